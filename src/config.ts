@@ -1,0 +1,114 @@
+import { BlockList, isIP } from "node:net";
+import { z } from "zod";
+import { StartError } from "./kernel/errors.ts";
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const list = z.string().transform((value) =>
+  value
+    .split(",")
+    .map((item) => item.trim())
+    .filter(Boolean),
+);
+const onOff = z.enum(["on", "off"]).transform((value) => value === "on");
+const url = (...protocols: string[]) =>
+  z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol), {
+    error: `must be an address that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
+  });
+
+const origins = list.refine(
+  (items) => items.every((item) => item === "*" || (URL.canParse(item) && new URL(item).origin === item)),
+  { error: "must be origins such as https://shop.example, separated by commas, or *" },
+);
+
+const proxies = list.transform((items, context) => {
+  const blocks = new BlockList();
+  for (const item of items) {
+    const [address = "", bits] = item.split("/");
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    const most = family === "ipv6" ? 128 : 32;
+    const prefix = bits === undefined ? most : Number(bits);
+    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > most) {
+      context.addIssue({ code: "custom", message: `${item} is not an address or CIDR such as 10.0.0.0/8` });
+      return z.NEVER;
+    }
+    blocks.addSubnet(address, prefix, family);
+  }
+  return blocks;
+});
+
+/** What the service reads from the environment, with its defaults; `.env.example` lists the same. */
+const environment = z
+  .object({
+    HOST: z.string().min(1).default("127.0.0.1"),
+    PORT: port.default(8080),
+    DATA_DIR: z.string().min(1).default(".data"),
+    DATABASE_URL: url("postgres:", "postgresql:").optional(),
+    REDIS_URL: url("redis:", "rediss:").optional(),
+    DB_POOL_MAX: z.coerce.number().int().min(1).max(500).default(20),
+    DB_POOL_WAIT_MS: milliseconds(1, 30_000).default(2_000),
+    DB_STATEMENT_TIMEOUT_MS: milliseconds(10, 600_000).default(5_000),
+    TRUSTED_PROXIES: proxies.default(new BlockList()),
+    CORS_ORIGINS: origins.default([]),
+    TLS_CERT_FILE: z.string().min(1).optional(),
+    TLS_KEY_FILE: z.string().min(1).optional(),
+    LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
+    SEED_DEMO: onOff.optional(),
+  })
+  .refine((env) => (env.TLS_CERT_FILE === undefined) === (env.TLS_KEY_FILE === undefined), {
+    path: ["TLS_CERT_FILE"],
+    error: "set TLS_CERT_FILE and TLS_KEY_FILE together, or neither",
+  });
+
+/** Everything that can be configured, read once and frozen. Times are milliseconds. */
+export type Config = Readonly<{
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  dataDir: string;
+  /** Absent: PostgreSQL is started under `dataDir`. */
+  databaseUrl: string | undefined;
+  /** Absent: a Redis-protocol server is started. */
+  redisUrl: string | undefined;
+  dbPoolMax: number;
+  dbPoolWaitMs: number;
+  dbStatementTimeoutMs: number;
+  trustedProxies: BlockList;
+  corsOrigins: readonly string[];
+  tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
+  logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
+  /** Fill an empty store with the demo shop. By default only an embedded one. */
+  seedDemo: boolean;
+}>;
+
+/**
+ * Reads the configuration from environment variables. An empty variable counts as absent.
+ * @throws StartError that names every mistake at once
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const result = environment.safeParse(present);
+  if (!result.success) {
+    const mistakes = result.error.issues.map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+    throw new StartError(`The configuration has mistakes:\n${mistakes.join("\n")}`);
+  }
+  const value = result.data;
+  return Object.freeze({
+    host: value.HOST,
+    port: value.PORT,
+    dataDir: value.DATA_DIR,
+    databaseUrl: value.DATABASE_URL,
+    redisUrl: value.REDIS_URL,
+    dbPoolMax: value.DB_POOL_MAX,
+    dbPoolWaitMs: value.DB_POOL_WAIT_MS,
+    dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
+    trustedProxies: value.TRUSTED_PROXIES,
+    corsOrigins: value.CORS_ORIGINS,
+    tls:
+      value.TLS_CERT_FILE !== undefined && value.TLS_KEY_FILE !== undefined
+        ? { certFile: value.TLS_CERT_FILE, keyFile: value.TLS_KEY_FILE }
+        : undefined,
+    logLevel: value.LOG_LEVEL,
+    seedDemo: value.SEED_DEMO ?? value.DATABASE_URL === undefined,
+  });
+}
