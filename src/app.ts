@@ -1,0 +1,127 @@
+import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
+import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
+import { catalogRpc } from "./catalog/catalog.rpc.ts";
+import { createCatalog } from "./catalog/catalog.ts";
+import type { Config } from "./config.ts";
+import { customerRpc } from "./customer/customer.rpc.ts";
+import { createCustomers } from "./customer/customer.ts";
+import { migrate } from "./infra/migrate.ts";
+import { type Database, openPostgres } from "./infra/postgres.ts";
+import { openRedis, type SharedMemory } from "./infra/redis.ts";
+import { sharedSecret } from "./infra/secrets.ts";
+import { openStores } from "./infra/stores.ts";
+import { callOf } from "./interceptors/call.ts";
+import { internalCall } from "./kernel/call.ts";
+import { type Clock, createIds, systemClock } from "./kernel/clock.ts";
+import type { Log } from "./kernel/log.ts";
+import { createPageTokens } from "./kernel/page.ts";
+import { orderRpc } from "./order/order.rpc.ts";
+import { createOrders } from "./order/order.ts";
+import { entities } from "./schema.ts";
+import { createServer, type Server } from "./serving/server.ts";
+import { trackerRpc } from "./tracker/tracker.rpc.ts";
+import { createTracker } from "./tracker/tracker.ts";
+
+/** A shop that runs. */
+export interface App {
+  /** Where it answers, such as http://127.0.0.1:8080. */
+  readonly url: string;
+  /** What was started for it, a line each. */
+  readonly started: readonly string[];
+  readonly db: Database;
+  /** Ends it: calls in flight are finished, for `graceMs` milliseconds at most, then the stores are closed. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** How long calls in flight may take once the process is told to stop. */
+const GRACE_MS = 10_000;
+
+/**
+ * Builds the shop from its configuration, brings its schema up to date and serves it.
+ * @throws StartError for whatever the person who starts it can mend
+ */
+export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
+  const closing: (() => Promise<void>)[] = [];
+  const close = async () => {
+    for (const step of closing.splice(0).reverse()) await step();
+  };
+  try {
+    const stores = await openStores(config, log);
+    closing.push(() => stores.close());
+    await migrate(stores.databaseUrl, entities, log);
+    const db = await openPostgres({
+      url: stores.databaseUrl,
+      entities,
+      poolMax: config.dbPoolMax,
+      poolWaitMs: config.dbPoolWaitMs,
+      statementTimeoutMs: config.dbStatementTimeoutMs,
+      log,
+    });
+    closing.push(() => db.close());
+    const redis = openRedis(stores.redisUrl, log);
+    closing.push(() => redis.close());
+    const server = await buildServer(config, log, clock, db, redis);
+    let graceMs = GRACE_MS;
+    closing.push(() => server.close(graceMs));
+    const { url } = await server.listen();
+    return {
+      url,
+      started: stores.started,
+      db,
+      close: (grace = GRACE_MS) => {
+        graceMs = grace;
+        return close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function buildServer(
+  config: Config,
+  log: Log,
+  clock: Clock,
+  db: Database,
+  redis: SharedMemory,
+): Promise<Server> {
+  const ids = createIds(clock);
+  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"));
+  const room = { db, ids, clock, tokens };
+  const catalog = createCatalog(room);
+  const customers = createCustomers(room);
+  const tracker = createTracker(room);
+  const orders = createOrders({ ...room, catalog, customers, tracker });
+  return createServer({
+    host: config.host,
+    port: config.port,
+    tls: config.tls,
+    corsOrigins: config.corsOrigins,
+    trustedProxies: config.trustedProxies,
+    services: [CatalogService, OrderService, TrackerService, CustomerService],
+    routes: (router) =>
+      router
+        .service(CatalogService, catalogRpc(catalog, callOf))
+        .service(OrderService, orderRpc(orders, callOf))
+        .service(TrackerService, trackerRpc(tracker, callOf))
+        .service(CustomerService, customerRpc(customers, callOf)),
+    isReady: async () => {
+      const [postgres, shared] = await Promise.all([isUp(db.ping()), redis.isUp()]);
+      // Without PostgreSQL there is no shop; without Redis it is only slower.
+      return { ready: postgres, checks: { postgres: word(postgres), redis: word(shared) } };
+    },
+    log,
+  });
+}
+
+const word = (up: boolean): string => (up ? "up" : "down");
+
+function isUp(ping: Promise<void>): Promise<boolean> {
+  return ping.then(
+    () => true,
+    () => false,
+  );
+}

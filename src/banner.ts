@@ -1,0 +1,36 @@
+import type { App } from "./app.ts";
+import type { Config } from "./config.ts";
+import type { Log } from "./kernel/log.ts";
+
+/**
+ * Says where the shop answers and what to try: a few lines on a terminal, one JSON line elsewhere. Both hold
+ * the word "listening" and the address.
+ */
+export function printBanner(app: App, config: Config, log: Log): void {
+  const { url, started } = app;
+  const { host } = new URL(url);
+  const plaintext = config.tls === undefined ? " -plaintext" : "";
+  const examples = [
+    `curl '${url}/cartwright.catalog.v1.CatalogService/ListProducts' --json '{"pageSize": 3}'`,
+    `grpcurl${plaintext} ${host} list`,
+    `npx buf curl ${config.tls === undefined ? "--http2-prior-knowledge " : ""}${url}/cartwright.catalog.v1.CatalogService/GetCatalogStats`,
+  ];
+  const warnings = ["Access control is not built yet: everyone who reaches this port may call everything."];
+  if (!process.stdout.isTTY) {
+    log.info({ address: url, started, warnings, examples }, `listening on ${url}`);
+    return;
+  }
+  const lines = [
+    "",
+    `  Cartwright is listening on ${url}  (gRPC, gRPC-Web, Connect; HTTP/1.1 and h2)`,
+    ...started.map((line) => `  started   ${line}`),
+    ...warnings.map((line) => `  WARNING   ${line}`),
+    "",
+    "  Try:",
+    ...examples.map((line) => `    ${line}`),
+    "",
+    "  Ctrl-C stops it.",
+    "",
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}

@@ -1,0 +1,177 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type CategorySchema,
+  type Product as ProductMessage,
+  type ProductSchema,
+  StockReason as StockReasonMessage,
+} from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import {
+  type CatalogService,
+  TotalMode as TotalModeMessage,
+} from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Catalog, StockReason } from "./catalog.ts";
+import type { Category } from "./category.ts";
+import type { ProductInput } from "./product.ts";
+import type { ProductView } from "./product-query.ts";
+import type { TotalMode } from "./product-read.ts";
+
+const TOTALS = new Map<TotalModeMessage, TotalMode>([
+  [TotalModeMessage.ESTIMATED, "ESTIMATED"],
+  [TotalModeMessage.EXACT, "EXACT"],
+]);
+
+const REASONS = new Map<StockReasonMessage, StockReason>([
+  [StockReasonMessage.RECOUNT, "RECOUNT"],
+  [StockReasonMessage.RECEIVED, "RECEIVED"],
+  [StockReasonMessage.DAMAGED, "DAMAGED"],
+  [StockReasonMessage.RETURNED, "RETURNED"],
+  [StockReasonMessage.CORRECTION, "CORRECTION"],
+]);
+
+/** CatalogService on the wire: messages in, messages out, no rules. */
+export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call) {
+  const { products, categories } = catalog;
+  return {
+    async getProduct({ key, showDeleted, readMask }, context) {
+      const { case: column = "id", value = "" } = key;
+      const options = { showDeleted, readMask: readMask?.paths ?? [] };
+      return { product: toProduct(await products.get(callOf(context), { column, value }, options)) };
+    },
+
+    async batchGetProducts({ ids, readMask }, context) {
+      const found = await products.batch(callOf(context), ids, readMask?.paths ?? []);
+      return { products: found.map(toProduct) };
+    },
+
+    async listProducts({ total, readMask, minPrice, maxPrice, ...request }, context) {
+      const page = await products.list(callOf(context), {
+        ...request,
+        minPrice,
+        maxPrice,
+        readMask: readMask?.paths ?? [],
+        total: TOTALS.get(total) ?? "NONE",
+      });
+      return {
+        products: page.items.map(toProduct),
+        nextPageToken: page.nextPageToken,
+        totalSize: page.total,
+      };
+    },
+
+    async createProduct({ product, requestId, validateOnly }, context) {
+      const change = { product: fromProduct(product), requestId, validateOnly };
+      return { product: toProduct(await products.create(callOf(context), change)) };
+    },
+
+    async updateProduct({ product, updateMask, requestId, validateOnly }, context) {
+      const change = {
+        product: fromProduct(product),
+        mask: updateMask?.paths ?? [],
+        requestId,
+        validateOnly,
+      };
+      return { product: toProduct(await products.update(callOf(context), change)) };
+    },
+
+    async deleteProduct({ id, etag }, context) {
+      return { product: toProduct(await products.remove(callOf(context), id, etag)) };
+    },
+
+    async undeleteProduct({ id, etag }, context) {
+      return { product: toProduct(await products.restore(callOf(context), id, etag)) };
+    },
+
+    async adjustStock({ productId, delta, expectedQuantity, reason, effectiveTime, requestId }, context) {
+      const product = await catalog.adjustStock(callOf(context), {
+        productId,
+        delta,
+        expectedQuantity,
+        reason: REASONS.get(reason) ?? "CORRECTION",
+        effectiveTime: effectiveTime && timestampDate(effectiveTime),
+        requestId,
+      });
+      return { product: toProduct(product) };
+    },
+
+    async getCategory({ key }, context) {
+      const wanted = key.case === "slug" ? { slug: key.value } : { id: key.value ?? "" };
+      return { category: toCategory(await categories.get(callOf(context), wanted)) };
+    },
+
+    async listCategories(request, context) {
+      const page = await categories.list(callOf(context), request);
+      return { categories: page.items.map(toCategory), nextPageToken: page.nextPageToken };
+    },
+
+    async createCategory({ category, requestId, validateOnly }, context) {
+      const { slug = "", name = "", parentId = "" } = category ?? {};
+      const change = { category: { slug, name, parentId }, requestId, validateOnly };
+      return { category: toCategory(await categories.create(callOf(context), change)) };
+    },
+
+    async updateCategory({ category, updateMask, requestId, validateOnly }, context) {
+      const { id = "", etag = "", slug = "", name = "", parentId = "" } = category ?? {};
+      const change = {
+        category: { id, etag, slug, name, parentId },
+        mask: updateMask?.paths ?? [],
+        requestId,
+        validateOnly,
+      };
+      return { category: toCategory(await categories.update(callOf(context), change)) };
+    },
+
+    async deleteCategory({ id, etag }, context) {
+      await categories.remove(callOf(context), id, etag);
+      return {};
+    },
+
+    async listBrands(request, context) {
+      const page = await catalog.listBrands(callOf(context), request);
+      return { brands: page.items, nextPageToken: page.nextPageToken };
+    },
+
+    async getCatalogStats({ lowStockThreshold }, context) {
+      const { asOfTime, ...stats } = await catalog.stats(callOf(context), lowStockThreshold);
+      return { stats: { ...stats, asOfTime: timestampFromDate(asOfTime) } };
+    },
+  } satisfies ServiceImpl<typeof CatalogService>;
+}
+
+type ProductChange = ProductInput & { id: string; etag: string; stockQuantity: bigint };
+
+function fromProduct(product: ProductMessage | undefined): ProductChange {
+  const {
+    id = "",
+    etag = "",
+    sku = "",
+    name = "",
+    description = "",
+    categoryId = "",
+    brand = "",
+  } = product ?? {};
+  const { price, imageUri = "", attributes = {}, stockQuantity = 0n } = product ?? {};
+  return {
+    ...{ id, etag, sku, name, description, categoryId, brand, imageUri, attributes, stockQuantity },
+    price: price && { currencyCode: price.currencyCode, minorUnits: price.minorUnits },
+  };
+}
+
+function toProduct(product: ProductView): MessageInitShape<typeof ProductSchema> {
+  return {
+    ...product,
+    createTime: product.createTime && timestampFromDate(product.createTime),
+    updateTime: product.updateTime && timestampFromDate(product.updateTime),
+    deleteTime: product.deleteTime && timestampFromDate(product.deleteTime),
+  };
+}
+
+function toCategory(category: Category): MessageInitShape<typeof CategorySchema> {
+  return {
+    ...category,
+    createTime: timestampFromDate(category.createTime),
+    updateTime: timestampFromDate(category.updateTime),
+  };
+}

@@ -1,0 +1,36 @@
+import type { Database } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Clock, Ids } from "../kernel/clock.ts";
+import type { PageTokens } from "../kernel/page.ts";
+import { createCategories } from "./category.ts";
+import { createProducts } from "./product.ts";
+import { createProductReads } from "./product-read.ts";
+import { createCatalogStats } from "./stats.ts";
+import { adjustStock, returnStock, type StockAdjustment, takeStock, writeMovements } from "./stock.ts";
+
+export type { SoldProduct, StockLine, StockReason } from "./stock.ts";
+
+/** What the catalogue is made of. */
+export interface CatalogOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  tokens: PageTokens;
+}
+
+/** The catalogue: products with their stock, categories and statistics. */
+export function createCatalog(options: CatalogOptions) {
+  return {
+    products: { ...createProducts(options), ...createProductReads(options) },
+    categories: createCategories(options),
+    ...createCatalogStats(options),
+    adjustStock: (call: Call, adjustment: StockAdjustment) => adjustStock(options, call, adjustment),
+    /** For orders, in their transaction. */
+    takeStock,
+    returnStock,
+    writeMovements,
+  };
+}
+
+/** The catalogue as other rooms see it. */
+export type Catalog = ReturnType<typeof createCatalog>;

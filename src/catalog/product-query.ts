@@ -1,0 +1,233 @@
+import { prepared, type Statement } from "../infra/postgres.ts";
+import { invalidField } from "../kernel/errors.ts";
+import type { Money } from "../kernel/money.ts";
+import type { Cursor } from "../kernel/page.ts";
+import type { Product } from "./product.ts";
+
+/** Which products, in what order. Empty and absent filters are not applied. */
+export interface ProductFilter {
+  categoryId: string;
+  brand: string;
+  minPrice: Money | undefined;
+  maxPrice: Money | undefined;
+  inStockOnly: boolean;
+  query: string;
+  showDeleted: boolean;
+}
+
+/** A product of which only the asked fields are filled; `id` always is. */
+export type ProductView = Pick<Product, "id"> & Partial<Product>;
+
+/** A row of which only the selected columns are filled. */
+export interface ProductRow {
+  id: string;
+  sku?: string;
+  name?: string;
+  description?: string;
+  category_id?: string;
+  brand?: string;
+  currency?: string;
+  price_minor?: string;
+  stock_quantity?: string;
+  rating_average?: number;
+  rating_count?: string;
+  purchase_count?: string;
+  image_uri?: string;
+  attributes?: Record<string, string>;
+  version?: number;
+  created_at?: string;
+  updated_at?: string;
+  deleted_at?: string | null;
+}
+
+/** The columns behind each field of the contract. */
+const COLUMNS: Readonly<Record<string, readonly (keyof ProductRow)[]>> = {
+  id: ["id"],
+  sku: ["sku"],
+  name: ["name"],
+  description: ["description"],
+  category_id: ["category_id"],
+  brand: ["brand"],
+  price: ["currency", "price_minor"],
+  stock_quantity: ["stock_quantity"],
+  rating_average: ["rating_average"],
+  rating_count: ["rating_count"],
+  purchase_count: ["purchase_count"],
+  image_uri: ["image_uri"],
+  attributes: ["attributes"],
+  etag: ["version"],
+  create_time: ["created_at"],
+  update_time: ["updated_at"],
+  delete_time: ["deleted_at"],
+};
+const ALL_COLUMNS = Object.values(COLUMNS).flat();
+
+const BY_ID = prepared(`select ${ALL_COLUMNS.join(", ")} from product where id = $1 and active`);
+const BY_SKU = prepared(`select ${ALL_COLUMNS.join(", ")} from product where sku = $1 and active`);
+const BY_IDS = prepared(
+  `select ${ALL_COLUMNS.join(", ")} from product where id = any($1::uuid[]) and active`,
+);
+
+/** What a list can be ordered by: the column, and its PostgreSQL type for the cursor. */
+const ORDERS: Readonly<Record<string, { column: "name" | "price_minor" | "created_at"; type: string }>> = {
+  name: { column: "name", type: "text" },
+  price: { column: "price_minor", type: "bigint" },
+  create_time: { column: "created_at", type: "timestamptz" },
+};
+
+/** An order of products; without a column it is that of the ids. */
+export interface ProductOrder {
+  column: "name" | "price_minor" | "created_at" | undefined;
+  type: string;
+  descending: boolean;
+}
+
+/** Reads `order_by` (AIP-132). INVALID_ARGUMENT that names what there is. */
+export function readOrder(orderBy: string): ProductOrder {
+  if (orderBy.trim() === "") return { column: undefined, type: "uuid", descending: false };
+  const match = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy);
+  const order = match?.[1] !== undefined && Object.hasOwn(ORDERS, match[1]) ? ORDERS[match[1]] : undefined;
+  if (order === undefined) {
+    const names = Object.keys(ORDERS).join(", ");
+    throw invalidField("order_by", `must be one of ${names}, with " desc" for the other way round`);
+  }
+  return { ...order, descending: match?.[2] === "desc" };
+}
+
+/** The columns that a read mask selects; all for an empty one. INVALID_ARGUMENT for an unknown field. */
+export function readColumns(mask: readonly string[]): readonly (keyof ProductRow)[] {
+  if (mask.length === 0) return ALL_COLUMNS;
+  const columns = new Set<keyof ProductRow>(["id"]);
+  for (const path of mask) {
+    const known = Object.hasOwn(COLUMNS, path) ? COLUMNS[path] : undefined;
+    if (known === undefined) {
+      throw invalidField(
+        "read_mask",
+        `has no field ${JSON.stringify(path)}. There are: ${Object.keys(COLUMNS).join(", ")}.`,
+      );
+    }
+    for (const column of known) columns.add(column);
+  }
+  return [...columns];
+}
+
+/** The conditions of a filter as SQL, with their values. */
+export function conditions(filter: ProductFilter): { where: string; values: unknown[] } {
+  const values: unknown[] = [];
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const currency = filter.minPrice?.currencyCode ?? filter.maxPrice?.currencyCode;
+  const tests = [
+    !filter.showDeleted && "active",
+    filter.categoryId !== "" && `category_id = ${bind(filter.categoryId)}`,
+    filter.brand !== "" && `brand = ${bind(filter.brand)}`,
+    currency !== undefined && `currency = ${bind(currency)}`,
+    filter.minPrice && `price_minor >= ${bind(filter.minPrice.minorUnits)}`,
+    filter.maxPrice && `price_minor <= ${bind(filter.maxPrice.minorUnits)}`,
+    filter.inStockOnly && "stock_quantity > 0",
+    filter.query !== "" && `search @@ to_tsquery('simple', ${bind(searchTerms(filter.query))})`,
+  ].filter((test) => typeof test === "string");
+  return { where: tests.length === 0 ? "true" : tests.join(" and "), values };
+}
+
+/**
+ * The statement of one page, by key and not by offset, so that each page costs what the first costs.
+ * @param after where the page begins
+ * @param size how many rows; one more is read to know whether there is a next page
+ */
+export function pageStatement(
+  columns: readonly (keyof ProductRow)[],
+  filter: ProductFilter,
+  order: ProductOrder,
+  after: Cursor | undefined,
+  size: number,
+): { statement: Statement; values: unknown[] } {
+  const { where, values } = conditions(filter);
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const compare = order.descending ? "<" : ">";
+  const direction = order.descending ? "desc" : "asc";
+  const keys = order.column === undefined ? ["id"] : [order.column, "id"];
+  const types = order.column === undefined ? ["uuid"] : [order.type, "uuid"];
+  const begin =
+    after === undefined
+      ? ""
+      : ` and (${keys.join(", ")}) ${compare} (${after.map((value, at) => `${bind(value)}::${types[at]}`).join(", ")})`;
+  const selected = [...new Set([...columns, ...(order.column === undefined ? [] : [order.column])])];
+  const text = `select ${selected.join(", ")} from product where ${where}${begin} order by ${keys
+    .map((key) => `${key} ${direction}`)
+    .join(", ")} limit ${bind(size + 1)}`;
+  // Each named text stays in each connection: the usual shapes get a name, those of all masks would be too many.
+  const usual = columns === ALL_COLUMNS && filter.query === "" && !filter.showDeleted;
+  return { statement: usual ? prepared(text) : { text }, values };
+}
+
+/** The statement of one product by a unique column, its first value; a deleted one only when asked for. */
+export function keyStatement(
+  column: "id" | "sku",
+  columns: readonly (keyof ProductRow)[],
+  showDeleted: boolean,
+): Statement {
+  if (columns === ALL_COLUMNS && !showDeleted) return column === "id" ? BY_ID : BY_SKU;
+  return {
+    text: `select ${columns.join(", ")} from product where ${column} = $1${showDeleted ? "" : " and active"}`,
+  };
+}
+
+/** The statement of the products that are sold among some ids, its first value. */
+export function batchStatement(columns: readonly (keyof ProductRow)[]): Statement {
+  return columns === ALL_COLUMNS
+    ? BY_IDS
+    : { text: `select ${columns.join(", ")} from product where id = any($1::uuid[]) and active` };
+}
+
+/** The cursor of a row in an order. */
+export function cursorOf(order: ProductOrder): (row: ProductRow) => Cursor {
+  const { column } = order;
+  return (row) => (column === undefined ? [row.id] : [row[column] ?? "", row.id]);
+}
+
+/** The product of a row, with what was selected. */
+export function fromRow(row: ProductRow): ProductView {
+  const { currency, price_minor: priceMinor } = row;
+  return {
+    id: row.id,
+    sku: row.sku,
+    name: row.name,
+    description: row.description,
+    categoryId: row.category_id,
+    brand: row.brand,
+    price:
+      currency === undefined || priceMinor === undefined
+        ? undefined
+        : { currencyCode: currency, minorUnits: BigInt(priceMinor) },
+    stockQuantity: big(row.stock_quantity),
+    ratingAverage: row.rating_average,
+    ratingCount: big(row.rating_count),
+    purchaseCount: big(row.purchase_count),
+    imageUri: row.image_uri,
+    attributes: row.attributes,
+    etag: row.version?.toString(),
+    createTime: date(row.created_at),
+    updateTime: date(row.updated_at),
+    deleteTime: date(row.deleted_at),
+  };
+}
+
+function big(value: string | undefined): bigint | undefined {
+  return value === undefined ? undefined : BigInt(value);
+}
+
+function date(value: string | null | undefined): Date | undefined {
+  return value === undefined || value === null ? undefined : new Date(value);
+}
+
+const MAX_TERMS = 16;
+
+/**
+ * A tsquery that holds when each word begins a word of the product. Punctuation separates words, as it does
+ * in the indexed text, so that nothing a caller types is an operator.
+ */
+function searchTerms(query: string): string {
+  const terms = query.split(/[\s!-/:-@[-`{-~]+/u).filter((term) => term !== "");
+  if (terms.length > MAX_TERMS) throw invalidField("query", `must have at most ${MAX_TERMS} words`);
+  return terms.map((term) => `'${term}':*`).join(" & ");
+}

@@ -1,0 +1,220 @@
+import { sql } from "kysely";
+import { change } from "../infra/change.ts";
+import type { Database, Tx } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { AppError, invalidField, notFound, type StateViolation } from "../kernel/errors.ts";
+import type { Money } from "../kernel/money.ts";
+import { ProductEntity } from "./catalog.entity.ts";
+import { type Product, toProduct } from "./product.ts";
+
+/** Why stock was changed by hand. */
+export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
+
+/** Units of one product. */
+export interface StockLine {
+  productId: string;
+  quantity: bigint;
+}
+
+/** What an order keeps of a product it sells. */
+export interface SoldProduct {
+  id: string;
+  sku: string;
+  name: string;
+  price: Money;
+}
+
+/** The most units that a product can have. */
+const MAX_STOCK = 1_000_000_000n;
+/** How far ahead of ours a caller's clock may be, milliseconds. */
+const CLOCK_SKEW_MS = 60_000;
+
+/** A change of stock by hand. */
+export interface StockAdjustment {
+  productId: string;
+  delta: bigint;
+  expectedQuantity: bigint | undefined;
+  reason: StockReason;
+  effectiveTime: Date | undefined;
+  requestId: string;
+}
+
+/**
+ * Changes a stock by hand and writes the change into the ledger, both or neither.
+ * @throws ABORTED when the stock is not the expected one, FAILED_PRECONDITION when it would leave its range
+ */
+export async function adjustStock(
+  { db, clock }: { db: Database; clock: Clock },
+  call: Call,
+  { requestId, ...adjustment }: StockAdjustment,
+): Promise<Product> {
+  const { answer } = await change(db, call, { method: "AdjustStock", requestId }, adjustment, async (tx) => {
+    const { productId, delta, reason } = adjustment;
+    const now = clock.now();
+    const effectiveAt = adjustment.effectiveTime ?? now;
+    if (effectiveAt.getTime() > now.getTime() + CLOCK_SKEW_MS) {
+      throw invalidField("effective_time", "must not be in the future");
+    }
+    const [product] = await lock(tx, [productId]);
+    if (product === undefined) throw notFound("product", productId);
+    assertExpected(adjustment, product.stock);
+    if (reason === "RECOUNT") await assertNewest(tx, productId, effectiveAt);
+    assertRange(productId, product.stock, delta);
+    await tx.query(
+      sql`update product set stock_quantity = stock_quantity + ${delta} where id = ${productId}`,
+    );
+    await tx.query(sql`
+      insert into stock_movement (product_id, delta, reason, effective_at, created_at)
+      values (${productId}, ${delta}, ${reason}, ${effectiveAt}, ${now})`);
+    return toProduct(await tx.em.findOneOrFail(ProductEntity, { id: productId }));
+  });
+  return answer;
+}
+
+/**
+ * Takes the units of an order from stock, all or none, in the caller's transaction. The rows stay locked
+ * until it ends; they are locked in id order, so that two orders never wait for each other in a circle.
+ * @returns the products, by id
+ * @throws NOT_FOUND for an unknown product; FAILED_PRECONDITION that names each one that is short or deleted
+ */
+export async function takeStock(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>> {
+  const rows = await lock(
+    tx,
+    lines.map((line) => line.productId),
+  );
+  const products = new Map(rows.map((row) => [row.id, row]));
+  const problems: StateViolation[] = [];
+  for (const { productId, quantity } of lines) {
+    const product = products.get(productId);
+    if (product === undefined) throw notFound("product", productId);
+    const subject = `products/${productId}`;
+    if (product.deleted) {
+      problems.push({ type: "DELETED", subject, description: `${product.sku} is no longer sold` });
+    } else if (product.stock < quantity) {
+      const description = `${product.sku}: ${product.stock} left, ${quantity} asked for`;
+      problems.push({ type: "STOCK", subject, description });
+    }
+  }
+  if (problems.length > 0) {
+    const sentence = problems.map((problem) => problem.description).join("; ");
+    throw new AppError("failed_precondition", `Not enough stock: ${sentence}. Nothing was ordered.`, {
+      reason: problems.every((problem) => problem.type === "DELETED") ? "PRODUCT_DELETED" : "OUT_OF_STOCK",
+      preconditions: problems,
+    });
+  }
+  await move(tx, lines, -1n);
+  return products;
+}
+
+/** Puts the units of a cancelled order back, in the caller's transaction. */
+export async function returnStock(tx: Tx, lines: readonly StockLine[]): Promise<void> {
+  await lock(
+    tx,
+    lines.map((line) => line.productId),
+  );
+  await move(tx, lines, 1n);
+}
+
+/** Writes what an order did to stock into the ledger. A second row for the same order breaks its unique key. */
+export async function writeMovements(
+  tx: Tx,
+  {
+    orderId,
+    reason,
+    lines,
+    now,
+  }: { orderId: string; reason: "ORDER" | "CANCEL"; lines: readonly StockLine[]; now: Date },
+): Promise<void> {
+  const sign = reason === "ORDER" ? -1n : 1n;
+  await tx.query(sql`
+    insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
+    select product_id, ${sign}::bigint * quantity, ${reason}, ${orderId}, ${now}, ${now}
+    from ${unnest(lines)}`);
+}
+
+interface LockedProduct extends SoldProduct {
+  stock: bigint;
+  deleted: boolean;
+}
+
+// FOR NO KEY UPDATE rather than FOR UPDATE: as strict among sellers, but rows elsewhere that refer to the
+// product (purchases, order items) need not wait for its foreign key.
+async function lock(tx: Tx, ids: readonly string[]): Promise<LockedProduct[]> {
+  const rows = await tx.query(sql<{
+    id: string;
+    sku: string;
+    name: string;
+    currency: string;
+    price_minor: string;
+    stock_quantity: string;
+    active: boolean;
+  }>`
+    select id, sku, name, currency, price_minor, stock_quantity, active
+    from product where id = any(${ids}::uuid[]) order by id for no key update`);
+  return rows.map((row) => ({
+    id: row.id,
+    sku: row.sku,
+    name: row.name,
+    price: { currencyCode: row.currency, minorUnits: BigInt(row.price_minor) },
+    stock: BigInt(row.stock_quantity),
+    deleted: !row.active,
+  }));
+}
+
+async function move(tx: Tx, lines: readonly StockLine[], sign: 1n | -1n): Promise<void> {
+  await tx.query(sql`
+    update product set
+      stock_quantity = stock_quantity + ${sign}::bigint * line.quantity,
+      purchase_count = purchase_count - ${sign}::bigint * line.quantity
+    from ${unnest(lines)} where product.id = line.product_id`);
+}
+
+function unnest(lines: readonly StockLine[]) {
+  const ids = lines.map((line) => line.productId);
+  const quantities = lines.map((line) => line.quantity.toString());
+  return sql`unnest(${ids}::uuid[], ${quantities}::bigint[]) as line (product_id, quantity)`;
+}
+
+function assertExpected(
+  { productId, expectedQuantity }: Pick<StockAdjustment, "productId" | "expectedQuantity">,
+  stock: bigint,
+) {
+  if (expectedQuantity === undefined || expectedQuantity === stock) return;
+  throw new AppError(
+    "conflict",
+    `The stock is ${stock}, not ${expectedQuantity}. Look again and repeat your change.`,
+    {
+      reason: "STOCK_CHANGED",
+      metadata: { current_quantity: stock.toString() },
+      resource: { type: "product", name: productId },
+    },
+  );
+}
+
+function assertRange(productId: string, stock: bigint, delta: bigint): void {
+  const next = stock + delta;
+  if (next >= 0n && next <= MAX_STOCK) return;
+  const description = next < 0n ? `${stock} left, ${-delta} to be taken` : `more than ${MAX_STOCK} units`;
+  throw new AppError("failed_precondition", `The stock cannot become ${next}: ${description}.`, {
+    reason: next < 0n ? "OUT_OF_STOCK" : "STOCK_TOO_LARGE",
+    preconditions: [{ type: "STOCK", subject: `products/${productId}`, description }],
+  });
+}
+
+/** Counts can arrive out of order; one that is older than the newest one written down says nothing new. */
+async function assertNewest(tx: Tx, productId: string, effectiveAt: Date): Promise<void> {
+  const [newer] = await tx.query(sql<{ one: number }>`
+    select 1 as one from stock_movement
+    where product_id = ${productId} and reason = 'RECOUNT' and effective_at > ${effectiveAt} limit 1`);
+  if (newer === undefined) return;
+  const description = "a later count has been written down";
+  throw new AppError(
+    "failed_precondition",
+    `This count came too late: ${description}. Nothing was changed.`,
+    {
+      reason: "RECOUNT_OUTDATED",
+      preconditions: [{ type: "RECOUNT", subject: `products/${productId}`, description }],
+    },
+  );
+}

@@ -1,0 +1,51 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { CustomerSchema } from "../../gen/cartwright/customer/v1/customer_pb.ts";
+import type { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Customer, Customers } from "./customer.ts";
+
+/** CustomerService on the wire: messages in, messages out, no rules. */
+export function customerRpc(customers: Customers, callOf: (context: HandlerContext) => Call) {
+  return {
+    async createCustomer({ customer, requestId, validateOnly }, context) {
+      const { email = "", name = "" } = customer ?? {};
+      const change = { customer: { email, name }, requestId, validateOnly };
+      return { customer: toMessage(await customers.create(callOf(context), change)) };
+    },
+
+    async getCustomer({ id, showDeleted }, context) {
+      return { customer: toMessage(await customers.get(callOf(context), id, showDeleted)) };
+    },
+
+    async listCustomers(request, context) {
+      const page = await customers.list(callOf(context), request);
+      return { customers: page.items.map(toMessage), nextPageToken: page.nextPageToken };
+    },
+
+    async updateCustomer({ customer, updateMask, requestId, validateOnly }, context) {
+      const { id = "", etag = "", email = "", name = "" } = customer ?? {};
+      const mask = updateMask?.paths ?? [];
+      const change = { customer: { id, etag, email, name }, mask, requestId, validateOnly };
+      return { customer: toMessage(await customers.update(callOf(context), change)) };
+    },
+
+    async deleteCustomer({ id, etag }, context) {
+      return { customer: toMessage(await customers.remove(callOf(context), id, etag)) };
+    },
+
+    async undeleteCustomer({ id, etag }, context) {
+      return { customer: toMessage(await customers.restore(callOf(context), id, etag)) };
+    },
+  } satisfies ServiceImpl<typeof CustomerService>;
+}
+
+function toMessage(customer: Customer): MessageInitShape<typeof CustomerSchema> {
+  return {
+    ...customer,
+    createTime: timestampFromDate(customer.createTime),
+    updateTime: timestampFromDate(customer.updateTime),
+    deleteTime: customer.deleteTime && timestampFromDate(customer.deleteTime),
+  };
+}

@@ -1,0 +1,231 @@
+import type { InferEntity } from "@mikro-orm/postgresql";
+import { sql } from "kysely";
+import { change } from "../infra/change.ts";
+import { type Database, prepared, type Tx } from "../infra/postgres.ts";
+import { breaks } from "../infra/postgres-errors.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Clock, Ids } from "../kernel/clock.ts";
+import { AppError, notFound, staleEtag } from "../kernel/errors.ts";
+import { assertPresent, type Changeable, changedFields, pick } from "../kernel/fields.ts";
+import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { CustomerEntity } from "./customer.entity.ts";
+
+/** Somebody who buys. */
+export interface Customer {
+  id: string;
+  email: string;
+  name: string;
+  etag: string;
+  createTime: Date;
+  updateTime: Date;
+  deleteTime: Date | undefined;
+}
+
+/** What staff write of a customer. */
+export interface CustomerInput {
+  email: string;
+  name: string;
+}
+
+/** A change of a customer: the new values, and how it is to be done. */
+export interface CustomerChange<Input> {
+  customer: Input;
+  requestId: string;
+  validateOnly: boolean;
+}
+
+const CHANGEABLE: Changeable<keyof CustomerInput> = {
+  resource: "customer",
+  fields: { email: "email", name: "name" },
+  required: new Set(["email", "name"]),
+};
+
+type Row = InferEntity<typeof CustomerEntity>;
+
+interface ReadRow {
+  id: string;
+  email: string;
+  name: string;
+  version: number;
+  created_at: string;
+  updated_at: string;
+  deleted_at: string | null;
+}
+
+const BY_ID = prepared("select * from customer where id = $1 and ($2 or deleted_at is null)");
+// A page begins after an id; the first one after the lowest there is.
+const LIST = prepared(
+  "select * from customer where id > $1 and ($2 or deleted_at is null) order by id limit $3",
+);
+const BY_EMAIL = prepared(
+  "select * from customer where id > $1 and ($2 or deleted_at is null) and lower(email) = lower($4) order by id limit $3",
+);
+const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
+
+/** What the customers are made of. */
+export interface CustomerOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  tokens: PageTokens;
+}
+
+/** The people who buy, as rows that staff keep. */
+export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
+  return {
+    /** One customer. NOT_FOUND when there is none, or they are deleted and `showDeleted` is not set. */
+    async get(call: Call, id: string, showDeleted: boolean): Promise<Customer> {
+      const [row] = await db.read<ReadRow>(call, BY_ID, [id, showDeleted]);
+      if (row === undefined) throw notFound("customer", id);
+      return fromRow(row);
+    },
+
+    /** Customers in order of creation: all, or those with an email. */
+    async list(
+      call: Call,
+      { email, showDeleted, ...page }: PageRequest & { email: string; showDeleted: boolean },
+    ): Promise<Page<Customer>> {
+      const query = { list: "customers", email, showDeleted };
+      const size = pageSize(page.pageSize);
+      const [after = LOWEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const values = [after, showDeleted, size + 1];
+      const rows = await (email === ""
+        ? db.read<ReadRow>(call, LIST, values)
+        : db.read<ReadRow>(call, BY_EMAIL, [...values, email]));
+      return tokens.page(rows, size, query, (row) => [row.id], fromRow);
+    },
+
+    /** A new customer. ALREADY_EXISTS when the email is taken. */
+    async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
+      assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
+      const { answer } = await change(
+        db,
+        call,
+        { ...how, method: "CreateCustomer" },
+        customer,
+        async (tx) => {
+          const now = clock.now();
+          const row = tx.em.create(CustomerEntity, {
+            ...customer,
+            id: ids(),
+            createdAt: now,
+            updatedAt: now,
+          });
+          await flush(tx, row);
+          return toCustomer(row);
+        },
+      );
+      return answer;
+    },
+
+    /** Changes the fields of the mask; an empty mask stands for the fields that are not empty. */
+    async update(
+      call: Call,
+      {
+        customer,
+        mask,
+        ...how
+      }: CustomerChange<CustomerInput & { id: string; etag: string }> & { mask: string[] },
+    ): Promise<Customer> {
+      assertPresent({ "customer.id": customer.id });
+      const keys = changedFields(CHANGEABLE, customer, mask);
+      const body = { customer, mask };
+      const { answer } = await change(db, call, { ...how, method: "UpdateCustomer" }, body, async (tx) => {
+        const row = await find(tx, customer.id, customer.etag);
+        assertLive(row.id, row.deletedAt);
+        tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
+        await flush(tx, row);
+        return toCustomer(row);
+      });
+      return answer;
+    },
+
+    /** Deletes a customer; their orders stay. NOT_FOUND when they are deleted already. */
+    remove(call: Call, id: string, etag: string): Promise<Customer> {
+      return db.transact(call, async (tx) => {
+        const row = await find(tx, id, etag);
+        if (row.deletedAt) throw notFound("customer", id);
+        const now = clock.now();
+        tx.em.assign(row, { deletedAt: now, updatedAt: now });
+        await flush(tx, row);
+        return toCustomer(row);
+      });
+    },
+
+    /** Brings a deleted customer back. ALREADY_EXISTS when they are not deleted, or their email is taken. */
+    restore(call: Call, id: string, etag: string): Promise<Customer> {
+      return db.transact(call, async (tx) => {
+        const row = await find(tx, id, etag);
+        if (!row.deletedAt) {
+          throw new AppError("already_exists", `Customer ${id} is not deleted.`, {
+            reason: "CUSTOMER_NOT_DELETED",
+            resource: { type: "customer", name: id },
+          });
+        }
+        tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
+        await flush(tx, row);
+        return toCustomer(row);
+      });
+    },
+
+    /** For orders, in their transaction: the customer is there, and stays there until it ends. */
+    async assertExists(tx: Tx, id: string): Promise<void> {
+      const [row] = await tx.query(sql<{ deleted_at: string | null }>`
+        select deleted_at from customer where id = ${id} for share`);
+      if (row === undefined) throw notFound("customer", id);
+      assertLive(id, row.deleted_at);
+    },
+  };
+}
+
+/** The customers as other rooms see them. */
+export type Customers = ReturnType<typeof createCustomers>;
+
+async function find(tx: Tx, id: string, etag: string): Promise<Row> {
+  const row = await tx.em.findOne(CustomerEntity, { id });
+  if (row === null) throw notFound("customer", id);
+  if (etag !== "" && etag !== String(row.version)) throw staleEtag("customer", id, String(row.version));
+  return row;
+}
+
+function assertLive(id: string, deletedAt: Date | string | null | undefined): void {
+  if (!deletedAt) return;
+  throw new AppError("failed_precondition", `Customer ${id} is deleted. Undelete them first.`, {
+    reason: "CUSTOMER_DELETED",
+    preconditions: [{ type: "DELETED", subject: `customers/${id}`, description: "undelete them first" }],
+  });
+}
+
+async function flush(tx: Tx, row: Row): Promise<void> {
+  try {
+    await tx.em.flush();
+  } catch (error) {
+    if (!breaks(error, "customer_email_unique")) throw error;
+    throw new AppError(
+      "already_exists",
+      "A customer with this email exists. Use another email, or that customer.",
+      { reason: "EMAIL_TAKEN", resource: { type: "customer", name: row.email } },
+      error,
+    );
+  }
+}
+
+function toCustomer(row: Row): Customer {
+  return {
+    ...pick(row, ["id", "email", "name"]),
+    etag: String(row.version),
+    createTime: row.createdAt,
+    updateTime: row.updatedAt,
+    deleteTime: row.deletedAt ?? undefined,
+  };
+}
+
+function fromRow(row: ReadRow): Customer {
+  return {
+    ...pick(row, ["id", "email", "name"]),
+    etag: String(row.version),
+    createTime: new Date(row.created_at),
+    updateTime: new Date(row.updated_at),
+    deleteTime: row.deleted_at === null ? undefined : new Date(row.deleted_at),
+  };
+}

@@ -1,0 +1,28 @@
+import type { Call } from "../kernel/call.ts";
+import { once } from "./idempotency.ts";
+import type { Database, Tx } from "./postgres.ts";
+
+/** How a change is to be done: once for its request_id, or only tried. */
+export interface ChangeOptions {
+  method: string;
+  /** Whose request_id it is; empty when nobody's. */
+  owner?: string;
+  requestId: string;
+  validateOnly?: boolean;
+}
+
+/**
+ * Runs a change in one transaction: once for its request_id, which is refused for another `body`; or, with
+ * `validateOnly`, to its end and undone.
+ */
+export async function change<T>(
+  db: Database,
+  call: Call,
+  options: ChangeOptions,
+  body: unknown,
+  work: (tx: Tx) => Promise<T>,
+): Promise<{ answer: T; replayed: boolean }> {
+  if (options.validateOnly === true) return { answer: await db.rehearse(call, work), replayed: false };
+  const { method, owner = "", requestId } = options;
+  return db.transact(call, (tx) => once(tx, { method, owner, requestId }, body, () => work(tx)));
+}

@@ -1,0 +1,59 @@
+import type { MigrationObject } from "@mikro-orm/core";
+import { Migrator } from "@mikro-orm/migrations";
+import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
+import { Client } from "pg";
+import type { Log } from "../kernel/log.ts";
+import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
+
+/** All migrations, oldest first. */
+export const migrations: MigrationObject[] = [
+  { name: "migration-20261120000000-shop", class: Migration20261120000000 },
+];
+
+// Any number will do, as long as nobody else locks the same one: "cart" in ASCII.
+const LOCK_KEY = 0x63617274;
+// How long a start waits for another one that migrates.
+const LOCK_WAIT_MS = 120_000;
+
+/**
+ * Brings the schema up to date. Of several instances that start at once one migrates, under an advisory lock
+ * of its session (which ends with the session, however that ends), and the others wait for it.
+ * @returns how many migrations ran here
+ */
+export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
+  const client = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
+  await client.connect();
+  try {
+    await client.query("select pg_advisory_lock($1)", [LOCK_KEY]);
+    const orm = await openForMigration(entities, url);
+    try {
+      const done = await orm.migrator.up();
+      for (const { name } of done) log.info({ migration: name }, "migrated");
+      return done.length;
+    } finally {
+      await orm.close();
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+/** The ORM with what migrations need; without a url it only compares entities with the snapshot. */
+export function openForMigration(entities: EntitySchema[], url?: string): Promise<MikroORM> {
+  return MikroORM.init({
+    ...(url === undefined ? { dbName: "cartwright", connect: false } : { clientUrl: url }),
+    entities,
+    extensions: [Migrator],
+    pool: { max: 2 },
+    migrations: {
+      path: `${import.meta.dirname}/migrations`,
+      tableName: "migration",
+      emit: "ts",
+      snapshotName: "snapshot",
+      snapshotOnMigrate: false,
+      silent: true,
+      fileName: (timestamp, name) => `migration-${timestamp}${name === undefined ? "" : `-${name}`}`,
+      ...(url === undefined ? {} : { migrationsList: migrations }),
+    },
+  });
+}

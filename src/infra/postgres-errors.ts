@@ -1,0 +1,93 @@
+import { OptimisticLockError } from "@mikro-orm/postgresql";
+import { AppError } from "../kernel/errors.ts";
+
+/** The parts of a PostgreSQL or socket error that decide what to do, wherever the ORM has put them. */
+export interface DatabaseFault {
+  /** SQLSTATE, or Node's code for a socket's error. */
+  code: string;
+  constraint: string | undefined;
+  /** PostgreSQL's detail, which holds the values of a broken key. Never sent as it is. */
+  detail: string;
+  message: string;
+}
+
+/** What the driver says of an error, or undefined when it is not the driver's. */
+export function faultOf(error: unknown): DatabaseFault | undefined {
+  for (let next = error, depth = 0; next instanceof Error && depth < 4; next = next.cause, depth += 1) {
+    const code = "code" in next && typeof next.code === "string" ? next.code : undefined;
+    const constraint =
+      "constraint" in next && typeof next.constraint === "string" ? next.constraint : undefined;
+    const detail = "detail" in next && typeof next.detail === "string" ? next.detail : "";
+    const known = LOST.test(next.message)
+      ? "CONNECTION_LOST"
+      : WAITED.test(next.message)
+        ? "POOL_EXHAUSTED"
+        : code;
+    if (known !== undefined) return { code: known, constraint, detail, message: next.message };
+  }
+  return undefined;
+}
+
+// pg gives these no code.
+const LOST = /Connection terminated|Client has encountered a connection error|connection is closed/i;
+const WAITED = /timeout exceeded when trying to connect|timeout expired/i;
+
+// Deadlock, serialization failure, lock timeout: the whole transaction can be run again.
+const CONTENTION = new Set(["40P01", "40001", "55P03"]);
+// Class 08: connection. 57P01-57P05: server going, crashed, starting, dropped or idle too long. 53*: out of resources.
+const AWAY = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST|POOL_EXHAUSTED)$/;
+const BROKEN = /^(08...|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
+const CANCELLED = "57014";
+
+/** The transaction lost against another one, by a lock or by a version, and can be run again. */
+export function isContention(error: unknown): boolean {
+  return error instanceof OptimisticLockError || CONTENTION.has(faultOf(error)?.code ?? "");
+}
+
+/** The connection died under the statement; another connection may do. */
+export function isBroken(error: unknown): boolean {
+  return BROKEN.test(faultOf(error)?.code ?? "");
+}
+
+/** A row breaks this unique, foreign-key or check constraint. */
+export function breaks(error: unknown, constraint: string): boolean {
+  const fault = faultOf(error);
+  return fault?.code.startsWith("23") === true && fault.constraint === constraint;
+}
+
+/** The value in PostgreSQL's "Key (column)=(value) is not present"; empty when it does not say. */
+export function missingKey(error: unknown): string {
+  return /=\((.*)\) is not present/.exec(faultOf(error)?.detail ?? "")?.[1] ?? "";
+}
+
+/** The caller's view of a database error; other errors are returned as they are. */
+export function translate(error: unknown): unknown {
+  if (error instanceof AppError) return error;
+  if (isContention(error)) {
+    return new AppError(
+      "conflict",
+      "Too many callers change the same rows at this moment. Try again.",
+      { reason: "CONTENTION", retryAfterMs: 100 },
+      error,
+    );
+  }
+  const fault = faultOf(error);
+  if (fault === undefined) return error;
+  if (fault.code === CANCELLED) {
+    return new AppError(
+      "deadline_exceeded",
+      "The database took too long. Nothing was changed. Try again, with a narrower query or a longer deadline.",
+      { reason: "STATEMENT_TIMEOUT" },
+      error,
+    );
+  }
+  if (AWAY.test(fault.code)) {
+    return new AppError(
+      "unavailable",
+      "The database cannot be reached at this moment. Try again; a repeat with the same request_id is safe.",
+      { reason: fault.code === "POOL_EXHAUSTED" ? "DATABASE_BUSY" : "DATABASE_AWAY", retryAfterMs: 1_000 },
+      error,
+    );
+  }
+  return error;
+}

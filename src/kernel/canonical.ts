@@ -1,0 +1,20 @@
+import { createHash } from "node:crypto";
+
+/**
+ * One text for one value: keys sorted, absent and undefined alike, bigints and dates written out. Two
+ * requests that mean the same have the same text.
+ */
+export function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === "bigint") return { $int: item.toString() };
+    if (item !== null && typeof item === "object" && !Array.isArray(item)) {
+      return Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+    }
+    return item;
+  });
+}
+
+/** SHA-256 of the canonical text, 32 bytes. */
+export function fingerprint(value: unknown): Buffer {
+  return createHash("sha256").update(canonical(value)).digest();
+}

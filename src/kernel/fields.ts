@@ -1,0 +1,60 @@
+import { AppError, type FieldViolation, invalidField } from "./errors.ts";
+
+/** Whether a field of a request was left out: an empty string, an empty map, or absent. */
+function isEmpty(value: unknown): boolean {
+  if (value === undefined || value === "") return true;
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}
+
+/** Throws INVALID_ARGUMENT that names every path whose value is missing. */
+export function assertPresent(values: Readonly<Record<string, unknown>>): void {
+  const fields: FieldViolation[] = Object.keys(values)
+    .filter((path) => isEmpty(values[path]))
+    .map((field) => ({ field, description: "is required" }));
+  if (fields.length === 0) return;
+  throw new AppError("invalid", `${fields.map(({ field }) => field).join(", ")}: required but missing.`, {
+    reason: "FIELD_REQUIRED",
+    fields,
+  });
+}
+
+/** What an update may change: contract names of fields, and the properties they stand for. */
+export interface Changeable<Key extends string> {
+  /** The field of the request that holds the new values, such as `product`. */
+  resource: string;
+  fields: Readonly<Record<string, Key>>;
+  /** Contract names of the fields that cannot be emptied. */
+  required: ReadonlySet<string>;
+}
+
+/**
+ * The properties that an update changes: those of the mask or, without one, those that are not empty.
+ * @throws INVALID_ARGUMENT for a path that cannot be changed or emptied, and when nothing is to change
+ */
+export function changedFields<Key extends string>(
+  { resource, fields, required }: Changeable<Key>,
+  input: Readonly<Record<Key, unknown>>,
+  mask: readonly string[],
+): Key[] {
+  const allowed = Object.keys(fields).join(", ");
+  const named = Object.entries(fields).filter(([path, key]) =>
+    mask.length > 0 ? mask.includes(path) : !isEmpty(input[key]),
+  );
+  const unknown = mask.find((path) => !Object.hasOwn(fields, path));
+  if (unknown !== undefined) {
+    throw invalidField("update_mask", `cannot hold ${JSON.stringify(unknown)}. Name some of: ${allowed}.`);
+  }
+  if (named.length === 0) {
+    throw invalidField("update_mask", `names nothing to change. Name some of: ${allowed}.`);
+  }
+  const kept = named.filter(([path]) => required.has(path));
+  assertPresent(Object.fromEntries(kept.map(([path, key]) => [`${resource}.${path}`, input[key]])));
+  return named.map(([, key]) => key);
+}
+
+/** The chosen properties of a value. */
+export function pick<T extends object, Key extends keyof T>(value: T, keys: readonly Key[]): Pick<T, Key> {
+  const chosen: Partial<Pick<T, Key>> = {};
+  for (const key of keys) chosen[key] = value[key];
+  return chosen as Pick<T, Key>;
+}

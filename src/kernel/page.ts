@@ -1,0 +1,79 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { fingerprint } from "./canonical.ts";
+import { invalidField } from "./errors.ts";
+
+/** The values of the last row's sort columns: where the next page begins. */
+export type Cursor = readonly (string | number | null)[];
+
+/** A page of a list, asked for. */
+export interface PageRequest {
+  pageSize: number;
+  pageToken: string;
+}
+
+/** A page of a list, and the token of the next one; empty on the last. */
+export interface Page<T> {
+  items: T[];
+  nextPageToken: string;
+}
+
+const SIGNATURE_BYTES = 16;
+const DEFAULT_SIZE = 20;
+const MAX_SIZE = 100;
+
+/** How many rows a page has: 20 when not said, 100 at most. */
+export function pageSize(asked: number): number {
+  return asked === 0 ? DEFAULT_SIZE : Math.min(asked, MAX_SIZE);
+}
+
+/**
+ * Page tokens: where the next page begins, signed, and bound to the query that they came from. A token is
+ * base64url of an HMAC-SHA-256 (its first 16 bytes) and the cursor as JSON; the query is signed along.
+ */
+export interface PageTokens {
+  /** The page of the rows that a query for one more than the page's size has found. */
+  page<Row, T>(
+    rows: Row[],
+    size: number,
+    query: unknown,
+    cursor: (row: Row) => Cursor,
+    item: (row: Row) => T,
+  ): Page<T>;
+  /** Where the page begins; undefined for the first. INVALID_ARGUMENT for a token of another query. */
+  read(token: string, query: unknown): Cursor | undefined;
+}
+
+/** @param key secret that all replicas share */
+export function createPageTokens(key: Buffer): PageTokens {
+  const sign = (cursor: Buffer, query: unknown): Buffer =>
+    createHmac("sha256", key).update(fingerprint(query)).update(cursor).digest().subarray(0, SIGNATURE_BYTES);
+
+  return {
+    page(rows, size, query, cursor, item) {
+      const last = rows.length > size ? rows[size - 1] : undefined;
+      const body = last === undefined ? undefined : Buffer.from(JSON.stringify(cursor(last)));
+      return {
+        items: rows.slice(0, size).map(item),
+        nextPageToken:
+          body === undefined ? "" : Buffer.concat([sign(body, query), body]).toString("base64url"),
+      };
+    },
+    read(token, query) {
+      if (token === "") return undefined;
+      const bytes = Buffer.from(token, "base64url");
+      const body = bytes.subarray(SIGNATURE_BYTES);
+      const expected = sign(body, query);
+      const given = bytes.subarray(0, SIGNATURE_BYTES);
+      // The text is compared too: base64url readers skip what they do not know, and a token has one form.
+      const intact = given.length === SIGNATURE_BYTES && timingSafeEqual(given, expected);
+      if (!intact || bytes.toString("base64url") !== token) {
+        throw invalidField(
+          "page_token",
+          "is not a token of this query. Send the next_page_token as it came, with the same filters and order, or start over without one.",
+          "PAGE_TOKEN_INVALID",
+        );
+      }
+      return JSON.parse(body.toString("utf8")) as Cursor;
+    },
+  };
+}

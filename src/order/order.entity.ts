@@ -1,0 +1,58 @@
+import { defineEntity, p } from "@mikro-orm/postgresql";
+
+const timestamp = () => p.datetime().columnType("timestamptz(3)");
+
+/** An order. `requestId` is the caller's, so that the database itself refuses a second one (invariant I4). */
+export const OrderEntity = defineEntity({
+  name: "Order",
+  tableName: "orders",
+  properties: {
+    id: p.uuid().primary(),
+    customerId: p.uuid().nullable(),
+    state: p.text(),
+    currency: p.character().length(3),
+    totalMinor: p.bigint("bigint"),
+    promotionId: p.uuid().nullable(),
+    requestId: p.uuid(),
+    version: p.integer().version(),
+    createdAt: timestamp(),
+    updatedAt: timestamp(),
+  },
+  uniques: [
+    {
+      name: "orders_request_unique",
+      expression:
+        "create unique index orders_request_unique on orders (customer_id, request_id) nulls not distinct",
+    },
+  ],
+  indexes: [
+    { name: "orders_customer_created", properties: ["customerId", "createdAt", "id"] },
+    { name: "orders_state_created", properties: ["state", "createdAt", "id"] },
+    { name: "orders_created", properties: ["createdAt", "id"] },
+  ],
+  checks: [
+    { name: "orders_state_known", expression: "state in ('PENDING', 'CANCELLED')" },
+    { name: "orders_total_not_negative", expression: "total_minor >= 0" },
+  ],
+});
+
+/** One product of an order, as it was when the order was placed. */
+export const OrderItemEntity = defineEntity({
+  name: "OrderItem",
+  tableName: "order_item",
+  properties: {
+    orderId: p.uuid().primary(),
+    position: p.smallint().primary(),
+    productId: p.uuid(),
+    sku: p.text(),
+    name: p.text(),
+    unitMinor: p.bigint("bigint"),
+    quantity: p.bigint("bigint"),
+  },
+  uniques: [{ name: "order_item_product_unique", properties: ["orderId", "productId"] }],
+  indexes: [{ name: "order_item_product", properties: ["productId"] }],
+  checks: [
+    { name: "order_item_quantity_in_range", expression: "quantity between 1 and 10000" },
+    { name: "order_item_price_not_negative", expression: "unit_minor >= 0" },
+  ],
+});

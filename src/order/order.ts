@@ -1,0 +1,194 @@
+import { sql } from "kysely";
+import type { Catalog, SoldProduct, StockLine } from "../catalog/catalog.ts";
+import type { Customers } from "../customer/customer.ts";
+import { change } from "../infra/change.ts";
+import type { Database, Tx } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Clock, Ids } from "../kernel/clock.ts";
+import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
+import { assertAmount } from "../kernel/money.ts";
+import type { PageTokens } from "../kernel/page.ts";
+import type { Tracker } from "../tracker/tracker.ts";
+import {
+  createOrderReads,
+  type Order,
+  type OrderItem,
+  type OrderRow,
+  orderFromRow,
+  SELECT_ORDER,
+} from "./order-read.ts";
+import { allowedTransitions, nextState } from "./order-state.ts";
+
+/** An order to be placed. */
+export interface OrderInput {
+  /** Empty for a guest. */
+  customerId: string;
+  /** Empty for none. */
+  promotionId: string;
+  items: readonly StockLine[];
+}
+
+/** What the orders are made of. */
+export interface OrderOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  tokens: PageTokens;
+  catalog: Catalog;
+  customers: Customers;
+  tracker: Tracker;
+}
+
+/** Orders. Stock is never sold twice, and an order is never made twice. */
+export function createOrders(options: OrderOptions) {
+  const { db, ids, clock, catalog, customers, tracker } = options;
+
+  async function place(tx: Tx, call: Call, input: OrderInput, requestId: string): Promise<Order> {
+    const { customerId, promotionId, items: lines } = input;
+    if (customerId !== "") await customers.assertExists(tx, customerId);
+    const products = await catalog.takeStock(tx, lines);
+    const order = price(input, products, ids(), clock.now());
+    await insert(tx, order, requestId);
+    await catalog.writeMovements(tx, { orderId: order.id, reason: "ORDER", lines, now: order.createTime });
+    if (promotionId !== "") {
+      const items = order.items.map((item) => ({ productId: item.productId, amount: item.totalPrice }));
+      const tracked = { orderId: order.id, promotionId, customerId, items, now: order.createTime };
+      await tracker.recordOrder(tx, call, tracked);
+    }
+    return order;
+  }
+
+  return {
+    ...createOrderReads(options),
+
+    /**
+     * Places an order: stock, order, ledger and the answer to a repeat, all in one transaction or not at all.
+     * @returns the order, and whether this is the first answer given again
+     */
+    async create(
+      call: Call,
+      {
+        order: input,
+        requestId,
+        validateOnly,
+      }: { order: OrderInput; requestId: string; validateOnly: boolean },
+    ): Promise<{ order: Order; replayed: boolean }> {
+      assertDistinct(input.items);
+      const how = { method: "CreateOrder", owner: input.customerId, requestId, validateOnly };
+      const { answer, replayed } = await change(db, call, how, input, (tx) =>
+        place(tx, call, input, requestId),
+      );
+      return { order: answer, replayed };
+    },
+
+    /** Calls an order off and puts its units back in stock, once. */
+    async cancel(
+      call: Call,
+      { id, etag, requestId }: { id: string; etag: string; requestId: string },
+    ): Promise<Order> {
+      const how = { method: "CancelOrder", requestId };
+      const { answer } = await change(db, call, how, { id, etag }, async (tx) => {
+        const order = await lock(tx, id, etag);
+        const state = nextState(id, order.state, "CANCEL");
+        const now = clock.now();
+        await tx.query(sql`
+          update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
+        await catalog.returnStock(tx, order.items);
+        await catalog.writeMovements(tx, { orderId: id, reason: "CANCEL", lines: order.items, now });
+        if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
+        const etagNow = String(Number(order.etag) + 1);
+        return {
+          ...order,
+          state,
+          allowedTransitions: allowedTransitions(state),
+          etag: etagNow,
+          updateTime: now,
+        };
+      });
+      return answer;
+    },
+  };
+}
+
+/** The orders as other rooms see them. */
+export type Orders = ReturnType<typeof createOrders>;
+
+function assertDistinct(lines: readonly StockLine[]): void {
+  const seen = new Set<string>();
+  for (const [index, { productId }] of lines.entries()) {
+    if (seen.has(productId)) {
+      throw invalidField(
+        `order.items[${index}].product_id`,
+        "is in the order twice. Send each product once, with the whole quantity.",
+        "PRODUCT_TWICE",
+      );
+    }
+    seen.add(productId);
+  }
+}
+
+/** The order at the prices of this moment. */
+function price(
+  { customerId, promotionId, items: lines }: OrderInput,
+  products: ReadonlyMap<string, SoldProduct>,
+  id: string,
+  now: Date,
+): Order {
+  const items = lines.map(({ productId, quantity }): OrderItem => {
+    const product = products.get(productId);
+    if (product === undefined) throw notFound("product", productId);
+    const { sku, name, price: unitPrice } = product;
+    const totalPrice = { ...unitPrice, minorUnits: unitPrice.minorUnits * quantity };
+    return { productId, sku, name, unitPrice, quantity, totalPrice };
+  });
+  const currencies = [...new Set(items.map((item) => item.unitPrice.currencyCode))].sort();
+  const [currencyCode = ""] = currencies;
+  if (currencies.length > 1) {
+    const description = `its products are priced in ${currencies.join(" and ")}; order them apart`;
+    throw new AppError("failed_precondition", `An order has one currency: ${description}.`, {
+      reason: "SEVERAL_CURRENCIES",
+      preconditions: [{ type: "CURRENCY", subject: "order", description }],
+    });
+  }
+  const minorUnits = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
+  assertAmount(minorUnits, "order.items");
+  return {
+    ...{ id, customerId, promotionId, items, state: "PENDING" as const },
+    totalPrice: { currencyCode, minorUnits },
+    allowedTransitions: allowedTransitions("PENDING"),
+    etag: "1",
+    createTime: now,
+    updateTime: now,
+  };
+}
+
+async function insert(tx: Tx, order: Order, requestId: string): Promise<void> {
+  const { id, customerId, promotionId, state, totalPrice, createTime, items } = order;
+  // What is only tried out has no request_id of its own, and is undone.
+  await tx.query(sql`
+    insert into orders (
+      id, customer_id, state, currency, total_minor, promotion_id, request_id, version, created_at, updated_at
+    ) values (
+      ${id}, ${customerId || null}, ${state}, ${totalPrice.currencyCode}, ${totalPrice.minorUnits},
+      ${promotionId || null}, ${requestId || id}, 1, ${createTime}, ${createTime}
+    )`);
+  const column = <T>(value: (item: OrderItem) => T) => items.map(value);
+  await tx.query(sql`
+    insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
+    select ${id}, ordinality, product_id, sku, name, unit_minor, quantity
+    from unnest(
+      ${column((item) => item.productId)}::uuid[], ${column((item) => item.sku)}::text[],
+      ${column((item) => item.name)}::text[], ${column((item) => item.unitPrice.minorUnits.toString())}::bigint[],
+      ${column((item) => item.quantity.toString())}::bigint[]
+    ) with ordinality as item (product_id, sku, name, unit_minor, quantity, ordinality)`);
+}
+
+async function lock(tx: Tx, id: string, etag: string): Promise<Order> {
+  const [locked] = await tx.query(sql<{ id: string }>`select id from orders where id = ${id} for update`);
+  if (locked === undefined) throw notFound("order", id);
+  const [row] = await tx.query(sql<OrderRow>`${sql.raw(SELECT_ORDER)} where id = ${id}`);
+  if (row === undefined) throw notFound("order", id);
+  const order = orderFromRow(row);
+  if (etag !== "" && etag !== order.etag) throw staleEtag("order", id, order.etag);
+  return order;
+}

