@@ -3,6 +3,7 @@ import type { Catalog, SoldProduct, StockLine } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
 import { change } from "../infra/change.ts";
 import type { Database, Tx } from "../infra/postgres.ts";
+import { breaks } from "../infra/postgres-errors.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
@@ -165,13 +166,16 @@ function price(
 async function insert(tx: Tx, order: Order, requestId: string): Promise<void> {
   const { id, customerId, promotionId, state, totalPrice, createTime, items } = order;
   // What is only tried out has no request_id of its own, and is undone.
-  await tx.query(sql`
+  const row = sql`
     insert into orders (
       id, customer_id, state, currency, total_minor, promotion_id, request_id, version, created_at, updated_at
     ) values (
       ${id}, ${customerId || null}, ${state}, ${totalPrice.currencyCode}, ${totalPrice.minorUnits},
       ${promotionId || null}, ${requestId || id}, 1, ${createTime}, ${createTime}
-    )`);
+    )`;
+  await tx.query(row).catch((error: unknown) => {
+    throw breaks(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;
+  });
   const column = <T>(value: (item: OrderItem) => T) => items.map(value);
   await tx.query(sql`
     insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)

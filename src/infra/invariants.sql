@@ -1,0 +1,112 @@
+-- What must always hold, checked on one snapshot. Each row of the answer is a breach; no rows: all is well.
+--   psql "$(cat .data/postgres.url)" -f src/infra/invariants.sql
+begin transaction isolation level repeatable read read only;
+
+with
+movement as (
+  select product_id,
+    sum(delta) as total,
+    coalesce(sum(delta) filter (where order_id is null), 0) as by_hand
+  from stock_movement group by product_id
+),
+sold as (
+  select product_id, sum(quantity) as quantity
+  from order_item join orders on orders.id = order_id
+  where state <> 'CANCELLED' group by product_id
+),
+item as (
+  select order_id, count(*) as items, sum(unit_minor * quantity) as total_minor
+  from order_item group by order_id
+),
+counted as (
+  select promotion_id, product_id, currency,
+    count(*) filter (where kind = 'SALE') as sale_count,
+    coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0) as sale_minor,
+    count(*) filter (where kind = 'REVERSAL') as reversal_count,
+    coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0) as reversal_minor
+  from purchase group by promotion_id, product_id, currency
+),
+total as (
+  select promotion_id, product_id, currency,
+    sum(sale_count) as sale_count, sum(sale_minor) as sale_minor,
+    sum(reversal_count) as reversal_count, sum(reversal_minor) as reversal_minor
+  from purchase_total group by promotion_id, product_id, currency
+),
+breach (invariant, subject, detail) as (
+  select 'I1', 'products/' || id,
+    format('stock %s, ledger %s, changed by hand %s, sold %s, counted as sold %s', stock_quantity,
+      coalesce(total, 0), coalesce(by_hand, 0), coalesce(quantity, 0), purchase_count)
+  from product
+    left join movement on movement.product_id = product.id
+    left join sold on sold.product_id = product.id
+  where stock_quantity <> coalesce(total, 0)
+    or coalesce(by_hand, 0) <> stock_quantity + coalesce(quantity, 0)
+    or purchase_count <> coalesce(quantity, 0)
+
+  union all
+  select 'I2', 'products/' || id, format('stock %s', stock_quantity) from product where stock_quantity < 0
+
+  union all
+  select 'I2', 'orders/' || order_id, format('quantity %s', quantity) from order_item where quantity < 1
+
+  union all
+  select 'I2', 'orders/' || id, format('total %s, items %s', orders.total_minor, item.total_minor)
+  from orders join item on item.order_id = orders.id where orders.total_minor <> item.total_minor
+
+  -- I3, that whoever was told of an order or a purchase finds its row, shows from outside. Within: an answer
+  -- that is kept for repeats has its order.
+  union all
+  select 'I3', 'requests/' || idempotency.request_id, 'an answer without its order'
+  from idempotency
+  where method = 'CreateOrder' and not exists (
+    select from orders
+    where orders.request_id = idempotency.request_id and coalesce(customer_id::text, '') = owner
+  )
+
+  union all
+  select 'I4', 'requests/' || request_id, format('%s orders of customer %s', count(*), customer_id)
+  from orders group by customer_id, request_id having count(*) > 1
+
+  union all
+  select 'I5', format('promotions/%s/products/%s', promotion_id, product_id),
+    format('%s: totals %s/%s sales, %s/%s reversals; rows %s/%s, %s/%s', currency,
+      total.sale_count, total.sale_minor, total.reversal_count, total.reversal_minor,
+      counted.sale_count, counted.sale_minor, counted.reversal_count, counted.reversal_minor)
+  from total full join counted using (promotion_id, product_id, currency)
+  where total.sale_count is distinct from counted.sale_count
+    or total.sale_minor is distinct from counted.sale_minor
+    or total.reversal_count is distinct from counted.reversal_count
+    or total.reversal_minor is distinct from counted.reversal_minor
+
+  union all
+  select 'I5', 'orders/' || orders.id, format('%s items, %s sales, %s reversals of its promotion', items,
+    count(purchase.event_id) filter (where kind = 'SALE'), count(purchase.event_id) filter (where kind = 'REVERSAL'))
+  from orders join item on item.order_id = orders.id left join purchase on purchase.order_id = orders.id
+  where orders.promotion_id is not null
+  group by orders.id, items
+  having count(purchase.event_id) filter (where kind = 'SALE') <> items
+    or count(purchase.event_id) filter (where kind = 'REVERSAL') <> (case state when 'CANCELLED' then items else 0 end)
+
+  union all
+  select 'I6', 'orders/' || orders.id, 'items and ledger differ'
+  from orders
+  where not exists (select from order_item where order_id = orders.id)
+    or exists (
+      select from order_item
+        full join (
+          select * from stock_movement where order_id = orders.id and reason = 'ORDER'
+        ) as taken on taken.product_id = order_item.product_id and taken.order_id = order_item.order_id
+      where coalesce(order_item.order_id, taken.order_id) = orders.id
+        and coalesce(-taken.delta, 0) <> coalesce(order_item.quantity, 0)
+    )
+
+  union all
+  select 'I7', 'orders/' || orders.id, format('%s with %s restocked rows of %s items', state,
+    (select count(*) from stock_movement where order_id = orders.id and reason = 'CANCEL'), items)
+  from orders join item on item.order_id = orders.id
+  where (select count(*) from stock_movement where order_id = orders.id and reason = 'CANCEL')
+    <> (case state when 'CANCELLED' then items else 0 end)
+)
+select * from breach order by invariant, subject limit 100;
+
+commit;
