@@ -29,7 +29,7 @@ export function faultOf(error: unknown): DatabaseFault | undefined {
 }
 
 // pg gives these no code.
-const LOST = /Connection terminated|Client has encountered a connection error|connection is closed/i;
+const LOST = /Connection terminated|not queryable|Query read timeout/i;
 const WAITED = /timeout exceeded when trying to connect|timeout expired/i;
 
 // Deadlock, serialization failure, lock timeout: the whole transaction can be run again.

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type EntitySchema, MikroORM, type SqlEntityManager } from "@mikro-orm/postgresql";
-import { type RawBuilder, sql } from "kysely";
-import type { Pool } from "pg";
+import { Kysely, PostgresDialect, type RawBuilder } from "kysely";
+import type { Pool, PoolClient } from "pg";
 import type { Call } from "../kernel/call.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
@@ -38,7 +38,7 @@ export interface Database {
   transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** The same without a commit: what `work` changes is undone, for `validate_only`. */
   rehearse<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
-  /** Whether a statement gets an answer. */
+  /** Resolves when a statement gets an answer. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -55,10 +55,8 @@ export interface PostgresOptions {
 
 const TRIES = 3;
 const FIRST_BACKOFF_MS = 5;
-
-class Rehearsed extends Error {
-  override readonly name = "Rehearsed";
-}
+/** How long after the server should have given up we stop to wait for its answer, milliseconds. */
+const ANSWER_SLACK_MS = 1_000;
 
 /** Connects. The pool holds `poolMax` connections at most, and a caller waits `poolWaitMs` at most for one. */
 export async function openPostgres(options: PostgresOptions): Promise<Database> {
@@ -72,9 +70,11 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
       statement_timeout: statementTimeoutMs,
       // A transaction whose process has hung must not hold its locks for ever.
       idle_in_transaction_session_timeout: 30_000,
+      // A connection that is dropped while a statement runs ends the statement: see withClient.
+      options: "-c client_connection_check_interval=100",
       // A peer that is gone without a word is noticed by the kernel, and a reply that never comes by the driver.
       keepAlive: true,
-      query_timeout: statementTimeoutMs + 5_000,
+      query_timeout: statementTimeoutMs + ANSWER_SLACK_MS,
       application_name: "cartwright",
     },
     forceUtcTimezone: true,
@@ -82,83 +82,113 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   });
   const pool: Pool = await orm.em.getDriver().getConnection().getNativeClient();
 
-  const assertWanted = (call: Call) => {
-    if (!call.signal.aborted) return;
-    throw call.signal.reason instanceof AppError
-      ? call.signal.reason
-      : new AppError("cancelled", "The caller left before the change was committed. Nothing was changed.", {
-          reason: "CALLER_GONE",
-        });
-  };
-
-  async function once<T>(call: Call, work: (tx: Tx) => Promise<T>, commits: { begun: boolean }): Promise<T> {
-    const abort = { signal: call.signal, inflightQueryAbortStrategy: "cancel query" } as const;
-    return orm.em.fork(abort).transactional(async (em) => {
-      const query = async <Row>(statement: RawBuilder<Row>) =>
-        (await statement.execute(em.getKysely(), abort)).rows;
-      const leftMs = Math.ceil(call.deadlineAtMs - performance.now());
-      // The usual deadline and the usual statement timeout are about equal: only a shorter one is worth a round trip.
-      if (leftMs < statementTimeoutMs * 0.9) {
-        await query(sql`select set_config('statement_timeout', ${String(Math.max(leftMs, 1))}, true)`);
+  async function once<T>(
+    call: Call,
+    work: (tx: Tx) => Promise<T>,
+    end: { with: "commit" | "rollback"; begun: boolean },
+  ): Promise<T> {
+    return withClient(pool, call, async (client) => {
+      const limitMs = Math.min(
+        statementTimeoutMs,
+        Math.max(1, Math.ceil(call.deadlineAtMs - performance.now())),
+      );
+      await client.query(`begin; set local statement_timeout = ${limitMs}`);
+      try {
+        const kysely = onlyOn(client);
+        const em = orm.em.fork();
+        em.setTransactionContext(kysely);
+        const result = await work({ em, query: async (statement) => (await statement.execute(kysely)).rows });
+        await em.flush();
+        assertWanted(call);
+        end.begun = true;
+        await client.query(end.with);
+        return result;
+      } catch (error) {
+        // On a broken connection there is nothing to roll back, and nobody to tell.
+        if (!isBroken(error)) await client.query("rollback");
+        throw error;
       }
-      const result = await work({ em, query });
-      await em.flush();
-      assertWanted(call);
-      commits.begun = true;
-      return result;
-    }, abort);
+    });
   }
 
-  async function transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
+  async function again<T>(
+    call: Call,
+    work: (tx: Tx) => Promise<T>,
+    ending: "commit" | "rollback",
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
-      assertWanted(call);
-      const commits = { begun: false };
+      const end = { with: ending, begun: false };
       try {
-        return await once(call, work, commits);
+        return await once(call, work, end);
       } catch (error) {
         assertWanted(call);
-        const again = isContention(error) || (isBroken(error) && !commits.begun);
-        if (!again || attempt === TRIES) throw translate(error);
+        const harmless = isContention(error) || (isBroken(error) && !end.begun);
+        if (!harmless || attempt === TRIES) throw translate(error);
         log.debug({ err: error, attempt }, "transaction is run again");
         await sleep(FIRST_BACKOFF_MS * 2 ** attempt * (0.5 + Math.random()));
       }
     }
   }
 
-  async function read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    const run = async () => (await pool.query<Row & object>({ ...statement, values: [...values] })).rows;
-    assertWanted(call);
-    try {
-      return await run();
-    } catch (error) {
-      assertWanted(call);
-      if (!isBroken(error)) throw translate(error);
-    }
-    return run().catch((error: unknown) => Promise.reject(translate(error)));
-  }
-
   return {
     orm,
-    transact,
-    read,
-    async rehearse<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
-      const kept: { result?: T } = {};
+    transact: (call, work) => again(call, work, "commit"),
+    rehearse: (call, work) => again(call, work, "rollback"),
+    async read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+      const run = () =>
+        withClient(pool, call, (client) => client.query<Row & object>({ ...statement, values: [...values] }));
       try {
-        await transact(call, async (tx) => {
-          kept.result = await work(tx);
-          await tx.em.flush();
-          throw new Rehearsed();
-        });
+        // A pooled connection may have died while nobody looked; a second one will do.
+        return (await run().catch((error: unknown) => (isBroken(error) ? run() : Promise.reject(error))))
+          .rows;
       } catch (error) {
-        if (!(error instanceof Rehearsed)) throw error;
+        assertWanted(call);
+        throw translate(error);
       }
-      return kept.result as T;
     },
     async ping() {
       await pool.query("select 1");
     },
-    async close() {
-      await orm.close();
-    },
+    close: () => orm.close(),
   };
+}
+
+/**
+ * Lends a connection. When the caller goes or the deadline passes, it is dropped, and with it whatever it was
+ * doing: PostgreSQL notices within its client_connection_check_interval and rolls back. That costs a new
+ * connection now and then, and cannot hit somebody else's statement, as a cancel that comes late can.
+ */
+async function withClient<T>(pool: Pool, call: Call, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  assertWanted(call);
+  const client = await pool.connect();
+  const drop = () => void client.end();
+  let failure: Error | undefined;
+  call.signal.addEventListener("abort", drop, { once: true });
+  try {
+    assertWanted(call);
+    return await work(client);
+  } catch (error) {
+    if (isBroken(error)) failure = error instanceof Error ? error : new Error(String(error));
+    throw error;
+  } finally {
+    call.signal.removeEventListener("abort", drop);
+    client.release(failure);
+  }
+}
+
+/** Throws when nobody waits for the answer any more. */
+function assertWanted(call: Call): void {
+  if (!call.signal.aborted) return;
+  throw call.signal.reason instanceof AppError
+    ? call.signal.reason
+    : new AppError("cancelled", "The caller left before the change was committed. Nothing was changed.", {
+        reason: "CALLER_GONE",
+      });
+}
+
+/** Statements of the ORM and of Kysely on this connection and no other. */
+function onlyOn(client: PoolClient): Kysely<unknown> {
+  const lent = { query: client.query.bind(client), release: () => {} };
+  const pool = { connect: async () => lent, end: async () => {}, options: {} };
+  return new Kysely({ dialect: new PostgresDialect({ pool }) });
 }

@@ -24,12 +24,20 @@ export interface TestShop extends Clients {
 /** A client for each service. */
 export type Clients = ReturnType<typeof clientsOf>;
 
-/** Starts a shop. @param env configuration besides the stores, such as `DB_POOL_MAX` */
-export async function startShop(env: Record<string, string> = {}, log: Log = silentLog): Promise<TestShop> {
+/**
+ * Starts a shop.
+ * @param env configuration besides the stores, such as `DB_POOL_MAX`
+ * @param reach puts something between the shop and its database
+ */
+export async function startShop(
+  env: Record<string, string> = {},
+  log: Log = silentLog,
+  reach: (databaseUrl: string) => Promise<string> = async (url) => url,
+): Promise<TestShop> {
   const database = await createTestDatabase();
   const config = readConfig({
     PORT: "0",
-    DATABASE_URL: database.url,
+    DATABASE_URL: await reach(database.url),
     REDIS_URL: inject("redisUrl"),
     SEED_DEMO: "off",
     ...env,

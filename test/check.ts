@@ -1,0 +1,68 @@
+// npm run check: everything about the sources that can be said without running the shop.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openForMigration } from "../src/infra/migrate.ts";
+import { entities } from "../src/schema.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+let failed = 0;
+
+/** Runs a program; its output is shown when it fails. */
+function run(command: string, ...args: string[]): string | undefined {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: "utf8" });
+  return status === 0
+    ? undefined
+    : `${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`.trim() || "failed";
+}
+
+/** @param why absent when all is well; "skip: ..." when it cannot be said here */
+function report(what: string, why: string | undefined): void {
+  const skipped = why?.startsWith("skip: ") === true;
+  if (why !== undefined && !skipped) failed += 1;
+  process.stdout.write(`${why === undefined ? "ok    " : skipped ? "skip  " : "FAILED"} ${what}\n`);
+  if (why !== undefined) process.stdout.write(`${why.replace(/^/gm, "       ")}\n`);
+}
+
+function generatedCode(): string | undefined {
+  const folder = mkdtempSync(join(tmpdir(), "cartwright-gen-"));
+  try {
+    return (
+      run("buf", "generate", "-o", folder) ??
+      run("git", "diff", "--no-index", "--stat", join(folder, "gen"), "gen")
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function breakingChanges(): string | undefined {
+  const base = ["origin/main", "main"].find(
+    (ref) => run("git", "rev-parse", "--verify", "--quiet", ref) === undefined,
+  );
+  if (base === undefined) return "skip: there is no main to compare with";
+  const commit = spawnSync("git", ["rev-parse", base], { cwd: root, encoding: "utf8" }).stdout.trim();
+  return run("buf", "breaking", "--against", `.git#ref=${commit}`);
+}
+
+async function migrationSnapshot(): Promise<string | undefined> {
+  const orm = await openForMigration(entities);
+  try {
+    return (await orm.migrator.checkSchema())
+      ? "The entities differ from the last migration. Run: npm run migration -- <name>"
+      : undefined;
+  } finally {
+    await orm.close();
+  }
+}
+
+report("format and lint", run("biome", "check", "--error-on-warnings"));
+report("types", run("tsc", "--noEmit"));
+report("contracts: format", run("buf", "format", "--diff", "--exit-code"));
+report("contracts: lint", run("buf", "lint"));
+report("contracts: nothing that breaks callers", breakingChanges());
+report("generated code is up to date", generatedCode());
+report("migrations are up to date", await migrationSnapshot());
+report("architecture", run("vitest", "run", "test/architecture.test.ts"));
+process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,44 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
+const main = new URL("../../src/main.ts", import.meta.url).pathname;
+
+/** The service as its users run it: a process of its own. */
+export interface ServiceProcess {
+  child: ChildProcess;
+  /** Its standard output so far, a JSON object a line. */
+  lines: Record<string, unknown>[];
+  /** What it wrote to standard error so far. */
+  stderr(): string;
+  /** Resolves with its address once it says that it listens; rejects when it ends before. */
+  listening: Promise<string>;
+  /** Resolves with its exit code. */
+  exited: Promise<number | null>;
+}
+
+/** Starts `src/main.ts` with this environment and no other setting of the shop. */
+export function startProcess(env: Record<string, string>): ServiceProcess {
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn(process.execPath, [main], {
+    env: { PATH, HOME, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const lines: Record<string, unknown>[] = [];
+  let errors = "";
+  child.stderr.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const exited = once(child, "exit").then(([code]) => (typeof code === "number" ? code : null));
+  const listening = new Promise<string>((resolve, reject) => {
+    createInterface(child.stdout).on("line", (line) => {
+      const entry: Record<string, unknown> = JSON.parse(line);
+      lines.push(entry);
+      if (typeof entry.msg === "string" && entry.msg.startsWith("listening")) resolve(String(entry.address));
+    });
+    void exited.then((code) => reject(new Error(`the service ended with ${code}: ${errors}`)));
+  });
+  // A test that does not ask for the address is not to fail by it.
+  listening.catch(() => {});
+  return { child, lines, stderr: () => errors, listening, exited };
+}
