@@ -11,7 +11,7 @@ export function printBanner(app: App, config: Config, log: Log): void {
   const { host } = new URL(url);
   const plaintext = config.tls === undefined ? " -plaintext" : "";
   const examples = [
-    `curl '${url}/cartwright.catalog.v1.CatalogService/ListProducts' --json '{"pageSize": 3}'`,
+    `curl ${url}/cartwright.catalog.v1.CatalogService/ListProducts -H 'content-type: application/json' -d '{"pageSize": 3}'`,
     `grpcurl${plaintext} ${host} list`,
     `npx buf curl ${config.tls === undefined ? "--http2-prior-knowledge " : ""}${url}/cartwright.catalog.v1.CatalogService/GetCatalogStats`,
   ];

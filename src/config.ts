@@ -1,4 +1,6 @@
+import { existsSync, readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
+import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartError } from "./kernel/errors.ts";
 
@@ -80,6 +82,11 @@ export type Config = Readonly<{
   /** Fill an empty store with the demo shop. By default only an embedded one. */
   seedDemo: boolean;
 }>;
+
+/** The variables of the file `.env` in the working directory; none when there is no such file. */
+export function readDotEnv(): Record<string, string | undefined> {
+  return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+}
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as absent.

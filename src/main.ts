@@ -1,11 +1,11 @@
 import { startApp } from "./app.ts";
 import { printBanner } from "./banner.ts";
-import { readConfig } from "./config.ts";
+import { readConfig, readDotEnv } from "./config.ts";
 import { createLog } from "./infra/log.ts";
 import { StartError } from "./kernel/errors.ts";
 
 try {
-  const config = readConfig(process.env);
+  const config = readConfig({ ...readDotEnv(), ...process.env });
   const log = createLog(config.logLevel, process.stdout.isTTY);
   const app = await startApp(config, log);
   printBanner(app, config, log);

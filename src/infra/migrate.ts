@@ -2,6 +2,7 @@ import type { MigrationObject } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import { Client } from "pg";
+import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 
@@ -22,7 +23,13 @@ const LOCK_WAIT_MS = 120_000;
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
   const client = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
-  await client.connect();
+  try {
+    await client.connect();
+  } catch (error) {
+    const { host } = new URL(url);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StartError(`PostgreSQL at ${host} cannot be used: ${why}. Check DATABASE_URL.`);
+  }
   try {
     await client.query("select pg_advisory_lock($1)", [LOCK_KEY]);
     const orm = await openForMigration(entities, url);

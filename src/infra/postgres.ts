@@ -78,6 +78,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
       application_name: "cartwright",
     },
     forceUtcTimezone: true,
+    colors: false,
     logger: (message) => log.debug({}, message),
   });
   const pool: Pool = await orm.em.getDriver().getConnection().getNativeClient();

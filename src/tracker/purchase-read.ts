@@ -1,7 +1,7 @@
 import { type Database, prepared } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { invalidField } from "../kernel/errors.ts";
+import { invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
 import { type Purchase, type PurchaseRow, purchaseFromRow } from "./purchase.ts";
@@ -63,7 +63,8 @@ export function createPurchaseReads({
     /**
      * Totals and recent counts in one statement, and so of one snapshot.
      * @param timeframeMs how long ago still counts as recent, milliseconds
-     * @throws INVALID_ARGUMENT when the purchases are in several currencies and none is named
+     * @throws NOT_FOUND for an unknown promotion; INVALID_ARGUMENT when the purchases are in several
+     *   currencies and none is named
      */
     async stats(
       call: Call,
@@ -93,6 +94,7 @@ export function createPurchaseReads({
       const rows = await db.read<StatsRow>(call, prepared(text), values);
       const [row] = rows;
       if (row === undefined) {
+        await assertPromotion(db, call, filter.promotionId);
         return { totalCount: 0n, recentCount: 0n, totalAmount: undefined, recentAmount: undefined, asOfTime };
       }
       if (rows.length > 1) {
@@ -113,6 +115,13 @@ export function createPurchaseReads({
       };
     },
   };
+}
+
+/** Nothing counted is an answer for a promotion that exists, and a typing error otherwise. */
+async function assertPromotion(db: Database, call: Call, id: string): Promise<void> {
+  if (id === "") return;
+  const found = await db.read(call, { text: "select from promotion where id = $1" }, [id]);
+  if (found.length === 0) throw notFound("promotion", id);
 }
 
 function filtered({ promotionId, productId }: PurchaseFilter) {

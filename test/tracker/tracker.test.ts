@@ -227,6 +227,13 @@ test("statistics are never torn, and recent is what is recent", async () => {
   expect(week).toMatchObject({ totalCount: 151n, recentCount: 151n });
 });
 
+test("statistics of a promotion without purchases are zero, and of no promotion NOT_FOUND", async () => {
+  const empty = await shop.tracker.getPurchaseStats({ promotionId: await makePromotion() });
+  expect(empty).toMatchObject({ totalCount: 0n, recentCount: 0n, totalAmount: undefined });
+  const nowhere = shop.tracker.getPurchaseStats({ promotionId: randomUUID() });
+  expect(await failureOf(nowhere)).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
+});
+
 test("statistics in two currencies want one to be named", async () => {
   const promotionId = await makePromotion();
   const yen = { ...purchaseOf(promotionId), amount: { currencyCode: "JPY", minorUnits: 900n } };
