@@ -20,6 +20,8 @@ import { createPageTokens } from "./kernel/page.ts";
 import { orderRpc } from "./order/order.rpc.ts";
 import { createOrders } from "./order/order.ts";
 import { entities } from "./schema.ts";
+import { isEmptyShop } from "./seed/empty.ts";
+import { seedShop } from "./seed/seed.ts";
 import { createServer, type Server } from "./serving/server.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker } from "./tracker/tracker.ts";
@@ -37,6 +39,9 @@ export interface App {
 
 /** How long calls in flight may take once the process is told to stop. */
 const GRACE_MS = 10_000;
+/** What the demo holds. */
+const DEMO_PRODUCTS = 2_000;
+const DEMO_CUSTOMERS = 100;
 
 /**
  * Builds the shop from its configuration, brings its schema up to date and serves it.
@@ -51,6 +56,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const stores = await openStores(config, log);
     closing.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
+    if (config.seedDemo) await seedDemo(stores.databaseUrl, log);
     const db = await openPostgres({
       url: stores.databaseUrl,
       entities,
@@ -79,6 +85,13 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     await close();
     throw error;
   }
+}
+
+/** Fills an empty shop, so that the first call shows something. */
+async function seedDemo(url: string, log: Log): Promise<void> {
+  if (!(await isEmptyShop(url))) return;
+  const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
+  log.info({ ...added }, "filled the empty shop with a demo");
 }
 
 async function buildServer(

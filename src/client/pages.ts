@@ -1,0 +1,14 @@
+/**
+ * Walks through a list page by page, and asks for the next page only when it is wanted:
+ * `for await (const { products } of pages((pageToken) => shop.catalog.listProducts({ pageToken })))`.
+ */
+export async function* pages<Page extends { nextPageToken: string }>(
+  list: (pageToken: string) => Promise<Page>,
+): AsyncGenerator<Page, void, undefined> {
+  let pageToken = "";
+  do {
+    const page = await list(pageToken);
+    yield page;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
+}

@@ -1,0 +1,110 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Client } from "pg";
+import { type Config, readConfig } from "../config.ts";
+import { createLog } from "../infra/log.ts";
+import { migrate } from "../infra/migrate.ts";
+import { faultOf } from "../infra/postgres-errors.ts";
+import { openStores } from "../infra/stores.ts";
+import { StartError } from "../kernel/errors.ts";
+import { entities } from "../schema.ts";
+import { showProgress } from "./progress.ts";
+import { type Seeded, seedShop } from "./seed.ts";
+
+const log = createLog("warn", process.stdout.isTTY);
+const MAX_COUNT = 2_000_000;
+const USAGE = `Usage: npm run seed -- [--products 100000] [--customers 1000]
+  Fills the shop with so many products and customers, 1 to ${format(MAX_COUNT)} each, and adds only what is missing:
+  the database of DATABASE_URL, or the one in DATA_DIR, whether its shop runs or not.`;
+
+/** @throws StartError for an option that does not exist or is out of range */
+function readOptions(args: string[]): { products: number; customers: number; help: boolean } {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        products: { type: "string", default: "100000" },
+        customers: { type: "string", default: "1000" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    const count = (name: "products" | "customers") => {
+      const value = /^\d{1,7}$/.test(values[name]) ? Number(values[name]) : 0;
+      if (value >= 1 && value <= MAX_COUNT) return value;
+      throw new StartError(
+        `--${name} must be a whole number from 1 to ${format(MAX_COUNT)}, not "${values[name]}".`,
+      );
+    };
+    return { products: count("products"), customers: count("customers"), help: values.help };
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new StartError(`${error.message}\n${USAGE}`);
+  }
+}
+
+/** The database to fill: DATABASE_URL, that of a shop which runs on DATA_DIR, or one that is started there. */
+async function openDatabase(config: Config): Promise<{ url: string; close(): Promise<void> }> {
+  const url = config.databaseUrl ?? (await runningDatabase(config.dataDir));
+  if (url !== undefined) return { url, close: async () => {} };
+  const stores = await openStores(config, log);
+  return { url: stores.databaseUrl, close: () => stores.close() };
+}
+
+/** The address that a shop left in its data folder, if somebody answers there. */
+async function runningDatabase(dataDir: string): Promise<string | undefined> {
+  const url = await readFile(join(dataDir, "postgres.url"), "utf8").catch(() => "");
+  if (url === "") return undefined;
+  const client = new Client({ connectionString: url.trim(), connectionTimeoutMillis: 2_000 });
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return url.trim();
+  } catch {
+    return undefined;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+function format(count: number): string {
+  return count.toLocaleString("en");
+}
+
+function summary({ products, customers, orders, purchases, productsMs, ms }: Seeded): string {
+  const seconds = (ms / 1_000).toFixed(1);
+  if (products + customers === 0) return `Nothing to add: all of it is there (${seconds} s).`;
+  const speed = products > 0 ? `, ${format(Math.round((products / productsMs) * 1_000))} products/s` : "";
+  const counts = Object.entries({ products, customers, orders, purchases });
+  return `Added ${counts.map(([what, count]) => `${format(count)} ${what}`).join(", ")} in ${seconds} s${speed}.`;
+}
+
+async function seed(options: { products: number; customers: number }): Promise<void> {
+  const database = await openDatabase(readConfig(process.env));
+  const progress = showProgress(process.stdout);
+  try {
+    await migrate(database.url, entities, log);
+    const seeded = await seedShop({ ...options, url: database.url, onProgress: progress.report });
+    progress.stop();
+    console.log(summary(seeded));
+  } catch (error) {
+    progress.stop();
+    const fault = faultOf(error);
+    if (fault === undefined) throw error;
+    throw new StartError(
+      `Seeding stopped: ${fault.message || fault.code}. What was added so far is whole; run it again to go on.`,
+    );
+  } finally {
+    await database.close();
+  }
+}
+
+try {
+  const { help, ...options } = readOptions(process.argv.slice(2));
+  if (help) console.log(USAGE);
+  else await seed(options);
+} catch (error) {
+  if (!(error instanceof StartError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}
