@@ -31,7 +31,10 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
   [StockReasonMessage.CORRECTION, "CORRECTION"],
 ]);
 
-/** CatalogService on the wire: messages in, messages out, no rules. */
+/**
+ * CatalogService on the wire: messages in, messages out, no rules. Ids that are compared or given back are
+ * written in lower case, as PostgreSQL writes UUIDs.
+ */
 export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call) {
   const { products, categories } = catalog;
   return {
@@ -46,9 +49,10 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
       return { products: found.map(toProduct) };
     },
 
-    async listProducts({ total, readMask, minPrice, maxPrice, ...request }, context) {
+    async listProducts({ total, readMask, categoryId, minPrice, maxPrice, ...request }, context) {
       const page = await products.list(callOf(context), {
         ...request,
+        categoryId: categoryId.toLowerCase(),
         minPrice,
         maxPrice,
         readMask: readMask?.paths ?? [],
@@ -86,7 +90,7 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
 
     async adjustStock({ productId, delta, expectedQuantity, reason, effectiveTime, requestId }, context) {
       const product = await catalog.adjustStock(callOf(context), {
-        productId,
+        productId: productId.toLowerCase(),
         delta,
         expectedQuantity,
         reason: REASONS.get(reason) ?? "CORRECTION",
@@ -101,21 +105,22 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
       return { category: toCategory(await categories.get(callOf(context), wanted)) };
     },
 
-    async listCategories(request, context) {
-      const page = await categories.list(callOf(context), request);
+    async listCategories({ parentId, ...request }, context) {
+      const page = await categories.list(callOf(context), { ...request, parentId: parentId.toLowerCase() });
       return { categories: page.items.map(toCategory), nextPageToken: page.nextPageToken };
     },
 
     async createCategory({ category, requestId, validateOnly }, context) {
       const { slug = "", name = "", parentId = "" } = category ?? {};
-      const change = { category: { slug, name, parentId }, requestId, validateOnly };
+      const input = { slug, name, parentId: parentId.toLowerCase() };
+      const change = { category: input, requestId, validateOnly };
       return { category: toCategory(await categories.create(callOf(context), change)) };
     },
 
     async updateCategory({ category, updateMask, requestId, validateOnly }, context) {
       const { id = "", etag = "", slug = "", name = "", parentId = "" } = category ?? {};
       const change = {
-        category: { id, etag, slug, name, parentId },
+        category: { id: id.toLowerCase(), etag, slug, name, parentId: parentId.toLowerCase() },
         mask: updateMask?.paths ?? [],
         requestId,
         validateOnly,
@@ -154,7 +159,8 @@ function fromProduct(product: ProductMessage | undefined): ProductChange {
   } = product ?? {};
   const { price, imageUri = "", attributes = {}, stockQuantity = 0n } = product ?? {};
   return {
-    ...{ id, etag, sku, name, description, categoryId, brand, imageUri, attributes, stockQuantity },
+    ...{ id: id.toLowerCase(), categoryId: categoryId.toLowerCase() },
+    ...{ etag, sku, name, description, brand, imageUri, attributes, stockQuantity },
     price: price && { currencyCode: price.currencyCode, minorUnits: price.minorUnits },
   };
 }

@@ -1,5 +1,6 @@
 import { prepared, type Statement } from "../infra/postgres.ts";
-import { invalidField } from "../kernel/errors.ts";
+import { invalidField, quoted } from "../kernel/errors.ts";
+import { isWhole } from "../kernel/fields.ts";
 import type { Money } from "../kernel/money.ts";
 import type { Cursor } from "../kernel/page.ts";
 import type { Product } from "./product.ts";
@@ -94,16 +95,16 @@ export function readOrder(orderBy: string): ProductOrder {
   return { ...order, descending: match?.[2] === "desc" };
 }
 
-/** The columns that a read mask selects; all for an empty one. INVALID_ARGUMENT for an unknown field. */
+/** The columns that a read mask selects; all for an empty one and for "*". INVALID_ARGUMENT for an unknown field. */
 export function readColumns(mask: readonly string[]): readonly (keyof ProductRow)[] {
-  if (mask.length === 0) return ALL_COLUMNS;
+  if (mask.length === 0 || isWhole(mask)) return ALL_COLUMNS;
   const columns = new Set<keyof ProductRow>(["id"]);
   for (const path of mask) {
     const known = Object.hasOwn(COLUMNS, path) ? COLUMNS[path] : undefined;
     if (known === undefined) {
       throw invalidField(
         "read_mask",
-        `has no field ${JSON.stringify(path)}. There are: ${Object.keys(COLUMNS).join(", ")}.`,
+        `has no field ${quoted(path)}. There are: ${Object.keys(COLUMNS).join(", ")}.`,
       );
     }
     for (const column of known) columns.add(column);

@@ -115,7 +115,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
       const keys = changedFields(CHANGEABLE, product, mask);
       const body = { product, mask };
       const { answer } = await change(db, call, { ...how, method: "UpdateProduct" }, body, async (tx) => {
-        const row = await find(tx, product.id, product.etag);
+        const row = await find(tx, product.id);
         if (row.deletedAt) {
           throw new AppError("failed_precondition", `Product ${row.id} is deleted. Undelete it first.`, {
             reason: "PRODUCT_DELETED",
@@ -128,6 +128,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
             ],
           });
         }
+        assertCurrent(row, product.etag);
         const { price, ...values } = pick(product, keys);
         tx.em.assign(row, { ...values, ...(price && priceColumns(price)), updatedAt: clock.now() });
         await flush(tx, row);
@@ -139,8 +140,9 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
     /** Takes a product out of sale. NOT_FOUND when it is out already. */
     remove(call: Call, id: string, etag: string): Promise<Product> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id, etag);
+        const row = await find(tx, id);
         if (row.deletedAt) throw notFound("product", id);
+        assertCurrent(row, etag);
         const now = clock.now();
         tx.em.assign(row, { deletedAt: now, updatedAt: now });
         await flush(tx, row);
@@ -151,13 +153,14 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
     /** Sells a deleted product again. ALREADY_EXISTS when it is not deleted. */
     restore(call: Call, id: string, etag: string): Promise<Product> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id, etag);
+        const row = await find(tx, id);
         if (!row.deletedAt) {
           throw new AppError("already_exists", `Product ${id} is not deleted.`, {
             reason: "PRODUCT_NOT_DELETED",
             resource: { type: "product", name: id },
           });
         }
+        assertCurrent(row, etag);
         tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
         await flush(tx, row);
         return toProduct(row);
@@ -166,11 +169,15 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
   };
 }
 
-async function find(tx: Tx, id: string, etag: string): Promise<Row> {
+async function find(tx: Tx, id: string): Promise<Row> {
   const row = await tx.em.findOne(ProductEntity, { id });
   if (row === null) throw notFound("product", id);
-  if (etag !== "" && etag !== String(row.version)) throw staleEtag("product", id, String(row.version));
   return row;
+}
+
+/** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
+function assertCurrent({ id, version }: Row, etag: string): void {
+  if (etag !== "" && etag !== String(version)) throw staleEtag("product", id, String(version));
 }
 
 async function flush(tx: Tx, row: Row): Promise<void> {

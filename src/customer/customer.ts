@@ -131,8 +131,9 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
       const keys = changedFields(CHANGEABLE, customer, mask);
       const body = { customer, mask };
       const { answer } = await change(db, call, { ...how, method: "UpdateCustomer" }, body, async (tx) => {
-        const row = await find(tx, customer.id, customer.etag);
+        const row = await find(tx, customer.id);
         assertLive(row.id, row.deletedAt);
+        assertCurrent(row, customer.etag);
         tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
         await flush(tx, row);
         return toCustomer(row);
@@ -143,8 +144,9 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
     /** Deletes a customer; their orders stay. NOT_FOUND when they are deleted already. */
     remove(call: Call, id: string, etag: string): Promise<Customer> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id, etag);
+        const row = await find(tx, id);
         if (row.deletedAt) throw notFound("customer", id);
+        assertCurrent(row, etag);
         const now = clock.now();
         tx.em.assign(row, { deletedAt: now, updatedAt: now });
         await flush(tx, row);
@@ -155,13 +157,14 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
     /** Brings a deleted customer back. ALREADY_EXISTS when they are not deleted, or their email is taken. */
     restore(call: Call, id: string, etag: string): Promise<Customer> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id, etag);
+        const row = await find(tx, id);
         if (!row.deletedAt) {
           throw new AppError("already_exists", `Customer ${id} is not deleted.`, {
             reason: "CUSTOMER_NOT_DELETED",
             resource: { type: "customer", name: id },
           });
         }
+        assertCurrent(row, etag);
         tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
         await flush(tx, row);
         return toCustomer(row);
@@ -181,11 +184,15 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
 /** The customers as other rooms see them. */
 export type Customers = ReturnType<typeof createCustomers>;
 
-async function find(tx: Tx, id: string, etag: string): Promise<Row> {
+async function find(tx: Tx, id: string): Promise<Row> {
   const row = await tx.em.findOne(CustomerEntity, { id });
   if (row === null) throw notFound("customer", id);
-  if (etag !== "" && etag !== String(row.version)) throw staleEtag("customer", id, String(row.version));
   return row;
+}
+
+/** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
+function assertCurrent({ id, version }: Row, etag: string): void {
+  if (etag !== "" && etag !== String(version)) throw staleEtag("customer", id, String(version));
 }
 
 function assertLive(id: string, deletedAt: Date | string | null | undefined): void {

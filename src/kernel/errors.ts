@@ -67,6 +67,11 @@ export function invalidField(field: string, description: string, reason = "INVAL
   return new AppError("invalid", `${field}: ${description}`, { reason, fields: [{ field, description }] });
 }
 
+/** A caller's text as an error shows it: no longer than a line, whatever was sent. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64).toWellFormed()}...` : text);
+}
+
 /** NOT_FOUND for a resource, named by its type and the id or key that was asked for. */
 export function notFound(type: string, name: string): AppError {
   return new AppError("not_found", `No ${type} ${name}. Check the id; deleted ones are not shown.`, {

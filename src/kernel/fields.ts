@@ -1,4 +1,4 @@
-import { AppError, type FieldViolation, invalidField } from "./errors.ts";
+import { AppError, type FieldViolation, invalidField, quoted } from "./errors.ts";
 
 /** Whether a field of a request was left out: an empty string, an empty map, or absent. */
 function isEmpty(value: unknown): boolean {
@@ -27,8 +27,14 @@ export interface Changeable<Key extends string> {
   required: ReadonlySet<string>;
 }
 
+/** Whether a field mask stands for all fields (AIP-134, AIP-157). */
+export function isWhole(mask: readonly string[]): boolean {
+  return mask.length === 1 && mask[0] === "*";
+}
+
 /**
- * The properties that an update changes: those of the mask or, without one, those that are not empty.
+ * The properties that an update changes: those of the mask, all for "*" or, without a mask, those that are
+ * not empty.
  * @throws INVALID_ARGUMENT for a path that cannot be changed or emptied, and when nothing is to change
  */
 export function changedFields<Key extends string>(
@@ -37,12 +43,13 @@ export function changedFields<Key extends string>(
   mask: readonly string[],
 ): Key[] {
   const allowed = Object.keys(fields).join(", ");
+  const paths = isWhole(mask) ? Object.keys(fields) : mask;
   const named = Object.entries(fields).filter(([path, key]) =>
-    mask.length > 0 ? mask.includes(path) : !isEmpty(input[key]),
+    paths.length > 0 ? paths.includes(path) : !isEmpty(input[key]),
   );
-  const unknown = mask.find((path) => !Object.hasOwn(fields, path));
+  const unknown = paths.find((path) => !Object.hasOwn(fields, path));
   if (unknown !== undefined) {
-    throw invalidField("update_mask", `cannot hold ${JSON.stringify(unknown)}. Name some of: ${allowed}.`);
+    throw invalidField("update_mask", `cannot hold ${quoted(unknown)}. Name some of: ${allowed}.`);
   }
   if (named.length === 0) {
     throw invalidField("update_mask", `names nothing to change. Name some of: ${allowed}.`);

@@ -18,6 +18,8 @@ const USAGE = `Usage: npm run seed -- [--products 100000] [--customers 1000]
   Fills the shop with so many products and customers, 1 to ${format(MAX_COUNT)} each, and adds only what is missing:
   the database of DATABASE_URL, or the one in DATA_DIR, whether its shop runs or not.`;
 
+const GO_ON = "What was added so far is whole; run it again to go on.";
+
 /** @throws StartError for an option that does not exist or is out of range */
 function readOptions(args: string[]): { products: number; customers: number; help: boolean } {
   try {
@@ -82,6 +84,13 @@ function summary({ products, customers, orders, purchases, productsMs, ms }: See
 async function seed(options: { products: number; customers: number }): Promise<void> {
   const database = await openDatabase(readConfig(process.env));
   const progress = showProgress(process.stdout);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      progress.stop();
+      process.stderr.write(`\nInterrupted. ${GO_ON}\n`);
+      process.exit(1); // a PostgreSQL that was started here ends with this process
+    });
+  }
   try {
     await migrate(database.url, entities, log);
     const seeded = await seedShop({ ...options, url: database.url, onProgress: progress.report });
@@ -91,9 +100,7 @@ async function seed(options: { products: number; customers: number }): Promise<v
     progress.stop();
     const fault = faultOf(error);
     if (fault === undefined) throw error;
-    throw new StartError(
-      `Seeding stopped: ${fault.message || fault.code}. What was added so far is whole; run it again to go on.`,
-    );
+    throw new StartError(`Seeding stopped: ${fault.message || fault.code}. ${GO_ON}`);
   } finally {
     await database.close();
   }

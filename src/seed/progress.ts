@@ -11,7 +11,12 @@ export function showProgress(out: NodeJS.WriteStream): {
 } {
   if (!out.isTTY) return { report: lines(out), stop: () => {} };
   const bar = new SingleBar(
-    { stream: out, format: "  {part} {bar} {percentage}%  {value}/{total}", hideCursor: true },
+    {
+      stream: out,
+      format: "  {part} {bar} {percentage}%  {value}/{total}",
+      hideCursor: true,
+      gracefulExit: false,
+    },
     Presets.shades_classic,
   );
   let current: string | undefined;
