@@ -1,0 +1,194 @@
+import { createContextKey, type HandlerContext } from "@connectrpc/connect";
+import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import type { Call } from "../kernel/call.ts";
+import { AppError } from "../kernel/errors.ts";
+import { toConnectError } from "./errors.ts";
+
+/** The wire's side of a call: what it is, and its bounds. */
+export interface CallSetup {
+  protocol: "grpc" | "grpc-web" | "connect";
+  clientAddress: string;
+  /** Absent for protocols of others, such as health. */
+  policy: MethodPolicy | undefined;
+  /** How long it may take from now, milliseconds. Infinity: as long as the caller stays. */
+  timeoutMs: number;
+  /** How long the next part of the request may be waited for, milliseconds. */
+  bodyIdleMs: number;
+  /** How long a handler may go on once it was told to stop, milliseconds. */
+  settleMs: number;
+  /** How long the caller may take to receive the answer once it is complete, milliseconds. */
+  deliveryMs: number;
+  /** Ends the exchange without an answer. */
+  cut(): void;
+}
+
+/**
+ * One call from its headers to its end. It owns the deadline: Connect would tell the handler of it and
+ * then wait for that handler for ever.
+ */
+export class ActiveCall implements Call {
+  readonly setup: CallSetup;
+  /** When its headers came, in milliseconds of `performance.now()`. */
+  readonly startedAtMs: number;
+  readonly deadlineAtMs: number;
+  readonly #controller = new AbortController();
+  #phase: "arriving" | "running" | "over" = "arriving";
+  #closed = false;
+  /** Why it was told to stop. */
+  #stopped: AppError | undefined;
+  /** The time to settle after the stop has passed. */
+  #abandoned = false;
+  #timer: NodeJS.Timeout | undefined;
+  #rejectRead: ((reason: Error) => void) | undefined;
+  #rejectWork: ((reason: Error) => void) | undefined;
+
+  constructor(setup: CallSetup) {
+    this.setup = setup;
+    this.startedAtMs = performance.now();
+    this.deadlineAtMs = this.startedAtMs + setup.timeoutMs;
+    if (setup.timeoutMs < Number.POSITIVE_INFINITY) {
+      this.#timer = setTimeout(ActiveCall.#passDeadline, setup.timeoutMs, this);
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** Nobody is there to be answered. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get clientAddress(): string {
+    return this.setup.clientAddress;
+  }
+
+  /**
+   * The request's body. Waiting for more of it ends when the call is stopped, and a connection that broke,
+   * which can look like the end of the body, never passes for it.
+   */
+  async *body(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const chunks = source[Symbol.asyncIterator]();
+    // A shorter deadline ends the wait anyhow.
+    const { bodyIdleMs, timeoutMs } = this.setup;
+    const idle = timeoutMs > bodyIdleMs ? setTimeout(ActiveCall.#stall, bodyIdleMs, this) : undefined;
+    try {
+      for (;;) {
+        const chunk = await this.#read(chunks.next());
+        if (chunk.done === true) return;
+        idle?.refresh();
+        yield chunk.value;
+      }
+    } finally {
+      clearTimeout(idle);
+      // Not awaited: it would wait behind a read that never ends.
+      chunks.return?.().catch(ignore);
+    }
+  }
+
+  /** The request is here and the handler begins. @throws AppError when it is too late for that */
+  begin(): void {
+    if (performance.now() >= this.deadlineAtMs) ActiveCall.#passDeadline(this);
+    if (this.#stopped !== undefined) throw this.#stopped;
+    this.#phase = "running";
+  }
+
+  /**
+   * Waits for work of the handler. When the call is stopped, the signal tells the handler, and its work is
+   * waited for a little longer: it may be past its commit, and then its answer counts.
+   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle
+   */
+  settle<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#abandoned) reject(this.#stopped);
+      this.#rejectWork = reject;
+      work.then(resolve, (error: unknown) => reject(this.#stopped ?? error));
+    });
+  }
+
+  /** The handler is done; what remains is to deliver its answer. */
+  end(): void {
+    this.#phase = "over";
+    clearTimeout(this.#timer);
+    if (!this.#closed) this.#timer = setTimeout(this.setup.cut, this.setup.deliveryMs);
+  }
+
+  /** The exchange is closed: answered, or left by the caller. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    if (this.#phase !== "over") this.#stop(callerLeft());
+  }
+
+  #stop(reason: AppError): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = reason;
+    clearTimeout(this.#timer);
+    if (this.#phase === "running") {
+      this.#timer = setTimeout(ActiveCall.#abandon, this.setup.settleMs, this, reason);
+    } else if (!this.#closed) {
+      this.#timer = setTimeout(this.setup.cut, this.setup.deliveryMs);
+    }
+    this.#controller.abort(reason);
+    this.#rejectRead?.(toConnectError(reason));
+  }
+
+  /** Rejects with what Connect can write: no interceptor is passed on the way from here. */
+  #read<T>(next: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#stopped !== undefined) reject(toConnectError(this.#stopped));
+      this.#rejectRead = reject;
+      next.then(resolve, () => {
+        // Only a connection that is gone cannot be read.
+        this.close();
+        reject(toConnectError(callerLeft()));
+      });
+    });
+  }
+
+  static #passDeadline(this: void, call: ActiveCall): void {
+    call.#stop(deadlinePassed(call.setup.timeoutMs));
+  }
+
+  static #stall(this: void, call: ActiveCall): void {
+    call.#stop(requestStalled());
+  }
+
+  static #abandon(this: void, call: ActiveCall, reason: AppError): void {
+    call.#abandoned = true;
+    call.#rejectWork?.(reason);
+  }
+}
+
+function deadlinePassed(timeoutMs: number): AppError {
+  return new AppError(
+    "deadline_exceeded",
+    `Not done within ${Math.round(timeoutMs)} ms. Allow more time, or ask for less at once.`,
+    { reason: "DEADLINE_EXCEEDED", metadata: { timeout_ms: String(Math.round(timeoutMs)) } },
+  );
+}
+
+function requestStalled(): AppError {
+  return new AppError("deadline_exceeded", "The rest of the request did not arrive. Send it again at once.", {
+    reason: "REQUEST_STALLED",
+  });
+}
+
+function callerLeft(): AppError {
+  return new AppError("cancelled", "The caller has left.", { reason: "CANCELLED" });
+}
+
+function ignore(): void {}
+
+/** Where serving puts the call, and interceptors find it. */
+export const callKey = createContextKey<ActiveCall | undefined>(undefined, { description: "call" });
+
+/** What domain code is told of the call that a handler works for. */
+export function callOf(context: HandlerContext): Call {
+  const call = context.values.get(callKey);
+  if (call !== undefined) return call;
+  const timeoutMs = context.timeoutMs() ?? Number.POSITIVE_INFINITY;
+  return { signal: context.signal, deadlineAtMs: performance.now() + timeoutMs, clientAddress: "" };
+}

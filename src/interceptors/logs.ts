@@ -1,0 +1,58 @@
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Log } from "../kernel/log.ts";
+import { type ActiveCall, callKey } from "./call.ts";
+import { methodKey } from "./policy.ts";
+
+/** Codes that say something of us, not of the caller. */
+const ourFault: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.Unavailable, Code.DataLoss]);
+
+/**
+ * One line a call: the method, how it ended, how long it took, who called; never what was said. At debug,
+ * and at warn when the fault is ours.
+ */
+export function createLogInterceptor(log: Log): Interceptor {
+  const write = (method: Parameters<typeof methodKey>[0], call: ActiveCall | undefined, error?: unknown) => {
+    const code = error === undefined ? undefined : ConnectError.from(error).code;
+    const fields = {
+      method: methodKey(method),
+      code: code === undefined ? "OK" : codeName(code),
+      duration_ms: call === undefined ? undefined : performance.now() - call.startedAtMs,
+      protocol: call?.setup.protocol,
+      client_address: call?.clientAddress,
+    };
+    if (code !== undefined && ourFault.has(code)) log.warn(fields, "call");
+    else log.debug(fields, "call");
+  };
+  return (next) => async (request) => {
+    const call = request.contextValues.get(callKey);
+    try {
+      const response = await next(request);
+      if (!response.stream) {
+        write(request.method, call);
+        return response;
+      }
+      const messages = response.message;
+      return { ...response, message: written(messages, (error) => write(request.method, call, error)) };
+    } catch (error) {
+      write(request.method, call, error);
+      throw error;
+    }
+  };
+}
+
+async function* written<T>(messages: AsyncIterable<T>, done: (error?: unknown) => void): AsyncGenerator<T> {
+  let failure: unknown;
+  try {
+    yield* messages;
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    done(failure);
+  }
+}
+
+/** As gRPC spells it: DEADLINE_EXCEEDED. */
+function codeName(code: Code): string {
+  return code === Code.Canceled ? "CANCELLED" : Code[code].replace(/(?<=.)[A-Z]/g, "_$&").toUpperCase();
+}

@@ -1,0 +1,132 @@
+import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
+import type { BlockList } from "node:net";
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { createInterceptors } from "../interceptors/chain.ts";
+import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
+import type { Log } from "../kernel/log.ts";
+import { createCors } from "./cors.ts";
+import { registerHealth } from "./health.ts";
+import { createPages, isHttp1, type Request, type Response } from "./http.ts";
+import { createLifecycle, type Server } from "./lifecycle.ts";
+import { defaultLimits, type Limits, maxHeaderBytes, maxHeaderCount } from "./limits.ts";
+import { createPort } from "./port.ts";
+import { createReadiness, type Readiness } from "./readiness.ts";
+import { registerReflection } from "./reflection.ts";
+import { createRpcListener } from "./rpc.ts";
+import { Sessions } from "./sessions.ts";
+
+export interface ServerOptions {
+  host: string;
+  /** 0: any free port. */
+  port: number;
+  /** Absent: plaintext. */
+  tls?: { certFile: string; keyFile: string } | undefined;
+  /** Web pages that may call; "*" is all of them. */
+  corsOrigins: readonly string[];
+  /** Whose X-Forwarded-For is believed. */
+  trustedProxies: BlockList;
+  /** Our services: their policies are enforced, reflection and health tell of them. */
+  services: readonly DescService[];
+  /** Registers their implementations. */
+  routes(router: ConnectRouter): void;
+  /** Whether calls can be answered now. */
+  isReady(): Promise<Readiness>;
+  log: Log;
+  /** Smaller ones, for tests. */
+  limits?: Partial<Limits>;
+}
+
+export type { Server };
+
+/**
+ * One port that speaks gRPC, gRPC-Web and Connect over HTTP/1.1 and HTTP/2, with reflection and health.
+ * @throws StartError for contracts with faulty policies and for certificates that cannot be used
+ */
+export function createServer(options: ServerOptions): Server {
+  const limits = { ...defaultLimits, ...options.limits };
+  const policies = readPolicies(options.services);
+  const drain = new AbortController();
+  const http2 = createHttp2(options.log);
+  const http1 = createHttp1(limits);
+  const sessions = new Sessions(http2, limits);
+  const readiness = createReadiness(options.isReady, drain.signal, options.log);
+  const pages = createPages({ serviceNames: options.services.map((service) => service.typeName), readiness });
+  const answerPreflight = createCors(options.corsOrigins);
+  const answerCall = createRpcListener({
+    routes: (router) => {
+      options.routes(router);
+      registerHealth(router, options.services, readiness, drain.signal);
+      registerReflection(router, options.services, drain.signal);
+    },
+    interceptors: createInterceptors(options.log),
+    policies,
+    trustedProxies: options.trustedProxies,
+    peerOf: (request) =>
+      "stream" in request ? sessions.peerOf(request.stream.session) : request.socket.remoteAddress,
+    draining: drain.signal,
+    limits,
+    log: options.log,
+  });
+  const listener = (request: Request, response: Response): void => {
+    request.on("error", ignore);
+    response.on("error", ignore);
+    if (drain.signal.aborted && isHttp1(response)) response.shouldKeepAlive = false;
+    if (answerPreflight(request, response) || answerCall(request, response)) return;
+    pages(request, response);
+  };
+  http1.on("request", listener);
+  http2.on("request", listener);
+  const port = createPort({
+    tls: options.tls,
+    http1: (socket) => http1.emit("connection", socket),
+    http2: (socket) => http2.emit("connection", socket),
+    limits,
+  });
+  return createLifecycle({
+    address: { host: options.host, port: options.port, secure: options.tls !== undefined },
+    port,
+    http1,
+    sessions,
+    drain,
+    log: options.log,
+  });
+}
+
+function createHttp1(limits: Limits): Http1Server {
+  // The longest call there is, and a little more.
+  const longestMs = longestDeadlineMs + limits.bodyIdleMs;
+  const server = createHttp1Server({
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: limits.headersMs,
+    requestTimeout: longestMs,
+    keepAliveTimeout: limits.keepAliveMs,
+    connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
+  });
+  server.maxHeadersCount = maxHeaderCount;
+  // A peer that neither reads nor writes for so long has gone.
+  server.timeout = longestMs;
+  // This server is handed its connections. It starts to watch their timeouts once it listens.
+  server.emit("listening");
+  return server;
+}
+
+function createHttp2(log: Log): Http2Server {
+  const server = createHttp2Server({
+    settings: { maxConcurrentStreams: 256, maxHeaderListSize: maxHeaderBytes },
+    maxHeaderListPairs: maxHeaderCount,
+    // Frames that only make work: a connection that sends more of them is ended.
+    maxSessionInvalidFrames: 100,
+    maxSessionRejectedStreams: 100,
+    maxOutstandingPings: 10,
+    maxSettings: 32,
+    // A caller may reset 1,000 streams at once, and 100 a second from then on.
+    streamResetBurst: 1_000,
+    streamResetRate: 100,
+  });
+  server.on("sessionError", (error) => log.debug({ err: error }, "An HTTP/2 connection failed"));
+  return server;
+}
+
+function ignore(): void {}

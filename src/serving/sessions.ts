@@ -1,0 +1,81 @@
+import type { Http2Server, Http2Session } from "node:http2";
+import type { Limits } from "./limits.ts";
+
+/** What is known of one HTTP/2 connection. */
+interface Session {
+  peer: string | undefined;
+  openStreams: number;
+  /** When its last stream ended, in milliseconds of `performance.now()`. */
+  idleSinceMs: number;
+  /** A ping is out that has not come back. */
+  waiting: boolean;
+}
+
+/** The HTTP/2 connections of a server: ends idle ones, and those whose peer has gone without a word. */
+export class Sessions {
+  readonly #sessions = new Map<Http2Session, Session>();
+  readonly #limits: Limits;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(server: Http2Server, limits: Limits) {
+    this.#limits = limits;
+    server.on("session", (session) => this.#add(session));
+    this.#timer = setInterval(() => this.#lookAround(), limits.pingMs);
+    this.#timer.unref();
+  }
+
+  /** The address at the other end. */
+  peerOf(session: Http2Session | undefined): string | undefined {
+    return session === undefined ? undefined : this.#sessions.get(session)?.peer;
+  }
+
+  /**
+   * Announces the end by GOAWAY; streams that are open may finish. It says which was the last that was
+   * begun, so that callers know what they may ask again elsewhere.
+   */
+  closeAll(): void {
+    clearInterval(this.#timer);
+    for (const session of this.#sessions.keys()) session.close();
+  }
+
+  #add(session: Http2Session): void {
+    const state: Session = {
+      // Asking the session's socket goes through a proxy; once is enough.
+      peer: session.socket.remoteAddress,
+      openStreams: 0,
+      idleSinceMs: performance.now(),
+      waiting: false,
+    };
+    this.#sessions.set(session, state);
+    session.on("close", () => this.#sessions.delete(session));
+    session.on("error", ignore);
+    const onStreamClose = () => {
+      state.openStreams -= 1;
+      state.idleSinceMs = performance.now();
+    };
+    session.on("stream", (stream) => {
+      state.openStreams += 1;
+      stream.on("close", onStreamClose);
+      // A caller that resets its connection raises an error on every open stream.
+      stream.on("error", ignore);
+    });
+  }
+
+  #lookAround(): void {
+    const nowMs = performance.now();
+    for (const [session, state] of this.#sessions) {
+      if (session.closed) continue;
+      if (state.openStreams === 0 && nowMs - state.idleSinceMs >= this.#limits.idleSessionMs) session.close();
+      else if (state.waiting) session.destroy();
+      else this.#ping(session, state);
+    }
+  }
+
+  #ping(session: Http2Session, state: Session): void {
+    state.waiting = session.ping(() => {
+      state.waiting = false;
+    });
+  }
+}
+
+function ignore(): void {}
