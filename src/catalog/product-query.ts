@@ -2,7 +2,6 @@ import { prepared, type Statement } from "../infra/postgres.ts";
 import { invalidField, quoted } from "../kernel/errors.ts";
 import { isWhole } from "../kernel/fields.ts";
 import type { Money } from "../kernel/money.ts";
-import type { Cursor } from "../kernel/page.ts";
 import type { Product } from "./product.ts";
 
 /** Which products, in what order. Empty and absent filters are not applied. */
@@ -61,39 +60,14 @@ const COLUMNS: Readonly<Record<string, readonly (keyof ProductRow)[]>> = {
   update_time: ["updated_at"],
   delete_time: ["deleted_at"],
 };
-const ALL_COLUMNS = Object.values(COLUMNS).flat();
+/** What is selected when no mask says otherwise. */
+export const ALL_COLUMNS: readonly (keyof ProductRow)[] = Object.values(COLUMNS).flat();
 
 const BY_ID = prepared(`select ${ALL_COLUMNS.join(", ")} from product where id = $1 and active`);
 const BY_SKU = prepared(`select ${ALL_COLUMNS.join(", ")} from product where sku = $1 and active`);
 const BY_IDS = prepared(
   `select ${ALL_COLUMNS.join(", ")} from product where id = any($1::uuid[]) and active`,
 );
-
-/** What a list can be ordered by: the column, and its PostgreSQL type for the cursor. */
-const ORDERS: Readonly<Record<string, { column: "name" | "price_minor" | "created_at"; type: string }>> = {
-  name: { column: "name", type: "text" },
-  price: { column: "price_minor", type: "bigint" },
-  create_time: { column: "created_at", type: "timestamptz" },
-};
-
-/** An order of products; without a column it is that of the ids. */
-export interface ProductOrder {
-  column: "name" | "price_minor" | "created_at" | undefined;
-  type: string;
-  descending: boolean;
-}
-
-/** Reads `order_by` (AIP-132). INVALID_ARGUMENT that names what there is. */
-export function readOrder(orderBy: string): ProductOrder {
-  if (orderBy.trim() === "") return { column: undefined, type: "uuid", descending: false };
-  const match = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy);
-  const order = match?.[1] !== undefined && Object.hasOwn(ORDERS, match[1]) ? ORDERS[match[1]] : undefined;
-  if (order === undefined) {
-    const names = Object.keys(ORDERS).join(", ");
-    throw invalidField("order_by", `must be one of ${names}, with " desc" for the other way round`);
-  }
-  return { ...order, descending: match?.[2] === "desc" };
-}
 
 /** The columns that a read mask selects; all for an empty one and for "*". INVALID_ARGUMENT for an unknown field. */
 export function readColumns(mask: readonly string[]): readonly (keyof ProductRow)[] {
@@ -130,37 +104,6 @@ export function conditions(filter: ProductFilter): { where: string; values: unkn
   return { where: tests.length === 0 ? "true" : tests.join(" and "), values };
 }
 
-/**
- * The statement of one page, by key and not by offset, so that each page costs what the first costs.
- * @param after where the page begins
- * @param size how many rows; one more is read to know whether there is a next page
- */
-export function pageStatement(
-  columns: readonly (keyof ProductRow)[],
-  filter: ProductFilter,
-  order: ProductOrder,
-  after: Cursor | undefined,
-  size: number,
-): { statement: Statement; values: unknown[] } {
-  const { where, values } = conditions(filter);
-  const bind = (value: unknown) => `$${values.push(value)}`;
-  const compare = order.descending ? "<" : ">";
-  const direction = order.descending ? "desc" : "asc";
-  const keys = order.column === undefined ? ["id"] : [order.column, "id"];
-  const types = order.column === undefined ? ["uuid"] : [order.type, "uuid"];
-  const begin =
-    after === undefined
-      ? ""
-      : ` and (${keys.join(", ")}) ${compare} (${after.map((value, at) => `${bind(value)}::${types[at]}`).join(", ")})`;
-  const selected = [...new Set([...columns, ...(order.column === undefined ? [] : [order.column])])];
-  const text = `select ${selected.join(", ")} from product where ${where}${begin} order by ${keys
-    .map((key) => `${key} ${direction}`)
-    .join(", ")} limit ${bind(size + 1)}`;
-  // Each named text stays in each connection: the usual shapes get a name, those of all masks would be too many.
-  const usual = columns === ALL_COLUMNS && filter.query === "" && !filter.showDeleted;
-  return { statement: usual ? prepared(text) : { text }, values };
-}
-
 /** The statement of one product by a unique column, its first value; a deleted one only when asked for. */
 export function keyStatement(
   column: "id" | "sku",
@@ -178,12 +121,6 @@ export function batchStatement(columns: readonly (keyof ProductRow)[]): Statemen
   return columns === ALL_COLUMNS
     ? BY_IDS
     : { text: `select ${columns.join(", ")} from product where id = any($1::uuid[]) and active` };
-}
-
-/** The cursor of a row in an order. */
-export function cursorOf(order: ProductOrder): (row: ProductRow) => Cursor {
-  const { column } = order;
-  return (row) => (column === undefined ? [row.id] : [row[column] ?? "", row.id]);
 }
 
 /** The product of a row, with what was selected. */

@@ -2,18 +2,16 @@ import type { Database } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { invalidField, notFound } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { cursorOf, pageStatement, readOrder } from "./product-page.ts";
 import {
   batchStatement,
   conditions,
-  cursorOf,
   fromRow,
   keyStatement,
   type ProductFilter,
   type ProductRow,
   type ProductView,
-  pageStatement,
   readColumns,
-  readOrder,
 } from "./product-query.ts";
 
 /** Whether a list counts what it pages through. */
