@@ -4,15 +4,23 @@ import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartError } from "./kernel/errors.ts";
 
-const port = z.coerce.number().int().min(0).max(65_535);
-const milliseconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+/** A whole number in a range, written in digits and nothing else. */
+const whole = (min: number, max: number) =>
+  z.string().transform((text, context) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    context.addIssue({ code: "custom", message: `must be a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  });
 const list = z.string().transform((value) =>
   value
     .split(",")
     .map((item) => item.trim())
     .filter(Boolean),
 );
-const onOff = z.enum(["on", "off"]).transform((value) => value === "on");
+const oneOf = <const Value extends string>(...values: Value[]) =>
+  z.enum(values, { error: `must be one of ${values.join(", ")}` });
+const onOff = oneOf("on", "off").transform((value) => value === "on");
 const url = (...protocols: string[]) =>
   z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol), {
     error: `must be an address that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
@@ -26,11 +34,11 @@ const origins = list.refine(
 const proxies = list.transform((items, context) => {
   const blocks = new BlockList();
   for (const item of items) {
-    const [address = "", bits] = item.split("/");
+    const [, address = "", bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(item) ?? [];
     const family = isIP(address) === 6 ? "ipv6" : "ipv4";
     const most = family === "ipv6" ? 128 : 32;
     const prefix = bits === undefined ? most : Number(bits);
-    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > most) {
+    if (isIP(address) === 0 || prefix > most) {
       context.addIssue({ code: "custom", message: `${item} is not an address or CIDR such as 10.0.0.0/8` });
       return z.NEVER;
     }
@@ -40,27 +48,25 @@ const proxies = list.transform((items, context) => {
 });
 
 /** What the service reads from the environment, with its defaults; `.env.example` lists the same. */
-const environment = z
-  .object({
-    HOST: z.string().min(1).default("127.0.0.1"),
-    PORT: port.default(8080),
-    DATA_DIR: z.string().min(1).default(".data"),
-    DATABASE_URL: url("postgres:", "postgresql:").optional(),
-    REDIS_URL: url("redis:", "rediss:").optional(),
-    DB_POOL_MAX: z.coerce.number().int().min(1).max(500).default(20),
-    DB_POOL_WAIT_MS: milliseconds(1, 30_000).default(2_000),
-    DB_STATEMENT_TIMEOUT_MS: milliseconds(10, 600_000).default(5_000),
-    TRUSTED_PROXIES: proxies.default(new BlockList()),
-    CORS_ORIGINS: origins.default([]),
-    TLS_CERT_FILE: z.string().min(1).optional(),
-    TLS_KEY_FILE: z.string().min(1).optional(),
-    LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace"]).default("info"),
-    SEED_DEMO: onOff.optional(),
-  })
-  .refine((env) => (env.TLS_CERT_FILE === undefined) === (env.TLS_KEY_FILE === undefined), {
-    path: ["TLS_CERT_FILE"],
-    error: "set TLS_CERT_FILE and TLS_KEY_FILE together, or neither",
-  });
+const environment = z.object({
+  HOST: z.string().min(1).default("127.0.0.1"),
+  PORT: whole(0, 65_535).default(8080),
+  DATA_DIR: z.string().min(1).default(".data"),
+  DATABASE_URL: url("postgres:", "postgresql:").optional(),
+  REDIS_URL: url("redis:", "rediss:").optional(),
+  DB_POOL_MAX: whole(1, 500).default(20),
+  DB_POOL_WAIT_MS: whole(1, 30_000).default(2_000),
+  DB_STATEMENT_TIMEOUT_MS: whole(10, 600_000).default(5_000),
+  TRUSTED_PROXIES: proxies.default(new BlockList()),
+  CORS_ORIGINS: origins.default([]),
+  TLS_CERT_FILE: z.string().min(1).optional(),
+  TLS_KEY_FILE: z.string().min(1).optional(),
+  LOG_LEVEL: oneOf("fatal", "error", "warn", "info", "debug", "trace").default("info"),
+  SEED_DEMO: onOff.optional(),
+});
+
+/** The variables that are read. */
+export const variableNames: readonly string[] = Object.keys(environment.shape);
 
 /** Everything that can be configured, read once and frozen. Times are milliseconds. */
 export type Config = Readonly<{
@@ -93,10 +99,15 @@ export function readDotEnv(): Record<string, string | undefined> {
  * @throws StartError that names every mistake at once
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const present = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
+  const present = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ""),
+  );
   const result = environment.safeParse(present);
-  if (!result.success) {
-    const mistakes = result.error.issues.map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+  const mistakes = (result.error?.issues ?? []).map((issue) => `  ${issue.path.join(".")}: ${issue.message}`);
+  if ("TLS_CERT_FILE" in present !== "TLS_KEY_FILE" in present) {
+    mistakes.push("  TLS_CERT_FILE: set TLS_CERT_FILE and TLS_KEY_FILE together, or neither");
+  }
+  if (!result.success || mistakes.length > 0) {
     throw new StartError(`The configuration has mistakes:\n${mistakes.join("\n")}`);
   }
   const value = result.data;
