@@ -37,10 +37,6 @@ export interface Seeded {
   ms: number;
 }
 
-// "seed" in ASCII; any number that nobody else locks will do.
-const LOCK_KEY = 0x73656564;
-/** How long a run waits for another one on the same database. */
-const LOCK_WAIT_MS = 600_000;
 /** Connections that write products: PostgreSQL spends its time in the indexes, so one a core, and one to spare. */
 const WRITERS = Math.min(availableParallelism() + 1, 5);
 const TABLES =
@@ -49,12 +45,13 @@ const TABLES =
 /**
  * Fills a shop with products 1 to `products` and customers 1 to `customers`, with what they bought. All of it
  * is always the same. Only what is missing is added, and nothing that is there is touched but the stock that
- * new orders take, so it can be repeated after an interruption, with larger numbers, and on a shop in use.
+ * new orders take, so it can be repeated after an interruption, with larger numbers, and on a shop in use;
+ * two runs at once share the work.
  */
 export async function seedShop(options: SeedOptions): Promise<Seeded> {
   const { url, products, customers, onProgress = () => {}, now = new Date() } = options;
   const startMs = performance.now();
-  const keeper = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
+  const keeper = new Client({ connectionString: url });
   // Commits of single blocks need not reach the disk at once: what a crash loses, a repeat adds.
   const pool = new Pool({ connectionString: url, max: WRITERS, options: "-c synchronous_commit=off" });
   // A connection that breaks is noticed by its next statement.
@@ -62,7 +59,6 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
   pool.on("error", () => {});
   try {
     await keeper.connect();
-    await keeper.query("select pg_advisory_lock($1)", [LOCK_KEY]);
     const originMs = await writePromotions(keeper, now);
     const categoryIds = await writeCategories(keeper);
     const productsMs = performance.now();
