@@ -196,7 +196,7 @@ test("the indexes that the design asks for are there", async () => {
   expect(Object.fromEntries(definitions)).toMatchObject({
     product_category_active_id: "btree (category_id, active, id)",
     product_active_name: "btree (active, name, id)",
-    product_brand_price: "btree (brand, price_minor, id)",
+    product_brand_price: "btree (brand, price_minor, id) INCLUDE (active)",
     product_category_price: "btree (category_id, price_minor, id)",
     product_price: "btree (price_minor, id)",
     product_created: "btree (created_at, id)",

@@ -64,7 +64,8 @@ export const ProductEntity = defineEntity({
   indexes: [
     { name: "product_category_active_id", properties: ["categoryId", "active", "id"] },
     { name: "product_active_name", properties: ["active", "name", "id"] },
-    { name: "product_brand_price", properties: ["brand", "priceMinor", "id"] },
+    // With `active` in it, the products of a brand are counted from the index alone.
+    { name: "product_brand_price", properties: ["brand", "priceMinor", "id"], include: ["active"] },
     { name: "product_category_price", properties: ["categoryId", "priceMinor", "id"] },
     { name: "product_price", properties: ["priceMinor", "id"] },
     { name: "product_created", properties: ["createdAt", "id"] },

@@ -165,8 +165,7 @@ export function createCategories({
     remove(call: Call, id: string, etag: string): Promise<void> {
       return db.transact(call, async (tx) => {
         const entity = await find(tx, id, etag);
-        tx.em.remove(entity);
-        await flush(tx, entity);
+        await removeEmpty(tx, entity);
       });
     },
   };
@@ -225,6 +224,16 @@ async function flush(tx: Tx, entity: Entity): Promise<void> {
         error,
       );
     }
+    // The parent was there when it was looked at, and has been deleted since.
+    if (breaks(error, "category_parent_id_fk")) throw notFound("category", entity.parentId ?? "");
+    throw error;
+  }
+}
+
+async function removeEmpty(tx: Tx, entity: Entity): Promise<void> {
+  try {
+    await tx.em.remove(entity).flush();
+  } catch (error) {
     const used = ["product_category_id_fk", "category_parent_id_fk"].some((name) => breaks(error, name));
     if (!used) throw error;
     const description = "products or categories are in it; move or delete them first";

@@ -28,9 +28,11 @@ describe.each(protocols)("over %s", (protocol) => {
       price: { currencyCode: "JPY", minorUnits: 1_000_000_000_000_000n },
       stockQuantity: 1_000_000_000n,
       imageUri: "https://example.com/a.png?size=1&x=%20",
-      attributes: { color: "red", "": undefined, größe: "", toString: "t", $ne: "x", __entity: "y" },
     };
-    const { "": _, ...attributes } = written.attributes;
+    // Keys that mean something to JavaScript, to the ORM and to other databases mean nothing here.
+    const attributes: Record<string, string> = JSON.parse(
+      '{"color": "red", "größe": "", "toString": "t", "__proto__": "p", "toJSON": "j", "$ne": "n", "__entity": "e"}',
+    );
     const before = Date.now();
     const { product } = await catalog().createProduct({
       product: {
@@ -40,8 +42,8 @@ describe.each(protocols)("over %s", (protocol) => {
         deleteTime: { seconds: 1n, nanos: 0 },
       },
     });
-    expect(product).toMatchObject({ ...written, attributes });
-    expect(product?.attributes).toEqual(attributes);
+    expect(product).toMatchObject(written);
+    expect(JSON.stringify(product?.attributes)).toBe(JSON.stringify(attributes));
     expect(product).toMatchObject({ etag: "1", ratingAverage: 0, ratingCount: 0n, purchaseCount: 0n });
     expect(product?.id).not.toBe(missingId);
     expect(product?.deleteTime).toBeUndefined();

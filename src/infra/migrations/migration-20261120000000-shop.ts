@@ -126,7 +126,7 @@ export class Migration20261120000000 extends Migration {
       ) with (fillfactor = 85)`);
     this.addSql("create index product_category_active_id on product (category_id, active, id)");
     this.addSql("create index product_active_name on product (active, name, id)");
-    this.addSql("create index product_brand_price on product (brand, price_minor, id)");
+    this.addSql("create index product_brand_price on product (brand, price_minor, id) include (active)");
     this.addSql("create index product_category_price on product (category_id, price_minor, id)");
     this.addSql("create index product_price on product (price_minor, id)");
     this.addSql("create index product_created on product (created_at, id)");
