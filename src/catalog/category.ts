@@ -217,12 +217,10 @@ async function flush(tx: Tx, entity: Entity): Promise<void> {
     await tx.em.flush();
   } catch (error) {
     if (breaks(error, "category_slug_unique")) {
-      throw new AppError(
-        "already_exists",
-        `A category with slug ${entity.slug} exists. Take another slug.`,
-        { reason: "SLUG_TAKEN", resource: { type: "category", name: entity.slug } },
-        error,
-      );
+      throw new AppError("already_exists", `A category with slug ${entity.slug} exists. Take another slug.`, {
+        reason: "SLUG_TAKEN",
+        resource: { type: "category", name: entity.slug },
+      });
     }
     // The parent was there when it was looked at, and has been deleted since.
     if (breaks(error, "category_parent_id_fk")) throw notFound("category", entity.parentId ?? "");
@@ -244,7 +242,6 @@ async function removeEmpty(tx: Tx, entity: Entity): Promise<void> {
         reason: "CATEGORY_NOT_EMPTY",
         preconditions: [{ type: "NOT_EMPTY", subject: `categories/${entity.id}`, description }],
       },
-      error,
     );
   }
 }

@@ -189,7 +189,6 @@ async function flush(tx: Tx, row: Row): Promise<void> {
         "already_exists",
         `A product with sku ${row.sku} exists, perhaps a deleted one. Take another sku, or undelete that one.`,
         { reason: "SKU_TAKEN", resource: { type: "product", name: row.sku } },
-        error,
       );
     }
     if (breaks(error, "product_category_id_fk")) throw notFound("category", row.categoryId);

@@ -212,7 +212,6 @@ async function flush(tx: Tx, row: Row): Promise<void> {
       "already_exists",
       "A customer with this email exists. Use another email, or that customer.",
       { reason: "EMAIL_TAKEN", resource: { type: "customer", name: row.email } },
-      error,
     );
   }
 }
