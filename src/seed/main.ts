@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Client } from "pg";
-import { type Config, readConfig } from "../config.ts";
+import { type Config, readConfig, readDotEnv } from "../config.ts";
 import { createLog } from "../infra/log.ts";
 import { migrate } from "../infra/migrate.ts";
 import { faultOf } from "../infra/postgres-errors.ts";
@@ -82,7 +82,7 @@ function summary({ products, customers, orders, purchases, productsMs, ms }: See
 }
 
 async function seed(options: { products: number; customers: number }): Promise<void> {
-  const database = await openDatabase(readConfig(process.env));
+  const database = await openDatabase(readConfig({ ...readDotEnv(), ...process.env }));
   const progress = showProgress(process.stdout);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {

@@ -73,11 +73,8 @@ test("without DATABASE_URL it fills the shop that runs on the data folder", asyn
 });
 
 test.each([
-  [["--products", "0"], '--products must be a whole number from 1 to 2,000,000, not "0".'],
-  [["--products", "2000001"], "--products must be"],
-  [["--products", "1e3"], "--products must be"],
+  [["--products", "2000001"], '--products must be a whole number from 1 to 2,000,000, not "2000001".'],
   [["--customers=-1"], "--customers must be"],
-  [["--customers"], "argument missing"],
   [["--product", "5"], "Unknown option '--product'"],
   [["5"], "Unexpected argument '5'"],
 ])("%j is refused with what to do instead", async (args, message) => {

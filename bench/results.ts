@@ -1,0 +1,48 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { cpus, loadavg } from "node:os";
+import { join } from "node:path";
+
+const FILE = join(import.meta.dirname, "RESULTS.md");
+const HEAD = `# Measured
+
+Written by \`npm run bench\` and \`npm run bench:ghz\`, each its own part. Callers, service and stores share one
+machine, so numbers of one table compare with each other and with nothing else.
+`;
+
+/** Prints a table and puts it into RESULTS.md, in place of the former one of that title. */
+export async function publish(
+  title: string,
+  { stores, notes, rows }: { stores: string; notes: string; rows: readonly (readonly string[])[] },
+): Promise<void> {
+  const table = align(rows);
+  console.log(`\n${table}\n`);
+  const section = `## ${title}\n\n${await circumstances(stores)}\n${notes}\n\n${table}\n`;
+  const text = await readFile(FILE, "utf8").catch(() => HEAD);
+  const parts = text.split(/^(?=## )/m).filter((part) => !part.startsWith(`## ${title}\n`));
+  const [head = HEAD, ...others] = parts.map((part) => part.trimEnd());
+  await writeFile(FILE, `${[head, ...[...others, section.trimEnd()].sort()].join("\n\n")}\n`);
+}
+
+/** When, what and on what kind of machine; nothing that names the machine. */
+async function circumstances(stores: string): Promise<string> {
+  const manifest = join(import.meta.dirname, "../package.json");
+  const { version } = JSON.parse(await readFile(manifest, "utf8")) as { version: string };
+  const [cpu, ...others] = cpus();
+  return [
+    new Date().toISOString().slice(0, 10),
+    `Cartwright ${version}, Node ${process.versions.node}, ${stores}`,
+    `${others.length + 1} cores (${cpu?.model.trim() ?? "unknown"}), ${process.platform} ${process.arch}`,
+    `load at the end ${loadavg()[0]?.toFixed(1)}.`,
+  ].join("; ");
+}
+
+/** A Markdown table whose columns stand under each other, numbers to the right. */
+function align(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const isNumber = widths.map((_, column) => /^[\d.,]+$/.test(rows[1]?.[column] ?? ""));
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join(" | ")} |`;
+  const rule = `|${widths.map((width, column) => `${"-".repeat(width + 1)}${isNumber[column] ? ":" : "-"}`).join("|")}|`;
+  const [head = [], ...body] = rows;
+  return [line(head), rule, ...body.map(line)].join("\n");
+}
