@@ -39,6 +39,7 @@ export class ActiveCall implements Call {
   /** The time to settle after the stop has passed. */
   #abandoned = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Set while more of the request is waited for. */
   #rejectRead: ((reason: Error) => void) | undefined;
   #rejectWork: ((reason: Error) => void) | undefined;
 
@@ -64,10 +65,7 @@ export class ActiveCall implements Call {
     return this.setup.clientAddress;
   }
 
-  /**
-   * The request's body. Waiting for more of it ends when the call is stopped, and a connection that broke,
-   * which can look like the end of the body, never passes for it.
-   */
+  /** The request's body. Waiting for more of it ends when the call is stopped. */
   async *body(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     const chunks = source[Symbol.asyncIterator]();
     // A shorter deadline ends the wait anyhow.
@@ -75,9 +73,10 @@ export class ActiveCall implements Call {
     const idle = timeoutMs > bodyIdleMs ? setTimeout(ActiveCall.#stall, bodyIdleMs, this) : undefined;
     try {
       for (;;) {
-        const chunk = await this.#read(chunks.next());
-        if (chunk.done === true) return;
         idle?.refresh();
+        const chunk = await this.#read(chunks.next());
+        this.#rejectRead = undefined;
+        if (chunk.done === true) return;
         yield chunk.value;
       }
     } finally {
@@ -118,7 +117,8 @@ export class ActiveCall implements Call {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#timer);
+    // A handler that was told to stop already keeps its time to settle.
+    if (this.#phase !== "running") clearTimeout(this.#timer);
     if (this.#phase !== "over") this.#stop(callerLeft());
   }
 
@@ -140,11 +140,7 @@ export class ActiveCall implements Call {
     return new Promise<T>((resolve, reject) => {
       if (this.#stopped !== undefined) reject(toConnectError(this.#stopped));
       this.#rejectRead = reject;
-      next.then(resolve, () => {
-        // Only a connection that is gone cannot be read.
-        this.close();
-        reject(toConnectError(callerLeft()));
-      });
+      next.then(resolve, reject);
     });
   }
 
@@ -153,7 +149,8 @@ export class ActiveCall implements Call {
   }
 
   static #stall(this: void, call: ActiveCall): void {
-    call.#stop(requestStalled());
+    // A handler that takes its time over what has come is not the caller's fault.
+    if (call.#rejectRead !== undefined) call.#stop(requestStalled());
   }
 
   static #abandon(this: void, call: ActiveCall, reason: AppError): void {

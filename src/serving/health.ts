@@ -6,6 +6,7 @@ import {
   type HealthCheckRequest,
   HealthCheckResponse_ServingStatus as Status,
 } from "../../gen/grpc/health/v1/health_pb.ts";
+import { callOf } from "../interceptors/call.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** How soon a watcher hears of a change. */
@@ -25,7 +26,8 @@ export function registerHealth(
   const statusNow = async (): Promise<Status> =>
     (await readiness()).ready ? Status.SERVING : Status.NOT_SERVING;
 
-  async function* watch({ service }: HealthCheckRequest, { signal }: HandlerContext) {
+  async function* watch({ service }: HealthCheckRequest, context: HandlerContext) {
+    const { signal } = callOf(context);
     let told: Status | undefined;
     while (!signal.aborted) {
       const status = names.has(service) ? await statusNow() : Status.SERVICE_UNKNOWN;

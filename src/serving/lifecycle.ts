@@ -47,7 +47,6 @@ export function createLifecycle({ address, port, http1, sessions, drain, log }: 
     socket.on("error", ignore);
     socket.once("close", () => sockets.delete(socket));
   });
-  port.server.on("error", (error) => log.error({ err: error }, "The listening socket failed"));
 
   const stop = async (graceMs: number): Promise<void> => {
     drain.abort();
@@ -77,6 +76,7 @@ export function createLifecycle({ address, port, http1, sessions, drain, log }: 
       } catch (error) {
         throw new StartError(`Cannot listen on ${host}:${address.port}: ${reasonOf(error)}`);
       }
+      port.server.on("error", (error) => log.error({ err: error }, "The listening socket failed"));
       const bound = port.server.address();
       if (bound === null || typeof bound === "string") throw new StartError(`${host} is no network address`);
       const name = isIPv6(host) ? `[${host}]` : host;

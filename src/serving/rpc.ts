@@ -103,10 +103,7 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     const route = routes.get(pathOf(request));
     if (route === undefined) return false;
     const call = new ActiveCall(setUp(route, request, response));
-    const onClose = () => call.close();
-    response.once("close", onClose);
-    // Before an HTTP/2 request that was reset looks like one that has ended.
-    request.once("aborted", onClose);
+    response.once("close", () => call.close());
     if ("stream" in request) request.stream.once("finish", () => releaseStream(request));
     else response.once("finish", () => releaseRequest(request));
     let universal: UniversalServerRequest;

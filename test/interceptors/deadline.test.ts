@@ -1,14 +1,10 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { create, type DescMethod, type DescService, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type ServiceImpl } from "@connectrpc/connect";
 import { status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
-import {
-  CatalogService,
-  GetProductRequestSchema,
-} from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { callOf } from "../../src/interceptors/call.ts";
@@ -18,22 +14,23 @@ import {
   callGrpcJs,
   connectHttp2,
   frame,
+  getProductBytes,
+  getProductPath,
   grpcJs,
   grpcStatus,
   milliseconds,
   openGrpc,
   post,
   start,
+  timed,
   transportNames,
   transports,
   withPolicy,
 } from "../serving/fixture.ts";
-import { frameType, grpcFrame, http2Frame, openFrames, resetFrame } from "../serving/frames.ts";
 
 const { getProduct } = CatalogService.method;
 const key = { case: "sku", value: "A-1" } as const;
-const path = "/cartwright.catalog.v1.CatalogService/GetProduct";
-const grpcRequest = frame(toBinary(GetProductRequestSchema, create(GetProductRequestSchema, { key })));
+const grpcRequest = frame(getProductBytes("A-1"));
 
 type GetProduct = ServiceImpl<typeof CatalogService>["getProduct"];
 
@@ -64,11 +61,6 @@ async function obedient({ signal }: Call): Promise<never> {
   throw signal.reason;
 }
 
-async function timed<T>(work: Promise<T>): Promise<[T, number]> {
-  const startMs = performance.now();
-  return [await work, performance.now() - startMs];
-}
-
 describe("the deadline", () => {
   test("is the policy's default when the caller sets none", async () => {
     const calls: Call[] = [];
@@ -89,7 +81,7 @@ describe("the deadline", () => {
     ["gRPC, past what a timer can hold", { "grpc-timeout": "99999999H" }],
   ])("is the policy's longest when the caller wants more: %s", async (_, headers) => {
     const { url } = await startBounded(obedient);
-    const stream = openGrpc(connectHttp2(url), path, headers);
+    const stream = openGrpc(connectHttp2(url), getProductPath, headers);
     stream.end(grpcRequest);
     const [code, tookMs] = await timed(grpcStatus(stream));
     expect(code).toBe(String(Code.DeadlineExceeded));
@@ -121,7 +113,7 @@ describe("the deadline", () => {
         },
       },
     });
-    const stream = openGrpc(connectHttp2(url), path, { [name]: value, "content-type": type });
+    const stream = openGrpc(connectHttp2(url), getProductPath, { [name]: value, "content-type": type });
     stream.end(grpcRequest);
     const [, tookMs] = await timed(grpcStatus(stream));
     expect(tookMs).toBeGreaterThan(45);
@@ -166,14 +158,14 @@ describe("the deadline", () => {
     const { url } = await startBounded(() => ({}));
     const answer = await post(url, getProduct, { sku: "A-1" }, { "connect-timeout-ms": "soon" });
     expect(answer.status).toBe(400);
-    const stream = openGrpc(connectHttp2(url), path, { "grpc-timeout": "10" });
+    const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-timeout": "10" });
     stream.end(grpcRequest);
     expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
   });
 
   test("holds for the time that the request takes to arrive", async () => {
     const { url } = await startBounded(() => ({}));
-    const stream = openGrpc(connectHttp2(url), path);
+    const stream = openGrpc(connectHttp2(url), getProductPath);
     stream.write(grpcRequest.subarray(0, 3));
     const [code, tookMs] = await timed(grpcStatus(stream));
     expect(code).toBe(String(Code.DeadlineExceeded));
@@ -252,107 +244,19 @@ test("timers go with their calls", async () => {
   expect(timers() - before).toBeLessThan(10);
 });
 
-/** The first method of a service, which is known to be of a kind. */
-function ofKind<Kind extends DescMethod["methodKind"]>(kind: Kind, service: DescService) {
-  const [method] = service.methods;
-  const isOfKind = (method: DescMethod): method is DescMethod & { methodKind: Kind } =>
-    method.methodKind === kind;
-  if (method === undefined || !isOfKind(method)) throw new Error(`no ${kind} method`);
-  return method;
-}
-
-describe("a stream", () => {
-  test("is held to the same deadline, even when it ignores its signal", async () => {
-    let finished = false;
-    const service = withPolicy(CatalogService, "GetProduct", (policy, method) => {
-      method.serverStreaming = true;
-      if (policy.deadline !== undefined) policy.deadline.default = milliseconds(150);
-      policy.cache = undefined;
-    });
-    const { url, lines } = await start({
-      services: [service],
-      limits: { settleMs: 100 },
-      routes: (router) =>
-        router.rpc(ofKind("server_streaming", service), async function* () {
-          try {
-            for (;;) {
-              yield {};
-              await sleep(20);
-            }
-          } finally {
-            finished = true;
-          }
-        }),
-    });
-    const stream = openGrpc(connectHttp2(url), path);
-    stream.end(grpcRequest);
-    const [code, tookMs] = await timed(grpcStatus(stream));
-    expect(code).toBe(String(Code.DeadlineExceeded));
-    expect(tookMs).toBeLessThan(3_000);
-    await expect.poll(() => finished).toBe(true);
-    await expect.poll(() => lines.map((line) => line.fields.code)).toEqual(["DEADLINE_EXCEEDED"]);
-  });
-
+describe("a handler that ignores its signal is given up", () => {
   test.each([
-    ["connection breaks", undefined],
-    ["caller cancels it", 8],
-    ["caller resets it as if all were well", 0],
-  ])("whose %s does not pass for one that ends", async (_, code) => {
-    const service = withPolicy(CatalogService, "GetProduct", (policy, method) => {
-      method.clientStreaming = true;
-      policy.cache = undefined;
-    });
-    const ends: unknown[] = [];
-    let received = 0;
-    const { port } = await start({
-      services: [service],
-      routes: (router) =>
-        router.rpc(ofKind("client_streaming", service), async (requests) => {
-          try {
-            for await (const _ of requests) received += 1;
-            ends.push("complete");
-          } catch (error) {
-            ends.push(ConnectError.from(error).code);
-          }
-          return {};
-        }),
-    });
-    // By hand, for Node's client ends a stream before it resets it.
-    const socket = await openFrames(port);
-    socket.write(grpcFrame(1, path));
-    const message = http2Frame(frameType.data, 0, 1, grpcRequest);
-    socket.write(Buffer.concat([message, message]));
-    await expect.poll(() => received).toBe(2);
-    if (code === undefined) socket.destroy();
-    else socket.write(resetFrame(1, code));
-    await expect.poll(() => ends).toEqual([Code.Canceled]);
+    ["when its caller leaves", 200, "CANCELLED"],
+    ["when its caller leaves at the deadline", 0, "DEADLINE_EXCEEDED"],
+  ])("%s", async (_, earlyMs, code) => {
+    const { url, lines } = await startBounded(() => new Promise(() => {}));
+    const session = connectHttp2(url);
+    const stream = openGrpc(session, getProductPath, { "grpc-timeout": "250m" });
+    stream.end(grpcRequest);
+    await sleep(300 - earlyMs);
+    session.destroy();
+    await expect.poll(() => lines.map(({ fields }) => fields.code)).toEqual([code]);
   });
-});
-
-test("a timeout that no timer can hold is one of years, not of a moment", async () => {
-  const signals: AbortSignal[] = [];
-  const { url } = await start({
-    limits: { settleMs: 1 },
-    catalog: {
-      getProduct: async (_, { signal }) => {
-        await sleep(50);
-        signals.push(signal);
-        return {};
-      },
-    },
-  });
-  const session = connectHttp2(url);
-  const headers = { "grpc-timeout": "99999999H" };
-  const call = openGrpc(session, path, headers);
-  call.end(grpcRequest);
-  expect(await grpcStatus(call)).toBe("0");
-  // Connect's own signal, which it ends with the call.
-  expect(signals[0]?.reason).not.toBeInstanceOf(ConnectError);
-  const watch = openGrpc(session, "/grpc.health.v1.Health/Watch", headers);
-  watch.end(frame(Buffer.alloc(0)));
-  await once(watch, "response");
-  const ended = grpcStatus(watch);
-  expect(await Promise.race([ended, sleep(200, "goes on")])).toBe("goes on");
 });
 
 test("the error says what to do", async () => {

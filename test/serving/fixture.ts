@@ -19,14 +19,14 @@ import {
   FileDescriptorProtoSchema,
   type MethodDescriptorProto,
 } from "@bufbuild/protobuf/wkt";
-import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { type ConnectRouter, createClient, type ServiceImpl } from "@connectrpc/connect";
 import {
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
-import { onTestFinished } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { type MethodPolicy, method as policyOption } from "../../gen/cartwright/policy/v1/policy_pb.ts";
@@ -250,4 +250,41 @@ export async function grpcStatus(stream: http2.ClientHttp2Stream): Promise<strin
   stream.on("response", note).on("trailers", note).resume();
   await new Promise((resolve) => stream.once("end", resolve).once("close", resolve));
   return status;
+}
+
+/** How long something takes, beside what it gives. */
+export async function timed<T>(work: Promise<T>): Promise<[T, number]> {
+  const startMs = performance.now();
+  return [await work, performance.now() - startMs];
+}
+
+/** Where GetProduct is. */
+export const getProductPath = `/${CatalogService.typeName}/GetProduct`;
+
+/** A request of GetProduct, as bytes. */
+export function getProductBytes(sku: string): Uint8Array {
+  const request = create(CatalogService.method.getProduct.input, { key: { case: "sku", value: sku } });
+  return toBinary(CatalogService.method.getProduct.input, request);
+}
+
+/** Holds after each test of a file that nothing was thrown which would have ended the process of a server. */
+export function expectNoCrash(): void {
+  const failures: unknown[] = [];
+  const note = (error: unknown) => {
+    failures.push(error);
+  };
+  beforeEach(() => {
+    process.on("uncaughtExceptionMonitor", note);
+  });
+  afterEach(() => {
+    process.off("uncaughtExceptionMonitor", note);
+    expect(failures.splice(0)).toEqual([]);
+  });
+}
+
+/** A call to a server that should have survived what was done to it. */
+export async function expectUp(url: string): Promise<void> {
+  const client = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
+  const answer = await client.getProduct({ key: { case: "sku", value: "A" } });
+  expect(answer.product?.sku).toBe("A");
 }

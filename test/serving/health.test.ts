@@ -4,7 +4,17 @@ import { status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
-import { callGrpcJs, grpcJs, start, transportNames, transports } from "./fixture.ts";
+import {
+  callGrpcJs,
+  connectHttp2,
+  frame,
+  grpcJs,
+  grpcStatus,
+  openGrpc,
+  start,
+  transportNames,
+  transports,
+} from "./fixture.ts";
 
 /** A store that can be taken away. */
 function store() {
@@ -65,6 +75,15 @@ describe("Watch", () => {
     expect(await Promise.race([next, sleep(1_300, "waits")])).toBe("waits");
     left.abort();
     expect(await next).toBe(Code.Canceled);
+  });
+
+  test("keeps to a deadline of the caller's", async () => {
+    const { url } = await start();
+    const stream = openGrpc(connectHttp2(url), "/grpc.health.v1.Health/Watch", { "grpc-timeout": "200m" });
+    stream.end(frame(Buffer.alloc(0)));
+    const startMs = performance.now();
+    await grpcStatus(stream);
+    expect(performance.now() - startMs).toBeLessThan(900);
   });
 
   test("has no deadline of ours", async () => {
