@@ -6,5 +6,7 @@ export default defineConfig({
     globalSetup: "test/support/global-setup.ts",
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    // Many tests wait more than they work: for deadlines, drains and stores that start.
+    maxWorkers: 4,
   },
 });

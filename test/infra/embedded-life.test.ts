@@ -82,8 +82,10 @@ describe("when the process that started the stores", { timeout: 20_000 }, () => 
     const program = await startProgram({ dataDir });
     await keep((await program.ready()).postgres, 44);
     const orphan = await postmasterPid(dataDir);
-    for (const pid of [program.pid, ...(await processesOf(dataDir))]) {
-      if (pid !== orphan) process.kill(pid, "SIGKILL");
+    const others = [program.pid, ...(await processesOf(dataDir))].filter((pid) => pid !== orphan);
+    // Held first, so that none of them can act on the end of another.
+    for (const signal of ["SIGSTOP", "SIGKILL"] as const) {
+      for (const pid of others) process.kill(pid, signal);
     }
     await program.exit;
     await delay(200);
