@@ -6,7 +6,7 @@ import { createCategories } from "./category.ts";
 import { createProducts } from "./product.ts";
 import { createProductReads } from "./product-read.ts";
 import { createCatalogStats } from "./stats.ts";
-import { adjustStock, returnStock, type StockAdjustment, takeStock, writeMovements } from "./stock.ts";
+import { adjustStock, lockReturns, lockStock, type StockAdjustment, stockMove } from "./stock.ts";
 
 export type { SoldProduct, StockLine, StockReason } from "./stock.ts";
 
@@ -26,9 +26,9 @@ export function createCatalog(options: CatalogOptions) {
     ...createCatalogStats(options),
     adjustStock: (call: Call, adjustment: StockAdjustment) => adjustStock(options, call, adjustment),
     /** For orders, in their transaction. */
-    takeStock,
-    returnStock,
-    writeMovements,
+    lockStock,
+    lockReturns,
+    stockMove,
   };
 }
 

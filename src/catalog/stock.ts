@@ -73,12 +73,12 @@ export async function adjustStock(
 }
 
 /**
- * Takes the units of an order from stock, all or none, in the caller's transaction. The rows stay locked
- * until it ends; they are locked in id order, so that two orders never wait for each other in a circle.
+ * Locks the products of an order until the caller's transaction ends, and checks that their units are there.
+ * They are locked in id order, so that two orders never wait for each other in a circle.
  * @returns the products, by id
  * @throws NOT_FOUND for an unknown product; FAILED_PRECONDITION that names each one that is short or deleted
  */
-export async function takeStock(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>> {
+export async function lockStock(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>> {
   const rows = await lock(
     tx,
     lines.map((line) => line.productId),
@@ -103,34 +103,43 @@ export async function takeStock(tx: Tx, lines: readonly StockLine[]): Promise<Ma
       preconditions: problems,
     });
   }
-  await move(tx, lines, -1n);
   return products;
 }
 
-/** Puts the units of a cancelled order back, in the caller's transaction. */
-export async function returnStock(tx: Tx, lines: readonly StockLine[]): Promise<void> {
+/** Locks the products of a cancelled order, in id order. */
+export async function lockReturns(tx: Tx, lines: readonly StockLine[]): Promise<void> {
   await lock(
     tx,
     lines.map((line) => line.productId),
   );
-  await move(tx, lines, 1n);
 }
 
-/** Writes what an order did to stock into the ledger. A second row for the same order breaks its unique key. */
-export async function writeMovements(
-  tx: Tx,
-  {
-    orderId,
-    reason,
-    lines,
-    now,
-  }: { orderId: string; reason: "ORDER" | "CANCEL"; lines: readonly StockLine[]; now: Date },
-): Promise<void> {
+/** What an order does to stock: it takes units, and a cancel puts them back. */
+export interface StockMove {
+  orderId: string;
+  reason: "ORDER" | "CANCEL";
+  lines: readonly StockLine[];
+  now: Date;
+}
+
+/**
+ * The statements that move stock and write the move into the ledger, as parts for the caller's `with`: an
+ * order is written in one round trip, and holds its locks no longer than that. The products must be locked;
+ * a second ledger row for the same order and reason breaks its unique key.
+ */
+export function stockMove({ orderId, reason, lines, now }: StockMove) {
   const sign = reason === "ORDER" ? -1n : 1n;
-  await tx.query(sql`
-    insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
-    select product_id, ${sign}::bigint * quantity, ${reason}, ${orderId}, ${now}, ${now}
-    from ${unnest(lines)}`);
+  return {
+    stock: sql`
+      update product set
+        stock_quantity = stock_quantity + ${sign}::bigint * line.quantity,
+        purchase_count = purchase_count - ${sign}::bigint * line.quantity
+      from ${unnest(lines)} where product.id = line.product_id`,
+    ledger: sql`
+      insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
+      select product_id, ${sign}::bigint * quantity, ${reason}, ${orderId}::uuid, ${now}::timestamptz, ${now}::timestamptz
+      from ${unnest(lines)}`,
+  };
 }
 
 interface LockedProduct extends SoldProduct {
@@ -160,14 +169,6 @@ async function lock(tx: Tx, ids: readonly string[]): Promise<LockedProduct[]> {
     stock: BigInt(row.stock_quantity),
     deleted: !row.active,
   }));
-}
-
-async function move(tx: Tx, lines: readonly StockLine[], sign: 1n | -1n): Promise<void> {
-  await tx.query(sql`
-    update product set
-      stock_quantity = stock_quantity + ${sign}::bigint * line.quantity,
-      purchase_count = purchase_count - ${sign}::bigint * line.quantity
-    from ${unnest(lines)} where product.id = line.product_id`);
 }
 
 function unnest(lines: readonly StockLine[]) {

@@ -47,10 +47,10 @@ export function createOrders(options: OrderOptions) {
   async function place(tx: Tx, call: Call, input: OrderInput, requestId: string): Promise<Order> {
     const { customerId, promotionId, items: lines } = input;
     if (customerId !== "") await customers.assertExists(tx, customerId);
-    const products = await catalog.takeStock(tx, lines);
+    const products = await catalog.lockStock(tx, lines);
     const order = price(input, products, ids(), clock.now());
-    await insert(tx, order, requestId);
-    await catalog.writeMovements(tx, { orderId: order.id, reason: "ORDER", lines, now: order.createTime });
+    const move = catalog.stockMove({ orderId: order.id, reason: "ORDER", lines, now: order.createTime });
+    await insert(tx, order, requestId, move);
     if (promotionId !== "") {
       const items = order.items.map((item) => ({ productId: item.productId, amount: item.totalPrice }));
       const tracked = { orderId: order.id, promotionId, customerId, items, now: order.createTime };
@@ -92,10 +92,11 @@ export function createOrders(options: OrderOptions) {
         const order = await lock(tx, id, etag);
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
+        await catalog.lockReturns(tx, order.items);
+        const move = catalog.stockMove({ orderId: id, reason: "CANCEL", lines: order.items, now });
         await tx.query(sql`
+          with stock as (${move.stock}), ledger as (${move.ledger})
           update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
-        await catalog.returnStock(tx, order.items);
-        await catalog.writeMovements(tx, { orderId: id, reason: "CANCEL", lines: order.items, now });
         if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
         const etagNow = String(Number(order.etag) + 1);
         return {
@@ -163,28 +164,35 @@ function price(
   };
 }
 
-async function insert(tx: Tx, order: Order, requestId: string): Promise<void> {
+/** Writes the order and what it does to stock, in one statement. */
+async function insert(
+  tx: Tx,
+  order: Order,
+  requestId: string,
+  { stock, ledger }: ReturnType<Catalog["stockMove"]>,
+): Promise<void> {
   const { id, customerId, promotionId, state, totalPrice, createTime, items } = order;
+  const column = <T>(value: (item: OrderItem) => T) => items.map(value);
   // What is only tried out has no request_id of its own, and is undone.
-  const row = sql`
+  const statement = sql`
+    with stock as (${stock}), ledger as (${ledger}), item as (
+      insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
+      select ${id}::uuid, ordinality, product_id, sku, name, unit_minor, quantity
+      from unnest(
+        ${column((item) => item.productId)}::uuid[], ${column((item) => item.sku)}::text[],
+        ${column((item) => item.name)}::text[], ${column((item) => item.unitPrice.minorUnits.toString())}::bigint[],
+        ${column((item) => item.quantity.toString())}::bigint[]
+      ) with ordinality as item (product_id, sku, name, unit_minor, quantity, ordinality)
+    )
     insert into orders (
       id, customer_id, state, currency, total_minor, promotion_id, request_id, version, created_at, updated_at
     ) values (
       ${id}, ${customerId || null}, ${state}, ${totalPrice.currencyCode}, ${totalPrice.minorUnits},
       ${promotionId || null}, ${requestId || id}, 1, ${createTime}, ${createTime}
     )`;
-  await tx.query(row).catch((error: unknown) => {
+  await tx.query(statement).catch((error: unknown) => {
     throw breaks(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;
   });
-  const column = <T>(value: (item: OrderItem) => T) => items.map(value);
-  await tx.query(sql`
-    insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
-    select ${id}, ordinality, product_id, sku, name, unit_minor, quantity
-    from unnest(
-      ${column((item) => item.productId)}::uuid[], ${column((item) => item.sku)}::text[],
-      ${column((item) => item.name)}::text[], ${column((item) => item.unitPrice.minorUnits.toString())}::bigint[],
-      ${column((item) => item.quantity.toString())}::bigint[]
-    ) with ordinality as item (product_id, sku, name, unit_minor, quantity, ordinality)`);
 }
 
 async function lock(tx: Tx, id: string, etag: string): Promise<Order> {
