@@ -34,7 +34,7 @@ describe("docker-compose.yml", () => {
       expect(cartwright?.depends_on?.[store]).toEqual({ condition: "service_healthy" });
     }
     expect(postgres?.volumes).toEqual(["postgres-data:/var/lib/postgresql"]);
-    expect(Object.keys(compose.volumes)).toEqual(["postgres-data", "redis-data"]);
+    expect(Object.keys(compose.volumes)).toEqual(["postgres-data"]);
   });
 
   test("shows one port, that of the service, on this machine only", () => {

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodsTable } from "./support/methods-table.ts";
@@ -8,7 +9,7 @@ import { startShop, type TestShop } from "./support/shop.ts";
 
 // The README's calls are made as they stand there, against a real shop with the demo's data, and their output
 // is held against what is printed there. README=write puts what they print today into it.
-const root = new URL("..", import.meta.url).pathname;
+const root = fileURLToPath(new URL("..", import.meta.url));
 const file = join(root, "README.md");
 const write = process.env.README === "write";
 let text = readFileSync(file, "utf8");

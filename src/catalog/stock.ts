@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { change } from "../infra/change.ts";
 import type { Database, Tx } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock } from "../kernel/clock.ts";
+import { CLOCK_SKEW_MS, type Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, type StateViolation } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { ProductEntity } from "./catalog.entity.ts";
@@ -27,8 +27,6 @@ export interface SoldProduct {
 
 /** The most units that a product can have. */
 const MAX_STOCK = 1_000_000_000n;
-/** How far ahead of ours a caller's clock may be, milliseconds. */
-const CLOCK_SKEW_MS = 60_000;
 
 /** A change of stock by hand. */
 export interface StockAdjustment {

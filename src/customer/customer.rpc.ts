@@ -27,7 +27,7 @@ export function customerRpc(customers: Customers, callOf: (context: HandlerConte
     async updateCustomer({ customer, updateMask, requestId, validateOnly }, context) {
       const { id = "", etag = "", email = "", name = "" } = customer ?? {};
       const mask = updateMask?.paths ?? [];
-      const change = { customer: { id, etag, email, name }, mask, requestId, validateOnly };
+      const change = { customer: { id: id.toLowerCase(), etag, email, name }, mask, requestId, validateOnly };
       return { customer: toMessage(await customers.update(callOf(context), change)) };
     },
 

@@ -22,7 +22,7 @@ export async function change<T>(
   body: unknown,
   work: (tx: Tx) => Promise<T>,
 ): Promise<{ answer: T; replayed: boolean }> {
-  if (options.validateOnly === true) return { answer: await db.rehearse(call, work), replayed: false };
-  const { method, owner = "", requestId } = options;
-  return db.transact(call, (tx) => once(tx, { method, owner, requestId }, body, () => work(tx)));
+  const { method, owner = "", requestId, validateOnly = false } = options;
+  const all = (tx: Tx) => once(tx, { method, owner, requestId }, body, () => work(tx));
+  return validateOnly ? db.rehearse(call, all) : db.transact(call, all);
 }

@@ -55,6 +55,11 @@ export function breaks(error: unknown, constraint: string): boolean {
   return fault?.code.startsWith("23") === true && fault.constraint === constraint;
 }
 
+/** A number is larger than its column holds. */
+export function isOutOfRange(error: unknown): boolean {
+  return faultOf(error)?.code === "22003";
+}
+
 /** The value in PostgreSQL's "Key (column)=(value) is not present"; empty when it does not say. */
 export function missingKey(error: unknown): string {
   return /=\((.*)\) is not present/.exec(faultOf(error)?.detail ?? "")?.[1] ?? "";

@@ -8,6 +8,9 @@ export interface Clock {
 /** The system's clock. */
 export const systemClock: Clock = { now: () => new Date() };
 
+/** How far ahead of ours a caller's clock may be, milliseconds. */
+export const CLOCK_SKEW_MS = 60_000;
+
 /** Where new ids come from. */
 export type Ids = () => string;
 

@@ -50,8 +50,8 @@ export function orderRpc(orders: Orders, callOf: (context: HandlerContext) => Ca
       return { orders: page.items.map(toMessage), nextPageToken: page.nextPageToken };
     },
 
-    async cancelOrder(request, context) {
-      return { order: toMessage(await orders.cancel(callOf(context), request)) };
+    async cancelOrder({ id, ...request }, context) {
+      return { order: toMessage(await orders.cancel(callOf(context), { ...request, id: id.toLowerCase() })) };
     },
   } satisfies ServiceImpl<typeof OrderService>;
 }

@@ -173,7 +173,6 @@ async function insert(
 ): Promise<void> {
   const { id, customerId, promotionId, state, totalPrice, createTime, items } = order;
   const column = <T>(value: (item: OrderItem) => T) => items.map(value);
-  // What is only tried out has no request_id of its own, and is undone.
   const statement = sql`
     with stock as (${stock}), ledger as (${ledger}), item as (
       insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
@@ -188,7 +187,7 @@ async function insert(
       id, customer_id, state, currency, total_minor, promotion_id, request_id, version, created_at, updated_at
     ) values (
       ${id}, ${customerId || null}, ${state}, ${totalPrice.currencyCode}, ${totalPrice.minorUnits},
-      ${promotionId || null}, ${requestId || id}, 1, ${createTime}, ${createTime}
+      ${promotionId || null}, ${requestId}, 1, ${createTime}, ${createTime}
     )`;
   await tx.query(statement).catch((error: unknown) => {
     throw breaks(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;

@@ -124,10 +124,11 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
       const { answer } = await change(db, call, options, { id, etag }, async (tx) => {
         const row = await tx.em.findOne(PromotionEntity, { id });
         if (row === null) throw notFound("promotion", id);
-        if (etag !== "" && etag !== String(row.version))
-          throw staleEtag("promotion", id, String(row.version));
         const now = clock.now();
         if (stateOf(row.startAt, row.endAt, now) === "ENDED") throw notRunning(id, "has ended");
+        if (etag !== "" && etag !== String(row.version)) {
+          throw staleEtag("promotion", id, String(row.version));
+        }
         tx.em.assign(row, { startAt: row.startAt < now ? row.startAt : now, endAt: now });
         await tx.em.flush();
         return toPromotion(row, now);

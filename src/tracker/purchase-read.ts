@@ -4,7 +4,7 @@ import type { Clock } from "../kernel/clock.ts";
 import { invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
-import { type Purchase, type PurchaseRow, purchaseFromRow } from "./purchase.ts";
+import { type Purchase, type PurchaseRow, purchaseFromRow, totalTooLarge } from "./purchase.ts";
 
 /** Which purchases; empty filters are not applied. */
 export interface PurchaseFilter {
@@ -105,7 +105,11 @@ export function createPurchaseReads({
           "CURRENCY_REQUIRED",
         );
       }
-      const money = (minor: string): Money => ({ currencyCode: row.currency, minorUnits: BigInt(minor) });
+      const money = (minor: string): Money => {
+        const minorUnits = BigInt(minor);
+        if (BigInt.asIntN(64, minorUnits) !== minorUnits) throw totalTooLarge();
+        return { currencyCode: row.currency, minorUnits };
+      };
       return {
         totalCount: BigInt(row.total_count),
         recentCount: BigInt(row.recent_count),

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres.ts";
-import { breaks, missingKey } from "../infra/postgres-errors.ts";
+import { breaks, isOutOfRange, missingKey } from "../infra/postgres-errors.ts";
+import { CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { lockPromotions, notRunning, type Promotion } from "./promotion.ts";
@@ -47,8 +48,6 @@ export interface PurchaseRow {
   created_at: string;
 }
 
-/** How far ahead of ours a caller's clock may be, milliseconds. */
-const CLOCK_SKEW_MS = 60_000;
 /** Over how many rows a total is spread, so that few recorders wait for the same one. */
 const SHARDS = 8;
 
@@ -69,11 +68,11 @@ export async function recordPurchases(
     purchases.map((purchase) => purchase.promotionId),
     now,
   );
-  const dated = purchases.map((purchase, index) => {
-    const purchaseTime = purchase.purchaseTime ?? now;
-    assertRuns(promotions.get(purchase.promotionId), purchase, purchaseTime, now, path(index));
-    return { ...purchase, purchaseTime, createTime: now };
-  });
+  const dated = purchases.map((purchase) => ({
+    ...purchase,
+    purchaseTime: purchase.purchaseTime ?? now,
+    createTime: now,
+  }));
   const byEvent = new Map(dated.toReversed().map((purchase) => [purchase.eventId, purchase]));
   const fresh = await insert(tx, [...byEvent.values()]);
   const known = await findKnown(
@@ -88,7 +87,11 @@ export async function recordPurchases(
   return dated.map((purchase, index) => {
     const first = fresh.has(purchase.eventId) && !seen.has(purchase.eventId);
     seen.add(purchase.eventId);
-    if (first) return { purchase, duplicate: false };
+    if (first) {
+      // Only now, since what was written down before stays so, whatever became of its promotion.
+      assertRuns(promotions.get(purchase.promotionId), purchase, now, path(index));
+      return { purchase, duplicate: false };
+    }
     const before = known.get(purchase.eventId) ?? byEvent.get(purchase.eventId) ?? purchase;
     assertSame(purchases[index] ?? purchase, before, path(index));
     return { purchase: before, duplicate: true };
@@ -107,8 +110,7 @@ export async function writePurchases(tx: Tx, purchases: readonly Purchase[]): Pr
 
 function assertRuns(
   promotion: Promotion | undefined,
-  { promotionId }: NewPurchase,
-  time: Date,
+  { promotionId, purchaseTime: time }: Purchase,
   now: Date,
   path: string,
 ): void {
@@ -149,6 +151,7 @@ async function insert(tx: Tx, purchases: readonly Purchase[]): Promise<Set<strin
     return new Set(inserted.map((row) => row.event_id));
   } catch (error) {
     if (breaks(error, "purchase_product_id_fk")) throw notFound("product", missingKey(error));
+    if (breaks(error, "purchase_promotion_id_fk")) throw notFound("promotion", missingKey(error));
     throw error;
   }
 }
@@ -180,8 +183,8 @@ function assertSame(given: NewPurchase, before: Purchase, path: string): void {
 async function addTotals(tx: Tx, purchases: readonly Purchase[]): Promise<void> {
   if (purchases.length === 0) return;
   const column = <T>(value: (row: Purchase) => T) => purchases.map(value);
-  const shard = Math.floor(Math.random() * SHARDS);
-  await tx.query(sql`
+  const shard = Number.parseInt(purchases[0]?.eventId.slice(-2) ?? "0", 16) % SHARDS;
+  const totals = sql`
     insert into purchase_total (
       promotion_id, product_id, currency, shard, sale_count, sale_minor, reversal_count, reversal_minor
     )
@@ -199,7 +202,19 @@ async function addTotals(tx: Tx, purchases: readonly Purchase[]): Promise<void> 
       sale_count = purchase_total.sale_count + excluded.sale_count,
       sale_minor = purchase_total.sale_minor + excluded.sale_minor,
       reversal_count = purchase_total.reversal_count + excluded.reversal_count,
-      reversal_minor = purchase_total.reversal_minor + excluded.reversal_minor`);
+      reversal_minor = purchase_total.reversal_minor + excluded.reversal_minor`;
+  await tx.query(totals).catch((error: unknown) => {
+    throw isOutOfRange(error) ? totalTooLarge() : error;
+  });
+}
+
+/** The amounts of a total that add up to more than an int64 holds. */
+export function totalTooLarge(): AppError {
+  const description = "the amounts add up to more than 2^63 minor units";
+  return new AppError("failed_precondition", `The total would be too large: ${description}.`, {
+    reason: "TOTAL_TOO_LARGE",
+    preconditions: [{ type: "TOTAL", subject: "purchases", description }],
+  });
 }
 
 /** Counts after the fact, under the lock of the promotion: what passes a limit is rolled back. */

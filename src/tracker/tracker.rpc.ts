@@ -57,8 +57,9 @@ export function trackerRpc(tracker: Tracker, callOf: (context: HandlerContext) =
       return { promotions: page.items.map(toPromotion), nextPageToken: page.nextPageToken };
     },
 
-    async endPromotion(request, context) {
-      return { promotion: toPromotion(await promotions.end(callOf(context), request)) };
+    async endPromotion({ id, ...request }, context) {
+      const ended = await promotions.end(callOf(context), { ...request, id: id.toLowerCase() });
+      return { promotion: toPromotion(ended) };
     },
 
     async recordPurchase({ purchase }, context) {
