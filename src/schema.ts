@@ -1,6 +1,7 @@
 import { CategoryEntity, ProductEntity, StockMovementEntity } from "./catalog/catalog.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
-import { IdempotencyEntity, SecretEntity } from "./infra/idempotency.entity.ts";
+import { IdempotencyEntity } from "./infra/idempotency.entity.ts";
+import { SecretEntity } from "./infra/secret.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";
 

@@ -1,6 +1,5 @@
 import { defineEntity, type Opt, p } from "@mikro-orm/postgresql";
-
-const timestamp = () => p.datetime().columnType("timestamptz(3)");
+import { timestamp } from "../infra/columns.ts";
 
 /** A place in the tree of categories. */
 export const CategoryEntity = defineEntity({

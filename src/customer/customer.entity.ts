@@ -1,6 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-
-const timestamp = () => p.datetime().columnType("timestamptz(3)");
+import { timestamp } from "../infra/columns.ts";
 
 /** Somebody who buys. */
 export const CustomerEntity = defineEntity({

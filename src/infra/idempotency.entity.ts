@@ -1,4 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
+import { timestamp } from "./columns.ts";
 
 /** The first answer to a request_id, kept to be given again. */
 export const IdempotencyEntity = defineEntity({
@@ -11,14 +12,7 @@ export const IdempotencyEntity = defineEntity({
     requestId: p.uuid().primary(),
     fingerprint: p.blob(),
     response: p.blob().nullable(),
-    createdAt: p.datetime().columnType("timestamptz(3)").defaultRaw("now()"),
+    createdAt: timestamp().defaultRaw("now()"),
   },
   indexes: [{ name: "idempotency_created", properties: ["createdAt"] }],
-});
-
-/** Keys that all replicas share, made at first start. */
-export const SecretEntity = defineEntity({
-  name: "Secret",
-  tableName: "secret",
-  properties: { name: p.text().primary(), value: p.blob() },
 });

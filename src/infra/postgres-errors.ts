@@ -35,7 +35,7 @@ const WAITED = /timeout exceeded when trying to connect|timeout expired/i;
 // Deadlock, serialization failure, lock timeout: the whole transaction can be run again.
 const CONTENTION = new Set(["40P01", "40001", "55P03"]);
 // Class 08: connection. 57P01-57P05: server going, crashed, starting, dropped or idle too long. 53*: out of resources.
-const AWAY = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST|POOL_EXHAUSTED)$/;
+const AWAY = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
 const BROKEN = /^(08...|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
 const CANCELLED = "57014";
 
@@ -86,13 +86,24 @@ export function translate(error: unknown): unknown {
       error,
     );
   }
+  if (fault.code === "POOL_EXHAUSTED") return busy(error);
   if (AWAY.test(fault.code)) {
     return new AppError(
       "unavailable",
       "The database cannot be reached at this moment. Try again; a repeat with the same request_id is safe.",
-      { reason: fault.code === "POOL_EXHAUSTED" ? "DATABASE_BUSY" : "DATABASE_AWAY", retryAfterMs: 1_000 },
+      { reason: "DATABASE_AWAY", retryAfterMs: 1_000 },
       error,
     );
   }
   return error;
+}
+
+/** No connection was to be had in time. */
+export function busy(cause?: unknown): AppError {
+  return new AppError(
+    "unavailable",
+    "The shop is busier than it can serve at this moment. Try again; a repeat with the same request_id is safe.",
+    { reason: "DATABASE_BUSY", retryAfterMs: 1_000 },
+    cause,
+  );
 }

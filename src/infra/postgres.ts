@@ -6,7 +6,8 @@ import type { Pool, PoolClient } from "pg";
 import type { Call } from "../kernel/call.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
-import { isBroken, isContention, translate } from "./postgres-errors.ts";
+import { createGate } from "./gate.ts";
+import { busy, isBroken, isContention, translate } from "./postgres-errors.ts";
 
 /** An open transaction: entities for what has rules, SQL for what has many rows. */
 export interface Tx {
@@ -83,11 +84,16 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   });
   const pool: Pool = await orm.em.getDriver().getConnection().getNativeClient();
 
+  // Transactions that wait for the same row hold their connections meanwhile. A quarter of the pool is kept
+  // from them, so that reads go on beside a rush.
+  const writers = createGate(Math.ceil(options.poolMax * 0.75), options.poolWaitMs, busy);
+
   async function once<T>(
     call: Call,
     work: (tx: Tx) => Promise<T>,
     end: { with: "commit" | "rollback"; begun: boolean },
   ): Promise<T> {
+    await writers.enter();
     return withClient(pool, call, async (client) => {
       const limitMs = Math.min(
         statementTimeoutMs,
@@ -109,7 +115,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         if (!isBroken(error)) await client.query("rollback");
         throw error;
       }
-    });
+    }).finally(() => writers.leave());
   }
 
   async function again<T>(

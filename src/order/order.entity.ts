@@ -1,6 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-
-const timestamp = () => p.datetime().columnType("timestamptz(3)");
+import { timestamp } from "../infra/columns.ts";
 
 /** An order. `requestId` is the caller's, so that the database itself refuses a second one (invariant I4). */
 export const OrderEntity = defineEntity({

@@ -1,6 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-
-const timestamp = () => p.datetime().columnType("timestamptz(3)");
+import { timestamp } from "../infra/columns.ts";
 
 /** A time in which purchases are counted. Its state follows from its times and the clock. */
 export const PromotionEntity = defineEntity({

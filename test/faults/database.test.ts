@@ -142,3 +142,15 @@ test("an exhausted pool answers UNAVAILABLE within its wait, and is whole afterw
   expect(await stockOf(shop, productId)).toBe(100n);
   await Promise.all(Array.from({ length: 10 }, () => get(productId)));
 });
+
+test("reads go on while a rush on one product has all the writers waiting", async () => {
+  const productId = await makeProduct(shop, { stock: 100n });
+  await shop.database.query("begin");
+  await shop.database.query("select from product where id = $1 for update", [productId]);
+  const order = () => ({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
+  const rush = Promise.allSettled(Array.from({ length: 30 }, () => shop.orders.createOrder(order())));
+  await sleep(50);
+  for (let count = 0; count < 10; count += 1) await get(productId);
+  await shop.database.query("rollback");
+  await rush;
+});

@@ -27,6 +27,11 @@ test.each([
   ["I5", "delete from purchase where order_id = $1", () => orderId],
   ["I6", "delete from stock_movement where order_id = $1", () => orderId],
   ["I7", "update orders set state = 'CANCELLED' where id = $1", () => orderId],
+  [
+    "I7",
+    "with cancelled as (update orders set state = 'CANCELLED' where id = $1) insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at) select product_id, 1, 'CANCEL', order_id, now(), now() from stock_movement where order_id = $1",
+    () => orderId,
+  ],
 ])("a breach of %s is found: %s", async (invariant, statement, id) => {
   const { query } = shop.database;
   await query("begin");

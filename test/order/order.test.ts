@@ -229,6 +229,28 @@ test("validate_only checks everything and changes nothing", async () => {
   });
 });
 
+test("validate_only with a request_id that was used is told what the call itself would be told", async () => {
+  const productId = await makeProduct(shop, { stock: 2n });
+  const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
+  const { order } = await shop.orders.createOrder(request);
+  const again = await shop.orders.createOrder({ ...request, validateOnly: true });
+  expect(again).toMatchObject({ replayed: true, order: { id: order?.id } });
+  const other = { ...request, validateOnly: true, order: { items: [{ productId, quantity: 2n }] } };
+  expect(await failureOf(shop.orders.createOrder(other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+  expect(await stockOf(shop, productId)).toBe(1n);
+});
+
+test("an order's id in capitals is the same order", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const { order } = await shop.orders.createOrder({
+    requestId: randomUUID(),
+    order: { items: [{ productId, quantity: 1n }] },
+  });
+  const [id = "", requestId] = [order?.id, randomUUID()];
+  const cancelled = await shop.orders.cancelOrder({ id, requestId });
+  expect(await shop.orders.cancelOrder({ id: id.toUpperCase(), requestId })).toEqual(cancelled);
+});
+
 test("the same request_id sent 20 times at once makes one order", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
   const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };

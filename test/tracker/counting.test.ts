@@ -86,6 +86,31 @@ test("statistics of a promotion without purchases are zero, and of no promotion 
   expect(await failureOf(nowhere)).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
 });
 
+test("totals past an int64 are refused with what can be done, and nothing is recorded", async () => {
+  const promotionId = await makePromotion(shop);
+  const batch = () =>
+    shop.tracker.batchRecordPurchases({
+      purchases: Array.from({ length: 1_000 }, () =>
+        purchaseOf(promotionId, productId, { minorUnits: 10n ** 15n }),
+      ),
+    });
+  for (let count = 0; count < 9; count += 1) await batch();
+  const within = await shop.tracker.getPurchaseStats({ promotionId });
+  expect(within.totalAmount?.minorUnits).toBe(9n * 10n ** 18n);
+  await batch();
+  expect(await failureOf(shop.tracker.getPurchaseStats({ promotionId }))).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "TOTAL_TOO_LARGE",
+  });
+  // A single total is kept in 8 parts; one of them is full after 9,223 purchases at the latest.
+  const refused: string[] = [];
+  for (let count = 0; count < 80 && refused.length === 0; count += 1) {
+    const call = batch();
+    await call.catch(async () => refused.push((await failureOf(call)).reason ?? ""));
+  }
+  expect(refused).toEqual(["TOTAL_TOO_LARGE"]);
+});
+
 test("statistics in two currencies want one to be named", async () => {
   const promotionId = await makePromotion(shop);
   const yen = { ...purchaseOf(promotionId, productId), amount: { currencyCode: "JPY", minorUnits: 900n } };

@@ -71,6 +71,14 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     });
   });
 
+  test("an event that was written down is known for ever, even when its promotion has ended", async () => {
+    const promotionId = await makePromotion(shop);
+    const purchase = purchaseOf(promotionId, productId);
+    const first = await tracker().recordPurchase({ purchase });
+    await tracker().endPromotion({ id: promotionId });
+    expect(await tracker().recordPurchase({ purchase })).toEqual({ ...first, duplicate: true });
+  });
+
   test("an event_id with another body is refused", async () => {
     const purchase = purchaseOf(await makePromotion(shop), productId);
     await tracker().recordPurchase({ purchase });

@@ -1,0 +1,48 @@
+/** Lets a limited number of tasks in at a time; the others wait in line. */
+export interface Gate {
+  /** Resolves when there is room. Rejects with `late()` when that takes longer than the gate waits. */
+  enter(): Promise<void>;
+  /** To be called once for each time that `enter` resolved. */
+  leave(): void;
+}
+
+interface Waiting {
+  admit(): void;
+}
+
+/**
+ * @param room how many tasks may be in at a time
+ * @param waitMs how long one may wait for that, milliseconds
+ * @param late makes the error of those who waited in vain
+ */
+export function createGate(room: number, waitMs: number, late: () => Error): Gate {
+  const line = new Set<Waiting>();
+  let inside = 0;
+  return {
+    enter() {
+      if (inside < room) {
+        inside += 1;
+        return Promise.resolve();
+      }
+      return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => {
+          line.delete(waiting);
+          reject(late());
+        }, waitMs);
+        const waiting: Waiting = {
+          admit() {
+            clearTimeout(timer);
+            line.delete(waiting);
+            resolve();
+          },
+        };
+        line.add(waiting);
+      });
+    },
+    leave() {
+      const [next] = line;
+      if (next === undefined) inside -= 1;
+      else next.admit();
+    },
+  };
+}
