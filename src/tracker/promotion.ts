@@ -153,16 +153,17 @@ export async function lockPromotions(
   now: Date,
 ): Promise<Map<string, Promotion>> {
   const wanted = [...new Set(ids)];
-  const limited = sql`(purchase_limit > 0 or purchase_limit_per_user > 0)`;
+  const rows = await tx.query(sql<ReadRow>`select * from promotion where id = any(${wanted}::uuid[])`);
+  const promotions = new Map(rows.map((row) => [row.id, fromRow(row, now)]));
+  const limited = [...promotions.values()].filter(
+    ({ purchaseLimit, purchaseLimitPerUser }) => purchaseLimit > 0n || purchaseLimitPerUser > 0n,
+  );
+  if (limited.length === 0) return promotions;
+  // Read again, as they are once they are locked.
   const locked = await tx.query(sql<ReadRow>`
-    select * from promotion where id = any(${wanted}::uuid[]) and ${limited} order by id for no key update`);
-  const free =
-    locked.length === wanted.length
-      ? []
-      : await tx.query(
-          sql<ReadRow>`select * from promotion where id = any(${wanted}::uuid[]) and not ${limited}`,
-        );
-  return new Map([...locked, ...free].map((row) => [row.id, fromRow(row, now)]));
+    select * from promotion where id = any(${limited.map(({ id }) => id)}::uuid[]) order by id for no key update`);
+  for (const row of locked) promotions.set(row.id, fromRow(row, now));
+  return promotions;
 }
 
 function stateOf(startAt: Date, endAt: Date | null | undefined, now: Date): PromotionState {
