@@ -33,6 +33,8 @@ export interface App {
   /** What was started for it, a line each. */
   readonly started: readonly string[];
   readonly db: Database;
+  /** Resolves when a store that it cannot do without has ended by itself, which is then in the log. */
+  readonly failed: Promise<void>;
   /** Ends it: calls in flight are finished, for `graceMs` milliseconds at most, then the stores are closed. */
   close(graceMs?: number): Promise<void>;
 }
@@ -76,6 +78,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
       url,
       started: stores.started,
       db,
+      failed: stores.failed,
       close: (grace = GRACE_MS) => {
         graceMs = grace;
         return close();

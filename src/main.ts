@@ -4,27 +4,40 @@ import { readConfig, readDotEnv } from "./config.ts";
 import { createLog } from "./infra/log.ts";
 import { StartError } from "./kernel/errors.ts";
 
+/** Without its database, calls in flight can only fail: long enough to be told so. */
+const FAILED_GRACE_MS = 1_000;
+/** Then it ends, whatever does not close: longer than a store takes that must be killed. */
+const FAILED_LIMIT_MS = 15_000;
+
 try {
   const config = readConfig({ ...readDotEnv(), ...process.env });
   const log = createLog(config.logLevel, process.stdout.isTTY);
   const app = await startApp(config, log);
   printBanner(app, config, log);
   let stopping = false;
-  const stop = (signal: NodeJS.Signals) => {
-    // A second signal does not wait for calls in flight.
-    if (stopping) process.exit(1);
+  const stop = (exitCode: number, graceMs?: number) => {
     stopping = true;
-    log.info({ signal }, "stopping");
-    app.close().then(
-      () => process.exit(0),
+    app.close(graceMs).then(
+      () => process.exit(exitCode),
       (error: unknown) => {
         log.error({ err: error }, "could not stop in order");
         process.exit(1);
       },
     );
   };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
+  const onSignal = (signal: NodeJS.Signals) => {
+    // A second signal does not wait for calls in flight.
+    if (stopping) process.exit(1);
+    log.info({ signal }, "stopping");
+    stop(0);
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  void app.failed.then(() => {
+    if (stopping) return;
+    setTimeout(() => process.exit(1), FAILED_LIMIT_MS).unref();
+    stop(1, FAILED_GRACE_MS);
+  });
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
   process.stderr.write(`${error.message}\n`);

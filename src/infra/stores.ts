@@ -13,6 +13,8 @@ export interface Stores {
   embeddedDatabase: boolean;
   /** What was started, a line each. */
   started: readonly string[];
+  /** Resolves when a PostgreSQL that was started here has ended by itself, which is then in the log. */
+  failed: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -30,10 +32,15 @@ export interface StoresOptions {
 export async function openStores(options: StoresOptions, log: Log): Promise<Stores> {
   const { dataDir, databaseUrl, redisUrl } = options;
   if (databaseUrl !== undefined && redisUrl !== undefined) {
-    return { databaseUrl, redisUrl, embeddedDatabase: false, started: [], close: async () => {} };
+    const failed = new Promise<void>(() => {});
+    return { databaseUrl, redisUrl, embeddedDatabase: false, started: [], failed, close: async () => {} };
   }
   const lock: Lock = await lockDataDir(dataDir);
   const stores: EmbeddedStore[] = [];
+  let fail = () => {};
+  const failed = new Promise<void>((resolve) => {
+    fail = resolve;
+  });
   const close = async () => {
     await Promise.all(stores.map((store) => store.stop()));
     await lock.release();
@@ -41,13 +48,25 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
   const start = async (starting: Promise<EmbeddedStore>): Promise<EmbeddedStore> => {
     const store = await starting;
     stores.push(store);
-    void store.exited.then((reason) => log.error({}, reason));
     return store;
   };
-  const outcomes = await Promise.allSettled([
-    databaseUrl ?? start(startEmbeddedPostgres({ dataDir, database: "cartwright" })).then(({ url }) => url),
-    redisUrl ?? start(startEmbeddedRedis({ dataDir })).then(({ url }) => url),
-  ]);
+  const startPostgres = async (): Promise<string> => {
+    const { url, exited } = await start(startEmbeddedPostgres({ dataDir, database: "cartwright" }));
+    void exited.then((reason) => {
+      log.error(
+        { reason },
+        "The embedded PostgreSQL has ended, and this process ends with it. Start it again.",
+      );
+      fail();
+    });
+    return url;
+  };
+  const startRedis = async (): Promise<string> => {
+    const { url, exited } = await start(startEmbeddedRedis({ dataDir }));
+    void exited.then((reason) => log.warn({ reason }, "The embedded Redis has ended; going on without it."));
+    return url;
+  };
+  const outcomes = await Promise.allSettled([databaseUrl ?? startPostgres(), redisUrl ?? startRedis()]);
   const [postgres, redis] = outcomes;
   if (postgres.status === "rejected" || redis.status === "rejected") {
     await close();
@@ -59,6 +78,7 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
     redisUrl: redis.value,
     embeddedDatabase: databaseUrl === undefined,
     started: stores.map((store) => store.description),
+    failed,
     close,
   };
 }

@@ -11,6 +11,7 @@ import {
 } from "../../gen/google/rpc/error_details_pb.ts";
 import { AppError, type ErrorCode } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
+import { createFailureLog } from "./failure-log.ts";
 import { methodKey } from "./policy.ts";
 
 /** The `domain` of every ErrorInfo that we send. */
@@ -86,15 +87,11 @@ function toDuration(milliseconds: number): { seconds: bigint; nanos: number } {
  * expected becomes INTERNAL with an id under which the log has it. Connect's own errors pass as they are.
  */
 export function createErrorInterceptor(log: Log): Interceptor {
+  const logFailure = createFailureLog(log);
   const translate = (error: unknown, method: DescMethod): ConnectError => {
     if (error instanceof ConnectError) return error;
     if (error instanceof AppError && error.code !== "internal") {
-      if (error.cause !== undefined) {
-        log.warn(
-          { method: methodKey(method), reason: error.details.reason, err: error.cause },
-          error.message,
-        );
-      }
+      if (error.cause !== undefined || error.code === "unavailable") logFailure(methodKey(method), error);
       return toConnectError(error);
     }
     const traceId = randomUUID();

@@ -3,8 +3,11 @@ import type { Log } from "../kernel/log.ts";
 import { type ActiveCall, callKey } from "./call.ts";
 import { methodKey } from "./policy.ts";
 
-/** Codes that say something of us, not of the caller. */
-const ourFault: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.Unavailable, Code.DataLoss]);
+/**
+ * Codes that say something of us, not of the caller. UNAVAILABLE is not among them: it comes by the thousand,
+ * and the error interceptor tells of it.
+ */
+const ourFault: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
 
 /**
  * One line a call: the method, how it ended, how long it took, who called; never what was said. At debug,
@@ -53,6 +56,6 @@ async function* written<T>(messages: AsyncIterable<T>, done: (error?: unknown) =
 }
 
 /** As gRPC spells it: DEADLINE_EXCEEDED. */
-function codeName(code: Code): string {
+export function codeName(code: Code): string {
   return code === Code.Canceled ? "CANCELLED" : Code[code].replace(/(?<=.)[A-Z]/g, "_$&").toUpperCase();
 }

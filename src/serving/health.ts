@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DescService } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
 import {
   Health,
   type HealthCheckRequest,
   HealthCheckResponse_ServingStatus as Status,
 } from "../../gen/grpc/health/v1/health_pb.ts";
 import { callOf } from "../interceptors/call.ts";
+import { AppError, quoted } from "../kernel/errors.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** How soon a watcher hears of a change. */
@@ -41,7 +42,9 @@ export function registerHealth(
   router.service(Health, {
     check: async ({ service }) => {
       if (names.has(service)) return { status: await statusNow() };
-      throw new ConnectError(`There is no service ${service} here.`, Code.NotFound);
+      throw new AppError("not_found", `There is no service ${quoted(service)} here.`, {
+        reason: "SERVICE_NOT_FOUND",
+      });
     },
     watch,
   });

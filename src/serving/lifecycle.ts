@@ -70,16 +70,16 @@ export function createLifecycle({ address, port, http1, sessions, drain, log }: 
   return {
     listen: async () => {
       const { host } = address;
+      const name = isIPv6(host) ? `[${host}]` : host;
       port.server.listen({ host, port: address.port });
       try {
         await once(port.server, "listening");
       } catch (error) {
-        throw new StartError(`Cannot listen on ${host}:${address.port}: ${reasonOf(error)}`);
+        throw new StartError(`Cannot listen on ${name}:${address.port}: ${reasonOf(error)}`);
       }
       port.server.on("error", (error) => log.error({ err: error }, "The listening socket failed"));
       const bound = port.server.address();
       if (bound === null || typeof bound === "string") throw new StartError(`${host} is no network address`);
-      const name = isIPv6(host) ? `[${host}]` : host;
       return { url: `http${address.secure ? "s" : ""}://${name}:${bound.port}`, port: bound.port };
     },
     close: (graceMs) => {

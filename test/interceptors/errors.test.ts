@@ -148,14 +148,79 @@ describe("what nobody expected", () => {
   });
 });
 
-test("a cause is logged and not sent", async () => {
-  const cause = new Error("ECONNREFUSED 10.0.0.5:5432");
-  const { error, lines, url } = await receive(
-    new AppError("unavailable", "The store is away.", { reason: "DATABASE_AWAY" }, cause),
-  );
-  expect(error.rawMessage).toBe("The store is away.");
-  expect(lines.find(({ fields }) => fields.err === cause)?.level).toBe("warn");
-  expect(await (await post(url, getProduct, { sku: "A" })).text()).not.toContain("10.0.0.5");
+test("every code that Connect may raise has a reason of its own", async () => {
+  const numbers = Object.values(Code).filter((code) => typeof code === "number");
+  const reasons = new Map<string, Code>();
+  for (const code of numbers) {
+    const { error } = await receive(new ConnectError("No.", code));
+    const [info] = error.findDetails(ErrorInfoSchema);
+    expect(info?.reason).toMatch(/^[A-Z_]{5,}$/);
+    reasons.set(info?.reason ?? "", code);
+  }
+  expect(reasons.size).toBe(16);
+  expect(reasons.get("INTERNAL")).toBe(Code.Internal);
+  expect(reasons.get("NOT_FOUND")).toBe(Code.NotFound);
+});
+
+describe("a cause", () => {
+  test("is logged as its sentence, without stack and detail, and is not sent", async () => {
+    const cause = Object.assign(new Error("could not connect to 10.0.0.5:5432"), {
+      detail: "Key (email)=(ada@example.org) already exists.",
+    });
+    const { error, lines, url } = await receive(
+      new AppError("conflict", "Not for ada@example.org.", { reason: "CONTENTION" }, cause),
+    );
+    expect(error.rawMessage).toBe("Not for ada@example.org.");
+    expect(lines.filter(({ level }) => level === "warn")).toEqual([
+      {
+        level: "warn",
+        message: expect.any(String),
+        fields: {
+          method: `${CatalogService.typeName}/GetProduct`,
+          reason: "CONTENTION",
+          cause: cause.message,
+        },
+      },
+    ]);
+    expect(JSON.stringify(lines)).not.toContain("ada@");
+    expect(await (await post(url, getProduct, { sku: "A" })).text()).not.toContain("10.0.0.5");
+  });
+
+  test("without a sentence is logged by its code", async () => {
+    const cause = Object.assign(new AggregateError([]), { code: "ECONNREFUSED" });
+    const { lines } = await receive(new AppError("unavailable", "No.", { reason: "DATABASE_AWAY" }, cause));
+    expect(lines.find(({ level }) => level === "warn")?.fields.cause).toBe("ECONNREFUSED");
+  });
+});
+
+test("what fails thousands of times is written once a second for each reason, with how many", async () => {
+  const { url, lines } = await start({
+    catalog: {
+      getProduct: ({ key }) => {
+        const cause = key.value === "BUSY" ? undefined : new Error("refused");
+        throw new AppError("unavailable", "Away.", { reason: `DATABASE_${key.value}` }, cause);
+      },
+    },
+  });
+  const fail = (sku: string, times: number) =>
+    Promise.all(Array.from({ length: times }, () => post(url, getProduct, { sku })));
+  const warnings = () => lines.filter(({ level }) => level !== "debug").map(({ fields }) => fields);
+  await fail("AWAY", 30);
+  await fail("BUSY", 5);
+  expect(warnings()).toEqual([
+    expect.objectContaining({ reason: "DATABASE_AWAY", cause: "refused" }),
+    expect.objectContaining({ reason: "DATABASE_BUSY" }),
+  ]);
+  await expect.poll(() => warnings().length, { timeout: 2_000 }).toBe(4);
+  expect(warnings().slice(2)).toEqual([
+    expect.objectContaining({ reason: "DATABASE_AWAY", cause: "refused", held_back: 29 }),
+    expect.objectContaining({ reason: "DATABASE_BUSY", held_back: 4 }),
+  ]);
+  // The second of these lines counts too.
+  await fail("AWAY", 3);
+  expect(warnings()).toHaveLength(4);
+  await expect.poll(() => warnings().length, { timeout: 2_000 }).toBe(5);
+  expect(warnings()[4]).toMatchObject({ held_back: 3 });
 });
 
 test("a long sentence is cut, so that trailers stay small", async () => {

@@ -34,7 +34,7 @@ test.each([
   ["not_found", "debug", "NOT_FOUND"],
   ["failed_precondition", "debug", "FAILED_PRECONDITION"],
   ["deadline_exceeded", "debug", "DEADLINE_EXCEEDED"],
-  ["unavailable", "warn", "UNAVAILABLE"],
+  ["unavailable", "debug", "UNAVAILABLE"],
   ["internal", "warn", "INTERNAL"],
 ] as const)("%s is told of at %s", async (code: ErrorCode, level, written) => {
   const { url, lines } = await start({

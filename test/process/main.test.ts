@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
@@ -123,6 +124,46 @@ test("a database or an address that cannot be had is said in a sentence", async 
   const { port } = new URL(await first.listening);
   const second = withStores({ PORT: port });
   expect(await second.exited).toBe(1);
-  expect(second.stderr()).toMatch(/PORT/);
-  expect(second.stderr()).not.toMatch(/\n\s+at /);
+  expect(second.stderr()).toMatch(/^Cannot listen on 127\.0\.0\.1:\d+: .*PORT.*\n$/);
+  expect(second.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
+});
+
+test("an embedded PostgreSQL that dies ends the process, which says so, and a next start works", async () => {
+  const service = start();
+  const url = await service.listening;
+  const pidFile = await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8");
+  process.kill(Number.parseInt(pidFile, 10), "SIGKILL");
+  const diedAtMs = performance.now();
+  expect(await service.exited).toBe(1);
+  expect(performance.now() - diedAtMs).toBeLessThan(5_000);
+  const errors = service.lines.filter(({ level }) => level === "error");
+  expect(errors).toEqual([
+    expect.objectContaining({
+      msg: expect.stringMatching(/PostgreSQL has ended.* Start it again/),
+      reason: expect.stringMatching(/ended by itself .*postgres\.log/),
+    }),
+  ]);
+  expect(service.stderr()).toBe("");
+  await expect(fetch(url)).rejects.toThrow();
+  const next = start();
+  expect((await fetch(`${await next.listening}/readyz`)).status).toBe(200);
+  next.child.kill("SIGTERM");
+  expect(await next.exited).toBe(0);
+}, 30_000);
+
+test("an embedded Redis that dies is warned of, and the shop goes on", async () => {
+  const service = start({ DATABASE_URL: database.url, SEED_DEMO: "off" });
+  const url = await service.listening;
+  const redis = new Redis((await readFile(join(dataDir, "redis.url"), "utf8")).trim(), {
+    retryStrategy: () => null,
+  });
+  await redis.call("SHUTDOWN", "NOSAVE").catch(() => {});
+  const warnings = () => service.lines.filter(({ level }) => level === "warn").map(({ msg }) => String(msg));
+  await expect.poll(warnings, { timeout: 5_000 }).toContainEqual(expect.stringContaining("Redis has ended"));
+  await sleep(1_100);
+  const ready = await fetch(`${url}/readyz`);
+  expect(await ready.json()).toMatchObject({ ready: true, checks: { redis: "down" } });
+  expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
+  service.child.kill("SIGTERM");
+  expect(await service.exited).toBe(0);
 });

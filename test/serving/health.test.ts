@@ -3,6 +3,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../gen/grpc/health/v1/health_pb.ts";
 import {
   callGrpcJs,
@@ -35,6 +36,16 @@ describe("Check", () => {
       status: Status.SERVING,
     });
     const error = await client.check({ service: "nope" }).catch(ConnectError.from);
+    expect(error).toMatchObject({ code: Code.NotFound });
+    expect(ConnectError.from(error).findDetails(ErrorInfoSchema)).toMatchObject([
+      { reason: "SERVICE_NOT_FOUND", domain: "cartwright" },
+    ]);
+  });
+
+  test("says a long name in short", async () => {
+    const { url } = await start();
+    const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
+    const error = await client.check({ service: "x".repeat(100_000) }).catch(ConnectError.from);
     expect(error).toMatchObject({ code: Code.NotFound });
   });
 

@@ -158,6 +158,55 @@ describe("GET", () => {
     expect(answer.headers.get("content-type")).toBe("application/proto");
   });
 
+  test.each([
+    ["base64 that is none", "encoding=json&base64=1&message=!!!"],
+    ["base64 that is none, in a binary message", "encoding=proto&base64=1&message=!!!"],
+    ["base64 that is cut", "encoding=json&base64=1&message=A"],
+    ["base64 with bad percent-encoding", "encoding=json&base64=1&message=%zz"],
+    ["bad percent-encoding", "encoding=json&message=%zz"],
+    ["bad percent-encoding in a binary message", "encoding=proto&message=%zz"],
+    ["no message", "encoding=json"],
+    ["no message in base64", "encoding=json&base64=1"],
+    ["a compressed message that is not", "encoding=json&base64=1&compression=gzip&message=e30"],
+    ["a compressed message that is cut", "encoding=json&base64=1&compression=gzip&message=H4sIAAAA"],
+  ])("with %s is malformed", async (_, query) => {
+    const { url, lines } = await start();
+    const answer = await fetch(`${pathTo(url, getProduct)}?connect=v1&${query}`);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({
+      code: "invalid_argument",
+      details: [{ debug: { reason: "MALFORMED_REQUEST", domain: "cartwright" } }],
+    });
+    expect(lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
+  });
+
+  test("without a message in binary is an empty message", async () => {
+    const { url } = await start();
+    const answer = await fetch(`${pathTo(url, getProduct)}?encoding=proto&base64=1`);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ details: [{ debug: { reason: "INVALID_REQUEST" } }, {}] });
+  });
+
+  test.each(["encoding=xml&message={}", "message={}"])(
+    "in an encoding that is not spoken is 415: %s",
+    async (query) => {
+      const { url } = await start();
+      expect((await fetch(`${pathTo(url, getProduct)}?${query}`)).status).toBe(415);
+    },
+  );
+
+  test("in a compression that is not spoken is UNIMPLEMENTED", async () => {
+    const { url } = await start();
+    const answer = await fetch(
+      `${pathTo(url, getProduct)}?encoding=json&compression=zip&base64=1&message=e30`,
+    );
+    expect(answer.status).toBe(501);
+    expect(await answer.json()).toMatchObject({
+      code: "unimplemented",
+      details: [{ debug: { reason: "NOT_IMPLEMENTED" } }],
+    });
+  });
+
   test("is for methods without side effects only", async () => {
     const { url } = await start();
     const answer = await fetch(`${pathTo(url, createProduct)}?encoding=json&message={}`);
