@@ -8,5 +8,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Many tests wait more than they work: for deadlines, drains and stores that start.
     maxWorkers: 4,
+    expect: { poll: { timeout: 10_000 } },
   },
 });

@@ -26,8 +26,9 @@ export function openRedis(url: string, log: Log): SharedMemory {
     retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
   });
   let up: boolean | undefined;
+  let closing = false;
   const say = (now: boolean, error?: Error) => {
-    if (up === now) return;
+    if (up === now || closing) return;
     up = now;
     if (now) log.info({}, "redis is connected");
     else log.warn({ err: error }, "redis is away; going on without it");
@@ -46,7 +47,7 @@ export function openRedis(url: string, log: Log): SharedMemory {
       }
     },
     async close() {
-      client.removeAllListeners("close");
+      closing = true;
       client.disconnect();
     },
   };
