@@ -1,7 +1,7 @@
 /** Lets a limited number of tasks in at a time; the others wait in line. */
 export interface Gate {
-  /** Resolves when there is room. Rejects with `late()` when that takes longer than the gate waits. */
-  enter(): Promise<void>;
+  /** Resolves when there is room. Rejects with `late()` when that takes too long, and when the signal aborts. */
+  enter(signal: AbortSignal): Promise<void>;
   /** To be called once for each time that `enter` resolved. */
   leave(): void;
 }
@@ -19,23 +19,22 @@ export function createGate(room: number, waitMs: number, late: () => Error): Gat
   const line = new Set<Waiting>();
   let inside = 0;
   return {
-    enter() {
+    enter(signal) {
       if (inside < room) {
         inside += 1;
         return Promise.resolve();
       }
       return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => {
+        const leave = (settle: () => void) => {
+          clearTimeout(timer);
+          signal.removeEventListener("abort", abort);
           line.delete(waiting);
-          reject(late());
-        }, waitMs);
-        const waiting: Waiting = {
-          admit() {
-            clearTimeout(timer);
-            line.delete(waiting);
-            resolve();
-          },
+          settle();
         };
+        const abort = () => leave(() => reject(signal.reason));
+        const timer = setTimeout(() => leave(() => reject(late())), waitMs);
+        const waiting: Waiting = { admit: () => leave(resolve) };
+        signal.addEventListener("abort", abort, { once: true });
         line.add(waiting);
       });
     },

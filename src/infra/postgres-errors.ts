@@ -13,16 +13,20 @@ export interface DatabaseFault {
 
 /** What the driver says of an error, or undefined when it is not the driver's. */
 export function faultOf(error: unknown): DatabaseFault | undefined {
+  // An AppError is ours, and its sentence may hold a caller's words.
+  if (error instanceof AppError) return undefined;
   for (let next = error, depth = 0; next instanceof Error && depth < 4; next = next.cause, depth += 1) {
     const code = "code" in next && typeof next.code === "string" ? next.code : undefined;
     const constraint =
       "constraint" in next && typeof next.constraint === "string" ? next.constraint : undefined;
     const detail = "detail" in next && typeof next.detail === "string" ? next.detail : "";
-    const known = LOST.test(next.message)
-      ? "CONNECTION_LOST"
-      : WAITED.test(next.message)
-        ? "POOL_EXHAUSTED"
-        : code;
+    const known =
+      code ??
+      (LOST.test(next.message)
+        ? "CONNECTION_LOST"
+        : WAITED.test(next.message)
+          ? "POOL_EXHAUSTED"
+          : undefined);
     if (known !== undefined) return { code: known, constraint, detail, message: next.message };
   }
   return undefined;
@@ -36,7 +40,8 @@ const WAITED = /timeout exceeded when trying to connect|timeout expired/i;
 const CONTENTION = new Set(["40P01", "40001", "55P03"]);
 // Class 08: connection. 57P01-57P05: server going, crashed, starting, dropped or idle too long. 53*: out of resources.
 const AWAY = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
-const BROKEN = /^(08...|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
+// Class 25: the connection is in a transaction that should not be there any more.
+const BROKEN = /^(08...|25P0[123]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
 const CANCELLED = "57014";
 
 /** The transaction lost against another one, by a lock or by a version, and can be run again. */

@@ -72,7 +72,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
       // A transaction whose process has hung must not hold its locks for ever.
       idle_in_transaction_session_timeout: 30_000,
       // A connection that is dropped while a statement runs ends the statement: see withClient.
-      options: "-c client_connection_check_interval=100",
+      // Times are read as they are written here, whatever the database's own settings are.
+      options: "-c client_connection_check_interval=100 -c datestyle=ISO -c timezone=UTC",
       // A peer that is gone without a word is noticed by the kernel, and a reply that never comes by the driver.
       keepAlive: true,
       query_timeout: statementTimeoutMs + ANSWER_SLACK_MS,
@@ -93,14 +94,14 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     work: (tx: Tx) => Promise<T>,
     end: { with: "commit" | "rollback"; begun: boolean },
   ): Promise<T> {
-    await writers.enter();
-    return withClient(pool, call, async (client) => {
+    await writers.enter(call.signal);
+    return withClient(pool, call, async (client, discard) => {
       const limitMs = Math.min(
         statementTimeoutMs,
         Math.max(1, Math.ceil(call.deadlineAtMs - performance.now())),
       );
-      await client.query(`begin; set local statement_timeout = ${limitMs}`);
       try {
+        await client.query(`begin; set local statement_timeout = ${limitMs}`);
         const kysely = onlyOn(client);
         const em = orm.em.fork();
         em.setTransactionContext(kysely);
@@ -108,11 +109,13 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         await em.flush();
         assertWanted(call);
         end.begun = true;
-        await client.query(end.with);
+        const { command } = await client.query(end.with);
+        // PostgreSQL answers the commit of a transaction that has failed with a rollback, and no error.
+        if (command.toLowerCase() !== end.with) throw new Error(`the transaction ended with ${command}`);
         return result;
       } catch (error) {
         // On a broken connection there is nothing to roll back, and nobody to tell.
-        if (!isBroken(error)) await client.query("rollback");
+        if (!isBroken(error)) await client.query("rollback").catch(discard);
         throw error;
       }
     }).finally(() => writers.leave());
@@ -165,22 +168,43 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
  * doing: PostgreSQL notices within its client_connection_check_interval and rolls back. That costs a new
  * connection now and then, and cannot hit somebody else's statement, as a cancel that comes late can.
  */
-async function withClient<T>(pool: Pool, call: Call, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  assertWanted(call);
-  const client = await pool.connect();
+async function withClient<T>(
+  pool: Pool,
+  call: Call,
+  work: (client: PoolClient, discard: (why: Error) => void) => Promise<T>,
+): Promise<T> {
+  const client = await connect(pool, call);
   const drop = () => void client.end();
   let failure: Error | undefined;
+  const discard = (why: Error) => {
+    failure = why;
+  };
   call.signal.addEventListener("abort", drop, { once: true });
   try {
     assertWanted(call);
-    return await work(client);
+    return await work(client, discard);
   } catch (error) {
-    if (isBroken(error)) failure = error instanceof Error ? error : new Error(String(error));
+    if (isBroken(error)) discard(error instanceof Error ? error : new Error(String(error)));
     throw error;
   } finally {
     call.signal.removeEventListener("abort", drop);
     client.release(failure);
   }
+}
+
+/** Waits for a connection for as long as somebody waits for the answer. */
+async function connect(pool: Pool, call: Call): Promise<PoolClient> {
+  assertWanted(call);
+  const connecting = pool.connect();
+  return new Promise<PoolClient>((resolve, reject) => {
+    const leave = () => reject(call.signal.reason);
+    call.signal.addEventListener("abort", leave, { once: true });
+    connecting.then((client) => {
+      call.signal.removeEventListener("abort", leave);
+      if (call.signal.aborted) client.release();
+      else resolve(client);
+    }, reject);
+  });
 }
 
 /** Throws when nobody waits for the answer any more. */

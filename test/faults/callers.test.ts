@@ -41,12 +41,23 @@ test("callers that vanish in the middle of their calls leave the service up and 
   const orders = (await shop.database.query("select from orders")).length;
   expect(await stockOf(shop, productId)).toBe(100_000n - BigInt(orders));
   expect(await breaches(shop.database.url)).toEqual([]);
-  // All 20 connections of the pool can be had at once.
-  await Promise.all(
-    Array.from({ length: 40 }, () =>
-      shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } }),
-    ),
+  // Each place for a transaction can be had at once: three quarters of the pool's 20 wait for the same row.
+  await shop.database.query("begin");
+  await shop.database.query("select from product where id = $1 for update", [productId]);
+  const crowd = Array.from({ length: 40 }, () =>
+    shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } }),
   );
+  await expect
+    .poll(async () => {
+      await shop.database.query("select pg_stat_clear_snapshot()");
+      const waiting = await shop.database.query(
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      return waiting.length;
+    })
+    .toBe(15);
+  await shop.database.query("rollback");
+  await Promise.all(crowd);
 });
 
 /** Begins calls on a connection of its own and does not wait for them. */
