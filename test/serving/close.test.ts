@@ -112,14 +112,16 @@ describe("when the stop begins", () => {
 
   test("watchers of health hear NOT_SERVING, and then the end", async () => {
     const { url, server } = await start();
+    const all: Status[][] = [];
     const watches = [transports(url)["gRPC over HTTP/2"], transports(url)["Connect over HTTP/1.1"]].map(
       async (transport) => {
         const seen: Status[] = [];
+        all.push(seen);
         for await (const { status } of createClient(Health, transport).watch({})) seen.push(status);
         return seen;
       },
     );
-    await sleep(100);
+    await expect.poll(() => all.flat()).toEqual([Status.SERVING, Status.SERVING]);
     const closing = server.close(5_000);
     // And do not wait for their next look, a second after the first.
     const [, tookMs] = await timed(Promise.all(watches));

@@ -94,7 +94,7 @@ describe("Watch", () => {
     stream.end(frame(Buffer.alloc(0)));
     const startMs = performance.now();
     await grpcStatus(stream);
-    expect(performance.now() - startMs).toBeLessThan(900);
+    expect(performance.now() - startMs).toBeLessThan(5_000);
   });
 
   test("has no deadline of ours", async () => {
