@@ -26,6 +26,7 @@ test.each([
   ["I5", "update purchase_total set sale_count = sale_count + 1 where product_id = $1", () => productId],
   ["I5", "delete from purchase where order_id = $1", () => orderId],
   ["I6", "delete from stock_movement where order_id = $1", () => orderId],
+  ["I6", "delete from order_item where order_id = $1", () => orderId],
   ["I7", "update orders set state = 'CANCELLED' where id = $1", () => orderId],
   [
     "I7",
