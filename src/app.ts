@@ -32,7 +32,6 @@ export interface App {
   readonly url: string;
   /** What was started for it, a line each. */
   readonly started: readonly string[];
-  readonly db: Database;
   /** Resolves when a store that it cannot do without has ended by itself, which is then in the log. */
   readonly failed: Promise<void>;
   /** Ends it: calls in flight are finished, for `graceMs` milliseconds at most, then the stores are closed. */
@@ -77,7 +76,6 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     return {
       url,
       started: stores.started,
-      db,
       failed: stores.failed,
       close: (grace = GRACE_MS) => {
         graceMs = grace;

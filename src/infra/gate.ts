@@ -6,17 +6,13 @@ export interface Gate {
   leave(): void;
 }
 
-interface Waiting {
-  admit(): void;
-}
-
 /**
  * @param room how many tasks may be in at a time
  * @param waitMs how long one may wait for that, milliseconds
  * @param late makes the error of those who waited in vain
  */
 export function createGate(room: number, waitMs: number, late: () => Error): Gate {
-  const line = new Set<Waiting>();
+  const line = new Set<() => void>();
   let inside = 0;
   return {
     enter(signal) {
@@ -28,20 +24,20 @@ export function createGate(room: number, waitMs: number, late: () => Error): Gat
         const leave = (settle: () => void) => {
           clearTimeout(timer);
           signal.removeEventListener("abort", abort);
-          line.delete(waiting);
+          line.delete(admit);
           settle();
         };
         const abort = () => leave(() => reject(signal.reason));
         const timer = setTimeout(() => leave(() => reject(late())), waitMs);
-        const waiting: Waiting = { admit: () => leave(resolve) };
+        const admit = () => leave(resolve);
         signal.addEventListener("abort", abort, { once: true });
-        line.add(waiting);
+        line.add(admit);
       });
     },
     leave() {
-      const [next] = line;
-      if (next === undefined) inside -= 1;
-      else next.admit();
+      const [admitNext] = line;
+      if (admitNext === undefined) inside -= 1;
+      else admitNext();
     },
   };
 }

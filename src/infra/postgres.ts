@@ -28,7 +28,6 @@ export function prepared(text: string): Statement {
 
 /** The shop's database. Its methods throw AppErrors for whatever a caller can act upon. */
 export interface Database {
-  readonly orm: MikroORM;
   /** Rows of one statement outside a transaction, on whichever connection is free. */
   read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /**
@@ -141,7 +140,6 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   }
 
   return {
-    orm,
     transact: (call, work) => again(call, work, "commit"),
     rehearse: (call, work) => again(call, work, "rollback"),
     async read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
@@ -195,15 +193,16 @@ async function withClient<T>(
 /** Waits for a connection for as long as somebody waits for the answer. */
 async function connect(pool: Pool, call: Call): Promise<PoolClient> {
   assertWanted(call);
-  const connecting = pool.connect();
+  const { signal } = call;
   return new Promise<PoolClient>((resolve, reject) => {
-    const leave = () => reject(call.signal.reason);
-    call.signal.addEventListener("abort", leave, { once: true });
-    connecting.then((client) => {
-      call.signal.removeEventListener("abort", leave);
-      if (call.signal.aborted) client.release();
-      else resolve(client);
-    }, reject);
+    const leave = () => reject(signal.reason);
+    signal.addEventListener("abort", leave, { once: true });
+    // One that comes too late goes back to the pool.
+    const take = (client: PoolClient) => (signal.aborted ? client.release() : resolve(client));
+    pool
+      .connect()
+      .then(take, reject)
+      .finally(() => signal.removeEventListener("abort", leave));
   });
 }
 

@@ -74,13 +74,12 @@ export async function recordPurchases(
     createTime: now,
   }));
   const byEvent = new Map(dated.toReversed().map((purchase) => [purchase.eventId, purchase]));
-  const fresh = await insert(tx, [...byEvent.values()]);
+  const fresh = await writePurchases(tx, [...byEvent.values()]);
   const known = await findKnown(
     tx,
     [...byEvent.keys()].filter((eventId) => !fresh.has(eventId)),
   );
   const counted = [...byEvent.values()].filter((purchase) => fresh.has(purchase.eventId));
-  await addTotals(tx, counted);
   await assertLimits(tx, promotions, counted);
 
   const seen = new Set<string>();
