@@ -1,4 +1,14 @@
-import { CategoryEntity, ProductEntity, StockMovementEntity } from "./catalog/catalog.entity.ts";
+import {
+  BrandEntity,
+  CategoryEntity,
+  ProductCountDeltaEntity,
+  ProductCountEntity,
+  ProductEntity,
+  ProductImportEntity,
+  ProductImportSkuEntity,
+  SearchWordEntity,
+  StockMovementEntity,
+} from "./catalog/catalog.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
 import { IdempotencyEntity } from "./infra/idempotency.entity.ts";
 import { SecretEntity } from "./infra/secret.entity.ts";
@@ -8,8 +18,14 @@ import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/
 /** All tables. */
 export const entities = [
   CategoryEntity,
+  BrandEntity,
   ProductEntity,
+  ProductCountEntity,
+  ProductCountDeltaEntity,
+  SearchWordEntity,
   StockMovementEntity,
+  ProductImportEntity,
+  ProductImportSkuEntity,
   CustomerEntity,
   OrderEntity,
   OrderItemEntity,

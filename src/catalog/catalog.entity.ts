@@ -1,6 +1,8 @@
 import { defineEntity, type Opt, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/columns.ts";
 
+const PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+
 /** A place in the tree of categories. */
 export const CategoryEntity = defineEntity({
   name: "Category",
@@ -22,9 +24,18 @@ export const CategoryEntity = defineEntity({
   checks: [{ name: "category_parent_other", expression: "parent_id <> id" }],
 });
 
+/** Who makes products. The one without a name stands for none, so that every product has one. */
+export const BrandEntity = defineEntity({
+  name: "Brand",
+  tableName: "brand",
+  properties: { name: p.text().primary(), createdAt: timestamp() },
+});
+
 /**
  * A product with its stock. `version` counts what staff change; stock and sales leave it alone, and no index
- * holds them, so that selling rewrites no index (a HOT update).
+ * holds them, so that selling rewrites no index (a HOT update). What indexes hold instead are columns that
+ * seldom change with them: whether any unit is left, how many of the last hundred, and how popular it is, in
+ * steps of a tenth.
  */
 export const ProductEntity = defineEntity({
   name: "Product",
@@ -49,12 +60,24 @@ export const ProductEntity = defineEntity({
     updatedAt: timestamp(),
     deletedAt: timestamp().nullable(),
     active: p.boolean().$type<Opt<boolean>>().generated("(deleted_at is null) stored"),
+    inStock: p.boolean().$type<Opt<boolean>>().generated("(stock_quantity > 0) stored"),
+    stockLow: p
+      .smallint()
+      .$type<Opt<number>>()
+      .nullable()
+      .generated(
+        "(case when deleted_at is null and stock_quantity between 1 and 100 then stock_quantity end) stored",
+      ),
+    popularity: p
+      .smallint()
+      .$type<Opt<number>>()
+      .generated("(floor(10 * ln(1 + purchase_count::double precision))) stored"),
     search: p
       .string()
       .$type<Opt<string>>()
       .columnType("tsvector")
       .generated(
-        `(setweight(to_tsvector('simple', ${words("name")}), 'A') || setweight(to_tsvector('simple', ${words("sku")}), 'A') || setweight(to_tsvector('simple', ${words("brand")}), 'B') || setweight(to_tsvector('simple', ${words("description")}), 'D')) stored`,
+        `(setweight(to_tsvector('simple', ${words("name")}), 'A') || setweight(to_tsvector('simple', ${words("sku")}), 'A') || setweight(to_tsvector('simple', ${words("brand")}), 'B') || ('''#' || category_id::text || ''':1C')::tsvector || setweight(to_tsvector('simple', ${words("description")}), 'D')) stored`,
       )
       .lazy()
       .hidden(),
@@ -63,16 +86,28 @@ export const ProductEntity = defineEntity({
   indexes: [
     { name: "product_category_active_id", properties: ["categoryId", "active", "id"] },
     { name: "product_active_name", properties: ["active", "name", "id"] },
-    // With `active` in it, the products of a brand are counted from the index alone.
-    { name: "product_brand_price", properties: ["brand", "priceMinor", "id"], include: ["active"] },
-    { name: "product_category_price", properties: ["categoryId", "priceMinor", "id"] },
-    { name: "product_price", properties: ["priceMinor", "id"] },
-    { name: "product_created", properties: ["createdAt", "id"] },
-    { name: "product_search", expression: "create index product_search on product using gin (search)" },
+    { name: "product_category_name", properties: ["categoryId", "active", "name", "id"] },
+    { name: "product_category_popularity", properties: ["categoryId", "popularity", "id"] },
+    // With `active` and `currency` in them, medians are found in the indexes of prices alone.
     {
-      name: "product_name_trigram",
-      expression: "create index product_name_trigram on product using gin (name gin_trgm_ops)",
+      name: "product_brand_price",
+      properties: ["brand", "priceMinor", "id"],
+      include: ["active", "currency"],
     },
+    {
+      name: "product_category_price",
+      properties: ["categoryId", "priceMinor", "id"],
+      include: ["active", "currency"],
+    },
+    { name: "product_price", properties: ["priceMinor", "id"], include: ["active", "currency"] },
+    { name: "product_created", properties: ["createdAt", "id"] },
+    { name: "product_popularity", properties: ["popularity", "id"] },
+    { name: "product_rating", properties: ["ratingAverage", "id"] },
+    {
+      name: "product_stock_low",
+      expression: "create index product_stock_low on product (stock_low) where stock_low is not null",
+    },
+    { name: "product_search", expression: "create index product_search on product using gin (search)" },
   ],
   checks: [
     { name: "product_stock_not_negative", expression: "stock_quantity >= 0" },
@@ -85,11 +120,88 @@ export const ProductEntity = defineEntity({
 
 /**
  * ASCII punctuation becomes spaces before PostgreSQL's parser sees the text, and search does the same with
- * its words: "SKU-000123" is found by "sku 000123", and no sign or host name is made of it.
+ * its words: "SKU-000123" is found by "sku 000123", and no sign or host name is made of it. Nor can a word be
+ * what stands for a category, which begins with a sign.
  */
 function words(column: string): string {
-  return `regexp_replace(${column}, '[!-/:-@[-_{-~]+', ' ', 'g')`;
+  return `translate(${column}, '${PUNCTUATION.replaceAll("'", "''")}', '${" ".repeat(PUNCTUATION.length)}')`;
 }
+
+/**
+ * How many products that are sold there are of each kind, kept by triggers (see the migration): `product_count`
+ * holds what was added up, `product_count_delta` what has come since, so that writers never wait for each
+ * other's counts. Together they are exact at any moment.
+ */
+const tally = {
+  categoryId: p.uuid(),
+  brand: p.text(),
+  currency: p.character().length(3),
+  /** The lowest price of its band, in minor units. */
+  band: p.bigint("bigint"),
+  productCount: p.bigint("bigint"),
+  inStockCount: p.bigint("bigint"),
+  priceSum: p.decimal("string").columnType("numeric"),
+};
+
+export const ProductCountEntity = defineEntity({
+  name: "ProductCount",
+  tableName: "product_count",
+  properties: {
+    ...tally,
+    categoryId: p.uuid().primary(),
+    brand: p.text().primary(),
+    currency: p.character().length(3).primary(),
+    band: p.bigint("bigint").primary(),
+  },
+  indexes: [{ name: "product_count_brand", properties: ["brand"] }],
+});
+
+export const ProductCountDeltaEntity = defineEntity({
+  name: "ProductCountDelta",
+  tableName: "product_count_delta",
+  properties: { id: p.bigint("bigint").primary().autoincrement(), ...tally },
+});
+
+/** Words that names, brands and categories are made of: what a misspelled word may have meant. */
+export const SearchWordEntity = defineEntity({
+  name: "SearchWord",
+  tableName: "search_word",
+  properties: { word: p.text().primary() },
+  indexes: [
+    {
+      name: "search_word_trigram",
+      expression: "create index search_word_trigram on search_word using gin (word gin_trgm_ops)",
+    },
+  ],
+});
+
+/** An import of products, how far it has come, and what it has done. */
+export const ProductImportEntity = defineEntity({
+  name: "ProductImport",
+  tableName: "product_import",
+  properties: {
+    requestId: p.uuid().primary(),
+    mode: p.text(),
+    rowCount: p.bigint("bigint").default(0),
+    createdCount: p.bigint("bigint").default(0),
+    updatedCount: p.bigint("bigint").default(0),
+    unchangedCount: p.bigint("bigint").default(0),
+    deletedCount: p.bigint("bigint").default(0),
+    failedCount: p.bigint("bigint").default(0),
+    errors: p.json<{ rowNumber: string; sku: string; field: string; description: string }[]>(),
+    createdAt: timestamp(),
+    finishedAt: timestamp().nullable(),
+  },
+  indexes: [{ name: "product_import_created", properties: ["createdAt"] }],
+  checks: [{ name: "product_import_mode_known", expression: "mode in ('INCREMENTAL', 'FULL')" }],
+});
+
+/** The skus that an import has had so far, good rows and faulty ones, until it is finished. */
+export const ProductImportSkuEntity = defineEntity({
+  name: "ProductImportSku",
+  tableName: "product_import_sku",
+  properties: { requestId: p.uuid().primary(), sku: p.text().primary() },
+});
 
 /** Each change of a stock, by an order or by hand: the ledger that invariant I1 adds up. */
 export const StockMovementEntity = defineEntity({

@@ -5,10 +5,12 @@ import { Client } from "pg";
 import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
+import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
   { name: "migration-20261120000000-shop", class: Migration20261120000000 },
+  { name: "migration-20261121000000-catalogue", class: Migration20261121000000 },
 ];
 
 // Any number will do, as long as nobody else locks the same one: "cart" in ASCII.

@@ -13,6 +13,8 @@ import { busy, isBroken, isContention, translate } from "./postgres-errors.ts";
 export interface Tx {
   readonly em: SqlEntityManager;
   query<Row>(statement: RawBuilder<Row>): Promise<Row[]>;
+  /** Notes cache tags of what this transaction changes: answers made of it are dropped once it is committed. */
+  changed(...tags: string[]): void;
 }
 
 /** A statement. With a name, PostgreSQL plans it once for each connection and keeps it: only for a few texts. */
@@ -104,7 +106,11 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         const kysely = onlyOn(client);
         const em = orm.em.fork();
         em.setTransactionContext(kysely);
-        const result = await work({ em, query: async (statement) => (await statement.execute(kysely)).rows });
+        const result = await work({
+          em,
+          query: async (statement) => (await statement.execute(kysely)).rows,
+          changed: () => {},
+        });
         await em.flush();
         assertWanted(call);
         end.begun = true;

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog.proto.
  */
 export const file_cartwright_catalog_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIuIFCgdQcm9kdWN0EhcKAmlkGAEgASgJQgu6SAjYAQFyA7ABARI1CgNza3UYAiABKAlCKLpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSGgoEbmFtZRgDIAEoCUIMukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIAoLY2F0ZWdvcnlfaWQYBSABKAlCC7pICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABIoCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIlCg5zdG9ja19xdWFudGl0eRgIIAEoA0INukgKIggYgKjWuQcoABIWCg5yYXRpbmdfYXZlcmFnZRgJIAEoARIUCgxyYXRpbmdfY291bnQYCiABKAMSFgoOcHVyY2hhc2VfY291bnQYCyABKAMSLQoJaW1hZ2VfdXJpGAwgASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJjCgphdHRyaWJ1dGVzGA0gAygLMi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QuQXR0cmlidXRlc0VudHJ5Qh+6SByaARkQMiIKcggQARhAugEBACoJcgcY9AO6AQEAEhkKBGV0YWcYDiABKAlCC7pICHIGGEC6AQEAEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqYCCghDYXRlZ29yeRIXCgJpZBgBIAEoCUILukgI2AEBcgOwAQESMgoEc2x1ZxgCIAEoCUIkukgh2AEBchwYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhkKBG5hbWUYAyABKAlCC7pICHIGGGS6AQEAEh4KCXBhcmVudF9pZBgEIAEoCUILukgI2AEBcgOwAQESFQoNcHJvZHVjdF9jb3VudBgFIAEoAxIZCgRldGFnGAYgASgJQgu6SAhyBhhAugEBABIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKBUJyYW5kEgwKBG5hbWUYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAyLKAQoKUHJpY2VTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEiYKA21pbhgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIqCgdhdmVyYWdlGAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgEIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIpCgZtZWRpYW4YBSABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkiSQoNQ2F0ZWdvcnlTdGF0cxITCgtjYXRlZ29yeV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhUKDXByb2R1Y3RfY291bnQYAyABKAMivgIKDENhdGFsb2dTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEhYKDnNvbGRfb3V0X2NvdW50GAIgASgDEhcKD2xvd19zdG9ja19jb3VudBgDIAEoAxIbChNsb3dfc3RvY2tfdGhyZXNob2xkGAQgASgDEjEKBnByaWNlcxgFIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzEjgKCmNhdGVnb3JpZXMYBiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlTdGF0cxIsCgZicmFuZHMYByADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSLgoKYXNfb2ZfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqsgEKC1N0b2NrUmVhc29uEhwKGFNUT0NLX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNUT0NLX1JFQVNPTl9SRUNPVU5UEAESGQoVU1RPQ0tfUkVBU09OX1JFQ0VJVkVEEAISGAoUU1RPQ0tfUkVBU09OX0RBTUFHRUQQAxIZChVTVE9DS19SRUFTT05fUkVUVVJORUQQBBIbChdTVE9DS19SRUFTT05fQ09SUkVDVElPThAFYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIuIFCgdQcm9kdWN0EhcKAmlkGAEgASgJQgu6SAjYAQFyA7ABARI1CgNza3UYAiABKAlCKLpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSGgoEbmFtZRgDIAEoCUIMukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIAoLY2F0ZWdvcnlfaWQYBSABKAlCC7pICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABIoCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIlCg5zdG9ja19xdWFudGl0eRgIIAEoA0INukgKIggYgKjWuQcoABIWCg5yYXRpbmdfYXZlcmFnZRgJIAEoARIUCgxyYXRpbmdfY291bnQYCiABKAMSFgoOcHVyY2hhc2VfY291bnQYCyABKAMSLQoJaW1hZ2VfdXJpGAwgASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJjCgphdHRyaWJ1dGVzGA0gAygLMi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QuQXR0cmlidXRlc0VudHJ5Qh+6SByaARkQMiIKcggQARhAugEBACoJcgcY9AO6AQEAEhkKBGV0YWcYDiABKAlCC7pICHIGGEC6AQEAEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqYCCghDYXRlZ29yeRIXCgJpZBgBIAEoCUILukgI2AEBcgOwAQESMgoEc2x1ZxgCIAEoCUIkukgh2AEBchwYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhkKBG5hbWUYAyABKAlCC7pICHIGGGS6AQEAEh4KCXBhcmVudF9pZBgEIAEoCUILukgI2AEBcgOwAQESFQoNcHJvZHVjdF9jb3VudBgFIAEoAxIZCgRldGFnGAYgASgJQgu6SAhyBhhAugEBABIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl8KBUJyYW5kEgwKBG5hbWUYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAxIxCgZwcmljZXMYAyADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VTdGF0cyIyCgpCcmFuZEZhY2V0Eg0KBWJyYW5kGAEgASgJEhUKDXByb2R1Y3RfY291bnQYAiABKAMiVwoNQ2F0ZWdvcnlGYWNldBITCgtjYXRlZ29yeV9pZBgBIAEoCRIMCgRzbHVnGAIgASgJEgwKBG5hbWUYAyABKAkSFQoNcHJvZHVjdF9jb3VudBgEIAEoAyJzCgpQcmljZUZhY2V0EiYKA21pbhgBIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRImCgNtYXgYAiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNcHJvZHVjdF9jb3VudBgDIAEoAyKvAQoNUHJvZHVjdEZhY2V0cxIxCgZicmFuZHMYASADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmRGYWNldBI4CgpjYXRlZ29yaWVzGAIgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5RmFjZXQSMQoGcHJpY2VzGAMgAygLMiEuY2FydHdyaWdodC5jYXRhbG9nLnYxLlByaWNlRmFjZXQiygEKClByaWNlU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxImCgNtaW4YAiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKgoHYXZlcmFnZRgDIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRImCgNtYXgYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKQoGbWVkaWFuGAUgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5InwKDUNhdGVnb3J5U3RhdHMSEwoLY2F0ZWdvcnlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIVCg1wcm9kdWN0X2NvdW50GAMgASgDEjEKBnByaWNlcxgEIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIr4CCgxDYXRhbG9nU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxIWCg5zb2xkX291dF9jb3VudBgCIAEoAxIXCg9sb3dfc3RvY2tfY291bnQYAyABKAMSGwoTbG93X3N0b2NrX3RocmVzaG9sZBgEIAEoAxIxCgZwcmljZXMYBSADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VTdGF0cxI4CgpjYXRlZ29yaWVzGAYgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5U3RhdHMSLAoGYnJhbmRzGAcgAygLMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkJyYW5kEi4KCmFzX29mX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKrIBCgtTdG9ja1JlYXNvbhIcChhTVE9DS19SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9DS19SRUFTT05fUkVDT1VOVBABEhkKFVNUT0NLX1JFQVNPTl9SRUNFSVZFRBACEhgKFFNUT0NLX1JFQVNPTl9EQU1BR0VEEAMSGQoVU1RPQ0tfUkVBU09OX1JFVFVSTkVEEAQSGwoXU1RPQ0tfUkVBU09OX0NPUlJFQ1RJT04QBWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * A product that the shop sells.
@@ -241,6 +241,13 @@ export type Brand = Message<"cartwright.catalog.v1.Brand"> & {
    * @generated from field: int64 product_count = 2;
    */
   productCount: bigint;
+
+  /**
+   * What they cost, one entry a currency. Filled by GetCatalogStats only.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.PriceStats prices = 3;
+   */
+  prices: PriceStats[];
 };
 
 /**
@@ -249,6 +256,147 @@ export type Brand = Message<"cartwright.catalog.v1.Brand"> & {
  */
 export const BrandSchema: GenMessage<Brand> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 2);
+
+/**
+ * The products of a brand, counted.
+ *
+ * @generated from message cartwright.catalog.v1.BrandFacet
+ */
+export type BrandFacet = Message<"cartwright.catalog.v1.BrandFacet"> & {
+  /**
+   * The brand's name; empty for products without one.
+   *
+   * @generated from field: string brand = 1;
+   */
+  brand: string;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 product_count = 2;
+   */
+  productCount: bigint;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.BrandFacet.
+ * Use `create(BrandFacetSchema)` to create a new message.
+ */
+export const BrandFacetSchema: GenMessage<BrandFacet> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog, 3);
+
+/**
+ * The products listed in a category, counted. Those of categories below it count there.
+ *
+ * @generated from message cartwright.catalog.v1.CategoryFacet
+ */
+export type CategoryFacet = Message<"cartwright.catalog.v1.CategoryFacet"> & {
+  /**
+   * The category.
+   *
+   * @generated from field: string category_id = 1;
+   */
+  categoryId: string;
+
+  /**
+   * Its slug.
+   *
+   * @generated from field: string slug = 2;
+   */
+  slug: string;
+
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 product_count = 4;
+   */
+  productCount: bigint;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.CategoryFacet.
+ * Use `create(CategoryFacetSchema)` to create a new message.
+ */
+export const CategoryFacetSchema: GenMessage<CategoryFacet> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog, 4);
+
+/**
+ * The products in a band of prices, counted. Bands begin at 0 and at 1, 2 and 5 times each power of ten, in
+ * minor units.
+ *
+ * @generated from message cartwright.catalog.v1.PriceFacet
+ */
+export type PriceFacet = Message<"cartwright.catalog.v1.PriceFacet"> & {
+  /**
+   * The lowest price in the band.
+   *
+   * @generated from field: cartwright.type.v1.Money min = 1;
+   */
+  min?: Money | undefined;
+
+  /**
+   * The lowest price above the band; absent for the last one.
+   *
+   * @generated from field: cartwright.type.v1.Money max = 2;
+   */
+  max?: Money | undefined;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 product_count = 3;
+   */
+  productCount: bigint;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.PriceFacet.
+ * Use `create(PriceFacetSchema)` to create a new message.
+ */
+export const PriceFacetSchema: GenMessage<PriceFacet> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog, 5);
+
+/**
+ * Products counted in several ways.
+ *
+ * @generated from message cartwright.catalog.v1.ProductFacets
+ */
+export type ProductFacets = Message<"cartwright.catalog.v1.ProductFacets"> & {
+  /**
+   * By brand, most first, 100 at most.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.BrandFacet brands = 1;
+   */
+  brands: BrandFacet[];
+
+  /**
+   * By category, most first, 100 at most.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.CategoryFacet categories = 2;
+   */
+  categories: CategoryFacet[];
+
+  /**
+   * By price, lowest first, each currency by itself; bands without products are left out.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.PriceFacet prices = 3;
+   */
+  prices: PriceFacet[];
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.ProductFacets.
+ * Use `create(ProductFacetsSchema)` to create a new message.
+ */
+export const ProductFacetsSchema: GenMessage<ProductFacets> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog, 6);
 
 /**
  * What the products that are sold cost, in one currency.
@@ -297,7 +445,7 @@ export type PriceStats = Message<"cartwright.catalog.v1.PriceStats"> & {
  * Use `create(PriceStatsSchema)` to create a new message.
  */
 export const PriceStatsSchema: GenMessage<PriceStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 3);
+  messageDesc(file_cartwright_catalog_v1_catalog, 7);
 
 /**
  * The products of one category.
@@ -325,6 +473,13 @@ export type CategoryStats = Message<"cartwright.catalog.v1.CategoryStats"> & {
    * @generated from field: int64 product_count = 3;
    */
   productCount: bigint;
+
+  /**
+   * What they cost, one entry a currency.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.PriceStats prices = 4;
+   */
+  prices: PriceStats[];
 };
 
 /**
@@ -332,7 +487,7 @@ export type CategoryStats = Message<"cartwright.catalog.v1.CategoryStats"> & {
  * Use `create(CategoryStatsSchema)` to create a new message.
  */
 export const CategoryStatsSchema: GenMessage<CategoryStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 4);
+  messageDesc(file_cartwright_catalog_v1_catalog, 8);
 
 /**
  * The catalogue in numbers, all as of one moment. Deleted products do not count.
@@ -376,7 +531,7 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
   prices: PriceStats[];
 
   /**
-   * Categories with products, most first.
+   * Categories with products, most first, 1,000 at most.
    *
    * @generated from field: repeated cartwright.catalog.v1.CategoryStats categories = 6;
    */
@@ -402,7 +557,7 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
  * Use `create(CatalogStatsSchema)` to create a new message.
  */
 export const CatalogStatsSchema: GenMessage<CatalogStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 5);
+  messageDesc(file_cartwright_catalog_v1_catalog, 9);
 
 /**
  * Why stock was changed by hand.
