@@ -22,6 +22,16 @@ export interface CallSetup {
   cut(): void;
 }
 
+/** How the cache answered a call. */
+export interface CacheNote {
+  /** Which tier had the answer; `miss`: none, `bypass`: neither was asked. */
+  readonly state: "memory" | "redis" | "miss" | "bypass";
+  /** Names the answer's content, without quotes; empty for errors and where nobody wants to know. */
+  readonly etag: string;
+  /** How long ago the answer was made, milliseconds. */
+  readonly ageMs: number;
+}
+
 /**
  * One call from its headers to its end. It owns the deadline: Connect would tell the handler of it and
  * then wait for that handler for ever.
@@ -31,6 +41,8 @@ export class ActiveCall implements Call {
   /** When its headers came, in milliseconds of `performance.now()`. */
   readonly startedAtMs: number;
   readonly deadlineAtMs: number;
+  /** Set by the cache interceptor, for methods whose policy lets them be cached; told in the headers. */
+  cached: CacheNote | undefined;
   readonly #controller = new AbortController();
   #phase: "arriving" | "running" | "over" = "arriving";
   #closed = false;
