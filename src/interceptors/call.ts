@@ -171,7 +171,8 @@ export class ActiveCall implements Call {
   }
 }
 
-function deadlinePassed(timeoutMs: number): AppError {
+/** What a call is told that was not done in its time. */
+export function deadlinePassed(timeoutMs: number): AppError {
   return new AppError(
     "deadline_exceeded",
     `Not done within ${Math.round(timeoutMs)} ms. Allow more time, or ask for less at once.`,

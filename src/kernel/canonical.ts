@@ -18,3 +18,8 @@ export function canonical(value: unknown): string {
 export function fingerprint(value: unknown): Buffer {
   return createHash("sha256").update(canonical(value)).digest();
 }
+
+/** A short name for encoded content: the same for the same bytes. */
+export function contentTag(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("base64url").slice(0, 20);
+}

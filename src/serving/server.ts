@@ -3,6 +3,7 @@ import { createServer as createHttp2Server, type Http2Server } from "node:http2"
 import type { BlockList } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
+import type { AnswerCache } from "../interceptors/cache.ts";
 import { createInterceptors } from "../interceptors/chain.ts";
 import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
 import type { Log } from "../kernel/log.ts";
@@ -31,6 +32,8 @@ export interface ServerOptions {
   services: readonly DescService[];
   /** Registers their implementations. */
   routes(router: ConnectRouter): void;
+  /** What keeps answers; absent: none is given twice. */
+  cache?: AnswerCache | undefined;
   /** Whether calls can be answered now. */
   isReady(): Promise<Readiness>;
   log: Log;
@@ -60,7 +63,7 @@ export function createServer(options: ServerOptions): Server {
       registerHealth(router, options.services, readiness, drain.signal);
       registerReflection(router, options.services, drain.signal);
     },
-    interceptors: createInterceptors(options.log),
+    interceptors: createInterceptors({ policies, cache: options.cache, log: options.log }),
     policies,
     trustedProxies: options.trustedProxies,
     peerOf: (request) =>

@@ -1,0 +1,41 @@
+import type { Call } from "../kernel/call.ts";
+import { type Generation, newGeneration } from "./cache/shared.ts";
+import type { Database, Tx } from "./postgres.ts";
+
+/** Who is told which cache tags a transaction has changed. */
+export interface Announcer {
+  /** In the transaction: notes that it is to be told again, should `invalidate` fail or never be reached. */
+  enqueue(tx: Tx, tags: readonly string[], generation: Generation): Promise<void>;
+  /** After the commit. It must not throw: the change is made. */
+  invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
+}
+
+/**
+ * A database whose transactions announce what they have changed: once for certain, by a job that is committed
+ * with them, and at once, before their caller gets his answer.
+ */
+export function announcing(db: Database, announcer: Announcer): Database {
+  return {
+    ...db,
+    async transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
+      const generation = newGeneration();
+      let tags: readonly string[] = [];
+      const run = async (tx: Tx): Promise<T> => {
+        const changed = new Set<string>();
+        const result = await work({
+          ...tx,
+          changed: (...more) => more.forEach((tag) => void changed.add(tag)),
+        });
+        tags = [...changed];
+        if (tags.length > 0) await announcer.enqueue(tx, tags, generation);
+        return result;
+      };
+      try {
+        return await db.transact(call, run);
+      } finally {
+        // After a failure too: a connection that broke may have committed first.
+        if (tags.length > 0) await announcer.invalidate(tags, generation);
+      }
+    },
+  };
+}

@@ -1,0 +1,263 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { LRUCache } from "lru-cache";
+import { AppError } from "../../kernel/errors.ts";
+import type { Log } from "../../kernel/log.ts";
+import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
+import { LEASE_MS, Link } from "./link.ts";
+import { type Generation, newGeneration, SharedTier } from "./shared.ts";
+import { type CacheStats, createCacheCounters } from "./stats.ts";
+import { TagLog } from "./tag-log.ts";
+
+export type { CacheStats, Wanted };
+
+/** An answer, and which tier it came from; `miss`: it was made, `bypass`: without asking either tier. */
+export interface Found<T> {
+  state: "memory" | "redis" | "miss" | "bypass";
+  entry: Entry<T>;
+}
+
+/** An answer in the making, and the tick of the tag log before it was begun. */
+interface Flight<T> {
+  since: number;
+  startedAtMs: number;
+  result: Promise<Found<T>>;
+}
+
+/** Times are milliseconds. */
+export interface CacheOptions {
+  redis: Redis;
+  /** Keeps shops apart that use one Redis. */
+  namespace: string;
+  /** How much memory answers may take. */
+  maxBytes: number;
+  log: Log;
+}
+
+/** How long an answer that another process makes is waited for, and how often it is looked for, milliseconds. */
+const LOCK_WAIT_MS = 50;
+const LOCK_LOOK_MS = 10;
+/** A Redis that fails after so long is left alone for a while, so that not each call waits for it, milliseconds. */
+const SLOW_MS = 25;
+const REST_MS = 1_000;
+/** The share of the memory for what does not exist: whoever asks for made-up ids drives out nothing else. */
+const ABSENT_SHARE = 1 / 16;
+
+/**
+ * Answers, kept in two tiers: the memory of this process, and Redis. Nobody is given one that is older than
+ * the last write that was acknowledged before he asked, but for what one process hears of another's writes
+ * later, which is LEASE_MS at most.
+ */
+export class Cache<T> {
+  readonly #memory: LRUCache<string, Entry<T>>;
+  readonly #absent: LRUCache<string, Entry<T>>;
+  readonly #flights = new Map<string, Flight<T>>();
+  readonly #tags = new TagLog();
+  readonly #shared: SharedTier;
+  readonly #link: Link;
+  readonly #counters = createCacheCounters();
+  #restUntilMs = 0;
+
+  constructor({ redis, namespace, maxBytes, log }: CacheOptions) {
+    const bounded = (maxSize: number) =>
+      new LRUCache<string, Entry<T>>({ maxSize, sizeCalculation: ({ bytes }) => bytes });
+    this.#memory = bounded(maxBytes * (1 - ABSENT_SHARE));
+    this.#absent = bounded(maxBytes * ABSENT_SHARE);
+    this.#shared = new SharedTier(redis, namespace);
+    const events = {
+      heard: (message: string) => {
+        const tags = this.#shared.tagsOf(message);
+        if (tags === "all") this.#forget();
+        else this.#tags.bump(tags);
+      },
+      lost: () => this.#forget(),
+      renew: () => this.#shared.renew(),
+    };
+    this.#link = new Link(redis, this.#shared.channel, events, log);
+  }
+
+  /**
+   * The answer: a kept one, or a new one. It comes at once when it is in memory.
+   * @throws whatever `load` throws, but for AppErrors `not_found`, which are answers too
+   */
+  find(wanted: Wanted<T>): Found<T> | Promise<Found<T>> {
+    return (this.#link.isLive && this.#recall(wanted)) || this.#findSlowly(wanted);
+  }
+
+  /**
+   * Drops all answers that are made of these tags, in this process and the others. Comes after the commit of
+   * what has changed them, and before it is acknowledged.
+   * @returns whether Redis knows of it; when it does not, the others have stopped to rely on what they keep
+   */
+  async invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
+    this.#tags.bump(tags);
+    this.#counters.bumps += tags.length;
+    const startedAtMs = performance.now();
+    const link = this.#link;
+    if (link.isUp) {
+      try {
+        await this.#shared.bump(tags, generation);
+        return true;
+      } catch {
+        this.#counters.redisFailures += 1;
+        link.distrust();
+      }
+    }
+    // The others cannot be told. What they last heard is good for so long, and not longer.
+    const waitMs = Math.min(startedAtMs, link.downSinceMs) + LEASE_MS - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    return false;
+  }
+
+  /** Does for certain what `invalidate` may have failed to do. @throws while Redis is away */
+  async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<void> {
+    const missing = await this.#shared.missing(tags, generation);
+    if (missing.length > 0) await this.#shared.bump(missing, newGeneration());
+  }
+
+  stats(): CacheStats {
+    return {
+      ...this.#counters,
+      entries: this.#memory.size + this.#absent.size,
+      bytes: this.#memory.calculatedSize + this.#absent.calculatedSize,
+    };
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+
+  #forget(): void {
+    this.#tags.bumpAll();
+    this.#memory.clear();
+    this.#absent.clear();
+  }
+
+  /** What memory has, as long as the link is live. */
+  #recall(wanted: Wanted<T>): Found<T> | undefined {
+    const entry = this.#memory.get(wanted.key) ?? this.#absent.get(wanted.key);
+    if (entry === undefined || !this.#tags.isCurrent(entry.tags, entry.since)) return undefined;
+    const nowMs = Date.now();
+    if (nowMs >= entry.staleUntilMs) return undefined;
+    if (nowMs >= entry.freshUntilMs) {
+      this.#counters.staleHits += 1;
+      // Nobody waits for it: whoever comes next finds it, or makes it himself and is told what is wrong.
+      this.#takeOff(wanted, true).result.catch(() => {});
+    }
+    if ("error" in entry.outcome) this.#counters.negativeHits += 1;
+    else this.#counters.memoryHits += 1;
+    return { state: "memory", entry };
+  }
+
+  async #findSlowly(wanted: Wanted<T>): Promise<Found<T>> {
+    const kept = (await this.#link.confirm()) && this.#recall(wanted);
+    return kept || this.#takeOff(wanted, false).result;
+  }
+
+  /** Joins whoever makes this answer already, if he began after the last bump; otherwise makes it. */
+  #takeOff(wanted: Wanted<T>, isRefresh: boolean): Flight<T> {
+    const { key, tags } = wanted;
+    const current = this.#flights.get(key);
+    const isYoung = current !== undefined && performance.now() - current.startedAtMs < LEASE_MS;
+    if (
+      current !== undefined &&
+      (isYoung || this.#link.isLive) &&
+      this.#tags.isCurrent(tags, current.since)
+    ) {
+      if (!isRefresh) this.#counters.waits += 1;
+      return current;
+    }
+    const since = this.#tags.now;
+    const result = this.#fetch(wanted, since, isRefresh).finally(() => {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    });
+    const flight = { since, startedAtMs: performance.now(), result };
+    this.#flights.set(key, flight);
+    return flight;
+  }
+
+  async #fetch(wanted: Wanted<T>, since: number, isRefresh: boolean): Promise<Found<T>> {
+    if (!this.#link.isUp) {
+      this.#counters.bypasses += 1;
+      return { state: "bypass", entry: (await this.#load(wanted, since)).entry };
+    }
+    const { entry: kept, generations, isFirst } = await this.#look(wanted, since, isRefresh);
+    if (kept !== undefined) {
+      this.#counters.redisHits += 1;
+      this.#keep(wanted.key, kept);
+      return { state: "redis", entry: kept };
+    }
+    this.#counters.misses += 1;
+    const { entry, payload } = await this.#load(wanted, since);
+    this.#keep(wanted.key, entry);
+    void this.#share(wanted, entry, payload, generations, isFirst);
+    return { state: "miss", entry };
+  }
+
+  /**
+   * What Redis has. When it has nothing, the first process to find that makes the answer, and the others wait
+   * a moment for it.
+   */
+  async #look(wanted: Wanted<T>, since: number, isRefresh: boolean) {
+    const { key, tags } = wanted;
+    const endMs = performance.now() + LOCK_WAIT_MS;
+    for (let isFirst: boolean | undefined; ; await sleep(LOCK_LOOK_MS)) {
+      const read = await this.#ask(() => this.#shared.read(key, tags));
+      const { madeAtMs, payload } = read?.entry ?? {};
+      if (madeAtMs !== undefined && payload !== undefined) {
+        const entry = entryOf(wanted, wanted.decode(payload), payload, { since, madeAtMs });
+        if (!isRefresh || entry.freshUntilMs > Date.now()) return { entry };
+      }
+      isFirst ??= read === undefined || (await this.#ask(() => this.#shared.lock(key))) !== false;
+      if (isFirst || performance.now() >= endMs) return { generations: read?.generations, isFirst };
+    }
+  }
+
+  async #load(wanted: Wanted<T>, since: number): Promise<{ entry: Entry<T>; payload?: Uint8Array }> {
+    const madeAtMs = Date.now();
+    try {
+      const value = await wanted.load();
+      const payload = wanted.encode(value);
+      return { entry: entryOf(wanted, value, payload, { since, madeAtMs }), payload };
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "not_found") throw error;
+      return { entry: negativeEntryOf(wanted, error, since) };
+    }
+  }
+
+  #keep(key: string, entry: Entry<T>): void {
+    if (!this.#link.isUp || !this.#tags.isCurrent(entry.tags, entry.since)) {
+      this.#counters.fencedFills += 1;
+      return;
+    }
+    this.#counters.fills += 1;
+    if ("error" in entry.outcome) this.#absent.set(key, entry);
+    else this.#memory.set(key, entry);
+  }
+
+  async #share(
+    { key, freshMs, staleMs }: Wanted<T>,
+    { madeAtMs }: Entry<T>,
+    payload: Uint8Array | undefined,
+    generations: readonly Generation[] | undefined,
+    isFirst: boolean | undefined,
+  ): Promise<void> {
+    if (payload !== undefined && generations !== undefined) {
+      await this.#ask(() => this.#shared.write(key, generations, { madeAtMs, payload }, freshMs + staleMs));
+    }
+    if (isFirst === true) await this.#ask(() => this.#shared.unlock(key));
+  }
+
+  /** Asks Redis, unless it was too slow a moment ago. @returns undefined when it did not answer */
+  async #ask<R>(work: () => Promise<R>): Promise<R | undefined> {
+    const startedAtMs = performance.now();
+    if (startedAtMs < this.#restUntilMs) return undefined;
+    try {
+      return await work();
+    } catch {
+      this.#counters.redisFailures += 1;
+      if (performance.now() - startedAtMs >= SLOW_MS) this.#restUntilMs = performance.now() + REST_MS;
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import { type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { createContextValues, type Interceptor, type UnaryRequest } from "@connectrpc/connect";
+import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import type { Cache } from "../infra/cache/cache.ts";
+import { contentTag } from "../kernel/canonical.ts";
+import type { AppError } from "../kernel/errors.ts";
+import { type CachePlan, createCachePlan } from "./cache-plan.ts";
+import { type CacheNote, callKey, deadlinePassed } from "./call.ts";
+import { durationMs, methodKey } from "./policy.ts";
+
+/** Answers of all methods, as the messages that are sent. */
+export type AnswerCache = Cache<Message>;
+
+interface CachedMethod {
+  plan: CachePlan;
+  /** How long an answer may take to make. */
+  limitMs: number;
+}
+
+/**
+ * Answers from the cache, for methods whose policy declares one: handlers know nothing of it, and are asked
+ * only when neither tier has the answer. The message is the very one that is kept, for all who ask.
+ * @param cache absent: handlers are asked each time
+ */
+export function createCacheInterceptor(
+  cache: AnswerCache | undefined,
+  policies: ReadonlyMap<string, MethodPolicy>,
+): Interceptor {
+  const methods = new Map<DescMethod, CachedMethod | undefined>();
+  const find = (method: DescMethod): CachedMethod | undefined => {
+    if (!methods.has(method)) methods.set(method, readMethod(method, policies.get(methodKey(method))));
+    return methods.get(method);
+  };
+  return (next) => async (request) => {
+    const cached = request.stream ? undefined : find(request.method);
+    if (request.stream || cached === undefined) return next(request);
+    const answer =
+      cache === undefined ? await uncached(request, next) : await kept(cache, cached, request, next);
+    const call = request.contextValues.get(callKey);
+    if (call !== undefined) call.cached = answer.note;
+    if (answer.error !== undefined) throw answer.error;
+    const { service, method } = request;
+    return {
+      stream: false,
+      service,
+      method,
+      header: new Headers(),
+      trailer: new Headers(),
+      message: answer.message,
+    };
+  };
+}
+
+type Next = Parameters<Interceptor>[0];
+type Answer = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
+
+async function kept(
+  cache: AnswerCache,
+  { plan, limitMs }: CachedMethod,
+  request: UnaryRequest,
+  next: Next,
+): Promise<Answer> {
+  const { output } = request.method;
+  const { state, entry } = await cache.find({
+    key: plan.keyOf(request.message),
+    tags: plan.tagsOf(request.message),
+    freshMs: plan.freshMs,
+    staleMs: plan.staleMs,
+    load: () => loadForAll(request, next, limitMs),
+    encode: (message) => toBinary(output, message),
+    decode: (bytes) => fromBinary(output, bytes),
+  });
+  const note = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.madeAtMs) };
+  const { outcome } = entry;
+  return "error" in outcome ? { note, error: outcome.error } : { note, message: outcome.value };
+}
+
+async function uncached(request: UnaryRequest, next: Next): Promise<Answer> {
+  const message = await messageOf(next(request));
+  // Only a GET may ask whether it has changed.
+  const isGet = request.requestMethod === "GET";
+  const etag = isGet ? contentTag(toBinary(request.method.output, message)) : "";
+  return { note: { state: "bypass", etag, ageMs: 0 }, message };
+}
+
+/** Asks the handler on behalf of all who wait: the caller who was first may leave, and have little time. */
+async function loadForAll(request: UnaryRequest, next: Next, limitMs: number): Promise<Message> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(deadlinePassed(limitMs)), limitMs);
+  try {
+    const { signal } = controller;
+    return await messageOf(next({ ...request, signal, contextValues: createContextValues() }));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function messageOf(answer: ReturnType<Next>): Promise<Message> {
+  const response = await answer;
+  if (response.stream) throw new Error(`${response.method.name} streams, and cannot be cached`);
+  return response.message;
+}
+
+function readMethod(method: DescMethod, policy: MethodPolicy | undefined): CachedMethod | undefined {
+  if (policy?.cache === undefined) return undefined;
+  return { plan: createCachePlan(method, policy.cache), limitMs: durationMs(policy.deadline?.max) };
+}
