@@ -88,5 +88,12 @@ export function createClient(options: ClientOptions): ShopClient {
 
 /** Binary, because it keeps enum values that this client is too old to know: in JSON they are lost. */
 function overFetch(options: TransportOptions): Transport {
-  return createConnectTransport({ ...options, useBinaryFormat: true, useHttpGet: true });
+  return createConnectTransport({ ...options, useBinaryFormat: true, useHttpGet: true, fetch: fetchAnew });
 }
+
+/**
+ * A browser would give what it keeps for as long as the contract lets caches do so, and hears of no write
+ * meanwhile. Whoever has just changed something must see it: the browser asks each time, and is mostly told
+ * that what it keeps is still good.
+ */
+const fetchAnew: typeof fetch = (input, init) => fetch(input, { ...init, cache: "no-cache" });

@@ -34,22 +34,21 @@ export function createCacheInterceptor(
   return (next) => async (request) => {
     const cached = request.stream ? undefined : find(request.method);
     if (request.stream || cached === undefined) return next(request);
-    const answer =
-      cache === undefined ? await uncached(request, next) : await kept(cache, cached, request, next);
     const call = request.contextValues.get(callKey);
-    if (call !== undefined) call.cached = answer.note;
-    if (answer.error !== undefined) throw answer.error;
+    if (call !== undefined) call.cached = BYPASS;
+    const found =
+      cache === undefined ? await uncached(request, next) : await kept(cache, cached, request, next);
+    if (call !== undefined) call.cached = found.note;
+    if (found.error !== undefined) throw found.error;
     const { service, method } = request;
-    return {
-      stream: false,
-      service,
-      method,
-      header: new Headers(),
-      trailer: new Headers(),
-      message: answer.message,
-    };
+    // Connect takes over whatever is in these, and forgets what it had there, its content type for one.
+    const { header, trailer } = call?.answer ?? { header: new Headers(), trailer: new Headers() };
+    return { stream: false, service, method, header, trailer, message: found.message };
   };
 }
+
+/** Of calls that nothing else is known of: they failed, or there is no cache. */
+const BYPASS: CacheNote = { state: "bypass", etag: "", ageMs: 0 };
 
 type Next = Parameters<Interceptor>[0];
 type Answer = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
@@ -80,7 +79,7 @@ async function uncached(request: UnaryRequest, next: Next): Promise<Answer> {
   // Only a GET may ask whether it has changed.
   const isGet = request.requestMethod === "GET";
   const etag = isGet ? contentTag(toBinary(request.method.output, message)) : "";
-  return { note: { state: "bypass", etag, ageMs: 0 }, message };
+  return { note: { ...BYPASS, etag }, message };
 }
 
 /** Asks the handler on behalf of all who wait: the caller who was first may leave, and have little time. */

@@ -43,6 +43,8 @@ export class ActiveCall implements Call {
   readonly deadlineAtMs: number;
   /** Set by the cache interceptor, for methods whose policy lets them be cached; told in the headers. */
   cached: CacheNote | undefined;
+  /** Connect's own headers and trailers of the answer: whoever answers instead of the handler must use them. */
+  answer: { readonly header: Headers; readonly trailer: Headers } | undefined;
   readonly #controller = new AbortController();
   #phase: "arriving" | "running" | "over" = "arriving";
   #closed = false;

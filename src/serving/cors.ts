@@ -1,9 +1,10 @@
 import { cors } from "@connectrpc/connect";
 import type { Request, Response } from "./http.ts";
+import { cacheHeaders } from "./http-cache.ts";
 
 const allowedMethods = cors.allowedMethods.join(", ");
-const allowedHeaders = [...cors.allowedHeaders, "Authorization"].join(", ");
-const exposedHeaders = cors.exposedHeaders.join(", ");
+const allowedHeaders = [...cors.allowedHeaders, "Authorization", ...cacheHeaders.allowed].join(", ");
+const exposedHeaders = [...cors.exposedHeaders, ...cacheHeaders.exposed].join(", ");
 
 /** How long browsers may remember a preflight, seconds. Chromium's most. */
 const maxAgeSeconds = 7_200;
@@ -19,12 +20,15 @@ export function createCors(origins: readonly string[]): (request: Request, respo
   return (request, response) => {
     // Caches must not give one origin's answer to another.
     if (!anyone) response.setHeader("vary", "Origin");
-    const origin = request.headers.origin;
-    if (origin === undefined) return false;
+    const { origin } = request.headers;
     const preflight =
-      request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
-    if (anyone || listed.has(origin)) {
-      response.setHeader("access-control-allow-origin", anyone ? "*" : origin);
+      origin !== undefined &&
+      request.method === "OPTIONS" &&
+      request.headers["access-control-request-method"] !== undefined;
+    // Everyone's "*" is for callers without an origin too: a cache may give their answer to a page.
+    const reader = anyone ? "*" : origin !== undefined && listed.has(origin) ? origin : undefined;
+    if (reader !== undefined) {
+      response.setHeader("access-control-allow-origin", reader);
       response.setHeader("access-control-expose-headers", exposedHeaders);
       if (preflight) {
         response.setHeader("access-control-allow-methods", allowedMethods);

@@ -21,10 +21,11 @@ import {
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { ActiveCall, type CallSetup, callKey } from "../interceptors/call.ts";
 import { durationMs, methodKey } from "../interceptors/policy.ts";
-import { completeRefusals } from "../interceptors/refusals.ts";
+import { gate } from "../interceptors/refusals.ts";
 import type { Log } from "../kernel/log.ts";
 import { clientAddressOf } from "./client-address.ts";
 import { isHttp1, pathOf, type Request, type Response, send } from "./http.ts";
+import { tellCaches } from "./http-cache.ts";
 import { type Limits, maxMessageBytes } from "./limits.ts";
 import { takeTimeout } from "./timeout.ts";
 
@@ -88,7 +89,7 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     response: Response,
   ) => {
     try {
-      const answer = await route.handle(universal);
+      const answer = tellCaches(call, universal, await route.handle(universal), response);
       if (options.draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
       if (answer.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
       await universalResponseToNodeResponse(legible(answer), response);
@@ -124,7 +125,7 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
 function createRoutes({ routes, interceptors, policies, limits }: RpcOptions): ReadonlyMap<string, Route> {
   const router = createConnectRouter({
     interceptors,
-    requestGate: completeRefusals,
+    requestGate: gate,
     readMaxBytes: maxMessageBytes,
     writeMaxBytes: maxMessageBytes,
     acceptCompression: [compressionGzip],

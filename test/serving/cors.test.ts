@@ -30,6 +30,7 @@ describe("a page of a listed origin", () => {
       "connect-timeout-ms",
       "x-grpc-web",
       "authorization",
+      "if-none-match",
     ];
     expect(allowed).toEqual(expect.arrayContaining(needed));
     expect(answer.headers.get("access-control-max-age")).toBe("7200");
@@ -72,6 +73,9 @@ test("* is every page", async () => {
   const answer = await preflight(url, "https://any.example");
   expect(answer.headers.get("access-control-allow-origin")).toBe("*");
   expect(answer.headers.get("vary")).toBeNull();
+  // What a caller without an origin is given, a cache may give to a page.
+  const unasked = await post(url, getProduct, { sku: "A" });
+  expect(unasked.headers.get("access-control-allow-origin")).toBe("*");
 });
 
 test("no page is listed by default", async () => {

@@ -48,7 +48,9 @@ export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
 
 /**
  * How long an answer may be given again. Only for methods without side effects whose answer does not
- * depend on who asks.
+ * depend on who asks. The service never gives one that is older than the last write to what it is made of.
+ * The answer to a GET carries the same in its Cache-Control: caches outside do not hear of writes, and may
+ * give it for as long as it says, unless they ask again with If-None-Match.
  *
  * @generated from message cartwright.policy.v1.Cache
  */
@@ -61,7 +63,7 @@ export type Cache = Message<"cartwright.policy.v1.Cache"> & {
   freshFor?: Duration | undefined;
 
   /**
-   * For this much longer it may be given once more while a new one is fetched.
+   * For this much longer it may be given while a new one is made.
    *
    * @generated from field: google.protobuf.Duration stale_while_revalidate = 2;
    */
@@ -69,7 +71,7 @@ export type Cache = Message<"cartwright.policy.v1.Cache"> & {
 
   /**
    * What the answer is made of. A write bumps its tags, and answers with those tags are dropped.
-   * {field} stands for the value of that field of the request: "product:{id}".
+   * {field} stands for the value of that field of the request, or for each of its values: "product:{id}".
    *
    * @generated from field: repeated string tags = 3;
    */
