@@ -15,7 +15,10 @@ export function printBanner(app: App, config: Config, log: Log): void {
     `grpcurl${plaintext} ${host} list`,
     `npx buf curl ${config.tls === undefined ? "--http2-prior-knowledge " : ""}${url}/cartwright.catalog.v1.CatalogService/GetCatalogStats`,
   ];
-  const warnings = ["Access control is not built yet: everyone who reaches this port may call everything."];
+  const warnings = [
+    "Access control is not built yet: everyone who reaches this port may call everything.",
+    ...(config.cache ? [] : ["CACHE IS OFF: every read goes to the database. Unset CACHE to have it on."]),
+  ];
   if (!process.stdout.isTTY) {
     log.info({ address: url, started, warnings, examples }, `listening on ${url}`);
     return;

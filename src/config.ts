@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
+import { availableParallelism } from "node:os";
 import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartError } from "./kernel/errors.ts";
@@ -57,10 +58,13 @@ const environment = z.object({
   DB_POOL_MAX: whole(1, 500).default(20),
   DB_POOL_WAIT_MS: whole(1, 30_000).default(2_000),
   DB_STATEMENT_TIMEOUT_MS: whole(10, 600_000).default(5_000),
+  CACHE: onOff.default(true),
+  CACHE_MEMORY_MB: whole(1, 65_536).default(64),
   TRUSTED_PROXIES: proxies.default(new BlockList()),
   CORS_ORIGINS: origins.default([]),
   TLS_CERT_FILE: z.string().min(1).optional(),
   TLS_KEY_FILE: z.string().min(1).optional(),
+  WORKERS: whole(0, 500).optional(),
   LOG_LEVEL: oneOf("fatal", "error", "warn", "info", "debug", "trace").default("info"),
   SEED_DEMO: onOff.optional(),
 });
@@ -81,9 +85,15 @@ export type Config = Readonly<{
   dbPoolMax: number;
   dbPoolWaitMs: number;
   dbStatementTimeoutMs: number;
+  /** Whether answers are cached. Off for benchmarks and conformance runs. */
+  cache: boolean;
+  /** How much memory of this process cached answers may take. */
+  cacheMemoryBytes: number;
   trustedProxies: BlockList;
   corsOrigins: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
+  /** How many jobs of a kind run at once in this process. 0: none, they are left to others. */
+  workers: number;
   logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
   /** Fill an empty store with the demo shop. By default only an embedded one. */
   seedDemo: boolean;
@@ -120,12 +130,15 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     dbPoolMax: value.DB_POOL_MAX,
     dbPoolWaitMs: value.DB_POOL_WAIT_MS,
     dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
+    cache: value.CACHE,
+    cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
     trustedProxies: value.TRUSTED_PROXIES,
     corsOrigins: value.CORS_ORIGINS,
     tls:
       value.TLS_CERT_FILE !== undefined && value.TLS_KEY_FILE !== undefined
         ? { certFile: value.TLS_CERT_FILE, keyFile: value.TLS_KEY_FILE }
         : undefined,
+    workers: value.WORKERS ?? (env.NODE_ENV === "production" ? availableParallelism() : 1),
     logLevel: value.LOG_LEVEL,
     seedDemo: value.SEED_DEMO ?? value.DATABASE_URL === undefined,
   });

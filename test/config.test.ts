@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { describe, expect, test } from "vitest";
 import { type Config, readConfig, variableNames } from "../src/config.ts";
 import { StartError } from "../src/kernel/errors.ts";
@@ -19,6 +20,7 @@ test("the defaults are those of the documentation", () => {
   expect(config).toEqual({
     ...{ host: "127.0.0.1", port: 8080, dataDir: ".data", databaseUrl: undefined, redisUrl: undefined },
     ...{ dbPoolMax: 20, dbPoolWaitMs: 2_000, dbStatementTimeoutMs: 5_000 },
+    ...{ cache: true, cacheMemoryBytes: 67_108_864, workers: 1 },
     ...{ corsOrigins: [], tls: undefined, logLevel: "info", seedDemo: true },
   });
   expect(trustedProxies.rules).toEqual([]);
@@ -44,12 +46,18 @@ test.each<[string, string, Partial<Config>]>([
   ["DB_POOL_MAX", "1", { dbPoolMax: 1 }],
   ["DB_POOL_WAIT_MS", "30000", { dbPoolWaitMs: 30_000 }],
   ["DB_STATEMENT_TIMEOUT_MS", "100", { dbStatementTimeoutMs: 100 }],
+  ["CACHE", "off", { cache: false }],
+  ["CACHE", "on", { cache: true }],
+  ["CACHE_MEMORY_MB", "1", { cacheMemoryBytes: 1_048_576 }],
+  ["CACHE_MEMORY_MB", "65536", { cacheMemoryBytes: 68_719_476_736 }],
   ["CORS_ORIGINS", "*", { corsOrigins: ["*"] }],
   [
     "CORS_ORIGINS",
     "https://a.example, http://localhost:3000,",
     { corsOrigins: ["https://a.example", "http://localhost:3000"] },
   ],
+  ["WORKERS", "0", { workers: 0 }],
+  ["WORKERS", "500", { workers: 500 }],
   ["LOG_LEVEL", "debug", { logLevel: "debug" }],
   ["SEED_DEMO", "off", { seedDemo: false }],
   ["SEED_DEMO", "on", { seedDemo: true }],
@@ -72,6 +80,12 @@ test("SEED_DEMO is on for an embedded store, and off for one that was given", ()
   expect(readConfig({ REDIS_URL: "redis://cache" }).seedDemo).toBe(true);
   expect(readConfig({ DATABASE_URL }).seedDemo).toBe(false);
   expect(readConfig({ DATABASE_URL, SEED_DEMO: "on" }).seedDemo).toBe(true);
+});
+
+test("WORKERS is one a core in production, and one elsewhere", () => {
+  expect(readConfig({ NODE_ENV: "production" }).workers).toBe(availableParallelism());
+  expect(readConfig({ NODE_ENV: "test" }).workers).toBe(1);
+  expect(readConfig({ NODE_ENV: "production", WORKERS: "3" }).workers).toBe(3);
 });
 
 test("TRUSTED_PROXIES holds addresses and ranges of both families", () => {
@@ -109,6 +123,11 @@ describe("a mistake is named", () => {
     ["DB_POOL_WAIT_MS", "30001"],
     ["DB_STATEMENT_TIMEOUT_MS", "5s"],
     ["DB_STATEMENT_TIMEOUT_MS", "Infinity"],
+    ["CACHE", "true"],
+    ["CACHE_MEMORY_MB", "0"],
+    ["CACHE_MEMORY_MB", "65537"],
+    ["WORKERS", "501"],
+    ["WORKERS", "-1"],
     ["TRUSTED_PROXIES", "10.0.0.0/33"],
     ["TRUSTED_PROXIES", "10.0.0.0/"],
     ["TRUSTED_PROXIES", "10.0.0.0/8/8"],
@@ -149,7 +168,7 @@ test("the configuration cannot be changed", () => {
 
 test("all names that are read are the fixed ones", () => {
   const fixed =
-    /^(HOST|PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|LIMITS|ACCESS|LIMIT_[A-Z]+|TRUSTED_PROXIES|CORS_ORIGINS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z]+|TRUSTED_PROXIES|CORS_ORIGINS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !fixed.test(name))).toEqual([]);
 });
