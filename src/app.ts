@@ -1,3 +1,4 @@
+import type { Message } from "@bufbuild/protobuf";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
@@ -7,6 +8,9 @@ import { createCatalog } from "./catalog/catalog.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { createCustomers } from "./customer/customer.ts";
+import { announcing, createAnnouncer } from "./infra/announce.ts";
+import { Cache } from "./infra/cache/cache.ts";
+import { openJobs } from "./infra/jobs.ts";
 import { migrate } from "./infra/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres.ts";
 import { openRedis, type SharedMemory } from "./infra/redis.ts";
@@ -25,6 +29,7 @@ import { seedShop } from "./seed/seed.ts";
 import { createServer, type Server } from "./serving/server.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker } from "./tracker/tracker.ts";
+import { startWorker } from "./worker.ts";
 
 /** A shop that runs. */
 export interface App {
@@ -69,7 +74,19 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     closing.push(() => db.close());
     const redis = openRedis(stores.redisUrl, log);
     closing.push(() => redis.close());
-    const server = await buildServer(config, log, clock, db, redis);
+    const cache = new Cache<Message>({
+      redis: redis.client,
+      namespace: (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8),
+      maxBytes: config.cacheMemoryBytes,
+      log,
+    });
+    closing.push(async () => cache.close());
+    const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
+    closing.push(() => jobs.close());
+    if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, log }));
+    const announcer = createAnnouncer(jobs, cache);
+    const ground = { db: announcing(db, announcer), redis, cache };
+    const server = await buildServer(config, log, clock, ground);
     let graceMs = GRACE_MS;
     closing.push(() => server.close(graceMs));
     const { url } = await server.listen();
@@ -95,15 +112,21 @@ async function seedDemo(url: string, log: Log): Promise<void> {
   log.info({ ...added }, "filled the empty shop with a demo");
 }
 
+/** What the services stand on. */
+interface Ground {
+  db: Database;
+  redis: SharedMemory;
+  cache: Cache<Message>;
+}
+
 async function buildServer(
   config: Config,
   log: Log,
   clock: Clock,
-  db: Database,
-  redis: SharedMemory,
+  { db, redis, cache }: Ground,
 ): Promise<Server> {
   const ids = createIds(clock);
-  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"));
+  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
   const room = { db, ids, clock, tokens };
   const catalog = createCatalog(room);
   const customers = createCustomers(room);
@@ -122,6 +145,7 @@ async function buildServer(
         .service(OrderService, orderRpc(orders, callOf))
         .service(TrackerService, trackerRpc(tracker, callOf))
         .service(CustomerService, customerRpc(customers, callOf)),
+    cache: config.cache ? cache : undefined,
     isReady: async () => {
       const [postgres, shared] = await Promise.all([isUp(db.ping()), redis.isUp()]);
       // Without PostgreSQL there is no shop; without Redis it is only slower.

@@ -1,6 +1,9 @@
 import type { Call } from "../kernel/call.ts";
+import type { Cache } from "./cache/cache.ts";
 import { type Generation, newGeneration } from "./cache/shared.ts";
+import type { Jobs } from "./jobs.ts";
 import type { Database, Tx } from "./postgres.ts";
+import { invalidations } from "./queues.ts";
 
 /** Who is told which cache tags a transaction has changed. */
 export interface Announcer {
@@ -8,6 +11,18 @@ export interface Announcer {
   enqueue(tx: Tx, tags: readonly string[], generation: Generation): Promise<void>;
   /** After the commit. It must not throw: the change is made. */
   invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
+}
+
+/** Tells by the cache at once, and by a job. */
+export function createAnnouncer(
+  jobs: Pick<Jobs, "enqueue">,
+  cache: Pick<Cache<unknown>, "invalidate">,
+): Announcer {
+  return {
+    enqueue: (tx, tags, generation) =>
+      jobs.enqueue(tx, invalidations, { tags: [...tags], generation: generation.toString("base64") }),
+    invalidate: (tags, generation) => cache.invalidate(tags, generation),
+  };
 }
 
 /**

@@ -4,6 +4,7 @@ import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import { Client } from "pg";
 import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
+import { installJobs } from "./jobs.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 
@@ -19,8 +20,8 @@ const LOCK_KEY = 0x63617274;
 const LOCK_WAIT_MS = 120_000;
 
 /**
- * Brings the schema up to date. Of several instances that start at once one migrates, under an advisory lock
- * of its session (which ends with the session, however that ends), and the others wait for it.
+ * Brings the schema and the job queue's up to date. Of several instances that start at once one migrates,
+ * under an advisory lock of its session (which ends with the session, however that ends), and the others wait.
  * @returns how many migrations ran here
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
@@ -38,6 +39,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     try {
       const done = await orm.migrator.up();
       for (const { name } of done) log.info({ migration: name }, "migrated");
+      await installJobs(client, log);
       return done.length;
     } finally {
       await orm.close();

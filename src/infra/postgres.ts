@@ -13,6 +13,8 @@ import { busy, isBroken, isContention, translate } from "./postgres-errors.ts";
 export interface Tx {
   readonly em: SqlEntityManager;
   query<Row>(statement: RawBuilder<Row>): Promise<Row[]>;
+  /** Rows of a statement that is planned once for each connection, when it has a name. */
+  run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
   /** Notes cache tags of what this transaction changes: answers made of it are dropped once it is committed. */
   changed(...tags: string[]): void;
 }
@@ -109,6 +111,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         const result = await work({
           em,
           query: async (statement) => (await statement.execute(kysely)).rows,
+          run: async <Row>(statement: Statement, values: readonly unknown[]) =>
+            (await client.query<Row & object>({ ...statement, values: [...values] })).rows,
           changed: () => {},
         });
         await em.flush();
