@@ -20,6 +20,10 @@ export const CategoryEntity = defineEntity({
   indexes: [
     { name: "category_name", properties: ["name", "id"] },
     { name: "category_parent", properties: ["parentId", "name", "id"] },
+    {
+      name: "category_search",
+      expression: `create index category_search on category using gin (to_tsvector('simple', ${words("name")}))`,
+    },
   ],
   checks: [{ name: "category_parent_other", expression: "parent_id <> id" }],
 });
@@ -123,7 +127,7 @@ export const ProductEntity = defineEntity({
  * its words: "SKU-000123" is found by "sku 000123", and no sign or host name is made of it. Nor can a word be
  * what stands for a category, which begins with a sign.
  */
-function words(column: string): string {
+export function words(column: string): string {
   return `translate(${column}, '${PUNCTUATION.replaceAll("'", "''")}', '${" ".repeat(PUNCTUATION.length)}')`;
 }
 
@@ -162,7 +166,10 @@ export const ProductCountDeltaEntity = defineEntity({
   properties: { id: p.bigint("bigint").primary().autoincrement(), ...tally },
 });
 
-/** Words that names, brands and categories are made of: what a misspelled word may have meant. */
+/**
+ * The words that products and categories are made of, those with a digit up to the first one: what the
+ * beginning of a word may become, and what a misspelled one may have meant.
+ */
 export const SearchWordEntity = defineEntity({
   name: "SearchWord",
   tableName: "search_word",
@@ -171,6 +178,10 @@ export const SearchWordEntity = defineEntity({
     {
       name: "search_word_trigram",
       expression: "create index search_word_trigram on search_word using gin (word gin_trgm_ops)",
+    },
+    {
+      name: "search_word_prefix",
+      expression: "create index search_word_prefix on search_word (word text_pattern_ops)",
     },
   ],
 });

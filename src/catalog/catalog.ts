@@ -2,7 +2,10 @@ import type { Database } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import type { PageTokens } from "../kernel/page.ts";
+import { createBrands } from "./brand.ts";
 import { createCategories } from "./category.ts";
+import { importProducts } from "./import.ts";
+import type { ImportPart } from "./import-row.ts";
 import { createProducts } from "./product.ts";
 import { createProductReads } from "./product-read.ts";
 import { createCatalogStats } from "./stats.ts";
@@ -23,8 +26,10 @@ export function createCatalog(options: CatalogOptions) {
   return {
     products: { ...createProducts(options), ...createProductReads(options) },
     categories: createCategories(options),
+    ...createBrands(options),
     ...createCatalogStats(options),
     adjustStock: (call: Call, adjustment: StockAdjustment) => adjustStock(options, call, adjustment),
+    importProducts: (call: Call, parts: AsyncGenerator<ImportPart>) => importProducts(options, call, parts),
     /** For orders, in their transaction. */
     lockStock,
     lockReturns,

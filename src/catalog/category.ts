@@ -61,17 +61,21 @@ interface Row {
   product_count: string;
 }
 
-const SELECT = `
-  select category.*, (select count(*) from product where category_id = category.id and active) as product_count
-  from category`;
-const BY_ID = prepared(`${SELECT} where id = $1`);
-const BY_SLUG = prepared(`${SELECT} where slug = $1`);
-const LIST = prepared(
-  `${SELECT} where ($1::text is null or (name, id) > ($1, $2::uuid)) order by name, id limit $3`,
-);
-const CHILDREN = prepared(
-  `${SELECT} where parent_id = $4 and ($1::text is null or (name, id) > ($1, $2::uuid)) order by name, id limit $3`,
-);
+// The rows first, then their counts: what has changed lately is read once for all of them, not once for each.
+const ROWS = "with page as materialized (select * from category";
+const COUNTED = `), changed as (
+    select category_id, sum(product_count) as product_count from product_count_delta
+    where category_id in (select id from page) group by category_id
+  )
+  select page.*, coalesce(changed.product_count, 0)
+    + coalesce((select sum(product_count) from product_count where category_id = page.id), 0) as product_count
+  from page left join changed on category_id = page.id order by name, page.id`;
+const select = (rows: string) => prepared(`${ROWS} ${rows} ${COUNTED}`);
+const PAGE = "($1::text is null or (name, id) > ($1, $2::uuid)) order by name, id limit $3";
+const BY_ID = select("where id = $1");
+const BY_SLUG = select("where slug = $1");
+const LIST = select(`where ${PAGE}`);
+const CHILDREN = select(`where parent_id = $4 and ${PAGE}`);
 
 /** The categories: a small tree that staff keep. */
 export function createCategories({
@@ -131,6 +135,7 @@ export function createCategories({
             updatedAt: now,
           });
           await flush(tx, entity);
+          tx.changed("categories");
           return fromEntity(tx, entity);
         },
       );
@@ -156,6 +161,8 @@ export function createCategories({
         const moved = parentId === undefined ? {} : { parentId: parentId || null };
         tx.em.assign(entity, { ...values, ...moved, updatedAt: clock.now() });
         await flush(tx, entity);
+        // Lists of products go by the tree.
+        tx.changed("categories", "catalog");
         return fromEntity(tx, entity);
       });
       return answer;
@@ -166,6 +173,7 @@ export function createCategories({
       return db.transact(call, async (tx) => {
         const entity = await find(tx, id, etag);
         await removeEmpty(tx, entity);
+        tx.changed("categories");
       });
     },
   };
@@ -247,7 +255,7 @@ async function removeEmpty(tx: Tx, entity: Entity): Promise<void> {
 }
 
 async function fromEntity(tx: Tx, entity: Entity): Promise<Category> {
-  const [row] = await tx.query(sql<Row>`${sql.raw(SELECT)} where id = ${entity.id}`);
+  const [row] = await tx.query(sql<Row>`${sql.raw(ROWS)} where id = ${entity.id} ${sql.raw(COUNTED)}`);
   if (row === undefined) throw notFound("category", entity.id);
   return fromRow(row);
 }

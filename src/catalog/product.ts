@@ -84,6 +84,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
       });
       const { answer } = await change(db, call, { ...how, method: "CreateProduct" }, product, async (tx) => {
         const now = clock.now();
+        await assureBrand(tx, input.brand, now);
         const row = tx.em.create(ProductEntity, {
           ...input,
           ...priceColumns(price),
@@ -97,6 +98,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
             insert into stock_movement (product_id, delta, reason, effective_at, created_at)
             values (${row.id}, ${input.stockQuantity}, 'INITIAL', ${now}, ${now})`);
         }
+        tx.changed(...productTags(row), "catalog", "categories");
         return toProduct(row);
       });
       return answer;
@@ -130,8 +132,13 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
         }
         assertCurrent(row, product.etag);
         const { price, ...values } = pick(product, keys);
-        tx.em.assign(row, { ...values, ...(price && priceColumns(price)), updatedAt: clock.now() });
+        const now = clock.now();
+        const before = pick(row, ["id", "sku", "categoryId"]);
+        if (values.brand !== undefined) await assureBrand(tx, values.brand, now);
+        tx.em.assign(row, { ...values, ...(price && priceColumns(price)), updatedAt: now });
         await flush(tx, row);
+        tx.changed(...productTags(before), ...productTags(row), "catalog");
+        if (row.categoryId !== before.categoryId) tx.changed("categories");
         return toProduct(row);
       });
       return answer;
@@ -146,6 +153,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
         const now = clock.now();
         tx.em.assign(row, { deletedAt: now, updatedAt: now });
         await flush(tx, row);
+        tx.changed(...productTags(row), "catalog", "categories");
         return toProduct(row);
       });
     },
@@ -163,6 +171,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
         assertCurrent(row, etag);
         tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
         await flush(tx, row);
+        tx.changed(...productTags(row), "catalog", "categories");
         return toProduct(row);
       });
     },
@@ -178,6 +187,11 @@ async function find(tx: Tx, id: string): Promise<Row> {
 /** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
 function assertCurrent({ id, version }: Row, etag: string): void {
   if (etag !== "" && etag !== String(version)) throw staleEtag("product", id, String(version));
+}
+
+/** A brand is made by its first product. */
+async function assureBrand(tx: Tx, name: string, now: Date): Promise<void> {
+  await tx.query(sql`insert into brand (name, created_at) values (${name}, ${now}) on conflict do nothing`);
 }
 
 async function flush(tx: Tx, row: Row): Promise<void> {
@@ -198,6 +212,11 @@ async function flush(tx: Tx, row: Row): Promise<void> {
 
 function priceColumns(price: Money | undefined) {
   return { currency: price?.currencyCode ?? "", priceMinor: price?.minorUnits ?? 0n };
+}
+
+/** The cache tags of answers that show a product. */
+export function productTags({ id, sku }: { id: string; sku: string }): string[] {
+  return [`product:${id}`, `sku:${sku}`];
 }
 
 /** The product of a row. */

@@ -6,7 +6,7 @@ import { CLOCK_SKEW_MS, type Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, type StateViolation } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { ProductEntity } from "./catalog.entity.ts";
-import { type Product, toProduct } from "./product.ts";
+import { type Product, productTags, toProduct } from "./product.ts";
 
 /** Why stock was changed by hand. */
 export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
@@ -17,12 +17,13 @@ export interface StockLine {
   quantity: bigint;
 }
 
-/** What an order keeps of a product it sells. */
+/** What an order keeps of a product it sells, and the units that are there before. */
 export interface SoldProduct {
   id: string;
   sku: string;
   name: string;
   price: Money;
+  stock: bigint;
 }
 
 /** The most units that a product can have. */
@@ -65,6 +66,7 @@ export async function adjustStock(
     await tx.query(sql`
       insert into stock_movement (product_id, delta, reason, effective_at, created_at)
       values (${productId}, ${delta}, ${reason}, ${effectiveAt}, ${now})`);
+    noteMove(tx, product, delta);
     return toProduct(await tx.em.findOneOrFail(ProductEntity, { id: productId }));
   });
   return answer;
@@ -104,12 +106,13 @@ export async function lockStock(tx: Tx, lines: readonly StockLine[]): Promise<Ma
   return products;
 }
 
-/** Locks the products of a cancelled order, in id order. */
-export async function lockReturns(tx: Tx, lines: readonly StockLine[]): Promise<void> {
-  await lock(
+/** Locks the products of a cancelled order, in id order. @returns the products, by id */
+export async function lockReturns(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>> {
+  const rows = await lock(
     tx,
     lines.map((line) => line.productId),
   );
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 /** What an order does to stock: it takes units, and a cancel puts them back. */
@@ -117,6 +120,8 @@ export interface StockMove {
   orderId: string;
   reason: "ORDER" | "CANCEL";
   lines: readonly StockLine[];
+  /** As they were locked. */
+  products: ReadonlyMap<string, SoldProduct>;
   now: Date;
 }
 
@@ -125,8 +130,12 @@ export interface StockMove {
  * order is written in one round trip, and holds its locks no longer than that. The products must be locked;
  * a second ledger row for the same order and reason breaks its unique key.
  */
-export function stockMove({ orderId, reason, lines, now }: StockMove) {
+export function stockMove(tx: Tx, { orderId, reason, lines, products, now }: StockMove) {
   const sign = reason === "ORDER" ? -1n : 1n;
+  for (const { productId, quantity } of lines) {
+    const product = products.get(productId);
+    if (product !== undefined) noteMove(tx, product, sign * quantity);
+  }
   return {
     stock: sql`
       update product set
@@ -140,8 +149,13 @@ export function stockMove({ orderId, reason, lines, now }: StockMove) {
   };
 }
 
+/** Lists may be late with how many units are left, but not with whether there are any. */
+function noteMove(tx: Tx, product: SoldProduct, delta: bigint): void {
+  tx.changed(...productTags(product));
+  if (product.stock > 0n !== product.stock + delta > 0n) tx.changed("catalog");
+}
+
 interface LockedProduct extends SoldProduct {
-  stock: bigint;
   deleted: boolean;
 }
 

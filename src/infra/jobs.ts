@@ -8,7 +8,7 @@ import { queues as declared, type Queue } from "./queues.ts";
 /** Background work that is promised in a transaction and done after it. */
 export interface Jobs {
   /** Adds a job in the caller's transaction: it runs if and only if that commits. */
-  enqueue<Data extends object>(tx: Tx, queue: Queue<Data>, data: Data): Promise<void>;
+  enqueue<Data extends object>(tx: Pick<Tx, "run">, queue: Queue<Data>, data: Data): Promise<void>;
   /**
    * Runs jobs of a queue here, each at least once: `handle` may be given a job again that it has done before.
    * When it throws, all jobs of its batch are tried again, with delays that grow to a minute, for a week.

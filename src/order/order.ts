@@ -49,11 +49,12 @@ export function createOrders(options: OrderOptions) {
     if (customerId !== "") await customers.assertExists(tx, customerId);
     const products = await catalog.lockStock(tx, lines);
     const order = price(input, products, ids(), clock.now());
-    const move = catalog.stockMove({ orderId: order.id, reason: "ORDER", lines, now: order.createTime });
+    const now = order.createTime;
+    const move = catalog.stockMove(tx, { orderId: order.id, reason: "ORDER", lines, products, now });
     await insert(tx, order, requestId, move);
     if (promotionId !== "") {
       const items = order.items.map((item) => ({ productId: item.productId, amount: item.totalPrice }));
-      const tracked = { orderId: order.id, promotionId, customerId, items, now: order.createTime };
+      const tracked = { orderId: order.id, promotionId, customerId, items, now };
       await tracker.recordOrder(tx, call, tracked);
     }
     return order;
@@ -92,8 +93,9 @@ export function createOrders(options: OrderOptions) {
         const order = await lock(tx, id, etag);
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
-        await catalog.lockReturns(tx, order.items);
-        const move = catalog.stockMove({ orderId: id, reason: "CANCEL", lines: order.items, now });
+        const lines = order.items;
+        const products = await catalog.lockReturns(tx, lines);
+        const move = catalog.stockMove(tx, { orderId: id, reason: "CANCEL", lines, products, now });
         await tx.query(sql`
           with stock as (${move.stock}), ledger as (${move.ledger})
           update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);

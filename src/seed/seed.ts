@@ -1,5 +1,12 @@
 import { availableParallelism } from "node:os";
 import { Client, type ClientBase, Pool } from "pg";
+import { foldAll } from "../catalog/count.ts";
+import { ALL_TAGS, newGeneration } from "../infra/cache/shared.ts";
+import { openJobs } from "../infra/jobs.ts";
+import type { Statement } from "../infra/postgres.ts";
+import { invalidations } from "../infra/queues.ts";
+import type { Log } from "../kernel/log.ts";
+import { writeBrands } from "./brand.ts";
 import { writeCategories } from "./category.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./customer.ts";
 import { writeCustomers } from "./customer-write.ts";
@@ -39,8 +46,10 @@ export interface Seeded {
 
 /** Connections that write products: PostgreSQL spends its time in the indexes, so one a core, and one to spare. */
 const WRITERS = Math.min(availableParallelism() + 1, 5);
-const TABLES =
-  "category, product, stock_movement, customer, orders, order_item, promotion, purchase, purchase_total";
+const TABLES = [
+  "category, brand, product, product_count, product_count_delta, search_word, stock_movement",
+  "customer, orders, order_item, promotion, purchase, purchase_total",
+].join(", ");
 
 /**
  * Fills a shop with products 1 to `products` and customers 1 to `customers`, with what they bought. All of it
@@ -61,13 +70,15 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
     await keeper.connect();
     const originMs = await writePromotions(keeper, now);
     const categoryIds = await writeCategories(keeper);
+    await writeBrands(keeper);
     const productsMs = performance.now();
     const addedProducts = await seedProducts(pool, products, categoryIds, onProgress);
     const customersMs = performance.now();
     const added = await seedCustomers(pool, customers, products, originMs, onProgress);
-    // Plans need statistics and searches the last words in their index. Its own commits wait for the disk, and
-    // so for all those before them.
-    if (addedProducts + added.customers > 0) await keeper.query(`vacuum (analyze) ${TABLES}`);
+    if (addedProducts + added.customers > 0) {
+      await tidy(keeper);
+      await announce(url, keeper);
+    }
     return {
       ...added,
       products: addedProducts,
@@ -77,6 +88,28 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
   } finally {
     await Promise.all([pool.end(), keeper.end()]);
   }
+}
+
+/**
+ * Counts are read fast when few changes of them are left to be added up. Plans need statistics and searches
+ * the last words in their index; the commits of a vacuum wait for the disk, and so for all those before them.
+ */
+async function tidy(keeper: ClientBase): Promise<void> {
+  await foldAll(async (text) => (await keeper.query<{ folded: number }>(text)).rows);
+  await keeper.query(`vacuum (analyze) ${TABLES}`);
+}
+
+const quiet = () => {};
+/** What goes wrong is thrown. */
+const QUIET: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
+
+/** Leaves word for the caches of a shop that runs: they drop all that they have. */
+async function announce(url: string, keeper: ClientBase): Promise<void> {
+  const jobs = await openJobs({ url, workers: 0, log: QUIET });
+  const run = async <Row>({ text }: Statement, values: readonly unknown[]): Promise<Row[]> =>
+    (await keeper.query<Row & object>(text, [...values])).rows;
+  const everything = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
+  await jobs.enqueue({ run }, invalidations, everything).finally(() => jobs.close());
 }
 
 async function seedProducts(

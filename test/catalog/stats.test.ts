@@ -6,7 +6,8 @@ import { clientsOf, present, protocols } from "./shelf.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
-  shop = await startShop();
+  // Rows are written beside the shop, which its cache would not hear of.
+  shop = await startShop({ CACHE: "off" });
 });
 afterAll(() => shop.close());
 
@@ -15,6 +16,9 @@ async function fill(): Promise<void> {
   await shop.database.query(`
     insert into category (id, slug, name, created_at, updated_at)
     select gen_random_uuid(), 'c' || n, 'Category ' || n, now(), now() from generate_series(1, 5) n`);
+  await shop.database.query(`
+    insert into brand (name, created_at)
+    select name, now() from unnest(array['Acme', 'Bolt', 'acme', 'Ähre', 'Gone']) as name on conflict do nothing`);
   await shop.database.query(`
     insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
       image_uri, attributes, created_at, updated_at, deleted_at)
@@ -52,7 +56,7 @@ describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
   test("an empty catalogue adds up to nothing", async () => {
-    await shop.database.query("truncate product, category cascade");
+    await shop.database.query("truncate product, category, product_count, product_count_delta cascade");
     const { stats } = await catalog().getCatalogStats({});
     expect(stats).toMatchObject({
       productCount: 0n,
@@ -104,6 +108,14 @@ describe.each(protocols)("over %s", (protocol) => {
     });
     expect(stats?.prices).toMatchObject(expected);
     expect(expected).toHaveLength(2);
+    // Those of a brand and a category are found alike: see tally.test.ts.
+    const acme = rows.filter(({ brand, currency }) => brand === "Acme" && currency === "EUR");
+    const most = { currencyCode: "EUR", minorUnits: BigInt(acme.at(-1)?.price ?? 0) };
+    const brand = stats?.brands.find(({ name }) => name === "Acme");
+    expect(brand?.prices[0]).toMatchObject({ productCount: BigInt(acme.length), max: most });
+    for (const { prices, productCount } of stats?.categories ?? []) {
+      expect(prices.reduce((sum, price) => sum + price.productCount, 0n)).toBe(productCount);
+    }
   });
 
   test("what counts as low can be said", async () => {
@@ -164,7 +176,29 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
+test("a brand is made once, by the first product that has it, and of 20 at once", async () => {
+  const { categories } = await shop.catalog.listCategories({});
+  const categoryId = categories[0]?.id ?? "";
+  const price = { currencyCode: "EUR", minorUnits: 5n };
+  const make = (n: number) =>
+    shop.catalog.createProduct({
+      product: { sku: `AT-ONCE-${n}`, name: "New", categoryId, brand: "Crowd", price },
+    });
+  const made = await Promise.all(Array.from({ length: 20 }, (_, n) => make(n)));
+  await shop.catalog.updateProduct({ product: { id: made[0]?.product?.id, brand: "Renamed" } });
+  const { brands } = await shop.catalog.listBrands({ pageSize: 100 });
+  const count = (brand: string) => brands.find(({ name }) => name === brand)?.productCount;
+  expect([count("Crowd"), count("Renamed")]).toEqual([19n, 1n]);
+  const rows = await shop.database.query(
+    "select name from brand where name in ('Crowd', 'Renamed') order by name",
+  );
+  expect(rows).toEqual([{ name: "Crowd" }, { name: "Renamed" }]);
+});
+
 test("100 brands are counted at most, those with most products", async () => {
+  await shop.database.query(
+    "insert into brand (name, created_at) select 'Many ' || n, now() from generate_series(0, 149) n",
+  );
   await shop.database.query(`
     insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
       image_uri, attributes, created_at, updated_at)

@@ -33,6 +33,21 @@ test.each([
     "with cancelled as (update orders set state = 'CANCELLED' where id = $1) insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at) select product_id, 1, 'CANCEL', order_id, now(), now() from stock_movement where order_id = $1",
     () => orderId,
   ],
+  [
+    "I9",
+    "insert into product_count select category_id, brand, currency, price_band(price_minor), 1, 1, 1 from product where id = $1",
+    () => productId,
+  ],
+  [
+    "I9",
+    "delete from product_count_delta where category_id = (select category_id from product where id = $1)",
+    () => productId,
+  ],
+  [
+    "I9",
+    "update product_count_delta set in_stock_count = 0 where category_id = (select category_id from product where id = $1)",
+    () => productId,
+  ],
 ])("a breach of %s is found: %s", async (invariant, statement, id) => {
   const { query } = shop.database;
   await query("begin");

@@ -96,23 +96,23 @@ function naiveStock(catalog: Catalog): Catalog {
           stock_quantity: string;
         }>`
           select sku, name, price_minor, stock_quantity from product where id = ${productId}`);
-        const stock = BigInt(row?.stock_quantity ?? 0) - quantity;
-        if (row === undefined || stock < 0n) {
+        const stock = BigInt(row?.stock_quantity ?? 0);
+        if (row === undefined || stock < quantity) {
           throw new AppError("failed_precondition", "sold out", { reason: "OUT_OF_STOCK" });
         }
-        rest.push(stock.toString());
+        rest.push((stock - quantity).toString());
         const price = { currencyCode: "EUR", minorUnits: BigInt(row.price_minor) };
-        products.set(productId, { id: productId, sku: row.sku, name: row.name, price });
+        products.set(productId, { id: productId, sku: row.sku, name: row.name, price, stock });
       }
       left.set(lines, rest);
       return products;
     },
-    stockMove(move) {
+    stockMove(tx, move) {
       const ids = move.lines.map((line) => line.productId);
       const stock = sql`
         update product set stock_quantity = line.rest, purchase_count = purchase_count + 1
         from unnest(${ids}::uuid[], ${left.get(move.lines) ?? []}::bigint[]) as line (id, rest) where product.id = line.id`;
-      return { ...catalog.stockMove(move), stock };
+      return { ...catalog.stockMove(tx, move), stock };
     },
   };
 }
@@ -135,7 +135,7 @@ test("the same rush on a naive read-modify-write sells what is not there", async
 async function serveNaively(databaseUrl: string) {
   const pool = { poolMax: 20, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const db: Database = await openPostgres({ url: databaseUrl, entities, log: silentLog, ...pool });
-  const tokens = createPageTokens(Buffer.alloc(32));
+  const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const room = { db, tokens, clock: systemClock, ids: createIds() };
   const catalog = naiveStock(createCatalog(room));
   const orders = createOrders({

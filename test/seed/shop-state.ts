@@ -2,6 +2,7 @@ import type { TestDatabase } from "../support/database.ts";
 
 const TABLES: Readonly<Record<string, string>> = {
   category: "*",
+  brand: "*",
   product: "*",
   // Its ids count up in the order of arrival, which is not the same twice.
   stock_movement: "product_id, delta, reason, order_id, effective_at, created_at",

@@ -113,13 +113,17 @@ export class Migration20261121000000 extends Migration {
       execute function product_count_changed()`);
   }
 
-  /** Words without digits, of 4 letters or more: shorter ones resemble too much. They stay when products go. */
+  /**
+   * All words of products and categories, so that the words that begin in some way are known before products
+   * are looked for. Of a word with digits only its beginning up to the first one is kept: else there would be
+   * one for each sku. They stay when products go.
+   */
   private addWords(): void {
     this.addSql("create table search_word (word text not null, primary key (word))");
     this.addSql(`
       create function search_words(search tsvector) returns setof text language sql immutable parallel safe
       begin atomic
-        select lexeme from unnest(search) where weights && '{A,B}' and length(lexeme) > 3 and lexeme !~ '[0-9]';
+        select distinct substring(lexeme from '^[^0-9]*[0-9]?') from unnest(search) where left(lexeme, 1) <> '#';
       end`);
     const learn = (words: string) => `
       insert into search_word (word)
@@ -127,10 +131,12 @@ export class Migration20261121000000 extends Migration {
       where not exists (select from search_word where search_word.word = heard.word)
       order by word on conflict do nothing`;
     this.addSql(learn("select search_words(search) from product"));
-    this.addSql(
-      learn(`select search_words(setweight(to_tsvector('simple', ${words("name")}), 'A')) from category`),
-    );
+    this.addSql(learn(`select search_words(to_tsvector('simple', ${words("name")})) from category`));
     this.addSql("create index search_word_trigram on search_word using gin (word gin_trgm_ops)");
+    this.addSql("create index search_word_prefix on search_word (word text_pattern_ops)");
+    this.addSql(
+      `create index category_search on category using gin (to_tsvector('simple', ${words("name")}))`,
+    );
     const onEach = (name: string, work: string) =>
       this.addSql(`
         create function ${name}() returns trigger language plpgsql as $$
@@ -140,16 +146,13 @@ export class Migration20261121000000 extends Migration {
         end $$`);
     onEach("search_words_added", learn("select search_words(search) from fresh"));
     onEach("search_words_changed", learn("select search_words(new.search)"));
-    onEach(
-      "search_words_named",
-      learn(`select search_words(setweight(to_tsvector('simple', ${words("new.name")}), 'A'))`),
-    );
+    onEach("search_words_named", learn(`select search_words(to_tsvector('simple', ${words("new.name")}))`));
     this.addSql(`
       create trigger search_words_added after insert on product referencing new table as fresh
       for each statement execute function search_words_added()`);
     this.addSql(`
       create trigger search_words_changed after update on product for each row
-      when (old.name <> new.name or old.brand <> new.brand) execute function search_words_changed()`);
+      when (old.search <> new.search) execute function search_words_changed()`);
     this.addSql(`
       create trigger search_words_named after insert or update of name on category for each row
       execute function search_words_named()`);

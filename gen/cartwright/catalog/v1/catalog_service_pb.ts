@@ -201,17 +201,18 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
 
   /**
    * Words that name, brand, category, sku or description have, or have words that begin so; all of them, in
-   * any order, 16 at most. When that finds next to nothing, words that are spelled much the same count too:
-   * see corrected_query.
+   * any order, 16 at most. Categories above the product's own count too. When that finds next to nothing, words
+   * that are spelled much the same count too: see corrected_query. Without a letter or digit it is as empty.
    *
    * @generated from field: string query = 8;
    */
   query: string;
 
   /**
-   * "relevance" (with a query; the best first), "name", "price", "create_time", "popularity" (units sold, as
-   * of a few minutes ago at most) or "rating", with " desc" for the other way round; ties by id. Empty: by
-   * relevance with a query, otherwise by id, which is the order of creation.
+   * "name", "price", "create_time", "popularity" (units sold, as of a few minutes ago at most) or "rating",
+   * with " desc" for the other way round; ties by id. With a query also "relevance", which is the best first
+   * with " desc" and without, and the other way round with " asc"; of a great many matches that is the most
+   * popular. Empty: by relevance with a query, otherwise by id, which is the order of creation.
    *
    * @generated from field: string order_by = 9;
    */
@@ -970,7 +971,7 @@ export const ListBrandsResponseSchema: GenMessage<ListBrandsResponse> = /*@__PUR
  */
 export type GetCatalogStatsRequest = Message<"cartwright.catalog.v1.GetCatalogStatsRequest"> & {
   /**
-   * How many units count as low; 10 when 0.
+   * How many units count as low; 10 when 0. Up to 100 it is cheap; above that each product is read.
    *
    * @generated from field: int64 low_stock_threshold = 1;
    */
