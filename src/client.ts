@@ -16,6 +16,7 @@ import { createRetries } from "./client/retries.ts";
 export { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 export * from "../gen/cartwright/catalog/v1/catalog_pb.ts";
 export * from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+export * from "../gen/cartwright/catalog/v1/import_pb.ts";
 export * from "../gen/cartwright/customer/v1/customer_pb.ts";
 export * from "../gen/cartwright/customer/v1/customer_service_pb.ts";
 export * from "../gen/cartwright/order/v1/order_pb.ts";
@@ -96,4 +97,6 @@ function overFetch(options: TransportOptions): Transport {
  * meanwhile. Whoever has just changed something must see it: the browser asks each time, and is mostly told
  * that what it keeps is still good.
  */
-const fetchAnew: typeof fetch = (input, init) => fetch(input, { ...init, cache: "no-cache" });
+const fetchAnew: typeof fetch = (input, init) =>
+  // For other methods it would say nothing, but have the browser forget that they were allowed.
+  fetch(input, init?.method === "GET" ? { ...init, cache: "no-cache" } : init);
