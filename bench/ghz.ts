@@ -9,12 +9,22 @@ import { StockReason } from "../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { StartError } from "../src/kernel/errors.ts";
 import { seedId } from "../src/seed/ids.ts";
+import { format } from "./numbers.ts";
 import { publish } from "./results.ts";
-import { startService } from "./service.ts";
+import { readOptions, runBench, whole } from "./run.ts";
+import { createStage } from "./stage.ts";
 
 const run = promisify(execFile);
 const INSTALL = "go install github.com/bojand/ghz/cmd/ghz@v0.121.0";
-const METHODS = ["GetProduct", "ListProducts", "CreateOrder", "RecordPurchase"];
+/** Reads are measured both ways; writes on the service as it is. */
+const RUNS = [
+  { method: "GetProduct", cache: "on" },
+  { method: "GetProduct", cache: "off" },
+  { method: "ListProducts", cache: "on" },
+  { method: "ListProducts", cache: "off" },
+  { method: "CreateOrder", cache: "on" },
+  { method: "RecordPurchase", cache: "on" },
+] as const;
 const USAGE = "Usage: npm run bench:ghz -- [--products 20000] [--seconds 5] [--concurrency 50]";
 /** The products that CreateOrder.json orders: it must find them in stock, or it would measure refusals. */
 const ORDERED_PRODUCTS = 1_000;
@@ -59,29 +69,21 @@ async function versionOf(ghz: string): Promise<string> {
   return /\bghz\s+(v[\d.]+)/.exec(built?.stdout ?? "")?.[1] ?? "of unknown version";
 }
 
-function readOptions() {
-  const options = { products: "20000", seconds: "5", concurrency: "50" };
-  try {
+function readArguments() {
+  return readOptions(USAGE, () => {
     const { values } = parseArgs({
       options: {
-        products: { type: "string", default: options.products },
-        seconds: { type: "string", default: options.seconds },
-        concurrency: { type: "string", default: options.concurrency },
+        products: { type: "string", default: "20000" },
+        seconds: { type: "string", default: "5" },
+        concurrency: { type: "string", default: "50" },
       },
     });
-    const read = (name: keyof typeof options, min: number, max: number) => {
-      const value = Number(values[name]);
-      if (Number.isInteger(value) && value >= min && value <= max) return value;
-      throw new StartError(`--${name} must be a whole number from ${min} to ${max}.`);
-    };
     return {
-      products: read("products", ORDERED_PRODUCTS, 2_000_000),
-      seconds: read("seconds", 1, 600),
-      concurrency: read("concurrency", 1, 1_000),
+      products: whole("products", values.products, ORDERED_PRODUCTS, 2_000_000),
+      seconds: whole("seconds", values.seconds, 1, 600),
+      concurrency: whole("concurrency", values.concurrency, 1, 1_000),
     };
-  } catch (error) {
-    throw new StartError(`${error instanceof Error ? error.message : error}\n${USAGE}`);
-  }
+  });
 }
 
 /** Calls one method for so many seconds, as its configuration says. */
@@ -103,17 +105,19 @@ async function measure(ghz: string, method: string, url: string, seconds: number
 }
 
 /** A row of the table, and what went wrong. */
-function summarize(method: string, report: Report): { row: string[]; failures: string[] } {
+function summarize(method: string, cache: string, report: Report): { row: string[]; failures: string[] } {
   const at = (percentage: number) => {
     const found = report.latencyDistribution?.find((entry) => entry.percentage === percentage);
     return found === undefined ? "-" : (found.latency / 1e6).toFixed(1);
   };
   const codes = Object.entries(report.statusCodeDistribution);
-  const answers = codes.map(([code, count]) => `${code} ${count.toLocaleString("en")}`).join(", ");
+  const answers = codes.map(([code, count]) => `${code} ${format(count)}`).join(", ");
   const isGood = codes.length === 1 && codes[0]?.[0] === "OK";
   return {
-    row: [method, Math.round(report.rps).toLocaleString("en"), at(50), at(95), at(99), answers],
-    failures: isGood ? [] : [`${method}: ${answers} ${JSON.stringify(report.errorDistribution)}`],
+    row: [method, cache, format(Math.round(report.rps)), at(50), at(95), at(99), answers],
+    failures: isGood
+      ? []
+      : [`${method}, cache ${cache}: ${answers} ${JSON.stringify(report.errorDistribution)}`],
   };
 }
 
@@ -129,34 +133,28 @@ async function restock(url: string): Promise<void> {
   await Promise.all(Array.from({ length: 10 }, worker));
 }
 
-async function main(): Promise<void> {
-  const { products, seconds, concurrency } = readOptions();
+await runBench(async () => {
+  const { products, seconds, concurrency } = readArguments();
   const ghz = await findGhz();
-  const service = await startService(products);
+  const stage = createStage(products);
   try {
-    await restock(service.url);
-    const rows = [["method", "calls/s", "p50 ms", "p95 ms", "p99 ms", "answers"]];
+    const services = { on: await stage.cached(), off: await stage.plain() };
+    await restock(services.on.url);
+    const rows = [["method", "cache", "calls/s", "p50 ms", "p95 ms", "p99 ms", "answers"]];
     const failures: string[] = [];
-    for (const method of METHODS) {
-      console.log(`${method} for ${seconds} s ...`);
-      await measure(ghz, method, service.url, 1, concurrency); // so that code is compiled and plans are made
-      const result = summarize(method, await measure(ghz, method, service.url, seconds, concurrency));
+    for (const { method, cache } of RUNS) {
+      const { url } = services[cache];
+      console.log(`${method} for ${seconds} s, cache ${cache} ...`);
+      await measure(ghz, method, url, 1, concurrency); // so that code is compiled and plans are made
+      const result = summarize(method, cache, await measure(ghz, method, url, seconds, concurrency));
       rows.push(result.row);
       failures.push(...result.failures);
     }
     const load = `${concurrency} calls at once on one connection, ${seconds} s each`;
-    const notes = `${products.toLocaleString("en")} products; ghz ${await versionOf(ghz)}, ${load}.`;
-    await publish("Calls a second, by ghz", { stores: service.stores, notes, rows });
+    const notes = `${format(products)} products; ghz ${await versionOf(ghz)}, ${load}.`;
+    await publish({ title: "Calls a second, by ghz", stores: services.off.stores, notes, rows, write: true });
     if (failures.length > 0) throw new StartError(`Not every answer was OK:\n${failures.join("\n")}`);
   } finally {
-    await service.close();
+    await stage.close();
   }
-}
-
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof StartError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
-}
+});

@@ -1,22 +1,38 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
+import { draw, type Plot } from "./plot.ts";
 
 const FILE = join(import.meta.dirname, "RESULTS.md");
+const PLOTS = join(import.meta.dirname, "plots");
 const HEAD = `# Measured
 
 Written by \`npm run bench\` and \`npm run bench:ghz\`, each its own part. Callers, service and stores share one
 machine, so numbers of one table compare with each other and with nothing else.
 `;
 
-/** Prints a table and puts it into RESULTS.md, in place of the former one of that title. */
-export async function publish(
-  title: string,
-  { stores, notes, rows }: { stores: string; notes: string; rows: readonly (readonly string[])[] },
-): Promise<void> {
+/** Some results and where they are from. */
+export interface Results {
+  title: string;
+  notes: string;
+  /** The table, its head first. */
+  rows: readonly (readonly string[])[];
+  plots?: readonly Plot[];
+  /** What the stores are, such as "PostgreSQL 18.4". */
+  stores: string;
+  /** Whether they are kept: in RESULTS.md in place of the former ones of that title, with their plots beside it. */
+  write: boolean;
+}
+
+/** Prints a table, and keeps it when that is wanted. */
+export async function publish({ title, notes, rows, plots = [], stores, write }: Results): Promise<void> {
   const table = align(rows);
-  console.log(`\n${table}\n`);
-  const section = `## ${title}\n\n${await circumstances(stores)}\n${notes}\n\n${table}\n`;
+  console.log(`\n${title}: ${notes}\n\n${table}\n`);
+  if (!write) return;
+  await mkdir(PLOTS, { recursive: true });
+  for (const plot of plots) await writeFile(join(PLOTS, `${plot.name}.svg`), draw(plot));
+  const images = plots.map(({ name, title }) => `\n![${title}](plots/${name}.svg)\n`).join("");
+  const section = `## ${title}\n\n${await circumstances(stores)}\n${notes}\n\n${table}\n${images}`;
   const text = await readFile(FILE, "utf8").catch(() => HEAD);
   const parts = text.split(/^(?=## )/m).filter((part) => !part.startsWith(`## ${title}\n`));
   const [head = HEAD, ...others] = parts.map((part) => part.trimEnd());
@@ -39,7 +55,8 @@ async function circumstances(stores: string): Promise<string> {
 /** A Markdown table whose columns stand under each other, numbers to the right. */
 function align(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const isNumber = widths.map((_, column) => /^[\d.,]+$/.test(rows[1]?.[column] ?? ""));
+  const cellsOf = (column: number) => rows.slice(1).flatMap((row) => row[column] || []);
+  const isNumber = widths.map((_, column) => cellsOf(column).every((cell) => /^[\d.,]+%?$/.test(cell)));
   const line = (row: readonly string[]) =>
     `| ${row.map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join(" | ")} |`;
   const rule = `|${widths.map((width, column) => `${"-".repeat(width + 1)}${isNumber[column] ? ":" : "-"}`).join("|")}|`;

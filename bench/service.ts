@@ -4,28 +4,30 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { startTied } from "../src/infra/embedded/process.ts";
 import { StartError } from "../src/kernel/errors.ts";
-import { seedShop } from "../src/seed/seed.ts";
 
-/** A service of its own process, on stores of its own that are removed with it. */
-export interface ScratchService {
+/** A service of its own process. It ends with this process, in whatever way, and so do stores of its own. */
+export interface Service {
   /** Such as http://127.0.0.1:40123. */
   url: string;
-  /** What its stores are, such as "PostgreSQL 18.4". */
+  /** What its own stores are, such as "PostgreSQL 18.4". */
   stores: string;
+  databaseUrl: string;
+  redisUrl: string;
   close(): Promise<void>;
 }
 
 const STARTS_WITHIN_MS = 60_000;
 
 /**
- * Starts the service as a stranger would, with nothing given, and fills it. It ends with this process, in
- * whatever way, and so do its stores.
+ * Starts the service as a stranger would, with nothing given but `settings`. Without stores among them it has
+ * its own, empty ones, which are removed with it.
  */
-export async function startService(products: number): Promise<ScratchService> {
+export async function startService(settings: Readonly<Record<string, string>>): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-bench-"));
   const logFile = join(folder, "service.log");
   const log = await open(logFile, "a");
-  const environment = ["HOST=127.0.0.1", "PORT=0", `DATA_DIR=${folder}`, "SEED_DEMO=off"];
+  const given = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, SEED_DEMO: "off", ...settings };
+  const environment = Object.entries(given).map(([name, value]) => `${name}=${value}`);
   const main = resolve(import.meta.dirname, "../src/main.ts");
   const service = startTied(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });
   const close = async () => {
@@ -33,19 +35,20 @@ export async function startService(products: number): Promise<ScratchService> {
     await log.close();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void close().finally(() => process.exit(1)));
-  }
   try {
     const ended = service.ended.then(async ({ text }) => {
       throw new StartError(`The service ended (${text}):\n${await readFile(logFile, "utf8")}`);
     });
     ended.catch(() => {});
     const listening = await Promise.race([untilListening(logFile), ended]);
-    console.log(`seeding ${products.toLocaleString("en")} products ...`);
-    const databaseUrl = (await readFile(join(folder, "postgres.url"), "utf8")).trim();
-    await seedShop({ url: databaseUrl, products, customers: 1_000 });
-    return { ...listening, close };
+    const addressOf = async (store: string) =>
+      (await readFile(join(folder, `${store}.url`), "utf8").catch(() => "")).trim();
+    return {
+      ...listening,
+      databaseUrl: settings.DATABASE_URL ?? (await addressOf("postgres")),
+      redisUrl: settings.REDIS_URL ?? (await addressOf("redis")),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

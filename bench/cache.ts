@@ -1,0 +1,180 @@
+import { type Gauge, openGauge } from "./gauge.ts";
+import { CONNECTIONS, drive, during, LOAD, times } from "./load.ts";
+import { createRandom, createZipf, format, quantile } from "./numbers.ts";
+import { Goals, type Part } from "./part.ts";
+import { listRequests, productRequests } from "./traffic.ts";
+import { openWire, type Wire, type WireRequest } from "./wire.ts";
+
+const ROUNDS = 3;
+const SECONDS_A_ROUND = 4;
+/** So many calls for each request of the traffic warm the cache up, and as many show what it is worth then. */
+const WARM_UP_CALLS = 10;
+const PLAIN_WARM_UP_CALLS = 2_000;
+const HITS = ["memory", "redis"];
+const GOALS = { p50: 0.65, busy: 0.4, hits: 0.95, queries: 1 };
+
+/** What came of some calls. */
+class Tally {
+  readonly ms: number[] = [];
+  readonly #states = new Map<string, number>();
+  seconds = 0;
+  busySeconds = 0;
+  /** Of the first round alone, as they take long to count. */
+  queriesPer1000 = Number.NaN;
+
+  note(ms: number, cache: string): void {
+    this.ms.push(ms);
+    this.#states.set(cache, (this.#states.get(cache) ?? 0) + 1);
+  }
+
+  share(...states: string[]): number {
+    return states.reduce((sum, state) => sum + (this.#states.get(state) ?? 0), 0) / this.ms.length;
+  }
+
+  get callsPerSecond(): number {
+    return this.ms.length / this.seconds;
+  }
+
+  get busyMsPer1000(): number {
+    return (this.busySeconds / this.ms.length) * 1e6;
+  }
+}
+
+/** Reads with the cache on and off: how long they take, and what they cost the database. */
+export const cache: Part = async ({ products, plain, cached }) => {
+  const [plainService, cachedService] = [await plain(), await cached()];
+  const [off, on] = [openWire(plainService.url, CONNECTIONS), openWire(cachedService.url, CONNECTIONS)];
+  const gauge = await openGauge(plainService.databaseUrl);
+  const goals = new Goals();
+  const rows = [["of 16 at once", "cache on", "cache off", "on / off", "goal"]];
+  const notes = [
+    `${format(products)} products; two services on one database, asked in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
+  ];
+  const latencies = { names: [] as string[], on: [] as number[], off: [] as number[] };
+  try {
+    const traffic = [
+      { name: "GetProduct", requests: productRequests(products) },
+      { name: "ListProducts", requests: await listRequests(off, products) },
+    ];
+    // First of all, for a list is made anew every two minutes: its rounds must not wait.
+    const atRest = await gauge.transactions();
+    const ofRest = (await gauge.transactions()) - atRest;
+    for (const { name, requests } of traffic) {
+      console.log(`${name} ...`);
+      const result = await compare(on, off, requests, gauge, ofRest);
+      rows.push(...report(name, result, goals));
+      const { cold } = result;
+      notes.push(
+        `${name}: ${format(requests.length)} requests by Zipf's law. Of the first ${format(cold.ms.length)} calls from cold (${format(cold.seconds)} s) ${percent(cold.share(...HITS))} were hits; the hits in the table are of as many calls after that. Then what had not come yet was asked for once, and the rounds began.`,
+      );
+      for (const share of [0.5, 0.95, 0.99]) {
+        latencies.names.push(`${name} p${share * 100}`);
+        latencies.on.push(quantile(result.on.ms, share));
+        latencies.off.push(quantile(result.off.ms, share));
+      }
+    }
+  } finally {
+    for (const wire of [on, off]) wire.close();
+    await gauge.close();
+  }
+  notes.push(
+    "Queries are the database's transactions (a read is one) during the first round, less those of a rest; its busy time is the processor time of all of PostgreSQL's processes. In the long run an answer is made anew when its time is over: a list every 2 minutes, a product every 15.",
+  );
+  const series = [
+    { name: "cache on", values: latencies.on },
+    { name: "cache off", values: latencies.off },
+  ];
+  return {
+    title: "Cache on against cache off",
+    notes: notes.join("\n"),
+    rows,
+    missed: goals.missed,
+    plots: [{ name: "cache", title: "Latency of 16 calls at once, ms", groups: latencies.names, series }],
+  };
+};
+
+type Compared = Awaited<ReturnType<typeof compare>>;
+
+/** Warms both up, and then asks them in turn. */
+async function compare(onWire: Wire, offWire: Wire, requests: WireRequest[], gauge: Gauge, ofRest: number) {
+  const next = createZipf(requests, createRandom(1));
+  const [cold, warm, on, off] = [new Tally(), new Tally(), new Tally(), new Tally()];
+  await drive(offWire, times(PLAIN_WARM_UP_CALLS, next));
+  for (const tally of [cold, warm]) {
+    tally.seconds = await drive(onWire, times(WARM_UP_CALLS * requests.length, next), (_, ms, answer) =>
+      tally.note(ms, answer.cache),
+    );
+  }
+  await drive(onWire, requests);
+  const round = async (wire: Wire, tally: Tally) => {
+    const busyBefore = await gauge.busySeconds();
+    tally.seconds += await drive(wire, during(SECONDS_A_ROUND, next), (_, ms, answer) =>
+      tally.note(ms, answer.cache),
+    );
+    tally.busySeconds += (await gauge.busySeconds()) - busyBefore;
+  };
+  let before = await gauge.transactions();
+  for (const [wire, tally] of [
+    [onWire, on],
+    [offWire, off],
+  ] as const) {
+    await round(wire, tally);
+    const after = await gauge.transactions();
+    tally.queriesPer1000 = (Math.max(0, after - before - ofRest) / tally.ms.length) * 1_000;
+    before = after;
+  }
+  for (let more = 1; more < ROUNDS; more += 1) {
+    await round(onWire, on);
+    await round(offWire, off);
+  }
+  return { cold, warm, on, off };
+}
+
+/** The rows of one method. */
+function report(name: string, { warm, on, off }: Compared, goals: Goals): string[][] {
+  const latency = (share: number): string[] => {
+    const [onMs, offMs] = [quantile(on.ms, share), quantile(off.ms, share)];
+    const what = `${name} p${share * 100} ms`;
+    const goal = share === 0.5 ? goals.most(`${what}, on / off,`, onMs / offMs, GOALS.p50) : "";
+    return [what, onMs.toFixed(2), offMs.toFixed(2), (onMs / offMs).toFixed(3), goal];
+  };
+  const [onBusy, offBusy] = [on.busyMsPer1000, off.busyMsPer1000];
+  const busyGoal = Number.isNaN(onBusy)
+    ? ""
+    : goals.most(`${name}, busy database, on / off,`, onBusy / offBusy, GOALS.busy);
+  const hits = warm.share(...HITS);
+  return [
+    ...[0.5, 0.95, 0.99].map(latency),
+    [
+      `${name} calls/s`,
+      format(Math.round(on.callsPerSecond)),
+      format(Math.round(off.callsPerSecond)),
+      (on.callsPerSecond / off.callsPerSecond).toFixed(1),
+      "",
+    ],
+    [
+      `${name} hits (of them from Redis)`,
+      `${percent(hits)} (${percent(warm.share("redis"))})`,
+      "",
+      "",
+      goals.least(`${name}, share of hits,`, hits, GOALS.hits),
+    ],
+    [`${name} calls that passed the cache by`, percent(warm.share("bypass")), "100%", "", ""],
+    [
+      `${name} queries per 1,000 calls`,
+      on.queriesPer1000.toFixed(2),
+      format(Math.round(off.queriesPer1000)),
+      "",
+      goals.most(`${name}, queries per 1,000 calls,`, on.queriesPer1000, GOALS.queries),
+    ],
+    [
+      `${name} database busy, ms per 1,000 calls`,
+      onBusy.toFixed(1),
+      offBusy.toFixed(1),
+      (onBusy / offBusy).toFixed(3),
+      busyGoal,
+    ],
+  ];
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(1)}%`;

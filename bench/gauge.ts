@@ -1,0 +1,60 @@
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { Client } from "pg";
+
+/** What a database is made to do, by its own account and the kernel's. */
+export interface Gauge {
+  /** Transactions that its connections have ended so far; a read outside a transaction is one. Takes 11 s. */
+  transactions(): Promise<number>;
+  /** Processor time that all processes of its server have taken so far, seconds; NaN where there is no /proc. */
+  busySeconds(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** PostgreSQL's processes report what they did once they were idle for 10 s, if not before. */
+const REPORTED_AFTER_MS = 11_000;
+/** Of the times in /proc, whatever the kernel's own clock is: USER_HZ. */
+const TICKS_A_SECOND = 100;
+
+/** Looks at a database from another one of its server, so that its own questions do not count. */
+export async function openGauge(databaseUrl: string): Promise<Gauge> {
+  const url = new URL(databaseUrl);
+  const database = decodeURIComponent(url.pathname.slice(1));
+  url.pathname = "/postgres";
+  const client = new Client({ connectionString: url.href });
+  client.on("error", () => {}); // a query that fails says so itself
+  await client.connect();
+  const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  const server = (await readProcess(backend.rows[0]?.pid ?? 0))?.parent;
+  return {
+    async transactions() {
+      await delay(REPORTED_AFTER_MS);
+      const { rows } = await client.query<{ count: number }>(
+        "select (xact_commit + xact_rollback)::int as count from pg_stat_database where datname = $1",
+        [database],
+      );
+      return rows[0]?.count ?? Number.NaN;
+    },
+    async busySeconds() {
+      if (server === undefined) return Number.NaN;
+      const numbers = (await readdir("/proc")).map(Number).filter(Number.isInteger);
+      const processes = await Promise.all(numbers.map(readProcess));
+      const ticks = processes.map((process) => {
+        if (process?.pid === server) return process.ticks + process.ticksOfEnded;
+        return process?.parent === server ? process.ticks : 0;
+      });
+      return ticks.reduce((sum, count) => sum + count, 0) / TICKS_A_SECOND;
+    },
+    close: () => client.end(),
+  };
+}
+
+/** A process as the kernel knows it; undefined when it has ended, or this is not Linux. */
+async function readProcess(pid: number) {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  // The second field is a name that may have anything in it; proc_pid_stat(5) counts from 1.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const field = (number: number) => Number(fields[number - 3]);
+  return { pid, parent: field(4), ticks: field(14) + field(15), ticksOfEnded: field(16) + field(17) };
+}

@@ -1,0 +1,72 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { ImportMode, type ImportProductsRequestSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
+import { createClient } from "../src/client.ts";
+import { StartError } from "../src/kernel/errors.ts";
+import { blocksOf } from "../src/seed/ids.ts";
+import { generateProducts, PRODUCT_BLOCK } from "../src/seed/product.ts";
+import { format } from "./numbers.ts";
+import { Goals, type Part } from "./part.ts";
+
+/** What is imported of a product of the seed. */
+type Row = ReturnType<typeof createRows>[number];
+
+/** Fewer are over before they have begun. */
+const FEWEST_ROWS = 10_000;
+/** 100,000 in under 10 s. */
+const GOAL_ROWS_A_SECOND = 10_000;
+
+/** How fast a file of products is imported, as a tenth of the shop and into one that is much smaller. */
+export const imports: Part = async ({ products, smallProducts, plain, small }) => {
+  const count = Math.max(FEWEST_ROWS, Math.ceil(products / 10));
+  const goals = new Goals();
+  const rows = [["import", "seconds", "rows/s", "goal"]];
+  const [smallUrl, url] = [(await small()).url, (await plain()).url];
+  const fresh = createRows(products, count);
+  const dearer = fresh.map((row) => ({ ...row, price: { currencyCode: "EUR", minorUnits: 77_700n } }));
+  const runs = [
+    { what: `new, into ${format(smallProducts)} products`, url: smallUrl, rows: fresh },
+    { what: `new, into ${format(products)} products`, url, rows: fresh },
+    { what: "prices changed", url, rows: dearer },
+    { what: "nothing changed", url, rows: dearer },
+  ];
+  for (const run of runs) {
+    console.log(`import, ${run.what} ...`);
+    const seconds = await importRows(run.url, run.rows);
+    const rate = count / seconds;
+    const goal = goals.least(`import, ${run.what}, rows/s,`, rate, GOAL_ROWS_A_SECOND);
+    rows.push([run.what, seconds.toFixed(2), format(Math.round(rate)), goal]);
+  }
+  const notes = `${format(count)} rows by ImportProducts over gRPC, through the typed client, ${format(PRODUCT_BLOCK)} a message.`;
+  return { title: "Import", notes, rows, missed: goals.missed };
+};
+
+/** Rows of products that come behind the first `products`. */
+function createRows(products: number, count: number) {
+  const first = Math.ceil(products / PRODUCT_BLOCK) * PRODUCT_BLOCK;
+  return [...blocksOf(count, PRODUCT_BLOCK)]
+    .flatMap((block) => generateProducts({ first: first + block.first, last: first + block.last }))
+    .map(({ sku, name, description, categorySlug, brand, priceMinor, stock, imageUri, attributes }) => ({
+      ...{ sku, name, description, categorySlug, brand, imageUri, attributes },
+      price: { currencyCode: "EUR", minorUnits: BigInt(priceMinor) },
+      stockQuantity: BigInt(stock),
+    }));
+}
+
+/** @returns how long it took, seconds */
+async function importRows(url: string, rows: readonly Row[]): Promise<number> {
+  const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport });
+  const requestId = randomUUID();
+  const mode = ImportMode.INCREMENTAL;
+  async function* messages(): AsyncGenerator<MessageInitShape<typeof ImportProductsRequestSchema>> {
+    for (let at = 0; at < rows.length; at += PRODUCT_BLOCK) {
+      yield { requestId, mode, offset: BigInt(at), rows: rows.slice(at, at + PRODUCT_BLOCK) };
+    }
+  }
+  const startMs = performance.now();
+  const { rowCount, failedCount } = await catalog.importProducts(messages());
+  const seconds = (performance.now() - startMs) / 1_000;
+  if (Number(rowCount) === rows.length && failedCount === 0n) return seconds;
+  throw new StartError(`Of ${rows.length} rows ${rowCount} were taken, and ${failedCount} not imported.`);
+}

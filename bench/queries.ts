@@ -1,0 +1,128 @@
+import { pick } from "./numbers.ts";
+import { CATEGORIES, type ListInit } from "./requests.ts";
+
+/** A kind of search, as people make them. */
+export interface QueryKind {
+  what: string;
+  /** The next one, on a shop of so many products. */
+  next(random: () => number, products: number): ListInit & { query: string };
+}
+
+type Random = () => number;
+
+/** A product that could be: words that are found together. */
+function imagine(random: Random) {
+  const category = pick(CATEGORIES, random);
+  const [noun] = pick(category.goods, random);
+  return {
+    category,
+    noun,
+    brand: pick(category.brands, random),
+    material: pick(category.materials, random),
+  };
+}
+
+/** The last word of a name, such as "Headphones". */
+const lastWord = (name: string): string => name.slice(name.lastIndexOf(" ") + 1);
+
+/** One letter left out, doubled, replaced, or two of them swapped; the first one people get right. */
+function misspell(word: string, random: Random): string {
+  const at = 1 + Math.floor(random() * (word.length - 2));
+  const [before, here, next, after] = [
+    word.slice(0, at),
+    word[at] ?? "",
+    word[at + 1] ?? "",
+    word.slice(at + 2),
+  ];
+  return pick(
+    [
+      before + next + after,
+      before + here + here + next + after,
+      before + next + here + after,
+      `${before}${pick([..."aeiostrn"], random)}${next}${after}`,
+    ],
+    random,
+  );
+}
+
+/** Some letters of a phrase, as they are sent while it is typed. */
+const typed = (phrase: string, random: Random): string =>
+  phrase.slice(0, 2 + Math.floor(random() * (phrase.length - 2))).trim();
+
+const ORDERS = ["price", "price desc", "popularity desc", "rating desc", "create_time desc", "name"];
+
+/** All kinds; each finds something else slow. */
+export const KINDS: readonly QueryKind[] = [
+  {
+    what: "one word",
+    next: (random) => {
+      const { noun, brand, material } = imagine(random);
+      return { query: pick([lastWord(noun), lastWord(brand), lastWord(material)], random) };
+    },
+  },
+  {
+    what: "two words",
+    next: (random) => {
+      const { noun, brand, material } = imagine(random);
+      return { query: `${pick([brand, material], random)} ${lastWord(noun)}` };
+    },
+  },
+  {
+    what: "as typed",
+    next: (random) => {
+      const { noun, brand, material } = imagine(random);
+      return { query: typed(pick([noun, brand, `${material} ${noun}`, `${brand} ${noun}`], random), random) };
+    },
+  },
+  {
+    what: "misspelled",
+    next: (random) => {
+      const { noun, brand } = imagine(random);
+      const word = [lastWord(noun), lastWord(brand)].find(({ length }) => length > 4) ?? "Keyboard";
+      const wrong = misspell(word, random);
+      return { query: pick([wrong, `${wrong} ${noun === word ? brand : noun}`], random) };
+    },
+  },
+  {
+    what: "rare",
+    next: (random, products) => {
+      const { noun, brand } = imagine(random);
+      const number = String(1 + Math.floor(random() * products)).padStart(6, "0");
+      const model = `${pick([..."CEPUL"], random)}${10 + Math.floor(random() * 90)}`;
+      return { query: pick([`SKU-${number}`, number, `${brand} ${noun} ${model}`], random) };
+    },
+  },
+  {
+    what: "with filters",
+    next: (random) => {
+      const { category, noun, brand, material } = imagine(random);
+      const query = pick([lastWord(noun), material], random);
+      return pick(
+        [
+          { query, categoryId: category.id },
+          { query, brand, inStockOnly: true },
+          { query, categoryId: category.id, maxPrice: { currencyCode: "EUR", minorUnits: 10_000n } },
+          { query, inStockOnly: true, minPrice: { currencyCode: "EUR", minorUnits: 5_000n } },
+        ],
+        random,
+      );
+    },
+  },
+  {
+    what: "in another order",
+    next: (random) => {
+      const { noun, brand } = imagine(random);
+      return {
+        query: pick([lastWord(noun), brand, `${brand} ${noun}`], random),
+        orderBy: pick(ORDERS, random),
+      };
+    },
+  },
+  {
+    what: "finds nothing",
+    next: (random) => {
+      const letters = Array.from({ length: 7 }, () => pick([..."bcdfghjklmnpqrstvwxz"], random));
+      return { query: letters.join("") };
+    },
+  },
+];

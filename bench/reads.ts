@@ -1,0 +1,87 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { createCatalog } from "../src/catalog/catalog.ts";
+import { ALL_COLUMNS, keyStatement } from "../src/catalog/product-query.ts";
+import { createLog } from "../src/infra/log.ts";
+import { openPostgres } from "../src/infra/postgres.ts";
+import { internalCall } from "../src/kernel/call.ts";
+import { createIds, systemClock } from "../src/kernel/clock.ts";
+import { createPageTokens } from "../src/kernel/page.ts";
+import { entities } from "../src/schema.ts";
+import { seedId } from "../src/seed/ids.ts";
+import { createRandom, format, median } from "./numbers.ts";
+import { Goals, type Part } from "./part.ts";
+
+const CONCURRENCY = 16;
+const ROUNDS = 9;
+const READS_A_ROUND = 5_000;
+/** Ours are to reach this share of what the driver alone does. */
+const GOAL = 0.8;
+
+/** Reads a product by its id. */
+type Read = (id: string) => Promise<unknown>;
+
+/** Reads of a product by id through the catalogue, against the same prepared statement through raw pg. */
+export const reads: Part = async ({ products, plain }) => {
+  const { databaseUrl } = await plain();
+  const db = await openPostgres({
+    url: databaseUrl,
+    entities,
+    poolMax: CONCURRENCY,
+    poolWaitMs: 2_000,
+    statementTimeoutMs: 5_000,
+    log: createLog("warn", false),
+  });
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: CONCURRENCY });
+  const tokens = createPageTokens(randomBytes(32), systemClock);
+  const catalog = createCatalog({ db, ids: createIds(systemClock), clock: systemClock, tokens });
+  const statement = keyStatement("id", ALL_COLUMNS, false);
+  const all = { showDeleted: false, readMask: [] };
+  const ours = () => {
+    const call = internalCall();
+    return (id: string) => catalog.products.get(call, { column: "id", value: id }, all);
+  };
+  const raw = () => (id: string) => pool.query({ ...statement, values: [id] });
+  const [rawRates, ourRates]: [number[], number[]] = [[], []];
+  try {
+    console.log(`${format(ROUNDS)} rounds of reads ...`);
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const rawRate = await measure(raw, products, round);
+      const ourRate = await measure(ours, products, round);
+      if (round === 0) continue; // code is compiled, connections are made, statements are planned
+      rawRates.push(rawRate);
+      ourRates.push(ourRate);
+    }
+  } finally {
+    await Promise.all([db.close(), pool.end()]);
+  }
+  const ratio = median(ourRates.map((rate, round) => rate / (rawRates[round] ?? Number.NaN)));
+  const goals = new Goals();
+  const goal = goals.least("by-id read, ours / raw pg,", ratio, GOAL);
+  const perSecond = (rates: number[]) => format(Math.round(median(rates)));
+  return {
+    title: "Reads against raw pg",
+    notes: `${format(products)} products; in one process, ${CONCURRENCY} at once on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} rounds of ${format(READS_A_ROUND)} reads in turn. Ours is the catalogue's own function, without cache and wire, to the product that it gives back.`,
+    rows: [
+      ["read", "ours /s", "raw pg /s", "ratio", "goal"],
+      ["product by id", perSecond(ourRates), perSecond(rawRates), ratio.toFixed(2), goal],
+    ],
+    missed: goals.missed,
+  };
+};
+
+/** Reads a second. */
+async function measure(createRead: () => Read, products: number, seed: number): Promise<number> {
+  const random = createRandom(seed);
+  let left = READS_A_ROUND;
+  const startMs = performance.now();
+  const worker = async () => {
+    const read = createRead();
+    while (left > 0) {
+      left -= 1;
+      await read(seedId("product", 1 + Math.floor(random() * products)));
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+  return (READS_A_ROUND / (performance.now() - startMs)) * 1_000;
+}

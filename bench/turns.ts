@@ -1,0 +1,37 @@
+import { median } from "./numbers.ts";
+import type { Wire, WireRequest } from "./wire.ts";
+
+/** One side of a comparison: requests, each made when it is its turn, and where they go. */
+export interface Side {
+  wire: Wire;
+  next(): WireRequest;
+}
+
+/**
+ * Medians of two sides, milliseconds over the wire, one call at a time and in turn, so that both see the same
+ * machine. A fifth more of them come first and do not count.
+ */
+export async function compare(
+  one: Side,
+  other: Side,
+  rounds: number,
+): Promise<{ ms: number; otherMs: number }> {
+  const [times, otherTimes]: [number[], number[]] = [[], []];
+  const time = async ({ wire, next }: Side): Promise<number> => {
+    const request = next();
+    const startMs = performance.now();
+    await wire.call(request);
+    return performance.now() - startMs;
+  };
+  const warmUp = Math.ceil(rounds / 5);
+  for (let round = 0; round < warmUp + rounds; round += 1) {
+    // Who comes second finds the processor awake.
+    const isFirst = round % 2 === 0;
+    const early = await time(isFirst ? one : other);
+    const late = await time(isFirst ? other : one);
+    if (round < warmUp) continue;
+    times.push(isFirst ? early : late);
+    otherTimes.push(isFirst ? late : early);
+  }
+  return { ms: median(times), otherMs: median(otherTimes) };
+}
