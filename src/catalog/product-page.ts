@@ -1,64 +1,19 @@
 import { prepared, type Statement } from "../infra/postgres.ts";
-import { invalidField } from "../kernel/errors.ts";
 import type { Cursor } from "../kernel/page.ts";
-import { ALL_COLUMNS, conditions, type ProductFilter, type ProductRow } from "./product-query.ts";
+import { isAfter, keysOf, type ProductOrder, sorted } from "./product-order.ts";
+import { ALL_COLUMNS, conditions, type ProductRow, type ProductScope } from "./product-query.ts";
 
-/** What a list can be ordered by: the column, and its PostgreSQL type for the cursor. */
-const ORDERS: Readonly<Record<string, { column: "name" | "price_minor" | "created_at"; type: string }>> = {
-  name: { column: "name", type: "text" },
-  price: { column: "price_minor", type: "bigint" },
-  create_time: { column: "created_at", type: "timestamptz" },
-};
+/** Up to so many categories each give their part of a page; of more, the index of the order finds them. */
+const MAX_MERGED = 200;
 
-/** An order of products; without a column it is that of the ids. */
-export interface ProductOrder {
-  column: "name" | "price_minor" | "created_at" | undefined;
-  type: string;
-  descending: boolean;
-}
-
-/** Reads `order_by` (AIP-132). INVALID_ARGUMENT that names what there is. */
-export function readOrder(orderBy: string): ProductOrder {
-  if (orderBy.trim() === "") return { column: undefined, type: "uuid", descending: false };
-  const match = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy);
-  const order = match?.[1] !== undefined && Object.hasOwn(ORDERS, match[1]) ? ORDERS[match[1]] : undefined;
-  if (order === undefined) {
-    const names = Object.keys(ORDERS).join(", ");
-    throw invalidField("order_by", `must be one of ${names}, with " desc" for the other way round`);
-  }
-  return { ...order, descending: match?.[2] === "desc" };
-}
-
-/** Up to so many products that a text query finds are put in order here; in more of them, an index is walked. */
-const FEW = 1_000;
-
-/**
- * The statement of one page, by key and not by offset, so that each page costs what the first costs.
- * @param after where the page begins
- * @param size how many rows; one more is read to know whether there is a next page
- */
-export function pageStatement(
-  columns: readonly (keyof ProductRow)[],
-  filter: ProductFilter,
-  order: ProductOrder,
-  after: Cursor | undefined,
-  size: number,
-): { statement: Statement; values: unknown[] } {
-  const { where, values } = conditions(filter);
-  const bind = (value: unknown) => `$${values.push(value)}`;
-  const keys = order.column === undefined ? ["id"] : [order.column, "id"];
-  const types = order.column === undefined ? ["uuid"] : [order.type, "uuid"];
-  const begin = after?.map((value, at) => `${bind(value)}::${types[at]}`).join(", ");
-  const page: PageParts = {
-    columns: [...new Set([...columns, ...(order.column === undefined ? [] : [order.column])])].join(", "),
-    where: begin === undefined ? where : `${where} and (${keys}) ${order.descending ? "<" : ">"} (${begin})`,
-    tail: `order by ${keys.map((key) => `${key} ${order.descending ? "desc" : "asc"}`)} limit ${bind(size + 1)}`,
-  };
-  if (filter.query !== "") return { statement: { text: searchedText(page) }, values };
-  const text = filter.showDeleted && order.column === "name" ? mergedText(page) : pageText(page);
-  // Each named text stays in each connection: the usual shapes get a name, those of all masks would be too many.
-  const usual = columns === ALL_COLUMNS && !filter.showDeleted;
-  return { statement: usual ? prepared(text) : { text }, values };
+/** A page of a list. */
+export interface PageSpec {
+  columns: readonly (keyof ProductRow)[];
+  order: ProductOrder;
+  /** Where the page begins. */
+  after: Cursor | undefined;
+  /** How many rows; one more is read to know whether there is a next page. */
+  size: number;
 }
 
 interface PageParts {
@@ -68,40 +23,56 @@ interface PageParts {
   tail: string;
 }
 
+/** The statement of one page without words, by key and not by offset, so that each costs what the first costs. */
+export function pageStatement(
+  scope: ProductScope,
+  { columns, order, after, size }: PageSpec,
+): { statement: Statement; values: unknown[] } {
+  const parts = partsOf(scope, order);
+  const byCategory = parts.includes("category_id");
+  const { where, values } = conditions(byCategory ? { ...scope, categoryIds: [] } : scope);
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const page: PageParts = {
+    columns: [...new Set([...columns, ...keysOf(order)])].join(", "),
+    where: after === undefined ? where : `${where} and ${isAfter(order, after, bind)}`,
+    tail: `${sorted(order, ...keysOf(order))} limit ${bind(size + 1)}`,
+  };
+  const lists: Record<Part, string> = {
+    category_id: byCategory ? `unnest(${bind(scope.categoryIds)}::uuid[])` : "",
+    active: "unnest(array[true, false])",
+  };
+  const text = parts.length === 0 ? pageText(page) : mergedText(page, parts, lists);
+  // Each named text stays in each connection: the usual shapes get a name, those of all masks would be too many.
+  const usual = columns === ALL_COLUMNS && !scope.showDeleted;
+  return { statement: usual ? prepared(text) : { text }, values };
+}
+
 function pageText({ columns, where, tail }: PageParts): string {
   return `select ${columns} from product where ${where} ${tail}`;
 }
 
-/**
- * The index on names has sold products apart from deleted ones. A list of both is merged from its two halves,
- * where PostgreSQL would sort the whole table.
- */
-function mergedText(page: PageParts): string {
-  const halves = ["active", "not active"].map(
-    (half) => `(${pageText({ ...page, where: `${half} and ${page.where}` })})`,
-  );
-  return `select * from (${halves.join(" union all ")}) as product ${page.tail}`;
+/** What the indexes of an order begin with; a list of several of its values is merged of one list of each. */
+type Part = "category_id" | "active";
+
+/** The columns of which the list wants several values where the index of its order begins with them. */
+function partsOf({ categoryIds, showDeleted }: ProductScope, { column }: ProductOrder): Part[] {
+  const several = categoryIds.length > 1 && categoryIds.length <= MAX_MERGED;
+  const both = showDeleted && (column === "name" || (column === undefined && categoryIds.length > 0));
+  const indexed =
+    column === undefined || column === "name" || column === "price_minor" || column === "popularity";
+  const parts: (Part | false)[] = [several && indexed && "category_id", both && "active"];
+  return parts.filter((part) => part !== false);
 }
 
 /**
- * PostgreSQL takes the beginning of a word to be in one of 200 rows at least (`DEFAULT_TS_MATCH_SEL`), and so
- * would look for a rare one along the index of the order, through the whole table. Therefore what the text
- * index finds comes first; only when that is a lot, and each page soon full, the order's index is walked.
+ * A list of several categories, or of sold and deleted products, is merged of the first rows of each, so that it
+ * costs as many pages as it has parts. PostgreSQL would sort all of them.
  */
-function searchedText(page: PageParts): string {
-  const { columns, where, tail } = page;
-  const walk = pageText({ ...page, where: `(select count(*) from few) > ${FEW} and ${where}` });
+function mergedText(page: PageParts, parts: readonly Part[], lists: Record<Part, string>): string {
+  const from = parts.map((part) => `${lists[part]} as of_${part} (wanted)`).join(" cross join ");
+  const own = parts.map((part) => `${part} = of_${part}.wanted`).join(" and ");
   return `
-    with few as materialized (select ${columns} from product where ${where} limit ${FEW + 1})
-    select * from (
-      select * from few where (select count(*) from few) <= ${FEW}
-      union all
-      (${walk})
-    ) as product ${tail}`;
-}
-
-/** The cursor of a row in an order. */
-export function cursorOf(order: ProductOrder): (row: ProductRow) => Cursor {
-  const { column } = order;
-  return (row) => (column === undefined ? [row.id] : [row[column] ?? "", row.id]);
+    select product.* from ${from} cross join lateral (
+      ${pageText({ ...page, where: `${own} and ${page.where}` })}
+    ) as product ${page.tail}`;
 }

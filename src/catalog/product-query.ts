@@ -3,6 +3,7 @@ import { invalidField, quoted } from "../kernel/errors.ts";
 import { isWhole } from "../kernel/fields.ts";
 import type { Money } from "../kernel/money.ts";
 import type { Product } from "./product.ts";
+import { categoryLexeme, type Search } from "./product-search.ts";
 
 /** Which products, in what order. Empty and absent filters are not applied. */
 export interface ProductFilter {
@@ -11,8 +12,20 @@ export interface ProductFilter {
   minPrice: Money | undefined;
   maxPrice: Money | undefined;
   inStockOnly: boolean;
+  /** Inclusive. */
+  minCreateTime: Date | undefined;
+  /** Exclusive. */
+  maxCreateTime: Date | undefined;
   query: string;
   showDeleted: boolean;
+}
+
+/** A filter with what it means now: categories with those below them, and words. */
+export interface ProductScope extends ProductFilter {
+  /** The category and those below it; empty for all. */
+  categoryIds: readonly string[];
+  /** Absent for a query without words. */
+  search: Search | undefined;
 }
 
 /** A product of which only the asked fields are filled; `id` always is. */
@@ -38,6 +51,9 @@ export interface ProductRow {
   created_at?: string;
   updated_at?: string;
   deleted_at?: string | null;
+  popularity?: number;
+  /** Null where products are ordered by popularity instead. */
+  relevance?: string | null;
 }
 
 /** The columns behind each field of the contract. */
@@ -86,22 +102,35 @@ export function readColumns(mask: readonly string[]): readonly (keyof ProductRow
   return [...columns];
 }
 
+/** Up to so many categories are looked for in the text index, along with the words. */
+const MAX_SEARCHED_CATEGORIES = 50;
+
 /** The conditions of a filter as SQL, with their values. */
-export function conditions(filter: ProductFilter): { where: string; values: unknown[] } {
+export function conditions(scope: ProductScope): { where: string; values: unknown[] } {
   const values: unknown[] = [];
   const bind = (value: unknown) => `$${values.push(value)}`;
-  const currency = filter.minPrice?.currencyCode ?? filter.maxPrice?.currencyCode;
+  const { categoryIds, search, minPrice, maxPrice, minCreateTime, maxCreateTime } = scope;
+  const currency = minPrice?.currencyCode ?? maxPrice?.currencyCode;
+  const searched = search !== undefined && categoryIds.length <= MAX_SEARCHED_CATEGORIES;
   const tests = [
-    !filter.showDeleted && "active",
-    filter.categoryId !== "" && `category_id = ${bind(filter.categoryId)}`,
-    filter.brand !== "" && `brand = ${bind(filter.brand)}`,
+    !scope.showDeleted && "active",
+    !searched && categoryIds.length === 1 && `category_id = ${bind(categoryIds[0])}`,
+    !searched && categoryIds.length > 1 && `category_id = any(${bind(categoryIds)}::uuid[])`,
+    scope.brand !== "" && `brand = ${bind(scope.brand)}`,
     currency !== undefined && `currency = ${bind(currency)}`,
-    filter.minPrice && `price_minor >= ${bind(filter.minPrice.minorUnits)}`,
-    filter.maxPrice && `price_minor <= ${bind(filter.maxPrice.minorUnits)}`,
-    filter.inStockOnly && "stock_quantity > 0",
-    filter.query !== "" && `search @@ to_tsquery('simple', ${bind(searchTerms(filter.query))})`,
+    minPrice && `price_minor >= ${bind(minPrice.minorUnits)}`,
+    maxPrice && `price_minor <= ${bind(maxPrice.minorUnits)}`,
+    minCreateTime && `created_at >= ${bind(minCreateTime.toISOString())}`,
+    maxCreateTime && `created_at < ${bind(maxCreateTime.toISOString())}`,
+    scope.inStockOnly && "in_stock",
+    search && `search @@ ${bind(searched ? within(search, categoryIds) : search.match)}::tsquery`,
   ].filter((test) => typeof test === "string");
   return { where: tests.length === 0 ? "true" : tests.join(" and "), values };
+}
+
+/** The words, in some categories only. */
+function within({ match }: Search, categoryIds: readonly string[]): string {
+  return categoryIds.length === 0 ? match : `${match} & (${categoryIds.map(categoryLexeme).join(" | ")})`;
 }
 
 /** The statement of one product by a unique column, its first value; a deleted one only when asked for. */
@@ -156,16 +185,4 @@ function big(value: string | undefined): bigint | undefined {
 
 function date(value: string | null | undefined): Date | undefined {
   return value === undefined || value === null ? undefined : new Date(value);
-}
-
-const MAX_TERMS = 16;
-
-/**
- * A tsquery that holds when each word begins a word of the product. Punctuation separates words, as it does
- * in the indexed text, so that nothing a caller types is an operator.
- */
-function searchTerms(query: string): string {
-  const terms = query.split(/[\s!-/:-@[-`{-~]+/u).filter((term) => term !== "");
-  if (terms.length > MAX_TERMS) throw invalidField("query", `must have at most ${MAX_TERMS} words`);
-  return terms.map((term) => `'${term}':*`).join(" & ");
 }

@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { fingerprint } from "./canonical.ts";
+import type { Clock } from "./clock.ts";
 import { invalidField } from "./errors.ts";
 
 /** The values of the last row's sort columns: where the next page begins. */
@@ -18,6 +19,10 @@ export interface Page<T> {
 }
 
 const SIGNATURE_BYTES = 16;
+/** When a token was made, seconds since 1970: an unsigned 32-bit number, good until 2106. */
+const TIME_BYTES = 4;
+/** How long a token is good for, seconds: nobody walks one list for longer than that. */
+const LIFETIME_SECONDS = 3 * 24 * 60 * 60;
 const DEFAULT_SIZE = 20;
 const MAX_SIZE = 100;
 
@@ -28,7 +33,8 @@ export function pageSize(asked: number): number {
 
 /**
  * Page tokens: where the next page begins, signed, and bound to the query that they came from. A token is
- * base64url of an HMAC-SHA-256 (its first 16 bytes) and the cursor as JSON; the query is signed along.
+ * base64url of an HMAC-SHA-256 (its first 16 bytes), the time and the cursor as JSON; the query is signed
+ * along. It is good for 3 days.
  */
 export interface PageTokens {
   /** The page of the rows that a query for one more than the page's size has found. */
@@ -39,23 +45,31 @@ export interface PageTokens {
     cursor: (row: Row) => Cursor,
     item: (row: Row) => T,
   ): Page<T>;
-  /** Where the page begins; undefined for the first. INVALID_ARGUMENT for a token of another query. */
+  /** Where the page begins; undefined for the first. INVALID_ARGUMENT for an old token, or another query's. */
   read(token: string, query: unknown): Cursor | undefined;
 }
 
-/** @param key secret that all replicas share */
-export function createPageTokens(key: Buffer): PageTokens {
-  const sign = (cursor: Buffer, query: unknown): Buffer =>
-    createHmac("sha256", key).update(fingerprint(query)).update(cursor).digest().subarray(0, SIGNATURE_BYTES);
+/**
+ * @param key secret that all replicas share
+ * @param clock what tokens are dated by
+ */
+export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
+  const nowSeconds = (): number => Math.floor(clock.now().getTime() / 1_000);
+  const sign = (body: Buffer, query: unknown): Buffer =>
+    createHmac("sha256", key).update(fingerprint(query)).update(body).digest().subarray(0, SIGNATURE_BYTES);
+  const write = (cursor: Cursor, query: unknown): string => {
+    const time = Buffer.alloc(TIME_BYTES);
+    time.writeUInt32BE(nowSeconds());
+    const body = Buffer.concat([time, Buffer.from(JSON.stringify(cursor))]);
+    return Buffer.concat([sign(body, query), body]).toString("base64url");
+  };
 
   return {
     page(rows, size, query, cursor, item) {
       const last = rows.length > size ? rows[size - 1] : undefined;
-      const body = last === undefined ? undefined : Buffer.from(JSON.stringify(cursor(last)));
       return {
         items: rows.slice(0, size).map(item),
-        nextPageToken:
-          body === undefined ? "" : Buffer.concat([sign(body, query), body]).toString("base64url"),
+        nextPageToken: last === undefined ? "" : write(cursor(last), query),
       };
     },
     read(token, query) {
@@ -73,7 +87,14 @@ export function createPageTokens(key: Buffer): PageTokens {
           "PAGE_TOKEN_INVALID",
         );
       }
-      return JSON.parse(body.toString("utf8")) as Cursor;
+      if (nowSeconds() - body.readUInt32BE() > LIFETIME_SECONDS) {
+        throw invalidField(
+          "page_token",
+          "is more than 3 days old. Start over without one.",
+          "PAGE_TOKEN_EXPIRED",
+        );
+      }
+      return JSON.parse(body.toString("utf8", TIME_BYTES)) as Cursor;
     },
   };
 }

@@ -137,6 +137,9 @@ async function walk(categoryId: string, query: Query): Promise<{ found: string[]
 
 async function insert(categoryId: string, rows: readonly Row[]): Promise<void> {
   await shop.database.query(
+    "insert into brand (name, created_at) values ('Acme', now()), ('acme', now()) on conflict do nothing",
+  );
+  await shop.database.query(
     `insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
        image_uri, attributes, created_at, updated_at, deleted_at)
      select id, id::text, name, '', $1, brand, currency, price, stock, '', '{}', created, created,

@@ -4,7 +4,9 @@ import { describe, expect, test } from "vitest";
 import { AppError } from "../../src/kernel/errors.ts";
 import { type Cursor, createPageTokens, pageSize } from "../../src/kernel/page.ts";
 
-const tokens = createPageTokens(Buffer.alloc(32, 7));
+let nowMs = Date.UTC(2026, 0, 1);
+const clock = { now: () => new Date(nowMs) };
+const tokens = createPageTokens(Buffer.alloc(32, 7), clock);
 const query = { list: "things", color: "red", minPrice: 5n };
 
 /** The token that follows a page whose last row has this cursor. */
@@ -87,8 +89,28 @@ describe("a token is refused", () => {
     const token = tokenOf(["a"]);
     expect(refusal(token, { ...query, color: "blue" })).toEqual(REFUSED);
     expect(refusal(token, { ...query, minPrice: "5" })).toEqual(REFUSED);
-    expect(refusal(token, query, createPageTokens(randomBytes(32)))).toEqual(REFUSED);
+    expect(refusal(token, query, createPageTokens(randomBytes(32), clock))).toEqual(REFUSED);
   });
+});
+
+test("a token is good for 3 days, and says so afterwards", () => {
+  const token = tokenOf(["a"]);
+  const madeMs = nowMs;
+  nowMs = madeMs + 3 * 24 * 3_600_000;
+  expect(tokens.read(token, query)).toEqual(["a"]);
+  nowMs += 1_000;
+  expect(refusal(token)).toEqual(["invalid", "PAGE_TOKEN_EXPIRED"]);
+  // What is not ours is not old either.
+  expect(refusal(token, { ...query, color: "blue" })).toEqual(REFUSED);
+  expect(tokens.read(tokenOf(["b"]), query)).toEqual(["b"]);
+  nowMs = madeMs;
+});
+
+test("the longest cursor makes a token that a request may carry", () => {
+  const name = "\u0001".repeat(200);
+  const note = Array.from({ length: 3 }, (_, at) => [at, "w".repeat(32), "w".repeat(32)].join(" ")).join(";");
+  const cursor = [name, "01890000-0000-7000-8000-000000000000", note, "name"];
+  expect(tokenOf(cursor).length).toBeLessThanOrEqual(2_048);
 });
 
 test("the last page has no token, and no page has the row beyond it", () => {

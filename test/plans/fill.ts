@@ -16,7 +16,10 @@ function idSql(kind: (typeof KINDS)[number], n: string): string {
   return `('${prefixOf(kind)}' || lpad(to_hex(${n}), 12, '0'))::uuid`;
 }
 
-/** A shop of a size: 15 categories, 20 brands and for each product an order with one item and one purchase. */
+/**
+ * A shop of a size: 15 categories, three of them below the 12th, 20 brands and for each product an order with
+ * one item and one purchase.
+ */
 export async function fillShop(database: TestDatabase, products: number): Promise<void> {
   const many = `generate_series(1, ${products}) n`;
   const created = `date_trunc('minute', now()) - n % 50000 * interval '1 minute'`;
@@ -25,14 +28,23 @@ export async function fillShop(database: TestDatabase, products: number): Promis
   // Rows are as good as the service's own; what they refer to need not be looked up 500,000 times.
   await database.query("set session_replication_role = replica");
   await database.query(`
-    insert into category (id, slug, name, created_at, updated_at)
-    select ${idSql("category", "n")}, 'c' || n, 'Category ' || n, now(), now() from generate_series(1, 15) n`);
+    insert into category (id, slug, name, parent_id, created_at, updated_at)
+    select ${idSql("category", "n")}, 'c' || n, 'Category ' || n, case when n between 13 and 15 then ${idSql("category", "12")} end,
+      now(), now() from generate_series(1, 15) n`);
   await database.query(`
     insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-      image_uri, attributes, created_at, updated_at, deleted_at)
+      rating_average, purchase_count, image_uri, attributes, created_at, updated_at, deleted_at)
     select ${idSql("product", "n")}, 'SKU-' || n, (array['Large', 'Small', 'Red', 'Blue', 'Fine'])[1 + n % 5] || ' thing ' || n * 7919 % 100003,
       'Good for ' || n % 97, ${idSql("category", "1 + n * 31 % 15")}, 'Brand ' || n * 17 % 20, 'EUR', n::bigint * 7907 % 50000, n % 10,
-      '', '{}', ${created}, now(), case when n % 50 = 0 then now() end from ${many}`);
+      n * 31 % 401 / 100.0 + 1, n * 7919 % 30011, '', '{}', ${created}, now(), case when n % 50 = 0 then now() end from ${many}`);
+  // Triggers are off, and they are what keeps words and counts. The first products have all words.
+  await database.query(
+    `insert into search_word select distinct search_words(search) from product where id <= ${idSql("product", "1000")}`,
+  );
+  await database.query(`
+    insert into product_count (category_id, brand, currency, band, product_count, in_stock_count, price_sum)
+    select category_id, brand, currency, price_band(price_minor), count(*), count(*) filter (where in_stock), sum(price_minor)
+    from product where active group by 1, 2, 3, 4`);
   await database.query(`
     insert into customer (id, email, name, created_at, updated_at)
     select ${idSql("customer", "n")}, 'Buyer' || n || '@example.com', 'Buyer', now(), now() from generate_series(1, ${products / 5}) n`);

@@ -11,7 +11,7 @@ import { idOf } from "./fill.ts";
 
 /** The rooms of a shop on this database, whose page tokens a test can make: the cursor as JSON, for any query. */
 export function buildShop(db: Database) {
-  const { page } = createPageTokens(randomBytes(32));
+  const { page } = createPageTokens(randomBytes(32), systemClock);
   const tokens: PageTokens = { page, read: (token) => (token === "" ? undefined : JSON.parse(token)) };
   const room = { db, tokens, clock: systemClock, ids: createIds() };
   const catalog = createCatalog(room);
@@ -28,12 +28,16 @@ export const firstPage = { pageSize: 20, pageToken: "" };
 /** A list, asked for by its page token. */
 export type List = (shop: Shop, pageToken: string) => Promise<{ items: object[] }>;
 
+const all = {
+  ...{ categoryId: "", brand: "", minPrice: undefined, maxPrice: undefined, query: "", orderBy: "" },
+  ...{ minCreateTime: undefined, maxCreateTime: undefined, inStockOnly: false, showDeleted: false },
+  ...{ readMask: [], total: "NONE" as const, facets: [] },
+};
+
 /** Products, all of them but for what is said. */
 export function products(more: Partial<Parameters<Catalog["products"]["list"]>[1]>): List {
-  const all = { categoryId: "", brand: "", minPrice: undefined, maxPrice: undefined, query: "", orderBy: "" };
-  const how = { inStockOnly: false, showDeleted: false, readMask: [], total: "NONE" as const };
   return ({ catalog }, pageToken) =>
-    catalog.products.list(call, { ...firstPage, ...all, ...how, ...more, pageToken });
+    catalog.products.list(call, { ...firstPage, ...all, ...more, pageToken });
 }
 
 function orders(more: { customerId?: string; state?: "PENDING" | "CANCELLED" }): List {
@@ -53,6 +57,8 @@ function customers(email: string): List {
 }
 
 export const category = { categoryId: idOf("category", 3) };
+/** A category with three below it. */
+export const branch = { categoryId: idOf("category", 12) };
 export const brand = { brand: "Brand 7" };
 export const promotion = { promotionId: idOf("promotion", 3) };
 export const product = { productId: idOf("product", 12) };
@@ -61,6 +67,7 @@ export const range = { minPrice: eur(20_000n), maxPrice: eur(30_000n) };
 
 const customerId = idOf("customer", 7);
 const inCategory = `category_id = '${category.categoryId}'`;
+const inBranch = `category_id in (${[12, 13, 14, 15].map((n) => `'${idOf("category", n)}'`).join(", ")})`;
 const inRange = "price_minor between 20000 and 30000";
 const ofBuyer = `customer_id = '${customerId}'`;
 const newest = "created_at desc, id desc";
@@ -154,6 +161,30 @@ export const pageCases: PageCase[] = [
     "product_category_price",
     ["product", `active and ${inCategory} and ${inRange}`, "price_minor, id", 1_000],
   ],
+  [
+    "most popular products",
+    products({ orderBy: "popularity desc" }),
+    "product_popularity",
+    ["product", "active", "popularity desc, id desc", 80_000],
+  ],
+  [
+    "best rated products",
+    products({ orderBy: "rating desc" }),
+    "product_rating",
+    ["product", "active", "rating_average desc, id desc", 80_000],
+  ],
+  [
+    "products of a category by name",
+    products({ ...category, orderBy: "name" }),
+    "product_category_name",
+    ["product", `active and ${inCategory}`, "name, id", 5_000],
+  ],
+  [
+    "most popular products of a category",
+    products({ ...category, orderBy: "popularity desc" }),
+    "product_category_popularity",
+    ["product", `active and ${inCategory}`, "popularity desc, id desc", 5_000],
+  ],
   ["orders", orders({}), "orders_created", ["orders", "true", newest, 80_000]],
   [
     "orders in a state",
@@ -198,5 +229,45 @@ export const pageCases: PageCase[] = [
     customers("BUYER77@example.com"),
     "customer_email",
     ["customer", "lower(email) = 'buyer77@example.com'", "id", 0],
+  ],
+];
+
+/** The same of lists that are merged of several: a page is read of each. */
+export const mergedCases: PageCase[] = [
+  [
+    "products of a branch",
+    products(branch),
+    "product_category_active_id",
+    ["product", `active and ${inBranch}`, "id", 20_000],
+  ],
+  [
+    "products of a branch by name",
+    products({ ...branch, orderBy: "name desc" }),
+    "product_category_name",
+    ["product", `active and ${inBranch}`, "name desc, id desc", 20_000],
+  ],
+  [
+    "products of a branch by price",
+    products({ ...branch, orderBy: "price" }),
+    "product_category_price",
+    ["product", `active and ${inBranch}`, "price_minor, id", 20_000],
+  ],
+  [
+    "most popular products of a branch",
+    products({ ...branch, orderBy: "popularity desc" }),
+    "product_category_popularity",
+    ["product", `active and ${inBranch}`, "popularity desc, id desc", 20_000],
+  ],
+  [
+    "products of a branch by name, deleted ones too",
+    products({ ...branch, orderBy: "name", showDeleted: true }),
+    "product_category_name",
+    ["product", inBranch, "name, id", 20_000],
+  ],
+  [
+    "products of a category, deleted ones too",
+    products({ ...category, showDeleted: true }),
+    "product_category_active_id",
+    ["product", inCategory, "id", 6_000],
   ],
 ];

@@ -87,6 +87,6 @@ function flatten(node: Node): Node[] {
 
 function literal(value: unknown): string {
   if (value === null || value === undefined) return "null";
-  if (Array.isArray(value)) return `array[${value.map(literal).join(", ")}]::uuid[]`;
+  if (Array.isArray(value)) return escapeLiteral(`{${value.map((item) => JSON.stringify(item)).join(",")}}`);
   return escapeLiteral(value instanceof Date ? value.toISOString() : String(value));
 }

@@ -121,16 +121,23 @@ export class Migration20261121000000 extends Migration {
   private addWords(): void {
     this.addSql("create table search_word (word text not null, primary key (word))");
     this.addSql(`
+      create function search_word(lexeme text) returns text language sql immutable parallel safe
+      return substring(lexeme from '^[^0-9]*[0-9]?')`);
+    this.addSql(`
       create function search_words(search tsvector) returns setof text language sql immutable parallel safe
       begin atomic
-        select distinct substring(lexeme from '^[^0-9]*[0-9]?') from unnest(search) where left(lexeme, 1) <> '#';
+        select distinct search_word(lexeme) from unnest(search) where left(lexeme, 1) <> '#';
       end`);
+    // Of many products each word is looked at once: they have most of their words in common.
+    const wordsOf = (products: string) => `
+      select search_word(lexeme) from (select distinct lexeme from ${products}, unnest(search)) as found
+      where left(lexeme, 1) <> '#'`;
     const learn = (words: string) => `
       insert into search_word (word)
       select distinct word from (${words}) as heard (word)
       where not exists (select from search_word where search_word.word = heard.word)
       order by word on conflict do nothing`;
-    this.addSql(learn("select search_words(search) from product"));
+    this.addSql(learn(wordsOf("product")));
     this.addSql(learn(`select search_words(to_tsvector('simple', ${words("name")})) from category`));
     this.addSql("create index search_word_trigram on search_word using gin (word gin_trgm_ops)");
     this.addSql("create index search_word_prefix on search_word (word text_pattern_ops)");
@@ -144,7 +151,7 @@ export class Migration20261121000000 extends Migration {
           ${work};
           return null;
         end $$`);
-    onEach("search_words_added", learn("select search_words(search) from fresh"));
+    onEach("search_words_added", learn(wordsOf("fresh")));
     onEach("search_words_changed", learn("select search_words(new.search)"));
     onEach("search_words_named", learn(`select search_words(to_tsvector('simple', ${words("new.name")}))`));
     this.addSql(`
@@ -188,8 +195,7 @@ export class Migration20261121000000 extends Migration {
 
 /** A text with blanks for punctuation, as in catalog.entity.ts. */
 function words(column: string): string {
-  const signs = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
-  return `translate(${column}, '${signs.replaceAll("'", "''")}', '${" ".repeat(signs.length)}')`;
+  return `regexp_replace(${column}, '[][!"#$%&''()*+,./:;<=>?@\\\\^_\`{|}~-]', ' ', 'g')`;
 }
 
 /**
