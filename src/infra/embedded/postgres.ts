@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
@@ -14,7 +15,8 @@ const READY_WITHIN_MS = 120_000;
 const SETTINGS = [
   "listen_addresses=127.0.0.1",
   "unix_socket_directories=", // their paths may be 107 bytes long, a data folder's may be longer
-  "shared_buffers=256MB", // a catalogue of 100,000 products with its indexes stays in memory
+  // A catalogue of 100,000 products with its indexes stays in 256 MB, one of a million mostly in 1 GB.
+  `shared_buffers=${Math.round(Math.min(1_024, Math.max(128, totalmem() / 2 ** 20 / 16)))}MB`,
   "max_wal_size=2GB", // a seed or import does not stop for checkpoints
   "random_page_cost=1.1", // the files are on an SSD
   "log_min_messages=log", // statements that fail are the service's to log; keeps the file small
