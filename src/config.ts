@@ -59,7 +59,7 @@ const environment = z.object({
   DB_POOL_WAIT_MS: whole(1, 30_000).default(2_000),
   DB_STATEMENT_TIMEOUT_MS: whole(10, 600_000).default(5_000),
   CACHE: onOff.default(true),
-  CACHE_MEMORY_MB: whole(1, 65_536).default(64),
+  CACHE_MEMORY_MB: whole(1, 65_536).default(256),
   TRUSTED_PROXIES: proxies.default(new BlockList()),
   CORS_ORIGINS: origins.default([]),
   TLS_CERT_FILE: z.string().min(1).optional(),
