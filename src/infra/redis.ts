@@ -12,7 +12,10 @@ export interface SharedMemory {
 // A command that takes longer than this is given up: what Redis speeds up must not slow down by it.
 const COMMAND_TIMEOUT_MS = 50;
 const CONNECT_TIMEOUT_MS = 2_000;
-const MAX_RECONNECT_DELAY_MS = 1_000;
+// A connection that has not answered for so long may have no other end.
+const DEAD_MS = 1_000;
+/** The longest that a client waits between two tries to connect, milliseconds. */
+export const MAX_RECONNECT_DELAY_MS = 250;
 
 /** Connects in the background and keeps reconnecting; commands fail at once while there is no connection. */
 export function openRedis(url: string, log: Log): SharedMemory {
@@ -23,6 +26,7 @@ export function openRedis(url: string, log: Log): SharedMemory {
     maxRetriesPerRequest: 0,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: DEAD_MS,
     retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
   });
   let up: boolean | undefined;

@@ -7,6 +7,8 @@ export interface FaultyLink {
   cut(): Promise<void>;
   /** Keeps connections open but passes nothing on, as a dead network does. */
   freeze(): void;
+  /** Holds back whatever comes for so long, in order and without a loss, as a far or clogged network does. */
+  delay(ms: number): void;
   /** Takes connections again. */
   mend(): Promise<void>;
   close(): Promise<void>;
@@ -16,10 +18,17 @@ export interface FaultyLink {
 export async function startFaultyLink(target: number): Promise<FaultyLink> {
   const sockets = new Set<Socket>();
   let frozen = false;
+  let delayMs = 0;
   const pass = (from: Socket, to: Socket) => {
+    let lastMs = 0;
     sockets.add(from);
     from.on("data", (chunk) => {
-      if (!frozen) to.write(chunk);
+      if (frozen) return;
+      // What is held back already is not overtaken.
+      const atMs = Math.max(lastMs, performance.now() + delayMs);
+      lastMs = atMs;
+      if (atMs <= performance.now()) to.write(chunk);
+      else setTimeout(() => to.write(chunk), atMs - performance.now());
     });
     from.on("error", () => {});
     from.on("close", () => {
@@ -51,8 +60,12 @@ export async function startFaultyLink(target: number): Promise<FaultyLink> {
     freeze: () => {
       frozen = true;
     },
+    delay: (ms) => {
+      delayMs = ms;
+    },
     async mend() {
       frozen = false;
+      delayMs = 0;
       if (!server.listening) await listen(port);
     },
     close: cut,

@@ -5,7 +5,7 @@ import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
 import { LEASE_MS, Link } from "./link.ts";
-import { type Generation, newGeneration, SharedTier } from "./shared.ts";
+import { type Generation, SharedTier } from "./shared.ts";
 import { type CacheStats, createCacheCounters } from "./stats.ts";
 import { TagLog } from "./tag-log.ts";
 
@@ -39,7 +39,14 @@ const LOCK_WAIT_MS = 50;
 const LOCK_LOOK_MS = 10;
 /** A Redis that fails after so long is left alone for a while, so that not each call waits for it, milliseconds. */
 const SLOW_MS = 25;
-const REST_MS = 1_000;
+const REST_MS = 200;
+/**
+ * How long and how often a writer tries at least to tell the others while Redis may still take it, and how long he
+ * waits in between, milliseconds. When it is he who is too busy to hear the answers, the tries have arrived.
+ */
+const TELL_MS = 250;
+const TELL_TRIES = 5;
+const TELL_AGAIN_MS = 10;
 /** The share of the memory for what does not exist: whoever asks for made-up ids drives out nothing else. */
 const ABSENT_SHARE = 1 / 16;
 
@@ -71,6 +78,7 @@ export class Cache<T> {
         else this.#tags.bump(tags);
       },
       lost: () => this.#forget(),
+      meet: () => this.#shared.renewAfterRestart(),
       renew: () => this.#shared.renew(),
     };
     this.#link = new Link(redis, this.#shared.channel, events, log);
@@ -86,33 +94,25 @@ export class Cache<T> {
 
   /**
    * Drops all answers that are made of these tags, in this process and the others. Comes after the commit of
-   * what has changed them, and before it is acknowledged.
-   * @returns whether Redis knows of it; when it does not, the others have stopped to rely on what they keep
+   * what has changed them, and before it is acknowledged. Tags mean the same in upper case.
+   * @returns whether Redis knows of it. When it does not, what the others last heard from it is no longer good,
+   * unless Redis is away for this process alone: then they learn it from `ensureInvalidated`.
    */
-  async invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
-    this.#tags.bump(tags);
-    this.#counters.bumps += tags.length;
-    const startedAtMs = performance.now();
-    const link = this.#link;
-    if (link.isUp) {
-      try {
-        await this.#shared.bump(tags, generation);
-        return true;
-      } catch {
-        this.#counters.redisFailures += 1;
-        link.distrust();
-      }
-    }
-    // The others cannot be told. What they last heard is good for so long, and not longer.
-    const waitMs = Math.min(startedAtMs, link.downSinceMs) + LEASE_MS - performance.now();
-    if (waitMs > 0) await sleep(waitMs);
-    return false;
+  async invalidate(tags: readonly string[], id: Generation): Promise<boolean> {
+    const names = lowerCase(tags);
+    const isTold = await this.#tell(names, id);
+    // Only now: what this process found in Redis meanwhile may have been as old.
+    this.#tags.bump(names);
+    this.#counters.bumps += names.length;
+    return isTold;
   }
 
   /** Does for certain what `invalidate` may have failed to do. @throws while Redis is away */
-  async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<void> {
-    const missing = await this.#shared.missing(tags, generation);
-    if (missing.length > 0) await this.#shared.bump(missing, newGeneration());
+  async ensureInvalidated(tags: readonly string[], id: Generation): Promise<void> {
+    if (await this.#shared.hasBumped(id)) return;
+    const names = lowerCase(tags);
+    await this.#shared.bump(names, id);
+    this.#tags.bump(names);
   }
 
   stats(): CacheStats {
@@ -125,6 +125,27 @@ export class Cache<T> {
 
   close(): void {
     this.#link.close();
+  }
+
+  async #tell(tags: readonly string[], id: Generation): Promise<boolean> {
+    const link = this.#link;
+    const startedAtMs = performance.now();
+    const isEarly = (tries: number) => tries < TELL_TRIES || performance.now() - startedAtMs < TELL_MS;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        await this.#shared.bump(tags, id);
+        return true;
+      } catch {
+        this.#counters.redisFailures += 1;
+        link.distrust();
+      }
+      if (!link.mayReach || !isEarly(tries)) break;
+      await sleep(TELL_AGAIN_MS);
+    }
+    // What the others last heard is good for so long, and not longer.
+    const waitMs = Math.min(startedAtMs, link.downSinceMs) + LEASE_MS - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    return false;
   }
 
   #forget(): void {
@@ -142,7 +163,7 @@ export class Cache<T> {
     if (nowMs >= entry.freshUntilMs) {
       this.#counters.staleHits += 1;
       // Nobody waits for it: whoever comes next finds it, or makes it himself and is told what is wrong.
-      this.#takeOff(wanted, true).result.catch(() => {});
+      this.#takeOff(wanted, performance.now(), true).result.catch(() => {});
     }
     if ("error" in entry.outcome) this.#counters.negativeHits += 1;
     else this.#counters.memoryHits += 1;
@@ -150,15 +171,16 @@ export class Cache<T> {
   }
 
   async #findSlowly(wanted: Wanted<T>): Promise<Found<T>> {
+    const askedAtMs = performance.now();
     const kept = (await this.#link.confirm()) && this.#recall(wanted);
-    return kept || this.#takeOff(wanted, false).result;
+    return kept || this.#takeOff(wanted, askedAtMs, false).result;
   }
 
   /** Joins whoever makes this answer already, if he began after the last bump; otherwise makes it. */
-  #takeOff(wanted: Wanted<T>, isRefresh: boolean): Flight<T> {
+  #takeOff(wanted: Wanted<T>, askedAtMs: number, isRefresh: boolean): Flight<T> {
     const { key, tags } = wanted;
     const current = this.#flights.get(key);
-    const isYoung = current !== undefined && performance.now() - current.startedAtMs < LEASE_MS;
+    const isYoung = current !== undefined && askedAtMs - current.startedAtMs < LEASE_MS;
     if (
       current !== undefined &&
       (isYoung || this.#link.isLive) &&
@@ -206,7 +228,7 @@ export class Cache<T> {
       const { madeAtMs, payload } = read?.entry ?? {};
       if (madeAtMs !== undefined && payload !== undefined) {
         const entry = entryOf(wanted, wanted.decode(payload), payload, { since, madeAtMs });
-        if (!isRefresh || entry.freshUntilMs > Date.now()) return { entry };
+        if ((isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > Date.now()) return { entry };
       }
       isFirst ??= read === undefined || (await this.#ask(() => this.#shared.lock(key))) !== false;
       if (isFirst || performance.now() >= endMs) return { generations: read?.generations, isFirst };
@@ -231,8 +253,10 @@ export class Cache<T> {
       return;
     }
     this.#counters.fills += 1;
-    if ("error" in entry.outcome) this.#absent.set(key, entry);
-    else this.#memory.set(key, entry);
+    const [tier, other] =
+      "error" in entry.outcome ? [this.#absent, this.#memory] : [this.#memory, this.#absent];
+    tier.set(key, entry);
+    other.delete(key);
   }
 
   async #share(
@@ -261,3 +285,5 @@ export class Cache<T> {
     }
   }
 }
+
+const lowerCase = (tags: readonly string[]): string[] => tags.map((tag) => tag.toLowerCase());

@@ -1,18 +1,27 @@
+import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
+import { MAX_RECONNECT_DELAY_MS } from "../redis.ts";
 
 /**
- * How old the last sign of life may be, milliseconds. Bumps come over the same connection as the signs and in
- * order, so whoever has a sign that was asked for at most this long ago has heard every bump up to then.
+ * How old the last sign of life may be, milliseconds. A sign is a message to ourselves, which takes the way of
+ * every bump: from here to Redis, and back over the subscription, in order. Whoever has one that was sent at
+ * most this long ago has heard every bump up to then, and none is held up on its way to Redis, as writes are
+ * while it fails over.
  */
 export const LEASE_MS = 50;
-/** How often a sign is asked for, milliseconds. */
-const PING_MS = 15;
+/** How often one is sent, milliseconds. */
+const SIGN_MS = 15;
 /**
- * In how many turns of our own event loop a late sign must be missing before it is taken for Redis's silence.
+ * In how many turns of our own event loop signs must be missing before that is taken for Redis's silence.
  * When it is we who were busy, the sign waits in the socket and nothing was missed.
  */
-const SILENT_TURNS = 3;
+const SILENT_TURNS = 4;
+/**
+ * How long a new connection is not relied upon after one was lost, milliseconds. Others may have lost theirs too,
+ * and cannot tell of their writes before they try again.
+ */
+const REJOIN_MS = 4 * MAX_RECONNECT_DELAY_MS;
 
 /** What the link does with what it hears. */
 export interface LinkEvents {
@@ -20,6 +29,8 @@ export interface LinkEvents {
   heard(message: string): void;
   /** Bumps may have been missed, by us or by Redis: nothing that was kept may be used again. */
   lost(): void;
+  /** Redis is about to be relied upon for the first time. */
+  meet(): Promise<void>;
   /** Makes what Redis keeps unusable for all, before it is used again. */
   renew(): Promise<void>;
 }
@@ -29,37 +40,56 @@ export interface LinkEvents {
  * Silence counts as change: without a recent sign of life nothing that is kept may be used.
  */
 export class Link {
+  readonly #client: Redis;
   readonly #subscriber: Redis;
   readonly #channel: string;
+  /** Where this process talks to itself. */
+  readonly #signs: string;
   readonly #events: LinkEvents;
   readonly #log: Log;
   #state: "down" | "up" | "renewing" = "down";
-  /** The first connection has missed nothing yet. */
-  #isFirst = true;
+  /** Before the first connection nothing was missed, unless there was something to tell. */
+  #isNew = true;
+  #isLost = false;
+  /** Not to be relied upon before. */
+  #riseFromMs = Number.NEGATIVE_INFINITY;
   #downSinceMs = performance.now();
-  /** When the last sign that has come was asked for. */
+  /** When the last sign that has come was sent, and how many turns ago one came in time. */
   #leaseFromMs = Number.NEGATIVE_INFINITY;
-  #ping: { sentAtMs: number; turns: number } | undefined;
+  #turns = 0;
   readonly #timer: NodeJS.Timeout;
   #waiting: (() => void)[] = [];
 
   /** @param client whose server is subscribed to, on a connection of its own */
   constructor(client: Redis, channel: string, events: LinkEvents, log: Log) {
+    this.#client = client;
     this.#channel = channel;
+    this.#signs = `${channel}:${randomUUID()}`;
     this.#events = events;
     this.#log = log;
     this.#subscriber = client.duplicate({ autoResubscribe: false, commandTimeout: undefined });
     this.#subscriber.on("ready", () => this.#subscribe());
-    this.#subscriber.on("close", () => this.#fall("closed"));
+    this.#subscriber.on("close", () => {
+      this.#isLost = true;
+      this.#fall("closed");
+    });
     // The client that was duplicated tells of errors.
     this.#subscriber.on("error", () => {});
-    this.#subscriber.on("message", (_channel: string, message: string) => events.heard(message));
-    this.#timer = setInterval(() => this.#turn(), PING_MS).unref();
+    this.#subscriber.on("message", (from: string, message: string) => {
+      if (from === channel) events.heard(message);
+      else this.#hear(Number(message));
+    });
+    this.#timer = setInterval(() => this.#turn(), SIGN_MS).unref();
   }
 
   /** Whether all bumps up to LEASE_MS ago have been heard. */
   get isLive(): boolean {
     return this.#state === "up" && performance.now() - this.#leaseFromMs <= LEASE_MS;
+  }
+
+  /** Whether there is a connection to Redis, so that others may have theirs. */
+  get mayReach(): boolean {
+    return this.#client.status === "ready" || this.#subscriber.status === "ready";
   }
 
   /** Whether Redis can be asked at all. */
@@ -82,6 +112,7 @@ export class Link {
 
   /** A bump could not be sent: nothing is relied upon until Redis has been made to forget. */
   distrust(): void {
+    this.#isNew = false;
     this.#fall("a bump failed");
   }
 
@@ -92,41 +123,30 @@ export class Link {
   }
 
   #subscribe(): void {
-    this.#ping = undefined;
+    if (this.#isLost) this.#riseFromMs = performance.now() + REJOIN_MS;
     // A subscription that fails ends with its connection, and the next one begins here again.
-    this.#subscriber.subscribe(this.#channel).catch(() => this.#subscriber.disconnect(true));
+    this.#subscriber.subscribe(this.#channel, this.#signs).catch(() => this.#subscriber.disconnect(true));
   }
 
   #turn(): void {
-    const ping = this.#ping;
-    if (ping === undefined) {
-      if (this.#subscriber.status === "ready") void this.#send();
-      return;
-    }
-    ping.turns += 1;
-    if (this.#isSilence(ping)) this.#fall("silent");
+    this.#turns += 1;
+    if (this.#state === "up" && this.#turns >= SILENT_TURNS && !this.isLive) this.#fall("silent");
+    if (this.#subscriber.status !== "ready") return;
+    // One that fails is missed, which is enough.
+    this.#client.publish(this.#signs, String(performance.now())).catch(() => {});
+    if (this.#state === "up") return;
+    // A connection that has no other end any more is noticed when it does not answer.
+    this.#subscriber.ping().catch(() => {});
   }
 
-  #isSilence({ sentAtMs, turns }: { sentAtMs: number; turns: number }): boolean {
-    return turns >= SILENT_TURNS && performance.now() - sentAtMs > LEASE_MS;
-  }
-
-  async #send(): Promise<void> {
-    const ping = { sentAtMs: performance.now(), turns: 0 };
-    this.#ping = ping;
-    try {
-      await this.#subscriber.ping();
-    } catch {
-      // Its connection has ended, which is told by itself.
-      if (this.#ping === ping) this.#ping = undefined;
-      return;
-    }
-    if (this.#ping !== ping) return;
-    this.#ping = undefined;
-    if (this.#isSilence(ping)) this.#fall("silent");
-    if (this.#state === "down") await this.#rise();
-    this.#leaseFromMs = ping.sentAtMs;
+  #hear(sentAtMs: number): void {
+    this.#leaseFromMs = sentAtMs;
+    const nowMs = performance.now();
+    // Signs that all come late are as good as none.
+    if (nowMs - sentAtMs > LEASE_MS) return;
+    this.#turns = 0;
     if (this.#state === "up") this.#wake();
+    else if (this.#state === "down" && nowMs >= this.#riseFromMs) void this.#rise();
   }
 
   /**
@@ -136,12 +156,14 @@ export class Link {
   async #rise(): Promise<void> {
     this.#state = "renewing";
     try {
-      if (!this.#isFirst) await this.#events.renew();
+      const isNew = this.#isNew;
+      await (isNew ? this.#events.meet() : this.#events.renew());
       if (this.#state !== "renewing") return;
       this.#events.lost();
       this.#state = "up";
-      if (!this.#isFirst) this.#log.info({ away_ms: performance.now() - this.#downSinceMs }, "cache is back");
-      this.#isFirst = false;
+      this.#turns = 0;
+      this.#isNew = false;
+      if (!isNew) this.#log.info({ away_ms: performance.now() - this.#downSinceMs }, "cache is back");
     } catch {
       this.#state = "down";
     }

@@ -12,8 +12,10 @@ const GENERATION_TTL_S = 86_400;
 const LOCK_MS = 200;
 /** Tags that are bumped in one go. */
 const CHUNK = 500;
+/** How long it is known of a bump that it has come here. Its job asks within seconds, or bumps once more. */
+const RECEIPT_TTL_S = 60;
 /** Stands for everything that is kept. Its generation is part of each answer. */
-const ALL = "*";
+export const ALL_TAGS = "*";
 
 /** An answer as Redis keeps it. */
 export interface SharedEntry {
@@ -27,7 +29,7 @@ export interface SharedRead {
   generations: readonly Generation[];
 }
 
-/** A generation for tags that are about to be bumped. */
+/** A new one, unlike all others. */
 export function newGeneration(): Generation {
   return randomBytes(GENERATION_BYTES);
 }
@@ -59,11 +61,11 @@ export class SharedTier {
   tagsOf(message: string): readonly string[] | "all" {
     const [origin, ...tags] = message.split("\n");
     if (origin === this.#origin) return [];
-    return tags[0] === ALL ? "all" : tags;
+    return tags[0] === ALL_TAGS ? "all" : tags;
   }
 
   async read(key: string, tags: readonly string[]): Promise<SharedRead> {
-    const keys = [ALL, ...tags].map((tag) => this.#tagKey(tag));
+    const keys = [ALL_TAGS, ...tags].map((tag) => this.#tagKey(tag));
     const [stored, ...found] = await this.#redis.mgetBuffer(this.#entryKey(key), ...keys);
     const complete = found.every((generation) => generation !== null);
     const generations = complete ? found.filter((one) => one !== null) : await this.#fence(keys);
@@ -98,42 +100,51 @@ export class SharedTier {
     await this.#redis.del(this.#lockKey(key));
   }
 
-  /** Gives tags a new generation and tells the other replicas. */
-  async bump(tags: readonly string[], generation: Generation): Promise<void> {
+  /** Ends the generations of tags and tells the other replicas. @param id what `hasBumped` will be asked for */
+  async bump(tags: readonly string[], id: Buffer): Promise<void> {
     for (let start = 0; start < tags.length; start += CHUNK) {
-      await this.#bump(tags.slice(start, start + CHUNK), generation);
+      await this.#bump(tags.slice(start, start + CHUNK));
     }
+    // Not waited for: without it the bump is made twice, which is no harm.
+    this.#redis.set(this.#receiptKey(id), "1", "EX", RECEIPT_TTL_S).catch(() => {});
   }
 
-  /** Those of the tags that are not of this generation: it did not get here, or another came after it. */
-  async missing(tags: readonly string[], generation: Generation): Promise<string[]> {
-    const found = await this.#redis.mgetBuffer(...tags.map((tag) => this.#tagKey(tag)));
-    return tags.filter((_, at) => found[at]?.equals(generation) !== true);
+  /** Whether that bump has come here, as far as is known. */
+  async hasBumped(id: Buffer): Promise<boolean> {
+    return (await this.#redis.exists(this.#receiptKey(id))) > 0;
   }
 
   /** Makes everything that is kept unusable. */
   renew(): Promise<void> {
-    return this.bump([ALL], newGeneration());
+    return this.#bump([ALL_TAGS]);
   }
 
-  async #bump(tags: readonly string[], generation: Generation): Promise<void> {
-    const pipeline = this.#redis.pipeline();
-    for (const tag of tags) pipeline.set(this.#tagKey(tag), generation, "EX", GENERATION_TTL_S);
-    pipeline.publish(this.channel, [this.#origin, ...tags].join("\n"));
-    const results = (await pipeline.exec()) ?? [];
-    const told = results.at(-1);
-    if (told === undefined || told[0] !== null) throw told?.[0] ?? new Error("the bump was not sent");
-    const failed = tags.filter((_, at) => results[at]?.[0] !== null);
-    // A Redis that is full takes nothing new, and still forgets: an answer without its generation is void too.
-    if (failed.length > 0) await this.#redis.unlink(...failed.map((tag) => this.#tagKey(tag)));
+  /** Does so if the server was started after it was kept: what a snapshot brings back may have been bumped since. */
+  async renewAfterRestart(): Promise<void> {
+    const [, run = ""] = /^run_id:(\w+)/m.exec(await this.#redis.info("server")) ?? [];
+    if (run !== "" && (await this.#redis.get(this.#runKey)) === run) return;
+    await this.renew();
+    // One that is full does not take it, and is asked to renew by the next process too.
+    await this.#redis.set(this.#runKey, run).catch(() => {});
+  }
+
+  /**
+   * In this order, so that no replica is told before Redis has forgotten. The generations are not replaced but
+   * removed, which a Redis that is full does too: whoever needs them next makes new ones.
+   */
+  async #bump(tags: readonly string[]): Promise<void> {
+    const keys = tags.map((tag) => this.#tagKey(tag));
+    const message = [this.#origin, ...tags].join("\n");
+    const results = await this.#redis.pipeline().unlink(keys).publish(this.channel, message).exec();
+    const failed = results?.find(([error]) => error !== null);
+    if (!results || failed) throw failed?.[0] ?? new Error("the bump was not made");
   }
 
   /** The generations of these tags, made where there are none. */
   async #fence(keys: readonly string[]): Promise<Generation[]> {
     const pipeline = this.#redis.pipeline();
     for (const key of keys) pipeline.set(key, newGeneration(), "EX", GENERATION_TTL_S, "NX");
-    await pipeline.exec();
-    const found = await this.#redis.mgetBuffer(...keys);
+    const [, found] = await Promise.all([pipeline.exec(), this.#redis.mgetBuffer(...keys)]);
     const made = found.filter((generation) => generation !== null);
     if (made.length < keys.length) throw new Error("redis takes no generations");
     return made;
@@ -145,6 +156,14 @@ export class SharedTier {
 
   #lockKey(key: string): string {
     return `${this.#prefix}lock:${key}`;
+  }
+
+  #receiptKey(id: Buffer): string {
+    return `${this.#prefix}bump:${id.toString("base64url")}`;
+  }
+
+  get #runKey(): string {
+    return `${this.#prefix}run`;
   }
 
   #tagKey(tag: string): string {
