@@ -1,5 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { ImportRowSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
@@ -17,6 +18,7 @@ import { openRedis, type SharedMemory } from "./infra/redis.ts";
 import { sharedSecret } from "./infra/secrets.ts";
 import { openStores } from "./infra/stores.ts";
 import { callOf } from "./interceptors/call.ts";
+import { createCheck } from "./interceptors/validation.ts";
 import { internalCall } from "./kernel/call.ts";
 import { type Clock, createIds, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
@@ -132,6 +134,7 @@ async function buildServer(
   const customers = createCustomers(room);
   const tracker = createTracker(room);
   const orders = createOrders({ ...room, catalog, customers, tracker });
+  const check = createCheck();
   return createServer({
     host: config.host,
     port: config.port,
@@ -141,7 +144,10 @@ async function buildServer(
     services: [CatalogService, OrderService, TrackerService, CustomerService],
     routes: (router) =>
       router
-        .service(CatalogService, catalogRpc(catalog, callOf))
+        .service(
+          CatalogService,
+          catalogRpc(catalog, callOf, (row) => check(ImportRowSchema, row)),
+        )
         .service(OrderService, orderRpc(orders, callOf))
         .service(TrackerService, trackerRpc(tracker, callOf))
         .service(CustomerService, customerRpc(customers, callOf)),

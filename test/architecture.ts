@@ -17,6 +17,8 @@ const SIBLINGS: Readonly<Record<string, readonly string[]>> = {
   review: ["catalog", "order"],
   recommendation: ["catalog", "order"],
 };
+/** Programs of their own beside the service. */
+const ROOF = new Set(["seed", "import"]);
 const EDGE = new Set(["serving", "interceptors"]);
 const DATABASE = /^(@mikro-orm\/|pg$|pg\/|kysely$)/;
 const CONTRACT = /^@(connectrpc|bufbuild)\//;
@@ -26,7 +28,7 @@ function roomOf(path: string): string | undefined {
   if (path === "src/client.ts") return "client";
   const [src, folder = "", below] = path.split("/");
   if (src !== "src") return undefined;
-  if (below === undefined || folder === "seed") return "roof";
+  if (below === undefined || ROOF.has(folder)) return "roof";
   const known = ["client", "infra", "kernel", ...EDGE, ...Object.keys(SIBLINGS)];
   return known.includes(folder) ? folder : undefined;
 }
@@ -45,7 +47,9 @@ export function faultOf(from: string, { specifier, typeOnly }: Import): string |
 }
 
 function knowsContract(from: string, room: string): boolean {
-  return from.endsWith(".rpc.ts") || from === "src/app.ts" || room === "client" || EDGE.has(room);
+  // The import is a caller like others.
+  const called = room === "client" || from.startsWith("src/import/");
+  return called || from.endsWith(".rpc.ts") || from === "src/app.ts" || EDGE.has(room);
 }
 
 function packageFault(from: string, room: string, specifier: string): string | undefined {

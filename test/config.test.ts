@@ -20,7 +20,7 @@ test("the defaults are those of the documentation", () => {
   expect(config).toEqual({
     ...{ host: "127.0.0.1", port: 8080, dataDir: ".data", databaseUrl: undefined, redisUrl: undefined },
     ...{ dbPoolMax: 20, dbPoolWaitMs: 2_000, dbStatementTimeoutMs: 5_000 },
-    ...{ cache: true, cacheMemoryBytes: 67_108_864, workers: 1 },
+    ...{ cache: true, cacheMemoryBytes: 268_435_456, workers: 1 },
     ...{ corsOrigins: [], tls: undefined, logLevel: "info", seedDemo: true },
   });
   expect(trustedProxies.rules).toEqual([]);

@@ -197,7 +197,9 @@ export const ProductImportEntity = defineEntity({
     unchangedCount: p.bigint("bigint").default(0),
     deletedCount: p.bigint("bigint").default(0),
     failedCount: p.bigint("bigint").default(0),
-    errors: p.json<{ rowNumber: string; sku: string; field: string; description: string }[]>(),
+    /** Which rows, for batches are written side by side; each from the rows before it to those up to its end. */
+    taken: p.string().columnType("int8multirange").default("{}"),
+    errors: p.json<{ rowNumber: number; sku: string; field: string; description: string }[]>(),
     createdAt: timestamp(),
     finishedAt: timestamp().nullable(),
   },

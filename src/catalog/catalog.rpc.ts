@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type CategorySchema,
@@ -9,18 +9,27 @@ import {
 } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import {
   type CatalogService,
+  Facet as FacetMessage,
   TotalMode as TotalModeMessage,
 } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Catalog, StockReason } from "./catalog.ts";
 import type { Category } from "./category.ts";
+import { importRpc, type RowCheck } from "./import.rpc.ts";
 import type { ProductInput } from "./product.ts";
+import type { TotalMode } from "./product-count.ts";
+import type { Facet } from "./product-facet.ts";
 import type { ProductView } from "./product-query.ts";
-import type { TotalMode } from "./product-read.ts";
 
 const TOTALS = new Map<TotalModeMessage, TotalMode>([
   [TotalModeMessage.ESTIMATED, "ESTIMATED"],
   [TotalModeMessage.EXACT, "EXACT"],
+]);
+
+const FACETS = new Map<FacetMessage, Facet>([
+  [FacetMessage.BRAND, "BRAND"],
+  [FacetMessage.CATEGORY, "CATEGORY"],
+  [FacetMessage.PRICE, "PRICE"],
 ]);
 
 const REASONS = new Map<StockReasonMessage, StockReason>([
@@ -35,9 +44,11 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
  * CatalogService on the wire: messages in, messages out, no rules. Ids that are compared or given back are
  * written in lower case, as PostgreSQL writes UUIDs.
  */
-export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call) {
+export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call, checkRow: RowCheck) {
   const { products, categories } = catalog;
   return {
+    ...importRpc(catalog, callOf, checkRow),
+
     async getProduct({ key, showDeleted, readMask }, context) {
       const { case: column = "id", value = "" } = key;
       const options = { showDeleted, readMask: readMask?.paths ?? [] };
@@ -49,19 +60,24 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
       return { products: found.map(toProduct) };
     },
 
-    async listProducts({ total, readMask, categoryId, minPrice, maxPrice, ...request }, context) {
+    async listProducts({ total, facets, readMask, categoryId, minPrice, maxPrice, ...request }, context) {
       const page = await products.list(callOf(context), {
         ...request,
         categoryId: categoryId.toLowerCase(),
         minPrice,
         maxPrice,
+        minCreateTime: fromTimestamp(request.minCreateTime),
+        maxCreateTime: fromTimestamp(request.maxCreateTime),
         readMask: readMask?.paths ?? [],
         total: TOTALS.get(total) ?? "NONE",
+        facets: facets.flatMap((facet) => FACETS.get(facet) ?? []),
       });
       return {
         products: page.items.map(toProduct),
         nextPageToken: page.nextPageToken,
         totalSize: page.total,
+        facets: page.facets,
+        correctedQuery: page.correctedQuery,
       };
     },
 
@@ -163,6 +179,11 @@ function fromProduct(product: ProductMessage | undefined): ProductChange {
     ...{ etag, sku, name, description, brand, imageUri, attributes, stockQuantity },
     price: price && { currencyCode: price.currencyCode, minorUnits: price.minorUnits },
   };
+}
+
+/** Times are kept in milliseconds: what is at this time or later is so at the next whole one. */
+function fromTimestamp(time: Timestamp | undefined): Date | undefined {
+  return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
 }
 
 function toProduct(product: ProductView): MessageInitShape<typeof ProductSchema> {

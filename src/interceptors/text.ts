@@ -1,4 +1,5 @@
-import { type DescField, type DescMessage, type Message, ScalarType } from "@bufbuild/protobuf";
+import { type DescField, type DescMessage, getOption, type Message, ScalarType } from "@bufbuild/protobuf";
+import { field as fieldRules, Ignore } from "../../gen/buf/validate/validate_pb.ts";
 
 /** Where a string is in a message, from the inside out; written only when the string is faulty. */
 interface Place {
@@ -42,7 +43,7 @@ function visitOf(schema: DescMessage): Visit | undefined {
   // Before the fields: a message can hold itself.
   visits.set(schema, visit);
   for (const field of schema.fields) {
-    const visit = visitField(field);
+    const visit = isExempt(field) ? undefined : visitField(field);
     if (visit !== undefined) fields.push({ field, visit });
   }
   return visit;
@@ -57,6 +58,12 @@ function holdsText(schema: DescMessage, seen: Set<DescMessage>): boolean {
       field.scalar === ScalarType.STRING || (field.message !== undefined && holdsText(field.message, seen))
     );
   });
+}
+
+/** Items that the contract exempts from the rules of their request are checked one by one, by whoever reads them. */
+function isExempt(field: DescField): boolean {
+  const { type } = getOption(field, fieldRules);
+  return type.case === "repeated" && type.value.items?.ignore === Ignore.ALWAYS;
 }
 
 function fieldValue(message: Message, field: DescField): unknown {

@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { AppError, type FieldViolation } from "../kernel/errors.ts";
+import { isSurelyValid } from "./sure.ts";
 import { checkText } from "./text.ts";
 
 /** Bounds of one refusal: trailers over 8 KiB are refused by some clients, and base64 adds a third. */
@@ -10,15 +11,19 @@ const maxViolations = 50;
 const maxViolationsLength = 3_000;
 const maxPathLength = 200;
 
-/**
- * Holds requests to the rules of the contract and to well-formed text.
- * A request that breaks them is refused with INVALID_ARGUMENT and one violation for each fault.
- */
-export function createValidationInterceptor(): Interceptor {
+/** Holds a message to the rules of the contract and to well-formed text. @returns its faults, first things first */
+export type Check = <Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageShape<Desc>,
+) => readonly FieldViolation[];
+
+/** A check of single messages, for those that a contract exempts from the check of the request they are in. */
+export function createCheck(): Check {
   const validator = createValidator();
-  const validate = <Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): void => {
+  return (schema, message) => {
     const faults = new Faults();
     checkText(schema, message, faults.add);
+    if (faults.fields.length === 0 && isSurelyValid(schema, message)) return [];
     const result = validator.validate(schema, message);
     if (result.kind === "error") {
       throw new AppError("internal", result.error.message, { reason: "VALIDATION_FAILED" }, result.error);
@@ -27,8 +32,18 @@ export function createValidationInterceptor(): Interceptor {
       const path = pathToString(field);
       if (faults.add(forKey ? `${path} (key)` : path, message)) break;
     }
-    faults.raise();
+    return faults.fields;
   };
+}
+
+/**
+ * Holds requests to the rules of the contract and to well-formed text.
+ * A request that breaks them is refused with INVALID_ARGUMENT and one violation for each fault.
+ */
+export function createValidationInterceptor(): Interceptor {
+  const check = createCheck();
+  const validate: (...message: Parameters<Check>) => void = (schema, message) =>
+    refuse(check(schema, message));
   async function* validated<T extends Message>(schema: DescMessage, messages: AsyncIterable<T>) {
     for await (const message of messages) {
       validate(schema, message);
@@ -59,14 +74,18 @@ class Faults {
     return this.#fields.length >= maxViolations || this.#length >= maxViolationsLength;
   };
 
-  /** @throws AppError invalid when there are faults */
-  raise(): void {
-    const [first, ...others] = this.#fields;
-    if (first === undefined) return;
-    const more = others.length === 0 ? "" : ` (and ${others.length} more, see the details)`;
-    throw new AppError("invalid", `${first.field}: ${first.description}${more}`, {
-      reason: "INVALID_REQUEST",
-      fields: this.#fields,
-    });
+  get fields(): readonly FieldViolation[] {
+    return this.#fields;
   }
+}
+
+/** @throws AppError invalid when there are faults */
+function refuse(faults: readonly FieldViolation[]): void {
+  const [first, ...others] = faults;
+  if (first === undefined) return;
+  const more = others.length === 0 ? "" : ` (and ${others.length} more, see the details)`;
+  throw new AppError("invalid", `${first.field}: ${first.description}${more}`, {
+    reason: "INVALID_REQUEST",
+    fields: [...faults],
+  });
 }

@@ -176,6 +176,7 @@ export class Migration20261121000000 extends Migration {
         unchanged_count bigint not null default 0,
         deleted_count bigint not null default 0,
         failed_count bigint not null default 0,
+        taken int8multirange not null default '{}',
         errors jsonb not null,
         created_at timestamptz(3) not null,
         finished_at timestamptz(3) null,
@@ -187,9 +188,6 @@ export class Migration20261121000000 extends Migration {
     );
     this.addSql(`
       create table product_import_sku (request_id uuid not null, sku text not null, primary key (request_id, sku))`);
-    this.addSql(
-      "alter table product_import_sku add constraint product_import_sku_request_id_fk foreign key (request_id) references product_import (request_id) on delete cascade",
-    );
   }
 }
 
