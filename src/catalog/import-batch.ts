@@ -127,7 +127,8 @@ async function create(tx: Tx, products: readonly WantedProduct[], now: Date): Pr
   const filled = products.filter(({ stock }) => stock > 0n);
   const changes = filled.map(({ id, stock }) => ({ productId: id, delta: stock }));
   await recordStock(tx, "INITIAL", changes, now);
-  for (const product of products) tx.changed(...productTags(product), "catalog", "categories");
+  // Nobody can have asked for an id before it was made, but for a sku.
+  for (const { sku } of products) tx.changed(`sku:${sku}`, "catalog", "categories");
 }
 
 /** Changes what is there already. @returns how many it has changed */
