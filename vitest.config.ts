@@ -1,13 +1,44 @@
 import { defineConfig } from "vitest/config";
 
+/** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
+const alone = [
+  "test/faults/**/*.test.ts",
+  "test/infra/cache/**/*.test.ts",
+  "test/interceptors/deadline.test.ts",
+  "test/order/rush.test.ts",
+  "test/process/**/*.test.ts",
+  "test/seed/command.test.ts",
+  "test/tracker/counting.test.ts",
+];
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    globalSetup: "test/support/global-setup.ts",
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // Many tests wait more than they work: for deadlines, drains and stores that start.
-    maxWorkers: 4,
     expect: { poll: { timeout: 10_000 } },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include: ["test/**/*.test.ts"],
+          exclude: alone,
+          globalSetup: "test/support/global-setup.ts",
+          // Many tests wait more than they work: for drains, and for stores that start.
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "alone",
+          include: alone,
+          globalSetup: "test/support/global-setup.ts",
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });

@@ -6,7 +6,7 @@ import { KINDS, type QueryKind } from "./queries.ts";
 import { listOf } from "./requests.ts";
 import { isEmpty, openWire } from "./wire.ts";
 
-const CALLS = 8_000;
+const CALLS = 3_000;
 const WARM_UP_CALLS = 800;
 const CALLS_ALONE = 100;
 /** What 99 of 100 searches may take at most, milliseconds. */
@@ -22,7 +22,7 @@ interface Search {
 
 /** Searches of visitors: so many different ones, the most wanted first, and how often they are made. */
 const WANTED = 5_000;
-const VISITS = 20_000;
+const VISITS = 10_000;
 
 /** How long searches take: as visitors make them, then with the cache off, all kinds at once and each by itself. */
 export const search: Part = async ({ products, plain, cached }) => {
