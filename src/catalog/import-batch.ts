@@ -86,7 +86,7 @@ async function firstOfTheirSku(
   const named = new Set(readable.map(({ sku }) => sku));
   const unseen = await tx.query(sql<{ sku: string }>`
     insert into product_import_sku (request_id, sku)
-    select ${requestId}, sku from unnest(${[...named]}::text[]) as named (sku)
+    select ${requestId}, sku from unnest(${[...named].sort()}::text[]) as named (sku)
     on conflict do nothing returning sku`);
   const fresh = new Set(unseen.map(({ sku }) => sku));
   const rows: Row[] = [];
@@ -95,7 +95,8 @@ async function firstOfTheirSku(
     const first = fresh.delete(item.sku);
     if ("fault" in item) refuse({ number, sku: item.sku }, item.fault);
     else if (first) rows.push({ number, ...item });
-    else refuse({ number, sku: item.sku }, { field: "sku", description: "has come before in this import" });
+    else
+      refuse({ number, sku: item.sku }, { field: "sku", description: "comes more than once in this import" });
   }
   return rows;
 }

@@ -45,7 +45,8 @@ function removeAbsentAfter(
       update product set deleted_at = ${now}, updated_at = ${now}, version = version + 1
       where id in (
         select id from product
-        where id > ${after} and id <= ${last.id} and active and not exists (
+        where id > ${after} and id <= ${last.id} and active
+          and created_at < (select created_at from product_import where request_id = ${requestId}) and not exists (
           select from product_import_sku
           where request_id = ${requestId} and product_import_sku.sku = product.sku
         )

@@ -15,7 +15,7 @@ export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [-
   --mode        full also deletes the products that are not in the file. Default: incremental.
   --url         Where the shop answers.
   --request-id  Goes on with an import that was broken off, with the same file.
-  --errors      Where to write the errors of all rows, as JSON lines; the shop keeps the first 1,000.`;
+  --errors      Where to write the errors, as JSON lines; the shop keeps those of the first 1,000 rows.`;
 
 const MODES = new Map([
   ["incremental", ImportMode.INCREMENTAL],

@@ -48,7 +48,8 @@ export async function report(
   process.stdout.write(list(lines));
   if (path !== undefined) {
     await writeFile(path, told.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    console.log(`${counted(told.length, "error")} written to ${path}.`);
+    const all = BigInt(told.length) < failedCount ? `, the first of ${failedCount.toLocaleString("en")}` : "";
+    console.log(`${counted(told.length, "error")} written to ${path}${all}.`);
   } else if (lines.length > SHOWN) {
     console.log(`To have them in a file: --request-id ${requestId} --errors FILE`);
   }

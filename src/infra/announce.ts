@@ -45,12 +45,17 @@ export function announcing(db: Database, announcer: Announcer): Database {
         if (tags.length > 0) await announcer.enqueue(tx, tags, generation);
         return result;
       };
+      let answer: T;
       try {
-        return await db.transact(call, run);
-      } finally {
-        // After a failure too: a connection that broke may have committed first.
-        if (tags.length > 0) await announcer.invalidate(tags, generation);
+        answer = await db.transact(call, run);
+      } catch (error) {
+        // A connection that broke may have committed all the same, or be about to: this is for the former, and
+        // under another name, so that the job does not take it for done.
+        if (tags.length > 0) await announcer.invalidate(tags, newGeneration());
+        throw error;
       }
+      if (tags.length > 0) await announcer.invalidate(tags, generation);
+      return answer;
     },
   };
 }

@@ -36,7 +36,7 @@ const FORTNIGHT_SECONDS = 14 * 24 * 3_600;
 
 /** What all queues have in common. Jobs that are done are deleted; what is kept has failed for good. */
 const POLICY = {
-  retryLimit: 10_000,
+  retryLimit: (7 * 24 * 3_600) / 60, // a week of tries at the longest delay
   retryDelay: 1,
   retryBackoff: true,
   retryDelayMax: 60,

@@ -1,7 +1,7 @@
 import type { MigrationObject } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
-import { Client } from "pg";
+import { Client, DatabaseError } from "pg";
 import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import { installJobs } from "./jobs.ts";
@@ -17,7 +17,7 @@ export const migrations: MigrationObject[] = [
 // Any number will do, as long as nobody else locks the same one: "cart" in ASCII.
 const LOCK_KEY = 0x63617274;
 // How long a start waits for another one that migrates.
-const LOCK_WAIT_MS = 120_000;
+const LOCK_WAIT_MS = 30 * 60_000;
 
 /**
  * Brings the schema and the job queue's up to date. Of several instances that start at once one migrates,
@@ -34,7 +34,13 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     throw new StartError(`PostgreSQL at ${host} cannot be used: ${why}. Check DATABASE_URL.`);
   }
   try {
-    await client.query("select pg_advisory_lock($1)", [LOCK_KEY]);
+    await client.query("select pg_advisory_lock($1)", [LOCK_KEY]).catch((error: unknown) => {
+      const minutes = LOCK_WAIT_MS / 60_000;
+      if (!(error instanceof DatabaseError) || error.code !== "55P03") throw error;
+      throw new StartError(
+        `Another instance has been migrating for ${minutes} minutes. Start again once it is done.`,
+      );
+    });
     const orm = await openForMigration(entities, url);
     try {
       const done = await orm.migrator.up();

@@ -75,10 +75,9 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
     const addedProducts = await seedProducts(pool, products, categoryIds, onProgress);
     const customersMs = performance.now();
     const added = await seedCustomers(pool, customers, products, originMs, onProgress);
-    if (addedProducts + added.customers > 0) {
-      await tidy(keeper);
-      await announce(url, keeper);
-    }
+    // Also for what a run that was interrupted has added.
+    if (addedProducts + added.customers > 0) await tidy(keeper);
+    await announce(url, keeper);
     return {
       ...added,
       products: addedProducts,

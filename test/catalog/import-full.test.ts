@@ -3,7 +3,7 @@ import { ImportMode } from "../../gen/cartwright/catalog/v1/import_pb.ts";
 import { failureOf } from "../support/errors.ts";
 import { breaches } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
-import { header, importRows, makeSlug, messagesOf, row, rowsOf, taken } from "./importing.ts";
+import { header, importRows, makeSlug, messagesOf, row, rowsOf, signal, taken } from "./importing.ts";
 
 let shop: TestShop;
 let slug: string;
@@ -126,4 +126,28 @@ test("broken off while it deletes, it goes on, and two of them delete once", asy
   expect(report).toMatchObject({ rowCount: 1n, createdCount: 1n, deletedCount: 3_000n });
   expect((await shelf()).sold).toEqual(["new-1 v1"]);
   expect((await shelf()).deleted.filter((sku) => !sku.endsWith("v2"))).toEqual([]);
+});
+
+test("spares what was created after it began", async () => {
+  await importRows(shop, [row(slug, "old")]);
+  const of = full();
+  const made = signal();
+  async function* messages() {
+    yield* messagesOf(of, [row(slug, "named")]);
+    await made.given;
+  }
+  const importing = shop.catalog.importProducts(messages());
+  await expect
+    .poll(() => shop.database.query("select from product_import where mode = 'FULL'"))
+    .toHaveLength(1);
+  const { category } = await shop.catalog.getCategory({ key: { case: "slug", value: slug } });
+  await shop.catalog.createProduct({
+    product: {
+      ...{ sku: "young", name: "Young", categoryId: category?.id ?? "" },
+      price: { currencyCode: "EUR", minorUnits: 1n },
+    },
+  });
+  made.give();
+  expect(await importing).toMatchObject({ deletedCount: 1n });
+  expect(await shelf()).toEqual({ sold: ["named v1", "young v1"], deleted: ["old v2"] });
 });

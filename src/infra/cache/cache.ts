@@ -5,7 +5,7 @@ import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
 import { LEASE_MS, Link } from "./link.ts";
-import { type Generation, SharedTier } from "./shared.ts";
+import { ALL_TAGS, type Generation, SharedTier } from "./shared.ts";
 import { type CacheStats, createCacheCounters } from "./stats.ts";
 import { TagLog } from "./tag-log.ts";
 
@@ -102,7 +102,7 @@ export class Cache<T> {
     const names = lowerCase(tags);
     const isTold = await this.#tell(names, id);
     // Only now: what this process found in Redis meanwhile may have been as old.
-    this.#tags.bump(names);
+    this.#drop(names);
     this.#counters.bumps += names.length;
     return isTold;
   }
@@ -112,7 +112,7 @@ export class Cache<T> {
     if (await this.#shared.hasBumped(id)) return;
     const names = lowerCase(tags);
     await this.#shared.bump(names, id);
-    this.#tags.bump(names);
+    this.#drop(names);
   }
 
   stats(): CacheStats {
@@ -137,7 +137,8 @@ export class Cache<T> {
         return true;
       } catch {
         this.#counters.redisFailures += 1;
-        link.distrust();
+        // A single hiccup must not cost all replicas all that they keep.
+        if (tries > 1 || !link.mayReach) link.distrust();
       }
       if (!link.mayReach || !isEarly(tries)) break;
       await sleep(TELL_AGAIN_MS);
@@ -146,6 +147,11 @@ export class Cache<T> {
     const waitMs = Math.min(startedAtMs, link.downSinceMs) + LEASE_MS - performance.now();
     if (waitMs > 0) await sleep(waitMs);
     return false;
+  }
+
+  #drop(tags: readonly string[]): void {
+    if (tags.includes(ALL_TAGS)) this.#forget();
+    else this.#tags.bump(tags);
   }
 
   #forget(): void {

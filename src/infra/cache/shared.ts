@@ -49,7 +49,8 @@ export class SharedTier {
   /** @param namespace keeps shops apart that use one Redis */
   constructor(redis: Redis, namespace: string) {
     this.#redis = redis;
-    this.#prefix = `cartwright:${namespace}:`;
+    // In a cluster, what is in braces decides where keys are: all in one place, for they are asked for together.
+    this.#prefix = `cartwright:{${namespace}}:`;
   }
 
   /** Where bumps are told. */

@@ -54,6 +54,8 @@ export class Migration20261121000000 extends Migration {
     this.addCounts();
     this.addWords();
     this.addImports();
+    // Plans know nothing of what is new until it has been looked at.
+    this.addSql("analyze product, product_count, search_word");
   }
 
   /** Rows of product_count_delta for each change of what is counted; nobody waits for anybody to write one. */

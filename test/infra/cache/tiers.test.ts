@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from "vitest";
+import { ALL_TAGS, newGeneration } from "../../../src/infra/cache/shared.ts";
 import { AppError } from "../../../src/kernel/errors.ts";
 import { answerOf, gate, openReplicas, type Replica, turn, undisturbed, wanted } from "./replica.ts";
 
@@ -209,4 +210,23 @@ test("answers of one moment end at different ones, and none later than it may", 
     expect(Math.max(...ages)).toBeLessThanOrEqual(10_000);
     expect(Math.min(...ages)).toBeGreaterThanOrEqual(9_000);
     expect(Math.max(...ages) - Math.min(...ages)).toBeGreaterThan(500);
+  }));
+
+test("the bump of everything that a job does is heard in its own process too", () =>
+  undisturbed(replicas, async () => {
+    for (const worker of both()) {
+      const row = stored("tea");
+      const ask = wanted(randomUUID(), row.load);
+      for (const replica of both()) await replica.cache.find(ask);
+      row.value = "coffee";
+      await worker.cache.ensureInvalidated([ALL_TAGS], newGeneration());
+      const [a, b] = both();
+      expect(answerOf(await worker.cache.find(ask))).toBe("coffee");
+      await vi.waitFor(async () => {
+        expect([answerOf(await a.cache.find(ask)), answerOf(await b.cache.find(ask))]).toEqual([
+          "coffee",
+          "coffee",
+        ]);
+      });
+    }
   }));

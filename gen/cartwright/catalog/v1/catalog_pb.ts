@@ -510,7 +510,8 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
   soldOutCount: bigint;
 
   /**
-   * Products with at least one unit and at most low_stock_threshold.
+   * Products with at least one unit and at most low_stock_threshold. Sales change it without dropping cached
+   * numbers, so that it may be as old as they may be cached.
    *
    * @generated from field: int64 low_stock_count = 3;
    */

@@ -209,8 +209,8 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
   query: string;
 
   /**
-   * "name", "price", "create_time", "popularity" (units sold, as of a few minutes ago at most) or "rating",
-   * with " desc" for the other way round; ties by id. With a query also "relevance", which is the best first
+   * "name", "price", "create_time", "popularity" (units sold, in steps of about a tenth) or "rating", with
+   * " desc" for the other way round; ties, and what is in one step, by id. With a query also "relevance", which is the best first
    * with " desc" and without, and the other way round with " asc"; of a great many matches that is the most
    * popular. Empty: by relevance with a query, otherwise by id, which is the order of creation.
    *

@@ -23,7 +23,7 @@ export const file_cartwright_catalog_v1_import: GenFile = /*@__PURE__*/
  */
 export type ImportRow = Message<"cartwright.catalog.v1.ImportRow"> & {
   /**
-   * Which product. A sku that has come before in the same import is a fault.
+   * Which product. Of rows with the same sku in one import one is taken, the others are faults.
    *
    * @generated from field: string sku = 1;
    */
@@ -102,7 +102,8 @@ export const ImportRowSchema: GenMessage<ImportRow> = /*@__PURE__*/
 export type ImportProductsRequest = Message<"cartwright.catalog.v1.ImportProductsRequest"> & {
   /**
    * A UUID of your own making, the same in all messages. It names the import: send it again to go on after a
-   * break. Under another mode it is refused with INVALID_ARGUMENT.
+   * break, with the same rows, which are told by their number alone. Under another mode it is refused with
+   * INVALID_ARGUMENT.
    *
    * @generated from field: string request_id = 1;
    */
@@ -273,7 +274,7 @@ export const ImportMode = {
 
   /**
    * Deletes them, as DeleteProduct does, once the stream has ended in order. A product whose row is faulty
-   * stays. An import without a single good row is refused with FAILED_PRECONDITION before anything is
+   * stays, and so does one that was created after the import began. An import without a single good row is refused with FAILED_PRECONDITION before anything is
    * deleted.
    *
    * @generated from enum value: IMPORT_MODE_FULL = 2;

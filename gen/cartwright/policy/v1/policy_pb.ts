@@ -48,7 +48,8 @@ export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
 
 /**
  * How long an answer may be given again. Only for methods without side effects whose answer does not
- * depend on who asks. The service never gives one that is older than the last write to what it is made of.
+ * depend on who asks. The service never gives one that is older than the last write that bumped one of its tags;
+ * where a write does not, such as the sale of some units for lists, the field or method says so.
  * The answer to a GET carries the same in its Cache-Control: caches outside do not hear of writes, and may
  * give it for as long as it says, unless they ask again with If-None-Match.
  *
