@@ -109,7 +109,11 @@ export const ProductEntity = defineEntity({
       name: "product_stock_low",
       expression: "create index product_stock_low on product (stock_low) where stock_low is not null",
     },
-    { name: "product_search", expression: "create index product_search on product using gin (search)" },
+    {
+      name: "product_search",
+      expression:
+        "create index product_search on product using gin (search) with (gin_pending_list_limit = 256)",
+    },
   ],
   checks: [
     { name: "product_stock_not_negative", expression: "stock_quantity >= 0" },

@@ -34,7 +34,9 @@ export class Migration20261121000000 extends Migration {
           || setweight(to_tsvector('simple', ${words("brand")}), 'B') || ('''#' || category_id::text || ''':1C')::tsvector
           || setweight(to_tsvector('simple', ${words("description")}), 'D')
         ) stored not null`);
-    this.addSql("create index product_search on product using gin (search)");
+    this.addSql(
+      "create index product_search on product using gin (search) with (gin_pending_list_limit = 256)",
+    );
     this.addSql("create index product_category_name on product (category_id, active, name, id)");
     this.addSql("create index product_category_popularity on product (category_id, popularity, id)");
     this.addSql("create index product_popularity on product (popularity, id)");
