@@ -109,6 +109,7 @@ export const ProductEntity = defineEntity({
       name: "product_stock_low",
       expression: "create index product_stock_low on product (stock_low) where stock_low is not null",
     },
+    // With its default limit of 4 MB, whoever fills the list of pending entries waits seconds for it to be emptied.
     {
       name: "product_search",
       expression:
