@@ -229,7 +229,7 @@ test("the indexes that the design asks for are there", async () => {
     product_price: "btree (price_minor, id) INCLUDE (active, currency)",
     product_created: "btree (created_at, id)",
     product_sku_unique: "btree (sku)",
-    product_search: "gin (search)",
+    product_search: "gin (search) WITH (gin_pending_list_limit='256')",
     search_word_trigram: "gin (word gin_trgm_ops)",
     search_word_prefix: "btree (word text_pattern_ops)",
     category_search: expect.stringMatching(/^gin \(to_tsvector/),
