@@ -1,4 +1,5 @@
-import { type Database, prepared } from "../infra/postgres.ts";
+import { sql } from "kysely";
+import { type Database, prepared, type Tx } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
 
@@ -41,4 +42,17 @@ export function createBrands({ db, tokens }: { db: Database; tokens: PageTokens 
       );
     },
   };
+}
+
+/**
+ * Makes the brands that there are not yet: a brand is made by its first product. In order, so that two imports
+ * never wait for each other in a circle.
+ */
+export async function assureBrands(tx: Tx, names: readonly string[], now: Date): Promise<void> {
+  const sorted = [...new Set(names)].sort();
+  await tx.query(sql`
+    insert into brand (name, created_at)
+    select name, ${now} from unnest(${sorted}::text[]) as wanted (name)
+    where not exists (select from brand where brand.name = wanted.name)
+    on conflict do nothing`);
 }

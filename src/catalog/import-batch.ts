@@ -1,8 +1,8 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
+import { assureBrands } from "./brand.ts";
 import {
-  assureBrands,
   countedLater,
   insertProducts,
   lockProducts,

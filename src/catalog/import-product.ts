@@ -43,17 +43,7 @@ export async function countedLater(tx: Tx, ids: readonly string[], now: Date): P
   return new Set(rows.map(({ id }) => id));
 }
 
-/** Makes the brands that there are not yet, in order, so that two imports never wait for each other in a circle. */
-export async function assureBrands(tx: Tx, names: readonly string[], now: Date): Promise<void> {
-  const sorted = [...new Set(names)].sort();
-  await tx.query(sql`
-    insert into brand (name, created_at)
-    select name, ${now} from unnest(${sorted}::text[]) as wanted (name)
-    where not exists (select from brand where brand.name = wanted.name)
-    on conflict do nothing`);
-}
-
-/** Adds products, in the order of their skus for the same reason. */
+/** Adds products, in the order of their skus, so that two imports never wait for each other in a circle. */
 export async function insertProducts(tx: Tx, products: readonly WantedProduct[], now: Date): Promise<void> {
   if (products.length === 0) return;
   const sorted = products.toSorted((a, b) => (a.sku < b.sku ? -1 : 1));

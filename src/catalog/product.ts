@@ -8,6 +8,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../kernel/fields.ts";
 import type { Money } from "../kernel/money.ts";
+import { assureBrands } from "./brand.ts";
 import { ProductEntity } from "./catalog.entity.ts";
 
 /** A product as callers see it. */
@@ -84,7 +85,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
       });
       const { answer } = await change(db, call, { ...how, method: "CreateProduct" }, product, async (tx) => {
         const now = clock.now();
-        await assureBrand(tx, input.brand, now);
+        await assureBrands(tx, [input.brand], now);
         const row = tx.em.create(ProductEntity, {
           ...input,
           ...priceColumns(price),
@@ -134,7 +135,7 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
         const { price, ...values } = pick(product, keys);
         const now = clock.now();
         const before = pick(row, ["id", "sku", "categoryId"]);
-        if (values.brand !== undefined) await assureBrand(tx, values.brand, now);
+        if (values.brand !== undefined) await assureBrands(tx, [values.brand], now);
         tx.em.assign(row, { ...values, ...(price && priceColumns(price)), updatedAt: now });
         await flush(tx, row);
         tx.changed(...productTags(before), ...productTags(row), "catalog");
@@ -187,11 +188,6 @@ async function find(tx: Tx, id: string): Promise<Row> {
 /** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
 function assertCurrent({ id, version }: Row, etag: string): void {
   if (etag !== "" && etag !== String(version)) throw staleEtag("product", id, String(version));
-}
-
-/** A brand is made by its first product. */
-async function assureBrand(tx: Tx, name: string, now: Date): Promise<void> {
-  await tx.query(sql`insert into brand (name, created_at) values (${name}, ${now}) on conflict do nothing`);
 }
 
 async function flush(tx: Tx, row: Row): Promise<void> {
