@@ -43,6 +43,7 @@ export function draw({ title, groups, series }: Plot): string {
   const size = `width="${width}" height="${TOP + HEIGHT + FOOT}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">`,
+    `<title>${escaped(title)}</title>`,
     `<rect ${size} fill="white"/>`,
     text(LEFT, 20, "start", title),
     ...[...lines, ...legend, ...bars],
@@ -51,7 +52,9 @@ export function draw({ title, groups, series }: Plot): string {
 }
 
 const text = (x: number, y: number, anchor: string, words: string): string =>
-  `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="#222">${words.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</text>`;
+  `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="#222">${escaped(words)}</text>`;
+
+const escaped = (words: string): string => words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 const short = (value: number): string => String(Number(value.toPrecision(2)));
 
