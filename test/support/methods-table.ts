@@ -2,8 +2,16 @@ import { type DescService, getOption } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import { Access, method, RateLimitClass, RequestId } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import {
+  Access,
+  method,
+  RateLimitClass,
+  RequestId,
+  Scope,
+} from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 
 /** All services of the shop, in the order of the documentation. */
@@ -11,7 +19,9 @@ export const services: readonly DescService[] = [
   CatalogService,
   OrderService,
   TrackerService,
+  ReviewService,
   CustomerService,
+  IdentityService,
 ];
 
 /** The name of an enum's value in lower case, with blanks. */
@@ -32,10 +42,11 @@ function span(ms: number): string {
 export function methodsTable(): string {
   const rows = services.flatMap((service) =>
     service.methods.map((rpc) => {
-      const { access, rateLimit, cache, deadline, requestId } = getOption(rpc, method);
+      const { access, scope, rateLimit, cache, deadline, requestId } = getOption(rpc, method);
       const cells = [
         `${service.name}/${rpc.name}`,
         word(Access, access),
+        scope === Scope.UNSPECIFIED ? "" : word(Scope, scope).replace(" ", "-"),
         rateLimit === undefined ? "" : `${word(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
         cache?.freshFor === undefined ? "" : span(durationMs(cache.freshFor)),
         deadline?.default === undefined || deadline.max === undefined
@@ -46,6 +57,7 @@ export function methodsTable(): string {
       return `| ${cells.join(" | ")} |`;
     }),
   );
-  const head = "| method | who may call | costs | may be cached for | deadline: default, most | request_id |";
-  return [head, "| --- | --- | --- | --- | --- | --- |", ...rows].join("\n");
+  const head =
+    "| method | who may call | or a key with | costs | may be cached for | deadline: default, most | request_id |";
+  return [head, "| --- | --- | --- | --- | --- | --- | --- |", ...rows].join("\n");
 }

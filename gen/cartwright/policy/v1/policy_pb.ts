@@ -8,7 +8,7 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration, MethodOptions } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldOptions, MethodOptions } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_descriptor, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/policy/v1/policy.proto.
  */
 export const file_cartwright_policy_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("CiFjYXJ0d3JpZ2h0L3BvbGljeS92MS9wb2xpY3kucHJvdG8SFGNhcnR3cmlnaHQucG9saWN5LnYxIk4KCVJhdGVMaW1pdBIzCgVjbGFzcxgBIAEoDjIkLmNhcnR3cmlnaHQucG9saWN5LnYxLlJhdGVMaW1pdENsYXNzEgwKBGNvc3QYAiABKAUifgoFQ2FjaGUSLAoJZnJlc2hfZm9yGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnN0YWxlX3doaWxlX3JldmFsaWRhdGUYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEdGFncxgDIAMoCSJeCghEZWFkbGluZRIqCgdkZWZhdWx0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA21heBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKEAgoMTWV0aG9kUG9saWN5EiwKBmFjY2VzcxgBIAEoDjIcLmNhcnR3cmlnaHQucG9saWN5LnYxLkFjY2VzcxIzCgpyYXRlX2xpbWl0GAIgASgLMh8uY2FydHdyaWdodC5wb2xpY3kudjEuUmF0ZUxpbWl0EioKBWNhY2hlGAMgASgLMhsuY2FydHdyaWdodC5wb2xpY3kudjEuQ2FjaGUSMAoIZGVhZGxpbmUYBCABKAsyHi5jYXJ0d3JpZ2h0LnBvbGljeS52MS5EZWFkbGluZRIzCgpyZXF1ZXN0X2lkGAUgASgOMh8uY2FydHdyaWdodC5wb2xpY3kudjEuUmVxdWVzdElkKmwKBkFjY2VzcxIWChJBQ0NFU1NfVU5TUEVDSUZJRUQQABIRCg1BQ0NFU1NfUFVCTElDEAESEwoPQUNDRVNTX0NVU1RPTUVSEAISEAoMQUNDRVNTX1NUQUZGEAMSEAoMQUNDRVNTX0FETUlOEAQqhgEKDlJhdGVMaW1pdENsYXNzEiAKHFJBVEVfTElNSVRfQ0xBU1NfVU5TUEVDSUZJRUQQABIZChVSQVRFX0xJTUlUX0NMQVNTX1JFQUQQARIaChZSQVRFX0xJTUlUX0NMQVNTX1dSSVRFEAISGwoXUkFURV9MSU1JVF9DTEFTU19JTkdFU1QQAypZCglSZXF1ZXN0SWQSGgoWUkVRVUVTVF9JRF9VTlNQRUNJRklFRBAAEhcKE1JFUVVFU1RfSURfT1BUSU9OQUwQARIXChNSRVFVRVNUX0lEX1JFUVVJUkVEEAI6XAoGbWV0aG9kEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuI4DIAEoCzIiLmNhcnR3cmlnaHQucG9saWN5LnYxLk1ldGhvZFBvbGljeVIGbWV0aG9kYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("CiFjYXJ0d3JpZ2h0L3BvbGljeS92MS9wb2xpY3kucHJvdG8SFGNhcnR3cmlnaHQucG9saWN5LnYxIk4KCVJhdGVMaW1pdBIzCgVjbGFzcxgBIAEoDjIkLmNhcnR3cmlnaHQucG9saWN5LnYxLlJhdGVMaW1pdENsYXNzEgwKBGNvc3QYAiABKAUifgoFQ2FjaGUSLAoJZnJlc2hfZm9yGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjkKFnN0YWxlX3doaWxlX3JldmFsaWRhdGUYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEdGFncxgDIAMoCSJeCghEZWFkbGluZRIqCgdkZWZhdWx0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKA21heBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKwAgoMTWV0aG9kUG9saWN5EiwKBmFjY2VzcxgBIAEoDjIcLmNhcnR3cmlnaHQucG9saWN5LnYxLkFjY2VzcxIzCgpyYXRlX2xpbWl0GAIgASgLMh8uY2FydHdyaWdodC5wb2xpY3kudjEuUmF0ZUxpbWl0EioKBWNhY2hlGAMgASgLMhsuY2FydHdyaWdodC5wb2xpY3kudjEuQ2FjaGUSMAoIZGVhZGxpbmUYBCABKAsyHi5jYXJ0d3JpZ2h0LnBvbGljeS52MS5EZWFkbGluZRIzCgpyZXF1ZXN0X2lkGAUgASgOMh8uY2FydHdyaWdodC5wb2xpY3kudjEuUmVxdWVzdElkEioKBXNjb3BlGAYgASgOMhsuY2FydHdyaWdodC5wb2xpY3kudjEuU2NvcGUiZwoLRmllbGRQb2xpY3kSLAoGYWNjZXNzGAEgASgOMhwuY2FydHdyaWdodC5wb2xpY3kudjEuQWNjZXNzEioKBXNjb3BlGAIgASgOMhsuY2FydHdyaWdodC5wb2xpY3kudjEuU2NvcGUqbAoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARITCg9BQ0NFU1NfQ1VTVE9NRVIQAhIQCgxBQ0NFU1NfU1RBRkYQAxIQCgxBQ0NFU1NfQURNSU4QBCqhAQoOUmF0ZUxpbWl0Q2xhc3MSIAocUkFURV9MSU1JVF9DTEFTU19VTlNQRUNJRklFRBAAEhkKFVJBVEVfTElNSVRfQ0xBU1NfUkVBRBABEhoKFlJBVEVfTElNSVRfQ0xBU1NfV1JJVEUQAhIbChdSQVRFX0xJTUlUX0NMQVNTX0lOR0VTVBADEhkKFVJBVEVfTElNSVRfQ0xBU1NfQVVUSBAEKuUBCgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEhcKE1NDT1BFX0NBVEFMT0dfV1JJVEUQARIVChFTQ09QRV9PUkRFUlNfUkVBRBACEhYKElNDT1BFX09SREVSU19XUklURRADEhYKElNDT1BFX1RSQUNLRVJfUkVBRBAEEhcKE1NDT1BFX1RSQUNLRVJfV1JJVEUQBRIYChRTQ09QRV9DVVNUT01FUlNfUkVBRBAGEhkKFVNDT1BFX0NVU1RPTUVSU19XUklURRAHEhcKE1NDT1BFX1JFVklFV1NfV1JJVEUQCCpZCglSZXF1ZXN0SWQSGgoWUkVRVUVTVF9JRF9VTlNQRUNJRklFRBAAEhcKE1JFUVVFU1RfSURfT1BUSU9OQUwQARIXChNSRVFVRVNUX0lEX1JFUVVJUkVEEAI6XAoGbWV0aG9kEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuI4DIAEoCzIiLmNhcnR3cmlnaHQucG9saWN5LnYxLk1ldGhvZFBvbGljeVIGbWV0aG9kOlgKBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi4jgMgASgLMiEuY2FydHdyaWdodC5wb2xpY3kudjEuRmllbGRQb2xpY3lSBWZpZWxkYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * What a call costs.
@@ -154,6 +154,14 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
    * @generated from field: cartwright.policy.v1.RequestId request_id = 5;
    */
   requestId: RequestId;
+
+  /**
+   * What the API key of another service needs to call it, which then may as staff may: for all owners.
+   * UNSPECIFIED: keys may call it only when it is for everyone.
+   *
+   * @generated from field: cartwright.policy.v1.Scope scope = 6;
+   */
+  scope: Scope;
 };
 
 /**
@@ -162,6 +170,34 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
  */
 export const MethodPolicySchema: GenMessage<MethodPolicy> = /*@__PURE__*/
   messageDesc(file_cartwright_policy_v1_policy, 3);
+
+/**
+ * The policy of a field of a request, for those that not everyone who may call the method may set.
+ *
+ * @generated from message cartwright.policy.v1.FieldPolicy
+ */
+export type FieldPolicy = Message<"cartwright.policy.v1.FieldPolicy"> & {
+  /**
+   * Who may set it to anything but its default. Required.
+   *
+   * @generated from field: cartwright.policy.v1.Access access = 1;
+   */
+  access: Access;
+
+  /**
+   * What an API key needs for that. UNSPECIFIED: none may.
+   *
+   * @generated from field: cartwright.policy.v1.Scope scope = 2;
+   */
+  scope: Scope;
+};
+
+/**
+ * Describes the message cartwright.policy.v1.FieldPolicy.
+ * Use `create(FieldPolicySchema)` to create a new message.
+ */
+export const FieldPolicySchema: GenMessage<FieldPolicy> = /*@__PURE__*/
+  messageDesc(file_cartwright_policy_v1_policy, 4);
 
 /**
  * Who may call a method.
@@ -251,6 +287,13 @@ export const RateLimitClass = {
    * @generated from enum value: RATE_LIMIT_CLASS_INGEST = 3;
    */
   INGEST: 3,
+
+  /**
+   * Whatever checks a password or a refresh token. What fails there costs the address twice.
+   *
+   * @generated from enum value: RATE_LIMIT_CLASS_AUTH = 4;
+   */
+  AUTH: 4,
 } as const;
 
 /**
@@ -265,6 +308,89 @@ export type RateLimitClass = (typeof RateLimitClass)[keyof typeof RateLimitClass
  */
 export const RateLimitClassSchema: GenEnum<RateLimitClass> = /*@__PURE__*/
   enumDesc(file_cartwright_policy_v1_policy, 1);
+
+/**
+ * What an API key may be good for, besides the methods that are for everyone.
+ *
+ * @generated from enum cartwright.policy.v1.Scope
+ */
+export const Scope = {
+  /**
+   * No API key will do: the method is for everyone, or for people.
+   *
+   * @generated from enum value: SCOPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Change products, categories and stock, import products, see what is deleted.
+   *
+   * @generated from enum value: SCOPE_CATALOG_WRITE = 1;
+   */
+  CATALOG_WRITE: 1,
+
+  /**
+   * Read orders, whosever they are.
+   *
+   * @generated from enum value: SCOPE_ORDERS_READ = 2;
+   */
+  ORDERS_READ: 2,
+
+  /**
+   * Place and cancel orders, for whomever.
+   *
+   * @generated from enum value: SCOPE_ORDERS_WRITE = 3;
+   */
+  ORDERS_WRITE: 3,
+
+  /**
+   * Read purchases and their statistics.
+   *
+   * @generated from enum value: SCOPE_TRACKER_READ = 4;
+   */
+  TRACKER_READ: 4,
+
+  /**
+   * Record purchases, begin and end promotions.
+   *
+   * @generated from enum value: SCOPE_TRACKER_WRITE = 5;
+   */
+  TRACKER_WRITE: 5,
+
+  /**
+   * Read customers.
+   *
+   * @generated from enum value: SCOPE_CUSTOMERS_READ = 6;
+   */
+  CUSTOMERS_READ: 6,
+
+  /**
+   * Change customers.
+   *
+   * @generated from enum value: SCOPE_CUSTOMERS_WRITE = 7;
+   */
+  CUSTOMERS_WRITE: 7,
+
+  /**
+   * Delete reviews.
+   *
+   * @generated from enum value: SCOPE_REVIEWS_WRITE = 8;
+   */
+  REVIEWS_WRITE: 8,
+} as const;
+
+/**
+ * What an API key may be good for, besides the methods that are for everyone.
+ *
+ * @generated from enum cartwright.policy.v1.Scope
+ */
+export type Scope = (typeof Scope)[keyof typeof Scope] | UnknownEnum;
+
+/**
+ * Describes the enum cartwright.policy.v1.Scope.
+ */
+export const ScopeSchema: GenEnum<Scope> = /*@__PURE__*/
+  enumDesc(file_cartwright_policy_v1_policy, 2);
 
 /**
  * Whether a method takes a request_id, by which a repeat is answered with the first answer.
@@ -305,7 +431,7 @@ export type RequestId = (typeof RequestId)[keyof typeof RequestId] | UnknownEnum
  * Describes the enum cartwright.policy.v1.RequestId.
  */
 export const RequestIdSchema: GenEnum<RequestId> = /*@__PURE__*/
-  enumDesc(file_cartwright_policy_v1_policy, 2);
+  enumDesc(file_cartwright_policy_v1_policy, 3);
 
 /**
  * The policy of the method. Each method of the package cartwright carries one.
@@ -314,4 +440,12 @@ export const RequestIdSchema: GenEnum<RequestId> = /*@__PURE__*/
  */
 export const method: GenExtension<MethodOptions, MethodPolicy> = /*@__PURE__*/
   extDesc(file_cartwright_policy_v1_policy, 0);
+
+/**
+ * The policy of a field. Without one whoever may call the method may set it.
+ *
+ * @generated from extension: cartwright.policy.v1.FieldPolicy field = 51000;
+ */
+export const field: GenExtension<FieldOptions, FieldPolicy> = /*@__PURE__*/
+  extDesc(file_cartwright_policy_v1_policy, 1);
 
