@@ -10,9 +10,18 @@ import {
   StockMovementEntity,
 } from "./catalog/catalog.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
+import {
+  AccountEntity,
+  ApiKeyEntity,
+  SessionEntity,
+  SignInFailureEntity,
+  SigningKeyEntity,
+} from "./identity/identity.entity.ts";
+import { AuditEntity } from "./infra/audit.entity.ts";
 import { IdempotencyEntity } from "./infra/idempotency.entity.ts";
 import { SecretEntity } from "./infra/secret.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
+import { ReviewEntity } from "./review/review.entity.ts";
 import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";
 
 /** All tables. */
@@ -32,6 +41,13 @@ export const entities = [
   PromotionEntity,
   PurchaseEntity,
   PurchaseTotalEntity,
+  AccountEntity,
+  SessionEntity,
+  ApiKeyEntity,
+  SigningKeyEntity,
+  SignInFailureEntity,
+  ReviewEntity,
+  AuditEntity,
   IdempotencyEntity,
   SecretEntity,
 ];

@@ -54,6 +54,8 @@ export const ProductEntity = defineEntity({
     stockQuantity: p.bigint("bigint"),
     ratingAverage: p.float().columnType("double precision").default(0),
     ratingCount: p.bigint("bigint").default(0),
+    /** Of all ratings, so that the average is exact. */
+    ratingSum: p.bigint("bigint").default(0),
     purchaseCount: p.bigint("bigint").default(0),
     imageUri: p.text(),
     attributes: p.json<Record<string, string>>(),
