@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
-import type { Log } from "../../kernel/log.ts";
 import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
-import { LEASE_MS, Link } from "./link.ts";
-import { ALL_TAGS, type Generation, SharedTier } from "./shared.ts";
+import { LEASE_MS, type Link } from "./link.ts";
+import { ALL_TAGS, type Generation, type SharedTier } from "./shared.ts";
 import { type CacheStats, createCacheCounters } from "./stats.ts";
-import { TagLog } from "./tag-log.ts";
+import type { TagLog } from "./tag-log.ts";
+import type { Ties } from "./ties.ts";
 
 export type { CacheStats, Wanted };
 
@@ -24,14 +23,11 @@ interface Flight<T> {
   result: Promise<Found<T>>;
 }
 
-/** Times are milliseconds. */
 export interface CacheOptions {
-  redis: Redis;
-  /** Keeps shops apart that use one Redis. */
-  namespace: string;
+  /** Several caches of a process have the same: a write bumps the tags of all. */
+  ties: Ties;
   /** How much memory answers may take. */
   maxBytes: number;
-  log: Log;
 }
 
 /** How long an answer that another process makes is waited for, and how often it is looked for, milliseconds. */
@@ -59,29 +55,26 @@ export class Cache<T> {
   readonly #memory: LRUCache<string, Entry<T>>;
   readonly #absent: LRUCache<string, Entry<T>>;
   readonly #flights = new Map<string, Flight<T>>();
-  readonly #tags = new TagLog();
+  readonly #ties: Ties;
+  readonly #tags: TagLog;
   readonly #shared: SharedTier;
   readonly #link: Link;
   readonly #counters = createCacheCounters();
   #restUntilMs = 0;
 
-  constructor({ redis, namespace, maxBytes, log }: CacheOptions) {
+  constructor({ ties, maxBytes }: CacheOptions) {
     const bounded = (maxSize: number) =>
       new LRUCache<string, Entry<T>>({ maxSize, sizeCalculation: ({ bytes }) => bytes });
     this.#memory = bounded(maxBytes * (1 - ABSENT_SHARE));
     this.#absent = bounded(maxBytes * ABSENT_SHARE);
-    this.#shared = new SharedTier(redis, namespace);
-    const events = {
-      heard: (message: string) => {
-        const tags = this.#shared.tagsOf(message);
-        if (tags === "all") this.#forget();
-        else this.#tags.bump(tags);
-      },
-      lost: () => this.#forget(),
-      meet: () => this.#shared.renewAfterRestart(),
-      renew: () => this.#shared.renew(),
-    };
-    this.#link = new Link(redis, this.#shared.channel, events, log);
+    this.#ties = ties;
+    this.#tags = ties.tags;
+    this.#shared = ties.shared;
+    this.#link = ties.link;
+    ties.onForget(() => {
+      this.#memory.clear();
+      this.#absent.clear();
+    });
   }
 
   /**
@@ -123,10 +116,6 @@ export class Cache<T> {
     };
   }
 
-  close(): void {
-    this.#link.close();
-  }
-
   async #tell(tags: readonly string[], id: Generation): Promise<boolean> {
     const link = this.#link;
     const startedAtMs = performance.now();
@@ -150,14 +139,8 @@ export class Cache<T> {
   }
 
   #drop(tags: readonly string[]): void {
-    if (tags.includes(ALL_TAGS)) this.#forget();
+    if (tags.includes(ALL_TAGS)) this.#ties.forget();
     else this.#tags.bump(tags);
-  }
-
-  #forget(): void {
-    this.#tags.bumpAll();
-    this.#memory.clear();
-    this.#absent.clear();
   }
 
   /** What memory has, as long as the link is live. */

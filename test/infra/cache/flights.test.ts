@@ -41,7 +41,7 @@ test("they wait for each other without Redis, too", async () => {
   const [lonely] = replicas;
   if (lonely === undefined) throw new Error("it was not opened");
   lonely.redis.client.disconnect();
-  lonely.cache.close();
+  lonely.ties.close();
   let loads = 0;
   const go = gate();
   const ask = wanted(randomUUID(), async () => {

@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cache, type Found, type Wanted } from "../../../src/infra/cache/cache.ts";
 import { newGeneration } from "../../../src/infra/cache/shared.ts";
+import { Ties } from "../../../src/infra/cache/ties.ts";
 import { openRedis, type SharedMemory } from "../../../src/infra/redis.ts";
 import { silentLog } from "../../support/log.ts";
 
 /** One process of a shop, as far as its cache goes: answers are strings. */
 export interface Replica {
   cache: Cache<string>;
+  ties: Ties;
   redis: SharedMemory;
   /** How often it did not trust its cache, which a busy machine brings about too. */
   falls(): number;
@@ -41,14 +43,16 @@ export function openReplica(url: string, namespace: string, maxBytes = 1_000_000
     falls += 1;
   };
   const redis = openRedis(url, silentLog);
-  const cache = new Cache<string>({ redis: redis.client, namespace, maxBytes, log: { ...silentLog, warn } });
+  const ties = new Ties({ redis: redis.client, namespace, log: { ...silentLog, warn } });
+  const cache = new Cache<string>({ ties, maxBytes });
   return {
     cache,
+    ties,
     redis,
     falls: () => falls,
     write: (...tags) => cache.invalidate(tags, newGeneration()),
     async close() {
-      cache.close();
+      ties.close();
       await redis.close();
     },
   };
