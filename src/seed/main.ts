@@ -1,12 +1,9 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Client } from "pg";
-import { type Config, readConfig, readDotEnv } from "../config.ts";
+import { readConfig, readDotEnv } from "../config.ts";
+import { findDatabase } from "../find-database.ts";
 import { createLog } from "../infra/log.ts";
 import { migrate } from "../infra/migrate.ts";
 import { faultOf } from "../infra/postgres-errors.ts";
-import { openStores } from "../infra/stores.ts";
 import { StartError } from "../kernel/errors.ts";
 import { entities } from "../schema.ts";
 import { showProgress } from "./progress.ts";
@@ -45,30 +42,6 @@ function readOptions(args: string[]): { products: number; customers: number; hel
   }
 }
 
-/** The database to fill: DATABASE_URL, that of a shop which runs on DATA_DIR, or one that is started there. */
-async function openDatabase(config: Config): Promise<{ url: string; close(): Promise<void> }> {
-  const url = config.databaseUrl ?? (await runningDatabase(config.dataDir));
-  if (url !== undefined) return { url, close: async () => {} };
-  const stores = await openStores(config, log);
-  return { url: stores.databaseUrl, close: () => stores.close() };
-}
-
-/** The address that a shop left in its data folder, if somebody answers there. */
-async function runningDatabase(dataDir: string): Promise<string | undefined> {
-  const url = await readFile(join(dataDir, "postgres.url"), "utf8").catch(() => "");
-  if (url === "") return undefined;
-  const client = new Client({ connectionString: url.trim(), connectionTimeoutMillis: 2_000 });
-  client.on("error", () => {});
-  try {
-    await client.connect();
-    return url.trim();
-  } catch {
-    return undefined;
-  } finally {
-    await client.end().catch(() => {});
-  }
-}
-
 function format(count: number): string {
   return count.toLocaleString("en");
 }
@@ -82,7 +55,7 @@ function summary({ products, customers, orders, purchases, productsMs, ms }: See
 }
 
 async function seed(options: { products: number; customers: number }): Promise<void> {
-  const database = await openDatabase(readConfig({ ...readDotEnv(), ...process.env }));
+  const database = await findDatabase(readConfig({ ...readDotEnv(), ...process.env }), log);
   const progress = showProgress(process.stdout);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {

@@ -1,0 +1,115 @@
+import { parseArgs } from "node:util";
+import { z } from "zod";
+import { scopeNames } from "../identity/identity.rpc.ts";
+import { StartError } from "../kernel/errors.ts";
+import type { Role } from "../kernel/principal.ts";
+
+const spelled = (name: string): string => name.toLowerCase().replaceAll("_", "-");
+
+/** What the command is for. */
+export const USAGE = `Usage: npm run admin -- COMMAND
+  create-user --email EMAIL --role customer|staff|admin [--name NAME] [--password-stdin]
+      An account for the customer with this email, who is made if there is none. The password is the first
+      line of the input or, without --password-stdin, a random one.
+  set-role --email EMAIL --role customer|staff|admin
+      Another role for an account. A shop that runs knows it within seconds.
+  create-key --service NAME --scopes SCOPE,SCOPE [--days 90]
+      An API key for another service, such as warehouse. Without --days it does not end by itself.
+      Scopes: ${scopeNames.map(spelled).join(", ")}
+
+  It works on the database of DATABASE_URL, or the one in DATA_DIR, whether its shop runs or not. Passwords and
+  secrets that it makes are shown once, alone on the standard output.`;
+
+const ROLES = new Map<string, Role>([
+  ["customer", "CUSTOMER"],
+  ["staff", "STAFF"],
+  ["admin", "ADMIN"],
+]);
+const MAX_DAYS = 3_650;
+/** As the contract has it. */
+const MAX_EMAIL = 254;
+const MAX_NAME = 200;
+
+/** What the command was told. */
+export type Command =
+  | { name: "create-user"; email: string; role: Role; called: string; passwordStdin: boolean }
+  | { name: "set-role"; email: string; role: Role }
+  | { name: "create-key"; service: string; scopes: string[]; days: number | undefined };
+
+const OPTIONS = {
+  email: { type: "string" },
+  role: { type: "string" },
+  name: { type: "string" },
+  "password-stdin": { type: "boolean" },
+  service: { type: "string" },
+  scopes: { type: "string" },
+  days: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+const ALLOWED = new Map([
+  ["create-user", ["email", "role", "name", "password-stdin"]],
+  ["set-role", ["email", "role"]],
+  ["create-key", ["service", "scopes", "days"]],
+]);
+
+/** @throws StartError for what does not exist or cannot be; undefined: help is asked for */
+export function readOptions(args: string[]): Command | undefined {
+  try {
+    const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS });
+    if (values.help === true) return undefined;
+    const [name = "", ...others] = positionals;
+    const allowed = ALLOWED.get(name);
+    if (allowed === undefined || others.length > 0) {
+      throw new StartError(`Name one command: ${[...ALLOWED.keys()].join(", ")}.`);
+    }
+    const stray = Object.keys(values).find((option) => !allowed.includes(option));
+    if (stray !== undefined) throw new StartError(`--${stray} is nothing that ${name} knows.`);
+    return commandOf(name, values);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    throw new StartError(`${error.message}\n${USAGE}`);
+  }
+}
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
+
+function commandOf(name: string, values: Values): Command {
+  if (name === "create-key") {
+    const { service = "", days } = values;
+    if (!/^[a-z][a-z0-9-]{1,62}$/.test(service)) {
+      throw new StartError("--service must be 2 to 63 small letters, digits and hyphens, such as warehouse.");
+    }
+    return { name, service, scopes: scopesOf(values.scopes ?? ""), days: daysOf(days) };
+  }
+  const { email = "" } = values;
+  const role = ROLES.get(values.role ?? "");
+  if (email.length > MAX_EMAIL || !z.email().safeParse(email).success) {
+    throw new StartError("--email must be an email address.");
+  }
+  if (role === undefined) throw new StartError(`--role must be one of ${[...ROLES.keys()].join(", ")}.`);
+  if (name === "set-role") return { name, email, role };
+  const called = values.name ?? email.split("@")[0] ?? email;
+  if (called === "" || called.length > MAX_NAME || called.includes("\0")) {
+    throw new StartError(`--name must have 1 to ${MAX_NAME} characters.`);
+  }
+  return { name: "create-user", email, role, called, passwordStdin: values["password-stdin"] === true };
+}
+
+function scopesOf(text: string): string[] {
+  const named = text
+    .split(",")
+    .map((scope) => scope.trim())
+    .filter(Boolean);
+  const unknown = named.find((scope) => !scopeNames.some((known) => spelled(known) === scope));
+  if (named.length === 0 || unknown !== undefined) {
+    throw new StartError(`--scopes must be some of ${scopeNames.map(spelled).join(", ")}.`);
+  }
+  return scopeNames.filter((known) => named.includes(spelled(known)));
+}
+
+function daysOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const days = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (days >= 1 && days <= MAX_DAYS) return days;
+  throw new StartError(`--days must be a whole number from 1 to ${MAX_DAYS}, not "${text}".`);
+}

@@ -1,0 +1,177 @@
+import { LRUCache } from "lru-cache";
+import type { Customers } from "../customer/customer.ts";
+import { Cache, type Found, type Wanted } from "../infra/cache/cache.ts";
+import type { Ties } from "../infra/cache/ties.ts";
+import { type Database, prepared } from "../infra/postgres.ts";
+import { internalCall } from "../kernel/call.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { AppError, notFound } from "../kernel/errors.ts";
+import type { Principal } from "../kernel/principal.ts";
+import { type AccessTokens, type Claims, expiredToken } from "./access-token.ts";
+import { accountTag, roleOf } from "./account.ts";
+import { apiKeyTag, KEY_PREFIX } from "./api-key.ts";
+import { secretHash } from "./secret-hash.ts";
+import { sessionTag } from "./session.ts";
+
+/** Who somebody is, and until when, milliseconds since 1970. */
+interface Known {
+  principal: Principal;
+  untilMs: number;
+}
+
+/** A credential that was looked at before: until when it is good by itself, and how to ask who has it. */
+interface Verified {
+  expiresAtMs: number;
+  wanted: Wanted<Known>;
+  ended(): AppError;
+}
+
+const SESSION = prepared(`
+  select account_id, customer_id, role from session join account on account.id = account_id
+  where session.id = $1 and ended_at is null and session.expires_at > $2`);
+const API_KEY = prepared(`
+  select id, service_account, scopes, expires_at from api_key where secret_hash = $1 and revoked_at is null`);
+
+/** How many credentials are remembered as verified. */
+const MAX_VERIFIED = 10_000;
+/** How much memory may be taken for who has them. */
+const MAX_BYTES = 64 * 2 ** 20;
+/** How long that is good unless it is dropped by its tags, milliseconds. */
+const FRESH_MS = 600_000;
+/** What secrets look like. Others are not asked for. */
+const SECRET = /^ck_[\w-]{43}$/;
+
+export interface AuthenticationOptions {
+  db: Database;
+  clock: Clock;
+  customers: Customers;
+  ties: Ties;
+  accessTokens: AccessTokens;
+}
+
+/**
+ * Tells who shows an access token or an API key: at once when it was asked before and nothing has changed, without a
+ * promise. Signatures are verified once; what has ended, and who may do what, is the database's word, which is kept
+ * like other answers, and dropped by its tags at once in all instances.
+ */
+export function createAuthentication({ db, clock, customers, ties, accessTokens }: AuthenticationOptions) {
+  const verified = new LRUCache<string, Verified>({ max: MAX_VERIFIED });
+  const cache = new Cache<Known>({ ties, maxBytes: MAX_BYTES });
+
+  async function loadSession({ sessionId }: Claims): Promise<Known> {
+    const call = internalCall();
+    const [row] = await db.read<{ account_id: string; customer_id: string; role: string }>(call, SESSION, [
+      sessionId,
+      clock.now(),
+    ]);
+    if (row === undefined) throw notFound("session", sessionId);
+    const { account_id: accountId, customer_id: customerId } = row;
+    await customers.get(call, customerId, false);
+    const principal = { kind: "account", accountId, customerId, role: roleOf(row.role), sessionId } as const;
+    return { principal, untilMs: Number.POSITIVE_INFINITY };
+  }
+
+  async function loadApiKey(hash: Buffer): Promise<Known> {
+    const [row] = await db.read<{
+      id: string;
+      service_account: string;
+      scopes: string[];
+      expires_at: string | null;
+    }>(internalCall(), API_KEY, [hash]);
+    if (row === undefined) throw notFound("api_key", "with this secret");
+    const { id: keyId, service_account: serviceAccount, expires_at: end } = row;
+    const principal = { kind: "service", keyId, serviceAccount, scopes: new Set(row.scopes) } as const;
+    return { principal, untilMs: end === null ? Number.POSITIVE_INFINITY : Date.parse(end) };
+  }
+
+  function ofToken(claims: Claims): Verified {
+    const { sessionId, accountId, customerId, expiresAtMs } = claims;
+    const tags = [sessionTag(sessionId), accountTag(accountId), `customer:${customerId}`];
+    const load = () => loadSession(claims);
+    return {
+      expiresAtMs,
+      wanted: wantedOf(`identity/session/${sessionId}`, tags, load),
+      ended: sessionEnded,
+    };
+  }
+
+  function ofApiKey(secret: string): Verified {
+    const hash = secretHash(secret);
+    const wanted = wantedOf(`identity/api-key/${hash.toString("hex")}`, [apiKeyTag(hash)], () =>
+      loadApiKey(hash),
+    );
+    return { expiresAtMs: Number.POSITIVE_INFINITY, wanted, ended: apiKeyInvalid };
+  }
+
+  function principalOf({ ended }: Verified, { entry: { outcome } }: Found<Known>): Principal {
+    if ("error" in outcome || clock.now().getTime() >= outcome.value.untilMs) throw ended();
+    return outcome.value.principal;
+  }
+
+  function ask(credential: Verified): Principal | Promise<Principal> {
+    if (clock.now().getTime() >= credential.expiresAtMs) throw expiredToken();
+    const found = cache.find(credential.wanted);
+    return found instanceof Promise
+      ? found.then((it) => principalOf(credential, it))
+      : principalOf(credential, found);
+  }
+
+  function askForToken(token: string, claims: Claims): Principal | Promise<Principal> {
+    const known = ofToken(claims);
+    verified.set(token, known);
+    return ask(known);
+  }
+
+  function askForApiKey(secret: string): Principal | Promise<Principal> {
+    const known = ofApiKey(secret);
+    const answer = ask(known);
+    // Those that are in memory exist; made-up ones drive out nothing.
+    if (!(answer instanceof Promise)) verified.set(secret, known);
+    return answer;
+  }
+
+  return {
+    /** @throws UNAUTHENTICATED for what is not good, or no longer */
+    authenticate(credential: string): Principal | Promise<Principal> {
+      const known = verified.get(credential);
+      if (known !== undefined) return ask(known);
+      if (SECRET.test(credential)) return askForApiKey(credential);
+      if (credential.startsWith(KEY_PREFIX)) throw apiKeyInvalid();
+      return accessTokens.verify(credential).then((claims) => askForToken(credential, claims));
+    },
+  };
+}
+
+function wantedOf(key: string, tags: readonly string[], load: () => Promise<Known>): Wanted<Known> {
+  return { key, tags, freshMs: FRESH_MS, staleMs: 0, load, encode, decode };
+}
+
+/** As Redis keeps it. Sets and what never ends are not JSON's. */
+function encode({ principal, untilMs }: Known): Uint8Array {
+  const plain = principal.kind === "service" ? { ...principal, scopes: [...principal.scopes] } : principal;
+  return Buffer.from(
+    JSON.stringify({ principal: plain, untilMs: Number.isFinite(untilMs) ? untilMs : null }),
+  );
+}
+
+function decode(bytes: Uint8Array): Known {
+  const { principal, untilMs } = JSON.parse(Buffer.from(bytes).toString());
+  return {
+    principal: principal.kind === "service" ? { ...principal, scopes: new Set(principal.scopes) } : principal,
+    untilMs: untilMs ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+function sessionEnded(): AppError {
+  return new AppError("unauthenticated", "The session of this access token has ended. Sign in again.", {
+    reason: "SESSION_ENDED",
+  });
+}
+
+function apiKeyInvalid(): AppError {
+  return new AppError(
+    "unauthenticated",
+    "This API key is not good: it is not ours, was revoked or has expired. Ask an admin for a new one.",
+    { reason: "API_KEY_INVALID" },
+  );
+}

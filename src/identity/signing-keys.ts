@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CryptoKey, importJWK } from "jose";
+import { sql } from "kysely";
+import { LRUCache } from "lru-cache";
+import { z } from "zod";
+import { type Database, prepared } from "../infra/postgres.ts";
+import { type Call, internalCall } from "../kernel/call.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { StartError } from "../kernel/errors.ts";
+import type { Log } from "../kernel/log.ts";
+import { openKeyFile, type SigningKey } from "./signing-key-file.ts";
+
+/** The public half of a key, as /.well-known/jwks.json shows it. */
+export interface PublicKey {
+  kty: "OKP";
+  crv: "Ed25519";
+  x: string;
+  kid: string;
+  alg: "EdDSA";
+  use: "sig";
+}
+
+/** The keys of all instances, and the one by which this one signs. */
+export interface SigningKeys {
+  /** By which access tokens are signed here at this moment. */
+  current(): { kid: string; key: CryptoKey };
+  /** The public key of this name; undefined when there is none. */
+  find(kid: string): Promise<CryptoKey | undefined>;
+  jwks(): Promise<{ keys: PublicKey[] }>;
+  /** Reads the file anew, replaces keys whose time has come, and publishes the one that signs. */
+  tend(): Promise<void>;
+  /** Deletes those that are over. */
+  forget(call: Call): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SigningKeysOptions {
+  db: Database;
+  clock: Clock;
+  /** Where the keys of this instance are; others may have their own. */
+  file: string;
+  log: Log;
+}
+
+/** How long a key is honoured after it was last published, and how often it is, milliseconds. */
+const PUBLISHED_MS = 40 * 24 * 3_600_000;
+const TEND_MS = 24 * 3_600_000;
+/** How long what was read of others' keys counts, milliseconds. */
+const FRESH_MS = 60_000;
+/** How much time passes between two questions for keys that nobody knows, milliseconds. */
+const PAUSE_MS = 250;
+/** How many names are remembered of which there is no key, and how long, milliseconds. Keys are published first. */
+const MAX_ABSENT = 10_000;
+const ABSENT_MS = 10_000;
+/** A thumbprint by SHA-256. */
+const KID = /^[\w-]{43}$/;
+
+const publicSchema = z.object({
+  ...{ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: z.string(), kid: z.string() },
+  ...{ alg: z.literal("EdDSA"), use: z.literal("sig") },
+});
+const ALL = prepared("select public_key from signing_key where expires_at > $1 order by created_at desc, id");
+
+/** What is known of all keys, and when that was asked for, in milliseconds of `performance.now()`. */
+interface Known {
+  atMs: number;
+  keys: ReadonlyMap<string, { shown: PublicKey; key: CryptoKey }>;
+}
+
+/**
+ * Opens this instance's keys, and publishes its own to the others.
+ * @throws StartError for a file that is not as it must be
+ */
+export async function createSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
+  const { db, clock, file, log } = options;
+  const absent = new LRUCache<string, true>({ max: MAX_ABSENT, ttl: ABSENT_MS });
+  let known: Known = { atMs: Number.NEGATIVE_INFINITY, keys: new Map() };
+  let asking: Promise<void> | undefined;
+  let signing = await tend();
+  const timer = setInterval(() => {
+    tend().then(
+      (key) => {
+        signing = key;
+      },
+      (error: unknown) => log.warn({ err: error }, "could not look after the signing keys; will try again"),
+    );
+  }, TEND_MS).unref();
+
+  async function tend(): Promise<{ kid: string; key: CryptoKey }> {
+    const [first] = await openKeyFile(file, clock.now().getTime());
+    if (first === undefined) throw new StartError(`${file} holds no key.`);
+    const key = await privateKeyOf(first, file);
+    await publish(first);
+    return { kid: first.kid, key };
+  }
+
+  async function publish({ kty, crv, x, kid }: SigningKey): Promise<void> {
+    const now = clock.now();
+    const expiresAt = new Date(now.getTime() + PUBLISHED_MS);
+    const shown: PublicKey = { kty, crv, x, kid, alg: "EdDSA", use: "sig" };
+    await db.transact(internalCall(), (tx) =>
+      tx.query(sql`
+        insert into signing_key (id, public_key, created_at, expires_at)
+        values (${kid}, ${JSON.stringify(shown)}::jsonb, ${now}, ${expiresAt})
+        on conflict (id) do update set expires_at = greatest(signing_key.expires_at, excluded.expires_at)`),
+    );
+    known = { ...known, atMs: Number.NEGATIVE_INFINITY };
+  }
+
+  /** Asks the database, for all who want to know at this moment, and not too often. */
+  function ask(): Promise<void> {
+    asking ??= (async () => {
+      const waitMs = known.atMs + PAUSE_MS - performance.now();
+      if (waitMs > 0) await sleep(waitMs);
+      const atMs = performance.now();
+      const rows = await db.read<{ public_key: unknown }>(internalCall(), ALL, [clock.now()]);
+      const shown = rows.map((row) => publicSchema.parse(row.public_key));
+      const pairs = shown.map(async (one) => [one.kid, { shown: one, key: await publicKeyOf(one) }] as const);
+      known = { atMs, keys: new Map(await Promise.all(pairs)) };
+    })().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  }
+
+  /** What is known and not old; while the database is away, what was known last. */
+  async function recent(): Promise<Known> {
+    if (performance.now() - known.atMs < FRESH_MS) return known;
+    try {
+      await ask();
+    } catch (error) {
+      if (known.keys.size === 0) throw error;
+      log.warn(
+        { err: error },
+        "could not read the signing keys of others; going on with those that are known",
+      );
+    }
+    return known;
+  }
+
+  return {
+    current: () => signing,
+
+    async find(kid) {
+      if (!KID.test(kid) || absent.has(kid)) return undefined;
+      const askedAtMs = performance.now();
+      const found = (await recent()).keys.get(kid);
+      if (found !== undefined) return found.key;
+      // One that was published a moment ago is not missed by an answer to an earlier question.
+      while (known.atMs < askedAtMs) await ask();
+      const late = known.keys.get(kid);
+      if (late === undefined) absent.set(kid, true);
+      return late?.key;
+    },
+
+    async jwks() {
+      return { keys: [...(await recent()).keys.values()].map(({ shown }) => shown) };
+    },
+
+    async tend() {
+      signing = await tend();
+    },
+
+    async forget(call) {
+      await db.transact(call, (tx) =>
+        tx.query(sql`delete from signing_key where expires_at < ${clock.now()}`),
+      );
+    },
+
+    async close() {
+      clearInterval(timer);
+    },
+  };
+}
+
+async function privateKeyOf({ kty, crv, x, d }: SigningKey, file: string): Promise<CryptoKey> {
+  try {
+    return await imported({ kty, crv, x, d });
+  } catch {
+    throw new StartError(
+      `The first key in ${file} is no Ed25519 key: x and d do not belong together. Mend it.`,
+    );
+  }
+}
+
+const publicKeyOf = ({ kty, crv, x }: PublicKey): Promise<CryptoKey> => imported({ kty, crv, x });
+
+async function imported(jwk: { kty: "OKP"; crv: string; x: string; d?: string }): Promise<CryptoKey> {
+  const key = await importJWK(jwk, "EdDSA");
+  if (key instanceof Uint8Array) throw new Error("a key of bytes alone signs nothing");
+  return key;
+}
