@@ -1,10 +1,11 @@
 import { cors } from "@connectrpc/connect";
 import type { Request, Response } from "./http.ts";
 import { cacheHeaders } from "./http-cache.ts";
+import { limitHeaders } from "./http-limits.ts";
 
 const allowedMethods = cors.allowedMethods.join(", ");
 const allowedHeaders = [...cors.allowedHeaders, "Authorization", ...cacheHeaders.allowed].join(", ");
-const exposedHeaders = [...cors.exposedHeaders, ...cacheHeaders.exposed].join(", ");
+const exposedHeaders = [...cors.exposedHeaders, ...cacheHeaders.exposed, ...limitHeaders.exposed].join(", ");
 
 /** How long browsers may remember a preflight, seconds. Chromium's most. */
 const maxAgeSeconds = 7_200;

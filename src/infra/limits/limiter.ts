@@ -1,0 +1,103 @@
+import type { Redis } from "ioredis";
+import { LRUCache } from "lru-cache";
+import { AppError } from "../../kernel/errors.ts";
+import type { Log } from "../../kernel/log.ts";
+import { Breaker } from "./breaker.ts";
+import { type Budget, refused, type Verdict } from "./budget.ts";
+import { LocalWindow } from "./local-window.ts";
+import { SharedWindow } from "./shared-window.ts";
+
+export type { Budget, Verdict };
+
+/** Keeps the budgets of callers, together with the other processes on the same Redis. */
+export interface Limiter {
+  /**
+   * Takes `cost` units, a whole number, from what `key` has of a budget; nothing when that is too little.
+   * @throws AppError unavailable while Redis is away, for budgets that fail closed
+   */
+  spend(budget: Budget, key: string, cost: number): Verdict | Promise<Verdict>;
+  /** Whether other processes are told what is spent, as far as is known. */
+  readonly isShared: boolean;
+  close(): void;
+}
+
+export interface LimiterOptions {
+  /** The limiter talks to its server over a connection of its own. */
+  redis: Redis;
+  /** Keeps shops apart that use one Redis. */
+  namespace: string;
+  log: Log;
+}
+
+/** Callers who are known to have too little. Whoever is forgotten is asked about again. */
+const MAX_BLOCKS = 20_000;
+
+/** What is known of a caller who was refused. */
+interface Block {
+  /** Until when, in milliseconds of `performance.now()`, there is no room for this cost and more. */
+  untilMs: number;
+  cost: number;
+  spent: number;
+}
+
+/** Opens a limiter. It counts by itself until its connection stands: open it some time before the first call. */
+export function createLimiter({ redis, namespace, log }: LimiterOptions): Limiter {
+  const shared = new SharedWindow(redis, namespace);
+  const local = new LocalWindow();
+  const breaker = new Breaker(log);
+  const blocks = new LRUCache<string, Block>({ max: MAX_BLOCKS });
+
+  const blockedVerdict = (budget: Budget, name: string, cost: number, nowMs: number): Verdict | undefined => {
+    const block = blocks.get(name);
+    if (block === undefined || cost < block.cost) return undefined;
+    if (nowMs < block.untilMs) return refused(budget, block.spent, Math.ceil(block.untilMs - nowMs));
+    blocks.delete(name);
+    return undefined;
+  };
+  const spendAlone = (budget: Budget, name: string, cost: number, nowMs: number): Verdict => {
+    if (budget.failClosed) throw limitsAway(breaker.restMs(nowMs));
+    return local.spend(budget, name, cost, nowMs);
+  };
+  const spendShared = async (budget: Budget, key: string, name: string, cost: number): Promise<Verdict> => {
+    try {
+      const verdict = await shared.spend(budget, key, cost);
+      breaker.succeeded();
+      const nowMs = performance.now();
+      if (verdict.ok) local.count(budget, name, cost, nowMs);
+      else {
+        const untilMs = nowMs + (verdict.retryAfterMs ?? 0);
+        blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
+      }
+      return verdict;
+    } catch (error) {
+      breaker.failed(error, performance.now());
+      return spendAlone(budget, name, cost, performance.now());
+    }
+  };
+  return {
+    spend(budget, key, cost) {
+      const name = `${budget.name}:${key}`;
+      const nowMs = performance.now();
+      const blocked = blockedVerdict(budget, name, cost, nowMs);
+      if (blocked !== undefined) return blocked;
+      if (shared.isConnected && breaker.mayAsk(nowMs)) return spendShared(budget, key, name, cost);
+      return spendAlone(budget, name, cost, nowMs);
+    },
+    get isShared() {
+      return shared.isConnected && breaker.isClosed;
+    },
+    close: () => shared.close(),
+  };
+}
+
+/** Who keeps no budgets for a moment lets nobody pass. */
+function limitsAway(retryAfterMs: number): AppError {
+  return new AppError(
+    "unavailable",
+    "It cannot be seen whether you may call this now. Try again in a second.",
+    {
+      reason: "LIMITS_AWAY",
+      retryAfterMs,
+    },
+  );
+}

@@ -1,0 +1,80 @@
+import { LRUCache } from "lru-cache";
+import { type Budget, GRAINS, granted, refused, type Verdict } from "./budget.ts";
+
+/** Keys that are counted. Beyond that those are forgotten that were not seen for longest. */
+const MAX_KEYS = 20_000;
+/** A grain that has begun, and those of a whole window before it. */
+const SLOTS = GRAINS + 1;
+
+/** What was spent under one key. */
+interface Spent {
+  /** The grain up to which the counts are right. */
+  at: number;
+  total: number;
+  /** By grain, modulo SLOTS. */
+  readonly counts: Uint32Array;
+}
+
+/** The sliding window in this process: the same as in Redis, for this process alone. */
+export class LocalWindow {
+  readonly #keys = new LRUCache<string, Spent>({ max: MAX_KEYS });
+
+  /** @param nowMs a clock that never goes back */
+  spend(budget: Budget, key: string, cost: number, nowMs: number): Verdict {
+    const spent = this.#spentAt(budget, key, nowMs);
+    const untilGoneMs = (grain: number) =>
+      Math.max(1, Math.ceil(((grain + SLOTS) * budget.windowMs) / GRAINS - nowMs));
+    if (spent.total + cost <= budget.units) {
+      add(spent, cost);
+      return granted(budget, spent.total, untilGoneMs(spent.at));
+    }
+    let left = spent.total;
+    let grain = spent.at - GRAINS;
+    for (; grain < spent.at; grain += 1) {
+      left -= countOf(spent, grain);
+      if (left + cost <= budget.units) break;
+    }
+    return refused(budget, spent.total, untilGoneMs(grain));
+  }
+
+  /** Counts what Redis has let pass, so that its loss gives nobody a second budget. */
+  count(budget: Budget, key: string, cost: number, nowMs: number): void {
+    add(this.#spentAt(budget, key, nowMs), cost);
+  }
+
+  #spentAt({ windowMs }: Budget, key: string, nowMs: number): Spent {
+    const grain = Math.floor((nowMs * GRAINS) / windowMs);
+    const known = this.#keys.get(key);
+    if (known !== undefined) {
+      tidy(known, grain);
+      return known;
+    }
+    const spent = { at: grain, total: 0, counts: new Uint32Array(SLOTS) };
+    this.#keys.set(key, spent);
+    return spent;
+  }
+}
+
+/** Forgets the grains that have left the window. */
+function tidy(spent: Spent, grain: number): void {
+  const first = Math.max(spent.at + 1, grain - GRAINS);
+  for (let one = first; one <= grain; one += 1) {
+    // The slot of a grain that begins is that of one that has left.
+    spent.total -= countOf(spent, one);
+    spent.counts[slotOf(one)] = 0;
+  }
+  spent.at = Math.max(spent.at, grain);
+}
+
+function add(spent: Spent, cost: number): void {
+  spent.total += cost;
+  spent.counts[slotOf(spent.at)] = countOf(spent, spent.at) + cost;
+}
+
+function countOf({ counts }: Spent, grain: number): number {
+  return counts[slotOf(grain)] ?? 0;
+}
+
+function slotOf(grain: number): number {
+  return ((grain % SLOTS) + SLOTS) % SLOTS;
+}

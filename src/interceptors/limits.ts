@@ -1,0 +1,175 @@
+import type { Interceptor } from "@connectrpc/connect";
+import { type MethodPolicy, RateLimitClass } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import type { Budget, Limiter, Verdict } from "../infra/limits/limiter.ts";
+import { AppError, StartError } from "../kernel/errors.ts";
+import { SIGN_IN_REQUIRED } from "../kernel/principal.ts";
+import { type ActiveCall, callKey } from "./call.ts";
+
+/** Holds calls to budgets. */
+export interface CallLimits {
+  /**
+   * Takes what a call costs from its caller's budget, and notes in the call what is left.
+   * @throws AppError exhausted, with the time to wait, when that is too little
+   */
+  spend(call: ActiveCall, policy: MethodPolicy): Promise<void>;
+  /**
+   * Takes what showing a wrong credential costs from the address.
+   * @throws AppError exhausted when too many were shown from there
+   */
+  punish(call: ActiveCall): Promise<void>;
+}
+
+/** Whether an error says that a password, token or key was wrong; not having shown one is no offence. */
+export function isWrongCredential(error: unknown): boolean {
+  return (
+    error instanceof AppError && error.code === "unauthenticated" && error.details.reason !== SIGN_IN_REQUIRED
+  );
+}
+
+/** The size of a budget, for who is not signed in. */
+export interface ClassBudget {
+  /** Units of cost in any `windowMs` milliseconds, which are whole seconds. */
+  readonly units: number;
+  readonly windowMs: number;
+  /** While Redis is away: refuse. */
+  readonly failClosed: boolean;
+}
+
+/** The classes of the contract. */
+type ClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
+/** Whose budget a call is paid from. */
+type Tier = "address" | "account" | "service";
+
+export interface CallLimitsOptions {
+  limiter: Pick<Limiter, "spend">;
+  budgets: Readonly<Record<ClassName, ClassBudget>>;
+  /** How many times a budget is what accounts and other services have of it; but for AUTH. */
+  signedInTimes: number;
+  serviceTimes: number;
+  /** What is held to the budgets. */
+  policies: Iterable<MethodPolicy>;
+}
+
+/** @throws StartError for budgets from which a call could never be paid */
+export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOptions): CallLimits {
+  checkCosts(policies, sizes);
+  const budgets = {
+    READ: budgetsOf("READ", sizes),
+    WRITE: budgetsOf("WRITE", sizes),
+    INGEST: budgetsOf("INGEST", sizes),
+    AUTH: budgetsOf("AUTH", sizes),
+  };
+  const take = async (call: ActiveCall, budget: Budget, key: string, cost: number): Promise<void> => {
+    // Who could never pay gives all they have, and is then told whether they may call it at all.
+    const decided = limiter.spend(budget, key, Math.min(cost, budget.units));
+    const verdict = decided instanceof Promise ? await decided : decided;
+    call.quota = verdict;
+    if (!verdict.ok) throw tooMany(budget, verdict);
+  };
+  return {
+    async spend(call, { rateLimit }) {
+      const name = classNames.get(rateLimit?.class);
+      if (rateLimit === undefined || name === undefined) return;
+      const { tier, key } = payerOf(call);
+      await take(call, budgets[name][tier], key, rateLimit.cost);
+    },
+    punish: (call) => take(call, budgets.AUTH.address, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST),
+  };
+}
+
+/** Makes a credential that a handler finds to be wrong cost what it costs elsewhere. */
+export function createLimitsInterceptor(limits: CallLimits): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (error) {
+      const call = request.contextValues.get(callKey);
+      if (call !== undefined && isWrongCredential(error)) await limits.punish(call);
+      throw error;
+    }
+  };
+}
+
+const WRONG_CREDENTIAL_COST = 1;
+
+const classNames: ReadonlyMap<RateLimitClass | undefined, ClassName> = new Map([
+  [RateLimitClass.READ, "READ"],
+  [RateLimitClass.WRITE, "WRITE"],
+  [RateLimitClass.INGEST, "INGEST"],
+  [RateLimitClass.AUTH, "AUTH"],
+]);
+
+type Sizes = Pick<CallLimitsOptions, "budgets" | "signedInTimes" | "serviceTimes">;
+
+function budgetsOf(name: ClassName, sizes: Sizes): Readonly<Record<Tier, Budget>> {
+  const { units, windowMs, failClosed } = sizes.budgets[name];
+  // Whoever guesses passwords may have an account too.
+  const times = (factor: number) => (name === "AUTH" ? units : units * factor);
+  return {
+    address: { name: `${name}:address`, units, windowMs, failClosed },
+    account: { name: `${name}:account`, units: times(sizes.signedInTimes), windowMs, failClosed },
+    service: { name: `${name}:service`, units: times(sizes.serviceTimes), windowMs, failClosed },
+  };
+}
+
+function checkCosts(policies: Iterable<MethodPolicy>, sizes: Sizes): void {
+  const highest: Partial<Record<ClassName, number>> = {};
+  for (const { rateLimit } of policies) {
+    const name = classNames.get(rateLimit?.class);
+    if (rateLimit !== undefined && name !== undefined) {
+      highest[name] = Math.max(highest[name] ?? 0, rateLimit.cost);
+    }
+  }
+  const faults = [...classNames.values()].flatMap((name) => {
+    const largest = Math.max(...Object.values(budgetsOf(name, sizes)).map(({ units }) => units));
+    const cost = highest[name] ?? 0;
+    return cost > largest
+      ? [`LIMIT_${name}: a call may cost ${cost}, and the largest budget is ${largest}`]
+      : [];
+  });
+  if (faults.length > 0) throw new StartError(`Some calls could never be made:\n  ${faults.join("\n  ")}`);
+}
+
+function payerOf({ principal, clientAddress }: ActiveCall): { tier: Tier; key: string } {
+  switch (principal.kind) {
+    case "account":
+      return { tier: "account", key: principal.accountId };
+    case "service":
+      return { tier: "service", key: principal.keyId };
+    case "anyone":
+    case "system":
+      return { tier: "address", key: networkOf(clientAddress) };
+  }
+}
+
+/**
+ * What one subscriber has of the network: an IPv4 address, or the first 64 bits of an IPv6 address (RFC 6177).
+ * @param address in its canonical form (RFC 5952), or empty: all of those share a budget
+ */
+export function networkOf(address: string): string {
+  if (!address.includes(":")) return address;
+  const [head = "", tail] = address.split("::");
+  const before = head === "" ? [] : head.split(":");
+  // What the two colons stand for is at least one group, and what follows them ends the address.
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const groups = [
+    ...before,
+    ...Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0"),
+    ...after,
+  ];
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+function tooMany({ name, units, windowMs }: Budget, { retryAfterMs = 0 }: Verdict): AppError {
+  const [className = ""] = name.split(":");
+  const seconds = Math.ceil(retryAfterMs / 1_000);
+  return new AppError(
+    "exhausted",
+    `Too many calls: ${units} units of ${className} may be spent in ${windowMs / 1_000} s. Try again in ${seconds} s.`,
+    {
+      reason: "RATE_LIMITED",
+      metadata: { class: className, limit: String(units), window_ms: String(windowMs) },
+      retryAfterMs,
+    },
+  );
+}

@@ -1,0 +1,99 @@
+import { errorToJson } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { toConnectError } from "../interceptors/errors.ts";
+import { AppError } from "../kernel/errors.ts";
+import type { Log } from "../kernel/log.ts";
+import type { Request, Response } from "./http.ts";
+
+/** Bounds the calls that are worked at. */
+export interface Shedder {
+  /** Whether there is room for one more, which then has it until `leave`. */
+  enter(): boolean;
+  leave(): void;
+}
+
+export interface ShedderOptions {
+  /** Calls at once, beyond which further ones are turned away. */
+  maxCalls: number;
+  log: Log;
+}
+
+/** How often the log tells of calls that were turned away, milliseconds. */
+const TELL_MS = 1_000;
+
+/** Turns calls away where others would have to wait for them. */
+export function createShedder({ maxCalls, log }: ShedderOptions): Shedder {
+  let inside = 0;
+  let turnedAway = 0;
+  let tellAtMs = 0;
+  const turnAway = () => {
+    turnedAway += 1;
+    const nowMs = performance.now();
+    if (nowMs < tellAtMs) return;
+    tellAtMs = nowMs + TELL_MS;
+    log.warn({ calls: inside, turned_away: turnedAway }, "too many calls at once; some are turned away");
+    turnedAway = 0;
+  };
+  return {
+    enter() {
+      if (inside >= maxCalls) {
+        turnAway();
+        return false;
+      }
+      inside += 1;
+      return true;
+    },
+    leave() {
+      inside -= 1;
+    },
+  };
+}
+
+/** When those who are turned away may come back, milliseconds. */
+const RETRY_AFTER_MS = 1_000;
+
+/** What they are told, made once. */
+const busy = toConnectError(
+  new AppError("unavailable", "There are too many calls at this moment. Try again in a second.", {
+    reason: "OVERLOADED",
+    retryAfterMs: RETRY_AFTER_MS,
+  }),
+);
+const grpcHeaders = [...setTrailerStatus(new Headers(), busy)].map(([name, value]): [string, string] =>
+  name === "grpc-message" ? [name, encodeURI(busy.rawMessage)] : [name, value],
+);
+const retryAfter = String(RETRY_AFTER_MS / 1_000);
+const unaryBody = Buffer.from(JSON.stringify(errorToJson(busy, undefined)));
+const streamBody = endOfStream(JSON.stringify({ error: errorToJson(busy, undefined) }));
+
+/**
+ * Answers in the caller's protocol that there is no room: UNAVAILABLE, with a time to come back. Nothing of the
+ * request is read; it costs a small part of what the call would.
+ */
+export function refuseBusy(request: Request, response: Response): void {
+  const type = request.headers["content-type"] ?? "";
+  response.setHeader("retry-after", retryAfter);
+  if (type.startsWith("application/grpc")) {
+    // The short form: an answer without messages, with what trailers tell in its headers.
+    response.setHeader("content-type", type);
+    for (const [name, value] of grpcHeaders) response.setHeader(name, value);
+    response.end();
+  } else if (type.startsWith("application/connect+")) {
+    response.setHeader("content-type", type);
+    response.end(streamBody);
+  } else {
+    response.statusCode = 503;
+    response.setHeader("content-type", "application/json");
+    response.setHeader("content-length", unaryBody.length);
+    response.end(unaryBody);
+  }
+}
+
+/** The last message of a Connect stream: flags, length, JSON. */
+function endOfStream(json: string): Buffer {
+  const body = Buffer.from(json);
+  const head = Buffer.alloc(5);
+  head.writeUInt8(0b10);
+  head.writeUInt32BE(body.length, 1);
+  return Buffer.concat([head, body]);
+}
