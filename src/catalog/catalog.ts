@@ -8,6 +8,7 @@ import { importProducts } from "./import.ts";
 import type { ImportPart } from "./import-row.ts";
 import { createProducts } from "./product.ts";
 import { createProductReads } from "./product-read.ts";
+import { assertSold, rate } from "./rating.ts";
 import { createCatalogStats } from "./stats.ts";
 import { adjustStock, lockReturns, lockStock, type StockAdjustment, stockMove } from "./stock.ts";
 
@@ -34,6 +35,9 @@ export function createCatalog(options: CatalogOptions) {
     lockStock,
     lockReturns,
     stockMove,
+    /** For reviews, in their transaction. */
+    assertSold,
+    rate,
   };
 }
 

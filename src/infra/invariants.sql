@@ -32,6 +32,9 @@ total as (
     sum(reversal_count) as reversal_count, sum(reversal_minor) as reversal_minor
   from purchase_total group by promotion_id, product_id, currency
 ),
+rated as (
+  select product_id, count(*) as reviews, sum(rating) as stars from review group by product_id
+),
 breach (invariant, subject, detail) as (
   select 'I1', 'products/' || id,
     format('stock %s, ledger %s, changed by hand %s, sold %s, counted as sold %s', stock_quantity,
@@ -104,6 +107,9 @@ breach (invariant, subject, detail) as (
   ) as moved using (order_id, product_id, reason)
   where expected.quantity is distinct from moved.quantity
 
+  -- I8 is held by the table itself: a session has room for one refresh token, and a constraint takes it from one
+  -- that has ended.
+
   -- I9, that a cached read equals the database, shows from outside. Within: the counts that triggers keep are
   -- those of the products.
   union all
@@ -122,6 +128,15 @@ breach (invariant, subject, detail) as (
   ) as seen using (category_id, brand, currency, band)
   where (coalesce(tally.products, 0), coalesce(tally.in_stock, 0), coalesce(tally.price_sum, 0))
     <> (coalesce(seen.products, 0), coalesce(seen.in_stock, 0), coalesce(seen.price_sum, 0))
+
+  -- The rating of a product is that of its reviews.
+  union all
+  select 'ratings', 'products/' || id,
+    format('rated %s by %s, sum %s; reviews %s, sum %s', rating_average, rating_count, rating_sum,
+      coalesce(reviews, 0), coalesce(stars, 0))
+  from product left join rated on rated.product_id = product.id
+  where (rating_count, rating_sum) <> (coalesce(reviews, 0), coalesce(stars, 0))
+    or rating_average <> coalesce(stars::double precision / reviews, 0)
 )
 select * from breach order by invariant, subject limit 100;
 

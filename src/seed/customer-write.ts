@@ -2,6 +2,7 @@ import type { ClientBase } from "pg";
 import type { SeedCustomer } from "./customer.ts";
 import { placeOrders } from "./order.ts";
 import { recordPurchases } from "./purchase.ts";
+import { writeReviews } from "./review.ts";
 
 /** How many rows were added. */
 export interface AddedWithCustomers {
@@ -24,6 +25,7 @@ export async function writeCustomers(
   try {
     const fresh = await insertCustomers(client, customers);
     const orders = await placeOrders(client, fresh, originMs);
+    await writeReviews(client, orders, new Map(fresh.map(({ id, name }) => [id, name])), originMs);
     const purchases = await recordPurchases(client, fresh, orders, originMs);
     await client.query("commit");
     return { customers: fresh.length, orders: orders.length, purchases };

@@ -11,21 +11,21 @@ const KINDS = {
   sale: 6,
   reversal: 7,
   purchase: 8,
+  review: 9,
 } as const;
 
 /** What a seeded id is of. */
 export type SeedKind = keyof typeof KINDS;
 
-const TIME = OPENED_AT_MS.toString(16).padStart(12, "0");
-
 /**
  * The id of the n-th of its kind: always the same, a valid UUIDv7 (RFC 9562, 5.7) of the moment the shop
- * opened, so that whatever is made later sorts behind it. Its last digits are the number, in decimal, for
+ * opened or of another one, so that whatever is made later sorts behind it. Its last digits are the number, in decimal, for
  * people: product 42 is 01941f29-7c00-7003-8000-000000000042.
  */
-export function seedId(kind: SeedKind, number: number): string {
+export function seedId(kind: SeedKind, number: number, atMs = OPENED_AT_MS): string {
+  const time = Math.floor(atMs).toString(16).padStart(12, "0");
   const kindDigits = KINDS[kind].toString(16).padStart(3, "0");
-  return `${TIME.slice(0, 8)}-${TIME.slice(8)}-7${kindDigits}-8000-${String(number).padStart(12, "0")}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${kindDigits}-8000-${String(number).padStart(12, "0")}`;
 }
 
 /** When the n-th product or customer came: one every ten seconds since the shop opened. */

@@ -48,7 +48,7 @@ export interface Seeded {
 const WRITERS = Math.min(availableParallelism() + 1, 5);
 const TABLES = [
   "category, brand, product, product_count, product_count_delta, search_word, stock_movement",
-  "customer, orders, order_item, promotion, purchase, purchase_total",
+  "customer, orders, order_item, review, promotion, purchase, purchase_total",
 ].join(", ");
 
 /**

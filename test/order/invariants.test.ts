@@ -12,6 +12,7 @@ beforeAll(async () => {
   productId = await makeProduct(shop, { stock: 10n });
   const { promotion } = await shop.tracker.createPromotion({ promotion: { name: "Autumn" } });
   const order = { promotionId: promotion?.id ?? "", items: [{ productId, quantity: 2n }] };
+  await shop.identity.register({ email: "ann@example.com", name: "Ann", password: "long enough" });
   orderId = (await shop.orders.createOrder({ requestId: randomUUID(), order })).order?.id ?? "";
 });
 afterAll(() => shop.close());
@@ -62,6 +63,11 @@ test("a shop that was only used through its contracts has no breach", async () =
 });
 
 test.each([
+  [
+    "a refresh token that is good in a session that has ended",
+    "update session set ended_at = now() where $1::uuid is not null",
+    () => orderId,
+  ],
   ["negative stock", "update product set stock_quantity = -1 where id = $1", () => productId],
   ["a quantity of 0", "update order_item set quantity = 0 where order_id = $1", () => orderId],
   [

@@ -9,6 +9,7 @@ const TABLES: Readonly<Record<string, string>> = {
   customer: "*",
   orders: "*",
   order_item: "*",
+  review: "*",
   promotion: "*",
   purchase: "*",
   purchase_total: "*",
@@ -43,6 +44,16 @@ const BREACHES: Readonly<Record<string, string>> = {
     select id from product where purchase_count <> coalesce(
       (select sum(quantity) from order_item join orders on orders.id = order_id
        where product_id = product.id and state <> 'CANCELLED'), 0)`,
+  "a rating is not that of its reviews": `
+    select id from product left join lateral (
+      select count(*) as count, coalesce(sum(rating), 0) as sum from review where product_id = product.id
+    ) as reviews on true
+    where (rating_count, rating_sum) <> (count, sum)
+      or abs(rating_average - sum::double precision / greatest(count, 1)) > 1e-9`,
+  "a review of something that its author did not buy": `
+    select id from review where not exists (
+      select from orders join order_item on order_id = orders.id
+      where customer_id = review.customer_id and product_id = review.product_id and state <> 'CANCELLED')`,
   "a product began twice": `
     select product_id from stock_movement where reason = 'INITIAL' group by 1 having count(*) > 1`,
   "an order without items": "select id from orders where id not in (select order_id from order_item)",
