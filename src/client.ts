@@ -7,11 +7,14 @@ import {
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { IdentityService } from "../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
+import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { createAuthorization, type Token } from "./client/authorization.ts";
 import { connection } from "./client/connection.ts";
 import { createRetries } from "./client/retries.ts";
+import { createMemoryStore, createSession, type Session, type TokenStore } from "./client/session.ts";
 
 export { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 export * from "../gen/cartwright/catalog/v1/catalog_pb.ts";
@@ -19,14 +22,20 @@ export * from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 export * from "../gen/cartwright/catalog/v1/import_pb.ts";
 export * from "../gen/cartwright/customer/v1/customer_pb.ts";
 export * from "../gen/cartwright/customer/v1/customer_service_pb.ts";
+export * from "../gen/cartwright/identity/v1/identity_pb.ts";
+export * from "../gen/cartwright/identity/v1/identity_service_pb.ts";
 export * from "../gen/cartwright/order/v1/order_pb.ts";
 export * from "../gen/cartwright/order/v1/order_service_pb.ts";
+export { Scope } from "../gen/cartwright/policy/v1/policy_pb.ts";
+export * from "../gen/cartwright/review/v1/review_pb.ts";
+export * from "../gen/cartwright/review/v1/review_service_pb.ts";
 export * from "../gen/cartwright/tracker/v1/tracker_pb.ts";
 export * from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 export * from "../gen/cartwright/type/v1/money_pb.ts";
 export type { Token } from "./client/authorization.ts";
 export { type ErrorDetails, errorDetails } from "./client/errors.ts";
 export { pages } from "./client/pages.ts";
+export type { Session, StoredTokens, TokenStore } from "./client/session.ts";
 
 /** What a transport is made with. Those of connect-web and connect-node take it as it is. */
 export interface TransportOptions {
@@ -39,8 +48,13 @@ export interface TransportOptions {
 export interface ClientOptions {
   /** Where the shop answers, such as http://localhost:8080. */
   baseUrl: string;
-  /** The access token, or a function that is asked for one before each try. A call's own header wins. */
+  /**
+   * An API key or an access token, or a function that is asked for one before each try. A call's own header
+   * wins, and whoever has signed in by `session` calls as themselves.
+   */
   token?: Token | (() => Token | Promise<Token>);
+  /** Where the tokens are kept of whoever signs in. By default in memory. */
+  session?: TokenStore;
   /**
    * How long a call may take, all tries together, unless it says otherwise. Absent: the server keeps the
    * deadline that the contract gives each method. A browser then may read without a preflight.
@@ -63,6 +77,10 @@ export interface ShopClient {
   readonly orders: Client<typeof OrderService>;
   readonly tracker: Client<typeof TrackerService>;
   readonly customers: Client<typeof CustomerService>;
+  readonly reviews: Client<typeof ReviewService>;
+  readonly identity: Client<typeof IdentityService>;
+  /** Signs in and out. Tokens are sent with the calls and refreshed by themselves. */
+  readonly session: Session;
   /** What the calls go through, for clients of other services on the same port. */
   readonly transport: Transport;
 }
@@ -73,16 +91,23 @@ export interface ShopClient {
  */
 export function createClient(options: ClientOptions): ShopClient {
   const { baseUrl, token, timeoutMs, retries = 3, interceptors = [], transport: open = overFetch } = options;
+  const store = options.session ?? createMemoryStore();
+  const { session, tokens } = createSession(store, baseUrl, () => identity);
+  const authorization = createAuthorization(token, tokens);
   const transport = open({
     baseUrl,
-    interceptors: [...interceptors, createRetries(retries), createAuthorization(token), connection],
+    interceptors: [...interceptors, createRetries(retries), authorization, connection],
     defaultTimeoutMs: timeoutMs,
   });
+  const identity = createServiceClient(IdentityService, transport);
   return {
     catalog: createServiceClient(CatalogService, transport),
     orders: createServiceClient(OrderService, transport),
     tracker: createServiceClient(TrackerService, transport),
     customers: createServiceClient(CustomerService, transport),
+    reviews: createServiceClient(ReviewService, transport),
+    identity,
+    session,
     transport,
   };
 }

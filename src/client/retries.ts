@@ -4,6 +4,7 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type Interceptor } from "@connectrpc/connect";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { errorDetails } from "./errors.ts";
+import { isRefreshInDoubt } from "./session.ts";
 import { pause } from "./wait.ts";
 
 /** The first pause is up to this long, and each further one up to twice as long as the one before. */
@@ -73,6 +74,6 @@ function randomUuid(): string {
  */
 function pauseAfter(error: unknown, failures: number): number | undefined {
   const { code, retryDelayMs: askedMs = 0 } = errorDetails(error);
-  if (code !== Code.Unavailable || askedMs > maxAskedMs) return undefined;
+  if (code !== Code.Unavailable || askedMs > maxAskedMs || isRefreshInDoubt(error)) return undefined;
   return askedMs + Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** failures);
 }

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { ConnectError, createClient, ImportMode, type ImportProductsResponse } from "../client.ts";
+import { Code, ConnectError, createClient, ImportMode, type ImportProductsResponse } from "../client.ts";
 import { StartError } from "../kernel/errors.ts";
 import { type Options, readOptions, USAGE } from "./options.ts";
 import { type Progress, showProgress } from "./progress.ts";
@@ -10,10 +10,12 @@ import { sendImport } from "./send.ts";
 
 /** The faults that are kept, as many as the shop does. */
 const KEPT = 1_000;
+const WHO =
+  "\nThe import needs the environment variable CARTWRIGHT_TOKEN with an API key, made by: npm run admin -- create-key --service import --scopes catalog-write";
 
 async function send(options: Options, faults: Faults, progress: Progress): Promise<ImportProductsResponse> {
-  const { file, mode, url, requestId } = options;
-  const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport });
+  const { file, mode, url, requestId, token } = options;
+  const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport, token });
   let bytes = 0;
   async function* rows() {
     let [number, unreadable] = [0n, 0];
@@ -51,14 +53,15 @@ async function run(options: Options): Promise<void> {
   } catch (error) {
     progress.stop();
     if (!(error instanceof ConnectError)) throw error;
+    const advice = error.code === Code.Unauthenticated || error.code === Code.PermissionDenied ? WHO : "";
     throw new StartError(
-      `The shop at ${options.url} has not taken all of it: ${error.rawMessage}\nWhat was imported so far is whole. To go on, repeat the command with --request-id ${options.requestId}`,
+      `The shop at ${options.url} has not taken all of it: ${error.rawMessage}${advice}\nWhat was imported so far is whole. To go on, repeat the command with --request-id ${options.requestId}`,
     );
   }
 }
 
 try {
-  const options = readOptions(process.argv.slice(2));
+  const options = readOptions(process.argv.slice(2), process.env);
   if (options === undefined) console.log(USAGE);
   else await run(options);
   // Connections that are kept for more calls would hold the process.

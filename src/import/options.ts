@@ -15,7 +15,11 @@ export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [-
   --mode        full also deletes the products that are not in the file. Default: incremental.
   --url         Where the shop answers.
   --request-id  Goes on with an import that was broken off, with the same file.
-  --errors      Where to write the errors, as JSON lines; the shop keeps those of the first 1,000 rows.`;
+  --errors      Where to write the errors, as JSON lines; the shop keeps those of the first 1,000 rows.
+
+  The environment variable CARTWRIGHT_TOKEN holds who imports: an API key with the scope catalog-write, or the
+  access token of somebody who works in the shop. A key is made by
+    npm run admin -- create-key --service import --scopes catalog-write`;
 
 const MODES = new Map([
   ["incremental", ImportMode.INCREMENTAL],
@@ -28,10 +32,12 @@ export interface Options {
   url: string;
   requestId: string;
   errors: string | undefined;
+  /** Who imports. Never an argument: those are seen by all users of the machine. */
+  token: string | undefined;
 }
 
 /** @throws StartError for an option that does not exist or cannot be; undefined: help is asked for */
-export function readOptions(args: string[]): Options | undefined {
+export function readOptions(args: string[], env: NodeJS.ProcessEnv): Options | undefined {
   try {
     const { values, positionals } = parseArgs({
       args,
@@ -57,7 +63,10 @@ export function readOptions(args: string[]): Options | undefined {
       return wrong("--url must be an http address.");
     if (!/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(requestId))
       return wrong("--request-id must be a UUID.");
-    return { file, mode, url: values.url, requestId, errors: values.errors };
+    // What a header cannot hold would be refused with the token in the message.
+    const token = env.CARTWRIGHT_TOKEN?.trim();
+    if (token !== undefined && !/^[\w.~+/=-]*$/.test(token)) return wrong("CARTWRIGHT_TOKEN is no token.");
+    return { file, mode, url: values.url, requestId, errors: values.errors, token };
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     throw new StartError(`${error.message}\n${USAGE}`);

@@ -15,11 +15,13 @@ import {
   createClient,
   errorDetails,
   GetOrderResponseSchema,
+  IdentityService,
   type Interceptor,
   ListProductsRequestSchema,
   OrderSchema,
   OrderService,
   pages,
+  ReviewService,
   TrackerService,
 } from "../../src/client.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
@@ -174,7 +176,8 @@ describe("time", () => {
   });
 
   test("every deadline of the contract is shorter than that", () => {
-    const methods = [CatalogService, OrderService, TrackerService, CustomerService].flatMap((s) => s.methods);
+    const services = [CatalogService, OrderService, TrackerService, CustomerService];
+    const methods = [...services, IdentityService, ReviewService].flatMap((service) => service.methods);
     for (const method of methods.filter(({ methodKind }) => methodKind === "unary")) {
       const seconds = Number(getOption(method, policy).deadline?.max?.seconds);
       expect(seconds * 1_000, method.name).toBeLessThan(maxSilenceMs);

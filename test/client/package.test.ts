@@ -14,18 +14,37 @@ const root = resolve(import.meta.dirname, "../..");
 const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web"];
 
 const program = `
-import { Code, createClient, errorDetails, OrderState } from "cartwright/client";
+import { Code, createClient, errorDetails, OrderState, Role, Scope } from "cartwright/client";
 const shop = createClient({ baseUrl: process.argv[2] });
 const { categories } = await shop.catalog.listCategories({});
+const nobody = await shop.identity.getMe({}).catch(errorDetails);
+const email = process.pid + "@example.com";
+await shop.session.register({ email, name: "Ann", password: "correct horse" });
+const { account } = await shop.identity.getMe({});
 const error = await shop.orders.createOrder({ order: {} }).catch(errorDetails);
-console.log(JSON.stringify([categories.length, Code[error.code], error.reason, OrderState.PENDING]));
+const productId = "00000000-0000-7000-8000-000000000000";
+const { reviews } = await shop.reviews.listReviews({ productId });
+await shop.session.signOut();
+console.log(JSON.stringify([
+  [categories.length, reviews.length, account.email === email],
+  [Code[nobody.code], Code[error.code], error.reason],
+  [OrderState.PENDING, Role.CUSTOMER, Scope.CATALOG_WRITE],
+]));
 `;
 
 const typed = `
-import { createClient, errorDetails, type Product, type ShopClient } from "cartwright/client";
+import { createClient, errorDetails, type Product, type Review, type Session, type ShopClient, type StoredTokens, type TokenStore } from "cartwright/client";
 const shop: ShopClient = createClient({ baseUrl: "http://localhost:8080", token: async () => "t" });
 export const first = async (): Promise<Product | undefined> =>
   (await shop.catalog.listProducts({ pageSize: 1 })).products[0];
+const text: { value: string } = { value: "null" };
+const kept: TokenStore = {
+  load: () => JSON.parse(text.value),
+  save: (tokens: StoredTokens | undefined) => { text.value = JSON.stringify(tokens ?? null); },
+};
+export const session: Session = createClient({ baseUrl: "http://localhost:8080", session: kept }).session;
+export const review = async (): Promise<Review | undefined> =>
+  (await shop.reviews.createReview({ review: { productId: "p", rating: 5 } })).review;
 export const reason: string = errorDetails(new Error("no")).reason;
 // @ts-expect-error an order has no such field
 export const wrong = shop.orders.createOrder({ order: { colour: "red" } });
@@ -64,7 +83,7 @@ beforeAll(async () => {
   await writeFile(join(consumer, "package.json"), '{ "type": "module" }');
   await writeFile(join(consumer, "program.mjs"), program);
   await writeFile(join(consumer, "typed.ts"), typed);
-  shop = await startShop();
+  shop = await startShop({ ACCESS: "on" });
 });
 afterAll(async () => {
   await shop?.close();
@@ -82,7 +101,11 @@ test("the package holds the client and nothing of the service", async () => {
 const programRuns = async (node: string) => {
   const startedAt = performance.now();
   const { stdout } = await run(node, ["program.mjs", shop.url], { cwd: consumer });
-  expect(JSON.parse(stdout)).toEqual([0, "InvalidArgument", "INVALID_REQUEST", 1]);
+  expect(JSON.parse(stdout)).toEqual([
+    [0, 0, true],
+    ["Unauthenticated", "InvalidArgument", "INVALID_REQUEST"],
+    [1, 1, 1],
+  ]);
   // Nothing of the client keeps a program alive that is done.
   expect(performance.now() - startedAt).toBeLessThan(10_000);
 };

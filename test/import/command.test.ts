@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { makeSlug } from "../catalog/importing.ts";
 import { type FaultyLink, startFaultyLink } from "../support/faulty-link.ts";
 import { breaches } from "../support/invariants.ts";
+import { enrol, makeKey } from "../support/people.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 
 let shop: TestShop;
@@ -30,9 +32,10 @@ async function put(name: string, content: string | Uint8Array): Promise<string> 
 }
 
 /** Runs the command, as `npm run import --` does. */
-function start(args: string[]) {
+function start(args: string[], env: NodeJS.ProcessEnv = {}) {
   const child = spawn(process.execPath, ["src/import/main.ts", ...args], {
     stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
   });
   let [out, errors] = ["", ""];
   child.stdout.on("data", (data) => {
@@ -206,6 +209,53 @@ describe("a shop that is away", () => {
       /^Imported 3 rows before; nothing was done now: 3 created/,
     );
   }, 30_000);
+});
+
+describe("a shop that asks who imports", () => {
+  let guarded: TestShop;
+  let path: string;
+  let tokens: Record<"staff" | "customer" | "key" | "otherKey", string>;
+  const runAs = (token: string) => start([path, "--url", guarded.url], { CARTWRIGHT_TOKEN: token }).ended;
+  beforeAll(async () => {
+    guarded = await startShop({ ACCESS: "on" });
+    const [admin, staff] = [await enrol(guarded, "ADMIN"), await enrol(guarded, "STAFF")];
+    const customer = await enrol(guarded);
+    tokens = {
+      ...{ staff: staff.accessToken, customer: customer.accessToken },
+      key: await makeKey(admin, Scope.CATALOG_WRITE),
+      otherKey: await makeKey(admin, Scope.ORDERS_READ),
+    };
+    const slugThere = await makeSlug(staff);
+    path = await put("guarded.ndjson", lines("G-", 5_000, { categorySlug: slugThere }));
+  });
+  afterAll(() => guarded.close());
+
+  test.each(["", "customer", "otherKey"] as const)(
+    "refuses %j, and the command says how to get a key",
+    async (who) => {
+      const token = who === "" ? "" : tokens[who];
+      const { code, out, errors } = await runAs(token);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(errors).toContain("has not taken all of it: ");
+      expect(errors).toContain("npm run admin -- create-key --service import --scopes catalog-write");
+      if (token !== "") expect(errors).not.toContain(token);
+      expect(errors).not.toMatch(/\n\s+at /);
+    },
+  );
+
+  test("takes it from staff and from a service with a key, ends of lines around it or not", async () => {
+    expect(await runAs(`${tokens.key}\n`)).toMatchObject({ code: 0, errors: "" });
+    expect((await runAs(tokens.staff)).out).toMatch(/5,000 unchanged/);
+  });
+
+  test("is not shown what is no token", async () => {
+    const { code, errors } = await runAs("so secret");
+    expect({ code, errors }).toMatchObject({
+      code: 1,
+      errors: expect.stringMatching(/^CARTWRIGHT_TOKEN is no token\./),
+    });
+    expect(errors).not.toContain("so secret");
+  });
 });
 
 test.each([
