@@ -2,9 +2,14 @@ import { defineConfig } from "vitest/config";
 
 /** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
 const alone = [
+  "test/admin/**/*.test.ts",
   "test/faults/**/*.test.ts",
+  "test/identity/session.test.ts",
+  "test/identity/sign-in.test.ts",
   "test/infra/cache/**/*.test.ts",
+  "test/infra/limits/faults.test.ts",
   "test/interceptors/deadline.test.ts",
+  "test/limits/**/*.test.ts",
   "test/order/rush.test.ts",
   "test/process/**/*.test.ts",
   "test/seed/command.test.ts",

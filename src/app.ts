@@ -2,29 +2,41 @@ import type { Message } from "@bufbuild/protobuf";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ImportRowSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { IdentityService } from "../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
+import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
 import { createCatalog } from "./catalog/catalog.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { createCustomers } from "./customer/customer.ts";
+import { createDemoAccounts, type DemoAccounts } from "./demo.ts";
+import { identityRpc } from "./identity/identity.rpc.ts";
+import { createIdentity } from "./identity/identity.ts";
 import { announcing, createAnnouncer } from "./infra/announce.ts";
+import { auditing } from "./infra/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
+import { Ties } from "./infra/cache/ties.ts";
 import { openJobs } from "./infra/jobs.ts";
+import { createLimiter, type Limiter } from "./infra/limits/limiter.ts";
 import { migrate } from "./infra/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres.ts";
 import { openRedis, type SharedMemory } from "./infra/redis.ts";
 import { sharedSecret } from "./infra/secrets.ts";
 import { openStores } from "./infra/stores.ts";
 import { callOf } from "./interceptors/call.ts";
+import { createCallLimits } from "./interceptors/limits.ts";
+import { readPolicies } from "./interceptors/policy.ts";
 import { createCheck } from "./interceptors/validation.ts";
-import { internalCall } from "./kernel/call.ts";
-import { type Clock, createIds, systemClock } from "./kernel/clock.ts";
+import { type Call, internalCall } from "./kernel/call.ts";
+import { type Clock, createIds, type Ids, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
 import { orderRpc } from "./order/order.rpc.ts";
 import { createOrders } from "./order/order.ts";
+import { reviewRpc } from "./review/review.rpc.ts";
+import { createReviews } from "./review/review.ts";
 import { entities } from "./schema.ts";
 import { isEmptyShop } from "./seed/empty.ts";
 import { seedShop } from "./seed/seed.ts";
@@ -39,6 +51,8 @@ export interface App {
   readonly url: string;
   /** What was started for it, a line each. */
   readonly started: readonly string[];
+  /** Accounts that were made for the demo, at its first start and never again. */
+  readonly demo: DemoAccounts | undefined;
   /** Resolves when a store that it cannot do without has ended by itself, which is then in the log. */
   readonly failed: Promise<void>;
   /** Ends it: calls in flight are finished, for `graceMs` milliseconds at most, then the stores are closed. */
@@ -64,7 +78,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const stores = await openStores(config, log);
     closing.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
-    if (config.seedDemo) await seedDemo(stores.databaseUrl, log);
+    const isDemo = config.seedDemo && (await seedDemo(stores.databaseUrl, log));
     const db = await openPostgres({
       url: stores.databaseUrl,
       entities,
@@ -76,25 +90,30 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     closing.push(() => db.close());
     const redis = openRedis(stores.redisUrl, log);
     closing.push(() => redis.close());
-    const cache = new Cache<Message>({
-      redis: redis.client,
-      namespace: (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8),
-      maxBytes: config.cacheMemoryBytes,
-      log,
-    });
-    closing.push(async () => cache.close());
+    const namespace = (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8);
+    const ties = new Ties({ redis: redis.client, namespace, log });
+    closing.push(async () => ties.close());
+    const cache = new Cache<Message>({ ties, maxBytes: config.cacheMemoryBytes });
+    const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
+    closing.push(async () => limiter?.close());
     const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
     closing.push(() => jobs.close());
-    if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, log }));
-    const announcer = createAnnouncer(jobs, cache);
-    const ground = { db: announcing(db, announcer), redis, cache };
-    const server = await buildServer(config, log, clock, ground);
+    const ids = createIds(clock);
+    const announced = announcing(auditing(db, { ids, clock }), createAnnouncer(jobs, cache));
+    const ground = { db: announced, redis, cache, ties, limiter, ids, clock, log };
+    const rooms = await openRooms(config, ground);
+    closing.push(async () => rooms.identity.close());
+    const tidy = (call: Call) => rooms.identity.forget(call);
+    if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, tidy, log }));
+    const demo = isDemo ? await createDemoAccounts(rooms.identity) : undefined;
+    const server = buildServer(config, ground, rooms);
     let graceMs = GRACE_MS;
     closing.push(() => server.close(graceMs));
     const { url } = await server.listen();
     return {
       url,
       started: stores.started,
+      demo,
       failed: stores.failed,
       close: (grace = GRACE_MS) => {
         graceMs = grace;
@@ -107,11 +126,12 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
   }
 }
 
-/** Fills an empty shop, so that the first call shows something. */
-async function seedDemo(url: string, log: Log): Promise<void> {
-  if (!(await isEmptyShop(url))) return;
+/** Fills an empty shop, so that the first call shows something. @returns whether it was empty */
+async function seedDemo(url: string, log: Log): Promise<boolean> {
+  if (!(await isEmptyShop(url))) return false;
   const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
   log.info({ ...added }, "filled the empty shop with a demo");
+  return true;
 }
 
 /** What the services stand on. */
@@ -119,29 +139,53 @@ interface Ground {
   db: Database;
   redis: SharedMemory;
   cache: Cache<Message>;
+  ties: Ties;
+  limiter: Limiter | undefined;
+  ids: Ids;
+  clock: Clock;
+  log: Log;
 }
 
-async function buildServer(
-  config: Config,
-  log: Log,
-  clock: Clock,
-  { db, redis, cache }: Ground,
-): Promise<Server> {
-  const ids = createIds(clock);
+/** The features, in the order in which they know each other. */
+async function openRooms(config: Config, { db, ties, ids, clock, log }: Ground) {
   const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
   const room = { db, ids, clock, tokens };
   const catalog = createCatalog(room);
   const customers = createCustomers(room);
   const tracker = createTracker(room);
   const orders = createOrders({ ...room, catalog, customers, tracker });
+  const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.nameOf });
+  const { signingKeysFile, tokenIssuer } = config;
+  const identity = await createIdentity({ ...room, customers, ties, signingKeysFile, tokenIssuer, log });
+  return { catalog, customers, tracker, orders, reviews, identity };
+}
+
+/** What is served, in the order of the documentation. */
+const services = [
+  CatalogService,
+  OrderService,
+  TrackerService,
+  ReviewService,
+  CustomerService,
+  IdentityService,
+];
+
+function buildServer(
+  config: Config,
+  { redis, db, cache, limiter, log }: Ground,
+  { catalog, customers, tracker, orders, reviews, identity }: Awaited<ReturnType<typeof openRooms>>,
+): Server {
   const check = createCheck();
+  const { budgets, signedInTimes, serviceTimes } = config;
+  const policies = readPolicies(services);
   return createServer({
     host: config.host,
     port: config.port,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,
-    services: [CatalogService, OrderService, TrackerService, CustomerService],
+    maxCalls: config.maxCalls,
+    services: [CatalogService, OrderService, TrackerService, CustomerService, IdentityService, ReviewService],
     routes: (router) =>
       router
         .service(
@@ -150,8 +194,15 @@ async function buildServer(
         )
         .service(OrderService, orderRpc(orders, callOf))
         .service(TrackerService, trackerRpc(tracker, callOf))
-        .service(CustomerService, customerRpc(customers, callOf)),
+        .service(CustomerService, customerRpc(customers, callOf))
+        .service(IdentityService, identityRpc(identity, callOf))
+        .service(ReviewService, reviewRpc(reviews, callOf)),
+    authenticate: config.access ? identity.authenticate : undefined,
+    callLimits:
+      limiter &&
+      createCallLimits({ limiter, budgets, signedInTimes, serviceTimes, policies: policies.values() }),
     cache: config.cache ? cache : undefined,
+    jwks: identity.jwks,
     isReady: async () => {
       const [postgres, shared] = await Promise.all([isUp(db.ping()), redis.isUp()]);
       // Without PostgreSQL there is no shop; without Redis it is only slower.

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartError } from "./kernel/errors.ts";
@@ -48,6 +49,20 @@ const proxies = list.transform((items, context) => {
   return blocks;
 });
 
+/** How much of what a class of calls may take, such as 100/60: units of cost in so many seconds. */
+const budget = z.string().transform((text, context): LimitBudget => {
+  const [, units = "", seconds = "", mode = "open"] =
+    /^(\d{1,9})\/(\d{1,5})(?:\/(open|closed))?$/.exec(text) ?? [];
+  if (Number(units) >= 1 && Number(seconds) >= 1) {
+    return { units: Number(units), windowMs: Number(seconds) * 1_000, failClosed: mode === "closed" };
+  }
+  const message =
+    "must be units/seconds such as 100/60, with /closed behind it to refuse while Redis is away";
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+const defaultBudget = (units: number): LimitBudget => ({ units, windowMs: 60_000, failClosed: false });
+
 /** What the service reads from the environment, with its defaults; `.env.example` lists the same. */
 const environment = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
@@ -60,6 +75,17 @@ const environment = z.object({
   DB_STATEMENT_TIMEOUT_MS: whole(10, 600_000).default(5_000),
   CACHE: onOff.default(true),
   CACHE_MEMORY_MB: whole(1, 65_536).default(256),
+  ACCESS: onOff.default(true),
+  LIMITS: onOff.default(true),
+  LIMIT_READ: budget.default(defaultBudget(100)),
+  LIMIT_WRITE: budget.default(defaultBudget(30)),
+  LIMIT_INGEST: budget.default(defaultBudget(600)),
+  LIMIT_AUTH: budget.default(defaultBudget(10)),
+  LIMIT_TIMES_SIGNED_IN: whole(1, 1_000_000).default(10),
+  LIMIT_TIMES_SERVICE: whole(1, 1_000_000).default(100),
+  MAX_CALLS: whole(1, 100_000).default(1_000),
+  SIGNING_KEYS_FILE: z.string().min(1).optional(),
+  TOKEN_ISSUER: z.string().min(1).max(200).default("cartwright"),
   TRUSTED_PROXIES: proxies.default(new BlockList()),
   CORS_ORIGINS: origins.default([]),
   TLS_CERT_FILE: z.string().min(1).optional(),
@@ -71,6 +97,15 @@ const environment = z.object({
 
 /** The variables that are read. */
 export const variableNames: readonly string[] = Object.keys(environment.shape);
+
+/** What callers may take of a class of calls. */
+export interface LimitBudget {
+  /** Units of cost in any `windowMs` milliseconds, for who is not signed in. */
+  readonly units: number;
+  readonly windowMs: number;
+  /** While Redis is away: refuse, instead of going on with a budget of this process alone. */
+  readonly failClosed: boolean;
+}
 
 /** Everything that can be configured, read once and frozen. Times are milliseconds. */
 export type Config = Readonly<{
@@ -89,6 +124,21 @@ export type Config = Readonly<{
   cache: boolean;
   /** How much memory of this process cached answers may take. */
   cacheMemoryBytes: number;
+  /** Whether calls are held to who may make them. Off for benchmarks and conformance runs. */
+  access: boolean;
+  /** Whether calls are held to budgets. Off for benchmarks and conformance runs. */
+  limits: boolean;
+  /** By the classes of the contract. */
+  budgets: Readonly<Record<"READ" | "WRITE" | "INGEST" | "AUTH", LimitBudget>>;
+  /** How many times a budget is what accounts and other services have of it; but for AUTH. */
+  signedInTimes: number;
+  serviceTimes: number;
+  /** Calls at once, beyond which further ones are turned away. */
+  maxCalls: number;
+  /** Where the keys are that sign access tokens. By default in `dataDir`, made at first start. */
+  signingKeysFile: string;
+  /** Who issues access tokens and who they are for: `iss` and `aud`. */
+  tokenIssuer: string;
   trustedProxies: BlockList;
   corsOrigins: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
@@ -132,6 +182,19 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
+    access: value.ACCESS,
+    limits: value.LIMITS,
+    budgets: {
+      READ: value.LIMIT_READ,
+      WRITE: value.LIMIT_WRITE,
+      INGEST: value.LIMIT_INGEST,
+      AUTH: value.LIMIT_AUTH,
+    },
+    signedInTimes: value.LIMIT_TIMES_SIGNED_IN,
+    serviceTimes: value.LIMIT_TIMES_SERVICE,
+    maxCalls: value.MAX_CALLS,
+    signingKeysFile: value.SIGNING_KEYS_FILE ?? join(value.DATA_DIR, "signing-keys.json"),
+    tokenIssuer: value.TOKEN_ISSUER,
     trustedProxies: value.TRUSTED_PROXIES,
     corsOrigins: value.CORS_ORIGINS,
     tls:

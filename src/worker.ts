@@ -3,7 +3,7 @@ import type { Cache } from "./infra/cache/cache.ts";
 import type { Jobs } from "./infra/jobs.ts";
 import type { Database } from "./infra/postgres.ts";
 import { invalidations } from "./infra/queues.ts";
-import { internalCall } from "./kernel/call.ts";
+import { type Call, internalCall } from "./kernel/call.ts";
 import type { Log } from "./kernel/log.ts";
 
 /** What the jobs work with. */
@@ -11,35 +11,42 @@ export interface WorkerOptions {
   db: Database;
   jobs: Jobs;
   cache: Pick<Cache<unknown>, "ensureInvalidated">;
+  /** Deletes what is of no use any more, such as sessions that ended long ago. */
+  tidy(call: Call): Promise<void>;
   log: Log;
 }
 
-/** How often the counts of products are added up, milliseconds: the more they are apart, the slower to read. */
-const FOLD_EVERY_MS = 60_000;
+/**
+ * How often the counts of products are added up, and what is old is deleted, milliseconds: the more counts are apart,
+ * the slower to read.
+ */
+const TIDY_EVERY_MS = 60_000;
 
 /**
  * Runs the shop's jobs in this process, beside others that do the same.
  * @returns what ends those that go by the clock; the others end with the queue
  */
-export async function startWorker({ db, jobs, cache, log }: WorkerOptions): Promise<() => Promise<void>> {
+export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
+  const { db, jobs, cache, log } = options;
   await jobs.work(invalidations, async (batch) => {
     for (const { tags, generation } of batch) {
       await cache.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     }
   });
-  let folding = Promise.resolve();
-  const fold = async () => {
+  const tidy = async () => {
     try {
       await foldCounts(db, internalCall());
+      await options.tidy(internalCall());
     } catch (error) {
-      log.warn({ err: error }, "counts of products were not added up; they are exact all the same");
+      log.warn({ err: error }, "could not tidy up; counts of products are exact all the same");
     }
   };
+  let tidying = Promise.resolve();
   const timer = setInterval(() => {
-    folding = folding.then(fold);
-  }, FOLD_EVERY_MS);
+    tidying = tidying.then(tidy);
+  }, TIDY_EVERY_MS);
   return async () => {
     clearInterval(timer);
-    await folding;
+    await tidying;
   };
 }

@@ -18,7 +18,7 @@ const SIBLINGS: Readonly<Record<string, readonly string[]>> = {
   recommendation: ["catalog", "order"],
 };
 /** Programs of their own beside the service. */
-const ROOF = new Set(["seed", "import"]);
+const ROOF = new Set(["seed", "import", "admin"]);
 const EDGE = new Set(["serving", "interceptors"]);
 const DATABASE = /^(@mikro-orm\/|pg$|pg\/|kysely$)/;
 const CONTRACT = /^@(connectrpc|bufbuild)\//;

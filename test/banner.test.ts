@@ -10,6 +10,7 @@ function warnings(env: Record<string, string>): string {
   const app = {
     url: "http://127.0.0.1:1",
     started: [],
+    demo: undefined,
     failed: new Promise<void>(() => {}),
     close: async () => {},
   };

@@ -21,6 +21,14 @@ test("the defaults are those of the documentation", () => {
     ...{ host: "127.0.0.1", port: 8080, dataDir: ".data", databaseUrl: undefined, redisUrl: undefined },
     ...{ dbPoolMax: 20, dbPoolWaitMs: 2_000, dbStatementTimeoutMs: 5_000 },
     ...{ cache: true, cacheMemoryBytes: 268_435_456, workers: 1 },
+    ...{ access: true, limits: true, signedInTimes: 10, serviceTimes: 100, maxCalls: 1_000 },
+    budgets: {
+      READ: { units: 100, windowMs: 60_000, failClosed: false },
+      WRITE: { units: 30, windowMs: 60_000, failClosed: false },
+      INGEST: { units: 600, windowMs: 60_000, failClosed: false },
+      AUTH: { units: 10, windowMs: 60_000, failClosed: false },
+    },
+    ...{ signingKeysFile: ".data/signing-keys.json", tokenIssuer: "cartwright" },
     ...{ corsOrigins: [], tls: undefined, logLevel: "info", seedDemo: true },
   });
   expect(trustedProxies.rules).toEqual([]);
@@ -50,6 +58,14 @@ test.each<[string, string, Partial<Config>]>([
   ["CACHE", "on", { cache: true }],
   ["CACHE_MEMORY_MB", "1", { cacheMemoryBytes: 1_048_576 }],
   ["CACHE_MEMORY_MB", "65536", { cacheMemoryBytes: 68_719_476_736 }],
+  ["ACCESS", "off", { access: false }],
+  ["LIMITS", "off", { limits: false }],
+  ["LIMIT_TIMES_SIGNED_IN", "1", { signedInTimes: 1 }],
+  ["LIMIT_TIMES_SERVICE", "7", { serviceTimes: 7 }],
+  ["MAX_CALLS", "50", { maxCalls: 50 }],
+  ["DATA_DIR", "/var/lib/shop", { signingKeysFile: "/var/lib/shop/signing-keys.json" }],
+  ["SIGNING_KEYS_FILE", "/run/secrets/keys.json", { signingKeysFile: "/run/secrets/keys.json" }],
+  ["TOKEN_ISSUER", "https://shop.example", { tokenIssuer: "https://shop.example" }],
   ["CORS_ORIGINS", "*", { corsOrigins: ["*"] }],
   [
     "CORS_ORIGINS",
@@ -73,6 +89,12 @@ test.each([
   ["SEED_DEMO", ""],
 ])("an empty %s is as good as none", (name, value) => {
   expect(readConfig({ [name]: value })).toEqual(readConfig({}));
+});
+
+test("budgets are units in seconds, and closed while Redis is away if they say so", () => {
+  const { READ, AUTH } = readConfig({ LIMIT_READ: "1000/1", LIMIT_AUTH: "5/60/closed" }).budgets;
+  expect(READ).toEqual({ units: 1_000, windowMs: 1_000, failClosed: false });
+  expect(AUTH).toEqual({ units: 5, windowMs: 60_000, failClosed: true });
 });
 
 test("SEED_DEMO is on for an embedded store, and off for one that was given", () => {
@@ -126,6 +148,15 @@ describe("a mistake is named", () => {
     ["CACHE", "true"],
     ["CACHE_MEMORY_MB", "0"],
     ["CACHE_MEMORY_MB", "65537"],
+    ["ACCESS", "no"],
+    ["LIMIT_READ", "100"],
+    ["LIMIT_READ", "0/60"],
+    ["LIMIT_READ", "100/0"],
+    ["LIMIT_WRITE", "100/60/maybe"],
+    ["LIMIT_AUTH", "-1/60"],
+    ["LIMIT_INGEST", "1/100000"],
+    ["LIMIT_TIMES_SERVICE", "0"],
+    ["MAX_CALLS", "0"],
     ["WORKERS", "501"],
     ["WORKERS", "-1"],
     ["TRUSTED_PROXIES", "10.0.0.0/33"],
@@ -168,7 +199,7 @@ test("the configuration cannot be changed", () => {
 
 test("all names that are read are the fixed ones", () => {
   const fixed =
-    /^(HOST|PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z]+|TRUSTED_PROXIES|CORS_ORIGINS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !fixed.test(name))).toEqual([]);
 });

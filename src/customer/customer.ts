@@ -72,6 +72,13 @@ export interface CustomerOptions {
 
 /** The people who buy, as rows that staff keep. */
 export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
+  async function add(tx: Tx, customer: CustomerInput): Promise<Customer> {
+    const now = clock.now();
+    const row = tx.em.create(CustomerEntity, { ...customer, id: ids(), createdAt: now, updatedAt: now });
+    await flush(tx, row);
+    return toCustomer(row);
+  }
+
   return {
     /** One customer. NOT_FOUND when there is none, or they are deleted and `showDeleted` is not set. */
     async get(call: Call, id: string, showDeleted: boolean): Promise<Customer> {
@@ -98,22 +105,8 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
     /** A new customer. ALREADY_EXISTS when the email is taken. */
     async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
       assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
-      const { answer } = await change(
-        db,
-        call,
-        { ...how, method: "CreateCustomer" },
-        customer,
-        async (tx) => {
-          const now = clock.now();
-          const row = tx.em.create(CustomerEntity, {
-            ...customer,
-            id: ids(),
-            createdAt: now,
-            updatedAt: now,
-          });
-          await flush(tx, row);
-          return toCustomer(row);
-        },
+      const { answer } = await change(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
+        add(tx, customer),
       );
       return answer;
     },
@@ -136,6 +129,7 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
         assertCurrent(row, customer.etag);
         tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
         await flush(tx, row);
+        tx.changed(tagOf(row));
         return toCustomer(row);
       });
       return answer;
@@ -150,6 +144,7 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
         const now = clock.now();
         tx.em.assign(row, { deletedAt: now, updatedAt: now });
         await flush(tx, row);
+        tx.changed(tagOf(row));
         return toCustomer(row);
       });
     },
@@ -167,8 +162,25 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
         assertCurrent(row, etag);
         tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
         await flush(tx, row);
+        tx.changed(tagOf(row));
         return toCustomer(row);
       });
+    },
+
+    /** For accounts, in their transaction: a new customer. ALREADY_EXISTS when the email is taken. */
+    add,
+
+    /** The customer with this email, without regard to case; none when they are deleted. */
+    async byEmail(call: Call, email: string): Promise<Customer | undefined> {
+      const [row] = await db.read<ReadRow>(call, BY_EMAIL, [LOWEST_ID, false, 1, email]);
+      return row && fromRow(row);
+    },
+
+    /** For reviews, in their transaction: what a customer is called. */
+    async nameOf(tx: Tx, id: string): Promise<string> {
+      const [row] = await tx.query(sql<{ name: string }>`select name from customer where id = ${id}`);
+      if (row === undefined) throw notFound("customer", id);
+      return row.name;
     },
 
     /** For orders, in their transaction: the customer is there, and stays there until it ends. */
@@ -183,6 +195,9 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
 
 /** The customers as other rooms see them. */
 export type Customers = ReturnType<typeof createCustomers>;
+
+/** What is known of callers depends on their customer. */
+const tagOf = ({ id }: Row): string => `customer:${id}`;
 
 async function find(tx: Tx, id: string): Promise<Row> {
   const row = await tx.em.findOne(CustomerEntity, { id });

@@ -1,11 +1,12 @@
 import type { Call } from "../kernel/call.ts";
+import { nameOf } from "../kernel/principal.ts";
 import { once } from "./idempotency.ts";
 import type { Database, Tx } from "./postgres.ts";
 
 /** How a change is to be done: once for its request_id, or only tried. */
 export interface ChangeOptions {
   method: string;
-  /** Whose request_id it is; empty when nobody's. */
+  /** Whose request_id it is. By default the caller's: nobody is given the answer to somebody else's. */
   owner?: string;
   requestId: string;
   validateOnly?: boolean;
@@ -22,7 +23,7 @@ export async function change<T>(
   body: unknown,
   work: (tx: Tx) => Promise<T>,
 ): Promise<{ answer: T; replayed: boolean }> {
-  const { method, owner = "", requestId, validateOnly = false } = options;
+  const { method, owner = nameOf(call.principal), requestId, validateOnly = false } = options;
   const all = (tx: Tx) => once(tx, { method, owner, requestId }, body, () => work(tx));
   return validateOnly ? db.rehearse(call, all) : db.transact(call, all);
 }

@@ -1,13 +1,15 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
-import type { Call } from "../kernel/call.ts";
+import type { AuditNote, Call } from "../kernel/call.ts";
 import { AppError } from "../kernel/errors.ts";
+import { anyone, type Principal } from "../kernel/principal.ts";
 import { toConnectError } from "./errors.ts";
 
 /** The wire's side of a call: what it is, and its bounds. */
 export interface CallSetup {
   protocol: "grpc" | "grpc-web" | "connect";
   clientAddress: string;
+  userAgent: string;
   /** Absent for protocols of others, such as health. */
   policy: MethodPolicy | undefined;
   /** How long it may take from now, milliseconds. Infinity: as long as the caller stays. */
@@ -32,6 +34,17 @@ export interface CacheNote {
   readonly ageMs: number;
 }
 
+/** What a call has left in its budget. */
+export interface QuotaNote {
+  /** The size of the budget, and what is left of it, in units of cost. */
+  readonly limit: number;
+  readonly remaining: number;
+  /** When it is whole again if nothing more is spent, milliseconds from now. */
+  readonly resetMs: number;
+  /** Refused: when the same call may be tried again, milliseconds from now. */
+  readonly retryAfterMs?: number | undefined;
+}
+
 /**
  * One call from its headers to its end. It owns the deadline: Connect would tell the handler of it and
  * then wait for that handler for ever.
@@ -43,6 +56,13 @@ export class ActiveCall implements Call {
   readonly deadlineAtMs: number;
   /** Set by the cache interceptor, for methods whose policy lets them be cached; told in the headers. */
   cached: CacheNote | undefined;
+  /** Set before the request is read, once it is known who calls. */
+  principal: Principal = anyone;
+  audit: AuditNote | undefined;
+  /** Set by the limits, for methods with a policy; told in the headers. */
+  quota: QuotaNote | undefined;
+  /** The answer is not for everyone who asks the same: caches outside may not keep it. */
+  isPrivate = false;
   /** Connect's own headers and trailers of the answer: whoever answers instead of the handler must use them. */
   answer: { readonly header: Headers; readonly trailer: Headers } | undefined;
   readonly #controller = new AbortController();
@@ -77,6 +97,10 @@ export class ActiveCall implements Call {
 
   get clientAddress(): string {
     return this.setup.clientAddress;
+  }
+
+  get userAgent(): string {
+    return this.setup.userAgent;
   }
 
   /** The request's body. Waiting for more of it ends when the call is stopped. */
@@ -202,5 +226,6 @@ export function callOf(context: HandlerContext): Call {
   const call = context.values.get(callKey);
   if (call !== undefined) return call;
   const timeoutMs = context.timeoutMs() ?? Number.POSITIVE_INFINITY;
-  return { signal: context.signal, deadlineAtMs: performance.now() + timeoutMs, clientAddress: "" };
+  const deadlineAtMs = performance.now() + timeoutMs;
+  return { signal: context.signal, deadlineAtMs, clientAddress: "", userAgent: "", principal: anyone };
 }

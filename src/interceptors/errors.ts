@@ -82,13 +82,16 @@ function toDuration(milliseconds: number): { seconds: bigint; nanos: number } {
   return { seconds: BigInt(Math.floor(whole / 1_000)), nanos: (whole % 1_000) * 1_000_000 };
 }
 
+/** Makes of what a call failed with what its caller is told. */
+export type Translate = (error: unknown, method: DescMethod) => ConnectError;
+
 /**
- * Turns what handlers throw into what callers are told. Causes are logged, never sent; what nobody
+ * Turns what was thrown into what callers are told. Causes are logged, never sent; what nobody
  * expected becomes INTERNAL with an id under which the log has it. Connect's own errors pass as they are.
  */
-export function createErrorInterceptor(log: Log): Interceptor {
+export function createTranslate(log: Log): Translate {
   const logFailure = createFailureLog(log);
-  const translate = (error: unknown, method: DescMethod): ConnectError => {
+  return (error, method) => {
     if (error instanceof ConnectError) return error;
     if (error instanceof AppError && error.code !== "internal") {
       if (error.cause !== undefined || error.code === "unavailable") logFailure(methodKey(method), error);
@@ -107,6 +110,10 @@ export function createErrorInterceptor(log: Log): Interceptor {
       ),
     );
   };
+}
+
+/** Turns what handlers throw into what callers are told. */
+export function createErrorInterceptor(translate: Translate): Interceptor {
   async function* translated<T>(messages: AsyncIterable<T>, method: DescMethod): AsyncGenerator<T> {
     try {
       yield* messages;

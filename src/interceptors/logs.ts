@@ -1,5 +1,7 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../kernel/log.ts";
+import { nameOf } from "../kernel/principal.ts";
 import { type ActiveCall, callKey } from "./call.ts";
 import { methodKey } from "./policy.ts";
 
@@ -9,12 +11,15 @@ import { methodKey } from "./policy.ts";
  */
 const ourFault: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
 
+/** Writes how a call ended. */
+export type WriteCall = (method: DescMethod, call: ActiveCall | undefined, error?: unknown) => void;
+
 /**
  * One line a call: the method, how it ended, how long it took, who called; never what was said. At debug,
  * and at warn when the fault is ours.
  */
-export function createLogInterceptor(log: Log): Interceptor {
-  const write = (method: Parameters<typeof methodKey>[0], call: ActiveCall | undefined, error?: unknown) => {
+export function createWriteCall(log: Log): WriteCall {
+  return (method, call, error) => {
     const code = error === undefined ? undefined : ConnectError.from(error).code;
     const fields = {
       method: methodKey(method),
@@ -22,10 +27,15 @@ export function createLogInterceptor(log: Log): Interceptor {
       duration_ms: call === undefined ? undefined : performance.now() - call.startedAtMs,
       protocol: call?.setup.protocol,
       client_address: call?.clientAddress,
+      caller: (call && nameOf(call.principal)) || undefined,
     };
     if (code !== undefined && ourFault.has(code)) log.warn(fields, "call");
     else log.debug(fields, "call");
   };
+}
+
+/** Writes each call that passes. */
+export function createLogInterceptor(write: WriteCall): Interceptor {
   return (next) => async (request) => {
     const call = request.contextValues.get(callKey);
     try {

@@ -1,12 +1,21 @@
-import { type DescMethod, type DescService, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  getOption,
+  hasOption,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import { type Duration, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import {
   Access,
   type Cache,
+  field as fieldOption,
   type MethodPolicy,
   method as policyOption,
   RateLimitClass,
   RequestId,
+  Scope,
 } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { StartError } from "../kernel/errors.ts";
 
@@ -55,7 +64,10 @@ function faultsOf(method: DescMethod, policy: MethodPolicy): string[] {
     faults.push("rate_limit.class is not set");
   }
   if ((policy.rateLimit?.cost ?? 0) < 1) faults.push("rate_limit.cost must be at least 1");
-  faults.push(...deadlineFaults(policy), ...requestIdFaults(method, policy));
+  if (policy.access === Access.PUBLIC && policy.scope !== Scope.UNSPECIFIED) {
+    faults.push("scope is set, but the method is for everyone");
+  }
+  faults.push(...deadlineFaults(policy), ...requestIdFaults(method, policy), ...fieldFaults(method));
   if (policy.cache !== undefined) faults.push(...cacheFaults(method, policy, policy.cache));
   return faults;
 }
@@ -88,6 +100,32 @@ function cacheFaults(method: DescMethod, policy: MethodPolicy, cache: Cache): st
     }
   }
   return faults;
+}
+
+/** Fields with a policy are looked for at the top of requests, and nowhere below. */
+function fieldFaults(method: DescMethod): string[] {
+  const faults: string[] = [];
+  for (const field of method.input.fields) {
+    if (hasOption(field, fieldOption) && getOption(field, fieldOption).access === Access.UNSPECIFIED) {
+      faults.push(`${field.name}: access is not set`);
+    }
+    const deeper = guardedWithin(field.message, new Set());
+    if (deeper !== undefined)
+      faults.push(`${field.name}: ${deeper} has a policy, but lies too deep to be held to it`);
+  }
+  return faults;
+}
+
+/** The first field with a policy in a message, at whatever depth. */
+function guardedWithin(message: DescMessage | undefined, seen: Set<DescMessage>): string | undefined {
+  if (message === undefined || seen.has(message)) return undefined;
+  seen.add(message);
+  for (const field of message.fields) {
+    if (hasOption(field, fieldOption)) return `${message.name}.${field.name}`;
+    const deeper = guardedWithin(field.message, seen);
+    if (deeper !== undefined) return deeper;
+  }
+  return undefined;
 }
 
 function requestIdFaults(method: DescMethod, policy: MethodPolicy): string[] {

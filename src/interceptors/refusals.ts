@@ -1,23 +1,15 @@
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { callKey } from "./call.ts";
 import { errorDomain } from "./errors.ts";
 import { codeName } from "./logs.ts";
-
-/** What is done with each call before Connect reads it. */
-export function gate(context: HandlerContext): void {
-  const call = context.values.get(callKey);
-  if (call !== undefined) call.answer = { header: context.responseHeader, trailer: context.responseTrailer };
-  completeRefusals(context);
-}
 
 /**
  * Completes the errors that Connect itself raises: malformed and oversized messages, unknown compressions,
  * methods without an implementation. Most of them never pass an interceptor; all of them abort the call's
  * signal with the error, right before they are written.
  */
-function completeRefusals({ signal, requestMethod, url }: HandlerContext): void {
+export function completeRefusals({ signal, requestMethod, url }: HandlerContext): void {
   signal.addEventListener("abort", onAbort);
   if (requestMethod === "GET") checkBase64(new URL(url).searchParams);
 }

@@ -3,6 +3,7 @@ import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { confinedTo, denied } from "../kernel/principal.ts";
 import { allowedTransitions, type OrderState, type OrderTransition } from "./order-state.ts";
 
 /** One product of an order, as it was when the order was placed. */
@@ -62,22 +63,27 @@ export const SELECT_ORDER = `
     ) order by position) from order_item where order_id = orders.id
   ) as items
   from orders`;
-const BY_ID = prepared(`${SELECT_ORDER} where id = $1`);
+const BY_ID = prepared(`${SELECT_ORDER} where id = $1 and ($2::uuid is null or customer_id = $2)`);
 
 /** The reads of orders. */
 export function createOrderReads({ db, tokens }: { db: Database; tokens: PageTokens }) {
   return {
+    /** One order. Somebody else's is not there for a customer. */
     async get(call: Call, id: string): Promise<Order> {
-      const [row] = await db.read<OrderRow>(call, BY_ID, [id]);
+      const [row] = await db.read<OrderRow>(call, BY_ID, [id, confinedTo(call.principal) ?? null]);
       if (row === undefined) throw notFound("order", id);
       return orderFromRow(row);
     },
 
-    /** Orders, newest first: all, those of a customer, those in a state. */
+    /** Orders, newest first: all, those of a customer, those in a state. For a customer only their own. */
     async list(
       call: Call,
-      { customerId, state, ...page }: PageRequest & { customerId: string; state: OrderState | undefined },
+      { state, ...request }: PageRequest & { customerId: string; state: OrderState | undefined },
     ): Promise<Page<Order>> {
+      const { customerId: asked, ...page } = request;
+      const customerId = confinedTo(call.principal) ?? asked;
+      if (asked !== "" && asked !== customerId)
+        throw denied("These are somebody else's orders.", "NOT_YOURS");
       const query = { list: "orders", customerId, state };
       const size = pageSize(page.pageSize);
       const after = tokens.read(page.pageToken, query);

@@ -9,6 +9,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertAmount } from "../kernel/money.ts";
 import type { PageTokens } from "../kernel/page.ts";
+import { confinedTo, denied, type Principal } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import {
   createOrderReads,
@@ -69,13 +70,10 @@ export function createOrders(options: OrderOptions) {
      */
     async create(
       call: Call,
-      {
-        order: input,
-        requestId,
-        validateOnly,
-      }: { order: OrderInput; requestId: string; validateOnly: boolean },
+      { order, requestId, validateOnly }: { order: OrderInput; requestId: string; validateOnly: boolean },
     ): Promise<{ order: Order; replayed: boolean }> {
-      assertDistinct(input.items);
+      assertDistinct(order.items);
+      const input = { ...order, customerId: buyer(call.principal, order.customerId) };
       const how = { method: "CreateOrder", owner: input.customerId, requestId, validateOnly };
       const { answer, replayed } = await change(db, call, how, input, (tx) =>
         place(tx, call, input, requestId),
@@ -90,7 +88,7 @@ export function createOrders(options: OrderOptions) {
     ): Promise<Order> {
       const how = { method: "CancelOrder", requestId };
       const { answer } = await change(db, call, how, { id, etag }, async (tx) => {
-        const order = await lock(tx, id, etag);
+        const order = await lock(tx, call, id, etag);
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
         const lines = order.items;
@@ -111,6 +109,14 @@ export function createOrders(options: OrderOptions) {
       });
       return answer;
     },
+
+    /** For reviews, in their transaction: whether a customer has an order with the product that stands. */
+    async hasBought(tx: Tx, customerId: string, productId: string): Promise<boolean> {
+      const rows = await tx.query(sql`
+        select from orders join order_item on order_id = orders.id
+        where customer_id = ${customerId} and product_id = ${productId} and state <> 'CANCELLED' limit 1`);
+      return rows.length > 0;
+    },
   };
 }
 
@@ -129,6 +135,15 @@ function assertDistinct(lines: readonly StockLine[]): void {
     }
     seen.add(productId);
   }
+}
+
+/** Who is to have the order: the signed-in customer unless staff or a service say otherwise. */
+function buyer(principal: Principal, asked: string): string {
+  const own = principal.kind === "account" ? principal.customerId : "";
+  const confined = confinedTo(principal);
+  if (asked === "" || asked === own) return own;
+  if (confined === undefined) return asked;
+  throw denied("Only staff may order for another customer. Leave order.customer_id empty.", "NOT_YOURS");
 }
 
 /** The order at the prices of this moment. */
@@ -196,8 +211,11 @@ async function insert(
   });
 }
 
-async function lock(tx: Tx, id: string, etag: string): Promise<Order> {
-  const [locked] = await tx.query(sql<{ id: string }>`select id from orders where id = ${id} for update`);
+/** Somebody else's order is not there for a customer. */
+async function lock(tx: Tx, call: Call, id: string, etag: string): Promise<Order> {
+  const owner = confinedTo(call.principal) ?? null;
+  const [locked] = await tx.query(sql<{ id: string }>`
+    select id from orders where id = ${id} and (${owner}::uuid is null or customer_id = ${owner}) for update`);
   if (locked === undefined) throw notFound("order", id);
   const [row] = await tx.query(sql<OrderRow>`${sql.raw(SELECT_ORDER)} where id = ${id}`);
   if (row === undefined) throw notFound("order", id);

@@ -13,7 +13,7 @@ export const cacheHeaders = { exposed: ["ETag", "Age", "X-Cartwright-Cache"], al
  * @returns what is to be sent: the answer, or 304 without it for a caller who has it already
  */
 export function tellCaches(
-  { cached, setup }: ActiveCall,
+  { cached, setup, isPrivate }: ActiveCall,
   { method, header }: UniversalServerRequest,
   answer: UniversalServerResponse,
   response: Response,
@@ -21,8 +21,9 @@ export function tellCaches(
   if (cached !== undefined) response.setHeader("x-cartwright-cache", cached.state);
   if (method === "POST") return answer;
   const cache = setup.policy?.cache;
-  if (answer.status !== 200 || cached === undefined || cache === undefined) {
-    // Where nothing is said caches may guess, even of a 404 or a 405.
+  if (answer.status !== 200 || cached === undefined || cache === undefined || isPrivate) {
+    // Where nothing is said caches may guess, even of a 404 or a 405. What only staff may ask for they must not
+    // give to those who ask the same.
     response.setHeader("cache-control", "no-store");
     return answer;
   }

@@ -22,10 +22,17 @@ export interface PagesOptions {
   /** Names of the services, for people who look at `/`. */
   serviceNames: readonly string[];
   readiness(): Promise<Readiness>;
+  /** The keys that access tokens are signed by (RFC 7517); absent: there are none. */
+  jwks: (() => Promise<object>) | undefined;
 }
 
+/** Where the keys are that access tokens are signed by. */
+const jwksPath = "/.well-known/jwks.json";
+/** How long others may keep them: a new key signs at once, and whoever meets an unknown one asks again. */
+const jwksMaxAgeSeconds = 300;
+
 /** Answers what is no call: probes, a greeting, and a sentence for everything that is not here. */
-export function createPages({ serviceNames, readiness }: PagesOptions) {
+export function createPages({ serviceNames, readiness, jwks }: PagesOptions) {
   const greeting = [
     "This is Cartwright. It answers gRPC, gRPC-Web and Connect calls to",
     ...serviceNames.map((name) => `  ${name}`),
@@ -38,10 +45,21 @@ export function createPages({ serviceNames, readiness }: PagesOptions) {
     response.setHeader("cache-control", "no-store");
     send(response, answer.ready ? 200 : 503, "application/json", `${JSON.stringify(answer)}\n`);
   };
+  const keys = async (response: Response) => {
+    try {
+      const body = JSON.stringify(await jwks?.());
+      response.setHeader("cache-control", `public, max-age=${jwksMaxAgeSeconds}`);
+      send(response, 200, "application/jwk-set+json", body);
+    } catch {
+      response.setHeader("cache-control", "no-store");
+      send(response, 503, "text/plain", "The keys cannot be read at this moment. Try again.\n");
+    }
+  };
   const pages = new Map<string, (response: Response) => unknown>([
     ["/", (response) => send(response, 200, "text/plain", greeting)],
     ["/healthz", (response) => send(response, 200, "text/plain", "ok\n")],
     ["/readyz", readyz],
+    ...(jwks === undefined ? [] : [[jwksPath, keys] as const]),
   ]);
   return (request: Request, response: Response): void => {
     const path = pathOf(request);

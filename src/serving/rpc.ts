@@ -2,12 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { constants, type Http2ServerRequest } from "node:http2";
 import type { BlockList } from "node:net";
 import type { DescMethod } from "@bufbuild/protobuf";
-import {
-  type ConnectRouter,
-  createConnectRouter,
-  createContextValues,
-  type Interceptor,
-} from "@connectrpc/connect";
+import { type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import type {
   UniversalHandler,
   UniversalServerRequest,
@@ -20,13 +15,15 @@ import {
 } from "@connectrpc/connect-node";
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { ActiveCall, type CallSetup, callKey } from "../interceptors/call.ts";
+import type { Chain } from "../interceptors/chain.ts";
 import { durationMs, methodKey } from "../interceptors/policy.ts";
-import { gate } from "../interceptors/refusals.ts";
 import type { Log } from "../kernel/log.ts";
 import { clientAddressOf } from "./client-address.ts";
 import { isHttp1, pathOf, type Request, type Response, send } from "./http.ts";
 import { tellCaches } from "./http-cache.ts";
+import { tellLimits } from "./http-limits.ts";
 import { type Limits, maxMessageBytes } from "./limits.ts";
+import { refuseBusy, type Shedder } from "./shed.ts";
 import { takeTimeout } from "./timeout.ts";
 
 /** A reset overtakes what is queued before it: an answer needs this long to be on its way. */
@@ -34,11 +31,12 @@ const lingerMs = 1_000;
 
 export interface RpcOptions {
   routes(router: ConnectRouter): void;
-  interceptors: Interceptor[];
+  chain: Chain;
   policies: ReadonlyMap<string, MethodPolicy>;
   trustedProxies: BlockList;
   /** The address at the other end of a request's connection. */
   peerOf(request: Request): string | undefined;
+  shedder: Shedder;
   draining: AbortSignal;
   limits: Limits;
   log: Log;
@@ -59,7 +57,7 @@ interface Route {
  * @returns a function that is true when the request is for a method of ours
  */
 export function createRpcListener(options: RpcOptions): (request: Request, response: Response) => boolean {
-  const { limits, log } = options;
+  const { limits, log, shedder } = options;
   const routes = createRoutes(options);
 
   const setUp = (route: Route, request: Request, response: Response): CallSetup => {
@@ -73,6 +71,7 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
         request.headers["x-forwarded-for"],
         options.trustedProxies,
       ),
+      userAgent: (request.headers["user-agent"] ?? "").slice(0, 200),
       policy: route.policy,
       timeoutMs: askedMs === undefined ? route.defaultMs : Math.min(askedMs, route.maxMs),
       bodyIdleMs: limits.bodyIdleMs,
@@ -89,7 +88,9 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     response: Response,
   ) => {
     try {
-      const answer = tellCaches(call, universal, await route.handle(universal), response);
+      const made = await route.handle(universal);
+      tellLimits(call, response);
+      const answer = tellCaches(call, universal, made, response);
       if (options.draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
       if (answer.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
       await universalResponseToNodeResponse(legible(answer), response);
@@ -103,8 +104,17 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
   return (request, response) => {
     const route = routes.get(pathOf(request));
     if (route === undefined) return false;
+    // Probes and reflection have no policy, and must be answered when there is no room as well.
+    const isBounded = route.policy !== undefined;
+    if (isBounded && !shedder.enter()) {
+      refuseBusy(request, response);
+      return true;
+    }
     const call = new ActiveCall(setUp(route, request, response));
-    response.once("close", () => call.close());
+    response.once("close", () => {
+      call.close();
+      if (isBounded) shedder.leave();
+    });
     if ("stream" in request) request.stream.once("finish", () => releaseStream(request));
     else response.once("finish", () => releaseRequest(request));
     let universal: UniversalServerRequest;
@@ -122,10 +132,10 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
   };
 }
 
-function createRoutes({ routes, interceptors, policies, limits }: RpcOptions): ReadonlyMap<string, Route> {
+function createRoutes({ routes, chain, policies, limits }: RpcOptions): ReadonlyMap<string, Route> {
   const router = createConnectRouter({
-    interceptors,
-    requestGate: gate,
+    interceptors: chain.interceptors,
+    requestGate: chain.gate,
     readMaxBytes: maxMessageBytes,
     writeMaxBytes: maxMessageBytes,
     acceptCompression: [compressionGzip],

@@ -3,8 +3,10 @@ import { createServer as createHttp2Server, type Http2Server } from "node:http2"
 import type { BlockList } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
+import type { Authenticate } from "../interceptors/access.ts";
 import type { AnswerCache } from "../interceptors/cache.ts";
-import { createInterceptors } from "../interceptors/chain.ts";
+import { createChain } from "../interceptors/chain.ts";
+import type { CallLimits } from "../interceptors/limits.ts";
 import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
 import type { Log } from "../kernel/log.ts";
 import { createCors } from "./cors.ts";
@@ -17,6 +19,7 @@ import { createReadiness, type Readiness } from "./readiness.ts";
 import { registerReflection } from "./reflection.ts";
 import { createRpcListener } from "./rpc.ts";
 import { Sessions } from "./sessions.ts";
+import { createShedder } from "./shed.ts";
 
 export interface ServerOptions {
   host: string;
@@ -28,12 +31,20 @@ export interface ServerOptions {
   corsOrigins: readonly string[];
   /** Whose X-Forwarded-For is believed. */
   trustedProxies: BlockList;
+  /** Calls at once, beyond which further ones are turned away; absent: there is no end. */
+  maxCalls?: number | undefined;
   /** Our services: their policies are enforced, reflection and health tell of them. */
   services: readonly DescService[];
   /** Registers their implementations. */
   routes(router: ConnectRouter): void;
+  /** Says who calls; absent: everyone may do everything. */
+  authenticate: Authenticate | undefined;
+  /** Holds callers to budgets; absent: nobody is held to any. */
+  callLimits: CallLimits | undefined;
+  /** The keys that access tokens are signed by; absent: there are none. */
+  jwks?: (() => Promise<object>) | undefined;
   /** What keeps answers; absent: none is given twice. */
-  cache?: AnswerCache | undefined;
+  cache: AnswerCache | undefined;
   /** Whether calls can be answered now. */
   isReady(): Promise<Readiness>;
   log: Log;
@@ -55,7 +66,8 @@ export function createServer(options: ServerOptions): Server {
   const http1 = createHttp1(limits);
   const sessions = new Sessions(http2, limits);
   const readiness = createReadiness(options.isReady, drain.signal, options.log);
-  const pages = createPages({ serviceNames: options.services.map((service) => service.typeName), readiness });
+  const serviceNames = options.services.map((service) => service.typeName);
+  const pages = createPages({ serviceNames, readiness, jwks: options.jwks });
   const answerPreflight = createCors(options.corsOrigins);
   const answerCall = createRpcListener({
     routes: (router) => {
@@ -63,11 +75,12 @@ export function createServer(options: ServerOptions): Server {
       registerHealth(router, options.services, readiness, drain.signal);
       registerReflection(router, options.services, drain.signal);
     },
-    interceptors: createInterceptors({ policies, cache: options.cache, log: options.log }),
+    chain: createChain({ ...options, policies, limits: options.callLimits }),
     policies,
     trustedProxies: options.trustedProxies,
     peerOf: (request) =>
       "stream" in request ? sessions.peerOf(request.stream.session) : request.socket.remoteAddress,
+    shedder: createShedder({ maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY, log: options.log }),
     draining: drain.signal,
     limits,
     log: options.log,

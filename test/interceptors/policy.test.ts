@@ -1,17 +1,31 @@
-import { type DescService, fromJson, type JsonObject, toJson } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import {
+  create,
+  type DescService,
+  fromJson,
+  type JsonObject,
+  setExtension,
+  toJson,
+} from "@bufbuild/protobuf";
+import { FieldOptionsSchema, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import { Access, MethodPolicySchema } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import {
+  Access,
+  FieldPolicySchema,
+  field as fieldPolicy,
+  MethodPolicySchema,
+} from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { durationMs, methodKey, readPolicies } from "../../src/interceptors/policy.ts";
 import { StartError } from "../../src/kernel/errors.ts";
-import { start, withPolicy } from "../serving/fixture.ts";
+import { altered, start, withPolicy } from "../serving/fixture.ts";
 
-const ours = [CatalogService, CustomerService, OrderService, TrackerService];
+const ours = [CatalogService, CustomerService, IdentityService, OrderService, ReviewService, TrackerService];
 
 function faultsOf(...services: DescService[]): string {
   try {
@@ -54,6 +68,7 @@ describe.each<[string, DescService, string, Case[]]>([
       ["rate_limit.class is not set", { rateLimit: null }],
       ["rate_limit.class is not set", { rateLimit: { cost: 1 } }],
       ["rate_limit.cost must be at least 1", { rateLimit: { class: "RATE_LIMIT_CLASS_READ" } }],
+      ["scope is set, but the method is for everyone", { scope: "SCOPE_ORDERS_READ" }],
       ["deadline is not set", { deadline: null }],
       ["deadline.default must be more than 0", { deadline: { max: "1s" } }],
       ["deadline.max must not be less", { deadline: { default: "5s", max: "4.999s" } }],
@@ -108,6 +123,25 @@ test("a read with a request_id is refused", () => {
     if (options !== undefined) options.idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   });
   expect(faultsOf(service)).toContain("request_id is not for methods with NO_SIDE_EFFECTS");
+});
+
+/** The catalogue with a policy on a field of one of its messages. */
+function withFieldPolicy(message: string, field: string, policy: JsonObject): DescService {
+  return altered(CatalogService, (file) => {
+    const described = file.messageType
+      .find(({ name }) => name === message)
+      ?.field.find(({ name }) => name === field);
+    if (described === undefined) throw new Error(`no ${message}.${field}`);
+    described.options = create(FieldOptionsSchema);
+    setExtension(described.options, fieldPolicy, fromJson(FieldPolicySchema, policy));
+  });
+}
+
+test("a field with a policy is refused where nobody would look for it, or when it says nothing", () => {
+  const staff = { access: "ACCESS_STAFF" };
+  expect(faultsOf(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
+  expect(faultsOf(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain("brand: access is not set");
+  expect(faultsOf(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
 });
 
 test("all faults are told at once", () => {

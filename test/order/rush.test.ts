@@ -151,6 +151,9 @@ async function serveNaively(databaseUrl: string) {
     trustedProxies: new BlockList(),
     services: [OrderService],
     routes: (router) => router.service(OrderService, orderRpc(orders, callOf)),
+    authenticate: undefined,
+    callLimits: undefined,
+    cache: undefined,
     isReady: async () => ({ ready: true, checks: {} }),
     log: silentLog,
   });

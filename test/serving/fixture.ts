@@ -74,6 +74,9 @@ export async function start({ catalog, order, tracker, ...options }: FixtureOpti
       router.service(OrderService, { ...order });
       router.service(TrackerService, { ...tracker });
     },
+    authenticate: undefined,
+    callLimits: undefined,
+    cache: undefined,
     isReady: async () => ({ ready: true, checks: { store: "ok" } }),
     log: recordingLog(lines),
     ...options,

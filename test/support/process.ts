@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -18,11 +21,15 @@ export interface ServiceProcess {
   exited: Promise<number | null>;
 }
 
-/** Starts `src/main.ts` with this environment and no other setting of the shop. */
+/**
+ * Starts `src/main.ts` with this environment and no other setting of the shop, but that whatever a test is about may
+ * be done, and often.
+ */
 export function startProcess(env: Record<string, string>): ServiceProcess {
   const { PATH = "", HOME = "" } = process.env;
+  const dataDir = mkdtempSync(join(tmpdir(), "cartwright-process-"));
   const child = spawn(process.execPath, [main], {
-    env: { PATH, HOME, ...env },
+    env: { PATH, HOME, ACCESS: "off", LIMITS: "off", DATA_DIR: dataDir, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: Record<string, unknown>[] = [];
@@ -30,7 +37,10 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
   child.stderr.on("data", (chunk) => {
     errors += chunk;
   });
-  const exited = once(child, "exit").then(([code]) => (typeof code === "number" ? code : null));
+  const exited = once(child, "exit").then(([code]) => {
+    rmSync(dataDir, { recursive: true, force: true });
+    return typeof code === "number" ? code : null;
+  });
   const listening = new Promise<string>((resolve, reject) => {
     createInterface(child.stdout).on("line", (line) => {
       const entry: Record<string, unknown> = JSON.parse(line);

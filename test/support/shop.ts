@@ -1,9 +1,14 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { inject } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
+import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { type App, startApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
@@ -35,11 +40,16 @@ export async function startShop(
   reach: (databaseUrl: string) => Promise<string> = async (url) => url,
 ): Promise<TestShop> {
   const database = await createTestDatabase();
+  const dataDir = await mkdtemp(join(tmpdir(), "cartwright-shop-"));
   const config = readConfig({
     PORT: "0",
     DATABASE_URL: await reach(database.url),
     REDIS_URL: inject("redisUrl"),
     SEED_DEMO: "off",
+    DATA_DIR: dataDir,
+    // Whatever a test is about, it may do, and often. Tests of access and limits turn them on.
+    ACCESS: "off",
+    LIMITS: "off",
     ...env,
   });
   const app = await startApp(config, log);
@@ -52,15 +62,19 @@ export async function startShop(
     async close() {
       await app.close(1_000);
       await database.drop();
+      await rm(dataDir, { recursive: true });
     },
   };
 }
 
-function clientsOf(transport: Transport) {
+/** Clients over a transport. */
+export function clientsOf(transport: Transport) {
   return {
     catalog: createClient(CatalogService, transport),
     orders: createClient(OrderService, transport),
     tracker: createClient(TrackerService, transport),
     customers: createClient(CustomerService, transport),
+    identity: createClient(IdentityService, transport),
+    reviews: createClient(ReviewService, transport),
   };
 }

@@ -1,0 +1,71 @@
+import { AppError } from "./errors.ts";
+
+/** What an account may do: its own things, everybody's things, or the keys of other services as well. */
+export type Role = "CUSTOMER" | "STAFF" | "ADMIN";
+
+/** On whose behalf a call is made. */
+export type Principal =
+  /** Nobody has signed in. */
+  | { readonly kind: "anyone" }
+  | {
+      readonly kind: "account";
+      readonly accountId: string;
+      readonly customerId: string;
+      readonly role: Role;
+      readonly sessionId: string;
+    }
+  /** Another service, by its API key. */
+  | {
+      readonly kind: "service";
+      readonly keyId: string;
+      readonly serviceAccount: string;
+      /** As the contract spells them, without SCOPE_: `ORDERS_READ`. */
+      readonly scopes: ReadonlySet<string>;
+    }
+  /** The service itself and, while ACCESS is off, everyone. */
+  | { readonly kind: "system" };
+
+/** Nobody has signed in. */
+export const anyone: Principal = Object.freeze({ kind: "anyone" });
+/** The service itself. */
+export const system: Principal = Object.freeze({ kind: "system" });
+
+/**
+ * The customer to whose things the caller is confined. Undefined for those who may see all.
+ * @throws UNAUTHENTICATED for who has not signed in, and so owns nothing
+ */
+export function confinedTo(principal: Principal): string | undefined {
+  if (principal.kind === "anyone") throw signInRequired();
+  return principal.kind === "account" && principal.role === "CUSTOMER" ? principal.customerId : undefined;
+}
+
+/** Names the caller, such as `account:<id>`; empty for the service itself. */
+export function nameOf(principal: Principal): string {
+  switch (principal.kind) {
+    case "account":
+      return `account:${principal.accountId}`;
+    case "service":
+      return `service:${principal.keyId}`;
+    case "anyone":
+      return "anyone";
+    case "system":
+      return "";
+  }
+}
+
+/** UNAUTHENTICATED for a caller without a token. */
+export function signInRequired(): AppError {
+  return new AppError(
+    "unauthenticated",
+    "This needs a token. Sign in with IdentityService/SignIn and send the header authorization: Bearer <access_token>.",
+    { reason: SIGN_IN_REQUIRED },
+  );
+}
+
+/** The reason of who has shown nothing yet; whoever has shown something wrong gets another. */
+export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
+
+/** PERMISSION_DENIED, with a sentence that says what is needed. */
+export function denied(message: string, reason = "PERMISSION_DENIED"): AppError {
+  return new AppError("permission_denied", message, { reason });
+}
