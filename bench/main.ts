@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { StartError } from "../src/kernel/errors.ts";
+import { access } from "./access.ts";
 import { cache } from "./cache.ts";
 import { imports } from "./import.ts";
 import { pages } from "./pages.ts";
@@ -18,6 +19,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["size", size],
   ["search", search],
   ["cache", cache],
+  ["access", access],
   ["import", imports],
 ]);
 const PRODUCTS = 1_000_000;

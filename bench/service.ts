@@ -1,4 +1,4 @@
-import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { mkdtemp, open as openFile, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -19,14 +19,15 @@ export interface Service {
 const STARTS_WITHIN_MS = 60_000;
 
 /**
- * Starts the service as a stranger would, with nothing given but `settings`. Without stores among them it has
+ * Starts the service as a stranger would, with nothing given but `settings`, and all doors open. Without stores among them it has
  * its own, empty ones, which are removed with it.
  */
 export async function startService(settings: Readonly<Record<string, string>>): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-bench-"));
   const logFile = join(folder, "service.log");
-  const log = await open(logFile, "a");
-  const given = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, SEED_DEMO: "off", ...settings };
+  const log = await openFile(logFile, "a");
+  const open = { ACCESS: "off", LIMITS: "off", SEED_DEMO: "off" };
+  const given = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, ...open, ...settings };
   const environment = Object.entries(given).map(([name, value]) => `${name}=${value}`);
   const main = resolve(import.meta.dirname, "../src/main.ts");
   const service = startTied(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });

@@ -11,6 +11,8 @@ export interface Stage {
   plain(): Promise<Service>;
   /** Another process on the stores of the large shop, with the cache on. */
   cached(): Promise<Service>;
+  /** One more of these, with settings of its own. */
+  beside(settings: Readonly<Record<string, string>>): Promise<Service>;
   /** A small shop on stores of its own, with the cache off. */
   small(): Promise<Service>;
   close(): Promise<void>;
@@ -39,10 +41,11 @@ export function createStage(products: number): Stage {
   };
   const smallProducts = Math.max(FEWEST_PRODUCTS, Math.floor(products / 100));
   const plain = once(() => startFilled(products));
-  const cached = once(async () => {
+  const beside = async (settings: Readonly<Record<string, string>>) => {
     const { databaseUrl, redisUrl } = await plain();
-    return start({ CACHE: "on", DATABASE_URL: databaseUrl, REDIS_URL: redisUrl });
-  });
+    return start({ CACHE: "on", DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, ...settings });
+  };
+  const cached = once(() => beside({}));
   const close = async () => {
     // Last come, first gone: those before have the stores.
     for (const service of running.splice(0).reverse()) await service.close();
@@ -50,7 +53,15 @@ export function createStage(products: number): Stage {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => void close().finally(() => process.exit(1)));
   }
-  return { products, smallProducts, plain, cached, small: once(() => startFilled(smallProducts)), close };
+  return {
+    products,
+    smallProducts,
+    plain,
+    cached,
+    beside,
+    small: once(() => startFilled(smallProducts)),
+    close,
+  };
 }
 
 /** Does it when first asked, and gives the same to all. */

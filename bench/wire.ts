@@ -61,20 +61,31 @@ export function decode<Output extends DescMessage>(
 /** Whether it is a message of which no field is set, such as a list of nothing. */
 export const isEmpty = ({ body }: WireAnswer): boolean => body.length === PREFIX_BYTES;
 
-/** @param connections that take turns */
-export function openWire(url: string, connections: number): Wire {
+/**
+ * @param connections that take turns
+ * @param headers that each call carries
+ */
+export function openWire(
+  url: string,
+  connections: number,
+  headers: Readonly<Record<string, string>> = {},
+): Wire {
   const sessions = Array.from({ length: connections }, () => connect(url));
   for (const session of sessions) session.on("error", () => {}); // its calls tell
   let turn = 0;
   return {
-    call: (request) => send(sessions[turn++ % connections], request),
+    call: (request) => send(sessions[turn++ % connections], request, headers),
     close: () => {
       for (const session of sessions) session.destroy();
     },
   };
 }
 
-function send(session: ClientHttp2Session | undefined, { path, frame }: WireRequest): Promise<WireAnswer> {
+function send(
+  session: ClientHttp2Session | undefined,
+  { path, frame }: WireRequest,
+  headers: Readonly<Record<string, string>>,
+): Promise<WireAnswer> {
   if (session === undefined) throw new RangeError("A wire has one connection at least.");
   return new Promise((resolve, reject) => {
     const stream = session.request({
@@ -82,6 +93,7 @@ function send(session: ClientHttp2Session | undefined, { path, frame }: WireRequ
       ":path": path,
       "content-type": "application/grpc",
       te: "trailers",
+      ...headers,
     });
     const chunks: Buffer[] = [];
     let [cache, status, message] = ["", "", ""];
