@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -67,21 +68,29 @@ function normalized(output: string): string {
     .trimEnd()
     .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "<uuid>")
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
-    .replace(/("nextPageToken": ?)"[\w-]+"/g, '$1"<token>"')
+    .replace(/("(?:nextPage|access|refresh)Token": ?)"[\w.-]+"/g, '$1"<token>"')
     .replace(/^date: .*$/gim, "date: <time>");
 }
 
 let shop: TestShop;
+/** A file of the shell's variables, which later commands find as earlier ones have left them. */
+let environment: string;
 beforeAll(async () => {
-  shop = await startShop({ SEED_DEMO: "on" });
+  // As it is for a newcomer, but for the database.
+  shop = await startShop({ SEED_DEMO: "on", ACCESS: "on", LIMITS: "on" });
+  environment = join(mkdtempSync(join(tmpdir(), "cartwright-readme-")), "environment");
+  writeFileSync(environment, "");
 });
 afterAll(async () => {
   await shop.close();
+  rmSync(dirname(environment), { recursive: true });
   if (write) writeFileSync(file, text);
 });
 
 async function run(command: string, args: string[]): Promise<string> {
-  const options = { cwd: root, env: { ...process.env, PATH: path, SHOP_URL: shop.url } };
+  const PASSWORD = shop.app.demo?.password ?? "";
+  const env = { ...process.env, PATH: path, SHOP_URL: shop.url, PASSWORD };
+  const options = { cwd: root, env };
   const { stdout, stderr } = await promisify(execFile)(command, args, options).catch(
     // A call that is shown to fail ends with a code of its own.
     (error: { stdout: string; stderr: string }) => error,
@@ -89,22 +98,24 @@ async function run(command: string, args: string[]): Promise<string> {
   return `${stdout}${stderr}`;
 }
 
+/** Runs a command where those before it were run. */
+const inShell = (command: string) =>
+  run("bash", ["-c", `set -a; . ${environment}; ${command}\nexport -p > ${environment}`]);
+
 describe("the README's calls print what it says", () => {
   test("there are some", () => expect(examples.length).toBeGreaterThanOrEqual(8));
 
   test.for(examples)("$command", async ({ command, output, block }, { skip }) => {
-    const [program = ""] = command.split(" ");
+    const [, program = ""] = /^(?:\w+=\$\()?(\w+)/.exec(command) ?? [];
     if (!has(program)) skip(`${program} is not installed here`);
     const { host } = new URL(shop.url);
-    const printed = (await run("bash", ["-c", command.replaceAll("localhost:8080", host)])).replaceAll(
+    const printed = (await inShell(command.replaceAll("localhost:8080", host))).replaceAll(
       host,
       "localhost:8080",
     );
-    if (write)
-      text = text.replace(
-        block,
-        () => `$ ${command}\n${printed.trimEnd()}\n${block.endsWith("\n\n") ? "\n" : ""}`,
-      );
+    const shown = printed.trimEnd().replace(/("(?:access|refresh)Token": ?"[\w-]{12})[\w.-]+"/g, '$1..."');
+    const end = `${shown === "" ? "" : `${shown}\n`}${block.endsWith("\n\n") ? "\n" : ""}`;
+    if (write) text = text.replace(block, () => `$ ${command}\n${end}`);
     else expect(normalized(printed)).toBe(normalized(output));
   });
 });
