@@ -13,7 +13,7 @@ import { customerRpc } from "./customer/customer.rpc.ts";
 import { createCustomers } from "./customer/customer.ts";
 import { createDemoAccounts, type DemoAccounts } from "./demo.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
-import { createIdentity } from "./identity/identity.ts";
+import { assertMayChange, createIdentity } from "./identity/identity.ts";
 import { announcing, createAnnouncer } from "./infra/announce.ts";
 import { auditing } from "./infra/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
@@ -151,7 +151,7 @@ async function openRooms(config: Config, { db, ties, ids, clock, log }: Ground) 
   const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
   const room = { db, ids, clock, tokens };
   const catalog = createCatalog(room);
-  const customers = createCustomers(room);
+  const customers = createCustomers({ ...room, assertMayChange });
   const tracker = createTracker(room);
   const orders = createOrders({ ...room, catalog, customers, tracker });
   const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.nameOf });

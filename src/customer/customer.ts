@@ -8,6 +8,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../kernel/fields.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import type { Principal } from "../kernel/principal.ts";
 import { CustomerEntity } from "./customer.entity.ts";
 
 /** Somebody who buys. */
@@ -68,10 +69,19 @@ export interface CustomerOptions {
   ids: Ids;
   clock: Clock;
   tokens: PageTokens;
+  /** Whether a caller may change a customer; absent: whoever may call may change all. @throws PERMISSION_DENIED */
+  assertMayChange?: (tx: Tx, principal: Principal, id: string) => Promise<void>;
 }
 
 /** The people who buy, as rows that staff keep. */
-export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
+export function createCustomers({ db, ids, clock, tokens, assertMayChange }: CustomerOptions) {
+  async function find(tx: Tx, call: Call, id: string): Promise<Row> {
+    const row = await tx.em.findOne(CustomerEntity, { id });
+    if (row === null) throw notFound("customer", id);
+    await assertMayChange?.(tx, call.principal, id);
+    return row;
+  }
+
   async function add(tx: Tx, customer: CustomerInput): Promise<Customer> {
     const now = clock.now();
     const row = tx.em.create(CustomerEntity, { ...customer, id: ids(), createdAt: now, updatedAt: now });
@@ -124,7 +134,7 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
       const keys = changedFields(CHANGEABLE, customer, mask);
       const body = { customer, mask };
       const { answer } = await change(db, call, { ...how, method: "UpdateCustomer" }, body, async (tx) => {
-        const row = await find(tx, customer.id);
+        const row = await find(tx, call, customer.id);
         assertLive(row.id, row.deletedAt);
         assertCurrent(row, customer.etag);
         tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
@@ -138,7 +148,7 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
     /** Deletes a customer; their orders stay. NOT_FOUND when they are deleted already. */
     remove(call: Call, id: string, etag: string): Promise<Customer> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id);
+        const row = await find(tx, call, id);
         if (row.deletedAt) throw notFound("customer", id);
         assertCurrent(row, etag);
         const now = clock.now();
@@ -152,7 +162,7 @@ export function createCustomers({ db, ids, clock, tokens }: CustomerOptions) {
     /** Brings a deleted customer back. ALREADY_EXISTS when they are not deleted, or their email is taken. */
     restore(call: Call, id: string, etag: string): Promise<Customer> {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, id);
+        const row = await find(tx, call, id);
         if (!row.deletedAt) {
           throw new AppError("already_exists", `Customer ${id} is not deleted.`, {
             reason: "CUSTOMER_NOT_DELETED",
@@ -198,12 +208,6 @@ export type Customers = ReturnType<typeof createCustomers>;
 
 /** What is known of callers depends on their customer. */
 const tagOf = ({ id }: Row): string => `customer:${id}`;
-
-async function find(tx: Tx, id: string): Promise<Row> {
-  const row = await tx.em.findOne(CustomerEntity, { id });
-  if (row === null) throw notFound("customer", id);
-  return row;
-}
 
 /** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
 function assertCurrent({ id, version }: Row, etag: string): void {

@@ -19,6 +19,7 @@ import { createSessions, type Grant, type Session } from "./session.ts";
 import { type Attempt, createSignInBackoff } from "./sign-in-backoff.ts";
 import { createSigningKeys, type PublicKey } from "./signing-keys.ts";
 
+export { assertMayChange } from "./colleague.ts";
 export type { Account, ApiKey, ApiKeyInput, PublicKey, Session };
 
 /** What a caller shows from now on. */
