@@ -104,6 +104,8 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
   return (request, response) => {
     const route = routes.get(pathOf(request));
     if (route === undefined) return false;
+    if ("stream" in request) request.stream.once("finish", () => releaseStream(request));
+    else response.once("finish", () => releaseRequest(request));
     // Probes and reflection have no policy, and must be answered when there is no room as well.
     const isBounded = route.policy !== undefined;
     if (isBounded && !shedder.enter()) {
@@ -115,8 +117,6 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
       call.close();
       if (isBounded) shedder.leave();
     });
-    if ("stream" in request) request.stream.once("finish", () => releaseStream(request));
-    else response.once("finish", () => releaseRequest(request));
     let universal: UniversalServerRequest;
     try {
       const values = createContextValues().set(callKey, call);

@@ -5,11 +5,14 @@ import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Request, Response } from "./http.ts";
 
+/** What the shedder looks at of a request: whether all of it has come. */
+type Arriving = Pick<Request, "complete">;
+
 /** Bounds the calls that are worked at. */
 export interface Shedder {
-  /** Whether there is room for one more, which then has it until `leave`. */
-  enter(): boolean;
-  leave(): void;
+  /** Whether there is room for one more, which then has it until it leaves. */
+  enter(request?: Arriving): boolean;
+  leave(request?: Arriving): void;
 }
 
 export interface ShedderOptions {
@@ -20,30 +23,57 @@ export interface ShedderOptions {
 
 /** How often the log tells of calls that were turned away, milliseconds. */
 const TELL_MS = 1_000;
+/** For how long a request that does not come to its end may take the room of others, milliseconds. */
+const ARRIVE_MS = 1_000;
+/** How often those are looked for while there is no room, milliseconds. */
+const LOOK_MS = 100;
 
-/** Turns calls away where others would have to wait for them. */
+/**
+ * Turns calls away where others would have to wait for them. Whoever begins calls and does not finish them has no
+ * work done, and is not to keep others out by it: after a second they are not counted any more.
+ */
 export function createShedder({ maxCalls, log }: ShedderOptions): Shedder {
+  /** When requests came that may still be on their way, in that order. */
+  const arriving = new Map<Arriving, number>();
+  const stalled = new Set<Arriving>();
   let inside = 0;
   let turnedAway = 0;
   let tellAtMs = 0;
-  const turnAway = () => {
+  let lookAtMs = 0;
+  const turnAway = (nowMs: number) => {
     turnedAway += 1;
-    const nowMs = performance.now();
     if (nowMs < tellAtMs) return;
     tellAtMs = nowMs + TELL_MS;
     log.warn({ calls: inside, turned_away: turnedAway }, "too many calls at once; some are turned away");
     turnedAway = 0;
   };
+  const passOverStalled = (nowMs: number) => {
+    lookAtMs = nowMs + LOOK_MS;
+    for (const [request, sinceMs] of arriving) {
+      if (sinceMs > nowMs - ARRIVE_MS) return;
+      arriving.delete(request);
+      if (request.complete) continue;
+      stalled.add(request);
+      inside -= 1;
+    }
+  };
   return {
-    enter() {
+    enter(request) {
+      const nowMs = performance.now();
+      if (inside >= maxCalls && nowMs >= lookAtMs) passOverStalled(nowMs);
       if (inside >= maxCalls) {
-        turnAway();
+        turnAway(nowMs);
         return false;
       }
       inside += 1;
+      if (request !== undefined) arriving.set(request, nowMs);
       return true;
     },
-    leave() {
+    leave(request) {
+      if (request !== undefined) {
+        arriving.delete(request);
+        if (stalled.delete(request)) return;
+      }
       inside -= 1;
     },
   };

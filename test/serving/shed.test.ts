@@ -136,6 +136,24 @@ test("whoever leaves makes room", async () => {
   await expectUp(url);
 });
 
+test("calls that are begun and not finished keep nobody out for longer than a second", async () => {
+  const { url, finish } = await startFull();
+  await finish();
+  const session = connectHttp2(url);
+  for (let count = 0; count < 2; count += 1) {
+    openGrpc(session, getProductPath, { "content-length": "1000", "grpc-timeout": "9S" }).write("x");
+  }
+  const statuses: number[] = [];
+  const ask = async () => {
+    statuses.push((await post(url, getProduct, { sku: "A" })).status);
+    return statuses.at(-1);
+  };
+  await expect.poll(ask, { timeout: 4_000 }).toBe(200);
+  expect(statuses, "at first there is no room").toContain(503);
+  session.destroy();
+  await expectUp(url);
+});
+
 test("the log tells of it, and not of each", async () => {
   const { url, finish, lines } = await startFull();
   for (let count = 0; count < 20; count += 1) await post(url, getProduct, { sku: "A" });
