@@ -44,7 +44,10 @@ describe("docker-compose.yml", () => {
 
   test("holds no secret: the password must come from the environment", () => {
     const secrets = Object.entries({ ...postgres?.environment, ...cartwright?.environment })
-      .filter(([name, value]) => /PASSWORD|SECRET|KEY|TOKEN(?!_ISSUER)/.test(name) || /:\/\/[^@]*:[^@]*@/.test(value))
+      .filter(
+        ([name, value]) =>
+          /PASSWORD|SECRET|KEY|TOKEN(?!_ISSUER)/.test(name) || /:\/\/[^@]*:[^@]*@/.test(value),
+      )
       .map(([, value]) => value.replace(/\$\{POSTGRES_PASSWORD:\?[^}]*\}/, ""));
     expect(secrets.sort()).toEqual(["", "postgres://cartwright:@postgres:5432/cartwright"]);
   });
