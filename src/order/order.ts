@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Catalog, SoldProduct, StockLine } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
 import { change } from "../infra/change.ts";
+import { requestIdReused } from "../infra/idempotency.ts";
 import type { Database, Tx } from "../infra/postgres.ts";
 import { breaks } from "../infra/postgres-errors.ts";
 import type { Call } from "../kernel/call.ts";
@@ -9,7 +10,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertAmount } from "../kernel/money.ts";
 import type { PageTokens } from "../kernel/page.ts";
-import { confinedTo, denied, type Principal } from "../kernel/principal.ts";
+import { confinedTo, denied, nameOf, type Principal } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import {
   createOrderReads,
@@ -39,11 +40,13 @@ export interface OrderOptions {
   catalog: Catalog;
   customers: Customers;
   tracker: Tracker;
+  /** Told, in its transaction, of an order that was called off; absent: nobody. */
+  onCancelled?: (tx: Tx, order: Order) => Promise<void>;
 }
 
 /** Orders. Stock is never sold twice, and an order is never made twice. */
 export function createOrders(options: OrderOptions) {
-  const { db, ids, clock, catalog, customers, tracker } = options;
+  const { db, ids, clock, catalog, customers, tracker, onCancelled } = options;
 
   async function place(tx: Tx, call: Call, input: OrderInput, requestId: string): Promise<Order> {
     const { customerId, promotionId, items: lines } = input;
@@ -74,7 +77,9 @@ export function createOrders(options: OrderOptions) {
     ): Promise<{ order: Order; replayed: boolean }> {
       assertDistinct(order.items);
       const input = { ...order, customerId: buyer(call.principal, order.customerId) };
-      const how = { method: "CreateOrder", owner: input.customerId, requestId, validateOnly };
+      // Guests of several services are not each other.
+      const owner = input.customerId || nameOf(call.principal);
+      const how = { method: "CreateOrder", owner, requestId, validateOnly };
       const { answer, replayed } = await change(db, call, how, input, (tx) =>
         place(tx, call, input, requestId),
       );
@@ -98,6 +103,7 @@ export function createOrders(options: OrderOptions) {
           with stock as (${move.stock}), ledger as (${move.ledger})
           update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
         if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
+        await onCancelled?.(tx, order);
         const etagNow = String(Number(order.etag) + 1);
         return {
           ...order,
@@ -110,11 +116,15 @@ export function createOrders(options: OrderOptions) {
       return answer;
     },
 
-    /** For reviews, in their transaction: whether a customer has an order with the product that stands. */
+    /**
+     * For reviews, in their transaction: whether a customer has an order with the product that stands, and that it
+     * goes on to stand until the transaction ends.
+     */
     async hasBought(tx: Tx, customerId: string, productId: string): Promise<boolean> {
       const rows = await tx.query(sql`
         select from orders join order_item on order_id = orders.id
-        where customer_id = ${customerId} and product_id = ${productId} and state <> 'CANCELLED' limit 1`);
+        where customer_id = ${customerId} and product_id = ${productId} and state <> 'CANCELLED'
+        order by orders.id for share of orders`);
       return rows.length > 0;
     },
   };
@@ -207,6 +217,7 @@ async function insert(
       ${promotionId || null}, ${requestId}, 1, ${createTime}, ${createTime}
     )`;
   await tx.query(statement).catch((error: unknown) => {
+    if (breaks(error, "orders_request_unique")) throw requestIdReused();
     throw breaks(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;
   });
 }

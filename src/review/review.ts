@@ -114,6 +114,23 @@ export function createReviews(options: ReviewOptions) {
     },
 
     /**
+     * For orders, in the transaction that calls one off: a customer's reviews of what they have no order with any
+     * more go, and their ratings with them.
+     */
+    async withdraw(tx: Tx, customerId: string): Promise<void> {
+      if (customerId === "") return;
+      const rows = await tx.query(sql<{ product_id: string; rating: number }>`
+        delete from review where customer_id = ${customerId} and not exists (
+          select from orders join order_item on order_id = orders.id
+          where orders.customer_id = review.customer_id and product_id = review.product_id
+            and state <> 'CANCELLED'
+        ) returning product_id, rating`);
+      for (const row of rows.toSorted((a, b) => (a.product_id < b.product_id ? -1 : 1))) {
+        await count(tx, row.product_id, row.rating, -1);
+      }
+    },
+
+    /**
      * Deletes a review and takes its rating back. Its author may, and whoever is confined to nobody's things.
      * @throws NOT_FOUND when there is none; PERMISSION_DENIED for somebody else's, which everyone can see
      */
