@@ -4,6 +4,9 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { nameOf } from "../kernel/principal.ts";
 import type { Database, Tx } from "./postgres.ts";
 
+/** Who is at the machine itself. */
+const OPERATOR = "operator";
+
 /**
  * A database whose transactions write down who made them and what for, where the call asks for it: the change and
  * its note are committed together, or neither is.
@@ -19,7 +22,7 @@ export function auditing(db: Database, { ids, clock }: { ids: Ids; clock: Clock 
         const result = await work(tx);
         await tx.query(sql`
           insert into audit_entry (id, actor, role, method, request, client_address, created_at)
-          values (${ids()}, ${nameOf(principal)}, ${role}, ${method}, ${request}, ${clientAddress}, ${clock.now()})`);
+          values (${ids()}, ${nameOf(principal) || OPERATOR}, ${role}, ${method}, ${request}, ${clientAddress}, ${clock.now()})`);
         return result;
       });
     },

@@ -1,7 +1,7 @@
 import { deserialize, serialize } from "node:v8";
 import { sql } from "kysely";
 import { fingerprint } from "../kernel/canonical.ts";
-import { invalidField } from "../kernel/errors.ts";
+import { type AppError, invalidField } from "../kernel/errors.ts";
 import type { Tx } from "./postgres.ts";
 
 /** Whose request it is, and which. An empty `requestId` is nobody's and is never remembered. */
@@ -43,11 +43,16 @@ export async function once<T>(
     select fingerprint, response from idempotency
     where method = ${key.method} and owner = ${key.owner} and request_id = ${key.requestId}`);
   if (first === undefined || !body.equals(first.fingerprint)) {
-    throw invalidField(
-      "request_id",
-      "was used before for another request. Make a new UUID for each new request.",
-      "REQUEST_ID_REUSED",
-    );
+    throw requestIdReused();
   }
   return { answer: deserialize(first.response) as T, replayed: true };
+}
+
+/** INVALID_ARGUMENT for a request_id that stands for another request. */
+export function requestIdReused(): AppError {
+  return invalidField(
+    "request_id",
+    "was used before for another request. Make a new UUID for each new request.",
+    "REQUEST_ID_REUSED",
+  );
 }

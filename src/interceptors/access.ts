@@ -21,9 +21,14 @@ import { type ActiveCall, callKey } from "./call.ts";
 
 /**
  * Who shows this access token or API key. It answers at once for those that it knows.
+ * @param beforeAsking called before the database is asked for something that may have been made up; may throw
  * @throws AppError unauthenticated for those that are not good, or no longer
  */
-export type Authenticate = (credential: string, call: Call) => Principal | Promise<Principal>;
+export type Authenticate = (
+  credential: string,
+  call: Call,
+  beforeAsking?: () => void,
+) => Principal | Promise<Principal>;
 
 const RANK: Record<Role, number> = { CUSTOMER: 1, STAFF: 2, ADMIN: 3 };
 const NEEDED: Partial<Record<Access, Role>> = {
@@ -31,6 +36,9 @@ const NEEDED: Partial<Record<Access, Role>> = {
   [Access.STAFF]: "STAFF",
   [Access.ADMIN]: "ADMIN",
 };
+
+/** How long it is good what was found out about the caller of a call, milliseconds. */
+const KNOWN_FOR_MS = 100;
 
 /**
  * Says on whose behalf a call is made, from its Authorization header.
@@ -41,6 +49,7 @@ export function identify(
   authenticate: Authenticate | undefined,
   authorization: string | null,
   call: Call,
+  beforeAsking?: () => void,
 ): Principal | Promise<Principal> {
   if (authenticate === undefined) return system;
   if (authorization === null) return anyone;
@@ -50,7 +59,7 @@ export function identify(
       reason: "AUTHORIZATION_MALFORMED",
     });
   }
-  return authenticate(credential, call);
+  return authenticate(credential, call, beforeAsking);
 }
 
 /** Holds a caller to what a policy asks for. @throws AppError unauthenticated or permission_denied */
@@ -74,32 +83,52 @@ interface Guarded {
   policy: { access: Access; scope: Scope };
 }
 
-/** Holds the fields of requests to their policies. */
-export function createAccessInterceptor(): Interceptor {
+/**
+ * Holds the fields of requests to their policies, and callers to what they are by then: a body, and each message of a
+ * stream, may come long after the headers that were looked at first.
+ */
+export function createAccessInterceptor(authenticate: Authenticate | undefined): Interceptor {
   const methods = new Map<DescMethod, readonly Guarded[]>();
   const guardedOf = (method: DescMethod): readonly Guarded[] => {
     const known = methods.get(method) ?? guardedFields(method.input);
     methods.set(method, known);
     return known;
   };
-  async function* checked<T extends Message>(
+  const check = async (
     call: ActiveCall,
-    guarded: readonly Guarded[],
-    schema: DescMessage,
+    authorization: string | null,
+    method: DescMethod,
+    message: Message,
+  ) => {
+    const { policy } = call.setup;
+    const isOld = performance.now() - call.identifiedAtMs > KNOWN_FOR_MS;
+    if (isOld && policy !== undefined && authorization !== null) {
+      call.principal = await identify(authenticate, authorization, call);
+      call.identifiedAtMs = performance.now();
+      admit(call.principal, policy);
+    }
+    const guarded = guardedOf(method);
+    if (guarded.length > 0) checkFields(call, guarded, method.input, message);
+  };
+  async function* checked<T extends Message>(
     messages: AsyncIterable<T>,
+    check: (message: T) => Promise<void>,
   ) {
     for await (const message of messages) {
-      checkFields(call, guarded, schema, message);
+      await check(message);
       yield message;
     }
   }
-  return (next) => (request) => {
+  return (next) => async (request) => {
+    const { method, header } = request;
     const call = request.contextValues.get(callKey);
-    const guarded = guardedOf(request.method);
-    const { input } = request.method;
-    if (call === undefined || guarded.length === 0) return next(request);
-    if (request.stream) return next({ ...request, message: checked(call, guarded, input, request.message) });
-    checkFields(call, guarded, input, request.message);
+    if (call === undefined) return next(request);
+    const authorization = header.get("authorization");
+    if (request.stream) {
+      const message = checked(request.message, (part) => check(call, authorization, method, part));
+      return next({ ...request, message });
+    }
+    await check(call, authorization, method, request.message);
     return next(request);
   };
 }

@@ -1,8 +1,15 @@
-import { clone, type DescMessage, type DescMethod, type Message, toJsonString } from "@bufbuild/protobuf";
+import {
+  clone,
+  create,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+  toJsonString,
+} from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Interceptor } from "@connectrpc/connect";
-import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import { type MethodPolicy, RateLimitClass } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { callKey } from "./call.ts";
 import { methodKey } from "./policy.ts";
@@ -19,23 +26,53 @@ export function createAuditInterceptor(policies: ReadonlyMap<string, MethodPolic
     const { method } = request;
     const call = request.contextValues.get(callKey);
     const role = call === undefined ? undefined : roleOf(call.principal);
-    if (call === undefined || role === undefined || !isChange(method) || !policies.has(methodKey(method))) {
+    if (call === undefined || role === undefined || !isNoted(method, policies)) return next(request);
+    const note = (text: string) => {
+      call.audit = { role, method: methodKey(method), request: text };
+    };
+    if (!request.stream) {
+      note(withoutSecrets(method.input, request.message));
       return next(request);
     }
-    const text = request.stream ? "" : withoutSecrets(method.input, request.message);
-    call.audit = { role, method: methodKey(method), request: text };
-    return next(request);
+    note("");
+    return next({ ...request, message: noted(request.message, method.input, note) });
   };
+}
+
+/** Notes what a stream begins with, without what it brings. */
+async function* noted<T extends Message>(
+  messages: AsyncIterable<T>,
+  schema: DescMessage,
+  note: (text: string) => void,
+) {
+  let isFirst = true;
+  for await (const message of messages) {
+    if (isFirst) {
+      const head = reflect(schema, create(schema));
+      for (const field of schema.fields) {
+        if (field.fieldKind === "scalar" || field.fieldKind === "enum") {
+          head.set(field, reflect(schema, message).get(field));
+        }
+      }
+      note(withoutSecrets(schema, head.message));
+    }
+    isFirst = false;
+    yield message;
+  }
+}
+
+/** Changes are; but for events that are recorded one by one, each of which is a row of its own. */
+function isNoted(method: DescMethod, policies: ReadonlyMap<string, MethodPolicy>): boolean {
+  const policy = policies.get(methodKey(method));
+  if (policy === undefined || method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS)
+    return false;
+  return policy.rateLimit?.class !== RateLimitClass.INGEST || method.methodKind === "client_streaming";
 }
 
 /** What is noted of callers who may change other people's things; undefined for the others. */
 function roleOf(principal: Principal): string | undefined {
   if (principal.kind === "service") return "SERVICE";
   return principal.kind === "account" && principal.role !== "CUSTOMER" ? principal.role : undefined;
-}
-
-function isChange(method: DescMethod): boolean {
-  return method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
 }
 
 /** The request as JSON, without the fields that the contract marks with debug_redact. */

@@ -58,6 +58,8 @@ export class ActiveCall implements Call {
   cached: CacheNote | undefined;
   /** Set before the request is read, once it is known who calls. */
   principal: Principal = anyone;
+  /** When that was found out, in milliseconds of `performance.now()`. */
+  identifiedAtMs = Number.NEGATIVE_INFINITY;
   audit: AuditNote | undefined;
   /** Set by the limits, for methods with a policy; told in the headers. */
   quota: QuotaNote | undefined;

@@ -42,7 +42,7 @@ export function createChain({ policies, authenticate, limits, cache, log }: Chai
       createErrorInterceptor(translate),
       ...(limits === undefined ? [] : [createLimitsInterceptor(limits)]),
       createDeadlineInterceptor(),
-      createAccessInterceptor(),
+      createAccessInterceptor(authenticate),
       createValidationInterceptor(),
       createAuditInterceptor(policies),
       createCacheInterceptor(cache, policies),

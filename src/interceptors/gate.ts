@@ -25,7 +25,10 @@ export function createGate({ authenticate, limits, translate, write }: GateOptio
     const { policy } = call.setup;
     if (policy === undefined) return;
     try {
-      call.principal = await identify(authenticate, context.requestHeader.get("authorization"), call);
+      const authorization = context.requestHeader.get("authorization");
+      const beforeAsking = () => limits?.assertTrusted(call);
+      call.principal = await identify(authenticate, authorization, call, beforeAsking);
+      call.identifiedAtMs = performance.now();
     } catch (error) {
       if (isWrongCredential(error)) await limits?.punish(call);
       throw error;

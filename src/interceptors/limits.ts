@@ -2,7 +2,8 @@ import type { Interceptor } from "@connectrpc/connect";
 import { type MethodPolicy, RateLimitClass } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Budget, Limiter, Verdict } from "../infra/limits/limiter.ts";
 import { AppError, StartError } from "../kernel/errors.ts";
-import { SIGN_IN_REQUIRED } from "../kernel/principal.ts";
+import { networkOf } from "../kernel/network.ts";
+import { SESSION_ENDED, SIGN_IN_REQUIRED, TOKEN_EXPIRED } from "../kernel/principal.ts";
 import { type ActiveCall, callKey } from "./call.ts";
 
 /** Holds calls to budgets. */
@@ -17,13 +18,19 @@ export interface CallLimits {
    * @throws AppError exhausted when too many were shown from there
    */
   punish(call: ActiveCall): Promise<void>;
+  /**
+   * Turns an address away, at no cost to anybody, from which too many wrong credentials were shown.
+   * @throws AppError exhausted
+   */
+  assertTrusted(call: ActiveCall): void;
 }
 
-/** Whether an error says that a password, token or key was wrong; not having shown one is no offence. */
+/** Who has shown nothing, or what was good once, has guessed nothing. */
+const HARMLESS: ReadonlySet<string> = new Set([SIGN_IN_REQUIRED, TOKEN_EXPIRED, SESSION_ENDED]);
+
+/** Whether an error says that a password, token or key was wrong. */
 export function isWrongCredential(error: unknown): boolean {
-  return (
-    error instanceof AppError && error.code === "unauthenticated" && error.details.reason !== SIGN_IN_REQUIRED
-  );
+  return error instanceof AppError && error.code === "unauthenticated" && !HARMLESS.has(error.details.reason);
 }
 
 /** The size of a budget, for who is not signed in. */
@@ -41,7 +48,7 @@ type ClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
 type Tier = "address" | "account" | "service";
 
 export interface CallLimitsOptions {
-  limiter: Pick<Limiter, "spend">;
+  limiter: Pick<Limiter, "spend" | "refusal">;
   budgets: Readonly<Record<ClassName, ClassBudget>>;
   /** How many times a budget is what accounts and other services have of it; but for AUTH. */
   signedInTimes: number;
@@ -74,6 +81,13 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
       await take(call, budgets[name][tier], key, rateLimit.cost);
     },
     punish: (call) => take(call, budgets.AUTH.address, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST),
+    assertTrusted(call) {
+      const budget = budgets.AUTH.address;
+      const verdict = limiter.refusal(budget, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST);
+      if (verdict === undefined) return;
+      call.quota = verdict;
+      throw tooMany(budget, verdict);
+    },
   };
 }
 
@@ -140,24 +154,6 @@ function payerOf({ principal, clientAddress }: ActiveCall): { tier: Tier; key: s
     case "system":
       return { tier: "address", key: networkOf(clientAddress) };
   }
-}
-
-/**
- * What one subscriber has of the network: an IPv4 address, or the first 64 bits of an IPv6 address (RFC 6177).
- * @param address in its canonical form (RFC 5952), or empty: all of those share a budget
- */
-export function networkOf(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.split("::");
-  const before = head === "" ? [] : head.split(":");
-  // What the two colons stand for is at least one group, and what follows them ends the address.
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const groups = [
-    ...before,
-    ...Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0"),
-    ...after,
-  ];
-  return `${groups.slice(0, 4).join(":")}::/64`;
 }
 
 function tooMany({ name, units, windowMs }: Budget, { retryAfterMs = 0 }: Verdict): AppError {

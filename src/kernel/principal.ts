@@ -62,8 +62,11 @@ export function signInRequired(): AppError {
   );
 }
 
-/** The reason of who has shown nothing yet; whoever has shown something wrong gets another. */
+/** The reason of who has shown nothing yet. */
 export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
+/** The reasons of who has shown something that was good once. Whoever has shown something wrong gets another. */
+export const TOKEN_EXPIRED = "TOKEN_EXPIRED";
+export const SESSION_ENDED = "SESSION_ENDED";
 
 /** PERMISSION_DENIED, with a sentence that says what is needed. */
 export function denied(message: string, reason = "PERMISSION_DENIED"): AppError {

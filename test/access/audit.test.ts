@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ImportMode } from "../../gen/cartwright/catalog/v1/import_pb.ts";
 import { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import { header, messagesOf, rowsOf } from "../catalog/importing.ts";
 import { failureOf } from "../support/errors.ts";
 import { makeCategory, makeProduct } from "../support/goods.ts";
 import { as, enrol, makeKey, type Person } from "../support/people.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
+import { makePromotion, purchaseOf } from "../tracker/promotions.ts";
 
 let shop: TestShop;
 let customer: Person;
@@ -54,6 +57,25 @@ test("a change by another service is noted by its key", async () => {
   const key = as(shop, await makeKey(admin, Scope.CATALOG_WRITE));
   const noted = await notedBy(() => makeCategory(key));
   expect(noted).toMatchObject([{ actor: expect.stringMatching(/^service:[0-9a-f-]{36}$/), role: "SERVICE" }]);
+});
+
+test("an import is noted with what it began with, and events that are recorded one by one are not", async () => {
+  const slug = `c-${randomUUID().slice(0, 8)}`;
+  await admin.catalog.createCategory({ category: { slug, name: slug } });
+  const head = header(ImportMode.INCREMENTAL);
+  const imported = await notedBy(() =>
+    staff.catalog.importProducts(messagesOf(head, rowsOf(slug, `${slug}-`, 2))),
+  );
+  expect(imported.length).toBeGreaterThan(0);
+  expect(JSON.parse(imported.at(-1)?.request ?? "{}")).toEqual({
+    requestId: head.requestId,
+    mode: "IMPORT_MODE_INCREMENTAL",
+  });
+  const promotionId = await makePromotion(admin);
+  const productId = await makeProduct(admin, { stock: 1n });
+  const key = as(shop, await makeKey(admin, Scope.TRACKER_WRITE));
+  const purchase = purchaseOf(promotionId, productId);
+  expect(await notedBy(() => key.tracker.recordPurchase({ purchase }))).toEqual([]);
 });
 
 test("what is not done is not noted: a refused change, a rehearsed one, one that staff may not make", async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { networkOf } from "../../src/interceptors/limits.ts";
+import { networkOf } from "../../src/kernel/network.ts";
 import { post } from "../serving/fixture.ts";
 import { localProxy, startLimited } from "./limited.ts";
 

@@ -16,6 +16,8 @@ export interface Limiter {
    * @throws AppError unavailable while Redis is away, for budgets that fail closed
    */
   spend(budget: Budget, key: string, cost: number): Verdict | Promise<Verdict>;
+  /** What this process knows without asking: the refusal of who is over, undefined for all others. Takes nothing. */
+  refusal(budget: Budget, key: string, cost: number): Verdict | undefined;
   /** Whether other processes are told what is spent, as far as is known. */
   readonly isShared: boolean;
   close(): void;
@@ -86,6 +88,7 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
     get isShared() {
       return shared.isConnected && breaker.isClosed;
     },
+    refusal: (budget, key, cost) => blockedVerdict(budget, `${budget.name}:${key}`, cost, performance.now()),
     close: () => shared.close(),
   };
 }

@@ -289,7 +289,7 @@ export const RateLimitClass = {
   INGEST: 3,
 
   /**
-   * Whatever checks a password or a refresh token. What fails there costs the address twice.
+   * Whatever checks a password. A wrong one, and a wrong token of any kind, costs the address one more unit.
    *
    * @generated from enum value: RATE_LIMIT_CLASS_AUTH = 4;
    */
