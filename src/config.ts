@@ -83,7 +83,7 @@ const environment = z.object({
   LIMIT_AUTH: budget.default(defaultBudget(10)),
   LIMIT_TIMES_SIGNED_IN: whole(1, 1_000_000).default(10),
   LIMIT_TIMES_SERVICE: whole(1, 1_000_000).default(100),
-  MAX_CALLS: whole(1, 100_000).default(1_000),
+  MAX_CALLS: whole(1, 100_000).default(256),
   SIGNING_KEYS_FILE: z.string().min(1).optional(),
   TOKEN_ISSUER: z.string().min(1).max(200).default("cartwright"),
   TRUSTED_PROXIES: proxies.default(new BlockList()),

@@ -21,7 +21,7 @@ test("the defaults are those of the documentation", () => {
     ...{ host: "127.0.0.1", port: 8080, dataDir: ".data", databaseUrl: undefined, redisUrl: undefined },
     ...{ dbPoolMax: 20, dbPoolWaitMs: 2_000, dbStatementTimeoutMs: 5_000 },
     ...{ cache: true, cacheMemoryBytes: 268_435_456, workers: 1 },
-    ...{ access: true, limits: true, signedInTimes: 10, serviceTimes: 100, maxCalls: 1_000 },
+    ...{ access: true, limits: true, signedInTimes: 10, serviceTimes: 100, maxCalls: 256 },
     budgets: {
       READ: { units: 100, windowMs: 60_000, failClosed: false },
       WRITE: { units: 30, windowMs: 60_000, failClosed: false },

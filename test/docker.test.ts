@@ -46,7 +46,7 @@ describe("docker-compose.yml", () => {
     const secrets = Object.entries({ ...postgres?.environment, ...cartwright?.environment })
       .filter(
         ([name, value]) =>
-          /PASSWORD|SECRET|KEY|TOKEN(?!_ISSUER)/.test(name) || /:\/\/[^@]*:[^@]*@/.test(value),
+          /PASSWORD|SECRET|KEY(?!S_FILE)|TOKEN(?!_ISSUER)/.test(name) || /:\/\/[^@]*:[^@]*@/.test(value),
       )
       .map(([, value]) => value.replace(/\$\{POSTGRES_PASSWORD:\?[^}]*\}/, ""));
     expect(secrets.sort()).toEqual(["", "postgres://cartwright:@postgres:5432/cartwright"]);

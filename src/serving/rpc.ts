@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { constants, type Http2ServerRequest } from "node:http2";
-import type { BlockList } from "node:net";
+import { BlockList } from "node:net";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import type {
@@ -60,17 +60,29 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
   const { limits, log, shedder } = options;
   const routes = createRoutes(options);
 
+  const none = new BlockList();
+  let hasToldOfProxy = false;
+  const addressOf = (request: Request): string => {
+    const peer = options.peerOf(request);
+    const forwardedFor = request.headers["x-forwarded-for"];
+    const address = clientAddressOf(peer, forwardedFor, options.trustedProxies);
+    if (forwardedFor !== undefined && !hasToldOfProxy && address === clientAddressOf(peer, undefined, none)) {
+      hasToldOfProxy = true;
+      log.info(
+        { peer },
+        "X-Forwarded-For is not believed from here: if this is a proxy of yours, name it in TRUSTED_PROXIES",
+      );
+    }
+    return address;
+  };
+
   const setUp = (route: Route, request: Request, response: Response): CallSetup => {
     const type = request.headers["content-type"] ?? "";
     const grpc = type.startsWith("application/grpc");
     const askedMs = takeTimeout(request.headers, grpc);
     return {
       protocol: !grpc ? "connect" : type.startsWith("application/grpc-web") ? "grpc-web" : "grpc",
-      clientAddress: clientAddressOf(
-        options.peerOf(request),
-        request.headers["x-forwarded-for"],
-        options.trustedProxies,
-      ),
+      clientAddress: addressOf(request),
       userAgent: (request.headers["user-agent"] ?? "").slice(0, 200),
       policy: route.policy,
       timeoutMs: askedMs === undefined ? route.defaultMs : Math.min(askedMs, route.maxMs),
@@ -108,14 +120,14 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     else response.once("finish", () => releaseRequest(request));
     // Probes and reflection have no policy, and must be answered when there is no room as well.
     const isBounded = route.policy !== undefined;
-    if (isBounded && !shedder.enter()) {
+    if (isBounded && !shedder.enter(request)) {
       refuseBusy(request, response);
       return true;
     }
     const call = new ActiveCall(setUp(route, request, response));
     response.once("close", () => {
       call.close();
-      if (isBounded) shedder.leave();
+      if (isBounded) shedder.leave(request);
     });
     let universal: UniversalServerRequest;
     try {

@@ -11,8 +11,8 @@ type Arriving = Pick<Request, "complete">;
 /** Bounds the calls that are worked at. */
 export interface Shedder {
   /** Whether there is room for one more, which then has it until it leaves. */
-  enter(request?: Arriving): boolean;
-  leave(request?: Arriving): void;
+  enter(request: Arriving): boolean;
+  leave(request: Arriving): void;
 }
 
 export interface ShedderOptions {
@@ -66,14 +66,12 @@ export function createShedder({ maxCalls, log }: ShedderOptions): Shedder {
         return false;
       }
       inside += 1;
-      if (request !== undefined) arriving.set(request, nowMs);
+      arriving.set(request, nowMs);
       return true;
     },
     leave(request) {
-      if (request !== undefined) {
-        arriving.delete(request);
-        if (stalled.delete(request)) return;
-      }
+      arriving.delete(request);
+      if (stalled.delete(request)) return;
       inside -= 1;
     },
   };

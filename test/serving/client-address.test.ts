@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { callOf } from "../../src/interceptors/call.ts";
 import { clientAddressOf } from "../../src/serving/client-address.ts";
-import { start, transportNames, transports } from "./fixture.ts";
+import { post, start, transportNames, transports } from "./fixture.ts";
 
 const trusted = new BlockList();
 trusted.addSubnet("10.0.0.0", 8, "ipv4");
@@ -40,6 +40,14 @@ test.each<[string, string | undefined, string | string[] | undefined, string]>([
 test("a header of nothing but proxies is not walked for ever", () => {
   const header = Array.from({ length: 5_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`).join(",");
   expect(clientAddressOf("10.0.0.1", `203.0.113.9,${header}`, trusted)).toMatch(/^10\./);
+});
+
+test("a proxy that nobody has named is told of, once", async () => {
+  const { url, lines } = await start();
+  const headers = { "x-forwarded-for": "203.0.113.9" };
+  for (let count = 0; count < 3; count += 1)
+    await post(url, CatalogService.method.getProduct, { sku: "A" }, headers);
+  expect(lines.filter(({ message }) => message.includes("TRUSTED_PROXIES"))).toHaveLength(1);
 });
 
 describe.each(transportNames)("%s", (name) => {

@@ -29,7 +29,7 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
   const { PATH = "", HOME = "" } = process.env;
   const dataDir = mkdtempSync(join(tmpdir(), "cartwright-process-"));
   const child = spawn(process.execPath, [main], {
-    env: { PATH, HOME, ACCESS: "off", LIMITS: "off", DATA_DIR: dataDir, ...env },
+    env: { PATH, HOME, ACCESS: "off", LIMITS: "off", MAX_CALLS: "10000", DATA_DIR: dataDir, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: Record<string, unknown>[] = [];

@@ -50,6 +50,7 @@ export async function startShop(
     // Whatever a test is about, it may do, and often. Tests of access and limits turn them on.
     ACCESS: "off",
     LIMITS: "off",
+    MAX_CALLS: "10000",
     ...env,
   });
   const app = await startApp(config, log);
