@@ -78,7 +78,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const stores = await openStores(config, log);
     closing.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
-    const isDemo = config.seedDemo && (await seedDemo(stores.databaseUrl, log));
+    if (config.seedDemo) await seedDemo(stores.databaseUrl, log);
     const db = await openPostgres({
       url: stores.databaseUrl,
       entities,
@@ -105,11 +105,12 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     closing.push(async () => rooms.identity.close());
     const tidy = (call: Call) => rooms.identity.forget(call);
     if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, tidy, log }));
-    const demo = isDemo ? await createDemoAccounts(rooms.identity) : undefined;
     const server = buildServer(config, ground, rooms);
     let graceMs = GRACE_MS;
     closing.push(() => server.close(graceMs));
     const { url } = await server.listen();
+    // Their password is shown once, so not before nothing can go wrong any more.
+    const demo = config.seedDemo ? await createDemoAccounts(rooms.identity) : undefined;
     return {
       url,
       started: stores.started,
@@ -126,12 +127,11 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
   }
 }
 
-/** Fills an empty shop, so that the first call shows something. @returns whether it was empty */
-async function seedDemo(url: string, log: Log): Promise<boolean> {
-  if (!(await isEmptyShop(url))) return false;
+/** Fills an empty shop, so that the first call shows something. */
+async function seedDemo(url: string, log: Log): Promise<void> {
+  if (!(await isEmptyShop(url))) return;
   const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
   log.info({ ...added }, "filled the empty shop with a demo");
-  return true;
 }
 
 /** What the services stand on. */
@@ -153,7 +153,11 @@ async function openRooms(config: Config, { db, ties, ids, clock, log }: Ground) 
   const catalog = createCatalog(room);
   const customers = createCustomers({ ...room, assertMayChange });
   const tracker = createTracker(room);
-  const orders = createOrders({ ...room, catalog, customers, tracker });
+  const orders = createOrders({
+    ...room,
+    ...{ catalog, customers, tracker },
+    onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
+  });
   const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.nameOf });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...room, customers, ties, signingKeysFile, tokenIssuer, log });

@@ -16,8 +16,14 @@ const ROLES: readonly [email: string, name: string, role: Role][] = [
   ["admin@example.com", "Alex Admin", "ADMIN"],
 ];
 
-/** Makes an account of each role, with a password that is made up anew. */
-export async function createDemoAccounts(identity: Pick<Identity, "createUser">): Promise<DemoAccounts> {
+/**
+ * Makes an account of each role, with a password that is made up anew, for a shop that has no account.
+ * @returns undefined when it has one
+ */
+export async function createDemoAccounts(
+  identity: Pick<Identity, "createUser" | "hasAccounts">,
+): Promise<DemoAccounts | undefined> {
+  if (await identity.hasAccounts(internalCall())) return undefined;
   const password = randomBytes(12).toString("base64url");
   for (const [email, name, role] of ROLES) {
     await identity.createUser(internalCall(), { email, name, role, password });

@@ -70,6 +70,11 @@ export function createAccounts(options: { db: Database; ids: Ids; clock: Clock; 
       return (await find(call, id)).account;
     },
 
+    /** Whether there are any. */
+    async areThere(call: Call): Promise<boolean> {
+      return (await db.read(call, { text: "select from account limit 1" }, [])).length > 0;
+    },
+
     /** A new account of a customer. ALREADY_EXISTS when they have one. */
     async add(
       tx: Tx,

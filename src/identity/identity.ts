@@ -192,6 +192,9 @@ export async function createIdentity(options: IdentityOptions) {
     /** For the operator: an account with a role, without a session. */
     createUser: operator.createUser,
 
+    /** Whether anybody can sign in. */
+    hasAccounts: (call: Call): Promise<boolean> => accounts.areThere(call),
+
     /** For the operator: gives an account another role, at once. NOT_FOUND when nobody with this email has one. */
     setRole: accounts.setRole,
 
