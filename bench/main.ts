@@ -3,6 +3,7 @@ import { StartError } from "../src/kernel/errors.ts";
 import { access } from "./access.ts";
 import { cache } from "./cache.ts";
 import { imports } from "./import.ts";
+import { overload } from "./overload.ts";
 import { pages } from "./pages.ts";
 import type { Part } from "./part.ts";
 import { reads } from "./reads.ts";
@@ -20,6 +21,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["search", search],
   ["cache", cache],
   ["access", access],
+  ["overload", overload],
   ["import", imports],
 ]);
 const PRODUCTS = 1_000_000;
