@@ -69,7 +69,11 @@ function detailsOf({ code, message, details }: AppError): Detail[] {
     sent.push(detail(ResourceInfoSchema, { resourceType, resourceName, description: message }));
   }
   if (code === "exhausted") {
-    sent.push(detail(QuotaFailureSchema, { violations: [{ subject: reason, description: message }] }));
+    sent.push(
+      detail(QuotaFailureSchema, {
+        violations: [{ subject: details.quota ?? reason, description: message }],
+      }),
+    );
   }
   const retryAfterMs = details.retryAfterMs ?? (code === "unavailable" ? defaultRetryMs : undefined);
   if (retryAfterMs !== undefined)

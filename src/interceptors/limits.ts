@@ -164,6 +164,7 @@ function tooMany({ name, units, windowMs }: Budget, { retryAfterMs = 0 }: Verdic
     `Too many calls: ${units} units of ${className} may be spent in ${windowMs / 1_000} s. Try again in ${seconds} s.`,
     {
       reason: "RATE_LIMITED",
+      quota: name.replace(":", "/"),
       metadata: { class: className, limit: String(units), window_ms: String(windowMs) },
       retryAfterMs,
     },

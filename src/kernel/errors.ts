@@ -39,6 +39,8 @@ export interface ErrorDetails {
   preconditions?: StateViolation[];
   /** The thing that is missing or already there. */
   resource?: { type: string; name: string };
+  /** Which budget is spent, such as READ/address. */
+  quota?: string;
   /** How long to wait before the next try, milliseconds. */
   retryAfterMs?: number;
 }

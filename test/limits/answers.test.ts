@@ -50,7 +50,7 @@ describe.each(transportNames)("%s", (name) => {
       domain: "cartwright",
       metadata: { class: "READ", limit: "2", window_ms: "60000" },
     });
-    expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toHaveLength(1);
+    expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toMatchObject([{ subject: "READ/address" }]);
     const seconds = Number(error.findDetails(RetryInfoSchema)[0]?.retryDelay?.seconds);
     expect(seconds).toBeGreaterThanOrEqual(58);
     expect(seconds).toBeLessThanOrEqual(61);
