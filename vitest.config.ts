@@ -5,7 +5,7 @@ const alone = [
   "test/admin/**/*.test.ts",
   "test/faults/**/*.test.ts",
   "test/identity/session.test.ts",
-  "test/identity/sign-in.test.ts",
+  "test/identity/sign-in*.test.ts",
   "test/infra/cache/**/*.test.ts",
   "test/infra/limits/faults.test.ts",
   "test/interceptors/deadline.test.ts",

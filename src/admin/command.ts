@@ -4,12 +4,16 @@ import { createAccounts } from "../identity/account.ts";
 import { createApiKeys } from "../identity/api-key.ts";
 import { createOperator } from "../identity/operator.ts";
 import { createPasswords } from "../identity/password.ts";
+import { createPublishedKeys } from "../identity/published-keys.ts";
+import { createRefreshTokens } from "../identity/refresh-token.ts";
+import { createSessions } from "../identity/session.ts";
 import { announcing, createAnnouncer } from "../infra/announce.ts";
+import { auditing } from "../infra/audit.ts";
 import { openJobs } from "../infra/jobs.ts";
 import { type Database, openPostgres } from "../infra/postgres.ts";
 import { sharedSecret } from "../infra/secrets.ts";
-import { internalCall } from "../kernel/call.ts";
-import { createIds, systemClock } from "../kernel/clock.ts";
+import { type Call, internalCall } from "../kernel/call.ts";
+import { type Clock, createIds, type Ids, systemClock } from "../kernel/clock.ts";
 import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import { createPageTokens } from "../kernel/page.ts";
@@ -38,46 +42,100 @@ export async function perform(
   log: Log,
   readPassword: () => Promise<string>,
 ): Promise<Outcome> {
-  // Before connections are opened that somebody who types slowly would hold.
-  const password = command.name === "create-user" && command.passwordStdin ? await readPassword() : undefined;
+  const isAsked = "passwordStdin" in command && command.passwordStdin;
+  // Before connections are opened that whoever is slow to send it would hold.
+  const password = isAsked ? await readPassword() : undefined;
   if (password !== undefined) assertPassword(password);
   const plain = await openPostgres({ url, entities, log, ...LIMITS });
   const jobs = await openJobs({ url, workers: 0, log });
   try {
+    const room = { clock: systemClock, ids: createIds(systemClock) };
     // Shops that run are told by the job.
-    const db = announcing(plain, createAnnouncer(jobs, { invalidate: async () => false }));
-    return await dispatch(command, db, password);
+    const announcer = createAnnouncer(jobs, { invalidate: async () => false });
+    const db = announcing(auditing(plain, room), announcer);
+    return await dispatch(command, { ...room, db }, password);
   } finally {
     await jobs.close();
     await plain.close();
   }
 }
 
-async function dispatch(command: Command, db: Database, given: string | undefined): Promise<Outcome> {
-  const call = internalCall();
-  const clock = systemClock;
-  const tokens = createPageTokens(await sharedSecret(db, call, "page-token"), clock);
-  const room = { db, clock, tokens, ids: createIds(clock) };
-  if (command.name === "create-key") {
-    const { service: serviceAccount, scopes, days } = command;
-    const expireTime = days === undefined ? undefined : new Date(clock.now().getTime() + days * DAY_MS);
-    const { apiKey, secret } = await createApiKeys(room).create(call, { serviceAccount, scopes, expireTime });
-    const end = expireTime === undefined ? "until it is revoked" : `until ${expireTime.toISOString()}`;
-    return { said: `API key ${apiKey.id} of ${serviceAccount} is good ${end}. Its secret:`, secret };
-  }
-  const customers = createCustomers(room);
-  const accounts = createAccounts({ ...room, customers });
-  const { email, role } = command;
-  if (command.name === "set-role") {
-    const { id } = await accounts.setRole(call, email, role);
-    return { said: `Account ${id} of ${email} has the role ${role} now.` };
-  }
-  const password = given ?? randomBytes(PASSWORD_BYTES).toString("base64url");
-  const operator = createOperator({ db, accounts, customers, passwords: createPasswords() });
-  const { id } = await operator.createUser(call, { email, name: command.called, password, role });
-  const said = `Account ${id} of ${email} is made, with the role ${role}.`;
-  return given === undefined ? { said: `${said} Its password:`, secret: password } : { said };
+interface Room {
+  db: Database;
+  clock: Clock;
+  ids: Ids;
 }
+
+async function dispatch(command: Command, room: Room, given: string | undefined): Promise<Outcome> {
+  const call = noted(command);
+  switch (command.name) {
+    case "revoke-signing-key": {
+      const { id } = command;
+      const wasInUse = await createPublishedKeys(room).revoke(call, id);
+      const before = wasInUse ? "" : " It was not in use before.";
+      return { said: `Signing key ${id} is revoked, and all access tokens that it has signed.${before}` };
+    }
+    case "revoke-key": {
+      const { id, serviceAccount } = await (await apiKeysOf(room)).revoke(call, command.id);
+      return { said: `API key ${id} of ${serviceAccount} is revoked.` };
+    }
+    case "create-key":
+      return createKey(call, room, command);
+    default:
+      return changeAccount(call, room, command, given);
+  }
+}
+
+/** The call of the operator, and what is noted of it: none of the options is secret. */
+function noted({ name, ...options }: Command): Call {
+  const audit = { role: "OPERATOR", method: `admin ${name}`, request: JSON.stringify(options) };
+  return { ...internalCall(), audit };
+}
+
+async function createKey(call: Call, room: Room, command: CommandOf<"create-key">): Promise<Outcome> {
+  const { service: serviceAccount, scopes, days } = command;
+  const expireTime = days === undefined ? undefined : new Date(room.clock.now().getTime() + days * DAY_MS);
+  const apiKeys = await apiKeysOf(room);
+  const { apiKey, secret } = await apiKeys.create(call, { serviceAccount, scopes, expireTime });
+  const end = expireTime === undefined ? "until it is revoked" : `until ${expireTime.toISOString()}`;
+  return { said: `API key ${apiKey.id} of ${serviceAccount} is good ${end}. Its secret:`, secret };
+}
+
+async function changeAccount(
+  call: Call,
+  room: Room,
+  command: CommandOf<"create-user" | "set-role" | "set-password">,
+  given: string | undefined,
+): Promise<Outcome> {
+  const tokens = await pageTokensOf(room);
+  const customers = createCustomers({ ...room, tokens });
+  const accounts = createAccounts({ ...room, customers });
+  const { email } = command;
+  if (command.name === "set-role") {
+    const { id } = await accounts.setRole(call, email, command.role);
+    return { said: `Account ${id} of ${email} has the role ${command.role} now.` };
+  }
+  const refreshTokens = createRefreshTokens(await sharedSecret(room.db, internalCall(), "refresh-token"));
+  const sessions = createSessions({ ...room, tokens, refreshTokens });
+  const operator = createOperator({ ...room, accounts, customers, passwords: createPasswords(), sessions });
+  const password = given ?? randomBytes(PASSWORD_BYTES).toString("base64url");
+  const shown = (said: string): Outcome =>
+    given === undefined ? { said: `${said} Its password:`, secret: password } : { said };
+  if (command.name === "set-password") {
+    const { id } = await operator.setPassword(call, { email, password });
+    return shown(`Account ${id} of ${email} has another password, and no session any more.`);
+  }
+  const { role, called: name } = command;
+  const { id } = await operator.createUser(call, { email, name, password, role });
+  return shown(`Account ${id} of ${email} is made, with the role ${role}.`);
+}
+
+type CommandOf<Name extends Command["name"]> = Extract<Command, { name: Name }>;
+
+const apiKeysOf = async (room: Room) => createApiKeys({ ...room, tokens: await pageTokensOf(room) });
+
+const pageTokensOf = async ({ db, clock }: Room) =>
+  createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
 
 /** As the contract has it: characters are code points. */
 function assertPassword(password: string): void {

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline";
 import { readConfig, readDotEnv } from "../config.ts";
 import { findDatabase } from "../find-database.ts";
 import { createLog } from "../infra/log.ts";
@@ -8,21 +7,15 @@ import { AppError, StartError } from "../kernel/errors.ts";
 import { entities } from "../schema.ts";
 import { type Outcome, perform } from "./command.ts";
 import { type Command, readOptions, USAGE } from "./options.ts";
+import { readPassword } from "./password-input.ts";
 
 const log = createLog("error", process.stdout.isTTY);
-
-/** The first line of the input. Passwords are never arguments: those are seen by everybody on the machine. */
-async function readPassword(): Promise<string> {
-  if (process.stdin.isTTY) process.stderr.write("Password: ");
-  for await (const line of createInterface({ input: process.stdin })) return line;
-  return "";
-}
 
 async function run(command: Command): Promise<Outcome> {
   const database = await findDatabase(readConfig({ ...readDotEnv(), ...process.env }), log);
   try {
     await migrate(database.url, entities, log);
-    return await perform(command, database.url, log, readPassword);
+    return await perform(command, database.url, log, () => readPassword(process.stdin));
   } catch (error) {
     if (error instanceof AppError) throw new StartError(error.message);
     const fault = faultOf(error);

@@ -12,11 +12,19 @@ export const USAGE = `Usage: npm run admin -- COMMAND
       An account for the customer with this email, who is made if there is none. The password is the first
       line of the input or, without --password-stdin, a random one.
   set-role --email EMAIL --role customer|staff|admin
-      Another role for an account. A shop that runs knows it within seconds.
+      Another role for an account.
+  set-password --email EMAIL [--password-stdin]
+      Another password for an account, as above. All its sessions end.
   create-key --service NAME --scopes SCOPE,SCOPE [--days 90]
       An API key for another service, such as warehouse. Without --days it does not end by itself.
       Scopes: ${scopeNames.map(spelled).join(", ")}
+  revoke-key --id ID
+      Ends an API key.
+  revoke-signing-key --id=KID
+      Takes a key out of use by which access tokens are signed, and all tokens that it has signed, for ever. A shop
+      that signs by it makes a new one within a minute or two, unless you made its file: put another key there first.
 
+  A shop that runs knows of it within seconds. Every change is noted in the table audit_entry.
   It works on the database of DATABASE_URL, or the one in DATA_DIR, whether its shop runs or not. Passwords and
   secrets that it makes are shown once, alone on the standard output.`;
 
@@ -29,12 +37,17 @@ const MAX_DAYS = 3_650;
 /** As the contract has it. */
 const MAX_EMAIL = 254;
 const MAX_NAME = 200;
+/** RFC 7638's, by SHA-256: what signing keys are named by. */
+const THUMBPRINT = /^[\w-]{43}$/;
 
 /** What the command was told. */
 export type Command =
   | { name: "create-user"; email: string; role: Role; called: string; passwordStdin: boolean }
   | { name: "set-role"; email: string; role: Role }
-  | { name: "create-key"; service: string; scopes: string[]; days: number | undefined };
+  | { name: "set-password"; email: string; passwordStdin: boolean }
+  | { name: "create-key"; service: string; scopes: string[]; days: number | undefined }
+  | { name: "revoke-key"; id: string }
+  | { name: "revoke-signing-key"; id: string };
 
 const OPTIONS = {
   email: { type: "string" },
@@ -44,12 +57,16 @@ const OPTIONS = {
   service: { type: "string" },
   scopes: { type: "string" },
   days: { type: "string" },
+  id: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
 const ALLOWED = new Map([
   ["create-user", ["email", "role", "name", "password-stdin"]],
   ["set-role", ["email", "role"]],
+  ["set-password", ["email", "password-stdin"]],
   ["create-key", ["service", "scopes", "days"]],
+  ["revoke-key", ["id"]],
+  ["revoke-signing-key", ["id"]],
 ]);
 
 /** @throws StartError for what does not exist or cannot be; undefined: help is asked for */
@@ -81,18 +98,32 @@ function commandOf(name: string, values: Values): Command {
     }
     return { name, service, scopes: scopesOf(values.scopes ?? ""), days: daysOf(days) };
   }
-  const { email = "" } = values;
+  if (name === "revoke-key" || name === "revoke-signing-key") return { name, id: idOf(name, values.id) };
+  const email = emailOf(values.email);
+  const passwordStdin = values["password-stdin"] === true;
+  if (name === "set-password") return { name, email, passwordStdin };
   const role = ROLES.get(values.role ?? "");
-  if (email.length > MAX_EMAIL || !z.email().safeParse(email).success) {
-    throw new StartError("--email must be an email address.");
-  }
   if (role === undefined) throw new StartError(`--role must be one of ${[...ROLES.keys()].join(", ")}.`);
   if (name === "set-role") return { name, email, role };
   const called = values.name ?? email.split("@")[0] ?? email;
   if (called === "" || called.length > MAX_NAME || called.includes("\0")) {
     throw new StartError(`--name must have 1 to ${MAX_NAME} characters.`);
   }
-  return { name: "create-user", email, role, called, passwordStdin: values["password-stdin"] === true };
+  return { name: "create-user", email, role, called, passwordStdin };
+}
+
+function emailOf(text = ""): string {
+  if (text.length <= MAX_EMAIL && z.email().safeParse(text).success) return text;
+  throw new StartError("--email must be an email address.");
+}
+
+function idOf(name: "revoke-key" | "revoke-signing-key", text = ""): string {
+  if (name === "revoke-key") {
+    if (z.uuid().safeParse(text).success) return text.toLowerCase();
+    throw new StartError("--id must be the id of an API key, as create-key and ListApiKeys say it.");
+  }
+  if (THUMBPRINT.test(text)) return text;
+  throw new StartError("--id must be the kid of a key in /.well-known/jwks.json, 43 characters.");
 }
 
 function scopesOf(text: string): string[] {

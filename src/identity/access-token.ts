@@ -1,7 +1,8 @@
-import { errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { errors, type JWTVerifyResult, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
 import { CLOCK_SKEW_MS, type Clock, type Ids } from "../kernel/clock.ts";
 import { AppError } from "../kernel/errors.ts";
+import { TOKEN_EXPIRED } from "../kernel/principal.ts";
 import type { Holder } from "./account.ts";
 import type { SigningKeys } from "./signing-keys.ts";
 
@@ -10,6 +11,8 @@ export interface Claims {
   accountId: string;
   customerId: string;
   sessionId: string;
+  /** Names the key that it is signed by. */
+  kid: string;
   /** When it ends, milliseconds since 1970. */
   expiresAtMs: number;
 }
@@ -56,16 +59,19 @@ export function createAccessTokens({ keys, ids, clock, issuer }: AccessTokensOpt
     /** @throws UNAUTHENTICATED for a token that is not ours, or over */
     async verify(token: string): Promise<Claims> {
       const now = clock.now();
-      const { data } = claimsSchema.safeParse(await payloadOf(token, now));
+      const { payload, protectedHeader } = await verified(token, now);
+      const { data } = claimsSchema.safeParse(payload);
       if (data === undefined || data.iat * 1_000 > now.getTime() + CLOCK_SKEW_MS) throw invalidToken();
-      const { sub, sid, customer_id, exp } = data;
-      return { accountId: sub, customerId: customer_id, sessionId: sid, expiresAtMs: exp * 1_000 };
+      const { sub, sid, customer_id, iat, exp } = data;
+      if (exp - iat > LIFETIME_SECONDS) throw invalidToken();
+      const { kid = "" } = protectedHeader;
+      return { accountId: sub, customerId: customer_id, sessionId: sid, kid, expiresAtMs: exp * 1_000 };
     },
   };
 
-  async function payloadOf(token: string, now: Date): Promise<JWTPayload> {
+  async function verified(token: string, now: Date): Promise<JWTVerifyResult> {
     try {
-      const { payload } = await jwtVerify(
+      return await jwtVerify(
         token,
         async ({ kid = "" }) => {
           const key = await keys.find(kid);
@@ -74,7 +80,6 @@ export function createAccessTokens({ keys, ids, clock, issuer }: AccessTokensOpt
         },
         { algorithms: [ALGORITHM], typ: TYPE, issuer, audience: issuer, currentDate: now },
       );
-      return payload;
     } catch (error) {
       if (error instanceof errors.JWTExpired) throw expiredToken();
       throw error instanceof errors.JOSEError ? invalidToken(error) : error;
@@ -90,11 +95,12 @@ export function expiredToken(): AppError {
   return new AppError(
     "unauthenticated",
     "The access token has expired. Get the next one with IdentityService/RefreshSession.",
-    { reason: "TOKEN_EXPIRED" },
+    { reason: TOKEN_EXPIRED },
   );
 }
 
-function invalidToken(cause?: unknown): AppError {
+/** UNAUTHENTICATED for a token that is not ours, or not as we make them. */
+export function invalidToken(cause?: unknown): AppError {
   return new AppError(
     "unauthenticated",
     "The access token is not one of ours. Send it as it came, or sign in again.",

@@ -3,13 +3,14 @@ import type { Customers } from "../customer/customer.ts";
 import { Cache, type Found, type Wanted } from "../infra/cache/cache.ts";
 import type { Ties } from "../infra/cache/ties.ts";
 import { type Database, prepared } from "../infra/postgres.ts";
-import { internalCall } from "../kernel/call.ts";
+import { type Call, internalCall } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
-import type { Principal } from "../kernel/principal.ts";
-import { type AccessTokens, type Claims, expiredToken } from "./access-token.ts";
+import { type Principal, SESSION_ENDED } from "../kernel/principal.ts";
+import { type AccessTokens, type Claims, expiredToken, invalidToken } from "./access-token.ts";
 import { accountTag, roleOf } from "./account.ts";
 import { apiKeyTag, KEY_PREFIX } from "./api-key.ts";
+import { signingKeyTag } from "./published-keys.ts";
 import { secretHash } from "./secret-hash.ts";
 import { sessionTag } from "./session.ts";
 
@@ -17,6 +18,14 @@ import { sessionTag } from "./session.ts";
 interface Known {
   principal: Principal;
   untilMs: number;
+}
+
+interface SessionRow {
+  session_id: string;
+  account_id: string;
+  customer_id: string;
+  role: string;
+  key_is_good: boolean;
 }
 
 /** A credential that was looked at before: until when it is good by itself, and how to ask who has it. */
@@ -27,7 +36,9 @@ interface Verified {
 }
 
 const SESSION = prepared(`
-  select account_id, customer_id, role from session join account on account.id = account_id
+  select session.id as session_id, account_id, customer_id, role,
+    exists (select from signing_key where id = $3 and expires_at > $2) as key_is_good
+  from session join account on account.id = account_id
   where session.id = $1 and ended_at is null and session.expires_at > $2`);
 const API_KEY = prepared(`
   select id, service_account, scopes, expires_at from api_key where secret_hash = $1 and revoked_at is null`);
@@ -58,14 +69,15 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
   const verified = new LRUCache<string, Verified>({ max: MAX_VERIFIED });
   const cache = new Cache<Known>({ ties, maxBytes: MAX_BYTES });
 
-  async function loadSession({ sessionId }: Claims): Promise<Known> {
+  async function loadSession({ sessionId, kid, ...claimed }: Claims): Promise<Known> {
     const call = internalCall();
-    const [row] = await db.read<{ account_id: string; customer_id: string; role: string }>(call, SESSION, [
-      sessionId,
-      clock.now(),
-    ]);
+    const values = [sessionId, clock.now(), kid];
+    const [row] = await db.read<SessionRow>(call, SESSION, values);
     if (row === undefined) throw notFound("session", sessionId);
     const { account_id: accountId, customer_id: customerId } = row;
+    // What is kept is dropped by the tags of whom the token names: it may be nobody else.
+    const isTheirs = accountId === claimed.accountId && customerId === claimed.customerId;
+    if (row.session_id !== sessionId || !isTheirs || !row.key_is_good) throw invalidToken();
     await customers.get(call, customerId, false);
     const principal = { kind: "account", accountId, customerId, role: roleOf(row.role), sessionId } as const;
     return { principal, untilMs: Number.POSITIVE_INFINITY };
@@ -84,15 +96,13 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     return { principal, untilMs: end === null ? Number.POSITIVE_INFINITY : Date.parse(end) };
   }
 
-  function ofToken(claims: Claims): Verified {
-    const { sessionId, accountId, customerId, expiresAtMs } = claims;
-    const tags = [sessionTag(sessionId), accountTag(accountId), `customer:${customerId}`];
-    const load = () => loadSession(claims);
-    return {
-      expiresAtMs,
-      wanted: wantedOf(`identity/session/${sessionId}`, tags, load),
-      ended: sessionEnded,
-    };
+  function ofToken(token: string, claims: Claims): Verified {
+    const { sessionId, accountId, customerId, kid, expiresAtMs } = claims;
+    const owner = [accountTag(accountId), `customer:${customerId}`];
+    const tags = [sessionTag(sessionId), ...owner, signingKeyTag(kid)];
+    // By the token, not the session: what another one says of the same session is not believed of this one.
+    const key = `identity/token/${secretHash(token).toString("hex")}`;
+    return { expiresAtMs, wanted: wantedOf(key, tags, () => loadSession(claims)), ended: sessionEnded };
   }
 
   function ofApiKey(secret: string): Verified {
@@ -117,25 +127,40 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
   }
 
   function askForToken(token: string, claims: Claims): Principal | Promise<Principal> {
-    const known = ofToken(claims);
+    const known = ofToken(token, claims);
     verified.set(token, known);
     return ask(known);
   }
 
   function askForApiKey(secret: string): Principal | Promise<Principal> {
     const known = ofApiKey(secret);
+    // Only those that exist are remembered: made-up ones drive out nothing.
+    const remember = (principal: Principal): Principal => {
+      verified.set(secret, known);
+      return principal;
+    };
     const answer = ask(known);
-    // Those that are in memory exist; made-up ones drive out nothing.
-    if (!(answer instanceof Promise)) verified.set(secret, known);
-    return answer;
+    return answer instanceof Promise ? answer.then(remember) : remember(answer);
   }
 
   return {
-    /** @throws UNAUTHENTICATED for what is not good, or no longer */
-    authenticate(credential: string): Principal | Promise<Principal> {
+    /**
+     * Who shows this credential.
+     * @param beforeAsking called before the database is asked for an API key that is not known: it may be made up.
+     *   What it throws is thrown
+     * @throws UNAUTHENTICATED for what is not good, or no longer
+     */
+    authenticate(
+      credential: string,
+      _call?: Call,
+      beforeAsking?: () => void,
+    ): Principal | Promise<Principal> {
       const known = verified.get(credential);
       if (known !== undefined) return ask(known);
-      if (SECRET.test(credential)) return askForApiKey(credential);
+      if (SECRET.test(credential)) {
+        beforeAsking?.();
+        return askForApiKey(credential);
+      }
       if (credential.startsWith(KEY_PREFIX)) throw apiKeyInvalid();
       return accessTokens.verify(credential).then((claims) => askForToken(credential, claims));
     },
@@ -164,7 +189,7 @@ function decode(bytes: Uint8Array): Known {
 
 function sessionEnded(): AppError {
   return new AppError("unauthenticated", "The session of this access token has ended. Sign in again.", {
-    reason: "SESSION_ENDED",
+    reason: SESSION_ENDED,
   });
 }
 

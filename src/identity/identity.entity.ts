@@ -72,23 +72,24 @@ export const SigningKeyEntity = defineEntity({
   tableName: "signing_key",
   properties: {
     id: p.text().primary(),
-    /** A JWK (RFC 8037). */
+    /** A JWK (RFC 8037). Of those that are revoked nothing but this row is left, with JSON's null and 1970 as its end. */
     publicKey: p.json(),
     createdAt: timestamp(),
     expiresAt: timestamp(),
   },
 });
 
-/** Sign-ins that have failed in a row, by account and by address, known or not. */
+/** Sign-ins that have failed and are still held against an account or an address, known or not. */
 export const SignInFailureEntity = defineEntity({
   name: "SignInFailure",
   tableName: "sign_in_failure",
   properties: {
-    /** A hash of the email or the address. */
+    /** A hash of the email, with the place it was tried from or without, or of the address. */
     subject: p.blob().primary(),
     failures: p.integer(),
     /** No further try before. */
     blockedUntil: timestamp(),
+    /** From when they leak. */
     updatedAt: timestamp(),
   },
   indexes: [{ name: "sign_in_failure_updated", properties: ["updatedAt"] }],

@@ -65,7 +65,7 @@ export async function createIdentity(options: IdentityOptions) {
   const accounts = createAccounts({ ...options });
   const sessions = createSessions({ ...options, refreshTokens: createRefreshTokens(seal) });
   const apiKeys = createApiKeys({ ...options });
-  const operator = createOperator({ db, accounts, customers, passwords });
+  const operator = createOperator({ db, accounts, customers, passwords, sessions });
   const authentication = createAuthentication({ ...options, accessTokens });
 
   async function tokensOf(holder: Holder, grant: Grant): Promise<Tokens> {
@@ -113,8 +113,9 @@ export async function createIdentity(options: IdentityOptions) {
      *   of these; UNAVAILABLE when too many passwords wait to be checked
      */
     async signIn(call: Call, { email, password }: { email: string; password: string }): Promise<SignedIn> {
-      const attempt = await backoff.reserve(call, email);
       const found = await accounts.byEmail(call, email);
+      const place = await sessions.knownNetwork(call, found?.account.id);
+      const attempt = await backoff.reserve(call, email, place);
       const isRight = await check(call, found?.passwordHash, password, attempt);
       if (found === undefined || !isRight) throw wrongCredentials();
       const { account, passwordHash } = found;
@@ -163,7 +164,8 @@ export async function createIdentity(options: IdentityOptions) {
     async changePassword(call: Call, input: { currentPassword: string; newPassword: string }): Promise<void> {
       const { accountId, sessionId } = person(call.principal);
       const { account, passwordHash } = await accounts.find(call, accountId);
-      const attempt = await backoff.reserve(call, account.email);
+      // Strangers who try to sign in keep nobody from changing it.
+      const attempt = await backoff.reserve(call, account.email, "session");
       if (!(await check(call, passwordHash, input.currentPassword, attempt))) throw wrongPassword();
       const newHash = await passwords.hash(input.newPassword, call.signal);
       await db.transact(call, async (tx) => {

@@ -1,9 +1,11 @@
 import type { Customers } from "../customer/customer.ts";
 import type { Database } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
+import { notFound } from "../kernel/errors.ts";
 import type { Role } from "../kernel/principal.ts";
 import type { Account, Accounts } from "./account.ts";
 import type { Passwords } from "./password.ts";
+import type { Sessions } from "./session.ts";
 
 /** What an operator does for people. */
 export interface OperatorOptions {
@@ -11,10 +13,11 @@ export interface OperatorOptions {
   accounts: Accounts;
   customers: Customers;
   passwords: Passwords;
+  sessions: Pick<Sessions, "endAllOf">;
 }
 
-/** Accounts that nobody registered: of the first admin, of staff, of customers who were there before. */
-export function createOperator({ db, accounts, customers, passwords }: OperatorOptions) {
+/** What people cannot do for themselves: accounts of the first admin, staff and old customers, lost passwords. */
+export function createOperator({ db, accounts, customers, passwords, sessions }: OperatorOptions) {
   return {
     /**
      * An account with a role, of the customer with this email, who is made if there is none.
@@ -31,6 +34,22 @@ export function createOperator({ db, accounts, customers, passwords }: OperatorO
         const customer = known ?? (await customers.add(tx, { email, name }));
         return accounts.add(tx, customer, { role, passwordHash });
       });
+    },
+
+    /** Another password, at once, which ends all sessions. NOT_FOUND when nobody with this email has an account. */
+    async setPassword(
+      call: Call,
+      { email, password }: { email: string; password: string },
+    ): Promise<Account> {
+      const found = await accounts.byEmail(call, email);
+      if (found === undefined) throw notFound("account", email);
+      const { account } = found;
+      const passwordHash = await passwords.hash(password, call.signal);
+      await db.transact(call, async (tx) => {
+        await accounts.setPassword(tx, account.id, passwordHash);
+        await sessions.endAllOf(tx, account.id);
+      });
+      return account;
     },
   };
 }

@@ -3,6 +3,7 @@ import { type Database, prepared, type Tx } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
+import { networkOf } from "../kernel/network.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
 import type { RefreshTokens } from "./refresh-token.ts";
 import { secretHash } from "./secret-hash.ts";
@@ -49,6 +50,11 @@ const BATCH = 5_000;
 const LIST = prepared(`
   select id, client_address, user_agent, created_at, refreshed_at, expires_at
   from session where account_id = $1 and id < $2 and ended_at is null and expires_at > $3 order by id desc limit $4`);
+// Those that have ended too, which are kept for a while.
+const ADDRESSES = prepared(`
+  select distinct client_address from (
+    select client_address from session where account_id = $1 order by id desc limit ${MAX_LIVE}) as late`);
+const NOBODY = "00000000-0000-0000-0000-000000000000";
 const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /** What answers about a session are made of. */
@@ -164,6 +170,21 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
       });
     },
 
+    /**
+     * The caller's network, when one of the account's last sessions began there; otherwise empty. Who has no account
+     * is not to be told by the time: it is asked for nobody's as well.
+     */
+    async knownNetwork(call: Call, accountId = NOBODY): Promise<string> {
+      const rows = await db.read<{ client_address: string }>(call, ADDRESSES, [accountId]);
+      const network = networkOf(call.clientAddress);
+      return rows.some((row) => networkOf(row.client_address) === network) ? network : "";
+    },
+
+    /** Ends all of an account. */
+    async endAllOf(tx: Tx, accountId: string): Promise<void> {
+      await endAll(tx, sql`account_id = ${accountId}`);
+    },
+
     /** Ends all of an account but one. */
     async endOthers(tx: Tx, accountId: string, id: string): Promise<void> {
       await endAll(tx, sql`account_id = ${accountId} and id <> ${id}`);
@@ -203,6 +224,9 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
     },
   };
 }
+
+/** Sessions as other files see them. */
+export type Sessions = ReturnType<typeof createSessions>;
 
 /** What is said of an account or a customer that is not there any more. */
 const GONE: ReadonlySet<string> = new Set(["not_found", "failed_precondition"]);

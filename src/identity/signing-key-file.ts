@@ -35,7 +35,8 @@ const fileSchema = z.object({
 /** A key signs for so long before the next one does, and the one before it is kept for so long, seconds. */
 const ROTATE_SECONDS = 30 * 24 * 3_600;
 const KEEP_SECONDS = 24 * 3_600;
-const OTHERS = 0o077;
+/** What the group may not do, which is to write, and others, which is anything. Mounted secrets are often 0440. */
+const FORBIDDEN = 0o027;
 
 /**
  * The keys of a file, the one that signs first. The file is made when there is none, and its keys are replaced in
@@ -47,6 +48,22 @@ export async function openKeyFile(path: string, nowMs: number): Promise<SigningK
   const keys = (await read(path)) ?? (await create(path, nowMs));
   const next = await renewed(keys, nowMs);
   if (next === undefined || !(await replace(path, next))) return keys;
+  // Of two processes that replace it at once, the other one's may be there by now.
+  return (await read(path)) ?? next;
+}
+
+/**
+ * The keys of the file once its first one was revoked: a new one in its place, or what somebody has put there by now.
+ * @throws StartError when that is not ours to do
+ */
+export async function withoutRevoked(path: string, kid: string, nowMs: number): Promise<SigningKey[]> {
+  const keys = (await read(path)) ?? (await create(path, nowMs));
+  const [first] = keys;
+  if (first === undefined || first.kid !== kid) return keys;
+  const next = [await make(nowMs)];
+  if (first.iat === undefined || !(await replace(path, next))) {
+    throw new StartError(`The first key in ${path} is revoked. Put another one in its place.`);
+  }
   // Of two processes that replace it at once, the other one's may be there by now.
   return (await read(path)) ?? next;
 }
@@ -73,32 +90,36 @@ async function named(key: Omit<SigningKey, "kid">): Promise<SigningKey> {
 }
 
 async function read(path: string): Promise<SigningKey[] | undefined> {
-  let text: string;
-  try {
-    const file = await open(path, "r");
-    try {
-      const { mode } = await file.stat();
-      if (process.platform !== "win32" && (mode & OTHERS) !== 0) {
-        throw new StartError(
-          `The signing keys in ${path} can be read by others. If nobody has: chmod 600 ${path}; else delete the file, and a new one is made.`,
-        );
-      }
-      text = await file.readFile("utf8");
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    if (error instanceof StartError) throw error;
-    throw new StartError(`The signing keys in ${path} cannot be read: ${messageOf(error)}.`);
-  }
-  const { data } = fileSchema.safeParse(parsed(text));
+  const file = await contents(path);
+  if (file === undefined) return undefined;
+  const { data } = fileSchema.safeParse(parsed(file.text));
   if (data === undefined) {
     throw new StartError(
       `${path} does not hold signing keys: a JWK set of Ed25519 keys, each with kty, crv, x and d. Mend it, or delete it, and a new one is made.`,
     );
   }
-  return Promise.all(data.keys.map(named));
+  const keys = await Promise.all(data.keys.map(named));
+  if (process.platform === "win32" || (file.mode & FORBIDDEN) === 0) return keys;
+  const revoke = keys.map(({ kid }) => `npm run admin -- revoke-signing-key --id=${kid}`).join("; ");
+  throw new StartError(
+    `The signing keys in ${path} can be read by others, or written by its group: chmod 600 ${path}. If somebody may have done so, take them out of use as well: ${revoke}.`,
+  );
+}
+
+/** The text of the file, and what may be done with it; undefined when there is none. */
+async function contents(path: string): Promise<{ text: string; mode: number } | undefined> {
+  try {
+    const file = await open(path, "r");
+    try {
+      const { mode } = await file.stat();
+      return { text: await file.readFile("utf8"), mode };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new StartError(`The signing keys in ${path} cannot be read: ${messageOf(error)}.`);
+  }
 }
 
 function parsed(text: string): unknown {

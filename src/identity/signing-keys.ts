@@ -1,24 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CryptoKey, importJWK } from "jose";
-import { sql } from "kysely";
 import { LRUCache } from "lru-cache";
-import { z } from "zod";
-import { type Database, prepared } from "../infra/postgres.ts";
-import { type Call, internalCall } from "../kernel/call.ts";
+import type { Database } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { StartError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
-import { openKeyFile, type SigningKey } from "./signing-key-file.ts";
+import { createPublishedKeys, type PublicKey } from "./published-keys.ts";
+import { openKeyFile, type SigningKey, withoutRevoked } from "./signing-key-file.ts";
 
-/** The public half of a key, as /.well-known/jwks.json shows it. */
-export interface PublicKey {
-  kty: "OKP";
-  crv: "Ed25519";
-  x: string;
-  kid: string;
-  alg: "EdDSA";
-  use: "sig";
-}
+export type { PublicKey };
 
 /** The keys of all instances, and the one by which this one signs. */
 export interface SigningKeys {
@@ -27,8 +18,6 @@ export interface SigningKeys {
   /** The public key of this name; undefined when there is none. */
   find(kid: string): Promise<CryptoKey | undefined>;
   jwks(): Promise<{ keys: PublicKey[] }>;
-  /** Reads the file anew, replaces keys whose time has come, and publishes the one that signs. */
-  tend(): Promise<void>;
   /** Deletes those that are over. */
   forget(call: Call): Promise<void>;
   close(): Promise<void>;
@@ -42,8 +31,7 @@ export interface SigningKeysOptions {
   log: Log;
 }
 
-/** How long a key is honoured after it was last published, and how often it is, milliseconds. */
-const PUBLISHED_MS = 40 * 24 * 3_600_000;
+/** How often the file is read anew, and the key that signs is published, milliseconds. */
 const TEND_MS = 24 * 3_600_000;
 /** How long what was read of others' keys counts, milliseconds. */
 const FRESH_MS = 60_000;
@@ -54,12 +42,6 @@ const MAX_ABSENT = 10_000;
 const ABSENT_MS = 10_000;
 /** A thumbprint by SHA-256. */
 const KID = /^[\w-]{43}$/;
-
-const publicSchema = z.object({
-  ...{ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: z.string(), kid: z.string() },
-  ...{ alg: z.literal("EdDSA"), use: z.literal("sig") },
-});
-const ALL = prepared("select public_key from signing_key where expires_at > $1 order by created_at desc, id");
 
 /** What is known of all keys, and when that was asked for, in milliseconds of `performance.now()`. */
 interface Known {
@@ -72,39 +54,39 @@ interface Known {
  * @throws StartError for a file that is not as it must be
  */
 export async function createSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
-  const { db, clock, file, log } = options;
+  const { clock, file, log } = options;
+  const published = createPublishedKeys(options);
   const absent = new LRUCache<string, true>({ max: MAX_ABSENT, ttl: ABSENT_MS });
   let known: Known = { atMs: Number.NEGATIVE_INFINITY, keys: new Map() };
   let asking: Promise<void> | undefined;
+  let looking: Promise<void> | undefined;
   let signing = await tend();
-  const timer = setInterval(() => {
-    tend().then(
-      (key) => {
-        signing = key;
-      },
-      (error: unknown) => log.warn({ err: error }, "could not look after the signing keys; will try again"),
-    );
-  }, TEND_MS).unref();
+  const timer = setInterval(look, TEND_MS).unref();
 
+  /** Reads the file, replaces keys whose time has come or that are revoked, and publishes the one that signs. */
   async function tend(): Promise<{ kid: string; key: CryptoKey }> {
-    const [first] = await openKeyFile(file, clock.now().getTime());
+    const nowMs = clock.now().getTime();
+    let [first] = await openKeyFile(file, nowMs);
+    if (first !== undefined && !(await published.publish(first))) {
+      [first] = await withoutRevoked(file, first.kid, nowMs);
+      if (first !== undefined && !(await published.publish(first))) throw revokedToo(file);
+    }
     if (first === undefined) throw new StartError(`${file} holds no key.`);
-    const key = await privateKeyOf(first, file);
-    await publish(first);
-    return { kid: first.kid, key };
+    known = { ...known, atMs: Number.NEGATIVE_INFINITY };
+    return { kid: first.kid, key: await privateKeyOf(first, file) };
   }
 
-  async function publish({ kty, crv, x, kid }: SigningKey): Promise<void> {
-    const now = clock.now();
-    const expiresAt = new Date(now.getTime() + PUBLISHED_MS);
-    const shown: PublicKey = { kty, crv, x, kid, alg: "EdDSA", use: "sig" };
-    await db.transact(internalCall(), (tx) =>
-      tx.query(sql`
-        insert into signing_key (id, public_key, created_at, expires_at)
-        values (${kid}, ${JSON.stringify(shown)}::jsonb, ${now}, ${expiresAt})
-        on conflict (id) do update set expires_at = greatest(signing_key.expires_at, excluded.expires_at)`),
-    );
-    known = { ...known, atMs: Number.NEGATIVE_INFINITY };
+  function look(): void {
+    looking ??= tend()
+      .then(
+        (key) => {
+          signing = key;
+        },
+        (error: unknown) => log.warn({ err: error }, "could not look after the signing keys; will try again"),
+      )
+      .finally(() => {
+        looking = undefined;
+      });
   }
 
   /** Asks the database, for all who want to know at this moment, and not too often. */
@@ -113,10 +95,11 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
       const waitMs = known.atMs + PAUSE_MS - performance.now();
       if (waitMs > 0) await sleep(waitMs);
       const atMs = performance.now();
-      const rows = await db.read<{ public_key: unknown }>(internalCall(), ALL, [clock.now()]);
-      const shown = rows.map((row) => publicSchema.parse(row.public_key));
+      const shown = await published.all();
       const pairs = shown.map(async (one) => [one.kid, { shown: one, key: await publicKeyOf(one) }] as const);
       known = { atMs, keys: new Map(await Promise.all(pairs)) };
+      // It was revoked: the tokens that are made here are no good until there is another one.
+      if (!known.keys.has(signing.kid)) look();
     })().finally(() => {
       asking = undefined;
     });
@@ -157,20 +140,17 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
       return { keys: [...(await recent()).keys.values()].map(({ shown }) => shown) };
     },
 
-    async tend() {
-      signing = await tend();
-    },
-
-    async forget(call) {
-      await db.transact(call, (tx) =>
-        tx.query(sql`delete from signing_key where expires_at < ${clock.now()}`),
-      );
-    },
+    forget: published.forget,
 
     async close() {
       clearInterval(timer);
+      await looking;
     },
   };
+}
+
+function revokedToo(file: string): StartError {
+  return new StartError(`The signing keys in ${file} are revoked, one after the other. Start again.`);
 }
 
 async function privateKeyOf({ kty, crv, x, d }: SigningKey, file: string): Promise<CryptoKey> {

@@ -74,6 +74,9 @@ describe("an access token", () => {
     ["without a session", { sid: undefined }, {}, "TOKEN_INVALID"],
     ["of a session that is none", { sid: "1" }, {}, "TOKEN_INVALID"],
     ["of a session that never was", { sid: randomUUID() }, {}, "SESSION_ENDED"],
+    ["of somebody else's session", { sub: randomUUID() }, {}, "TOKEN_INVALID"],
+    ["of another customer", { customer_id: randomUUID() }, {}, "TOKEN_INVALID"],
+    ["for longer than ours", { exp: Math.floor(Date.now() / 1_000) + 700 }, {}, "TOKEN_INVALID"],
     ["without a customer", { customer_id: undefined }, {}, "TOKEN_INVALID"],
   ])("%s is refused", async (_, claims, header, reason) => {
     const instance = await openInstance();
@@ -132,6 +135,24 @@ describe("an access token", () => {
     for (const role of ["ADMIN", "STAFF", "CUSTOMER"] as const) {
       await instance.identity.setRole(internalCall(), email.toUpperCase(), role);
       expect(await instance.identity.authenticate(tokens.accessToken)).toMatchObject({ role });
+    }
+  });
+
+  test("says nothing of others of its session, whichever is seen first", async () => {
+    const instance = await openInstance();
+    const { authenticate, setRole } = instance.identity;
+    for (const isForgedFirst of [true, false]) {
+      const { tokens, email } = await enrol(instance);
+      const forged = await forge(instance, tokens.accessToken, { sub: (await enrol(instance)).account.id });
+      const fake = () => reasonOf(() => authenticate(forged));
+      const { sid } = decode(partsOf(tokens.accessToken).payload);
+      const shouted = await forge(instance, tokens.accessToken, { sid: String(sid).toUpperCase() });
+      expect(await reasonOf(() => authenticate(shouted))).toBe("TOKEN_INVALID");
+      if (isForgedFirst) expect(await fake()).toBe("TOKEN_INVALID");
+      await expect.poll(() => authenticate(tokens.accessToken)).not.toBeInstanceOf(Promise);
+      expect(await fake()).toBe("TOKEN_INVALID");
+      await setRole(internalCall(), email, "ADMIN");
+      expect(await authenticate(tokens.accessToken)).toMatchObject({ role: "ADMIN" });
     }
   });
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { internalCall } from "../../src/kernel/call.ts";
+import { AppError } from "../../src/kernel/errors.ts";
 import { createTestClock, openInstance, openSite, reasonOf } from "./instance.ts";
 
 const call = internalCall();
@@ -34,6 +35,29 @@ test("a key that is not ours is refused, and one that looks like ours too", asyn
     expect(reason, forged).toBe(forged.startsWith("ck_") ? "API_KEY_INVALID" : "TOKEN_INVALID");
   }
   expect(await identity.authenticate(secret)).toMatchObject({ kind: "service" });
+});
+
+test("whoever shows too many wrong keys can be refused before the database is asked for one more", async () => {
+  const { identity, reads } = await openInstance();
+  const { secret } = await identity.createApiKey(call, warehouse);
+  let asked = 0;
+  const beforeAsking = () => {
+    asked += 1;
+  };
+  const refuse = () => {
+    throw new AppError("exhausted", "Too many.", { reason: "REFUSED" });
+  };
+  await identity.authenticate(secret, call, beforeAsking);
+  expect(asked).toBe(1);
+  // From now on it is known, and nobody is refused for it.
+  expect(await identity.authenticate(secret, call, refuse)).toMatchObject({ kind: "service" });
+  await expect.poll(() => identity.authenticate(secret, call, refuse)).not.toBeInstanceOf(Promise);
+  const before = reads.length;
+  const made = `ck_${"A".repeat(43)}`;
+  expect(await reasonOf(() => identity.authenticate(made, call, refuse))).toBe("REFUSED");
+  expect(reads.length).toBe(before);
+  expect(await reasonOf(() => identity.authenticate(made, call, beforeAsking))).toBe("API_KEY_INVALID");
+  expect(asked).toBe(2);
 });
 
 test("a revoked key is no longer good, at once and at every replica", async () => {

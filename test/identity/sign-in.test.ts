@@ -2,16 +2,7 @@ import { hash } from "@node-rs/argon2";
 import { describe, expect, test } from "vitest";
 import { createPasswords } from "../../src/identity/password.ts";
 import { internalCall } from "../../src/kernel/call.ts";
-import {
-  callBy,
-  createTestClock,
-  enrol,
-  newAddress,
-  newEmail,
-  openInstance,
-  reasonOf,
-  refusalOf,
-} from "./instance.ts";
+import { callBy, enrol, newEmail, openInstance, reasonOf, refusalOf } from "./instance.ts";
 
 const signal = internalCall().signal;
 
@@ -138,98 +129,5 @@ describe("a sign-in", () => {
     expect(await reasonOf(signIn)).toBe("SIGN_IN_FAILED");
     await instance.customers.restore(internalCall(), account.customerId, "");
     expect((await signIn()).account).toMatchObject({ id: account.id });
-  });
-});
-
-describe("whoever guesses", () => {
-  const guess = (instance: Awaited<ReturnType<typeof openInstance>>, email: string, address?: string) =>
-    refusalOf(() => instance.identity.signIn(callBy(undefined, address), { email, password: "wrong" }));
-
-  test.each([
-    ["an account", true],
-    ["an account that does not exist", false],
-  ])("%s has five tries, then waits twice as long each time, 5 minutes at most", async (_, exists) => {
-    const clock = createTestClock();
-    const instance = await openInstance({ clock });
-    const email = exists ? (await enrol(instance)).email : newEmail();
-    for (let n = 1; n <= 5; n += 1) {
-      expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_FAILED");
-    }
-    for (const waitMs of [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].map((seconds) => seconds * 1_000)) {
-      const early = await guess(instance, email);
-      expect(early.code).toBe("exhausted");
-      expect(early.details.reason).toBe("SIGN_IN_BACKOFF");
-      expect(early.details.retryAfterMs).toBeLessThanOrEqual(waitMs);
-      expect(early.details.retryAfterMs).toBeGreaterThan(waitMs - 1_000);
-      clock.advance(waitMs);
-      expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_FAILED");
-    }
-  });
-
-  test("200 times at once gets five answers", async () => {
-    // Whoever takes longer than the first wait would rightly get another one.
-    const now = new Date();
-    const instance = await openInstance({ clock: { now: () => now } });
-    const { email } = await enrol(instance);
-    const reasons = await Promise.all(
-      Array.from({ length: 200 }, async () => (await guess(instance, email)).details.reason),
-    );
-    const count = (reason: string) => reasons.filter((one) => one === reason).length;
-    expect([count("SIGN_IN_FAILED"), count("SIGN_IN_BACKOFF")]).toEqual([5, 195]);
-  });
-
-  test("many accounts from one address has twenty tries, and from one IPv6 network too", async () => {
-    const instance = await openInstance();
-    const address = newAddress();
-    for (const at of [() => address, (n: number) => `2001:db8:1:2::${n.toString(16)}`]) {
-      for (let n = 1; n <= 20; n += 1) {
-        expect((await guess(instance, newEmail(), at(n))).details.reason).toBe("SIGN_IN_FAILED");
-      }
-      expect((await guess(instance, newEmail(), at(21))).details.reason).toBe("SIGN_IN_BACKOFF");
-    }
-    // Others are not in the way of that.
-    for (const other of [newAddress(), "2001:db8:1:3::1"]) {
-      expect((await guess(instance, newEmail(), other)).details.reason).toBe("SIGN_IN_FAILED");
-    }
-  });
-
-  test("is free again after a sign-in, which costs the address nothing", async () => {
-    const instance = await openInstance();
-    const { email, password } = await enrol(instance);
-    const address = newAddress();
-    for (let round = 0; round < 6; round += 1) {
-      for (let n = 0; n < 3; n += 1) await guess(instance, email, address);
-      await instance.identity.signIn(callBy(undefined, address), { email, password });
-    }
-    // 18 failures of this address, and 6 sign-ins that do not count.
-    expect((await guess(instance, newEmail(), address)).details.reason).toBe("SIGN_IN_FAILED");
-    expect((await guess(instance, newEmail(), address)).details.reason).toBe("SIGN_IN_FAILED");
-    expect((await guess(instance, newEmail(), address)).details.reason).toBe("SIGN_IN_BACKOFF");
-  });
-
-  test("is forgotten after a day", async () => {
-    const clock = createTestClock();
-    const instance = await openInstance({ clock });
-    const email = newEmail();
-    for (let n = 0; n < 5; n += 1) await guess(instance, email);
-    expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_BACKOFF");
-    await instance.identity.forget(internalCall());
-    expect(await instance.database.query("select from sign_in_failure")).toHaveLength(6);
-    clock.advance(24 * 3_600_000 + 1_000);
-    await instance.identity.forget(internalCall());
-    expect(await instance.database.query("select from sign_in_failure")).toHaveLength(0);
-  });
-
-  test("the current password of a session that was left open has five tries as well", async () => {
-    const instance = await openInstance();
-    const { principal } = await enrol(instance);
-    const change = () =>
-      reasonOf(() =>
-        instance.identity.changePassword(callBy(principal), {
-          ...{ currentPassword: "wrong", newPassword: "battery staple" },
-        }),
-      );
-    for (let n = 0; n < 5; n += 1) expect(await change()).toBe("PASSWORD_WRONG");
-    expect(await change()).toBe("SIGN_IN_BACKOFF");
   });
 });
