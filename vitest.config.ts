@@ -2,7 +2,6 @@ import { defineConfig } from "vitest/config";
 
 /** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
 const alone = [
-  "test/admin/**/*.test.ts",
   "test/faults/**/*.test.ts",
   "test/identity/session.test.ts",
   "test/identity/sign-in*.test.ts",
