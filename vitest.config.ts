@@ -2,6 +2,7 @@ import { defineConfig } from "vitest/config";
 
 /** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
 const alone = [
+  "test/admin/**/*.test.ts",
   "test/faults/**/*.test.ts",
   "test/identity/session.test.ts",
   "test/identity/sign-in*.test.ts",
@@ -17,7 +18,7 @@ const alone = [
 
 export default defineConfig({
   test: {
-    testTimeout: 20_000,
+    testTimeout: 40_000,
     hookTimeout: 60_000,
     expect: { poll: { timeout: 10_000 } },
     projects: [
