@@ -144,6 +144,21 @@ test("a field with a policy is refused where nobody would look for it, or when i
   expect(faultsOf(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
 });
 
+test("a field with a policy within another message of a request is refused: nobody would look for it", () => {
+  const service = altered(TrackerService, (file) => {
+    const [method] = file.service.flatMap((one) => one.method.filter(({ name }) => name === "ListPurchases"));
+    const inner = file.messageType.find(({ name }) => name === "RecordPurchaseResponse")?.field[0];
+    if (method === undefined || inner === undefined) throw new Error("the contract has changed");
+    // Of all messages of this file this one has others of it within.
+    method.inputType = ".cartwright.tracker.v1.BatchRecordPurchasesResponse";
+    inner.options = create(FieldOptionsSchema);
+    setExtension(inner.options, fieldPolicy, fromJson(FieldPolicySchema, { access: "ACCESS_STAFF" }));
+  });
+  expect(faultsOf(service)).toContain(
+    "results: RecordPurchaseResponse.purchase has a policy, but lies too deep",
+  );
+});
+
 test("all faults are told at once", () => {
   const catalog = withPolicy(CatalogService, "GetProduct", (policy) => {
     policy.access = Access.UNSPECIFIED;
