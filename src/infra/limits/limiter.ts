@@ -3,7 +3,7 @@ import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { Breaker } from "./breaker.ts";
-import { type Budget, refused, type Verdict } from "./budget.ts";
+import { type Budget, refused, type Verdict, wholeAfterMs } from "./budget.ts";
 import { LocalWindow } from "./local-window.ts";
 import { SharedWindow } from "./shared-window.ts";
 
@@ -56,24 +56,55 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
     blocks.delete(name);
     return undefined;
   };
+  /** When something was last spent that Redis was not told of, or what it knew may have been lost. */
+  let apartAtMs = Number.NEGATIVE_INFINITY;
+  const isApart = (budget: Budget, nowMs: number): boolean =>
+    nowMs < Math.max(apartAtMs, shared.lostAtMs) + wholeAfterMs(budget);
+
   const spendAlone = (budget: Budget, name: string, cost: number, nowMs: number): Verdict => {
     if (budget.failClosed) throw limitsAway(breaker.restMs(nowMs));
+    apartAtMs = nowMs;
     return local.spend(budget, name, cost, nowMs);
+  };
+  const ask = async (budget: Budget, key: string, name: string, cost: number): Promise<Verdict> => {
+    const verdict = await shared.spend(budget, key, cost);
+    breaker.succeeded();
+    if (!verdict.ok) {
+      const untilMs = performance.now() + (verdict.retryAfterMs ?? 0);
+      blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
+    }
+    return verdict;
   };
   const spendShared = async (budget: Budget, key: string, name: string, cost: number): Promise<Verdict> => {
     try {
-      const verdict = await shared.spend(budget, key, cost);
-      breaker.succeeded();
-      const nowMs = performance.now();
-      if (verdict.ok) local.count(budget, name, cost, nowMs);
-      else {
-        const untilMs = nowMs + (verdict.retryAfterMs ?? 0);
-        blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
-      }
+      const verdict = await ask(budget, key, name, cost);
+      if (verdict.ok) local.count(budget, name, cost, performance.now());
       return verdict;
     } catch (error) {
       breaker.failed(error, performance.now());
       return spendAlone(budget, name, cost, performance.now());
+    }
+  };
+  /** After trouble, what this process knows and what Redis knows must both allow it, for as long as they differ. */
+  const spendBoth = async (
+    budget: Budget,
+    key: string,
+    name: string,
+    cost: number,
+    nowMs: number,
+  ): Promise<Verdict> => {
+    const own = local.spend(budget, name, cost, nowMs);
+    if (!own.ok) return own;
+    try {
+      const verdict = await ask(budget, key, name, cost);
+      if (verdict.ok) return { ...verdict, remaining: Math.min(own.remaining, verdict.remaining) };
+      local.giveBack(budget, name, cost, nowMs, performance.now());
+      return verdict;
+    } catch (error) {
+      breaker.failed(error, performance.now());
+      if (budget.failClosed) throw limitsAway(breaker.restMs(performance.now()));
+      apartAtMs = performance.now();
+      return own;
     }
   };
   return {
@@ -82,8 +113,9 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
       const nowMs = performance.now();
       const blocked = blockedVerdict(budget, name, cost, nowMs);
       if (blocked !== undefined) return blocked;
-      if (shared.isConnected && breaker.mayAsk(nowMs)) return spendShared(budget, key, name, cost);
-      return spendAlone(budget, name, cost, nowMs);
+      if (!shared.isConnected || !breaker.mayAsk(nowMs)) return spendAlone(budget, name, cost, nowMs);
+      if (isApart(budget, nowMs)) return spendBoth(budget, key, name, cost, nowMs);
+      return spendShared(budget, key, name, cost);
     },
     get isShared() {
       return shared.isConnected && breaker.isClosed;

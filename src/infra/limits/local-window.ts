@@ -19,7 +19,10 @@ interface Spent {
 export class LocalWindow {
   readonly #keys = new LRUCache<string, Spent>({ max: MAX_KEYS });
 
-  /** @param nowMs a clock that never goes back */
+  /**
+   * Takes `cost` units, if there are so many.
+   * @param nowMs a clock that never goes back
+   */
   spend(budget: Budget, key: string, cost: number, nowMs: number): Verdict {
     const spent = this.#spentAt(budget, key, nowMs);
     const untilGoneMs = (grain: number) =>
@@ -42,8 +45,18 @@ export class LocalWindow {
     add(this.#spentAt(budget, key, nowMs), cost);
   }
 
-  #spentAt({ windowMs }: Budget, key: string, nowMs: number): Spent {
-    const grain = Math.floor((nowMs * GRAINS) / windowMs);
+  /** Gives back what was taken at `thenMs` and is not used. */
+  giveBack(budget: Budget, key: string, cost: number, thenMs: number, nowMs: number): void {
+    const spent = this.#spentAt(budget, key, nowMs);
+    const grain = grainOf(budget, thenMs);
+    // What has left the window, or is of a key that was forgotten meanwhile, counts no more.
+    if (grain < spent.at - GRAINS || countOf(spent, grain) < cost) return;
+    spent.total -= cost;
+    spent.counts[slotOf(grain)] = countOf(spent, grain) - cost;
+  }
+
+  #spentAt(budget: Budget, key: string, nowMs: number): Spent {
+    const grain = grainOf(budget, nowMs);
     const known = this.#keys.get(key);
     if (known !== undefined) {
       tidy(known, grain);
@@ -69,6 +82,10 @@ function tidy(spent: Spent, grain: number): void {
 function add(spent: Spent, cost: number): void {
   spent.total += cost;
   spent.counts[slotOf(spent.at)] = countOf(spent, spent.at) + cost;
+}
+
+function grainOf({ windowMs }: Budget, nowMs: number): number {
+  return Math.floor((nowMs * GRAINS) / windowMs);
 }
 
 function countOf({ counts }: Spent, grain: number): number {

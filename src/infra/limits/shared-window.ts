@@ -25,6 +25,7 @@ export class SharedWindow {
   /** By key, of those that Redis is being asked about. */
   readonly #lines = new Map<string, Waiting[]>();
   readonly #patience = new Patience(ANSWER_MS);
+  #lostAtMs = Number.NEGATIVE_INFINITY;
 
   /** @param redis whose server is asked, over a connection of its own */
   constructor(redis: Redis, namespace: string) {
@@ -32,11 +33,19 @@ export class SharedWindow {
     this.#redis = redis.duplicate({ enableAutoPipelining: true, commandTimeout: undefined });
     // The client that was duplicated tells of errors.
     this.#redis.on("error", () => {});
+    this.#redis.on("close", () => {
+      this.#lostAtMs = performance.now();
+    });
     this.#prefix = `cartwright:{${namespace}}:limit`;
   }
 
   get isConnected(): boolean {
     return this.#redis.status === "ready";
+  }
+
+  /** When the connection was last lost, by `performance.now()`: a server that comes back may know nothing any more. */
+  get lostAtMs(): number {
+    return this.#lostAtMs;
   }
 
   /** Rejects when Redis is away or takes longer than ANSWER_MS. */

@@ -136,3 +136,28 @@ test("whoever is refused is refused from memory until it is time, without a word
   await sleep(retryAfterMs);
   expect(await limiter.spend(budget, "a", 5), "when it is time").toMatchObject({ ok: true });
 });
+
+test("after trouble a process gives back at once what Redis has not allowed", async () => {
+  const server = await startRedisServer();
+  onTestFinished(() => server.stop());
+  const [one, two] = await openLimiters(2, server.url);
+  if (one === undefined || two === undefined) throw new Error("there are none");
+  await server.kill();
+  await server.start();
+  await expect.poll(() => one.isShared && two.isShared).toBe(true);
+  const budget = budgetOf(20);
+  await two.spend(budget, "a", 15);
+  expect(await one.spend(budget, "a", 20)).toMatchObject({ ok: false, remaining: 5 });
+  expect(await one.spend(budget, "a", 5)).toMatchObject({ ok: true, remaining: 0 });
+});
+
+test("a Redis that comes back empty gives nobody a second budget from the same process", async () => {
+  const server = await startRedisServer();
+  onTestFinished(() => server.stop());
+  const limiter = await openOne(server.url);
+  expect(passed(await spendAll(limiter, budgetOf(10), 10))).toBe(10);
+  await server.kill();
+  await server.start();
+  await expect.poll(() => limiter.isShared).toBe(true);
+  expect(passed(await spendAll(limiter, budgetOf(10), 10))).toBe(0);
+});
