@@ -47,12 +47,12 @@ const KNOWN_FOR_MS = 100;
  */
 export function identify(
   authenticate: Authenticate | undefined,
-  authorization: string | null,
+  authorization: string | undefined,
   call: Call,
   beforeAsking?: () => void,
 ): Principal | Promise<Principal> {
   if (authenticate === undefined) return system;
-  if (authorization === null) return anyone;
+  if (authorization === undefined) return anyone;
   const [, credential] = /^Bearer +([\w.~+/=-]{1,4096})$/i.exec(authorization) ?? [];
   if (credential === undefined) {
     throw new AppError("unauthenticated", "The header must read authorization: Bearer <token>.", {
@@ -94,15 +94,10 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
     methods.set(method, known);
     return known;
   };
-  const check = async (
-    call: ActiveCall,
-    authorization: string | null,
-    method: DescMethod,
-    message: Message,
-  ) => {
-    const { policy } = call.setup;
+  const check = async (call: ActiveCall, method: DescMethod, message: Message) => {
+    const { policy, authorization } = call.setup;
     const isOld = performance.now() - call.identifiedAtMs > KNOWN_FOR_MS;
-    if (isOld && policy !== undefined && authorization !== null) {
+    if (isOld && policy !== undefined && authorization !== undefined) {
       call.principal = await identify(authenticate, authorization, call);
       call.identifiedAtMs = performance.now();
       admit(call.principal, policy);
@@ -120,15 +115,14 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
     }
   }
   return (next) => async (request) => {
-    const { method, header } = request;
+    const { method } = request;
     const call = request.contextValues.get(callKey);
     if (call === undefined) return next(request);
-    const authorization = header.get("authorization");
     if (request.stream) {
-      const message = checked(request.message, (part) => check(call, authorization, method, part));
+      const message = checked(request.message, (part) => check(call, method, part));
       return next({ ...request, message });
     }
-    await check(call, authorization, method, request.message);
+    await check(call, method, request.message);
     return next(request);
   };
 }

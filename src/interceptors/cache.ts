@@ -1,5 +1,11 @@
 import { type DescMethod, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
-import { createContextValues, type Interceptor, type UnaryRequest } from "@connectrpc/connect";
+import {
+  createContextValues,
+  type Interceptor,
+  type StreamResponse,
+  type UnaryRequest,
+  type UnaryResponse,
+} from "@connectrpc/connect";
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Cache } from "../infra/cache/cache.ts";
 import { contentTag } from "../kernel/canonical.ts";
@@ -36,19 +42,25 @@ export function createCacheInterceptor(
     if (request.stream || cached === undefined) return next(request);
     const call = request.contextValues.get(callKey);
     if (call !== undefined) call.cached = BYPASS;
-    const found =
-      cache === undefined ? await uncached(request, next) : await kept(cache, cached, request, next);
+    if (cache === undefined) {
+      const response = await next(request);
+      if (call !== undefined) call.cached = { ...BYPASS, etag: tagOf(request, response) };
+      return response;
+    }
+    const found = await kept(cache, cached, request, next);
     if (call !== undefined) call.cached = found.note;
     if (found.error !== undefined) throw found.error;
     const { service, method } = request;
     // Connect takes over whatever is in these, and forgets what it had there, its content type for one.
-    const { header, trailer } = call?.answer ?? { header: new Headers(), trailer: new Headers() };
+    const { header, trailer } = call?.answer ?? BARE;
     return { stream: false, service, method, header, trailer, message: found.message };
   };
 }
 
 /** Of calls that nothing else is known of: they failed, or there is no cache. */
 const BYPASS: CacheNote = { state: "bypass", etag: "", ageMs: 0 };
+/** Kept answers are messages and nothing else. */
+const BARE = { header: new Headers(), trailer: new Headers() };
 
 type Next = Parameters<Interceptor>[0];
 type Answer = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
@@ -74,12 +86,10 @@ async function kept(
   return "error" in outcome ? { note, error: outcome.error } : { note, message: outcome.value };
 }
 
-async function uncached(request: UnaryRequest, next: Next): Promise<Answer> {
-  const message = await messageOf(next(request));
-  // Only a GET may ask whether it has changed.
-  const isGet = request.requestMethod === "GET";
-  const etag = isGet ? contentTag(toBinary(request.method.output, message)) : "";
-  return { note: { ...BYPASS, etag }, message };
+/** Names the content for a GET, which may ask whether it has changed; for others it would be work for nothing. */
+function tagOf(request: UnaryRequest, response: UnaryResponse | StreamResponse): string {
+  if (request.requestMethod !== "GET" || response.stream) return "";
+  return contentTag(toBinary(request.method.output, response.message));
 }
 
 /** Asks the handler on behalf of all who wait: the caller who was first may leave, and have little time. */

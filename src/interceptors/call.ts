@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { AuditNote, Call } from "../kernel/call.ts";
@@ -10,6 +11,8 @@ export interface CallSetup {
   protocol: "grpc" | "grpc-web" | "connect";
   clientAddress: string;
   userAgent: string;
+  /** The credential that the caller shows, a secret. */
+  authorization: string | undefined;
   /** Absent for protocols of others, such as health. */
   policy: MethodPolicy | undefined;
   /** How long it may take from now, milliseconds. Infinity: as long as the caller stays. */
@@ -65,9 +68,10 @@ export class ActiveCall implements Call {
   quota: QuotaNote | undefined;
   /** The answer is not for everyone who asks the same: caches outside may not keep it. */
   isPrivate = false;
-  /** Connect's own headers and trailers of the answer: whoever answers instead of the handler must use them. */
+  /** Connect's own headers and trailers of the answer, where it has them: whoever answers for the handler uses them. */
   answer: { readonly header: Headers; readonly trailer: Headers } | undefined;
-  readonly #controller = new AbortController();
+  /** Made when somebody listens: most calls are over before anybody does. */
+  #controller: AbortController | undefined;
   #phase: "arriving" | "running" | "over" = "arriving";
   #closed = false;
   /** Why it was told to stop. */
@@ -89,7 +93,16 @@ export class ActiveCall implements Call {
   }
 
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#stopped !== undefined) this.#controller.abort(this.#stopped);
+    }
     return this.#controller.signal;
+  }
+
+  /** Whether it passed the gate: it is known who calls, and that they may. */
+  get isAdmitted(): boolean {
+    return this.identifiedAtMs > Number.NEGATIVE_INFINITY;
   }
 
   /** Nobody is there to be answered. */
@@ -123,6 +136,41 @@ export class ActiveCall implements Call {
       clearTimeout(idle);
       // Not awaited: it would wait behind a read that never ends.
       chunks.return?.().catch(ignore);
+    }
+  }
+
+  /**
+   * The whole body at once, or as much of it as is too much. Waiting for it ends when the call is stopped.
+   * @param bound how many bytes it may have, as far as its beginning tells
+   * @throws ConnectError when it does not come in time
+   */
+  async gather(source: Readable, bound: (beginning: Buffer) => number): Promise<Buffer> {
+    const { bodyIdleMs, timeoutMs } = this.setup;
+    const idle = timeoutMs > bodyIdleMs ? setTimeout(ActiveCall.#stall, bodyIdleMs, this) : undefined;
+    const all = new Promise<Buffer>((resolve) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      const onData = (chunk: Buffer) => {
+        idle?.refresh();
+        chunks.push(chunk);
+        size += chunk.length;
+        if (size > bound(chunks[0] ?? chunk)) onEnd();
+      };
+      const onEnd = () => {
+        source.off("data", onData);
+        const [only] = chunks;
+        resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
+      };
+      source.on("data", onData);
+      source.once("end", onEnd);
+      // An empty one may be over before anybody listens.
+      if (source.readableEnded) onEnd();
+    });
+    try {
+      return await this.#read(all);
+    } finally {
+      this.#rejectRead = undefined;
+      clearTimeout(idle);
     }
   }
 
@@ -171,7 +219,7 @@ export class ActiveCall implements Call {
     } else if (!this.#closed) {
       this.#timer = setTimeout(this.setup.cut, this.setup.deliveryMs);
     }
-    this.#controller.abort(reason);
+    this.#controller?.abort(reason);
     this.#rejectRead?.(toConnectError(reason));
   }
 

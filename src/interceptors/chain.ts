@@ -1,4 +1,4 @@
-import type { HandlerContext, Interceptor } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Log } from "../kernel/log.ts";
 import { type Authenticate, createAccessInterceptor } from "./access.ts";
@@ -6,7 +6,7 @@ import { createAuditInterceptor } from "./audit.ts";
 import { type AnswerCache, createCacheInterceptor } from "./cache.ts";
 import { createDeadlineInterceptor } from "./deadline.ts";
 import { createErrorInterceptor, createTranslate } from "./errors.ts";
-import { createGate } from "./gate.ts";
+import { createGate, type Gate } from "./gate.ts";
 import { type CallLimits, createLimitsInterceptor } from "./limits.ts";
 import { createLogInterceptor, createWriteCall } from "./logs.ts";
 import { createValidationInterceptor } from "./validation.ts";
@@ -26,7 +26,7 @@ export interface ChainOptions {
 /** Everything that a call passes on its way to a handler. */
 export interface Chain {
   /** Before its body is read. */
-  gate(context: HandlerContext): Promise<void>;
+  gate: Gate;
   /** Then, outermost first. */
   interceptors: Interceptor[];
 }

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { type Authenticate, admit, identify } from "./access.ts";
 import { type ActiveCall, callKey } from "./call.ts";
@@ -16,18 +17,26 @@ export interface GateOptions {
   write: WriteCall;
 }
 
+/** What each call passes before its body is read. */
+export interface Gate {
+  /** @throws ConnectError, which is in the log already, for a call that may not be made */
+  enter(call: ActiveCall, method: DescMethod): Promise<void>;
+  /** The same, where Connect asks for it. */
+  forConnect(context: HandlerContext): Promise<void>;
+}
+
 /**
- * What is done with each call before Connect reads its body: it is found out who calls, that they have not called
+ * What is done with each call before its body is read: it is found out who calls, that they have not called
  * too often, and that they may call this. In this order, so that what is refused has a price too.
  */
-export function createGate({ authenticate, limits, translate, write }: GateOptions) {
-  const enter = async (context: HandlerContext, call: ActiveCall): Promise<void> => {
-    const { policy } = call.setup;
+export function createGate({ authenticate, limits, translate, write }: GateOptions): Gate {
+  const admitted = async (call: ActiveCall): Promise<void> => {
+    const { policy, authorization } = call.setup;
     if (policy === undefined) return;
     try {
-      const authorization = context.requestHeader.get("authorization");
       const beforeAsking = () => limits?.assertTrusted(call);
-      call.principal = await identify(authenticate, authorization, call, beforeAsking);
+      const principal = identify(authenticate, authorization, call, beforeAsking);
+      call.principal = principal instanceof Promise ? await principal : principal;
       call.identifiedAtMs = performance.now();
     } catch (error) {
       if (isWrongCredential(error)) await limits?.punish(call);
@@ -36,18 +45,24 @@ export function createGate({ authenticate, limits, translate, write }: GateOptio
     await limits?.spend(call, policy);
     admit(call.principal, policy);
   };
-  return async (context: HandlerContext): Promise<void> => {
-    completeRefusals(context);
-    const call = context.values.get(callKey);
-    if (call === undefined) return;
-    call.answer = { header: context.responseHeader, trailer: context.responseTrailer };
+  const enter = async (call: ActiveCall, method: DescMethod): Promise<void> => {
     try {
-      await enter(context, call);
+      await admitted(call);
     } catch (error) {
       // No interceptor is passed any more.
-      const told = translate(error, context.method);
-      write(context.method, call, told);
+      const told = translate(error, method);
+      write(method, call, told);
       throw told;
     }
+  };
+  return {
+    enter,
+    async forConnect(context) {
+      completeRefusals(context);
+      const call = context.values.get(callKey);
+      if (call === undefined) return;
+      call.answer = { header: context.responseHeader, trailer: context.responseTrailer };
+      if (!call.isAdmitted) await enter(call, context.method);
+    },
   };
 }

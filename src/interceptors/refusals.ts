@@ -25,9 +25,14 @@ function checkBase64(query: URLSearchParams): void {
 }
 
 function onAbort(event: Event): void {
-  if (!(event.target instanceof AbortSignal)) return;
-  const error: unknown = event.target.reason;
-  if (!(error instanceof ConnectError) || error.details.length > 0) return;
+  if (event.target instanceof AbortSignal && event.target.reason instanceof ConnectError) {
+    completeRefusal(event.target.reason);
+  }
+}
+
+/** Adds what Connect leaves out of an error of its own; others have their details. */
+export function completeRefusal(error: ConnectError): void {
+  if (error.details.length > 0) return;
   // Connect calls a malformed JSON message INVALID_ARGUMENT, and these INTERNAL.
   if (error.code === Code.Internal && /^(parse binary: |decompression failed$)/.test(error.rawMessage)) {
     Object.assign(error, { code: Code.InvalidArgument });

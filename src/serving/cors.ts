@@ -10,36 +10,49 @@ const exposedHeaders = [...cors.exposedHeaders, ...cacheHeaders.exposed, ...limi
 /** How long browsers may remember a preflight, seconds. Chromium's most. */
 const maxAgeSeconds = 7_200;
 
-/**
- * Lets scripts from these origins read answers. Cookies are not part of it: callers send a bearer token.
- * @returns a function that adds the headers and is true when it has answered, which a preflight is
- */
-export function createCors(origins: readonly string[]): (request: Request, response: Response) => boolean {
-  if (origins.length === 0) return () => false;
+/** What scripts of web pages may read and send. Cookies are not part of it: callers send a bearer token. */
+export interface Cors {
+  /** What is said with each answer to a caller from a page of this origin. */
+  headersFor(origin: string | undefined): Readonly<Record<string, string>>;
+  /** Adds that, and is true when it has answered, which a preflight is. */
+  answer(request: Request, response: Response): boolean;
+}
+
+/** Lets scripts from these origins call. */
+export function createCors(origins: readonly string[]): Cors {
   const anyone = origins.includes("*");
   const listed = new Set(origins);
-  return (request, response) => {
-    // Caches must not give one origin's answer to another.
-    if (!anyone) response.setHeader("vary", "Origin");
-    const { origin } = request.headers;
-    const preflight =
-      origin !== undefined &&
-      request.method === "OPTIONS" &&
-      request.headers["access-control-request-method"] !== undefined;
-    // Everyone's "*" is for callers without an origin too: a cache may give their answer to a page.
-    const reader = anyone ? "*" : origin !== undefined && listed.has(origin) ? origin : undefined;
-    if (reader !== undefined) {
-      response.setHeader("access-control-allow-origin", reader);
-      response.setHeader("access-control-expose-headers", exposedHeaders);
-      if (preflight) {
+  // Caches must not give one origin's answer to another.
+  const always: Record<string, string> = anyone || origins.length === 0 ? {} : { vary: "Origin" };
+  const readable = (reader: string) => ({
+    ...always,
+    "access-control-allow-origin": reader,
+    "access-control-expose-headers": exposedHeaders,
+  });
+  // Everyone's "*" is for callers without an origin too: a cache may give their answer to a page.
+  const forAnyone = anyone ? readable("*") : undefined;
+  const headersFor = (origin: string | undefined) =>
+    forAnyone ?? (origin !== undefined && listed.has(origin) ? readable(origin) : always);
+  return {
+    headersFor,
+    answer(request, response) {
+      if (origins.length === 0) return false;
+      const { origin } = request.headers;
+      const headers = headersFor(origin);
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+      const isPreflight =
+        origin !== undefined &&
+        request.method === "OPTIONS" &&
+        request.headers["access-control-request-method"] !== undefined;
+      if (!isPreflight) return false;
+      if ("access-control-allow-origin" in headers) {
         response.setHeader("access-control-allow-methods", allowedMethods);
         response.setHeader("access-control-allow-headers", allowedHeaders);
         response.setHeader("access-control-max-age", String(maxAgeSeconds));
       }
-    }
-    if (!preflight) return false;
-    response.statusCode = 204;
-    response.end();
-    return true;
+      response.statusCode = 204;
+      response.end();
+      return true;
+    },
   };
 }

@@ -1,40 +1,47 @@
-import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import type { Cache } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { ActiveCall } from "../interceptors/call.ts";
 import { durationMs } from "../interceptors/policy.ts";
-import type { Response } from "./http.ts";
 
 /** Headers that scripts of web pages may read, and the one that they may send. */
 export const cacheHeaders = { exposed: ["ETag", "Age", "X-Cartwright-Cache"], allowed: ["If-None-Match"] };
 
+/** What is to be known of a request and its answer. */
+export interface Exchanged {
+  isGet: boolean;
+  /** The answer is one, and no error. */
+  isOk: boolean;
+  ifNoneMatch: string | undefined;
+  /** What answers depend on already: CORS may have said so. */
+  vary: string | undefined;
+}
+
 /**
- * Tells in the headers how our cache answered, and what those of HTTP may do with the answer to a GET
- * (RFC 9111): browsers, proxies.
- * @returns what is to be sent: the answer, or 304 without it for a caller who has it already
+ * Tells in headers how our cache answered, and what those of HTTP may do with the answer to a GET
+ * (RFC 9111): browsers, proxies. A caller who has the answer already gets 304 without it.
  */
-export function tellCaches(
+export function cacheHeadersOf(
   { cached, setup, isPrivate }: ActiveCall,
-  { method, header }: UniversalServerRequest,
-  answer: UniversalServerResponse,
-  response: Response,
-): UniversalServerResponse {
-  if (cached !== undefined) response.setHeader("x-cartwright-cache", cached.state);
-  if (method === "POST") return answer;
+  { isGet, isOk, ifNoneMatch, vary }: Exchanged,
+): { headers: [name: string, value: string][]; isNotModified: boolean } {
+  const headers: [string, string][] = cached === undefined ? [] : [["x-cartwright-cache", cached.state]];
+  if (!isGet) return { headers, isNotModified: false };
   const cache = setup.policy?.cache;
-  if (answer.status !== 200 || cached === undefined || cache === undefined || isPrivate) {
+  if (!isOk || cached === undefined || cache === undefined || isPrivate) {
     // Where nothing is said caches may guess, even of a 404 or a 405. What only staff may ask for they must not
     // give to those who ask the same.
-    response.setHeader("cache-control", "no-store");
-    return answer;
+    headers.push(["cache-control", "no-store"]);
+    return { headers, isNotModified: false };
   }
-  response.setHeader("cache-control", cacheControl(cache));
-  // Freshness counts from when the answer was made, not from when it passed by here.
-  response.setHeader("age", String(Math.floor(cached.ageMs / 1_000)));
-  addVary(response, "Accept-Encoding");
-  if (cached.etag === "") return answer;
+  headers.push(
+    ["cache-control", cacheControl(cache)],
+    // Freshness counts from when the answer was made, not from when it passed by here.
+    ["age", String(Math.floor(cached.ageMs / 1_000))],
+    ["vary", vary === undefined ? "Accept-Encoding" : `${vary}, Accept-Encoding`],
+  );
+  if (cached.etag === "") return { headers, isNotModified: false };
   // Weak: compressed or not, the content is the same, and the bytes are not.
-  response.setHeader("etag", `W/"${cached.etag}"`);
-  return hasAlready(header.get("if-none-match"), cached.etag) ? withoutBody(answer) : answer;
+  headers.push(["etag", `W/"${cached.etag}"`]);
+  return { headers, isNotModified: hasAlready(ifNoneMatch, cached.etag) };
 }
 
 function cacheControl({ freshFor, staleWhileRevalidate }: Cache): string {
@@ -47,22 +54,9 @@ function wholeSeconds(duration: Cache["freshFor"]): number {
   return Math.floor(durationMs(duration) / 1_000);
 }
 
-/** Adds to what answers depend on. CORS may have been there before. */
-function addVary(response: Response, name: string): void {
-  const before = response.getHeader("vary");
-  response.setHeader("vary", before === undefined ? name : `${before}, ${name}`);
-}
-
-/** A 304: what describes the body that is not sent is not for the body that the caller has. */
-function withoutBody(answer: UniversalServerResponse): UniversalServerResponse {
-  const header = new Headers(answer.header);
-  for (const name of ["content-type", "content-length", "content-encoding"]) header.delete(name);
-  return { status: 304, header };
-}
-
 /** Whether a caller who sends this If-None-Match has the content of that tag. */
-function hasAlready(ifNoneMatch: string | null, etag: string): boolean {
-  if (ifNoneMatch === null) return false;
+function hasAlready(ifNoneMatch: string | undefined, etag: string): boolean {
+  if (ifNoneMatch === undefined) return false;
   return ifNoneMatch === "*" || parseEntityTags(ifNoneMatch).includes(etag);
 }
 

@@ -1,5 +1,4 @@
 import type { ActiveCall } from "../interceptors/call.ts";
-import type { Response } from "./http.ts";
 
 /** Headers that scripts of web pages may read. */
 export const limitHeaders = {
@@ -7,15 +6,18 @@ export const limitHeaders = {
 };
 
 /**
- * Tells in the headers what the caller has left, as draft-ietf-httpapi-ratelimit-headers-03 names it, and a
- * caller with too little when to come back. To be called before the answer is written.
+ * Tells in headers what the caller has left, as draft-ietf-httpapi-ratelimit-headers-03 names it, and a
+ * caller with too little when to come back. Known once the call is over.
  */
-export function tellLimits({ quota }: ActiveCall, response: Response): void {
-  if (quota === undefined) return;
-  response.setHeader("ratelimit-limit", String(quota.limit));
-  response.setHeader("ratelimit-remaining", String(quota.remaining));
-  response.setHeader("ratelimit-reset", wholeSeconds(quota.resetMs));
-  if (quota.retryAfterMs !== undefined) response.setHeader("retry-after", wholeSeconds(quota.retryAfterMs));
+export function limitHeadersOf({ quota }: ActiveCall): [name: string, value: string][] {
+  if (quota === undefined) return [];
+  const headers: [string, string][] = [
+    ["ratelimit-limit", String(quota.limit)],
+    ["ratelimit-remaining", String(quota.remaining)],
+    ["ratelimit-reset", wholeSeconds(quota.resetMs)],
+  ];
+  if (quota.retryAfterMs !== undefined) headers.push(["retry-after", wholeSeconds(quota.retryAfterMs)]);
+  return headers;
 }
 
 /** Rounded up: whoever waits so long has waited enough. */

@@ -9,14 +9,18 @@ import { createChain } from "../interceptors/chain.ts";
 import type { CallLimits } from "../interceptors/limits.ts";
 import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
 import type { Log } from "../kernel/log.ts";
+import { createOpenCall } from "./calls.ts";
 import { createCors } from "./cors.ts";
+import { Http1Exchange, Http2Exchange } from "./exchange.ts";
 import { registerHealth } from "./health.ts";
 import { createPages, isHttp1, type Request, type Response } from "./http.ts";
+import { createLane } from "./lane.ts";
 import { createLifecycle, type Server } from "./lifecycle.ts";
 import { defaultLimits, type Limits, maxHeaderBytes, maxHeaderCount } from "./limits.ts";
 import { createPort } from "./port.ts";
 import { createReadiness, type Readiness } from "./readiness.ts";
 import { registerReflection } from "./reflection.ts";
+import { createRoutes } from "./routes.ts";
 import { createRpcListener } from "./rpc.ts";
 import { Sessions } from "./sessions.ts";
 import { createShedder } from "./shed.ts";
@@ -64,36 +68,52 @@ export function createServer(options: ServerOptions): Server {
   const drain = new AbortController();
   const http2 = createHttp2(options.log);
   const http1 = createHttp1(limits);
-  const sessions = new Sessions(http2, limits);
   const readiness = createReadiness(options.isReady, drain.signal, options.log);
   const serviceNames = options.services.map((service) => service.typeName);
   const pages = createPages({ serviceNames, readiness, jwks: options.jwks });
-  const answerPreflight = createCors(options.corsOrigins);
-  const answerCall = createRpcListener({
+  const cors = createCors(options.corsOrigins);
+  const chain = createChain({ ...options, policies, limits: options.callLimits });
+  const routes = createRoutes({
     routes: (router) => {
       options.routes(router);
       registerHealth(router, options.services, readiness, drain.signal);
       registerReflection(router, options.services, drain.signal);
     },
-    chain: createChain({ ...options, policies, limits: options.callLimits }),
+    chain,
     policies,
-    trustedProxies: options.trustedProxies,
+    limits,
+  });
+  // Node makes requests and answers of streams, for what the lane does not take.
+  const compatible = createHttp2Server();
+  const sessions = new Sessions(http2, limits, (stream, headers, flags, rawHeaders, peer) => {
+    if (takeLane(new Http2Exchange(stream, headers, peer))) return;
+    compatible.emit("stream", stream, headers, flags, rawHeaders);
+  });
+  const { log, maxCalls = Number.POSITIVE_INFINITY, trustedProxies } = options;
+  const calls = {
+    routes,
+    openCall: createOpenCall({ trustedProxies, limits, log }),
+    shedder: createShedder({ maxCalls, log }),
+    draining: drain.signal,
+    log,
+  };
+  const takeLane = createLane({ ...calls, gate: chain.gate, corsHeaders: cors.headersFor });
+  const answerCall = createRpcListener({
+    ...calls,
     peerOf: (request) =>
       "stream" in request ? sessions.peerOf(request.stream.session) : request.socket.remoteAddress,
-    shedder: createShedder({ maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY, log: options.log }),
-    draining: drain.signal,
-    limits,
-    log: options.log,
   });
   const listener = (request: Request, response: Response): void => {
     request.on("error", ignore);
     response.on("error", ignore);
     if (drain.signal.aborted && isHttp1(response)) response.shouldKeepAlive = false;
-    if (answerPreflight(request, response) || answerCall(request, response)) return;
+    if (cors.answer(request, response) || answerCall(request, response)) return;
     pages(request, response);
   };
-  http1.on("request", listener);
-  http2.on("request", listener);
+  compatible.on("request", listener);
+  http1.on("request", (request, response) => {
+    if (!takeLane(new Http1Exchange(request, response))) listener(request, response);
+  });
   const port = createPort({
     tls: options.tls,
     http1: (socket) => http1.emit("connection", socket),

@@ -1,5 +1,15 @@
-import type { Http2Server, Http2Session } from "node:http2";
+import type { IncomingHttpHeaders } from "node:http";
+import type { Http2Server, Http2Session, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Limits } from "./limits.ts";
+
+/** Told of each stream that a peer opens, with what Node says of it and the address of the peer. */
+export type OnStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+  peer: string | undefined,
+) => void;
 
 /** What is known of one HTTP/2 connection. */
 interface Session {
@@ -17,8 +27,11 @@ export class Sessions {
   readonly #limits: Limits;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(server: Http2Server, limits: Limits) {
+  readonly #onStream: OnStream;
+
+  constructor(server: Http2Server, limits: Limits, onStream: OnStream) {
     this.#limits = limits;
+    this.#onStream = onStream;
     server.on("session", (session) => this.#add(session));
     this.#timer = setInterval(() => this.#lookAround(), limits.pingMs);
     this.#timer.unref();
@@ -38,7 +51,7 @@ export class Sessions {
     for (const session of this.#sessions.keys()) session.close();
   }
 
-  #add(session: Http2Session): void {
+  #add(session: ServerHttp2Session): void {
     const state: Session = {
       // Asking the session's socket goes through a proxy; once is enough.
       peer: session.socket.remoteAddress,
@@ -53,11 +66,12 @@ export class Sessions {
       state.openStreams -= 1;
       state.idleSinceMs = performance.now();
     };
-    session.on("stream", (stream) => {
+    session.on("stream", (stream, headers, flags, rawHeaders) => {
       state.openStreams += 1;
       stream.on("close", onStreamClose);
       // A caller that resets its connection raises an error on every open stream.
       stream.on("error", ignore);
+      this.#onStream(stream, headers, flags, rawHeaders, state.peer);
     });
   }
 

@@ -1,12 +1,12 @@
 import { errorToJson } from "@connectrpc/connect/protocol-connect";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { toConnectError } from "../interceptors/errors.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
-import type { Request, Response } from "./http.ts";
+import type { Reply } from "./exchange.ts";
+import { grpcStatusOf } from "./grpc-status.ts";
 
 /** What the shedder looks at of a request: whether all of it has come. */
-type Arriving = Pick<Request, "complete">;
+type Arriving = { readonly complete: boolean };
 
 /** Bounds the calls that are worked at. */
 export interface Shedder {
@@ -87,34 +87,30 @@ const busy = toConnectError(
     retryAfterMs: RETRY_AFTER_MS,
   }),
 );
-const grpcHeaders = [...setTrailerStatus(new Headers(), busy)].map(([name, value]): [string, string] =>
-  name === "grpc-message" ? [name, encodeURI(busy.rawMessage)] : [name, value],
-);
-const retryAfter = String(RETRY_AFTER_MS / 1_000);
+const headers = { "retry-after": String(RETRY_AFTER_MS / 1_000) };
 const unaryBody = Buffer.from(JSON.stringify(errorToJson(busy, undefined)));
 const streamBody = endOfStream(JSON.stringify({ error: errorToJson(busy, undefined) }));
+const grpcHeaders = { ...headers, ...grpcStatusOf(busy) };
+const unaryHeaders = {
+  ...headers,
+  "content-type": "application/json",
+  "content-length": String(unaryBody.length),
+};
 
 /**
- * Answers in the caller's protocol that there is no room: UNAVAILABLE, with a time to come back. Nothing of the
+ * Says in the caller's protocol that there is no room: UNAVAILABLE, with a time to come back. Nothing of the
  * request is read; it costs a small part of what the call would.
+ * @param type the request's content type
  */
-export function refuseBusy(request: Request, response: Response): void {
-  const type = request.headers["content-type"] ?? "";
-  response.setHeader("retry-after", retryAfter);
+export function busyReply(type = ""): Reply {
+  // The short form: an answer without messages, with what trailers tell in its headers.
   if (type.startsWith("application/grpc")) {
-    // The short form: an answer without messages, with what trailers tell in its headers.
-    response.setHeader("content-type", type);
-    for (const [name, value] of grpcHeaders) response.setHeader(name, value);
-    response.end();
-  } else if (type.startsWith("application/connect+")) {
-    response.setHeader("content-type", type);
-    response.end(streamBody);
-  } else {
-    response.statusCode = 503;
-    response.setHeader("content-type", "application/json");
-    response.setHeader("content-length", unaryBody.length);
-    response.end(unaryBody);
+    return { status: 200, headers: { ...grpcHeaders, "content-type": type } };
   }
+  if (type.startsWith("application/connect+")) {
+    return { status: 200, headers: { ...headers, "content-type": type }, body: streamBody };
+  }
+  return { status: 503, headers: unaryHeaders, body: unaryBody };
 }
 
 /** The last message of a Connect stream: flags, length, JSON. */

@@ -30,6 +30,13 @@ export function takeTimeout(headers: IncomingHttpHeaders, grpc: boolean): number
   return timeoutMs > longestTimerMs ? Number.POSITIVE_INFINITY : timeoutMs;
 }
 
+/** Whether the caller says something of the time that is not to be read. */
+export function hasFaultyTimeout(headers: IncomingHttpHeaders, grpc: boolean): boolean {
+  const text = headers[grpc ? grpcHeader : connectHeader];
+  if (text === undefined) return false;
+  return typeof text !== "string" || (grpc ? parseGrpc(text) : parseConnect(text)) === undefined;
+}
+
 function parseGrpc(text: string): number | undefined {
   const [, digits, unit = ""] = /^(\d{1,8})([HMSmun])$/.exec(text) ?? [];
   const unitMs = grpcUnitMs[unit];
