@@ -6,18 +6,16 @@ export const limitHeaders = {
 };
 
 /**
- * Tells in headers what the caller has left, as draft-ietf-httpapi-ratelimit-headers-03 names it, and a
- * caller with too little when to come back. Known once the call is over.
+ * Tells in headers what the caller has left, as draft-ietf-httpapi-ratelimit-headers-03 names it. Known once the
+ * call is over. When to come back is told by the error of who has too little.
  */
 export function limitHeadersOf({ quota }: ActiveCall): [name: string, value: string][] {
   if (quota === undefined) return [];
-  const headers: [string, string][] = [
+  return [
     ["ratelimit-limit", String(quota.limit)],
     ["ratelimit-remaining", String(quota.remaining)],
     ["ratelimit-reset", wholeSeconds(quota.resetMs)],
   ];
-  if (quota.retryAfterMs !== undefined) headers.push(["retry-after", wholeSeconds(quota.retryAfterMs)]);
-  return headers;
 }
 
 /** Rounded up: whoever waits so long has waited enough. */

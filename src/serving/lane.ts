@@ -60,6 +60,7 @@ export function createLane(options: LaneOptions): Lane {
       await gate.enter(call, route.method);
       const bound = form.protocol === "connect" ? () => maxMessageBytes : frameBytes;
       const body = form.query === undefined ? await call.gather(exchange.body, bound) : NOTHING;
+      if (!shedder.arrive(exchange)) return busyReply(exchange.headers["content-type"]);
       const message = messageOf(input, form, body, exchange.headers);
       const values = createContextValues().set(callKey, call);
       if (message === undefined) return await universalReply(route, exchange, call, values, body);
@@ -79,6 +80,7 @@ export function createLane(options: LaneOptions): Lane {
     const { route, form, exchange, call } = taken;
     try {
       const reply = await answer(taken);
+      shedder.finish(exchange, reply.body?.length ?? 0, () => exchange.cut());
       const headers = { ...corsHeaders(exchange.headers.origin), ...reply.headers };
       if (draining.aborted && exchange.httpVersion === "1.1") Object.assign(headers, { connection: "close" });
       exchange.reply(tell({ ...reply, headers }, form, exchange, call));

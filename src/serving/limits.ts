@@ -10,6 +10,8 @@ export interface Limits {
   bodyIdleMs: number;
   /** How long a caller may take to receive an answer that is complete. */
   deliveryMs: number;
+  /** Bytes of answers, of all callers, that are complete and not received; beyond it the oldest are given up. */
+  maxUntakenBytes: number;
   /** How long a handler may go on after its deadline, so that a commit in flight is told of. */
   settleMs: number;
   /** The deadline of unary methods of other people's protocols, which declare no policy. */
@@ -28,6 +30,7 @@ export const defaultLimits: Limits = {
   headersMs: 15_000,
   bodyIdleMs: 30_000,
   deliveryMs: 60_000,
+  maxUntakenBytes: 64 * 1024 * 1024,
   settleMs: 1_000,
   plainTimeoutMs: 30_000,
   keepAliveMs: 75_000,

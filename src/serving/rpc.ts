@@ -12,7 +12,7 @@ import { isHttp1, pathOf, type Request, type Response, send } from "./http.ts";
 import { cacheHeadersOf } from "./http-cache.ts";
 import { limitHeadersOf } from "./http-limits.ts";
 import type { Route } from "./routes.ts";
-import { busyReply, type Shedder } from "./shed.ts";
+import { busy, busyReply, type Shedder } from "./shed.ts";
 
 export interface RpcOptions {
   routes: ReadonlyMap<string, Route>;
@@ -36,10 +36,15 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     route: Route,
     call: ActiveCall,
     universal: UniversalServerRequest,
+    request: Request,
     response: Response,
   ) => {
     try {
       const made = await route.handle(universal);
+      if (route.method.methodKind === "unary") {
+        const bytes = Number(made.header?.get("content-length") ?? 0);
+        shedder.finish(request, bytes, () => cut(response));
+      }
       for (const [name, value] of limitHeadersOf(call)) response.setHeader(name, value);
       const answer = tellCaches(call, universal, made, response);
       if (options.draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
@@ -79,7 +84,9 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
       return true;
     }
     const body = call.body(request.iterator({ destroyOnReturn: false }));
-    void respond(route, call, { ...universal, body }, response);
+    const isCounted = isBounded && route.method.methodKind === "unary";
+    const counted = isCounted ? untilArrived(body, () => shedder.arrive(request)) : body;
+    void respond(route, call, { ...universal, body: counted }, request, response);
     return true;
   };
 }
@@ -118,6 +125,12 @@ function withLegible(answer: UniversalServerResponse): UniversalServerResponse {
       return new Headers(legible(Object.fromEntries(trailer)));
     },
   };
+}
+
+/** The body of a call that may have lost its place while it came. @throws ConnectError when there is none now */
+async function* untilArrived(body: AsyncIterable<Uint8Array>, arrive: () => boolean) {
+  yield* body;
+  if (!arrive()) throw busy;
 }
 
 function sendReply(response: Response, { status, headers, body }: Reply): void {

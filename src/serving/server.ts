@@ -93,7 +93,7 @@ export function createServer(options: ServerOptions): Server {
   const calls = {
     routes,
     openCall: createOpenCall({ trustedProxies, limits, log }),
-    shedder: createShedder({ maxCalls, log }),
+    shedder: createShedder({ maxCalls, maxUntakenBytes: limits.maxUntakenBytes, log }),
     draining: drain.signal,
     log,
   };

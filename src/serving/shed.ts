@@ -6,18 +6,28 @@ import type { Reply } from "./exchange.ts";
 import { grpcStatusOf } from "./grpc-status.ts";
 
 /** What the shedder looks at of a request: whether all of it has come. */
-type Arriving = { readonly complete: boolean };
+type Request = { readonly complete: boolean };
 
-/** Bounds the calls that are worked at. */
+/** Bounds the calls that are worked at, and the answers that nobody takes. */
 export interface Shedder {
-  /** Whether there is room for one more, which then has it until it leaves. */
-  enter(request: Arriving): boolean;
-  leave(request: Arriving): void;
+  /** Whether there is room for one more. */
+  enter(request: Request): boolean;
+  /** All of it has come. Whether there is room for it still: one that took its time has lost its place. */
+  arrive(request: Request): boolean;
+  /**
+   * The work is done, which makes room for another, and the answer is on its way.
+   * @param cut ends the exchange without waiting for the caller any longer
+   */
+  finish(request: Request, bytes: number, cut: () => void): void;
+  /** The exchange is over. */
+  leave(request: Request): void;
 }
 
 export interface ShedderOptions {
   /** Calls at once, beyond which further ones are turned away. */
   maxCalls: number;
+  /** Bytes of answers that callers have not taken yet, beyond which those go that have waited for longest. */
+  maxUntakenBytes: number;
   log: Log;
 }
 
@@ -28,52 +38,94 @@ const ARRIVE_MS = 1_000;
 /** How often those are looked for while there is no room, milliseconds. */
 const LOOK_MS = 100;
 
+/** Where a call is: counted while it comes and is worked at, not while nothing is done for it. */
+type Place =
+  | { state: "arriving"; sinceMs: number }
+  | { state: "working" }
+  | { state: "stalled" }
+  | { state: "leaving"; bytes: number; cut: () => void };
+
 /**
  * Turns calls away where others would have to wait for them. Whoever begins calls and does not finish them has no
- * work done, and is not to keep others out by it: after a second they are not counted any more.
+ * work done, and is not to keep others out by it: after a second they are not counted any more, until they have
+ * come. Nor is whoever does not take his answers.
  */
-export function createShedder({ maxCalls, log }: ShedderOptions): Shedder {
-  /** When requests came that may still be on their way, in that order. */
-  const arriving = new Map<Arriving, number>();
-  const stalled = new Set<Arriving>();
+export function createShedder({ maxCalls, maxUntakenBytes, log }: ShedderOptions): Shedder {
+  /** In the order in which they came to be what they are. */
+  const places = new Map<Request, Place>();
+  const untaken = new Map<Request, Place & { state: "leaving" }>();
   let inside = 0;
+  let untakenBytes = 0;
   let turnedAway = 0;
   let tellAtMs = 0;
   let lookAtMs = 0;
-  const turnAway = (nowMs: number) => {
+  const turnAway = (nowMs: number): false => {
     turnedAway += 1;
-    if (nowMs < tellAtMs) return;
-    tellAtMs = nowMs + TELL_MS;
-    log.warn({ calls: inside, turned_away: turnedAway }, "too many calls at once; some are turned away");
-    turnedAway = 0;
+    if (nowMs >= tellAtMs) {
+      tellAtMs = nowMs + TELL_MS;
+      log.warn({ calls: inside, turned_away: turnedAway }, "too many calls at once; some are turned away");
+      turnedAway = 0;
+    }
+    return false;
   };
   const passOverStalled = (nowMs: number) => {
     lookAtMs = nowMs + LOOK_MS;
-    for (const [request, sinceMs] of arriving) {
-      if (sinceMs > nowMs - ARRIVE_MS) return;
-      arriving.delete(request);
-      if (request.complete) continue;
-      stalled.add(request);
-      inside -= 1;
+    for (const [request, place] of places) {
+      if (place.state !== "arriving") continue;
+      if (place.sinceMs > nowMs - ARRIVE_MS) return;
+      if (request.complete) places.set(request, { state: "working" });
+      else {
+        places.set(request, { state: "stalled" });
+        inside -= 1;
+      }
     }
+  };
+  const hasRoom = (nowMs: number): boolean => {
+    if (inside >= maxCalls && nowMs >= lookAtMs) passOverStalled(nowMs);
+    return inside < maxCalls || turnAway(nowMs);
+  };
+  const leave = (request: Request): void => {
+    const place = places.get(request);
+    if (place === undefined) return;
+    places.delete(request);
+    if (place.state === "arriving" || place.state === "working") inside -= 1;
+    if (place.state !== "leaving") return;
+    untaken.delete(request);
+    untakenBytes -= place.bytes;
   };
   return {
     enter(request) {
-      const nowMs = performance.now();
-      if (inside >= maxCalls && nowMs >= lookAtMs) passOverStalled(nowMs);
-      if (inside >= maxCalls) {
-        turnAway(nowMs);
-        return false;
-      }
+      const sinceMs = performance.now();
+      if (!hasRoom(sinceMs)) return false;
       inside += 1;
-      arriving.set(request, nowMs);
+      places.set(request, { state: "arriving", sinceMs });
       return true;
     },
-    leave(request) {
-      arriving.delete(request);
-      if (stalled.delete(request)) return;
-      inside -= 1;
+    arrive(request) {
+      const place = places.get(request);
+      if (place === undefined) return true;
+      if (place.state === "stalled") {
+        if (!hasRoom(performance.now())) return false;
+        inside += 1;
+      }
+      places.set(request, { state: "working" });
+      return true;
     },
+    finish(request, bytes, cut) {
+      const place = places.get(request);
+      if (place === undefined || place.state === "leaving") return;
+      if (place.state !== "stalled") inside -= 1;
+      const leaving = { state: "leaving", bytes, cut } as const;
+      places.set(request, leaving);
+      untaken.set(request, leaving);
+      untakenBytes += bytes;
+      for (const [slowest, { cut }] of untaken) {
+        if (untakenBytes <= maxUntakenBytes || slowest === request) return;
+        leave(slowest);
+        cut();
+      }
+    },
+    leave,
   };
 }
 
@@ -81,7 +133,7 @@ export function createShedder({ maxCalls, log }: ShedderOptions): Shedder {
 const RETRY_AFTER_MS = 1_000;
 
 /** What they are told, made once. */
-const busy = toConnectError(
+export const busy = toConnectError(
   new AppError("unavailable", "There are too many calls at this moment. Try again in a second.", {
     reason: "OVERLOADED",
     retryAfterMs: RETRY_AFTER_MS,

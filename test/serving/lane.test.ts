@@ -64,7 +64,7 @@ beforeEach(async () => {
         return { product: { sku: key.value ?? "", name: context.protocolName } };
       },
       listProducts: () => ({
-        products: Array.from({ length: 50 }, (_, index) => ({ sku: `S-${index}`, name: "Hammer" })),
+        products: Array.from({ length: 200 }, (_, index) => ({ sku: `S-${index}`, name: "Hammer" })),
       }),
     },
   });
@@ -161,6 +161,7 @@ const framed = (type: string): Record<string, Sent> => {
     "half a frame": { headers, body: frame(product).subarray(0, 6) },
     "half a head": { headers, body: frame(product).subarray(0, 3) },
     "more than a frame": { headers, body: Buffer.concat([frame(product), Buffer.from([0])]) },
+    "a frame with more of a message behind it": { headers, body: Buffer.concat([frame(product), product]) },
     "a frame that says it is compressed": { headers, body: frame(product, true) },
     "a compressed frame": {
       headers: { ...headers, "grpc-encoding": "gzip" },

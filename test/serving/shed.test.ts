@@ -11,6 +11,7 @@ import {
   expectNoCrash,
   expectUp,
   type Fixture,
+  frame,
   getProductPath,
   grpcJs,
   grpcStatus,
@@ -22,6 +23,7 @@ import {
 } from "./fixture.ts";
 
 const { getProduct } = CatalogService.method;
+const listProductsPath = `/${CatalogService.typeName}/ListProducts`;
 const key = { case: "sku", value: "A" } as const;
 
 expectNoCrash();
@@ -166,3 +168,72 @@ test("the log tells of it, and not of each", async () => {
   expect(told.length).toBeLessThanOrEqual(2);
   await finish();
 });
+
+test.each(["identity", "gzip"])("who does not take his answers keeps nobody out (%s)", async (encoding) => {
+  const { url } = await start({
+    maxCalls: 2,
+    catalog: { listProducts: () => ({ products: [{ name: "x".repeat(100_000) }] }) },
+  });
+  // Nothing of an answer's message fits through these.
+  const slow = connectHttp2(url, { settings: { initialWindowSize: 0 } });
+  for (let count = 0; count < 10; count += 1) {
+    // A call that names an encoding goes another way than most.
+    const answer = openGrpc(slow, listProductsPath, { "grpc-encoding": encoding });
+    answer.end(frame(new Uint8Array()));
+    await new Promise((resolve) => answer.once("response", resolve));
+  }
+  await expectUp(url);
+});
+
+test("of the answers that nobody takes, the oldest are given up when they are too much", async () => {
+  const { url } = await start({
+    limits: { maxUntakenBytes: 250_000 },
+    catalog: { listProducts: () => ({ products: [{ name: "x".repeat(100_000) }] }) },
+  });
+  const slow = connectHttp2(url, { settings: { initialWindowSize: 0 } });
+  const ended: number[] = [];
+  for (let index = 0; index < 4; index += 1) {
+    const answer = openGrpc(slow, listProductsPath);
+    answer.once("close", () => ended.push(index));
+    answer.end(frame(new Uint8Array()));
+    await new Promise((resolve) => answer.once("response", resolve));
+  }
+  await expect.poll(() => ended).toEqual([0, 1]);
+  await expectUp(url);
+});
+
+test.each(["identity", "gzip"])(
+  "calls that stall, and then come all at once, get no more room than others (%s)",
+  async (encoding) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let inside = 0;
+    const { url } = await start({
+      maxCalls: 2,
+      catalog: {
+        listProducts: async () => {
+          inside += 1;
+          await promise;
+          return {};
+        },
+      },
+    });
+    const session = connectHttp2(url);
+    const stalled: ReturnType<typeof openGrpc>[] = [];
+    for (let wave = 0; wave < 2; wave += 1) {
+      for (let count = 0; count < 2; count += 1) {
+        stalled.push(
+          openGrpc(session, listProductsPath, { "grpc-timeout": "9S", "grpc-encoding": encoding }),
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1_200));
+    }
+    const statuses = stalled.map((call) => {
+      call.end(frame(new Uint8Array()));
+      return grpcStatus(call);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(inside).toBe(2);
+    resolve();
+    expect((await Promise.all(statuses)).toSorted()).toEqual(["0", "0", "14", "14"]);
+  },
+);
