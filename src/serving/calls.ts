@@ -10,6 +10,8 @@ import { takeTimeout } from "./timeout.ts";
 /** What a call is made of. */
 export interface Arrival {
   headers: IncomingHttpHeaders;
+  /** Names and values in turn, as they came. */
+  rawHeaders: readonly string[];
   /** The address at the other end of the connection. */
   peer: string | undefined;
   /** Ends the exchange without an answer. */
@@ -50,7 +52,7 @@ export function createOpenCall({ trustedProxies, limits, log }: CallOptions): Op
       protocol: !grpc ? "connect" : type.startsWith("application/grpc-web") ? "grpc-web" : "grpc",
       clientAddress: addressOf(arrival),
       userAgent: (headers["user-agent"] ?? "").slice(0, 200),
-      authorization: headers.authorization,
+      authorization: authorizationOf(arrival),
       policy: route.policy,
       timeoutMs: askedMs === undefined ? route.defaultMs : Math.min(askedMs, route.maxMs),
       bodyIdleMs: limits.bodyIdleMs,
@@ -59,4 +61,11 @@ export function createOpenCall({ trustedProxies, limits, log }: CallOptions): Op
       cut: () => arrival.cut(),
     });
   };
+}
+
+/** What the caller shows; two credentials are one that is no good, for who could say which of them counts. */
+function authorizationOf({ headers, rawHeaders }: Arrival): string | undefined {
+  if (headers.authorization === undefined) return undefined;
+  const shown = rawHeaders.filter((_, index) => rawHeaders[index - 1]?.toLowerCase() === "authorization");
+  return shown.length > 1 ? shown.join(", ") : headers.authorization;
 }

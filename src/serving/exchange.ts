@@ -20,6 +20,8 @@ export interface Exchange {
   readonly target: string;
   readonly authority: string | undefined;
   readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn, as they came. */
+  readonly rawHeaders: readonly string[];
   readonly peer: string | undefined;
   readonly body: Readable;
   /** Whether all of the request has come. */
@@ -50,12 +52,19 @@ export function releaseRequest(request: IncomingMessage): void {
 export class Http2Exchange implements Exchange {
   readonly httpVersion = "2.0";
   readonly headers: IncomingHttpHeaders;
+  readonly rawHeaders: readonly string[];
   readonly peer: string | undefined;
   readonly #stream: ServerHttp2Stream;
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: string | undefined) {
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    rawHeaders: readonly string[],
+    peer: string | undefined,
+  ) {
     this.#stream = stream;
     this.headers = headers;
+    this.rawHeaders = rawHeaders;
     this.peer = peer;
   }
 
@@ -126,6 +135,10 @@ export class Http1Exchange implements Exchange {
 
   get headers(): IncomingHttpHeaders {
     return this.#request.headers;
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.#request.rawHeaders;
   }
 
   get peer(): string | undefined {

@@ -1,7 +1,7 @@
 import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter } from "@connectrpc/connect";
+import { Code, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
@@ -21,24 +21,35 @@ type Answer =
   | { case: "listServicesResponse"; value: { service: { name: string }[] } }
   | { case: "errorResponse"; value: { errorCode: Code; errorMessage: string } };
 
-/** grpc.reflection v1 and v1alpha for these services, the health service, themselves, and all that their files import. */
+export interface ReflectionOptions {
+  services: readonly DescService[];
+  /** Takes from the caller's budget what one answer costs. @throws AppError exhausted */
+  charge(context: HandlerContext): Promise<void>;
+  draining: AbortSignal;
+}
+
+/**
+ * grpc.reflection v1 and v1alpha for these services, the health service, themselves, and all that their files import.
+ * Answers are a thousand times as long as questions, so that each is paid for, not each stream.
+ */
 export function registerReflection(
   router: ConnectRouter,
-  services: readonly DescService[],
-  draining: AbortSignal,
+  { services, charge, draining }: ReflectionOptions,
 ): void {
   const index = new Index([...services, Health, ServerReflection, ServerReflectionAlpha]);
   router.service(ServerReflection, {
-    async *serverReflectionInfo(requests) {
+    async *serverReflectionInfo(requests, context) {
       for await (const request of untilAborted(requests, draining)) {
+        await charge(context);
         const messageResponse = index.answer(request.messageRequest);
         yield { validHost: request.host, originalRequest: request, messageResponse };
       }
     },
   });
   router.service(ServerReflectionAlpha, {
-    async *serverReflectionInfo(requests) {
+    async *serverReflectionInfo(requests, context) {
       for await (const request of untilAborted(requests, draining)) {
+        await charge(context);
         const messageResponse = index.answer(request.messageRequest);
         yield { validHost: request.host, originalRequest: request, messageResponse };
       }

@@ -68,7 +68,8 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
       sendReply(response, busyReply(request.headers["content-type"]));
       return true;
     }
-    const arrival = { headers: request.headers, peer: options.peerOf(request), cut: () => cut(response) };
+    const { headers, rawHeaders } = request;
+    const arrival = { headers, rawHeaders, peer: options.peerOf(request), cut: () => cut(response) };
     const call = openCall(route, arrival);
     response.once("close", () => {
       call.close();

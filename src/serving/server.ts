@@ -1,10 +1,12 @@
 import { createServer as createHttp1Server, type Server as Http1Server } from "node:http";
 import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import type { BlockList } from "node:net";
-import type { DescService } from "@bufbuild/protobuf";
-import type { ConnectRouter } from "@connectrpc/connect";
+import { create, type DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter, HandlerContext } from "@connectrpc/connect";
+import { MethodPolicySchema, RateLimitClass } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Authenticate } from "../interceptors/access.ts";
 import type { AnswerCache } from "../interceptors/cache.ts";
+import { callKey } from "../interceptors/call.ts";
 import { createChain } from "../interceptors/chain.ts";
 import type { CallLimits } from "../interceptors/limits.ts";
 import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
@@ -73,11 +75,15 @@ export function createServer(options: ServerOptions): Server {
   const pages = createPages({ serviceNames, readiness, jwks: options.jwks });
   const cors = createCors(options.corsOrigins);
   const chain = createChain({ ...options, policies, limits: options.callLimits });
+  const charge = async ({ values }: HandlerContext): Promise<void> => {
+    const call = values.get(callKey);
+    if (call !== undefined) await options.callLimits?.spend(call, reflectionPolicy);
+  };
   const routes = createRoutes({
     routes: (router) => {
       options.routes(router);
       registerHealth(router, options.services, readiness, drain.signal);
-      registerReflection(router, options.services, drain.signal);
+      registerReflection(router, { services: options.services, charge, draining: drain.signal });
     },
     chain,
     policies,
@@ -86,7 +92,7 @@ export function createServer(options: ServerOptions): Server {
   // Node makes requests and answers of streams, for what the lane does not take.
   const compatible = createHttp2Server();
   const sessions = new Sessions(http2, limits, (stream, headers, flags, rawHeaders, peer) => {
-    if (takeLane(new Http2Exchange(stream, headers, peer))) return;
+    if (takeLane(new Http2Exchange(stream, headers, rawHeaders, peer))) return;
     compatible.emit("stream", stream, headers, flags, rawHeaders);
   });
   const { log, maxCalls = Number.POSITIVE_INFINITY, trustedProxies } = options;
@@ -129,6 +135,9 @@ export function createServer(options: ServerOptions): Server {
     log: options.log,
   });
 }
+
+/** What reflection would declare if it were ours. */
+const reflectionPolicy = create(MethodPolicySchema, { rateLimit: { class: RateLimitClass.READ, cost: 1 } });
 
 function createHttp1(limits: Limits): Http1Server {
   // The longest call there is, and a little more.

@@ -9,6 +9,7 @@ import {
   QuotaFailureSchema,
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
+import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
 import {
   callGrpcJs,
   connectHttp2,
@@ -120,4 +121,20 @@ test("without limits nothing is said of them", async () => {
 test("a budget from which a call could never be paid is refused at start", async () => {
   await expect(openLimits({ INGEST: 9 }, 10)).rejects.toThrow(/LIMIT_INGEST: a call may cost 100/);
   await expect(openLimits({ INGEST: 10 }, 10)).resolves.toBeDefined();
+});
+
+test("reflection is paid for by what is asked, and not by the stream", async () => {
+  const { url } = await startLimited({ READ: 5 });
+  const reflection = createClient(ServerReflection, transports(url)["gRPC over HTTP/2"]);
+  const question = { messageRequest: { case: "listServices", value: "" } } as const;
+  const answers = reflection.serverReflectionInfo(
+    (async function* () {
+      for (let count = 0; count < 10; count += 1) yield question;
+    })(),
+  );
+  let answered = 0;
+  const error = await (async () => {
+    for await (const _ of answers) answered += 1;
+  })().catch(ConnectError.from);
+  expect([answered, error?.code]).toEqual([5, Code.ResourceExhausted]);
 });
