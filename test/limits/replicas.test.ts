@@ -113,17 +113,23 @@ const disturbances = () =>
 test("10,000 calls at two processes: no second has more than the budget, and it is used", {
   timeout: 120_000,
 }, async () => {
-  let answers: Answer[];
-  let elapsedMs: number;
-  let before: number;
-  do {
+  for (;;) {
     await untilShared();
-    before = disturbances();
+    const before = disturbances();
     const startMs = performance.now();
-    answers = await callThemAll();
-    elapsedMs = performance.now() - startMs;
+    const answers = await callThemAll();
+    const elapsedMs = performance.now() - startMs;
     await sleep(100);
-  } while (disturbances() > before);
+    if (disturbances() === before) {
+      expectWithinBudget(answers, elapsedMs);
+      return;
+    }
+    // Redis did not answer in time, and a process went on by itself: it has no more than a budget of its own.
+    expect(worstSecond(answers.filter(({ status }) => status === 404))).toBeLessThanOrEqual(2 * UNITS);
+  }
+});
+
+function expectWithinBudget(answers: readonly Answer[], elapsedMs: number): void {
   const passed = answers.filter(({ status }) => status === 404);
   expect(answers.filter(({ status }) => status !== 404 && status !== 429)).toEqual([]);
   expect(answers).toHaveLength(CALLS);
@@ -133,4 +139,4 @@ test("10,000 calls at two processes: no second has more than the budget, and it 
   // A window is given back late by a grain at most, and found out about within a few milliseconds.
   const windows = 1 + elapsedMs / (1_000 * (1 + 1 / 64) + 50);
   expect(passed.length).toBeGreaterThanOrEqual(0.9 * UNITS * Math.floor(windows));
-});
+}
