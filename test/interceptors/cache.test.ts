@@ -137,7 +137,8 @@ test("requests that ask for another thing have another answer", async () => {
   expect((await get(shop, deleted)).product?.deleteTime).toBeDefined();
 });
 
-test("fields that the shop does not know make no other question of it", async () => {
+// On a machine that stands still for a moment nothing in memory is trusted.
+test("fields that the shop does not know make no other question of it", { retry: 2 }, async () => {
   const request = byId(await makeProduct(shop, { stock: 1n }));
   await warm(shop, request);
   const known = toBinary(GetProductRequestSchema, create(GetProductRequestSchema, request));
