@@ -26,7 +26,11 @@ export async function removeAbsent(
   }
 }
 
-/** @returns the id behind which to go on; undefined at the end */
+/**
+ * Each sku is looked up by itself. As a join it would be planned by statistics, which know nothing of an import
+ * that runs, and then each product be held to all of its rows.
+ * @returns the id behind which to go on; undefined at the end
+ */
 function removeAbsentAfter(
   { db, clock }: { db: Database; clock: Clock },
   call: Call,
@@ -46,10 +50,9 @@ function removeAbsentAfter(
       where id in (
         select id from product
         where id > ${after} and id <= ${last.id} and active
-          and created_at < (select created_at from product_import where request_id = ${requestId}) and not exists (
-          select from product_import_sku
-          where request_id = ${requestId} and product_import_sku.sku = product.sku
-        )
+          and created_at < (select created_at from product_import where request_id = ${requestId}) and (
+          select sku from product_import_sku as had where had.request_id = ${requestId} and had.sku = product.sku
+        ) is null
         order by id for no key update
       )
       returning id, sku`);
@@ -64,15 +67,15 @@ function removeAbsentAfter(
 
 /**
  * Forgets the skus of an import that is finished. Not before: whoever goes on with one that is not must know
- * what it has had.
+ * what it has had. They are found once and deleted where they lie, for the same reason as above.
  */
 export async function forgetSkus(db: Database, call: Call, requestId: string): Promise<void> {
   const forget = () =>
     db.transact(call, (tx) =>
       tx.query(sql`
-        delete from product_import_sku where request_id = ${requestId} and sku in (
-          select sku from product_import_sku where request_id = ${requestId} limit ${FORGOTTEN}
-        ) returning 1`),
+        delete from product_import_sku where ctid = any(array(
+          select ctid from product_import_sku where request_id = ${requestId} limit ${FORGOTTEN}
+        )) returning 1`),
     );
   for (let count = FORGOTTEN; count === FORGOTTEN; ) count = (await forget()).length;
 }
