@@ -46,3 +46,9 @@ test("two processes at the same moment make different ids", () => {
   const ids = Array.from({ length: 1_000 }, () => [here(), there()]).flat();
   expect(new Set(ids).size).toBe(2_000);
 });
+
+test("what is random of an id is not what was random of another", () => {
+  const next = createIds({ now: () => new Date(START_MS) });
+  const tails = Array.from({ length: 2_000 }, () => next().slice(20));
+  expect(new Set(tails).size).toBe(2_000);
+});
