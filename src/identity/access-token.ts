@@ -56,10 +56,13 @@ export function createAccessTokens({ keys, ids, clock, issuer }: AccessTokensOpt
       return { token, expireTime: new Date(exp * 1_000) };
     },
 
-    /** @throws UNAUTHENTICATED for a token that is not ours, or over */
-    async verify(token: string): Promise<Claims> {
+    /**
+     * @param beforeAsking called before the database is asked for a key that is not known. What it throws is thrown
+     * @throws UNAUTHENTICATED for a token that is not ours, or over
+     */
+    async verify(token: string, beforeAsking?: () => void): Promise<Claims> {
       const now = clock.now();
-      const { payload, protectedHeader } = await verified(token, now);
+      const { payload, protectedHeader } = await verified(token, now, beforeAsking);
       const { data } = claimsSchema.safeParse(payload);
       if (data === undefined || data.iat * 1_000 > now.getTime() + CLOCK_SKEW_MS) throw invalidToken();
       const { sub, sid, customer_id, iat, exp } = data;
@@ -69,12 +72,12 @@ export function createAccessTokens({ keys, ids, clock, issuer }: AccessTokensOpt
     },
   };
 
-  async function verified(token: string, now: Date): Promise<JWTVerifyResult> {
+  async function verified(token: string, now: Date, beforeAsking?: () => void): Promise<JWTVerifyResult> {
     try {
       return await jwtVerify(
         token,
         async ({ kid = "" }) => {
-          const key = await keys.find(kid);
+          const key = await keys.find(kid, beforeAsking);
           if (key === undefined) throw invalidToken();
           return key;
         },

@@ -3,10 +3,10 @@ import type { Customers } from "../customer/customer.ts";
 import { Cache, type Found, type Wanted } from "../infra/cache/cache.ts";
 import type { Ties } from "../infra/cache/ties.ts";
 import { type Database, prepared } from "../infra/postgres.ts";
-import { type Call, internalCall } from "../kernel/call.ts";
+import { internalCall } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
-import { type Principal, SESSION_ENDED } from "../kernel/principal.ts";
+import { API_KEY_ENDED, type Principal, SESSION_ENDED } from "../kernel/principal.ts";
 import { type AccessTokens, type Claims, expiredToken, invalidToken } from "./access-token.ts";
 import { accountTag, roleOf } from "./account.ts";
 import { apiKeyTag, KEY_PREFIX } from "./api-key.ts";
@@ -32,6 +32,8 @@ interface SessionRow {
 interface Verified {
   expiresAtMs: number;
   wanted: Wanted<Known>;
+  /** What is said of one that nobody has, and of one that was somebody's. */
+  unknown(): AppError;
   ended(): AppError;
 }
 
@@ -41,7 +43,8 @@ const SESSION = prepared(`
   from session join account on account.id = account_id
   where session.id = $1 and ended_at is null and session.expires_at > $2`);
 const API_KEY = prepared(`
-  select id, service_account, scopes, expires_at from api_key where secret_hash = $1 and revoked_at is null`);
+  select id, service_account, scopes, expires_at, revoked_at is not null as is_revoked
+  from api_key where secret_hash = $1`);
 
 /** How many credentials are remembered as verified. */
 const MAX_VERIFIED = 10_000;
@@ -49,6 +52,8 @@ const MAX_VERIFIED = 10_000;
 const MAX_BYTES = 64 * 2 ** 20;
 /** How long that is good unless it is dropped by its tags, milliseconds. */
 const FRESH_MS = 600_000;
+/** Until when those were good that have been revoked, milliseconds: however late the clock of who asks. */
+const NEVER_MS = 0;
 /** What secrets look like. Others are not asked for. */
 const SECRET = /^ck_[\w-]{43}$/;
 
@@ -63,7 +68,8 @@ export interface AuthenticationOptions {
 /**
  * Tells who shows an access token or an API key: at once when it was asked before and nothing has changed, without a
  * promise. Signatures are verified once; what has ended, and who may do what, is the database's word, which is kept
- * like other answers, and dropped by its tags at once in all instances.
+ * like other answers, and dropped by its tags at once in all instances. It is kept in memory alone: whoever can write to
+ * Redis is not believed about who somebody is.
  */
 export function createAuthentication({ db, clock, customers, ties, accessTokens }: AuthenticationOptions) {
   const verified = new LRUCache<string, Verified>({ max: MAX_VERIFIED });
@@ -89,10 +95,12 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
       service_account: string;
       scopes: string[];
       expires_at: string | null;
+      is_revoked: boolean;
     }>(internalCall(), API_KEY, [hash]);
     if (row === undefined) throw notFound("api_key", "with this secret");
     const { id: keyId, service_account: serviceAccount, expires_at: end } = row;
     const principal = { kind: "service", keyId, serviceAccount, scopes: new Set(row.scopes) } as const;
+    if (row.is_revoked) return { principal, untilMs: NEVER_MS };
     return { principal, untilMs: end === null ? Number.POSITIVE_INFINITY : Date.parse(end) };
   }
 
@@ -102,7 +110,9 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     const tags = [sessionTag(sessionId), ...owner, signingKeyTag(kid)];
     // By the token, not the session: what another one says of the same session is not believed of this one.
     const key = `identity/token/${secretHash(token).toString("hex")}`;
-    return { expiresAtMs, wanted: wantedOf(key, tags, () => loadSession(claims)), ended: sessionEnded };
+    const wanted = wantedOf(key, tags, () => loadSession(claims));
+    // It is signed by us: there was such a session.
+    return { expiresAtMs, wanted, unknown: sessionEnded, ended: sessionEnded };
   }
 
   function ofApiKey(secret: string): Verified {
@@ -110,11 +120,12 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     const wanted = wantedOf(`identity/api-key/${hash.toString("hex")}`, [apiKeyTag(hash)], () =>
       loadApiKey(hash),
     );
-    return { expiresAtMs: Number.POSITIVE_INFINITY, wanted, ended: apiKeyInvalid };
+    return { expiresAtMs: Number.POSITIVE_INFINITY, wanted, unknown: apiKeyInvalid, ended: apiKeyEnded };
   }
 
-  function principalOf({ ended }: Verified, { entry: { outcome } }: Found<Known>): Principal {
-    if ("error" in outcome || clock.now().getTime() >= outcome.value.untilMs) throw ended();
+  function principalOf({ unknown, ended }: Verified, { entry: { outcome } }: Found<Known>): Principal {
+    if ("error" in outcome) throw unknown();
+    if (clock.now().getTime() >= outcome.value.untilMs) throw ended();
     return outcome.value.principal;
   }
 
@@ -134,27 +145,23 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
 
   function askForApiKey(secret: string): Principal | Promise<Principal> {
     const known = ofApiKey(secret);
-    // Only those that exist are remembered: made-up ones drive out nothing.
-    const remember = (principal: Principal): Principal => {
-      verified.set(secret, known);
-      return principal;
+    const told = (found: Found<Known>): Principal => {
+      // Only those that exist are remembered, though they have ended: made-up ones drive out nothing.
+      if (!("error" in found.entry.outcome)) verified.set(secret, known);
+      return principalOf(known, found);
     };
-    const answer = ask(known);
-    return answer instanceof Promise ? answer.then(remember) : remember(answer);
+    const found = cache.find(known.wanted);
+    return found instanceof Promise ? found.then(told) : told(found);
   }
 
   return {
     /**
      * Who shows this credential.
-     * @param beforeAsking called before the database is asked for an API key that is not known: it may be made up.
-     *   What it throws is thrown
+     * @param beforeAsking called before the database is asked for what is not known and may be made up: an API key, or
+     *   the key that a token says it is signed by. What it throws is thrown
      * @throws UNAUTHENTICATED for what is not good, or no longer
      */
-    authenticate(
-      credential: string,
-      _call?: Call,
-      beforeAsking?: () => void,
-    ): Principal | Promise<Principal> {
+    authenticate(credential: string, beforeAsking?: () => void): Principal | Promise<Principal> {
       const known = verified.get(credential);
       if (known !== undefined) return ask(known);
       if (SECRET.test(credential)) {
@@ -162,29 +169,18 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
         return askForApiKey(credential);
       }
       if (credential.startsWith(KEY_PREFIX)) throw apiKeyInvalid();
-      return accessTokens.verify(credential).then((claims) => askForToken(credential, claims));
+      return accessTokens.verify(credential, beforeAsking).then((claims) => askForToken(credential, claims));
     },
   };
 }
 
 function wantedOf(key: string, tags: readonly string[], load: () => Promise<Known>): Wanted<Known> {
-  return { key, tags, freshMs: FRESH_MS, staleMs: 0, load, encode, decode };
+  return { key, tags, freshMs: FRESH_MS, staleMs: 0, load, encode };
 }
 
-/** As Redis keeps it. Sets and what never ends are not JSON's. */
-function encode({ principal, untilMs }: Known): Uint8Array {
-  const plain = principal.kind === "service" ? { ...principal, scopes: [...principal.scopes] } : principal;
-  return Buffer.from(
-    JSON.stringify({ principal: plain, untilMs: Number.isFinite(untilMs) ? untilMs : null }),
-  );
-}
-
-function decode(bytes: Uint8Array): Known {
-  const { principal, untilMs } = JSON.parse(Buffer.from(bytes).toString());
-  return {
-    principal: principal.kind === "service" ? { ...principal, scopes: new Set(principal.scopes) } : principal,
-    untilMs: untilMs ?? Number.POSITIVE_INFINITY,
-  };
+/** As large as it is in memory, more or less: nobody reads it. */
+function encode({ principal }: Known): Uint8Array {
+  return Buffer.from(JSON.stringify(principal));
 }
 
 function sessionEnded(): AppError {
@@ -196,7 +192,15 @@ function sessionEnded(): AppError {
 function apiKeyInvalid(): AppError {
   return new AppError(
     "unauthenticated",
-    "This API key is not good: it is not ours, was revoked or has expired. Ask an admin for a new one.",
+    "This API key is not one of ours. Send it as it was made, or ask an admin for one.",
     { reason: "API_KEY_INVALID" },
+  );
+}
+
+function apiKeyEnded(): AppError {
+  return new AppError(
+    "unauthenticated",
+    "This API key was revoked or has expired. Ask an admin for a new one.",
+    { reason: API_KEY_ENDED },
   );
 }

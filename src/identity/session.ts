@@ -5,6 +5,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import { networkOf } from "../kernel/network.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { REFRESH_TOKEN_REUSED, SESSION_ENDED } from "../kernel/principal.ts";
 import type { RefreshTokens } from "./refresh-token.ts";
 import { secretHash } from "./secret-hash.ts";
 
@@ -118,7 +119,8 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
      * Spends a refresh token for the next one. What is to be known of its account is asked in the same transaction:
      * a token that is spent cannot be sent again when the rest fails.
      * @param holderOf whose it is; AppErrors for those who may not go on
-     * @throws UNAUTHENTICATED for one that is not good; when it is spent, its session has ended by that
+     * @throws UNAUTHENTICATED for one that is not ours, or no longer good; when it is spent, its session has ended by
+     *   that
      */
     async rotate<Holder>(
       call: Call,
@@ -138,14 +140,15 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
           where id = ${sessionId} and refresh_hash = ${secretHash(token)} and ended_at is null
             and expires_at > ${now}
           returning account_id`);
-        if (row === undefined) return (await endReplayed(tx, sessionId, generation)) ? "replayed" : "invalid";
+        if (row === undefined) return (await endReplayed(tx, sessionId, generation)) ? "replayed" : "ended";
         const holder = await holderOf(tx, row.account_id).catch((error: unknown) => {
-          throw error instanceof AppError && GONE.has(error.code) ? invalid(error) : error;
+          throw error instanceof AppError && GONE.has(error.code) ? ended(error) : error;
         });
         return { holder, grant: { sessionId, token: next, expireTime } };
       });
       if (outcome === "replayed") throw replayed();
-      if (outcome === "invalid") throw invalid();
+      // By its seal it was good once.
+      if (outcome === "ended") throw ended();
       return outcome;
     },
 
@@ -231,11 +234,19 @@ export type Sessions = ReturnType<typeof createSessions>;
 /** What is said of an account or a customer that is not there any more. */
 const GONE: ReadonlySet<string> = new Set(["not_found", "failed_precondition"]);
 
-function invalid(cause?: unknown): AppError {
+function invalid(): AppError {
   return new AppError(
     "unauthenticated",
-    "This refresh token is not good: it is not ours, or its session has ended. Sign in again.",
+    "This refresh token is not one of ours. Send it as it came, or sign in again.",
     { reason: "REFRESH_TOKEN_INVALID" },
+  );
+}
+
+function ended(cause?: unknown): AppError {
+  return new AppError(
+    "unauthenticated",
+    "The session of this refresh token has ended. Sign in again.",
+    { reason: SESSION_ENDED },
     cause,
   );
 }
@@ -244,7 +255,7 @@ function replayed(): AppError {
   return new AppError(
     "unauthenticated",
     "This refresh token was used before, so somebody else may have it: its session is ended. Sign in again.",
-    { reason: "REFRESH_TOKEN_REUSED" },
+    { reason: REFRESH_TOKEN_REUSED },
   );
 }
 

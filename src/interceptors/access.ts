@@ -14,7 +14,6 @@ import {
   Scope,
   ScopeSchema,
 } from "../../gen/cartwright/policy/v1/policy_pb.ts";
-import type { Call } from "../kernel/call.ts";
 import { AppError } from "../kernel/errors.ts";
 import { anyone, denied, type Principal, type Role, signInRequired, system } from "../kernel/principal.ts";
 import { type ActiveCall, callKey } from "./call.ts";
@@ -24,11 +23,7 @@ import { type ActiveCall, callKey } from "./call.ts";
  * @param beforeAsking called before the database is asked for something that may have been made up; may throw
  * @throws AppError unauthenticated for those that are not good, or no longer
  */
-export type Authenticate = (
-  credential: string,
-  call: Call,
-  beforeAsking?: () => void,
-) => Principal | Promise<Principal>;
+export type Authenticate = (credential: string, beforeAsking?: () => void) => Principal | Promise<Principal>;
 
 const RANK: Record<Role, number> = { CUSTOMER: 1, STAFF: 2, ADMIN: 3 };
 const NEEDED: Partial<Record<Access, Role>> = {
@@ -48,7 +43,6 @@ const KNOWN_FOR_MS = 100;
 export function identify(
   authenticate: Authenticate | undefined,
   authorization: string | undefined,
-  call: Call,
   beforeAsking?: () => void,
 ): Principal | Promise<Principal> {
   if (authenticate === undefined) return system;
@@ -59,7 +53,7 @@ export function identify(
       reason: "AUTHORIZATION_MALFORMED",
     });
   }
-  return authenticate(credential, call, beforeAsking);
+  return authenticate(credential, beforeAsking);
 }
 
 /** Holds a caller to what a policy asks for. @throws AppError unauthenticated or permission_denied */
@@ -98,7 +92,7 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
     const { policy, authorization } = call.setup;
     const isOld = performance.now() - call.identifiedAtMs > KNOWN_FOR_MS;
     if (isOld && policy !== undefined && authorization !== undefined) {
-      call.principal = await identify(authenticate, authorization, call);
+      call.principal = await identify(authenticate, authorization);
       call.identifiedAtMs = performance.now();
       admit(call.principal, policy);
     }

@@ -3,7 +3,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { type Authenticate, admit, identify } from "./access.ts";
 import { type ActiveCall, callKey } from "./call.ts";
 import type { Translate } from "./errors.ts";
-import { type CallLimits, isWrongCredential } from "./limits.ts";
+import { type CallLimits, isEndedCredential, isWrongCredential } from "./limits.ts";
 import type { WriteCall } from "./logs.ts";
 import { completeRefusals } from "./refusals.ts";
 
@@ -35,11 +35,13 @@ export function createGate({ authenticate, limits, translate, write }: GateOptio
     if (policy === undefined) return;
     try {
       const beforeAsking = () => limits?.assertTrusted(call);
-      const principal = identify(authenticate, authorization, call, beforeAsking);
+      const principal = identify(authenticate, authorization, beforeAsking);
       call.principal = principal instanceof Promise ? await principal : principal;
       call.identifiedAtMs = performance.now();
     } catch (error) {
       if (isWrongCredential(error)) await limits?.punish(call);
+      // It is nobody's any more, so that the address pays for the call as it does for anyone's.
+      if (isEndedCredential(error)) await limits?.spend(call, policy);
       throw error;
     }
     await limits?.spend(call, policy);

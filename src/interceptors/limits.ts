@@ -3,13 +3,20 @@ import { type MethodPolicy, RateLimitClass } from "../../gen/cartwright/policy/v
 import type { Budget, Limiter, Verdict } from "../infra/limits/limiter.ts";
 import { AppError, StartError } from "../kernel/errors.ts";
 import { networkOf } from "../kernel/network.ts";
-import { SESSION_ENDED, SIGN_IN_REQUIRED, TOKEN_EXPIRED } from "../kernel/principal.ts";
-import { type ActiveCall, callKey } from "./call.ts";
+import {
+  API_KEY_ENDED,
+  REFRESH_TOKEN_REUSED,
+  SESSION_ENDED,
+  SIGN_IN_REQUIRED,
+  TOKEN_EXPIRED,
+} from "../kernel/principal.ts";
+import { type ActiveCall, callKey, type QuotaNote } from "./call.ts";
 
 /** Holds calls to budgets. */
 export interface CallLimits {
   /**
-   * Takes what a call costs from its caller's budget, and notes in the call what is left.
+   * Takes what a call costs from its caller's budget, and notes in the call what is left. What checks or sets a password
+   * costs the caller's address as well, whoever they are.
    * @throws AppError exhausted, with the time to wait, when that is too little
    */
   spend(call: ActiveCall, policy: MethodPolicy): Promise<void>;
@@ -25,12 +32,20 @@ export interface CallLimits {
   assertTrusted(call: ActiveCall): void;
 }
 
-/** Who has shown nothing, or what was good once, has guessed nothing. */
-const HARMLESS: ReadonlySet<string> = new Set([SIGN_IN_REQUIRED, TOKEN_EXPIRED, SESSION_ENDED]);
+/** The reasons of who has shown what was good once, and so has guessed nothing. */
+const ENDED: ReadonlySet<string> = new Set([
+  ...[TOKEN_EXPIRED, SESSION_ENDED, REFRESH_TOKEN_REUSED, API_KEY_ENDED],
+]);
 
-/** Whether an error says that a password, token or key was wrong. */
+/** Whether an error says that a password, token or key was wrong. Who has shown none has guessed nothing either. */
 export function isWrongCredential(error: unknown): boolean {
-  return error instanceof AppError && error.code === "unauthenticated" && !HARMLESS.has(error.details.reason);
+  if (!(error instanceof AppError) || error.code !== "unauthenticated") return false;
+  return error.details.reason !== SIGN_IN_REQUIRED && !isEndedCredential(error);
+}
+
+/** Whether an error says that a token or key was good once, and is no longer. */
+export function isEndedCredential(error: unknown): boolean {
+  return error instanceof AppError && error.code === "unauthenticated" && ENDED.has(error.details.reason);
 }
 
 /** The size of a budget, for who is not signed in. */
@@ -70,7 +85,7 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
     // Who could never pay gives all they have, and is then told whether they may call it at all.
     const decided = limiter.spend(budget, key, Math.min(cost, budget.units));
     const verdict = decided instanceof Promise ? await decided : decided;
-    call.quota = verdict;
+    call.quota = tighter(call.quota, verdict);
     if (!verdict.ok) throw tooMany(budget, verdict);
   };
   return {
@@ -78,7 +93,12 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
       const name = classNames.get(rateLimit?.class);
       if (rateLimit === undefined || name === undefined) return;
       const { tier, key } = payerOf(call);
-      await take(call, budgets[name][tier], key, rateLimit.cost);
+      const { [tier]: own, address } = budgets[name];
+      await take(call, own, key, rateLimit.cost);
+      // Whoever guesses passwords may have made as many accounts as they like.
+      if (name === "AUTH" && own !== address) {
+        await take(call, address, networkOf(call.clientAddress), rateLimit.cost);
+      }
     },
     punish: (call) => take(call, budgets.AUTH.address, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST),
     assertTrusted(call) {
@@ -91,7 +111,10 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
   };
 }
 
-/** Makes a credential that a handler finds to be wrong cost what it costs elsewhere. */
+/**
+ * Makes a credential that a handler finds to be wrong cost what it costs elsewhere. One that was good once costs no more
+ * than the call has already.
+ */
 export function createLimitsInterceptor(limits: CallLimits): Interceptor {
   return (next) => async (request) => {
     try {
@@ -154,6 +177,11 @@ function payerOf({ principal, clientAddress }: ActiveCall): { tier: Tier; key: s
     case "system":
       return { tier: "address", key: networkOf(clientAddress) };
   }
+}
+
+/** What a caller is told who is held to several budgets: why they are refused, or which is the first to be spent. */
+function tighter(noted: QuotaNote | undefined, verdict: Verdict): QuotaNote {
+  return noted === undefined || !verdict.ok || verdict.remaining <= noted.remaining ? verdict : noted;
 }
 
 function tooMany({ name, units, windowMs }: Budget, { retryAfterMs = 0 }: Verdict): AppError {

@@ -39,7 +39,7 @@ export function confinedTo(principal: Principal): string | undefined {
   return principal.kind === "account" && principal.role === "CUSTOMER" ? principal.customerId : undefined;
 }
 
-/** Names the caller, such as `account:<id>`; empty for the service itself. */
+/** Names what the caller has shown, such as `account:<id>` or `service:<key id>`; empty for the service itself. */
 export function nameOf(principal: Principal): string {
   switch (principal.kind) {
     case "account":
@@ -51,6 +51,14 @@ export function nameOf(principal: Principal): string {
     case "system":
       return "";
   }
+}
+
+/**
+ * Names whose a request_id is, such as `account:<id>`; empty for the service itself. All keys of a service account are
+ * one caller: it may change them between a call and its repeat.
+ */
+export function ownerOf(principal: Principal): string {
+  return principal.kind === "service" ? `service-account:${principal.serviceAccount}` : nameOf(principal);
 }
 
 /** UNAUTHENTICATED for a caller without a token. */
@@ -67,6 +75,10 @@ export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
 /** The reasons of who has shown something that was good once. Whoever has shown something wrong gets another. */
 export const TOKEN_EXPIRED = "TOKEN_EXPIRED";
 export const SESSION_ENDED = "SESSION_ENDED";
+/** Of a refresh token that was used before. */
+export const REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
+/** Of an API key that was revoked, or has expired. */
+export const API_KEY_ENDED = "API_KEY_ENDED";
 
 /** PERMISSION_DENIED, with a sentence that says what is needed. */
 export function denied(message: string, reason = "PERMISSION_DENIED"): AppError {

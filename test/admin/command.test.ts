@@ -158,7 +158,7 @@ test("a key of another service is revoked, once, and known to be within seconds"
   await customers.listCustomers({});
   const revoke = ["revoke-key", "--id", id.toUpperCase()];
   expect(await admin(revoke)).toMatchObject({ code: 0, errors: `API key ${id} of warehouse is revoked.\n` });
-  await expect.poll(() => customers.listCustomers({}).then(() => "GOOD", reasonIn)).toBe("API_KEY_INVALID");
+  await expect.poll(() => customers.listCustomers({}).then(() => "GOOD", reasonIn)).toBe("API_KEY_ENDED");
   expect(await admin(revoke)).toMatchObject({ code: 1, errors: expect.stringContaining("revoked before") });
 });
 

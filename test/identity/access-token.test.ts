@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { importJWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { internalCall } from "../../src/kernel/call.ts";
+import { AppError } from "../../src/kernel/errors.ts";
 import { callBy, createTestClock, enrol, type Instance, openInstance, reasonOf } from "./instance.ts";
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -193,5 +194,22 @@ describe("an access token", () => {
       expect(new Set(reasons)).toEqual(new Set(["TOKEN_INVALID"]));
     }
     expect(instance.reads.length - before).toBeLessThanOrEqual(10);
+  });
+
+  test("of made-up keys is refused unasked to whoever shows too many, one of a known key is not", async () => {
+    const instance = await openInstance();
+    const { tokens } = await enrol(instance);
+    const { authenticate } = instance.identity;
+    const refuse = () => {
+      throw new AppError("exhausted", "Too many.", { reason: "REFUSED" });
+    };
+    const forged = await forge(instance, tokens.accessToken, {}, { kid: "k".repeat(43) });
+    const before = instance.reads.length;
+    expect(await reasonOf(() => authenticate(forged, refuse))).toBe("REFUSED");
+    expect(instance.reads.length).toBe(before);
+    const { email, password } = await enrol(instance);
+    const { accessToken } = (await instance.identity.signIn(callBy(), { email, password })).tokens;
+    expect(await authenticate(accessToken, refuse)).toMatchObject({ kind: "account" });
+    expect(await reasonOf(() => authenticate(forged))).toBe("TOKEN_INVALID");
   });
 });

@@ -45,7 +45,7 @@ describe("a refresh token", () => {
       // The second one came too late, whoever it was: what the first one got has ended by that.
       for (const { accessToken, refreshToken } of won) {
         expect(await statusOf(instance, accessToken)).toBe("SESSION_ENDED");
-        expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("REFRESH_TOKEN_INVALID");
+        expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
       }
     }
     expect(await good(instance)).toBe(0);
@@ -63,7 +63,7 @@ describe("a refresh token", () => {
       expect(await statusOf(instance, accessToken)).toBe("SESSION_ENDED");
     }
     for (const { refreshToken } of [third, tokens]) {
-      expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("REFRESH_TOKEN_INVALID");
+      expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
     }
     // Other sessions have nothing to do with it.
     expect(await statusOf(instance, other.accessToken)).toBe("GOOD");
@@ -105,21 +105,21 @@ describe("a refresh token", () => {
       ({ refreshToken } = await refresh(instance, refreshToken));
     }
     clock.advance(30 * DAY_MS);
-    expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("REFRESH_TOKEN_INVALID");
+    expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
     clock.advance(29 * DAY_MS);
     await instance.identity.forget(internalCall());
     expect(await instance.database.query("select from session")).toHaveLength(1);
     clock.advance(2 * DAY_MS);
     await instance.identity.forget(internalCall());
     expect(await instance.database.query("select from session")).toHaveLength(0);
-    expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("REFRESH_TOKEN_INVALID");
+    expect(await reasonOf(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
   });
 
   test("of a deleted customer is refused and not spent", async () => {
     const instance = await openInstance();
     const { tokens, account } = await enrol(instance);
     await instance.customers.remove(internalCall(), account.customerId, "");
-    expect(await reasonOf(() => refresh(instance, tokens.refreshToken))).toBe("REFRESH_TOKEN_INVALID");
+    expect(await reasonOf(() => refresh(instance, tokens.refreshToken))).toBe("SESSION_ENDED");
     await instance.customers.restore(internalCall(), account.customerId, "");
     await refresh(instance, tokens.refreshToken);
   });

@@ -8,7 +8,7 @@ import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_
 import type { Authenticate } from "../../src/interceptors/access.ts";
 import { AppError } from "../../src/kernel/errors.ts";
 import type { Principal } from "../../src/kernel/principal.ts";
-import { startLimited } from "../limits/limited.ts";
+import { localProxy, startLimited } from "../limits/limited.ts";
 import { type FixtureOptions, post, withPolicy } from "../serving/fixture.ts";
 import { failureOf } from "../support/errors.ts";
 
@@ -80,11 +80,30 @@ describe("whose budget a call is paid from", () => {
     expect(await passed(url, 5)).toBe(2);
   });
 
-  test("for passwords nobody has more than others", async () => {
-    const { url } = await startLimited({ AUTH: 3 }, { ...guarded, authenticate });
-    expect(await passed(url, 5)).toBe(3);
-    expect(await passed(url, 5, "account-1")).toBe(3);
-    expect(await passed(url, 5, "service-1")).toBe(3);
+  test("for passwords the address's, and with a token or a key theirs too, which is no more", async () => {
+    for (const token of [undefined, "account-1", "service-1"]) {
+      const { url } = await startLimited({ AUTH: 3 }, { ...guarded, authenticate });
+      expect(await passed(url, 5, token)).toBe(3);
+      for (const other of [undefined, "account-2", "service-2"]) expect(await passed(url, 1, other)).toBe(0);
+    }
+  });
+
+  test("for passwords one's own wherever one is, and which is the first to be spent is told", async () => {
+    const options = { ...guarded, authenticate, trustedProxies: localProxy() };
+    const { url } = await startLimited({ AUTH: 3 }, options);
+    const remaining = async (address: string, token?: string) => {
+      const headers: Record<string, string> = { "x-forwarded-for": address };
+      if (token !== undefined) headers.authorization = `Bearer ${token}`;
+      return (await post(url, getProduct, { sku: "A" }, headers)).headers.get("ratelimit-remaining");
+    };
+    expect(await remaining("192.0.2.1", "account-1")).toBe("2");
+    expect(await remaining("192.0.2.2", "account-1"), "of the account").toBe("1");
+    expect(await remaining("192.0.2.3")).toBe("2");
+    expect(await remaining("192.0.2.3")).toBe("1");
+    expect(await remaining("192.0.2.3", "account-2"), "of the address").toBe("0");
+    expect(await remaining("192.0.2.2", "account-1")).toBe("0");
+    expect(await remaining("192.0.2.4", "account-1"), "refused").toBe("0");
+    expect(await remaining("192.0.2.4"), "who was refused has cost their address nothing").toBe("2");
   });
 
   test("what one class of calls has spent is there for another", async () => {
@@ -120,8 +139,36 @@ describe("a wrong credential", () => {
     const { url } = await startLimited({ AUTH: 100 }, { ...guarded, authenticate, catalog });
     for (const id of ["1", "2", "3"]) await passed(url, 1, `account-${id}`);
     const answer = await post(url, getProduct, { sku: "A" });
-    // Three by accounts, one by the gate and one for this one.
-    expect(answer.headers.get("ratelimit-remaining")).toBe("95");
+    // Two for each, of the account's own and the last one's without: one by the gate, and one because it was wrong.
+    expect(answer.headers.get("ratelimit-remaining")).toBe("92");
+  });
+
+  test.each(["TOKEN_EXPIRED", "SESSION_ENDED", "API_KEY_ENDED"])(
+    "is none that was good once (%s): it costs the address what the call costs, and no guess",
+    async (reason) => {
+      const ended = () => {
+        throw new AppError("unauthenticated", "It is over.", { reason });
+      };
+      const { url } = await startLimited({ READ: 2, AUTH: 1 }, { authenticate: ended });
+      const call = (token?: string) =>
+        post(url, getProduct, { sku: "A" }, token === undefined ? {} : { authorization: `Bearer ${token}` });
+      const answers = [await call("over"), await call("over"), await call("over")];
+      expect(answers.map(({ status }) => status)).toEqual([401, 401, 429]);
+      expect(answers.map(({ headers }) => headers.get("ratelimit-remaining"))).toEqual(["1", "0", "0"]);
+      expect(Number(answers[2]?.headers.get("retry-after"))).toBeGreaterThan(0);
+      expect((await call()).status, "it is the budget of who shows nothing").toBe(429);
+    },
+  );
+
+  test("that was good once costs no more than the call where a handler finds it", async () => {
+    const handler = {
+      getProduct: () => {
+        throw new AppError("unauthenticated", "It is over.", { reason: "REFRESH_TOKEN_REUSED" });
+      },
+    };
+    const { url } = await startLimited({ READ: 5, AUTH: 1 }, { catalog: handler });
+    const answers = [1, 2, 3].map(() => post(url, getProduct, { sku: "A" }));
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([401, 401, 401]);
   });
 
   test("is not what somebody has who has none", async () => {

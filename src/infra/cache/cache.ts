@@ -3,7 +3,7 @@ import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
 import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
 import { LEASE_MS, type Link } from "./link.ts";
-import { ALL_TAGS, type Generation, type SharedTier } from "./shared.ts";
+import { ALL_TAGS, type Generation, type SharedEntry, type SharedTier } from "./shared.ts";
 import { type CacheStats, createCacheCounters } from "./stats.ts";
 import type { TagLog } from "./tag-log.ts";
 import type { Ties } from "./ties.ts";
@@ -21,6 +21,13 @@ interface Flight<T> {
   since: number;
   startedAtMs: number;
   result: Promise<Found<T>>;
+}
+
+/** What Redis has: an answer, or under which generations one is to be kept, and whether it is made here first. */
+interface Look<T> {
+  entry?: Entry<T>;
+  generations?: readonly Generation[] | undefined;
+  isFirst?: boolean;
 }
 
 export interface CacheOptions {
@@ -209,18 +216,33 @@ export class Cache<T> {
    * What Redis has. When it has nothing, the first process to find that makes the answer, and the others wait
    * a moment for it.
    */
-  async #look(wanted: Wanted<T>, since: number, isRefresh: boolean) {
-    const { key, tags } = wanted;
+  async #look(wanted: Wanted<T>, since: number, isRefresh: boolean): Promise<Look<T>> {
+    const { key, tags, decode } = wanted;
+    if (decode === undefined) return {};
     const endMs = performance.now() + LOCK_WAIT_MS;
     for (let isFirst: boolean | undefined; ; await sleep(LOCK_LOOK_MS)) {
       const read = await this.#ask(() => this.#shared.read(key, tags));
-      const { madeAtMs, payload } = read?.entry ?? {};
-      if (madeAtMs !== undefined && payload !== undefined) {
-        const entry = entryOf(wanted, wanted.decode(payload), payload, { since, madeAtMs });
-        if ((isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > Date.now()) return { entry };
+      const entry = read?.entry && this.#decoded(wanted, decode, read.entry, since);
+      if (entry !== undefined && (isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > Date.now()) {
+        return { entry };
       }
       isFirst ??= read === undefined || (await this.#ask(() => this.#shared.lock(key))) !== false;
       if (isFirst || performance.now() >= endMs) return { generations: read?.generations, isFirst };
+    }
+  }
+
+  /** Others may write to Redis too. What cannot be read is no answer, and a new one takes its place. */
+  #decoded(
+    wanted: Wanted<T>,
+    decode: (bytes: Uint8Array) => T,
+    { madeAtMs, payload }: SharedEntry,
+    since: number,
+  ): Entry<T> | undefined {
+    try {
+      return entryOf(wanted, decode(payload), payload, { since, madeAtMs });
+    } catch {
+      this.#counters.redisFailures += 1;
+      return undefined;
     }
   }
 

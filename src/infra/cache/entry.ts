@@ -14,7 +14,8 @@ export interface Wanted<T> {
   /** Makes it. Others who ask meanwhile get the same, so it must not depend on who asks or how long he stays. */
   load(): Promise<T>;
   encode(value: T): Uint8Array;
-  decode(bytes: Uint8Array): T;
+  /** Absent: Redis is neither asked nor told. May throw for what was not encoded here. */
+  decode?(bytes: Uint8Array): T;
 }
 
 /** An answer as it is kept: the value, or the error that says that there is none. */

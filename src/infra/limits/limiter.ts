@@ -56,6 +56,10 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
     blocks.delete(name);
     return undefined;
   };
+  const block = (budget: Budget, name: string, cost: number, verdict: Verdict, nowMs: number): void => {
+    const untilMs = nowMs + (verdict.retryAfterMs ?? 0);
+    blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
+  };
   /** When something was last spent that Redis was not told of, or what it knew may have been lost. */
   let apartAtMs = Number.NEGATIVE_INFINITY;
   const isApart = (budget: Budget, nowMs: number): boolean =>
@@ -64,15 +68,14 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
   const spendAlone = (budget: Budget, name: string, cost: number, nowMs: number): Verdict => {
     if (budget.failClosed) throw limitsAway(breaker.restMs(nowMs));
     apartAtMs = nowMs;
-    return local.spend(budget, name, cost, nowMs);
+    const verdict = local.spend(budget, name, cost, nowMs);
+    if (!verdict.ok) block(budget, name, cost, verdict, nowMs);
+    return verdict;
   };
   const ask = async (budget: Budget, key: string, name: string, cost: number): Promise<Verdict> => {
     const verdict = await shared.spend(budget, key, cost);
     breaker.succeeded();
-    if (!verdict.ok) {
-      const untilMs = performance.now() + (verdict.retryAfterMs ?? 0);
-      blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
-    }
+    if (!verdict.ok) block(budget, name, cost, verdict, performance.now());
     return verdict;
   };
   const spendShared = async (budget: Budget, key: string, name: string, cost: number): Promise<Verdict> => {

@@ -230,3 +230,38 @@ test("the bump of everything that a job does is heard in its own process too", (
       });
     }
   }));
+
+test("what stands in Redis and cannot be read is no answer: a new one is made, and put in its place", () =>
+  undisturbed(replicas, async () => {
+    const [a, b] = both();
+    const ask = wanted(randomUUID(), stored("tea").load, {
+      decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()),
+      encode: (value) => Buffer.from(JSON.stringify(value)),
+    });
+    await a.cache.find(ask);
+    const { client } = a.redis;
+    await vi.waitFor(async () => expect(await client.keys(`*entry:${ask.key}`)).toHaveLength(1));
+    const [key = ""] = await client.keys(`*entry:${ask.key}`);
+    const kept = await client.getBuffer(key);
+    await client.set(key, Buffer.concat([kept?.subarray(0, -5) ?? Buffer.alloc(0), Buffer.from("?")]));
+    const found = await b.cache.find(ask);
+    expect([found.state, answerOf(found)]).toEqual(["miss", "tea"]);
+    await vi.waitFor(async () => expect(await client.getBuffer(key)).not.toEqual(kept));
+    await vi.waitFor(async () => expect((await client.getBuffer(key))?.includes('"tea"')).toBe(true));
+  }));
+
+test("an answer that cannot be read from Redis is kept by each process alone", () =>
+  undisturbed(replicas, async () => {
+    const [a, b] = both();
+    const row = stored("tea");
+    const { decode: _, ...ask } = wanted(randomUUID(), row.load);
+    for (const { cache } of both()) {
+      expect((await cache.find(ask)).state).toBe("miss");
+      expect((await cache.find(ask)).state).toBe("memory");
+    }
+    expect(await a.redis.client.keys(`*entry:${ask.key}`)).toEqual([]);
+    row.value = "coffee";
+    await a.write(ask.key);
+    expect(answerOf(await a.cache.find(ask))).toBe("coffee");
+    await vi.waitFor(async () => expect(answerOf(await b.cache.find(ask))).toBe("coffee"));
+  }));

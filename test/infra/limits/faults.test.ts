@@ -57,6 +57,7 @@ test.each(Object.entries(faults))(
     }
     // 40 were spent before, by this very process.
     expect(granted).toBe(60);
+    expect(limiter.refusal(open, "a", 1), "what it knows without asking").toMatchObject({ ok: false });
     // One finds out, and one asks again after a second.
     expect(slow.length).toBeLessThanOrEqual(3);
     expect(Math.max(0, ...slow)).toBeLessThan(200);
