@@ -14,6 +14,8 @@ export interface StoredTokens {
   refreshToken: string;
   /** From when on the next tokens are asked for, milliseconds since 1970. Absent: once the shop says so. */
   refreshAtMs?: number | undefined;
+  /** When the access token ends, milliseconds since 1970. Absent: once the shop says so. */
+  expireAtMs?: number | undefined;
 }
 
 /** Where the tokens of a session are kept. Several clients, in tabs or processes, may share one place. */
@@ -53,6 +55,13 @@ export interface SessionTokens {
 
 /** How long before its end an access token is replaced. A deadline is shorter, and no clock is exact. */
 const marginMs = 60_000;
+/** How long a refresh that failed is not tried again while the access token is good. */
+const restMs = 5_000;
+/**
+ * How long before the token's end it is tried again, if that is later: nobody knows whether the shop did the one that
+ * failed, and if it did, the next one ends the session.
+ */
+const lateMarginMs = 15_000;
 
 /** @param name the same for all clients of one shop */
 export function createSession(
@@ -68,7 +77,7 @@ export function createSession(
   async function keep(tokens: Tokens | undefined): Promise<StoredTokens> {
     if (tokens === undefined) throw new ConnectError("The shop's answer has no tokens.", Code.Internal);
     const { accessToken, refreshToken } = tokens;
-    const stored = { accessToken, refreshToken, refreshAtMs: refreshAtMs(tokens) };
+    const stored = { accessToken, refreshToken, ...timesOf(tokens) };
     await store.save(stored);
     return stored;
   }
@@ -78,26 +87,32 @@ export function createSession(
     return account ?? create(AccountSchema);
   }
 
-  async function next(spent: string): Promise<StoredTokens | undefined> {
+  async function next(spent: string, isRefused: boolean): Promise<StoredTokens | undefined> {
     const stored = await load();
-    // Somebody else has refreshed it, or ended it.
-    if (stored?.accessToken !== spent) return stored;
-    const answer = await identity()
-      .refreshSession({ refreshToken: stored.refreshToken })
-      .catch(async (error: unknown) => {
-        if (ConnectError.from(error).code !== Code.Unauthenticated) throw inDoubt(error);
-        await store.save(undefined);
-        throw error;
-      });
-    return keep(answer.tokens);
+    // Somebody else has refreshed it, put that off, or ended it.
+    if (stored?.accessToken !== spent || !(isRefused || isDue(stored))) return stored;
+    const answer = identity().refreshSession({ refreshToken: stored.refreshToken });
+    return answer.then(
+      ({ tokens }) => keep(tokens),
+      async (error: unknown) => {
+        const hasEnded = ConnectError.from(error).code === Code.Unauthenticated;
+        const later = hasEnded || isRefused ? undefined : putOff(stored);
+        if (hasEnded || later !== undefined) await store.save(later);
+        if (later !== undefined) return later;
+        throw hasEnded ? error : inDoubt(error);
+      },
+    );
   }
 
-  async function replace(accessToken: string): Promise<string | undefined> {
-    // Whoever comes meanwhile shares its end, a failure too: another try would send the same refresh token.
-    refresh ??= exclusively(() => next(accessToken)).finally(() => {
+  /**
+   * Whoever comes meanwhile shares its end, a failure too: another try would send the same refresh token.
+   * @param isRefused whether the shop does not take the token any more; otherwise it is about to end
+   */
+  function refreshed(accessToken: string, isRefused: boolean): Promise<StoredTokens | undefined> {
+    refresh ??= exclusively(() => next(accessToken, isRefused)).finally(() => {
       refresh = undefined;
     });
-    return (await refresh)?.accessToken;
+    return refresh;
   }
 
   return {
@@ -115,10 +130,15 @@ export function createSession(
     tokens: {
       async accessToken() {
         const stored = await load();
-        const isDue = Date.now() >= (stored?.refreshAtMs ?? Number.POSITIVE_INFINITY);
-        return stored && isDue ? replace(stored.accessToken) : stored?.accessToken;
+        const current = stored && isDue(stored) ? await refreshed(stored.accessToken, false) : stored;
+        return current?.accessToken;
       },
-      replace,
+      async replace(accessToken) {
+        const given = await refreshed(accessToken, true);
+        // Who asked first took it to be good, and put the refresh off.
+        const isSame = given?.accessToken === accessToken;
+        return (isSame ? await refreshed(accessToken, true) : given)?.accessToken;
+      },
     },
   };
 }
@@ -136,9 +156,22 @@ export function createMemoryStore(): TokenStore {
 }
 
 /** By a clock that is far wrong each token is old at once: then the shop says when one has ended. */
-function refreshAtMs({ accessTokenExpireTime }: Tokens): number | undefined {
-  const endMs = accessTokenExpireTime === undefined ? 0 : timestampMs(accessTokenExpireTime);
-  return endMs - Date.now() > 2 * marginMs ? endMs - marginMs : undefined;
+function timesOf({ accessTokenExpireTime }: Tokens): Pick<StoredTokens, "refreshAtMs" | "expireAtMs"> {
+  const expireAtMs = accessTokenExpireTime === undefined ? 0 : timestampMs(accessTokenExpireTime);
+  return expireAtMs - Date.now() > 2 * marginMs ? { refreshAtMs: expireAtMs - marginMs, expireAtMs } : {};
+}
+
+function isDue({ refreshAtMs = Number.POSITIVE_INFINITY }: StoredTokens): boolean {
+  return Date.now() >= refreshAtMs;
+}
+
+/** The same tokens, to be refreshed later; undefined: the access token has ended, and so there is no later. */
+function putOff(stored: StoredTokens): StoredTokens | undefined {
+  const { expireAtMs = 0 } = stored;
+  const nowMs = Date.now();
+  if (nowMs >= expireAtMs) return undefined;
+  const laterMs = Math.max(nowMs + restMs, expireAtMs - lateMarginMs);
+  return { ...stored, refreshAtMs: Math.min(laterMs, expireAtMs) };
 }
 
 type Lock = NonNullable<TokenStore["lock"]>;

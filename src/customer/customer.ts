@@ -5,7 +5,7 @@ import { type Database, prepared, type Tx } from "../infra/postgres.ts";
 import { breaks } from "../infra/postgres-errors.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
-import { AppError, notFound, staleEtag } from "../kernel/errors.ts";
+import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../kernel/fields.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
 import type { Principal } from "../kernel/principal.ts";
@@ -115,6 +115,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
     /** A new customer. ALREADY_EXISTS when the email is taken. */
     async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
       assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
+      assertName("customer.name", customer.name);
       const { answer } = await change(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
         add(tx, customer),
       );
@@ -132,6 +133,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
     ): Promise<Customer> {
       assertPresent({ "customer.id": customer.id });
       const keys = changedFields(CHANGEABLE, customer, mask);
+      if (keys.includes("name")) assertName("customer.name", customer.name);
       const body = { customer, mask };
       const { answer } = await change(db, call, { ...how, method: "UpdateCustomer" }, body, async (tx) => {
         const row = await find(tx, call, customer.id);
@@ -205,6 +207,16 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
 
 /** The customers as other rooms see them. */
 export type Customers = ReturnType<typeof createCustomers>;
+
+/**
+ * What somebody is called can be seen: there is more to it than blanks and what shows nothing.
+ * @param field where the request has it
+ * @throws INVALID_ARGUMENT
+ */
+export function assertName(field: string, name: string): void {
+  if (/[^\p{Z}\p{C}\p{M}]/u.test(name)) return;
+  throw invalidField(field, "is blank. Say what to call them, in letters that can be seen.");
+}
 
 /** What is known of callers depends on their customer. */
 const tagOf = ({ id }: Row): string => `customer:${id}`;

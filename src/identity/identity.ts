@@ -1,4 +1,4 @@
-import type { Customers } from "../customer/customer.ts";
+import { assertName, type Customers } from "../customer/customer.ts";
 import type { Ties } from "../infra/cache/ties.ts";
 import type { Database } from "../infra/postgres.ts";
 import { sharedSecret } from "../infra/secrets.ts";
@@ -98,6 +98,7 @@ export async function createIdentity(options: IdentityOptions) {
     /** A new customer with an account that is signed in. ALREADY_EXISTS when a customer has the email. */
     async register(call: Call, input: { email: string; name: string; password: string }): Promise<SignedIn> {
       const { email, name, password } = input;
+      assertName("name", name);
       const passwordHash = await passwords.hash(password, call.signal);
       const { account, grant } = await db.transact(call, async (tx) => {
         const customer = await customers.add(tx, { email, name });

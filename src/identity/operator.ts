@@ -1,4 +1,4 @@
-import type { Customers } from "../customer/customer.ts";
+import { assertName, type Customers } from "../customer/customer.ts";
 import type { Database } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
@@ -28,6 +28,7 @@ export function createOperator({ db, accounts, customers, passwords, sessions }:
       input: { email: string; name: string; password: string; role: Role },
     ): Promise<Account> {
       const { email, name, password, role } = input;
+      assertName("name", name);
       const passwordHash = await passwords.hash(password, call.signal);
       const known = await customers.byEmail(call, email);
       return db.transact(call, async (tx) => {

@@ -137,6 +137,6 @@ function tooMany(waitMs: number): AppError {
   return new AppError(
     "exhausted",
     `Too many tries to sign in have failed. Wait ${seconds} s before the next one.`,
-    { reason: "SIGN_IN_BACKOFF", retryAfterMs },
+    { reason: "SIGN_IN_BACKOFF", quota: "sign-in", retryAfterMs },
   );
 }

@@ -15,8 +15,11 @@ export type { PublicKey };
 export interface SigningKeys {
   /** By which access tokens are signed here at this moment. */
   current(): { kid: string; key: CryptoKey };
-  /** The public key of this name; undefined when there is none. */
-  find(kid: string): Promise<CryptoKey | undefined>;
+  /**
+   * The public key of this name; undefined when there is none.
+   * @param beforeAsking called before the database is asked on account of this name. What it throws is thrown
+   */
+  find(kid: string, beforeAsking?: () => void): Promise<CryptoKey | undefined>;
   jwks(): Promise<{ keys: PublicKey[] }>;
   /** Deletes those that are over. */
   forget(call: Call): Promise<void>;
@@ -37,6 +40,8 @@ const TEND_MS = 24 * 3_600_000;
 const FRESH_MS = 60_000;
 /** How much time passes between two questions for keys that nobody knows, milliseconds. */
 const PAUSE_MS = 250;
+/** How long those that are known do when the database did not answer, before it is asked again, milliseconds. */
+const REST_MS = 1_000;
 /** How many names are remembered of which there is no key, and how long, milliseconds. Keys are published first. */
 const MAX_ABSENT = 10_000;
 const ABSENT_MS = 10_000;
@@ -58,6 +63,9 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
   const published = createPublishedKeys(options);
   const absent = new LRUCache<string, true>({ max: MAX_ABSENT, ttl: ABSENT_MS });
   let known: Known = { atMs: Number.NEGATIVE_INFINITY, keys: new Map() };
+  /** When the database was asked and did not answer, in milliseconds of `performance.now()`. */
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  let tellAtMs = 0;
   let asking: Promise<void> | undefined;
   let looking: Promise<void> | undefined;
   let signing = await tend();
@@ -89,13 +97,13 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
       });
   }
 
-  /** Asks the database, for all who want to know at this moment, and not too often. */
+  /** Asks the database, for all who want to know at this moment, and not too often, whether it answers or not. */
   function ask(): Promise<void> {
     asking ??= (async () => {
-      const waitMs = known.atMs + PAUSE_MS - performance.now();
+      const waitMs = Math.max(known.atMs, failedAtMs) + PAUSE_MS - performance.now();
       if (waitMs > 0) await sleep(waitMs);
       const atMs = performance.now();
-      const shown = await published.all();
+      const shown = await published.all().catch(noteFailure);
       const pairs = shown.map(async (one) => [one.kid, { shown: one, key: await publicKeyOf(one) }] as const);
       known = { atMs, keys: new Map(await Promise.all(pairs)) };
       // It was revoked: the tokens that are made here are no good until there is another one.
@@ -106,17 +114,27 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
     return asking;
   }
 
+  /** Tells of it once for all who asked, and once a second at most. */
+  function noteFailure(error: unknown): never {
+    const nowMs = performance.now();
+    if (known.keys.size > 0 && nowMs >= tellAtMs) {
+      tellAtMs = nowMs + REST_MS;
+      const message = "could not read the signing keys of others; going on with those that are known";
+      log.warn({ cause: sentenceOf(error) }, message);
+    }
+    failedAtMs = nowMs;
+    throw error;
+  }
+
   /** What is known and not old; while the database is away, what was known last. */
   async function recent(): Promise<Known> {
     if (performance.now() - known.atMs < FRESH_MS) return known;
+    const isAway = performance.now() - failedAtMs < REST_MS;
+    if (isAway && known.keys.size > 0) return known;
     try {
       await ask();
     } catch (error) {
       if (known.keys.size === 0) throw error;
-      log.warn(
-        { err: error },
-        "could not read the signing keys of others; going on with those that are known",
-      );
     }
     return known;
   }
@@ -124,8 +142,10 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
   return {
     current: () => signing,
 
-    async find(kid) {
+    async find(kid, beforeAsking) {
       if (!KID.test(kid) || absent.has(kid)) return undefined;
+      // Before anything is known one must ask, whatever the name.
+      if (known.keys.size > 0 && !known.keys.has(kid)) beforeAsking?.();
       const askedAtMs = performance.now();
       const found = (await recent()).keys.get(kid);
       if (found !== undefined) return found.key;
@@ -147,6 +167,12 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
       await looking;
     },
   };
+}
+
+/** What an error says, and what it came from: a stack says nothing here. */
+function sentenceOf(error: unknown): string {
+  const first = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return first instanceof Error ? first.message || first.name : String(first);
 }
 
 function revokedToo(file: string): StartError {

@@ -1,5 +1,5 @@
 import type { Call } from "../kernel/call.ts";
-import { nameOf } from "../kernel/principal.ts";
+import { ownerOf } from "../kernel/principal.ts";
 import { once } from "./idempotency.ts";
 import type { Database, Tx } from "./postgres.ts";
 
@@ -23,7 +23,7 @@ export async function change<T>(
   body: unknown,
   work: (tx: Tx) => Promise<T>,
 ): Promise<{ answer: T; replayed: boolean }> {
-  const { method, owner = nameOf(call.principal), requestId, validateOnly = false } = options;
+  const { method, owner = ownerOf(call.principal), requestId, validateOnly = false } = options;
   const all = (tx: Tx) => once(tx, { method, owner, requestId }, body, () => work(tx));
   return validateOnly ? db.rehearse(call, all) : db.transact(call, all);
 }

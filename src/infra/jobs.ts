@@ -125,7 +125,9 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
         try {
           await handle(jobs.map((job) => job.data));
         } catch (error) {
-          complain({ err: error, queue: name, jobs: jobs.length }, "jobs failed and will be tried again");
+          const stack = error instanceof Error ? error.stack : undefined;
+          const fields = { ...told(error), stack, queue: name, jobs: jobs.length };
+          complain(fields, "jobs failed and will be tried again");
           throw error;
         }
         // Rather than kept as completed for a time, which is the same for those that have failed for good.
@@ -154,8 +156,20 @@ type Complain = Log["warn"];
 
 /** Hears pg-boss, whose errors would end the process if nobody did. */
 function listen(boss: PgBoss, complain: Complain): void {
-  boss.on("error", (error) => complain({ err: error }, "the job queue has a problem; it goes on trying"));
+  boss.on("error", (error) => complain(told(error), "the job queue has a problem; it goes on trying"));
   boss.on("warning", ({ message, data }) => complain({ data }, message));
+}
+
+/**
+ * What the log is told of an error, and nothing else that hangs on it: pg hangs the connection on it, with the key by
+ * which whoever has it can cancel what is done there. What pg-boss passes on is not always an Error.
+ */
+function told(error: unknown): { cause: string; code?: string } {
+  if (typeof error !== "object" || error === null) return { cause: String(error) };
+  const code = "code" in error && typeof error.code === "string" ? error.code : undefined;
+  const cause = "message" in error && typeof error.message === "string" ? error.message : "";
+  // Node tries several addresses of a host, and has no sentence when all of them fail.
+  return { cause: cause || (code ?? "unknown"), ...(code !== undefined && { code }) };
 }
 
 /** Warns of what may last for hours twice a minute, and not each time. */

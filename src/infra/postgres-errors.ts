@@ -70,6 +70,10 @@ export function missingKey(error: unknown): string {
   return /=\((.*)\) is not present/.exec(faultOf(error)?.detail ?? "")?.[1] ?? "";
 }
 
+/** True for all methods: whether a change was committed is not always known, and not all of them can be repeated. */
+const TRY_AGAIN =
+  "Try again, with the same request_id where the method has one: then what is done already is not done twice.";
+
 /** The caller's view of a database error; other errors are returned as they are. */
 export function translate(error: unknown): unknown {
   if (error instanceof AppError) return error;
@@ -95,7 +99,7 @@ export function translate(error: unknown): unknown {
   if (AWAY.test(fault.code)) {
     return new AppError(
       "unavailable",
-      "The database cannot be reached at this moment. Try again; a repeat with the same request_id is safe.",
+      `The database cannot be reached at this moment. ${TRY_AGAIN}`,
       { reason: "DATABASE_AWAY", retryAfterMs: 1_000 },
       error,
     );
@@ -107,7 +111,7 @@ export function translate(error: unknown): unknown {
 export function busy(cause?: unknown): AppError {
   return new AppError(
     "unavailable",
-    "The shop is busier than it can serve at this moment. Try again; a repeat with the same request_id is safe.",
+    `The shop is busier than it can serve at this moment. ${TRY_AGAIN}`,
     { reason: "DATABASE_BUSY", retryAfterMs: 1_000 },
     cause,
   );

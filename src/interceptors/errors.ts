@@ -39,13 +39,17 @@ const wireCodes = {
   internal: Code.Internal,
 } as const satisfies Record<ErrorCode, Code>;
 
-/** An error as it is sent, with its google.rpc details. The cause stays here. */
+/**
+ * An error as it is sent, with its google.rpc details and, for who knows HTTP alone, the time to come back in
+ * `retry-after`: a header for Connect, a trailer for gRPC. The cause stays here.
+ */
 export function toConnectError(error: AppError): ConnectError {
   const { message } = error;
+  const retryAfterMs = retryAfterMsOf(error);
   return new ConnectError(
     message.length > maxMessageLength ? `${message.slice(0, maxMessageLength).toWellFormed()}...` : message,
     wireCodes[error.code],
-    undefined,
+    retryAfterMs === undefined ? undefined : { "retry-after": String(Math.ceil(retryAfterMs / 1_000)) },
     detailsOf(error),
     error.cause,
   );
@@ -57,8 +61,15 @@ function detail<Desc extends DescMessage>(desc: Desc, value: MessageInitShape<De
   return { desc, value };
 }
 
-function detailsOf({ code, message, details }: AppError): Detail[] {
-  const { reason, metadata = {}, fields, preconditions, resource } = details;
+/** How long its caller is to wait, milliseconds; undefined: that is not for us to say. */
+function retryAfterMsOf({ code, details }: AppError): number | undefined {
+  const retryAfterMs = details.retryAfterMs ?? (code === "unavailable" ? defaultRetryMs : undefined);
+  return retryAfterMs === undefined ? undefined : Math.max(0, retryAfterMs);
+}
+
+function detailsOf(error: AppError): Detail[] {
+  const { message, details } = error;
+  const { reason, metadata = {}, fields, preconditions, resource, quota } = details;
   const sent = [detail(ErrorInfoSchema, { reason, domain: errorDomain, metadata })];
   if (fields !== undefined) sent.push(detail(BadRequestSchema, { fieldViolations: fields }));
   if (preconditions !== undefined) {
@@ -68,21 +79,18 @@ function detailsOf({ code, message, details }: AppError): Detail[] {
     const { type: resourceType, name: resourceName } = resource;
     sent.push(detail(ResourceInfoSchema, { resourceType, resourceName, description: message }));
   }
-  if (code === "exhausted") {
-    sent.push(
-      detail(QuotaFailureSchema, {
-        violations: [{ subject: details.quota ?? reason, description: message }],
-      }),
-    );
+  if (quota !== undefined) {
+    sent.push(detail(QuotaFailureSchema, { violations: [{ subject: quota, description: message }] }));
   }
-  const retryAfterMs = details.retryAfterMs ?? (code === "unavailable" ? defaultRetryMs : undefined);
-  if (retryAfterMs !== undefined)
+  const retryAfterMs = retryAfterMsOf(error);
+  if (retryAfterMs !== undefined) {
     sent.push(detail(RetryInfoSchema, { retryDelay: toDuration(retryAfterMs) }));
+  }
   return sent;
 }
 
 function toDuration(milliseconds: number): { seconds: bigint; nanos: number } {
-  const whole = Math.max(0, Math.ceil(milliseconds));
+  const whole = Math.ceil(milliseconds);
   return { seconds: BigInt(Math.floor(whole / 1_000)), nanos: (whole % 1_000) * 1_000_000 };
 }
 

@@ -10,7 +10,7 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertAmount } from "../kernel/money.ts";
 import type { PageTokens } from "../kernel/page.ts";
-import { confinedTo, denied, nameOf, type Principal } from "../kernel/principal.ts";
+import { confinedTo, denied, ownerOf, type Principal } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import {
   createOrderReads,
@@ -78,7 +78,7 @@ export function createOrders(options: OrderOptions) {
       assertDistinct(order.items);
       const input = { ...order, customerId: buyer(call.principal, order.customerId) };
       // Guests of several services are not each other.
-      const owner = input.customerId || nameOf(call.principal);
+      const owner = input.customerId || ownerOf(call.principal);
       const how = { method: "CreateOrder", owner, requestId, validateOnly };
       const { answer, replayed } = await change(db, call, how, input, (tx) =>
         place(tx, call, input, requestId),

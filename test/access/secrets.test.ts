@@ -96,6 +96,21 @@ test("no log at any level holds a password, a token, a key or the like, whatever
   expect(log).not.toContain("argon2");
 });
 
+test("nor does it hold the keys by which what is done in the database can be cancelled, when connections end", async () => {
+  const since = service.lines.length;
+  const problem = () => service.lines.slice(since).find(({ msg }) => String(msg).startsWith("the job queue"));
+  const cut = async () => {
+    await database.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    );
+    return service.child.exitCode ?? problem();
+  };
+  const told = { cause: expect.stringMatching(/terminat/) };
+  await expect.poll(cut, { timeout: 20_000, interval: 500 }).toMatchObject(told);
+  await expect.poll(() => post("catalog.v1.CatalogService/ListBrands", {})).toContain("brands");
+  expect(JSON.stringify(service.lines)).not.toMatch(/secretKey|processID|connectionParameters/);
+});
+
 test("the file of the keys that sign tokens is for its owner alone", async () => {
   const { mode } = await stat(join(dataDir, "signing-keys.json"));
   expect((mode & 0o777).toString(8)).toBe("600");

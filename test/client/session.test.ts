@@ -213,7 +213,7 @@ describe("a refresh", () => {
 
   test("whose answer is lost is not sent again by itself, and the error says what may come", async () => {
     const { client, shelf } = await signedIn();
-    shelf.age();
+    shelf.expire();
     road.goWrong("reset after");
     const errors = await manyTimes(() => client.catalog.listBrands({}).catch(errorDetails));
     for (const error of errors) {
@@ -232,7 +232,7 @@ describe("a refresh", () => {
 
   test("that did not reach the shop leaves the session, which goes on with the next call", async () => {
     const { client, shelf } = await signedIn();
-    shelf.age();
+    shelf.expire();
     road.goWrong("reset before");
     const error = await client.catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.Unavailable });
@@ -242,7 +242,7 @@ describe("a refresh", () => {
 
   test("that comes too often leaves the session", async () => {
     const { client, shelf } = await signedIn();
-    shelf.age();
+    shelf.expire();
     shop.state.refusal = shop.refused("LIMIT", Code.ResourceExhausted);
     const error = await client.catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.ResourceExhausted, reason: "LIMIT" });

@@ -161,6 +161,19 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
+  test.each(["  ", "\t\n", "\u3000\u00a0", "\u200b\u2060"])(
+    "a name of blanks is refused: %j",
+    async (name) => {
+      const blank = { code: "InvalidArgument", fields: ["customer.name"] };
+      const customer = { email: freshEmail(), name };
+      expect(await failureOf(customers().createCustomer({ customer }))).toMatchObject(blank);
+      const { id } = await make();
+      expect(await failureOf(customers().updateCustomer({ customer: { id, name } }))).toMatchObject(blank);
+      const updated = await customers().updateCustomer({ customer: { id, name: " \u{1f9ee} " } });
+      expect(updated.customer?.name).toBe(" \u{1f9ee} ");
+    },
+  );
+
   test("all that is missing is named at once", async () => {
     expect(await failureOf(customers().createCustomer({ customer: {} }))).toMatchObject({
       code: "InvalidArgument",

@@ -44,7 +44,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
       ...{ code: UNAUTHENTICATED, reason: "SESSION_ENDED" },
     });
     const again = identity.refreshSession({ refreshToken: next?.refreshToken });
-    expect(await failureOf(again)).toMatchObject({ code: UNAUTHENTICATED, reason: "REFRESH_TOKEN_INVALID" });
+    expect(await failureOf(again)).toMatchObject({ code: UNAUTHENTICATED, reason: "SESSION_ENDED" });
   });
 
   test("an email is registered once", async () => {
@@ -53,6 +53,11 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     await identity.register({ email, name: "Ada", password });
     const again = identity.register({ email: email.toUpperCase(), name: "Bob", password });
     expect(await failureOf(again)).toMatchObject({ code: "AlreadyExists", reason: "EMAIL_TAKEN" });
+  });
+
+  test("nobody registers without a name that can be seen", async () => {
+    const blank = clients(shop).identity.register({ email: newEmail(), name: " \u3000 ", password });
+    expect(await failureOf(blank)).toMatchObject({ code: "InvalidArgument", fields: ["name"] });
   });
 
   test.each([
@@ -128,7 +133,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     const { apiKey: revoked } = await identity.revokeApiKey({ id });
     expect(timestampDate(revoked?.revokeTime ?? timestampFromMs(0)).getTime()).toBeGreaterThan(0);
     expect(await failureOf(service.customers.listCustomers({}))).toMatchObject({
-      ...{ code: UNAUTHENTICATED, reason: "API_KEY_INVALID" },
+      ...{ code: UNAUTHENTICATED, reason: "API_KEY_ENDED" },
     });
     expect(await failureOf(identity.revokeApiKey({ id }))).toMatchObject({ code: "FailedPrecondition" });
     expect(await failureOf(identity.revokeApiKey({ id: randomUUID() }))).toMatchObject({ code: "NotFound" });

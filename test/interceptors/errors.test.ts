@@ -98,7 +98,29 @@ describe("details", () => {
       seconds: 2n,
       nanos: 501_000_000,
     });
-    expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toMatchObject([{ subject: "RATE_LIMITED" }]);
+    expect(error.findDetails(QuotaFailureSchema)).toEqual([]);
+  });
+
+  test("name the budget that is spent", async () => {
+    const details = { reason: "RATE_LIMITED", quota: "READ/address" };
+    const { error } = await receive(new AppError("exhausted", "Slower.", details));
+    expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toMatchObject([{ subject: "READ/address" }]);
+    expect(error.metadata.has("retry-after")).toBe(false);
+  });
+
+  test.each(transportNames)("say it in whole seconds to who knows HTTP alone, by %s", async (name) => {
+    const told = async (thrown: AppError) => (await receive(thrown, name)).error.metadata.get("retry-after");
+    const details = { reason: "SIGN_IN_BACKOFF", retryAfterMs: 2_500.2 };
+    expect(await told(new AppError("exhausted", "Slower.", details))).toBe("3");
+    expect(await told(new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY" }))).toBe("1");
+    expect(await told(notFound("product", "42"))).toBeNull();
+  });
+
+  test("say it in a header of HTTP", async () => {
+    const thrown = new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY", retryAfterMs: 1_000 });
+    const { url } = await receive(thrown);
+    const answer = await post(url, getProduct, { sku: "A" });
+    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
   });
 
   test("say when to come back to what is away, even if nobody knows", async () => {
@@ -193,7 +215,10 @@ describe("a cause", () => {
   });
 });
 
-test("what fails thousands of times is written once a second for each reason, with how many", async () => {
+// On a machine that stands still for a moment it takes longer.
+test("what fails thousands of times is written once a second for each reason, with how many", {
+  retry: 2,
+}, async () => {
   const { url, lines } = await start({
     catalog: {
       getProduct: ({ key }) => {

@@ -3,7 +3,10 @@ import type { Clients } from "./shop.ts";
 
 /** A category to put products in. */
 export async function makeCategory({ catalog }: Clients): Promise<string> {
-  const slug = `c-${randomUUID().slice(0, 8)}`;
+  // Its name is searched too, and no number is to be in it by chance.
+  const slug = `category-${randomUUID()
+    .replaceAll("-", "")
+    .replaceAll(/\d/g, (digit) => "ghijklmnop"[Number(digit)] ?? "")}`;
   const { category } = await catalog.createCategory({ category: { slug, name: slug } });
   return category?.id ?? "";
 }
