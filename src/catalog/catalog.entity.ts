@@ -33,6 +33,9 @@ export const BrandEntity = defineEntity({
   properties: { name: p.text().primary(), createdAt: timestamp() },
 });
 
+/** The popularities above which products have a text index of their own: sold at all, ten and a hundred times. */
+export const SOLD_ABOVE = [0, 23, 46] as const;
+
 /**
  * A product with its stock. `version` counts what staff change; stock and sales leave it alone, and no index
  * holds them, so that selling rewrites no index (a HOT update). What indexes hold instead are columns that
@@ -117,6 +120,11 @@ export const ProductEntity = defineEntity({
       expression:
         "create index product_search on product using gin (search) with (gin_pending_list_limit = 256)",
     },
+    // The best-selling products by themselves: most searches find enough among these, in a hundredth of the time.
+    ...SOLD_ABOVE.map((above) => ({
+      name: `product_search_sold_${above}`,
+      expression: `create index product_search_sold_${above} on product using gin (search) with (gin_pending_list_limit = 256) where popularity > ${above}`,
+    })),
   ],
   checks: [
     { name: "product_stock_not_negative", expression: "stock_quantity >= 0" },

@@ -14,9 +14,10 @@ import {
   type ProductView,
   readColumns,
 } from "./product-query.ts";
-import { relevanceStatement } from "./product-relevance.ts";
+import { readRelevant } from "./product-relevance.ts";
 import { correctedQuery, isUnknown, readTerms, searchOf, type Term } from "./product-search.ts";
-import { searchedStatement } from "./product-searched.ts";
+import { readSearched } from "./product-searched.ts";
+import type { ShopSize } from "./product-sold.ts";
 import { applyCorrections, correctTerms, LITTLE, noteCorrections } from "./product-spelling.ts";
 
 /** A list of products, asked for. */
@@ -45,9 +46,16 @@ const BELOW = prepared(`
   )
   select id from below`);
 
+/** What lists are made from. */
+export interface ListSources {
+  db: Database;
+  tokens: PageTokens;
+  readShopSize(call: Call): Promise<ShopSize>;
+}
+
 /** A page of products, with what the request wants counted. */
 export async function listProducts(
-  { db, tokens }: { db: Database; tokens: PageTokens },
+  { db, tokens, readShopSize }: ListSources,
   call: Call,
   request: ProductListRequest,
 ): Promise<ProductList> {
@@ -73,8 +81,7 @@ export async function listProducts(
     // What nothing is called need not be looked for.
     if (terms.some(isUnknown)) return [];
     const page = { columns, size, order: begun.order, after: begun.after };
-    const { statement, values } = statementOf(scopeOf(terms), page);
-    return db.read<ProductRow>(call, statement, values);
+    return readPage({ db, readShopSize }, call, scopeOf(terms), page);
   };
   let rows = await find(terms);
   // By the page, whatever made it so empty: what is spelled rightly has no corrections.
@@ -139,12 +146,21 @@ function popular({ descending }: ProductOrder): ProductOrder {
   return { column: "popularity", type: "smallint", descending };
 }
 
-function statementOf(scope: ProductScope, page: PageSpec): ReturnType<typeof pageStatement> {
+async function readPage(
+  { db, readShopSize }: Pick<ListSources, "db" | "readShopSize">,
+  call: Call,
+  scope: ProductScope,
+  page: PageSpec,
+): Promise<ProductRow[]> {
   const { search } = scope;
-  if (search === undefined) return pageStatement(scope, page);
+  if (search === undefined) {
+    const { statement, values } = pageStatement(scope, page);
+    return db.read<ProductRow>(call, statement, values);
+  }
+  const size = await readShopSize(call);
   return page.order.column === "relevance"
-    ? relevanceStatement(scope, search, page)
-    : searchedStatement(scope, page);
+    ? readRelevant(db, call, { scope, search, page, size })
+    : readSearched(db, call, { scope, page, size });
 }
 
 /** Where a row is in a list, and how a search goes on from there. */

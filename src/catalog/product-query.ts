@@ -1,7 +1,9 @@
-import { prepared, type Statement } from "../infra/postgres.ts";
+import { type Database, prepared, type Statement } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
 import { invalidField, quoted } from "../kernel/errors.ts";
 import { isWhole } from "../kernel/fields.ts";
 import type { Money } from "../kernel/money.ts";
+import { words } from "./catalog.entity.ts";
 import type { Product } from "./product.ts";
 import { categoryLexeme, type Search } from "./product-search.ts";
 
@@ -105,28 +107,94 @@ export function readColumns(mask: readonly string[]): readonly (keyof ProductRow
 /** Up to so many categories are looked for in the text index, along with the words. */
 const MAX_SEARCHED_CATEGORIES = 50;
 
+/**
+ * How words are looked for in a list of any shape. The usual shapes get named statements, which stay in each
+ * connection: those of all masks and filters would be too many.
+ */
+export function wordingOf(scope: ProductScope, columns: readonly (keyof ProductRow)[]): Wording {
+  const usual = columns === ALL_COLUMNS && !scope.showDeleted && scope.brand === "" && !hasRange(scope);
+  return usual ? "hidden" : "indexed";
+}
+
+/** Whether a range of prices or times is asked for. */
+export function hasRange({ minPrice, maxPrice, minCreateTime, maxCreateTime }: ProductFilter): boolean {
+  return [minPrice, maxPrice, minCreateTime, maxCreateTime].some((filter) => filter !== undefined);
+}
+
+/** When no more products than these are in a range, words are looked for among them alone. */
+const FEW = 4_000;
+
+/**
+ * How words are best looked for in all that a list may hold. The planner cannot know: it takes prices to be
+ * the same in all categories.
+ */
+export async function bestWording(
+  db: Database,
+  call: Call,
+  scope: ProductScope,
+  columns: readonly (keyof ProductRow)[],
+): Promise<Wording> {
+  const usual = wordingOf(scope, columns);
+  if (!hasRange(scope)) return usual;
+  const { where, values } = conditions({ ...scope, search: undefined, inStockOnly: false });
+  const text = `select count(*)::int from (select from product where ${where} limit ${FEW + 1}) as found`;
+  const [row] = await db.read<{ count: number }>(call, { text }, values);
+  return row !== undefined && row.count <= FEW ? "filtered" : usual;
+}
+
+/** A statement that PostgreSQL plans once for each connection where the words are hidden, and else each time. */
+export function planned(text: string, wording: Wording): Statement {
+  return wording === "hidden" ? prepared(text) : { text };
+}
+
+/**
+ * How the words of a list are looked for: as the planner likes; by the text index, with the words of the brand,
+ * which would spoil estimates; so too, but hidden from the planner, which would
+ * find a plan for rare words cheaper than one for all words and therefore plan each time, at more than most
+ * searches cost; or only in what other filters find.
+ */
+export type Wording = "plain" | "indexed" | "hidden" | "filtered";
+
 /** The conditions of a filter as SQL, with their values. */
-export function conditions(scope: ProductScope): { where: string; values: unknown[] } {
+export function conditions(
+  scope: ProductScope,
+  wording: Wording = "plain",
+): { where: string; values: unknown[] } {
   const values: unknown[] = [];
   const bind = (value: unknown) => `$${values.push(value)}`;
   const { categoryIds, search, minPrice, maxPrice, minCreateTime, maxCreateTime } = scope;
   const currency = minPrice?.currencyCode ?? maxPrice?.currencyCode;
-  const searched = search !== undefined && categoryIds.length <= MAX_SEARCHED_CATEGORIES;
+  const searched =
+    search !== undefined && wording !== "filtered" && categoryIds.length <= MAX_SEARCHED_CATEGORIES;
+  const brand = scope.brand === "" ? "" : `${bind(scope.brand)}::text`;
+  // All products of a brand have its words. Of signs alone there are none, which adds nothing.
+  const ofBrand =
+    searched && wording === "indexed" && brand !== "" ? ` && plainto_tsquery('simple', ${words(brand)})` : "";
+  const match = search && (searched ? within(search, categoryIds) : search.match);
   const tests = [
     !scope.showDeleted && "active",
     !searched && categoryIds.length === 1 && `category_id = ${bind(categoryIds[0])}`,
     !searched && categoryIds.length > 1 && `category_id = any(${bind(categoryIds)}::uuid[])`,
-    scope.brand !== "" && `brand = ${bind(scope.brand)}`,
+    brand !== "" && `brand = ${brand}`,
     currency !== undefined && `currency = ${bind(currency)}`,
     minPrice && `price_minor >= ${bind(minPrice.minorUnits)}`,
     maxPrice && `price_minor <= ${bind(maxPrice.minorUnits)}`,
     minCreateTime && `created_at >= ${bind(minCreateTime.toISOString())}`,
     maxCreateTime && `created_at < ${bind(maxCreateTime.toISOString())}`,
     scope.inStockOnly && "in_stock",
-    search && `search @@ ${bind(searched ? within(search, categoryIds) : search.match)}::tsquery`,
+    match !== undefined && MATCHES[wording](`${bind(match)}::tsquery${ofBrand}`),
+    search && search.also !== "" && MATCHES.filtered(`${bind(search.also)}::tsquery`),
   ].filter((test) => typeof test === "string");
   return { where: tests.length === 0 ? "true" : tests.join(" and "), values };
 }
+
+// An index serves the operator, and not the function behind it.
+const MATCHES: Readonly<Record<Wording, (words: string) => string>> = {
+  plain: (words) => `search @@ ${words}`,
+  indexed: (words) => `search @@ (${words})`,
+  hidden: (words) => `search @@ (select ${words})`,
+  filtered: (words) => `ts_match_vq(search, ${words})`,
+};
 
 /** The words, in some categories only. */
 function within({ match }: Search, categoryIds: readonly string[]): string {

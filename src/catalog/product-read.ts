@@ -11,6 +11,7 @@ import {
   type ProductView,
   readColumns,
 } from "./product-query.ts";
+import { createShopSize } from "./product-sold.ts";
 
 /** A product by one of its keys. */
 export interface ProductKey {
@@ -20,6 +21,7 @@ export interface ProductKey {
 
 /** The reads of products, as statements that PostgreSQL plans once. */
 export function createProductReads({ db, tokens }: { db: Database; tokens: PageTokens }) {
+  const readShopSize = createShopSize(db);
   return {
     /** One product. NOT_FOUND when there is none, or it is deleted and `showDeleted` is not set. */
     async get(
@@ -49,6 +51,6 @@ export function createProductReads({ db, tokens }: { db: Database; tokens: PageT
 
     /** A page of products, with what the request wants counted. */
     list: (call: Call, request: ProductListRequest): Promise<ProductList> =>
-      listProducts({ db, tokens }, call, request),
+      listProducts({ db, tokens, readShopSize }, call, request),
   };
 }

@@ -1,9 +1,19 @@
-import type { Statement } from "../infra/postgres.ts";
-import { isAfter, type ProductOrder, sorted } from "./product-order.ts";
+import type { Database, Statement } from "../infra/postgres.ts";
+import type { Call } from "../kernel/call.ts";
+import { isAfter, sorted } from "./product-order.ts";
 import type { PageSpec } from "./product-page.ts";
-import { conditions, type ProductScope } from "./product-query.ts";
+import {
+  bestWording,
+  conditions,
+  type ProductRow,
+  type ProductScope,
+  planned,
+  type Wording,
+  wordingOf,
+} from "./product-query.ts";
 import type { Search } from "./product-search.ts";
-import { UNSORTED } from "./product-searched.ts";
+import { isHopeful, UNSORTED } from "./product-searched.ts";
+import type { ShopSize, Sold } from "./product-sold.ts";
 
 /** So many matches are ranked by how well they fit. Of more, the most popular come first: all fit well enough. */
 const RANKED = 1_000;
@@ -12,33 +22,135 @@ const RANKED_LATER = 10 * RANKED;
 /** Up to so many are kept in memory, so that the text index is asked once. */
 const SORTED = 20_000;
 /**
- * Among so many of the most popular products a first page is looked for, before the text index is asked, which
- * would collect all matches. Where it is found, more than `RANKED` match: 21 of 1,000 are 2,100 of 100,000.
+ * A first page is looked for among the most popular products of a shop that is not small, before the text
+ * index of all is asked, which would collect all matches. Where it is found, more than `RANKED` match: 21 of
+ * 2 in 100 products.
  */
-const TOP = { products: 1_000, shop: 100_000 };
+const TOP = { share: 0.02, shop: 100_000 };
 const FULL = 21;
-/** When so many are there, 21 are likely among more, and found sooner than the text index collects 5,000 matches. */
-const HOPE = 5;
-const MORE = { products: 6_000, shop: 500_000 };
+/** So many of the most popular are looked at first: by a text index of their own, as far as they have one. */
+const FIRST = 1_000;
+/**
+ * And so many more one by one when that is likely to be enough, sooner than the text index of all collects
+ * 5,000 matches. Those that were never sold lie side by side, as they came.
+ */
+const MORE = { sold: 6_000, unsold: 16_000 };
+
+type Asked = { statement: Statement; values: unknown[] };
 
 /** A page in the order of relevance: the first one, or a later one of a list that is ranked. */
-export function relevanceStatement(
+export async function readRelevant(
+  db: Database,
+  call: Call,
+  { scope, search, page, size }: { scope: ProductScope; search: Search; page: PageSpec; size: ShopSize },
+): Promise<ProductRow[]> {
+  const read = ({ statement, values }: Asked, ...more: unknown[]) =>
+    db.read<ProductRow>(call, statement, [...values, ...more]);
+  if (page.after !== undefined) return read(laterStatement(scope, search, page, page.after));
+  const most = Math.floor(size.products * TOP.share) - size.sold.products;
+  if (size.products >= TOP.shop && page.order.descending) {
+    const full = Math.max(page.size + 1, FULL);
+    const top = topStatement(scope, page, size.sold, full);
+    const first = Math.max(0, FIRST - size.sold.products);
+    const found = await read(top, first);
+    if (found.length === full) return found.slice(0, page.size + 1);
+    const more = Math.min(first + (size.sold.above === 0 ? MORE.unsold : MORE.sold), most);
+    if (isHopeful(found.length, size.sold.products + first, size.sold.products + more, full)) {
+      const found = await read(top, more);
+      if (found.length === full) return found.slice(0, page.size + 1);
+    }
+  }
+  return read(firstStatement(scope, search, page, await bestWording(db, call, scope, page.columns)));
+}
+
+/**
+ * What matches among the best-selling products, and among those that come next in popularity; the last value
+ * says among how many. Rows that are not ranked have no relevance, which tells how the list goes on.
+ */
+function topStatement(
+  scope: ProductScope,
+  { columns, order }: PageSpec,
+  { above }: Sold,
+  full: number,
+): Asked {
+  const wording = wordingOf(scope, columns);
+  const { where, values } = conditions(scope, wording);
+  const limit = `$${values.push(full)}`;
+  const byPopularity = sorted(order, "popularity", "id");
+  const text = `
+    with sold as materialized (
+      select id, popularity from product where popularity > ${above} and ${where} ${byPopularity} limit ${limit}
+    ), next as (
+      select id, popularity from (
+        select * from product where popularity <= ${above} ${byPopularity} limit $${values.length + 1}
+      ) as product
+      where ${where} limit ${limit} - (select count(*) from sold)
+    )
+    select ${selectedOf(columns)}, null as relevance
+    from (select * from sold union all select * from next) as found join product using (id)
+    ${sorted(order, "found.popularity", "id")}`;
+  return { statement: planned(text, wording), values };
+}
+
+/** A first page of what the text index finds: ranked, or by popularity when there is much of it. */
+function firstStatement(
   scope: ProductScope,
   search: Search,
-  { columns, order, after, size }: PageSpec,
-): { statement: Statement; values: unknown[] } {
-  const { where, values } = conditions(scope);
+  { columns, order, size }: PageSpec,
+  wording: Wording,
+): Asked {
+  const { where, values } = conditions(scope, wording);
   const bind = (value: unknown) => `$${values.push(value)}`;
-  const parts = { where, order, relevance: relevanceText(search, bind), limit: bind(size + 1) };
-  const found =
-    after === undefined
-      ? firstText({ ...parts, full: Math.max(size + 1, FULL) })
-      : laterText({ ...parts, after: isAfter(order, after, bind) });
-  const selected = [...new Set([...columns, "popularity"])].map((column) => `product.${column}`).join(", ");
+  const relevance = relevanceText(search, bind);
+  const limit = bind(size + 1);
+  const byPopularity = sorted(order, "popularity", "id");
   const text = `
-    select ${selected}, relevance from (${found}) as found join product using (id)
+    with few as materialized (
+      select id, popularity from product where ${where} limit ${SORTED + 1}
+    ), size as materialized (select count(*) as few from few)
+    select ${selectedOf(columns)}, relevance from (
+      select * from (
+        select few.id, popularity, ${relevance} as relevance
+        from few cross join lateral (select search from product where product.id = few.id limit 1) as words
+        where (select few from size) <= ${RANKED}
+        union all
+        select id, popularity, null from few where (select few from size) between ${RANKED + 1} and ${SORTED}
+        union all
+        (
+          select * from (
+            select id, popularity, null::bigint from product where (select few from size) > ${SORTED} and ${where} ${UNSORTED}
+          ) as product ${byPopularity} limit ${limit}
+        )
+      ) as product ${sorted(order, "relevance", "popularity", "id")} limit ${limit}
+    ) as found join product using (id)
     ${sorted(order, "relevance", "found.popularity", "id")}`;
-  return { statement: { text }, values };
+  return { statement: planned(text, wording), values };
+}
+
+/** A later page of a list that is ranked. */
+function laterStatement(
+  scope: ProductScope,
+  search: Search,
+  { columns, order, size }: PageSpec,
+  after: NonNullable<PageSpec["after"]>,
+): Asked {
+  const wording = wordingOf(scope, columns);
+  const { where, values } = conditions(scope, wording);
+  const bind = (value: unknown) => `$${values.push(value)}`;
+  const relevance = relevanceText(search, bind);
+  const text = `
+    select ${selectedOf(columns)}, relevance from (
+      select * from (
+        select id, popularity, ${relevance} as relevance
+        from (select * from product where ${where} limit ${RANKED_LATER}) as product
+      ) as product where ${isAfter(order, after, bind)} ${sorted(order, "relevance", "id")} limit ${bind(size + 1)}
+    ) as found join product using (id)
+    ${sorted(order, "relevance", "found.popularity", "id")}`;
+  return { statement: planned(text, wording), values };
+}
+
+function selectedOf(columns: PageSpec["columns"]): string {
+  return [...new Set([...columns, "popularity"])].map((column) => `product.${column}`).join(", ");
 }
 
 /**
@@ -48,62 +160,4 @@ export function relevanceStatement(
 function relevanceText({ exact, loose }: Search, bind: (value: unknown) => string): string {
   const rank = `2 * ts_rank(search, ${bind(exact)}::tsquery) + ts_rank(search, ${bind(loose)}::tsquery)`;
   return `round(1000 * (${rank}))::bigint * 1000 + popularity`;
-}
-
-interface Parts {
-  where: string;
-  order: ProductOrder;
-  relevance: string;
-  limit: string;
-}
-
-/**
- * The first page: found among the most popular, or ranked, or by popularity. Rows that are not ranked have no
- * relevance, which tells how the list goes on.
- */
-function firstText({ where, order, relevance, limit, full }: Parts & { full: number }): string {
-  const byPopularity = sorted(order, "popularity", "id");
-  const among = ({ products, shop }: typeof TOP, condition: string) => `
-    select id, popularity from (
-      select * from product
-      where (select reltuples from pg_class where oid = 'product'::regclass) >= ${shop} and ${condition}
-      ${byPopularity} limit ${products}
-    ) as product where ${where} limit ${full}`;
-  return `
-    with some_top as materialized (
-      ${among(TOP, "true")}
-    ), more as materialized (
-      ${among(MORE, `(select count(*) from some_top) between ${HOPE} and ${full - 1}`)}
-    ), top as materialized (
-      select * from some_top where (select count(*) from some_top) = ${full}
-      union all
-      select * from more where (select count(*) from more) = ${full}
-    ), few as materialized (
-      select id, popularity from product
-      where (select count(*) from top) < ${full} and ${where} limit ${SORTED + 1}
-    ), size as materialized (select count(*) as few from few)
-    select * from (
-      select id, popularity, null as relevance from top where (select count(*) from top) = ${full}
-      union all
-      select few.id, popularity, ${relevance}
-      from few cross join lateral (select search from product where product.id = few.id limit 1) as words
-      where (select few from size) <= ${RANKED}
-      union all
-      select id, popularity, null from few where (select few from size) between ${RANKED + 1} and ${SORTED}
-      union all
-      (
-        select * from (
-          select id, popularity, null::bigint from product where (select few from size) > ${SORTED} and ${where} ${UNSORTED}
-        ) as product ${byPopularity} limit ${limit}
-      )
-    ) as product ${sorted(order, "relevance", "popularity", "id")} limit ${limit}`;
-}
-
-/** A later page of a list that is ranked. */
-function laterText({ where, order, relevance, limit, after }: Parts & { after: string }): string {
-  return `
-    select * from (
-      select id, popularity, ${relevance} as relevance
-      from (select * from product where ${where} limit ${RANKED_LATER}) as product
-    ) as product where ${after} ${sorted(order, "relevance", "id")} limit ${limit}`;
 }

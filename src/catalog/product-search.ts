@@ -1,4 +1,4 @@
-import { type Database, prepared } from "../infra/postgres.ts";
+import { type Database, prepared, type Statement } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { invalidField } from "../kernel/errors.ts";
 import { words } from "./catalog.entity.ts";
@@ -22,8 +22,10 @@ export interface Term {
 
 /** The words of a query as tsqueries. */
 export interface Search {
-  /** What a product must have. */
+  /** What a product must have, by the text index. */
   match: string;
+  /** What it must have too, when that begins too many words to look for it there; empty for nothing. */
+  also: string;
   /** Any of the words, whole. */
   exact: string;
   /** Any word that begins so, or a category that is named so. */
@@ -37,10 +39,17 @@ const MAX_TERMS = 16;
  * it looks at the other terms.
  */
 const MAX_WORDS = 16;
+/** Shorter terms with digits begin numbers of all kinds. */
+const MIN_DIGITS = 3;
 /** A term that stands for more categories than these names none in particular, and is a word like others. */
 const MAX_CATEGORIES = 50;
 
-const READ_TERMS = prepared(`
+// Hidden in a query of its own, the array is as long as any to the planner, which then plans once.
+export const READ_TERMS = formsOf("unnest((select $1::text[])) with ordinality as typed (term, place)");
+
+/** The statement that reads what words stand for. @param typed a relation of each `term` with its `place` */
+export function formsOf(typed: string): Statement {
+  return prepared(`
   select place::int, lexeme,
     array(
       select word from search_word where word ~>=~ lexeme and word ~<~ (lexeme || chr(1114111))
@@ -58,8 +67,9 @@ const READ_TERMS = prepared(`
       )
       select id::text from named limit ${MAX_CATEGORIES + 1}
     ) as category_ids
-  from unnest($1::text[]) with ordinality as typed (term, place), unnest(to_tsvector('simple', term))
+  from ${typed}, unnest(to_tsvector('simple', term))
   order by place, positions[1]`);
+}
 
 interface Row {
   /** From 1. */
@@ -80,7 +90,7 @@ export async function readTerms(db: Database, call: Call, query: string): Promis
   const typed = query.match(WORD) ?? [];
   if (typed.length === 0) return [];
   assertFew(typed.length);
-  const terms = (await readForms(db, call, typed)).map(({ place, form }) => ({
+  const terms = (await readForms(db, call, READ_TERMS, typed)).map(({ place, form }) => ({
     typed: typed[place - 1] ?? "",
     forms: [form] as const,
   }));
@@ -93,9 +103,10 @@ export async function readTerms(db: Database, call: Call, query: string): Promis
 export async function readForms(
   db: Database,
   call: Call,
+  statement: Statement,
   typed: readonly string[],
 ): Promise<{ place: number; form: Form }[]> {
-  const rows = await db.read<Row>(call, READ_TERMS, [typed]);
+  const rows = await db.read<Row>(call, statement, [typed]);
   return rows.map(({ place, lexeme, words, category_ids: ids }) => {
     const categoryIds = ids.length > MAX_CATEGORIES ? [] : [...new Set(ids)];
     return { place, form: { lexeme, words, categoryIds } };
@@ -121,13 +132,27 @@ export function hasDigit(word: string): boolean {
 /** What finds the products that have all of the terms. */
 export function searchOf(terms: readonly Term[]): Search {
   const forms = terms.flatMap((term) => term.forms);
+  const broad = terms.filter(isBroad);
+  const narrow = broad.length < terms.length ? terms.filter((term) => !isBroad(term)) : terms;
   return {
-    match: terms.map((term) => `(${operandOf(term)})`).join(" & "),
+    match: allOf(narrow),
+    also: narrow === terms ? "" : allOf(broad),
     exact: anyOf(forms.map(({ lexeme }) => quoted(lexeme))),
     loose: anyOf(
       forms.flatMap(({ lexeme, categoryIds }) => [`${quoted(lexeme)}:*`, ...categoryIds.map(categoryLexeme)]),
     ),
   };
+}
+
+function allOf(terms: readonly Term[]): string {
+  return terms.map((term) => `(${operandOf(term)})`).join(" & ");
+}
+
+/** A term that begins many words. */
+function isBroad({ forms }: Term): boolean {
+  return forms.some(({ lexeme, words }) =>
+    hasDigit(lexeme) ? lexeme.length < MIN_DIGITS : words.length > MAX_WORDS,
+  );
 }
 
 function anyOf(operands: readonly string[]): string {

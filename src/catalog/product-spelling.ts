@@ -1,6 +1,15 @@
-import { type Database, prepared } from "../infra/postgres.ts";
+import type { Database } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
-import { hasDigit, isUnknown, operandOf, readForms, type Term } from "./product-search.ts";
+import {
+  type Form,
+  formsOf,
+  hasDigit,
+  isUnknown,
+  operandOf,
+  READ_TERMS,
+  readForms,
+  type Term,
+} from "./product-search.ts";
 
 /** A search that finds fewer products than these may be misspelled. */
 export const LITTLE = 3;
@@ -8,19 +17,28 @@ export const LITTLE = 3;
 const MIN_LETTERS = 4;
 /** More misspelled words than these are no query that anybody meant. With `MAX_BYTES` it keeps page tokens short. */
 const MAX_CORRECTED = 3;
+/** Among so many of the newest products frequent words are met. */
+const MET = 1_000;
 const MAX_BYTES = 32;
+
+/** So many words are taken for what a misspelled one may mean. */
+const NEAREST = 2;
 
 // Trigrams (the index knows `%`: similarity of 0.3 or more). A word of which so much has been typed is as near
 // as a word that is written wrongly to its end.
-const NEAREST = prepared(`
-  select lexeme, array(
-    select word from search_word
-    where word % lexeme and word !~ '[0-9]' and length(word) >= ${MIN_LETTERS} and octet_length(word) <= ${MAX_BYTES}
-    order by greatest(similarity(word, lexeme), similarity(left(word, length(lexeme)), lexeme)) desc,
-      similarity(word, lexeme) desc, word
-    limit 2
-  ) as words
-  from unnest($1::text[]) as lexeme`);
+const READ_NEAREST = formsOf(`(
+  select near.word as term, (at - 1) * ${NEAREST} + rank as place
+  from unnest((select $1::text[])) with ordinality as wrong (lexeme, at)
+  cross join lateral (
+    select word, row_number() over () as rank from (
+      select word from search_word
+      where word % wrong.lexeme and word !~ '[0-9]' and length(word) >= ${MIN_LETTERS} and octet_length(word) <= ${MAX_BYTES}
+      order by greatest(similarity(word, wrong.lexeme), similarity(left(word, length(wrong.lexeme)), wrong.lexeme)) desc,
+        similarity(word, wrong.lexeme) desc, word
+      limit ${NEAREST}
+    ) as ordered
+  ) as near
+) as nearest`);
 
 /**
  * The terms with the words that misspelled ones may mean; undefined when nothing would be found with them
@@ -35,15 +53,24 @@ export async function correctTerms(
   const unknown = terms.filter(isUnknown);
   const wrong = unknown.length > 0 ? unknown : await rareTerms(db, call, terms.filter(isCorrectable));
   if (wrong.length === 0 || wrong.length > MAX_CORRECTED || !wrong.every(isCorrectable)) return undefined;
-  const rows = await db.read<{ lexeme: string; words: string[] }>(call, NEAREST, [wrong.map(lexemeOf)]);
-  const nearest = new Map(rows.map(({ lexeme, words }) => [lexeme, words.filter((word) => word !== lexeme)]));
-  const corrected = await withCorrections(
-    db,
-    call,
-    terms,
-    terms.map((term) => nearest.get(lexemeOf(term)) ?? []),
-  );
+  const lexemes = wrong.map(lexemeOf);
+  const nearest = await readForms(db, call, READ_NEAREST, lexemes);
+  const corrected = terms.map((term): Term => {
+    const [own] = term.forms;
+    const first = lexemes.indexOf(own.lexeme) * NEAREST;
+    if (first < 0) return term;
+    const others = Array.from({ length: NEAREST }, (_, rank) => formAt(nearest, first + rank + 1));
+    return { ...term, forms: [own, ...others.flat().filter(({ lexeme }) => lexeme !== own.lexeme)] };
+  });
   return corrected.some(isUnknown) || !corrected.some(isCorrected) ? undefined : corrected;
+}
+
+/** What the word at a place stands for, if it is a word. */
+function formAt(forms: readonly { place: number; form: Form }[], place: number): Form[] {
+  return forms
+    .filter((one) => one.place === place)
+    .map(({ form }) => form)
+    .slice(0, 1);
 }
 
 /** The terms with other words beside them, and all that these stand for. */
@@ -53,12 +80,12 @@ async function withCorrections(
   terms: readonly Term[],
   corrections: readonly (readonly string[])[],
 ): Promise<Term[]> {
-  const forms = await readForms(db, call, corrections.flat());
+  const forms = await readForms(db, call, READ_TERMS, corrections.flat());
   let place = 0;
   return terms.map(({ typed, forms: [own] }, at) => {
     const others = (corrections[at] ?? []).flatMap(() => {
       place += 1;
-      return forms.find((found) => found.place === place)?.form ?? [];
+      return formAt(forms, place);
     });
     return { typed, forms: [own, ...others] };
   });
@@ -81,11 +108,29 @@ function isCorrected({ forms }: Term): boolean {
 
 /** The terms that next to no product has. */
 async function rareTerms(db: Database, call: Call, terms: readonly Term[]): Promise<Term[]> {
+  // Most are frequent, and met at once; the text index would collect all that have them.
+  const seldom = await fewer(db, call, terms, (each) => {
+    const counts = each.map((words) => `count(*) filter (where search @@ ${words})`);
+    const met = `select search from product where active order by id desc limit ${MET}`;
+    return `select array[${counts.join(", ")}]::int[] as counts from (${met}) as product`;
+  });
+  return fewer(db, call, seldom, (each) => {
+    // With a limit of 3, PostgreSQL would read the table until it has met 3 of a frequent word.
+    const found = (words: string) => `select from product where search @@ ${words} and active limit 100`;
+    const counts = each.map((words) => `(select count(*) from (${found(words)}) as found)`);
+    return `select array[${counts.join(", ")}]::int[] as counts`;
+  });
+}
+
+/** The terms of which a statement counts next to none. */
+async function fewer(
+  db: Database,
+  call: Call,
+  terms: readonly Term[],
+  textOf: (words: readonly string[]) => string,
+): Promise<Term[]> {
   if (terms.length === 0) return [];
-  // With a limit of 3, PostgreSQL would read the table until it has met 3 of a frequent word.
-  const count = (_: Term, at: number) =>
-    `(select count(*) from (select from product where search @@ $${at + 1}::tsquery and active limit 100) as found)`;
-  const text = `select array[${terms.map(count).join(", ")}]::int[] as counts`;
+  const text = textOf(terms.map((_, at) => `$${at + 1}::tsquery`));
   const [row] = await db.read<{ counts: number[] }>(call, { text }, terms.map(operandOf));
   return terms.filter((_, at) => (row?.counts[at] ?? 0) < LITTLE);
 }

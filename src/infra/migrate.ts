@@ -8,12 +8,14 @@ import { installJobs } from "./jobs.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
+import { Migration20261121180000 } from "./migrations/migration-20261121180000-search.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
   { name: "migration-20261120000000-shop", class: Migration20261120000000 },
   { name: "migration-20261121000000-catalogue", class: Migration20261121000000 },
   { name: "migration-20261121120000-access", class: Migration20261121120000 },
+  { name: "migration-20261121180000-search", class: Migration20261121180000 },
 ];
 
 // Any number will do, as long as nobody else locks the same one: "cart" in ASCII.

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../support/errors.ts";
 import { makeCategory } from "../support/goods.ts";
@@ -134,28 +133,4 @@ describe("when more match than are ranked", () => {
     const before = new Set(expected);
     expect(ids.filter((id) => before.has(id))).toEqual(expected);
   });
-});
-
-test("in a large shop the most popular are found without the text index, and mean the same", async () => {
-  const rows = Array.from({ length: 3_000 }, (_, at) => ({
-    name: at % 20 === 0 ? "oboe reed" : "reed",
-    sold: at,
-  }));
-  await insert(rows);
-  const read = async (query: string) => (await walk(shop, { query, pageSize: 100 })).map(({ id }) => id);
-  const [frequent, rare] = [await read("reed"), await read("oboe")];
-  expect([frequent.length, rare.length]).toEqual([3_000, 150]);
-  // What PostgreSQL believes the shop's size to be.
-  await shop.database.query("update pg_class set reltuples = 1e6 where oid = 'product'::regclass");
-  expect(await read("reed")).toEqual(frequent);
-  // These are few enough to rank, were it not for so many among the most popular.
-  expect(new Set(await read("oboe"))).toEqual(new Set(rare));
-  // A few are ranked, however short the page.
-  await insert([...[1, 2].map(() => ({ description: "zampogna", sold: 9_000 })), { name: "zampogna" }]);
-  expect(namesOf(await walk(shop, { query: "zampogna", pageSize: 1 }))).toEqual([
-    "zampogna",
-    "thing",
-    "thing",
-  ]);
-  expect(await read(`oboe ${randomUUID().slice(0, 1)}9999`)).toEqual([]);
 });

@@ -1,0 +1,26 @@
+import { Migration } from "@mikro-orm/migrations";
+
+/** Text indexes of the best-selling products by themselves, and words that are learnt in less time. */
+export class Migration20261121180000 extends Migration {
+  override up(): void {
+    for (const above of [0, 23, 46]) {
+      this.addSql(`
+        create index product_search_sold_${above} on product using gin (search)
+        with (gin_pending_list_limit = 256) where popularity > ${above}`);
+    }
+    // As before, but each lexeme of many products is made a word once, and their positions are never looked at.
+    this.addSql(`
+      create or replace function search_words_added() returns trigger language plpgsql as $$
+      begin
+        insert into search_word (word)
+        select word from (
+          select distinct search_word(lexeme) as word
+          from (select distinct unnest(tsvector_to_array(search)) as lexeme from fresh) as found
+          where left(lexeme, 1) <> '#'
+        ) as heard
+        where not exists (select from search_word where search_word.word = heard.word)
+        order by word on conflict do nothing;
+        return null;
+      end $$`);
+  }
+}
