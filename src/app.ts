@@ -61,6 +61,8 @@ export interface App {
 
 /** How long calls in flight may take once the process is told to stop. */
 const GRACE_MS = 10_000;
+/** How much of the memory for cached answers is for the bytes that are made of them. */
+const ENCODED_SHARE = 1 / 4;
 /** What the demo holds. */
 const DEMO_PRODUCTS = 2_000;
 const DEMO_CUSTOMERS = 100;
@@ -93,7 +95,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const namespace = (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8);
     const ties = new Ties({ redis: redis.client, namespace, log });
     closing.push(async () => ties.close());
-    const cache = new Cache<Message>({ ties, maxBytes: config.cacheMemoryBytes });
+    const cache = new Cache<Message>({ ties, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
     const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
     closing.push(async () => limiter?.close());
     const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
@@ -202,6 +204,7 @@ function buildServer(
         .service(IdentityService, identityRpc(identity, callOf))
         .service(ReviewService, reviewRpc(reviews, callOf)),
     authenticate: config.access ? identity.authenticate : undefined,
+    encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
     callLimits:
       limiter &&
       createCallLimits({ limiter, budgets, signedInTimes, serviceTimes, policies: policies.values() }),

@@ -2,7 +2,7 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConnectError, ContextValues, UnaryResponse } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import type { ActiveCall } from "../interceptors/call.ts";
-import { encode, framed } from "./encoded.ts";
+import { type Encode, framed } from "./encoded.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import type { Form } from "./form.ts";
 import { grpcOk, grpcStatusOf } from "./grpc-status.ts";
@@ -15,6 +15,7 @@ const TRAILERS = 0x80;
 
 /** An answer with a message. @throws ConnectError for one that is too large */
 export async function messageReply(
+  encode: Encode,
   schema: DescMessage,
   { message, header, trailer }: UnaryResponse,
   { protocol, isJson, contentType, gzip }: Form,

@@ -2,6 +2,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import { type DescMessage, type Message, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { LRUCache } from "lru-cache";
 import { maxMessageBytes } from "./limits.ts";
 import { jsonOptions } from "./routes.ts";
 
@@ -22,45 +23,69 @@ const COMPRESSED = 1;
 
 const compress = promisify(gzip);
 
-/**
- * Messages that are given more than once, with what has been made of them so far. A message that the cache lets go
- * takes its bytes with it.
- */
-const kept = new WeakMap<Message, Map<string, Encoded>>();
+/** What a kept form takes besides its bytes, estimated. */
+const FORM_BYTES = 300;
+
+/** What has been made of a message so far. It is the message that finds it, and the bytes that are bounded. */
+interface Forms {
+  readonly made: Map<string, Encoded>;
+  bytes: number;
+}
 
 /**
  * Writes a message.
- * @param isShared the very same message is given to others too: what is made of it is kept
+ * @param how.isShared the very same message is given to others too: what is made of it is kept
  * @throws ConnectError for a message that is too large
  */
-export function encode(
+export type Encode = (
   schema: DescMessage,
   message: Message,
   encoding: Encoding,
-  { gzip, isShared }: { gzip: boolean; isShared: boolean },
-): Encoded | Promise<Encoded> {
-  if (!isShared)
-    return gzip ? squeeze(write(schema, message, encoding), encoding) : write(schema, message, encoding);
-  const forms = kept.get(message) ?? new Map<string, Encoded>();
-  kept.set(message, forms);
-  const name = gzip ? `${encoding}+gzip` : encoding;
-  const known = forms.get(name);
-  if (known !== undefined) return known;
-  const plain = forms.get(encoding) ?? write(schema, message, encoding);
-  if (!gzip) {
-    forms.set(name, plain);
-    return plain;
-  }
-  return squeeze(plain, encoding).then((squeezed) => {
-    forms.set(name, squeezed);
-    return squeezed;
+  how: { gzip: boolean; isShared: boolean },
+) => Encoded | Promise<Encoded>;
+
+/** @param maxBytes how much memory kept bytes may take; those go first that were not asked for for longest */
+export function createEncode(maxBytes: number): Encode {
+  const found = new WeakMap<Message, Forms>();
+  const bounded = new LRUCache<Forms, true>({
+    maxSize: maxBytes,
+    sizeCalculation: (_, { bytes }) => bytes,
+    dispose: (_, forms, reason) => {
+      if (reason !== "set") forms.made.clear();
+    },
   });
+  const keep = (message: Message, name: string, encoded: Encoded): Encoded => {
+    const forms = found.get(message) ?? { made: new Map(), bytes: 0 };
+    if (forms.made.size === 0) forms.bytes = 0;
+    const bytes = forms.bytes + FORM_BYTES + encoded.bytes.length;
+    if (bytes > maxBytes) return encoded;
+    found.set(message, forms);
+    forms.made.set(name, encoded);
+    forms.bytes = bytes;
+    bounded.set(forms, true);
+    return encoded;
+  };
+  const kept = (message: Message, name: string): Encoded | undefined => {
+    const forms = found.get(message);
+    return forms !== undefined && bounded.get(forms) ? forms.made.get(name) : undefined;
+  };
+  return (schema, message, encoding, { gzip, isShared }) => {
+    const name = gzip ? `${encoding}+gzip` : encoding;
+    const known = isShared ? kept(message, name) : undefined;
+    if (known !== undefined) return known;
+    const plain = (isShared ? kept(message, encoding) : undefined) ?? write(schema, message, encoding);
+    if (gzip) {
+      const squeezed = squeeze(plain, encoding);
+      return isShared ? squeezed.then((made) => keep(message, name, made)) : squeezed;
+    }
+    return isShared ? keep(message, name, plain) : plain;
+  };
 }
 
 function write(schema: DescMessage, message: Message, encoding: Encoding): Encoded {
   const bytes =
     encoding === "json"
-      ? Buffer.from(toJsonString(schema, message, jsonOptions))
+      ? bytesOf(toJsonString(schema, message, jsonOptions))
       : bufferOf(toBinary(schema, message));
   if (bytes.length > maxMessageBytes) {
     const text = `message size ${bytes.length} is larger than configured writeMaxBytes ${maxMessageBytes}`;
@@ -73,8 +98,12 @@ async function squeeze(plain: Encoded, encoding: Encoding): Promise<Encoded> {
   const isFrame = encoding === "frame";
   const content = isFrame ? plain.bytes.subarray(FRAME_HEAD_BYTES) : plain.bytes;
   if (content.length < COMPRESS_MIN_BYTES) return plain;
-  const bytes = await compress(content);
-  return { bytes: isFrame ? framed(bytes, COMPRESSED) : bytes, isGzip: true };
+  const squeezed = await compress(content);
+  if (isFrame) return { bytes: framed(squeezed, COMPRESSED), isGzip: true };
+  // What zlib gives is a part of a longer piece, all of which would be kept.
+  const bytes = Buffer.allocUnsafeSlow(squeezed.length);
+  bytes.set(squeezed);
+  return { bytes, isGzip: true };
 }
 
 /** A message with its flags and length before it. */
@@ -85,6 +114,12 @@ export function framed(message: Uint8Array, flags: number): Buffer {
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, FRAME_HEAD_BYTES);
   return frame;
+}
+
+function bytesOf(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {

@@ -13,6 +13,7 @@ import { completeRefusal } from "../interceptors/refusals.ts";
 import type { Log } from "../kernel/log.ts";
 import { errorReply, headerOf, messageReply, universalReply, urlOf } from "./answers.ts";
 import type { OpenCall } from "./calls.ts";
+import type { Encode } from "./encoded.ts";
 import type { Exchange, Reply } from "./exchange.ts";
 import { type Form, formOf } from "./form.ts";
 import { cacheHeadersOf } from "./http-cache.ts";
@@ -26,6 +27,7 @@ export interface LaneOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
   gate: Gate;
+  encode: Encode;
   shedder: Shedder;
   /** What CORS says to callers from there. */
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>>;
@@ -51,7 +53,7 @@ interface Taken {
  * be read. What it leaves out is what makes calls of all kinds look the same: streams of bytes within streams.
  */
 export function createLane(options: LaneOptions): Lane {
-  const { routes, openCall, gate, shedder, corsHeaders, draining, log } = options;
+  const { routes, openCall, gate, encode, shedder, corsHeaders, draining, log } = options;
 
   const answer = async (taken: Taken): Promise<Reply> => {
     const { route, unary, form, exchange, call } = taken;
@@ -65,7 +67,7 @@ export function createLane(options: LaneOptions): Lane {
       const values = createContextValues().set(callKey, call);
       if (message === undefined) return await universalReply(route, exchange, call, values, body);
       const response = await unary.run(requestOf(taken, values, message));
-      return await messageReply(output, response, form, call);
+      return await messageReply(encode, output, response, form, call);
     } catch (error) {
       if (error instanceof ConnectError) {
         completeRefusal(error);

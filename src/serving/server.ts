@@ -13,6 +13,7 @@ import { longestDeadlineMs, readPolicies } from "../interceptors/policy.ts";
 import type { Log } from "../kernel/log.ts";
 import { createOpenCall } from "./calls.ts";
 import { createCors } from "./cors.ts";
+import { createEncode } from "./encoded.ts";
 import { Http1Exchange, Http2Exchange } from "./exchange.ts";
 import { registerHealth } from "./health.ts";
 import { createPages, isHttp1, type Request, type Response } from "./http.ts";
@@ -51,6 +52,8 @@ export interface ServerOptions {
   jwks?: (() => Promise<object>) | undefined;
   /** What keeps answers; absent: none is given twice. */
   cache: AnswerCache | undefined;
+  /** How much memory kept answers may take besides, as the bytes that are sent. */
+  encodedBytes: number;
   /** Whether calls can be answered now. */
   isReady(): Promise<Readiness>;
   log: Log;
@@ -103,7 +106,12 @@ export function createServer(options: ServerOptions): Server {
     draining: drain.signal,
     log,
   };
-  const takeLane = createLane({ ...calls, gate: chain.gate, corsHeaders: cors.headersFor });
+  const takeLane = createLane({
+    ...calls,
+    gate: chain.gate,
+    encode: createEncode(options.encodedBytes),
+    corsHeaders: cors.headersFor,
+  });
   const answerCall = createRpcListener({
     ...calls,
     peerOf: (request) =>

@@ -154,6 +154,7 @@ async function serveNaively(databaseUrl: string) {
     authenticate: undefined,
     callLimits: undefined,
     cache: undefined,
+    encodedBytes: 1,
     isReady: async () => ({ ready: true, checks: {} }),
     log: silentLog,
   });

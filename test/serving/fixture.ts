@@ -77,6 +77,7 @@ export async function start({ catalog, order, tracker, ...options }: FixtureOpti
     authenticate: undefined,
     callLimits: undefined,
     cache: undefined,
+    encodedBytes: 2 ** 20,
     isReady: async () => ({ ready: true, checks: { store: "ok" } }),
     log: recordingLog(lines),
     ...options,

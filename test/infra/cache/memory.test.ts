@@ -1,25 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
-import { getHeapStatistics, setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { ListProductsResponseSchema } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { type Entry, entryOf } from "../../../src/infra/cache/entry.ts";
-
-setFlagsFromString("--expose-gc");
-const gc: unknown = runInNewContext("gc");
-
-/** What is alive in this thread, bytes. */
-async function alive(): Promise<number> {
-  for (let round = 0; round < 4; round += 1) {
-    if (typeof gc === "function") gc();
-    await sleep(5);
-  }
-  const { used_heap_size, external_memory } = getHeapStatistics();
-  return used_heap_size + external_memory;
-}
+import { alive } from "../../support/memory.ts";
 
 const bare = () => ({
   ...{ id: randomUUID(), sku: `SKU-${randomUUID().slice(0, 8)}`, name: "Steel bottle", brand: "Acme" },
