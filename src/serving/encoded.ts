@@ -47,9 +47,10 @@ export type Encode = (
 /** @param maxBytes how much memory kept bytes may take; those go first that were not asked for for longest */
 export function createEncode(maxBytes: number): Encode {
   const found = new WeakMap<Message, Forms>();
-  const bounded = new LRUCache<Forms, true>({
+  // By their bytes: a value that is the same as before would keep the size that it had.
+  const bounded = new LRUCache<Forms, number>({
     maxSize: maxBytes,
-    sizeCalculation: (_, { bytes }) => bytes,
+    sizeCalculation: (bytes) => bytes,
     dispose: (_, forms, reason) => {
       if (reason !== "set") forms.made.clear();
     },
@@ -62,12 +63,12 @@ export function createEncode(maxBytes: number): Encode {
     found.set(message, forms);
     forms.made.set(name, encoded);
     forms.bytes = bytes;
-    bounded.set(forms, true);
+    bounded.set(forms, bytes);
     return encoded;
   };
   const kept = (message: Message, name: string): Encoded | undefined => {
     const forms = found.get(message);
-    return forms !== undefined && bounded.get(forms) ? forms.made.get(name) : undefined;
+    return forms !== undefined && bounded.get(forms) !== undefined ? forms.made.get(name) : undefined;
   };
   return (schema, message, encoding, { gzip, isShared }) => {
     const name = gzip ? `${encoding}+gzip` : encoding;
