@@ -35,6 +35,9 @@ beforeAll(async () => {
     log: silentLog,
   });
   shop = buildShop(noting(db, sent));
+  // Once a minute it is looked at how large the shop is.
+  await products({ query: "thing" })(shop, "");
+  sent.splice(0);
 });
 afterAll(async () => {
   await db.close();

@@ -13,7 +13,7 @@ import {
 } from "./product-query.ts";
 import type { Search } from "./product-search.ts";
 import { isHopeful, UNSORTED } from "./product-searched.ts";
-import type { ShopSize, Sold } from "./product-sold.ts";
+import { LARGE, MANY_OF_SAMPLE, type ShopSize } from "./product-sold.ts";
 
 /** So many matches are ranked by how well they fit. Of more, the most popular come first: all fit well enough. */
 const RANKED = 1_000;
@@ -22,12 +22,10 @@ const RANKED_LATER = 10 * RANKED;
 /** Up to so many are kept in memory, so that the text index is asked once. */
 const SORTED = 20_000;
 /**
- * A first page is looked for among the most popular products of a shop that is not small, before the text
- * index of all is asked, which would collect all matches. Where it is found, more than `RANKED` match: 21 of
- * 2 in 100 products.
+ * A first page is looked for among this share of a large shop, the most popular products, before the text index
+ * of all is asked, which would collect all matches. That many match is seen in a sample.
  */
-const TOP = { share: 0.02, shop: 100_000 };
-const FULL = 21;
+const TOP_SHARE = 0.02;
 /** So many of the most popular are looked at first: by a text index of their own, as far as they have one. */
 const FIRST = 1_000;
 /**
@@ -47,17 +45,17 @@ export async function readRelevant(
   const read = ({ statement, values }: Asked, ...more: unknown[]) =>
     db.read<ProductRow>(call, statement, [...values, ...more]);
   if (page.after !== undefined) return read(laterStatement(scope, search, page, page.after));
-  const most = Math.floor(size.products * TOP.share) - size.sold.products;
-  if (size.products >= TOP.shop && page.order.descending) {
-    const full = Math.max(page.size + 1, FULL);
-    const top = topStatement(scope, page, size.sold, full);
+  const most = Math.floor(size.products * TOP_SHARE) - size.sold.products;
+  if (size.products >= LARGE && page.order.descending) {
+    const full = page.size + 1;
+    const top = topStatement(scope, page, size, full);
     const first = Math.max(0, FIRST - size.sold.products);
     const found = await read(top, first);
-    if (found.length === full) return found.slice(0, page.size + 1);
+    if (found.length === full) return found;
     const more = Math.min(first + (size.sold.above === 0 ? MORE.unsold : MORE.sold), most);
     if (isHopeful(found.length, size.sold.products + first, size.sold.products + more, full)) {
       const found = await read(top, more);
-      if (found.length === full) return found.slice(0, page.size + 1);
+      if (found.length === full) return found;
     }
   }
   return read(firstStatement(scope, search, page, await bestWording(db, call, scope, page.columns)));
@@ -65,26 +63,32 @@ export async function readRelevant(
 
 /**
  * What matches among the best-selling products, and among those that come next in popularity; the last value
- * says among how many. Rows that are not ranked have no relevance, which tells how the list goes on.
+ * says among how many. Nothing, when few in the sample match: they may be all that there are, and are ranked.
+ * Rows that are not ranked have no relevance, which tells how the list goes on.
  */
 function topStatement(
   scope: ProductScope,
   { columns, order }: PageSpec,
-  { above }: Sold,
+  { sold: { above }, sample }: ShopSize,
   full: number,
 ): Asked {
   const wording = wordingOf(scope, columns);
   const { where, values } = conditions(scope, wording);
+  const { where: matches } = conditions(scope, "filtered", values);
+  const drawn = `id = any($${values.push(sample)}::uuid[])`;
   const limit = `$${values.push(full)}`;
   const byPopularity = sorted(order, "popularity", "id");
   const text = `
-    with sold as materialized (
-      select id, popularity from product where popularity > ${above} and ${where} ${byPopularity} limit ${limit}
+    with met as materialized (
+      select from product where ${drawn} and ${matches} limit ${MANY_OF_SAMPLE}
+    ), many as materialized (select count(*) = ${MANY_OF_SAMPLE} as are from met), sold as materialized (
+      select id, popularity from product
+      where (select are from many) and popularity > ${above} and ${where} ${byPopularity} limit ${limit}
     ), next as (
       select id, popularity from (
         select * from product where popularity <= ${above} ${byPopularity} limit $${values.length + 1}
       ) as product
-      where ${where} limit ${limit} - (select count(*) from sold)
+      where (select are from many) and ${where} limit ${limit} - (select count(*) from sold)
     )
     select ${selectedOf(columns)}, null as relevance
     from (select * from sold union all select * from next) as found join product using (id)

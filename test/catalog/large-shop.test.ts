@@ -15,6 +15,12 @@ beforeAll(async () => {
   await insert(
     Array.from({ length: 2_500 }, (_, at) => ({ name: "bombarde", sold: at % 250 === 0 ? at : 0 })),
   );
+  // Most of a shop matches nothing that is looked for.
+  await insert(Array.from({ length: 30_000 }, () => ({ name: "thing" })));
+  await insert([
+    ...Array.from({ length: 25 }, () => ({ description: "sordune", sold: 8_000 })),
+    { name: "sordune" },
+  ]);
   await insert([...[1, 2].map(() => ({ description: "zampogna", sold: 9_000 })), { name: "zampogna" }]);
   // What PostgreSQL believes the shop's size to be, before the service first asks.
   await shop.database.query("update pg_class set reltuples = 1e6 where oid = 'product'::regclass");
@@ -66,6 +72,14 @@ test("few matches are ranked, however popular some are and however short the pag
   const found = await walk(shop, { query: "zampogna", pageSize: 1 });
   expect(found.map(({ name }) => name)).toEqual(["zampogna", "thing", "thing"]);
 });
+
+test.each([5, 20, 100])(
+  "few matches are ranked, though they fill a page of %d with best-sellers",
+  async (pageSize) => {
+    const { products } = await shop.catalog.listProducts({ query: "sordune", pageSize });
+    expect(products[0]?.name).toBe("sordune");
+  },
+);
 
 test("what nothing has is not found", async () => {
   expect(await idsOf({ query: "oboe 9999x" })).toEqual([]);
