@@ -214,7 +214,7 @@ export type Customers = ReturnType<typeof createCustomers>;
  * @throws INVALID_ARGUMENT
  */
 export function assertName(field: string, name: string): void {
-  if (/[^\p{Z}\p{C}\p{M}]/u.test(name)) return;
+  if (/[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name)) return;
   throw invalidField(field, "is blank. Say what to call them, in letters that can be seen.");
 }
 

@@ -65,7 +65,7 @@ breach (invariant, subject, detail) as (
     select from orders
     where orders.request_id = idempotency.request_id
       -- Guests are told apart by the service that ordered for them.
-      and case when customer_id is null then owner = '' or owner like 'service:%' else customer_id::text = owner end
+      and case when customer_id is null then owner = '' or owner like 'service-account:%' else customer_id::text = owner end
   )
 
   union all

@@ -38,7 +38,7 @@ export async function messageReply(
   return { status: 200, headers, body: Buffer.concat([bytes, trailerFrame(trailers)]) };
 }
 
-/** An answer that says what is wrong. */
+/** An answer that says what is wrong, in a few hundred bytes mostly: it is not compressed. */
 export function errorReply(error: ConnectError, { protocol, contentType }: Form): Reply {
   if (protocol === "connect") {
     const body = errorToJsonBytes(error, jsonOptions);

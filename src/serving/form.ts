@@ -59,7 +59,8 @@ export function formOf(exchange: Exchange, mayGet: boolean): Form | undefined {
 }
 
 function formOfGet({ headers, target }: Exchange): Form | undefined {
-  if (hasFaultyTimeout(headers, false)) return undefined;
+  // A GET that says what it brings means something else.
+  if (headers["content-type"] !== undefined || hasFaultyTimeout(headers, false)) return undefined;
   const query = new URLSearchParams(target.slice(target.indexOf("?") + 1));
   const kind = got.get(query.get("encoding"));
   const compression = query.get("compression") ?? "identity";

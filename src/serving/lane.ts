@@ -61,6 +61,7 @@ export function createLane(options: LaneOptions): Lane {
       const { input, output } = unary.method;
       await gate.enter(call, route.method);
       const bound = form.protocol === "connect" ? () => maxMessageBytes : frameBytes;
+      shedder.expect(exchange);
       const body = form.query === undefined ? await call.gather(exchange.body, bound) : NOTHING;
       if (!shedder.arrive(exchange)) return busyReply(exchange.headers["content-type"]);
       const message = messageOf(input, form, body, exchange.headers);
@@ -78,14 +79,21 @@ export function createLane(options: LaneOptions): Lane {
     }
   };
 
+  const withCors = (exchange: Exchange, reply: Reply): Reply => ({
+    ...reply,
+    headers: { ...corsHeaders(exchange.headers.origin), ...reply.headers },
+  });
+  const send = (exchange: Exchange, reply: Reply): void => {
+    const last = draining.aborted && exchange.httpVersion === "1.1";
+    exchange.reply(last ? { ...reply, headers: { ...reply.headers, connection: "close" } } : reply);
+  };
+
   const take = async (taken: Taken): Promise<void> => {
     const { route, form, exchange, call } = taken;
     try {
       const reply = await answer(taken);
       shedder.finish(exchange, reply.body?.length ?? 0, () => exchange.cut());
-      const headers = { ...corsHeaders(exchange.headers.origin), ...reply.headers };
-      if (draining.aborted && exchange.httpVersion === "1.1") Object.assign(headers, { connection: "close" });
-      exchange.reply(tell({ ...reply, headers }, form, exchange, call));
+      send(exchange, tell(withCors(exchange, reply), form, exchange, call));
     } catch (error) {
       if (!call.closed) log.warn({ method: methodKey(route.method), err: error }, "An answer was not sent");
       exchange.cut();
@@ -98,7 +106,9 @@ export function createLane(options: LaneOptions): Lane {
     const form = formOf(exchange, route.mayGet);
     if (form === undefined) return false;
     if (!shedder.enter(exchange)) {
-      exchange.reply(busyReply(exchange.headers["content-type"]));
+      const reply = withCors(exchange, busyReply(exchange.headers["content-type"]));
+      const kept: Record<string, string> = form.query === undefined ? {} : { "cache-control": "no-store" };
+      send(exchange, { ...reply, headers: { ...reply.headers, ...kept } });
       return true;
     }
     const call = openCall(route, exchange);

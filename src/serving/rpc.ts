@@ -32,6 +32,13 @@ export interface RpcOptions {
 export function createRpcListener(options: RpcOptions): (request: Request, response: Response) => boolean {
   const { routes, openCall, log, shedder } = options;
 
+  /** The body of a call, which may have lost its place when all of it has come. @throws ConnectError then */
+  async function* arriving(body: AsyncIterable<Uint8Array>, request: Request, isUnary: boolean) {
+    shedder.expect(request);
+    yield* body;
+    if (isUnary && !shedder.arrive(request)) throw busy;
+  }
+
   const respond = async (
     route: Route,
     call: ActiveCall,
@@ -85,8 +92,8 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
       return true;
     }
     const body = call.body(request.iterator({ destroyOnReturn: false }));
-    const isCounted = isBounded && route.method.methodKind === "unary";
-    const counted = isCounted ? untilArrived(body, () => shedder.arrive(request)) : body;
+    const isUnary = route.method.methodKind === "unary";
+    const counted = isBounded ? arriving(body, request, isUnary) : body;
     void respond(route, call, { ...universal, body: counted }, request, response);
     return true;
   };
@@ -126,12 +133,6 @@ function withLegible(answer: UniversalServerResponse): UniversalServerResponse {
       return new Headers(legible(Object.fromEntries(trailer)));
     },
   };
-}
-
-/** The body of a call that may have lost its place while it came. @throws ConnectError when there is none now */
-async function* untilArrived(body: AsyncIterable<Uint8Array>, arrive: () => boolean) {
-  yield* body;
-  if (!arrive()) throw busy;
 }
 
 function sendReply(response: Response, { status, headers, body }: Reply): void {

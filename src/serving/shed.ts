@@ -12,6 +12,8 @@ type Request = { readonly complete: boolean };
 export interface Shedder {
   /** Whether there is room for one more. */
   enter(request: Request): boolean;
+  /** Its body is waited for from now on. */
+  expect(request: Request): void;
   /** All of it has come. Whether there is room for it still: one that took its time has lost its place. */
   arrive(request: Request): boolean;
   /**
@@ -95,11 +97,16 @@ export function createShedder({ maxCalls, maxUntakenBytes, log }: ShedderOptions
   };
   return {
     enter(request) {
-      const sinceMs = performance.now();
-      if (!hasRoom(sinceMs)) return false;
+      if (!hasRoom(performance.now())) return false;
       inside += 1;
-      places.set(request, { state: "arriving", sinceMs });
+      places.set(request, { state: "working" });
       return true;
+    },
+    expect(request) {
+      if (places.get(request)?.state !== "working") return;
+      // Behind those that came before.
+      places.delete(request);
+      places.set(request, { state: "arriving", sinceMs: performance.now() });
     },
     arrive(request) {
       const place = places.get(request);

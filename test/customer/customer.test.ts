@@ -161,7 +161,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
-  test.each(["  ", "\t\n", "\u3000\u00a0", "\u200b\u2060"])(
+  test.each(["  ", "\t\n", "\u3000\u00a0", "\u200b\u2060", "\u3164\u2800"])(
     "a name of blanks is refused: %j",
     async (name) => {
       const blank = { code: "InvalidArgument", fields: ["customer.name"] };

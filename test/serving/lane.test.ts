@@ -219,6 +219,11 @@ const got: Record<string, Sent> = {
     path: query({ encoding: "proto", base64: "1", message: Buffer.from(product).toString("base64url") }),
   },
   "a GET that fails": { method: "GET", path: query({ encoding: "json", message: '{"sku":"FAIL"}' }) },
+  "a GET of a gRPC call": {
+    method: "GET",
+    path: query({ encoding: "json", message: '{"sku":"A"}' }),
+    headers: { "content-type": "application/grpc" },
+  },
   "a GET of no message": { method: "GET", path: query({ encoding: "json", message: "{" }) },
   "a GET without a message": { method: "GET", path: query({ encoding: "proto" }) },
   "a GET of what is not base64": {

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { anyone } from "../../src/kernel/principal.ts";
 import {
   callGrpcJs,
   connectHttp2,
@@ -12,6 +13,7 @@ import {
   expectUp,
   type Fixture,
   frame,
+  getProductBytes,
   getProductPath,
   grpcJs,
   grpcStatus,
@@ -237,3 +239,63 @@ test.each(["identity", "gzip"])(
     expect((await Promise.all(statuses)).toSorted()).toEqual(["0", "0", "14", "14"]);
   },
 );
+
+test.each(["identity", "gzip"])(
+  "a call that waits for others keeps its place, however long that takes (%s)",
+  async (encoding) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { url } = await start({
+      maxCalls: 2,
+      authenticate: async () => {
+        await promise;
+        return anyone;
+      },
+    });
+    const session = connectHttp2(url);
+    const headers = { authorization: "Bearer a", "grpc-timeout": "9S", "grpc-encoding": encoding };
+    const waiting = [0, 1].map(() => {
+      const call = openGrpc(session, getProductPath, headers);
+      call.end(frame(getProductBytes("A")));
+      return grpcStatus(call);
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1_300));
+    const late = openGrpc(session, getProductPath, headers);
+    late.end(frame(getProductBytes("A")));
+    expect(await grpcStatus(late)).toBe(String(Code.Unavailable));
+    resolve();
+    expect(await Promise.all(waiting)).toEqual(["0", "0"]);
+  },
+);
+
+test("a web page can read that there is no room, by either way", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { url } = await start({
+    maxCalls: 1,
+    corsOrigins: ["https://a.example"],
+    catalog: {
+      listProducts: async () => {
+        await promise;
+        return {};
+      },
+    },
+  });
+  const waiting = post(url, CatalogService.method.listProducts, {});
+  await expect.poll(async () => (await post(url, getProduct, { sku: "A" })).status).toBe(503);
+  const headers = { origin: "https://a.example" };
+  const plain = await post(url, getProduct, { sku: "A" }, headers);
+  const unusual = await post(
+    url,
+    getProduct,
+    { sku: "A" },
+    { ...headers, "content-type": "application/json; charset=utf-8" },
+  );
+  const got = await fetch(`${url}${getProductPath}?encoding=json&message={}`, { headers });
+  for (const answer of [plain, unusual, got]) {
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("https://a.example");
+    expect(answer.headers.get("vary")).toBe("Origin");
+  }
+  expect(got.headers.get("cache-control")).toBe("no-store");
+  resolve();
+  expect((await waiting).status).toBe(200);
+});

@@ -1,8 +1,18 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** Text indexes of the best-selling products by themselves, and words that are learnt in less time. */
+/**
+ * Text indexes of the best-selling products by themselves, words that are learnt in less time, and request_ids that
+ * belong to a service account instead of to one of its keys.
+ */
 export class Migration20261121180000 extends Migration {
   override up(): void {
+    this.addSql(`
+      update idempotency set owner = 'service-account:' || service_account from api_key
+      where owner = 'service:' || id and not exists (
+        select from idempotency as other
+        where other.method = idempotency.method and other.request_id = idempotency.request_id and other <> idempotency
+          and (other.owner = 'service-account:' || service_account or other.owner like 'service:%')
+      )`);
     for (const above of [0, 23, 46]) {
       this.addSql(`
         create index product_search_sold_${above} on product using gin (search)
