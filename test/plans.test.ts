@@ -120,6 +120,14 @@ test.each<[string, List, most?: number]>([
 });
 
 describe("a text query", () => {
+  test("for a common word is seen to match much in a sample, and not looked for in the text index of all", async () => {
+    const { plans, answer } = await watchAll(() => products({ query: "large thing" })(shop, ""));
+    const indexes = plans.flatMap((plan) => plan.indexes);
+    expect(indexes).toContain("product_search_sample");
+    expect(indexes).not.toContain("product_search");
+    expect(answer.items).toHaveLength(20);
+  });
+
   test.each(["relevance", "name", "name desc", "price", "create_time desc", "rating"])(
     "for a rare word comes by the text index, ordered by %j",
     async (orderBy) => {
@@ -237,6 +245,8 @@ test("the indexes that the design asks for are there", async () => {
     product_created: "btree (created_at, id)",
     product_sku_unique: "btree (sku)",
     product_search: "gin (search) WITH (gin_pending_list_limit='256')",
+    product_search_sample:
+      "gin (search) WITH (gin_pending_list_limit='256') WHERE ((uuid_hash(id) & 127) = 0)",
     product_search_sold_0: "gin (search) WITH (gin_pending_list_limit='256') WHERE (popularity > 0)",
     product_search_sold_23: "gin (search) WITH (gin_pending_list_limit='256') WHERE (popularity > 23)",
     product_search_sold_46: "gin (search) WITH (gin_pending_list_limit='256') WHERE (popularity > 46)",

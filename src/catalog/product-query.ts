@@ -155,12 +155,12 @@ export function planned(text: string, wording: Wording): Statement {
  */
 export type Wording = "plain" | "indexed" | "hidden" | "filtered";
 
-/** The conditions of a filter as SQL, with their values. @param values those of a statement that it is a part of */
+/** The conditions of a filter as SQL, with their values. */
 export function conditions(
   scope: ProductScope,
   wording: Wording = "plain",
-  values: unknown[] = [],
 ): { where: string; values: unknown[] } {
+  const values: unknown[] = [];
   const bind = (value: unknown) => `$${values.push(value)}`;
   const { categoryIds, search, minPrice, maxPrice, minCreateTime, maxCreateTime } = scope;
   const currency = minPrice?.currencyCode ?? maxPrice?.currencyCode;

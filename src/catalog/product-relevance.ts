@@ -1,5 +1,6 @@
 import type { Database, Statement } from "../infra/postgres.ts";
 import type { Call } from "../kernel/call.ts";
+import { SAMPLED } from "./catalog.entity.ts";
 import { isAfter, sorted } from "./product-order.ts";
 import type { PageSpec } from "./product-page.ts";
 import {
@@ -69,18 +70,16 @@ export async function readRelevant(
 function topStatement(
   scope: ProductScope,
   { columns, order }: PageSpec,
-  { sold: { above }, sample }: ShopSize,
+  { sold: { above } }: ShopSize,
   full: number,
 ): Asked {
   const wording = wordingOf(scope, columns);
   const { where, values } = conditions(scope, wording);
-  const { where: matches } = conditions(scope, "filtered", values);
-  const drawn = `id = any($${values.push(sample)}::uuid[])`;
   const limit = `$${values.push(full)}`;
   const byPopularity = sorted(order, "popularity", "id");
   const text = `
     with met as materialized (
-      select from product where ${drawn} and ${matches} limit ${MANY_OF_SAMPLE}
+      select from product where ${SAMPLED} and ${where} limit ${MANY_OF_SAMPLE}
     ), many as materialized (select count(*) = ${MANY_OF_SAMPLE} as are from met), sold as materialized (
       select id, popularity from product
       where (select are from many) and popularity > ${above} and ${where} ${byPopularity} limit ${limit}

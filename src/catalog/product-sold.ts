@@ -17,21 +17,18 @@ export interface Sold {
 export interface ShopSize {
   products: number;
   sold: Sold;
-  /** Ids of products, drawn by chance, as PostgreSQL writes arrays; of a shop that is not large, none. */
-  sample: string;
 }
 
-/** An index of more of the shop's products than this share is not small. */
-const SMALL = 0.01;
-const KNOWN_FOR_MS = 60_000;
 /** From so many products on a shop is large: it is looked at in part before it is looked at as a whole. */
 export const LARGE = 100_000;
 /**
- * How many products a sample has, and how many of them show that many match. Of 1,000 in a shop of a million, four
- * of 500 are met once in 500 times, whether they are sold or not, and wherever they lie.
+ * So many in the sample, which is one in 128 products, show that more than 1,000 match: of 1,000 there are 8, and 19
+ * of them once in 2,000 searches, whether they sell or not, and whenever they came.
  */
-const SAMPLE = 500;
-export const MANY_OF_SAMPLE = 4;
+export const MANY_OF_SAMPLE = 19;
+/** An index of more of the shop's products than this share is not small. */
+const SMALL = 0.01;
+const KNOWN_FOR_MS = 60_000;
 
 const READ_SIZE = prepared(`
   select reltuples as products, array[${SOLD_ABOVE.map(
@@ -42,17 +39,6 @@ const READ_SIZE = prepared(`
     )`,
   ).join(", ")}]::int[] as sold
   from pg_class where oid = 'product'::regclass`);
-
-// One of a page of the table: neighbours have come together, and have words in common.
-const READ_SAMPLE = prepared(`
-  select coalesce(array_agg(id), '{}')::text as sample from (
-    select id from (
-      select distinct on ((ctid::text::point)[0]) id
-      from product tablesample system ((
-        select least(100, 150.0 * ${SAMPLE} / greatest(1, relpages)) from pg_class where oid = 'product'::regclass
-      )) where active
-    ) as apart order by random() limit ${SAMPLE}
-  ) as drawn`);
 
 /** Tells a shop's size as it was a minute ago at most: it decides only by what way products are found. */
 export function createShopSize(db: Database): (call: Call) => Promise<ShopSize> {
@@ -67,8 +53,7 @@ export function createShopSize(db: Database): (call: Call) => Promise<ShopSize> 
     const products = Math.max(0, row?.products ?? 0);
     const sizes = SOLD_ABOVE.map((above, at) => ({ above, products: row?.sold[at] ?? 0 }));
     const sold = sizes.find((one) => one.products <= products * SMALL) ?? { above: 32_767, products: 0 };
-    const [drawn] = products < LARGE ? [] : await db.read<{ sample: string }>(call, READ_SAMPLE, []);
-    known = { products, sold, sample: drawn?.sample ?? "{}" };
+    known = { products, sold };
     return known;
   };
 }

@@ -10,7 +10,7 @@ beforeAll(async () => {
   shop = await startShop({ CACHE: "off" });
   categoryId = await makeCategory(shop);
   const names = (at: number) => (at % 20 === 0 ? "oboe reed" : at % 7 === 0 ? "shawm reed" : "reed");
-  await insert(Array.from({ length: 3_000 }, (_, at) => ({ name: names(at), sold: at })));
+  await insert(Array.from({ length: 6_000 }, (_, at) => ({ name: names(at), sold: at })));
   // Of these a few are sold, and fewer than fill a page.
   await insert(
     Array.from({ length: 2_500 }, (_, at) => ({ name: "bombarde", sold: at % 250 === 0 ? at : 0 })),

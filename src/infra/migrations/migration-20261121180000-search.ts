@@ -1,7 +1,7 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Text indexes of the best-selling products by themselves, words that are learnt in less time, and request_ids that
+ * Text indexes of a sample and of the best-selling products by themselves, words that are learnt in less time, and request_ids that
  * belong to a service account instead of to one of its keys.
  */
 export class Migration20261121180000 extends Migration {
@@ -13,6 +13,9 @@ export class Migration20261121180000 extends Migration {
         where other.method = idempotency.method and other.request_id = idempotency.request_id and other <> idempotency
           and (other.owner = 'service-account:' || service_account or other.owner like 'service:%')
       )`);
+    this.addSql(`
+      create index product_search_sample on product using gin (search)
+      with (gin_pending_list_limit = 256) where (uuid_hash(id) & 127) = 0`);
     for (const above of [0, 23, 46]) {
       this.addSql(`
         create index product_search_sold_${above} on product using gin (search)
