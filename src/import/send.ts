@@ -50,7 +50,10 @@ export async function sendImport(sending: Sending): Promise<ImportProductsRespon
       if (stream.failure !== undefined) throw stream.failure;
       const { code, reason, metadata, message } = errorDetails(error);
       const gap = reason === "IMPORT_OFFSET";
-      if (!gap && !BROKEN.has(code)) throw error;
+      // The shop gives a reason with what is its own fault; without one it was the connection that broke.
+      const isBroken =
+        BROKEN.has(code) || (reason === "" && (code === Code.Internal || code === Code.Unknown));
+      if (!gap && !isBroken) throw error;
       const reached = gap ? Number(metadata.next_offset) : undefined;
       if (reached !== undefined && reached !== start) breaks = 0;
       else breaks += 1;

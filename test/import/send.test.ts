@@ -1,0 +1,47 @@
+import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { ImportMode } from "../../gen/cartwright/catalog/v1/import_pb.ts";
+import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { sendImport } from "../../src/import/send.ts";
+
+/** An import without rows, to a shop that fails with this once. @returns how often the import was begun again */
+async function breaksOf(failure: ConnectError): Promise<number> {
+  let [calls, breaks] = [0, 0];
+  const transport = createRouterTransport((router) => {
+    router.service(CatalogService, {
+      async importProducts(requests) {
+        for await (const _ of requests);
+        calls += 1;
+        if (calls === 1) throw failure;
+        return {};
+      },
+    });
+  });
+  await sendImport({
+    catalog: createClient(CatalogService, transport),
+    requestId: "01941f29-7c00-7003-8000-000000000001",
+    mode: ImportMode.INCREMENTAL,
+    async *rows() {},
+    onSent: () => {},
+    onBreak: () => {
+      breaks += 1;
+    },
+  });
+  return breaks;
+}
+
+test.each([Code.Unknown, Code.Internal, Code.Aborted, Code.Unavailable])(
+  "a connection that breaks is made again, whatever the transport calls it (%i)",
+  async (code) => {
+    expect(await breaksOf(new ConnectError("read ECONNRESET", code))).toBe(1);
+  },
+);
+
+test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
+  "what the shop says is believed (%i)",
+  async (code) => {
+    const info = { desc: ErrorInfoSchema, value: { reason: "SAID", domain: "cartwright" } };
+    await expect(breaksOf(new ConnectError("no", code, undefined, [info]))).rejects.toMatchObject({ code });
+  },
+);
