@@ -81,19 +81,20 @@ class Stream {
     this.next = start;
   }
 
-  async *messages(): AsyncGenerator<Request> {
+  /** A transport whose connection breaks throws that in here, too: only what reading the rows throws is a failure. */
+  async *#rows(): AsyncGenerator<FileRow> {
     try {
-      yield* this.#messages();
+      yield* this.#sending.rows();
     } catch (error) {
       this.failure = error;
       throw error;
     }
   }
 
-  async *#messages(): AsyncGenerator<Request> {
+  async *messages(): AsyncGenerator<Request> {
     const start = this.next;
     let [rows, size, count] = [[] as ImportRow[], 0, 0];
-    for await (const one of this.#sending.rows()) {
+    for await (const one of this.#rows()) {
       count += 1;
       if (count <= start) continue;
       if (rows.length > 0 && size + one.size > MESSAGE_BYTES) {

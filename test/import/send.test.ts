@@ -45,3 +45,53 @@ test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
     await expect(breaksOf(new ConnectError("no", code, undefined, [info]))).rejects.toMatchObject({ code });
   },
 );
+
+test("a break that a transport throws into what it sends is no fault of the rows", async () => {
+  const transport = createRouterTransport((router) => {
+    router.service(CatalogService, { importProducts: async () => ({}) });
+  });
+  const shop = createClient(CatalogService, transport);
+  let calls = 0;
+  const answer = await sendImport({
+    catalog: {
+      ...shop,
+      async importProducts(requests, options) {
+        calls += 1;
+        if (calls > 1) return shop.importProducts(requests, options);
+        const broken = new ConnectError("read ECONNRESET", Code.Aborted);
+        const sent = requests[Symbol.asyncIterator]();
+        await sent.next();
+        await sent.throw?.(broken).catch(() => {});
+        throw broken;
+      },
+    },
+    requestId: "01941f29-7c00-7003-8000-000000000001",
+    mode: ImportMode.INCREMENTAL,
+    async *rows() {},
+    onSent: () => {},
+    onBreak: () => {},
+  });
+  expect([calls, answer.rowCount]).toEqual([2, 0n]);
+});
+
+test("rows that cannot be read end the import with the reason why", async () => {
+  const transport = createRouterTransport((router) => {
+    router.service(CatalogService, {
+      async importProducts(requests) {
+        for await (const _ of requests);
+        return {};
+      },
+    });
+  });
+  const sent = sendImport({
+    catalog: createClient(CatalogService, transport),
+    requestId: "01941f29-7c00-7003-8000-000000000001",
+    mode: ImportMode.INCREMENTAL,
+    rows: () => ({
+      [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new RangeError("line 1 is no row")) }),
+    }),
+    onSent: () => {},
+    onBreak: () => {},
+  });
+  await expect(sent).rejects.toThrow("line 1 is no row");
+});
