@@ -1,36 +1,8 @@
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createSession } from "../../src/client/session.ts";
-import { type ClientOptions, Code, createClient } from "../../src/client.ts";
-import { startBadRoad } from "./bad-road.ts";
-import { createShelf } from "./shelf.ts";
-import { startSignInShop } from "./sign-in-shop.ts";
-
-let shop: Awaited<ReturnType<typeof startSignInShop>>;
-let road: Awaited<ReturnType<typeof startBadRoad>>;
-beforeEach(async () => {
-  shop = await startSignInShop();
-  road = await startBadRoad(shop.url);
-});
-afterEach(async () => {
-  await road.close();
-  shop.close();
-});
-
-const ann = { email: "ann@example.com", password: "correct horse" };
-
-/** A client, signed in. */
-async function signedIn(options: Partial<ClientOptions> = {}) {
-  const shelf = createShelf();
-  const client = createClient({ baseUrl: road.url, session: shelf, ...options });
-  await client.session.signIn(ann);
-  shop.state.shown.length = 0;
-  road.requests.length = 0;
-  return { client, shelf };
-}
-
-const sent = () => road.requests.map(({ path }) => path.replace(/.*\//, ""));
-const manyTimes = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 20 }, work));
+import { Code, createClient } from "../../src/client.ts";
+import { manyTimes, road, sent, shop, signedIn } from "./signed-in.ts";
 
 describe("a refresh that fails while the access token is good", () => {
   test.each(["503", "reset before", "reset after"] as const)(

@@ -1,36 +1,9 @@
 import { setTimeout } from "node:timers/promises";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ClientOptions, Code, createClient, errorDetails } from "../../src/client.ts";
-import { startBadRoad } from "./bad-road.ts";
+import { describe, expect, test } from "vitest";
+import { Code, createClient, errorDetails } from "../../src/client.ts";
 import { createShelf } from "./shelf.ts";
-import { startSignInShop } from "./sign-in-shop.ts";
-
-let shop: Awaited<ReturnType<typeof startSignInShop>>;
-let road: Awaited<ReturnType<typeof startBadRoad>>;
-beforeEach(async () => {
-  shop = await startSignInShop();
-  road = await startBadRoad(shop.url);
-});
-afterEach(async () => {
-  await road.close();
-  shop.close();
-});
-
-const ann = { email: "ann@example.com", password: "correct horse" };
-
-/** A client, signed in. */
-async function signedIn(options: Partial<ClientOptions> = {}) {
-  const shelf = createShelf();
-  const client = createClient({ baseUrl: road.url, session: shelf, ...options });
-  await client.session.signIn(ann);
-  shop.state.shown.length = 0;
-  road.requests.length = 0;
-  return { client, shelf };
-}
-
-const sent = () => road.requests.map(({ path }) => path.replace(/.*\//, ""));
-const manyTimes = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 20 }, work));
+import { ann, manyTimes, road, sent, shop, signedIn } from "./signed-in.ts";
 
 describe("whoever signs in", () => {
   test.each(["signIn", "register"] as const)("by %s calls as themselves until they sign out", async (way) => {
