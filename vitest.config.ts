@@ -7,12 +7,14 @@ const alone = [
   "test/identity/session.test.ts",
   "test/identity/sign-in*.test.ts",
   "test/infra/cache/**/*.test.ts",
+  "test/infra/embedded-*.test.ts",
   "test/infra/limits/faults.test.ts",
   "test/interceptors/deadline.test.ts",
   "test/limits/**/*.test.ts",
   "test/order/rush.test.ts",
   "test/process/**/*.test.ts",
   "test/seed/command.test.ts",
+  "test/serving/{abuse,close,places,shed,stalls}.test.ts",
   "test/tracker/counting.test.ts",
 ];
 

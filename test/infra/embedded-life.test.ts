@@ -111,6 +111,14 @@ describe("when the process that started the stores", { timeout: 20_000 }, () => 
     expect((await names()).filter((name) => name.includes("half"))).toEqual([]);
   });
 
+  it("is killed -9, a command that hears no signal ends with what it started", async () => {
+    const program = await startProgram({ dataDir, deaf: true });
+    await program.ready();
+    await until("both are there", async () => (await processesOf(dataDir)).length >= 3); // and the supervisor
+    await program.kill9();
+    await until("both are gone", async () => (await processesOf(dataDir)).length === 0);
+  });
+
   it("gets Ctrl-C, they wait until it has drained", async () => {
     const program = await startProgram({ dataDir, ...(hasRedis ? { redis: "native" } : {}) });
     await program.ready();

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { lockDataDir } from "../../src/infra/embedded/data-dir.ts";
 import { startEmbeddedPostgres } from "../../src/infra/embedded/postgres.ts";
-import { run, type User } from "../../src/infra/embedded/process.ts";
+import { run, startTied, type User } from "../../src/infra/embedded/process.ts";
 import { startEmbeddedRedis } from "../../src/infra/embedded/redis.ts";
 
 export const isRoot = process.getuid?.() === 0;
@@ -104,6 +104,8 @@ export interface Settings {
   redis?: "native" | "wasm";
   /** Only takes the lock. */
   lockOnly?: boolean;
+  /** Only runs a command that, with the one it starts, hears no signal that can be refused. */
+  deaf?: boolean;
   /** Ends when there is nothing left to do, without stopping the stores. */
   forgetful?: boolean;
 }
@@ -120,6 +122,12 @@ async function main(settings: Settings): Promise<void> {
   if (settings.lockOnly) {
     console.log("{}");
     setInterval(() => {}, 1_000);
+    return;
+  }
+  if (settings.deaf) {
+    const child = `/bin/sh -c "sleep 60; :" ${dataDir}/postgres; :`;
+    startTied(["/bin/sh", "-c", `trap "" INT TERM QUIT; ${child}`], { logFd: 1, patienceMs: 200 });
+    console.log("{}");
     return;
   }
   const postgres = await startEmbeddedPostgres({ dataDir, database: "shop" });

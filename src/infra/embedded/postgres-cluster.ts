@@ -100,7 +100,8 @@ async function makeCluster(
         `--lc-ctype=${process.platform === "darwin" ? "UTF-8" : "C.UTF-8"}`,
         ...["--no-instructions", ...(durable ? [] : ["--no-sync"])],
       ],
-      { user, logFd },
+      // Half of a cluster is worth nothing, and initdb hears no signal while it waits for the disk.
+      { user, logFd, patienceMs: 200 },
     ),
   );
   await rename(password, join(files, PASSWORD_FILE));

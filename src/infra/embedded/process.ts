@@ -19,26 +19,29 @@ export interface TiedProcess {
   readonly ended: Promise<Ending>;
   /** From now on it does not keep this process from ending, and so from ending it. */
   unref(): void;
-  /** Asks it to end, insists after 10 s, kills after 12 s. Resolves when it is gone; may be called twice. */
+  /** Asks it to end, insists after its patience, kills 2 s later. Resolves when it is gone; may be called twice. */
   stop(): Promise<void>;
 }
 
 /**
  * Runs "$@" for as long as somebody holds the other end of standard input, which the kernel closes however
- * that somebody dies. The command's own standard input comes on descriptor 3.
- * PostgreSQL and Redis take INT as "finish now, lose nothing", PostgreSQL QUIT as "drop everything".
+ * that somebody dies. The command's own standard input comes on descriptor 3; "$1" says for how many fifths of
+ * a second it may finish. PostgreSQL and Redis take INT as "finish now, lose nothing", PostgreSQL QUIT as "drop
+ * everything"; KILL is for all of the group, as initdb would leave the server that it runs.
  */
 const SUPERVISOR = `
 trap "" INT TERM HUP
+patience=$1
+shift
 exec 4<&0
 "$@" <&3 3<&- 4<&- &
 store=$!
 pause() { n=0; while [ $n -lt $1 ]; do sleep 0.2; n=$((n + 1)); done; }
 {
   while read -r _; do :; done
-  kill -INT $store; pause 50
+  kill -INT $store; pause $patience
   kill -QUIT $store; pause 10
-  kill -KILL $store
+  kill -KILL 0
 } <&4 >/dev/null 2>&1 3<&- &
 warden=$!
 wait $store
@@ -59,12 +62,19 @@ const identity = (user: User | undefined) => (user ? { uid: user.uid | 0, gid: u
  *
  * @param logFd where its standard output and error go
  * @param input what it reads on standard input; secrets go here, as arguments show in the process list
+ * @param patienceMs how long it may take to finish what it has in hand
  */
 export function startTied(
   command: readonly string[],
-  { user, logFd, input }: { user?: User | undefined; logFd: number; input?: string },
+  {
+    user,
+    logFd,
+    input,
+    patienceMs = 10_000,
+  }: { user?: User | undefined; logFd: number; input?: string; patienceMs?: number },
 ): TiedProcess {
-  const child = spawn("/bin/sh", ["-c", SUPERVISOR, "cartwright-store", ...command], {
+  const patience = String(Math.ceil(patienceMs / 200));
+  const child = spawn("/bin/sh", ["-c", SUPERVISOR, "cartwright-store", patience, ...command], {
     ...identity(user),
     cwd: "/",
     env: environment(),
