@@ -6,7 +6,7 @@ import { type Database, prepared } from "../infra/postgres.ts";
 import { internalCall } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
-import { API_KEY_ENDED, type Principal, SESSION_ENDED } from "../kernel/principal.ts";
+import { API_KEY_ENDED, authorizationMalformed, type Principal, SESSION_ENDED } from "../kernel/principal.ts";
 import { type AccessTokens, type Claims, expiredToken, invalidToken } from "./access-token.ts";
 import { accountTag, roleOf } from "./account.ts";
 import { apiKeyTag, KEY_PREFIX } from "./api-key.ts";
@@ -54,6 +54,8 @@ const MAX_BYTES = 64 * 2 ** 20;
 const FRESH_MS = 600_000;
 /** Until when those were good that have been revoked, milliseconds: however late the clock of who asks. */
 const NEVER_MS = 0;
+/** What all credentials look like (RFC 6750, 2.1). */
+const CREDENTIAL = /^[\w.~+/=-]{1,4096}$/;
 /** What secrets look like. Others are not asked for. */
 const SECRET = /^ck_[\w-]{43}$/;
 
@@ -123,18 +125,23 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     return { expiresAtMs: Number.POSITIVE_INFINITY, wanted, unknown: apiKeyInvalid, ended: apiKeyEnded };
   }
 
-  function principalOf({ unknown, ended }: Verified, { entry: { outcome } }: Found<Known>): Principal {
+  function principalOf(
+    { unknown, ended }: Verified,
+    { entry: { outcome } }: Found<Known>,
+    nowMs = clock.now().getTime(),
+  ): Principal {
     if ("error" in outcome) throw unknown();
-    if (clock.now().getTime() >= outcome.value.untilMs) throw ended();
+    if (nowMs >= outcome.value.untilMs) throw ended();
     return outcome.value.principal;
   }
 
   function ask(credential: Verified): Principal | Promise<Principal> {
-    if (clock.now().getTime() >= credential.expiresAtMs) throw expiredToken();
+    const nowMs = clock.now().getTime();
+    if (nowMs >= credential.expiresAtMs) throw expiredToken();
     const found = cache.find(credential.wanted);
     return found instanceof Promise
       ? found.then((it) => principalOf(credential, it))
-      : principalOf(credential, found);
+      : principalOf(credential, found, nowMs);
   }
 
   function askForToken(token: string, claims: Claims): Principal | Promise<Principal> {
@@ -164,6 +171,7 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     authenticate(credential: string, beforeAsking?: () => void): Principal | Promise<Principal> {
       const known = verified.get(credential);
       if (known !== undefined) return ask(known);
+      if (!CREDENTIAL.test(credential)) throw authorizationMalformed();
       if (SECRET.test(credential)) {
         beforeAsking?.();
         return askForApiKey(credential);

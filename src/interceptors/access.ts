@@ -15,7 +15,15 @@ import {
   ScopeSchema,
 } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { AppError } from "../kernel/errors.ts";
-import { anyone, denied, type Principal, type Role, signInRequired, system } from "../kernel/principal.ts";
+import {
+  anyone,
+  authorizationMalformed,
+  denied,
+  type Principal,
+  type Role,
+  signInRequired,
+  system,
+} from "../kernel/principal.ts";
 import { type ActiveCall, callKey } from "./call.ts";
 
 /**
@@ -32,6 +40,8 @@ const NEEDED: Partial<Record<Access, Role>> = {
   [Access.ADMIN]: "ADMIN",
 };
 
+/** Names of schemes are the same in upper case (RFC 9110, 11.1). */
+const SCHEME = "bearer ";
 /** How long it is good what was found out about the caller of a call, milliseconds. */
 const KNOWN_FOR_MS = 100;
 
@@ -47,13 +57,8 @@ export function identify(
 ): Principal | Promise<Principal> {
   if (authenticate === undefined) return system;
   if (authorization === undefined) return anyone;
-  const [, credential] = /^Bearer +([\w.~+/=-]{1,4096})$/i.exec(authorization) ?? [];
-  if (credential === undefined) {
-    throw new AppError("unauthenticated", "The header must read authorization: Bearer <token>.", {
-      reason: "AUTHORIZATION_MALFORMED",
-    });
-  }
-  return authenticate(credential, beforeAsking);
+  if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) throw authorizationMalformed();
+  return authenticate(authorization.slice(SCHEME.length).trimStart(), beforeAsking);
 }
 
 /** Holds a caller to what a policy asks for. @throws AppError unauthenticated or permission_denied */

@@ -70,6 +70,13 @@ export function signInRequired(): AppError {
   );
 }
 
+/** UNAUTHENTICATED for an Authorization header that can hold no token. */
+export function authorizationMalformed(): AppError {
+  return new AppError("unauthenticated", "The header must read authorization: Bearer <token>.", {
+    reason: "AUTHORIZATION_MALFORMED",
+  });
+}
+
 /** The reason of who has shown nothing yet. */
 export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
 /** The reasons of who has shown something that was good once. Whoever has shown something wrong gets another. */

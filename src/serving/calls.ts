@@ -66,8 +66,10 @@ export function createOpenCall({ trustedProxies, limits, log }: CallOptions): Op
 /** What the caller shows; two credentials are one that is no good, for who could say which of them counts. */
 function authorizationOf({ headers, rawHeaders }: Arrival): string | undefined {
   if (headers.authorization === undefined) return undefined;
-  const shown = rawHeaders.filter(
-    (_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === "authorization",
-  );
+  const shown = rawHeaders.filter((_, index) => index % 2 === 1 && isAuthorization(rawHeaders[index - 1]));
   return shown.length > 1 ? shown.join(", ") : headers.authorization;
+}
+
+function isAuthorization(name = ""): boolean {
+  return name.length === "authorization".length && name.toLowerCase() === "authorization";
 }

@@ -58,8 +58,13 @@ export class SharedWindow {
         line.push(waiting);
         return;
       }
-      this.#lines.set(name, []);
-      void this.#decide(budget, key, name, [waiting]);
+      const first = [waiting];
+      this.#lines.set(name, first);
+      // What other connections have brought meanwhile is asked about with it: a question costs more than a call.
+      setImmediate(() => {
+        this.#lines.set(name, []);
+        void this.#decide(budget, key, name, first);
+      });
     });
   }
 
