@@ -71,11 +71,15 @@ function removeAbsentAfter(
  */
 export async function forgetSkus(db: Database, call: Call, requestId: string): Promise<void> {
   const forget = () =>
-    db.transact(call, (tx) =>
-      tx.query(sql`
-        delete from product_import_sku where ctid = any(array(
-          select ctid from product_import_sku where request_id = ${requestId} limit ${FORGOTTEN}
-        )) returning 1`),
-    );
-  for (let count = FORGOTTEN; count === FORGOTTEN; ) count = (await forget()).length;
+    db.transact(call, async (tx) => {
+      const [gone] = await tx.query(sql<{ count: number }>`
+        with gone as (
+          delete from product_import_sku where ctid = any(array(
+            select ctid from product_import_sku where request_id = ${requestId} limit ${FORGOTTEN}
+          )) returning 1
+        )
+        select count(*)::int from gone`);
+      return gone?.count ?? 0;
+    });
+  for (let count = FORGOTTEN; count === FORGOTTEN; ) count = await forget();
 }

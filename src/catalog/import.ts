@@ -17,8 +17,8 @@ interface ImportOptions {
   clock: Clock;
 }
 
-/** Batches that are written at a time: PostgreSQL uses a core for each. */
-const WRITERS = 2;
+/** Batches that are written at a time: more than PostgreSQL has cores for, as some wait for the disk meanwhile. */
+const WRITERS = 4;
 /** Tries of a batch whose products somebody else is creating at the same time. */
 const TRIES = 3;
 
