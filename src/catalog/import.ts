@@ -9,6 +9,7 @@ import { firstMissing, gap, gather, preceded, spread } from "./import-parts.ts";
 import { forgetSkus, removeAbsent } from "./import-removal.ts";
 import type { ImportPart } from "./import-row.ts";
 import { beginImport, type ImportKey, type ImportState, lockWhole, readImport } from "./import-state.ts";
+import { learnWords } from "./import-words.ts";
 
 /** What the import is made of. */
 interface ImportOptions {
@@ -62,6 +63,7 @@ async function write(
   requestId: string,
   batch: ImportBatch,
 ): Promise<void> {
+  await db.transact(call, (tx) => learnWords(tx, batch.items));
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await db.transact(call, (tx) => writeBatch(tx, room, requestId, batch));

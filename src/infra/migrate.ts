@@ -9,6 +9,7 @@ import { Migration20261120000000 } from "./migrations/migration-20261120000000-s
 import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
 import { Migration20261121180000 } from "./migrations/migration-20261121180000-search.ts";
+import { Migration20261121210000 } from "./migrations/migration-20261121210000-words.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -16,6 +17,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121000000-catalogue", class: Migration20261121000000 },
   { name: "migration-20261121120000-access", class: Migration20261121120000 },
   { name: "migration-20261121180000-search", class: Migration20261121180000 },
+  { name: "migration-20261121210000-words", class: Migration20261121210000 },
 ];
 
 // Any number will do, as long as nobody else locks the same one: "cart" in ASCII.
