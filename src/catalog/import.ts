@@ -9,7 +9,7 @@ import { firstMissing, gap, gather, preceded, spread } from "./import-parts.ts";
 import { forgetSkus, removeAbsent } from "./import-removal.ts";
 import type { ImportPart } from "./import-row.ts";
 import { beginImport, type ImportKey, type ImportState, lockWhole, readImport } from "./import-state.ts";
-import { learnWords } from "./import-words.ts";
+import { createLearn } from "./import-words.ts";
 
 /** What the import is made of. */
 interface ImportOptions {
@@ -45,7 +45,11 @@ export async function importProducts(
     const begun = await beginImport(db, call, key, clock.now());
     if (!begun.finished) {
       const batches = gather(key, begun.taken, preceded(first.value, parts));
-      await spread(batches, WRITERS, (batch) => write(options, call, requestId, batch));
+      const learn = createLearn(db, call);
+      await spread(batches, WRITERS, async (batch) => {
+        await learn(batch.items);
+        await write(options, call, requestId, batch);
+      });
       await finish(options, call, key);
     }
     // Asked again, an import that is finished forgets what a crash may have left.
@@ -63,7 +67,6 @@ async function write(
   requestId: string,
   batch: ImportBatch,
 ): Promise<void> {
-  await db.transact(call, (tx) => learnWords(tx, batch.items));
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await db.transact(call, (tx) => writeBatch(tx, room, requestId, batch));
