@@ -22,6 +22,7 @@ import { maxMessageBytes } from "./limits.ts";
 import { frameBytes, messageOf } from "./message.ts";
 import type { Route, Unary } from "./routes.ts";
 import { busyReply, type Shedder } from "./shed.ts";
+import { assertUtf8Query } from "./utf8.ts";
 
 export interface LaneOptions {
   routes: ReadonlyMap<string, Route>;
@@ -64,6 +65,7 @@ export function createLane(options: LaneOptions): Lane {
       shedder.expect(exchange);
       const body = form.query === undefined ? await call.gather(exchange.body, bound) : NOTHING;
       if (!shedder.arrive(exchange)) return busyReply(exchange.headers["content-type"]);
+      if (form.isJson && form.query !== undefined) assertUtf8Query(exchange.target);
       const message = messageOf(input, form, body, exchange.headers);
       const values = createContextValues().set(callKey, call);
       if (message === undefined) return await universalReply(route, exchange, call, values, body);

@@ -1,16 +1,19 @@
 import { type DescMessage, fromBinary, fromJsonString, type Message } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
+import { ConnectError } from "@connectrpc/connect";
 import { FRAME_HEAD_BYTES } from "./encoded.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Form } from "./form.ts";
 import { maxMessageBytes } from "./limits.ts";
 import { jsonOptions } from "./routes.ts";
+import { assertUtf8 } from "./utf8.ts";
 
 const utf8 = new TextDecoder();
 
 /**
  * The message of a request, from its body or its query. Undefined for one with any fault: Connect is to say what
- * is wrong with it.
+ * is wrong with it. It would not say that JSON is no UTF-8.
+ * @throws ConnectError then
  */
 export function messageOf(
   schema: DescMessage,
@@ -25,13 +28,16 @@ export function messageOf(
     if (body.length > maxMessageBytes || (length !== undefined && Number(length) !== body.length))
       return undefined;
     return parse(schema, isJson, body);
-  } catch {
+  } catch (error) {
+    if (error instanceof ConnectError) throw error;
     return undefined;
   }
 }
 
 function parse(schema: DescMessage, isJson: boolean, bytes: Uint8Array): Message {
-  return isJson ? fromJsonString(schema, utf8.decode(bytes), jsonOptions) : fromBinary(schema, bytes);
+  if (!isJson) return fromBinary(schema, bytes);
+  assertUtf8(bytes);
+  return fromJsonString(schema, utf8.decode(bytes), jsonOptions);
 }
 
 function contentOf(query: URLSearchParams): Uint8Array {

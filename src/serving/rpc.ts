@@ -13,6 +13,7 @@ import { cacheHeadersOf } from "./http-cache.ts";
 import { limitHeadersOf } from "./http-limits.ts";
 import type { Route } from "./routes.ts";
 import { busy, busyReply, type Shedder } from "./shed.ts";
+import { utf8Only } from "./utf8.ts";
 
 export interface RpcOptions {
   routes: ReadonlyMap<string, Route>;
@@ -91,12 +92,18 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
       send(response, 400, "text/plain", "The Host header is missing or malformed.\n");
       return true;
     }
-    const body = call.body(request.iterator({ destroyOnReturn: false }));
+    const bytes = call.body(request.iterator({ destroyOnReturn: false }));
+    const body = isPlainJson(headers) ? utf8Only(bytes) : bytes;
     const isUnary = route.method.methodKind === "unary";
     const counted = isBounded ? arriving(body, request, isUnary) : body;
     void respond(route, call, { ...universal, body: counted }, request, response);
     return true;
   };
+}
+
+/** Whether a body is one JSON message, which can be looked at as it comes. */
+function isPlainJson({ "content-type": type, "content-encoding": encoding }: Request["headers"]): boolean {
+  return (encoding === undefined || encoding === "identity") && /^application\/json\b/i.test(type ?? "");
 }
 
 /** Adds what our cache and those of HTTP are to know. @returns what is to be sent: the answer, or 304 without it */

@@ -197,6 +197,29 @@ describe("text", () => {
     expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
   });
 
+  const half = Buffer.concat([Buffer.from('{"sku":"'), Buffer.from([0xc3]), Buffer.from('"}')]);
+  const method = "/cartwright.catalog.v1.CatalogService/GetProduct";
+  const get = (message: string) => [`?connect=v1&encoding=json&${message}`, {}] as const;
+  const sent = (body: Uint8Array, type: string) =>
+    ["", { method: "POST", body, headers: { "content-type": type } }] as const;
+
+  test.each([
+    ["a body", sent(half, "application/json")],
+    ["a body that Connect reads", sent(half, "application/json; charset=utf-8")],
+    ["a body that ends in the middle of a character", sent(half.subarray(0, -2), "application/json; charset=utf-8")],
+    ["a query", get(`message=${encodeURIComponent('{"sku":"')}%c3${encodeURIComponent('"}')}`)],
+    ["a query in base64", get(`base64=1&message=${half.toString("base64url")}`)],
+  ])("from JSON in %s has no bytes that are half a character", async (_, [query, init]) => {
+    const { url } = await start();
+    const answer = await fetch(`${url}${method}${query}`, init);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({
+      code: "invalid_argument",
+      message: "The message is not UTF-8. Encode JSON so.",
+      details: [{ type: "google.rpc.ErrorInfo" }],
+    });
+  });
+
   test("is free otherwise", async () => {
     const { url } = await start();
     const sku = "naïve \u{1F600} \u202e \ufeff \ufffd \u{10ffff}";

@@ -48,7 +48,10 @@ export class SharedWindow {
     return this.#lostAtMs;
   }
 
-  /** Rejects when Redis is away or takes longer than ANSWER_MS. */
+  /**
+   * Rejects when Redis is away or takes longer than ANSWER_MS; a call that comes while Redis is asked about its key waits
+   * for that answer first.
+   */
   spend(budget: Budget, key: string, cost: number): Promise<Verdict> {
     const name = `${budget.name}:${key}`;
     return new Promise((resolve, reject) => {
