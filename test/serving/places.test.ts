@@ -14,6 +14,7 @@ import {
   post,
   start,
 } from "./fixture.ts";
+import { holdLists } from "./held.ts";
 
 const { getProduct } = CatalogService.method;
 const listProductsPath = `/${CatalogService.typeName}/ListProducts`;
@@ -56,18 +57,8 @@ test("of the answers that nobody takes, the oldest are given up when they are to
 test.each(["identity", "gzip"])(
   "calls that stall, and then come all at once, get no more room than others (%s)",
   async (encoding) => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    let inside = 0;
-    const { url } = await start({
-      maxCalls: 2,
-      catalog: {
-        listProducts: async () => {
-          inside += 1;
-          await promise;
-          return {};
-        },
-      },
-    });
+    const lists = holdLists();
+    const { url } = await start({ maxCalls: 2, catalog: lists.catalog });
     const session = connectHttp2(url);
     const stalled: ReturnType<typeof openGrpc>[] = [];
     for (let wave = 0; wave < 2; wave += 1) {
@@ -83,8 +74,8 @@ test.each(["identity", "gzip"])(
       return grpcStatus(call);
     });
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(inside).toBe(2);
-    resolve();
+    expect(lists.count()).toBe(2);
+    lists.letGo();
     expect((await Promise.all(statuses)).toSorted()).toEqual(["0", "0", "14", "14"]);
   },
 );

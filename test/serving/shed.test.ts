@@ -20,6 +20,7 @@ import {
   transportNames,
   transports,
 } from "./fixture.ts";
+import { holdLists } from "./held.ts";
 
 const { getProduct } = CatalogService.method;
 const key = { case: "sku", value: "A" } as const;
@@ -28,23 +29,13 @@ expectNoCrash();
 
 /** A server with room for two calls, both of which are taken until `finish`. */
 async function startFull(): Promise<Fixture & { finish(): Promise<void> }> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  let inside = 0;
-  const fixture = await start({
-    maxCalls: 2,
-    catalog: {
-      listProducts: async () => {
-        inside += 1;
-        await promise;
-        return {};
-      },
-    },
-  });
+  const lists = holdLists();
+  const fixture = await start({ maxCalls: 2, catalog: lists.catalog });
   const client = createClient(CatalogService, createGrpcTransport({ baseUrl: fixture.url }));
   const calls = Promise.allSettled([client.listProducts({}), client.listProducts({})]);
-  await expect.poll(() => inside).toBe(2);
+  await expect.poll(lists.count).toBe(2);
   const finish = async () => {
-    resolve();
+    lists.letGo();
     await calls;
   };
   return { ...fixture, finish };

@@ -6,7 +6,7 @@ import { expect, inject, onTestFinished, test } from "vitest";
 import { type Budget, createLimiter, type Limiter, type Verdict } from "../../../src/infra/limits/limiter.ts";
 import { openRedis } from "../../../src/infra/redis.ts";
 import { silentLog } from "../../support/log.ts";
-import { startRedisServer } from "../../support/redis-server.ts";
+import { type RedisServer, startRedisServer } from "../../support/redis-server.ts";
 
 /** Limiters of so many processes of one shop. */
 async function openLimiters(count: number, url = inject("redisUrl")): Promise<Limiter[]> {
@@ -43,6 +43,13 @@ const passed = (verdicts: readonly Verdict[]) => verdicts.filter(({ ok }) => ok)
 /** So many calls at once. */
 async function spendAll(limiter: Limiter, budget: Budget, count: number, cost = 1): Promise<Verdict[]> {
   return Promise.all(Array.from({ length: count }, async () => limiter.spend(budget, "a", cost)));
+}
+
+/** How many scripts a server has run. */
+async function scriptsOf(server: RedisServer): Promise<number> {
+  const stats = String(await server.command("info", "commandstats"));
+  const counts = [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)];
+  return counts.reduce((sum, [, calls]) => sum + Number(calls), 0);
 }
 
 /** One call, nine towards the end of its second, ten at the beginning of the next: the last 19 are within a second. */
@@ -112,26 +119,31 @@ test("calls that come at once are counted one by one, whatever they cost", async
   ]);
 });
 
+test("calls of one key that come in one turn are asked about in one question", async () => {
+  const server = await startRedisServer();
+  onTestFinished(() => server.stop());
+  const limiter = await openOne(server.url);
+  // The script is known to Redis from the first one on.
+  await limiter.spend(budgetOf(100), "a", 1);
+  const asked = await scriptsOf(server);
+  const verdicts = await spendAll(limiter, budgetOf(100), 20);
+  expect(verdicts.map(({ remaining }) => remaining)).toEqual(Array.from({ length: 20 }, (_, at) => 98 - at));
+  expect(await scriptsOf(server)).toBe(asked + 1);
+});
+
 test("whoever is refused is refused from memory until it is time, without a word to Redis", async () => {
   const server = await startRedisServer();
   onTestFinished(() => server.stop());
   const limiter = await openOne(server.url);
   const budget = budgetOf(10, 1_000);
-  const scripts = async () => {
-    const stats = String(await server.command("info", "commandstats"));
-    return [...stats.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce(
-      (sum, [, calls]) => sum + Number(calls),
-      0,
-    );
-  };
   await limiter.spend(budget, "a", 8);
   const { retryAfterMs = 0 } = await limiter.spend(budget, "a", 5);
-  const asked = await scripts();
+  const asked = await scriptsOf(server);
   const verdicts = await spendAll(limiter, budget, 1_000, 5);
   expect(passed(verdicts)).toBe(0);
   expect(verdicts[999]).toMatchObject({ limit: 10, remaining: 2 });
   expect(verdicts[999]?.retryAfterMs).toBeLessThanOrEqual(retryAfterMs);
-  expect(await scripts()).toBe(asked);
+  expect(await scriptsOf(server)).toBe(asked);
   expect(await limiter.spend(budget, "a", 2), "what costs less").toMatchObject({ ok: true, remaining: 0 });
   await sleep(retryAfterMs);
   expect(await limiter.spend(budget, "a", 5), "when it is time").toMatchObject({ ok: true });
