@@ -11,7 +11,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/type/v1/money.proto.
  */
 export const file_cartwright_type_v1_money: GenFile = /*@__PURE__*/
-  fileDesc("Ch5jYXJ0d3JpZ2h0L3R5cGUvdjEvbW9uZXkucHJvdG8SEmNhcnR3cmlnaHQudHlwZS52MSJYCgVNb25leRIoCg1jdXJyZW5jeV9jb2RlGAEgASgJQhG6SA5yDDIKXltBLVpdezN9JBIlCgttaW5vcl91bml0cxgCIAEoA0IQukgNIgsYgICapuqv4wEoAGIGcHJvdG8z", [file_buf_validate_validate]);
+  fileDesc("Ch5jYXJ0d3JpZ2h0L3R5cGUvdjEvbW9uZXkucHJvdG8SEmNhcnR3cmlnaHQudHlwZS52MSJYCgVNb25leRIoCg1jdXJyZW5jeV9jb2RlGAEgASgJQhG6SA5yDDIKXltBLVpdezN9JBIlCgttaW5vcl91bml0cxgCIAEoA0IQukgNIgsYgICapuqv4wEoAEKvAQoWY29tLmNhcnR3cmlnaHQudHlwZS52MUIKTW9uZXlQcm90b1ABWkZnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3R5cGUvdjE7dHlwZXYxqgISQ2FydHdyaWdodC5UeXBlLlYxygISQ2FydHdyaWdodFxUeXBlXFYx6gIUQ2FydHdyaWdodDo6VHlwZTo6VjFiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
  * An amount of money, exact in every language.
