@@ -2,20 +2,17 @@ import { defineConfig } from "vitest/config";
 
 /** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
 const alone = [
-  "test/admin/**/*.test.ts",
+  "test/e2e/cli/{admin,seed}.test.ts",
+  "test/e2e/{process,rate-limit-replicas}.test.ts",
   "test/faults/**/*.test.ts",
-  "test/identity/session.test.ts",
-  "test/identity/sign-in*.test.ts",
-  "test/infra/cache/**/*.test.ts",
-  "test/infra/embedded-*.test.ts",
-  "test/infra/limits/faults.test.ts",
-  "test/interceptors/deadline.test.ts",
-  "test/limits/**/*.test.ts",
-  "test/order/rush.test.ts",
-  "test/process/**/*.test.ts",
-  "test/seed/command.test.ts",
-  "test/serving/{abuse,close,places,shed,stalls}.test.ts",
-  "test/tracker/counting.test.ts",
+  "test/integration/identity/accounts/*.test.ts",
+  "test/integration/identity/sessions/session.test.ts",
+  "test/integration/infra/{cache,embedded}/*.test.ts",
+  "test/integration/order/concurrent-orders.test.ts",
+  "test/integration/rpc/call/deadline.test.ts",
+  "test/integration/rpc/rate-limit/*.test.ts",
+  "test/integration/rpc/server/{load-shedder,load-shedder-slots,shutdown}.test.ts",
+  "test/integration/tracker/counting.test.ts",
 ];
 
 export default defineConfig({

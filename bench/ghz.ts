@@ -7,8 +7,8 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { StockReason } from "../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { StartError } from "../src/kernel/errors.ts";
-import { seedId } from "../src/seed/ids.ts";
+import { seedId } from "../src/cli/seed/ids.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 import { format } from "./numbers.ts";
 import { publish } from "./results.ts";
 import { readOptions, runBench, whole } from "./run.ts";
@@ -56,7 +56,7 @@ async function findGhz(): Promise<string> {
     )
       return file;
   }
-  throw new StartError(
+  throw new StartupError(
     gopath === undefined
       ? `This bench needs ghz, a load generator for gRPC, and there is none. Install Go (https://go.dev), then: ${INSTALL}`
       : `This bench needs ghz, a load generator for gRPC, and there is none. Install it with: ${INSTALL}`,
@@ -98,7 +98,7 @@ async function measure(ghz: string, method: string, url: string, seconds: number
   process.once("exit", stop);
   const { stdout } = await calling
     .catch((error: Error & { stderr?: string }) => {
-      throw new StartError(`ghz failed on ${method}: ${error.stderr?.trim() || error.message}`);
+      throw new StartupError(`ghz failed on ${method}: ${error.stderr?.trim() || error.message}`);
     })
     .finally(() => process.off("exit", stop));
   return JSON.parse(stdout) as Report;
@@ -153,7 +153,7 @@ await runBench(async () => {
     const load = `${concurrency} calls at once on one connection, ${seconds} s each`;
     const notes = `${format(products)} products; ghz ${await versionOf(ghz)}, ${load}.`;
     await publish({ title: "Calls a second, by ghz", stores: services.off.stores, notes, rows, write: true });
-    if (failures.length > 0) throw new StartError(`Not every answer was OK:\n${failures.join("\n")}`);
+    if (failures.length > 0) throw new StartupError(`Not every answer was OK:\n${failures.join("\n")}`);
   } finally {
     await stage.close();
   }

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ImportMode, type ImportProductsRequestSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
-import { createClient } from "../src/client.ts";
-import { StartError } from "../src/kernel/errors.ts";
-import { blocksOf } from "../src/seed/ids.ts";
-import { generateProducts, PRODUCT_BLOCK } from "../src/seed/product.ts";
+import { blocksOf } from "../src/cli/seed/ids.ts";
+import { generateProducts, PRODUCT_BLOCK } from "../src/cli/seed/product.ts";
+import { createClient } from "../src/client/client.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 import { format } from "./numbers.ts";
 import { Goals, type Part } from "./part.ts";
 
@@ -68,5 +68,5 @@ async function importRows(url: string, rows: readonly Row[]): Promise<number> {
   const { rowCount, failedCount } = await catalog.importProducts(messages());
   const seconds = (performance.now() - startMs) / 1_000;
   if (Number(rowCount) === rows.length && failedCount === 0n) return seconds;
-  throw new StartError(`Of ${rows.length} rows ${rowCount} were taken, and ${failedCount} not imported.`);
+  throw new StartupError(`Of ${rows.length} rows ${rowCount} were taken, and ${failedCount} not imported.`);
 }

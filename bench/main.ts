@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { StartError } from "../src/kernel/errors.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 import { access } from "./access.ts";
 import { cache } from "./cache.ts";
 import { imports } from "./import.ts";
@@ -36,7 +36,7 @@ function readArguments(): { names: string[]; products: number } {
       options: { products: { type: "string", default: String(PRODUCTS) } },
     });
     const unknown = positionals.find((name) => !PARTS.has(name));
-    if (unknown !== undefined) throw new StartError(`There is no part "${unknown}".`);
+    if (unknown !== undefined) throw new StartupError(`There is no part "${unknown}".`);
     return {
       names: [...PARTS.keys()].filter((name) => positionals.length === 0 || positionals.includes(name)),
       products: whole("products", values.products, FEWEST_PRODUCTS, 2_000_000),
@@ -65,5 +65,5 @@ await runBench(async () => {
   } finally {
     await stage.close();
   }
-  if (missed.length > 0) throw new StartError(`Missed:\n${missed.map((one) => `  ${one}`).join("\n")}`);
+  if (missed.length > 0) throw new StartupError(`Missed:\n${missed.map((one) => `  ${one}`).join("\n")}`);
 });

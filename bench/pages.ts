@@ -1,5 +1,5 @@
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { StartError } from "../src/kernel/errors.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 import { format } from "./numbers.ts";
 import { Goals, type Part } from "./part.ts";
 import { compare } from "./turns.ts";
@@ -33,7 +33,7 @@ export const pages: Part = async ({ products, plain }) => {
       const [first, far] = [page(""), page(await findToken(wire, orderBy, farPage))];
       for (const request of [first, far]) {
         const { length } = decode(request, await wire.call(request)).products;
-        if (length !== PAGE_SIZE) throw new StartError(`A page had ${length} products.`);
+        if (length !== PAGE_SIZE) throw new StartupError(`A page had ${length} products.`);
       }
       const { ms, otherMs } = await compare({ wire, next: () => first }, { wire, next: () => far }, ROUNDS);
       const ratio = otherMs / ms;
@@ -58,7 +58,7 @@ async function findToken(wire: Wire, orderBy: string, farPage: number): Promise<
       readMask: { paths: ["id"] },
     });
     const page = decode(request, await wire.call(request));
-    if (page.nextPageToken === "") throw new StartError(`The list ends before page ${farPage}.`);
+    if (page.nextPageToken === "") throw new StartupError(`The list ends before page ${farPage}.`);
     left -= page.products.length;
     pageToken = page.nextPageToken;
   }

@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { createCatalog } from "../src/catalog/catalog.ts";
-import { ALL_COLUMNS, keyStatement } from "../src/catalog/product-query.ts";
+import { ALL_COLUMNS, keyStatement } from "../src/catalog/product/product-query.ts";
+import { seedId } from "../src/cli/seed/ids.ts";
+import { entities } from "../src/entities.ts";
 import { createLog } from "../src/infra/log.ts";
-import { openPostgres } from "../src/infra/postgres.ts";
+import { openPostgres } from "../src/infra/postgres/postgres.ts";
 import { internalCall } from "../src/kernel/call.ts";
 import { createIds, systemClock } from "../src/kernel/clock.ts";
 import { createPageTokens } from "../src/kernel/page.ts";
-import { entities } from "../src/schema.ts";
-import { seedId } from "../src/seed/ids.ts";
 import { createRandom, format, median } from "./numbers.ts";
 import { Goals, type Part } from "./part.ts";
 

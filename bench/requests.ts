@@ -3,8 +3,8 @@ import {
   CatalogService,
   type ListProductsRequestSchema,
 } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { ASSORTMENT, type Assortment } from "../src/seed/assortment.ts";
-import { seedId } from "../src/seed/ids.ts";
+import { ASSORTMENT, type Assortment } from "../src/cli/seed/assortment.ts";
+import { seedId } from "../src/cli/seed/ids.ts";
 import { prepare } from "./wire.ts";
 
 const { getProduct, listProducts } = CatalogService.method;

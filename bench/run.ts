@@ -1,11 +1,11 @@
-import { StartError } from "../src/kernel/errors.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 
 /** Runs a bench. What the person can mend is said in words, and ends it with exit code 1. */
 export async function runBench(main: () => Promise<void>): Promise<void> {
   try {
     await main();
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
+    if (!(error instanceof StartupError)) throw error;
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;
   }
@@ -19,7 +19,7 @@ export function readOptions<T>(usage: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw new StartError(`${error instanceof Error ? error.message : error}\n${usage}`);
+    throw new StartupError(`${error instanceof Error ? error.message : error}\n${usage}`);
   }
 }
 
@@ -27,5 +27,5 @@ export function readOptions<T>(usage: string, read: () => T): T {
 export function whole(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new StartError(`--${name} must be a whole number from ${min} to ${max}.`);
+  throw new StartupError(`--${name} must be a whole number from ${min} to ${max}.`);
 }

@@ -2,8 +2,8 @@ import { mkdtemp, open as openFile, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startTied } from "../src/infra/embedded/process.ts";
-import { StartError } from "../src/kernel/errors.ts";
+import { startChild } from "../src/infra/embedded/process.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 
 /** A service of its own process. It ends with this process, in whatever way, and so do stores of its own. */
 export interface Service {
@@ -30,7 +30,7 @@ export async function startService(settings: Readonly<Record<string, string>>): 
   const given = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, ...open, ...settings };
   const environment = Object.entries(given).map(([name, value]) => `${name}=${value}`);
   const main = resolve(import.meta.dirname, "../src/main.ts");
-  const service = startTied(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });
+  const service = startChild(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });
   const close = async () => {
     await service.stop();
     await log.close();
@@ -38,7 +38,7 @@ export async function startService(settings: Readonly<Record<string, string>>): 
   };
   try {
     const ended = service.ended.then(async ({ text }) => {
-      throw new StartError(`The service ended (${text}):\n${await readFile(logFile, "utf8")}`);
+      throw new StartupError(`The service ended (${text}):\n${await readFile(logFile, "utf8")}`);
     });
     ended.catch(() => {});
     const listening = await Promise.race([untilListening(logFile), ended]);
@@ -66,5 +66,5 @@ async function untilListening(logFile: string): Promise<{ url: string; stores: s
     // Each begins with its name and version; the rest says where it is on this machine.
     return { url: address, stores: started.map((text) => /^\S+ [\d.]+/.exec(text)?.[0] ?? "").join(", ") };
   }
-  throw new StartError(`The service does not listen after ${STARTS_WITHIN_MS / 1_000} s.`);
+  throw new StartupError(`The service does not listen after ${STARTS_WITHIN_MS / 1_000} s.`);
 }

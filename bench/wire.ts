@@ -8,7 +8,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { StartError } from "../src/kernel/errors.ts";
+import { StartupError } from "../src/kernel/errors.ts";
 
 /** A call as it goes out, ready to be sent as often as wanted. */
 export interface WireRequest<Output extends DescMessage = DescMessage> {
@@ -112,7 +112,7 @@ function send(
       const [only] = chunks;
       const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
       if (status === "0" && body.length >= PREFIX_BYTES) resolve({ body, cache });
-      else reject(new StartError(`${path} was answered with gRPC status ${status || "?"}: ${message}`));
+      else reject(new StartupError(`${path} was answered with gRPC status ${status || "?"}: ${message}`));
     });
     stream.end(frame);
   });

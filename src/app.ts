@@ -8,27 +8,26 @@ import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts"
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
 import { createCatalog } from "./catalog/catalog.ts";
+import { createDemoAccounts, type DemoAccounts } from "./cli/seed/demo-accounts.ts";
+import { isEmptyShop } from "./cli/seed/empty.ts";
+import { seedShop } from "./cli/seed/seed.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { createCustomers } from "./customer/customer.ts";
-import { createDemoAccounts, type DemoAccounts } from "./demo.ts";
+import { entities } from "./entities.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
 import { assertMayChange, createIdentity } from "./identity/identity.ts";
-import { announcing, createAnnouncer } from "./infra/announce.ts";
-import { auditing } from "./infra/audit.ts";
+import { withAuditLog } from "./infra/audit/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
-import { Ties } from "./infra/cache/ties.ts";
-import { openJobs } from "./infra/jobs.ts";
-import { createLimiter, type Limiter } from "./infra/limits/limiter.ts";
-import { migrate } from "./infra/migrate.ts";
-import { type Database, openPostgres } from "./infra/postgres.ts";
-import { openRedis, type SharedMemory } from "./infra/redis.ts";
-import { sharedSecret } from "./infra/secrets.ts";
-import { openStores } from "./infra/stores.ts";
-import { callOf } from "./interceptors/call.ts";
-import { createCallLimits } from "./interceptors/limits.ts";
-import { readPolicies } from "./interceptors/policy.ts";
-import { createCheck } from "./interceptors/validation.ts";
+import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
+import { openStores } from "./infra/embedded/stores.ts";
+import { openJobs } from "./infra/jobs/jobs.ts";
+import { createInvalidationPublisher, withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
+import { migrate } from "./infra/postgres/migrate.ts";
+import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
+import { sharedSecret } from "./infra/postgres/secrets.ts";
+import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
+import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
 import { type Call, internalCall } from "./kernel/call.ts";
 import { type Clock, createIds, type Ids, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
@@ -37,10 +36,11 @@ import { orderRpc } from "./order/order.rpc.ts";
 import { createOrders } from "./order/order.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { createReviews } from "./review/review.ts";
-import { entities } from "./schema.ts";
-import { isEmptyShop } from "./seed/empty.ts";
-import { seedShop } from "./seed/seed.ts";
-import { createServer, type Server } from "./serving/server.ts";
+import { getCall } from "./rpc/call/active-call.ts";
+import { createCallLimits } from "./rpc/interceptors/rate-limit.ts";
+import { createCheck } from "./rpc/interceptors/validation.ts";
+import { readPolicies } from "./rpc/policy/policy.ts";
+import { createServer, type Server } from "./rpc/server/server.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker } from "./tracker/tracker.ts";
 import { startWorker } from "./worker.ts";
@@ -93,7 +93,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const redis = openRedis(stores.redisUrl, log);
     closing.push(() => redis.close());
     const namespace = (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8);
-    const ties = new Ties({ redis: redis.client, namespace, log });
+    const ties = new InvalidationBus({ redis: redis.client, namespace, log });
     closing.push(async () => ties.close());
     const cache = new Cache<Message>({ ties, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
     const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
@@ -101,9 +101,12 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
     closing.push(() => jobs.close());
     const ids = createIds(clock);
-    const announced = announcing(auditing(db, { ids, clock }), createAnnouncer(jobs, cache));
+    const announced = withInvalidationOutbox(
+      withAuditLog(db, { ids, clock }),
+      createInvalidationPublisher(jobs, cache),
+    );
     const ground = { db: announced, redis, cache, ties, limiter, ids, clock, log };
-    const rooms = await openRooms(config, ground);
+    const rooms = await createFeatures(config, ground);
     closing.push(async () => rooms.identity.close());
     const tidy = (call: Call) => rooms.identity.forget(call);
     if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, tidy, log }));
@@ -137,11 +140,11 @@ async function seedDemo(url: string, log: Log): Promise<void> {
 }
 
 /** What the services stand on. */
-interface Ground {
+interface Infrastructure {
   db: Database;
-  redis: SharedMemory;
+  redis: RedisConnection;
   cache: Cache<Message>;
-  ties: Ties;
+  ties: InvalidationBus;
   limiter: Limiter | undefined;
   ids: Ids;
   clock: Clock;
@@ -149,7 +152,7 @@ interface Ground {
 }
 
 /** The features, in the order in which they know each other. */
-async function openRooms(config: Config, { db, ties, ids, clock, log }: Ground) {
+async function createFeatures(config: Config, { db, ties, ids, clock, log }: Infrastructure) {
   const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
   const room = { db, ids, clock, tokens };
   const catalog = createCatalog(room);
@@ -178,8 +181,8 @@ const services = [
 
 function buildServer(
   config: Config,
-  { redis, db, cache, limiter, log }: Ground,
-  { catalog, customers, tracker, orders, reviews, identity }: Awaited<ReturnType<typeof openRooms>>,
+  { redis, db, cache, limiter, log }: Infrastructure,
+  { catalog, customers, tracker, orders, reviews, identity }: Awaited<ReturnType<typeof createFeatures>>,
 ): Server {
   const check = createCheck();
   const { budgets, signedInTimes, serviceTimes } = config;
@@ -196,13 +199,13 @@ function buildServer(
       router
         .service(
           CatalogService,
-          catalogRpc(catalog, callOf, (row) => check(ImportRowSchema, row)),
+          catalogRpc(catalog, getCall, (row) => check(ImportRowSchema, row)),
         )
-        .service(OrderService, orderRpc(orders, callOf))
-        .service(TrackerService, trackerRpc(tracker, callOf))
-        .service(CustomerService, customerRpc(customers, callOf))
-        .service(IdentityService, identityRpc(identity, callOf))
-        .service(ReviewService, reviewRpc(reviews, callOf)),
+        .service(OrderService, orderRpc(orders, getCall))
+        .service(TrackerService, trackerRpc(tracker, getCall))
+        .service(CustomerService, customerRpc(customers, getCall))
+        .service(IdentityService, identityRpc(identity, getCall))
+        .service(ReviewService, reviewRpc(reviews, getCall)),
     authenticate: config.access ? identity.authenticate : undefined,
     encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
     callLimits:

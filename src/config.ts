@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
-import { StartError } from "./kernel/errors.ts";
+import { StartupError } from "./kernel/errors.ts";
 
 /** A whole number in a range, written in digits and nothing else. */
 const whole = (min: number, max: number) =>
@@ -168,7 +168,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     mistakes.push("  TLS_CERT_FILE: set TLS_CERT_FILE and TLS_KEY_FILE together, or neither");
   }
   if (!result.success || mistakes.length > 0) {
-    throw new StartError(`The configuration has mistakes:\n${mistakes.join("\n")}`);
+    throw new StartupError(`The configuration has mistakes:\n${mistakes.join("\n")}`);
   }
   const value = result.data;
   return Object.freeze({

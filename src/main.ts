@@ -2,7 +2,7 @@ import { startApp } from "./app.ts";
 import { printBanner } from "./banner.ts";
 import { readConfig, readDotEnv } from "./config.ts";
 import { createLog } from "./infra/log.ts";
-import { StartError } from "./kernel/errors.ts";
+import { StartupError } from "./kernel/errors.ts";
 
 /** Without its database, calls in flight can only fail: long enough to be told so. */
 const FAILED_GRACE_MS = 1_000;
@@ -39,7 +39,7 @@ try {
     stop(1, FAILED_GRACE_MS);
   });
 } catch (error) {
-  if (!(error instanceof StartError)) throw error;
+  if (!(error instanceof StartupError)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 }

@@ -1,8 +1,8 @@
-import { foldCounts } from "./catalog/count.ts";
+import { foldCounts } from "./catalog/stats/count-rollup.ts";
 import type { Cache } from "./infra/cache/cache.ts";
-import type { Jobs } from "./infra/jobs.ts";
-import type { Database } from "./infra/postgres.ts";
-import { invalidations } from "./infra/queues.ts";
+import type { Jobs } from "./infra/jobs/jobs.ts";
+import { invalidations } from "./infra/jobs/queues.ts";
+import type { Database } from "./infra/postgres/postgres.ts";
 import { type Call, internalCall } from "./kernel/call.ts";
 import type { Log } from "./kernel/log.ts";
 

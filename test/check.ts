@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openForMigration } from "../src/infra/migrate.ts";
-import { entities } from "../src/schema.ts";
+import { entities } from "../src/entities.ts";
+import { openForMigration } from "../src/infra/postgres/migrate.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 let failed = 0;
@@ -88,5 +88,5 @@ report("contracts: nothing that breaks callers", breakingChanges());
 report("generated code is up to date", generatedCode());
 report("migrations are up to date", await migrationSnapshot());
 report("dependencies without known holes", audit());
-report("architecture", run("vitest", "run", "test/architecture.test.ts"));
+report("architecture", run("vitest", "run", "test/unit/architecture.test.ts"));
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 import { defineEntity, type Opt, p } from "@mikro-orm/postgresql";
-import { timestamp } from "../infra/columns.ts";
+import { timestamp } from "../infra/postgres/columns.ts";
 
 /** A place in the tree of categories. */
 export const CategoryEntity = defineEntity({

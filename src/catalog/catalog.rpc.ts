@@ -14,12 +14,12 @@ import {
 } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Catalog, StockReason } from "./catalog.ts";
-import type { Category } from "./category.ts";
-import { importRpc, type RowCheck } from "./import.rpc.ts";
-import type { ProductInput } from "./product.ts";
-import type { TotalMode } from "./product-count.ts";
-import type { Facet } from "./product-facet.ts";
-import type { ProductView } from "./product-query.ts";
+import type { Category } from "./category/category.ts";
+import { importRpc, type RowCheck } from "./import/import.rpc.ts";
+import type { ProductInput } from "./product/product.ts";
+import type { TotalMode } from "./product/product-count.ts";
+import type { Facet } from "./product/product-facet.ts";
+import type { ProductView } from "./product/product-query.ts";
 
 const TOTALS = new Map<TotalModeMessage, TotalMode>([
   [TotalModeMessage.ESTIMATED, "ESTIMATED"],

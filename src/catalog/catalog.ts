@@ -1,18 +1,24 @@
-import type { Database } from "../infra/postgres.ts";
+import type { Database } from "../infra/postgres/postgres.ts";
+import {
+  adjustStock,
+  lockReturns,
+  lockStock,
+  type StockAdjustment,
+  stockMove,
+} from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import type { PageTokens } from "../kernel/page.ts";
-import { createBrands } from "./brand.ts";
-import { createCategories } from "./category.ts";
-import { importProducts } from "./import.ts";
-import type { ImportPart } from "./import-row.ts";
-import { createProducts } from "./product.ts";
-import { createProductReads } from "./product-read.ts";
-import { assertSold, rate } from "./rating.ts";
-import { createCatalogStats } from "./stats.ts";
-import { adjustStock, lockReturns, lockStock, type StockAdjustment, stockMove } from "./stock.ts";
+import { createBrands } from "./brand/brand.ts";
+import { createCategories } from "./category/category.ts";
+import { importProducts } from "./import/import.ts";
+import type { ImportPart } from "./import/import-row.ts";
+import { createProducts } from "./product/product.ts";
+import { createProductReads } from "./product/product-read.ts";
+import { assertSold, rate } from "./product/rating.ts";
+import { createCatalogStats } from "./stats/stats.ts";
 
-export type { SoldProduct, StockLine, StockReason } from "./stock.ts";
+export type { SoldProduct, StockLine, StockReason } from "../inventory/inventory.ts";
 
 /** What the catalogue is made of. */
 export interface CatalogOptions {

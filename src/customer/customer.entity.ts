@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-import { timestamp } from "../infra/columns.ts";
+import { timestamp } from "../infra/postgres/columns.ts";
 
 /** Somebody who buys. */
 export const CustomerEntity = defineEntity({

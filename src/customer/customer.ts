@@ -1,8 +1,8 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
-import { change } from "../infra/change.ts";
-import { type Database, prepared, type Tx } from "../infra/postgres.ts";
-import { breaks } from "../infra/postgres-errors.ts";
+import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts";
+import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
+import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
@@ -116,7 +116,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
     async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
       assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
       assertName("customer.name", customer.name);
-      const { answer } = await change(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
+      const { answer } = await runMutation(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
         add(tx, customer),
       );
       return answer;
@@ -135,15 +135,21 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
       const keys = changedFields(CHANGEABLE, customer, mask);
       if (keys.includes("name")) assertName("customer.name", customer.name);
       const body = { customer, mask };
-      const { answer } = await change(db, call, { ...how, method: "UpdateCustomer" }, body, async (tx) => {
-        const row = await find(tx, call, customer.id);
-        assertLive(row.id, row.deletedAt);
-        assertCurrent(row, customer.etag);
-        tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
-        await flush(tx, row);
-        tx.changed(tagOf(row));
-        return toCustomer(row);
-      });
+      const { answer } = await runMutation(
+        db,
+        call,
+        { ...how, method: "UpdateCustomer" },
+        body,
+        async (tx) => {
+          const row = await find(tx, call, customer.id);
+          assertLive(row.id, row.deletedAt);
+          assertCurrent(row, customer.etag);
+          tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
+          await flush(tx, row);
+          tx.invalidate(tagOf(row));
+          return toCustomer(row);
+        },
+      );
       return answer;
     },
 
@@ -156,7 +162,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
         const now = clock.now();
         tx.em.assign(row, { deletedAt: now, updatedAt: now });
         await flush(tx, row);
-        tx.changed(tagOf(row));
+        tx.invalidate(tagOf(row));
         return toCustomer(row);
       });
     },
@@ -174,7 +180,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
         assertCurrent(row, etag);
         tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
         await flush(tx, row);
-        tx.changed(tagOf(row));
+        tx.invalidate(tagOf(row));
         return toCustomer(row);
       });
     },
@@ -238,7 +244,7 @@ async function flush(tx: Tx, row: Row): Promise<void> {
   try {
     await tx.em.flush();
   } catch (error) {
-    if (!breaks(error, "customer_email_unique")) throw error;
+    if (!violatesConstraint(error, "customer_email_unique")) throw error;
     throw new AppError(
       "already_exists",
       "A customer with this email exists. Use another email, or that customer.",

@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-import { timestamp } from "../infra/columns.ts";
+import { timestamp } from "../infra/postgres/columns.ts";
 
 /** Who can sign in. The email is the customer's. */
 export const AccountEntity = defineEntity({

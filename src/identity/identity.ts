@@ -1,25 +1,25 @@
 import { assertName, type Customers } from "../customer/customer.ts";
-import type { Ties } from "../infra/cache/ties.ts";
-import type { Database } from "../infra/postgres.ts";
-import { sharedSecret } from "../infra/secrets.ts";
+import type { InvalidationBus } from "../infra/cache/invalidation-bus.ts";
+import type { Database } from "../infra/postgres/postgres.ts";
+import { sharedSecret } from "../infra/postgres/secrets.ts";
 import { type Call, internalCall } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Page, PageRequest, PageTokens } from "../kernel/page.ts";
-import { denied, type Principal, signInRequired } from "../kernel/principal.ts";
-import { createAccessTokens } from "./access-token.ts";
-import { type Account, createAccounts, type Holder } from "./account.ts";
-import { type ApiKey, type ApiKeyInput, createApiKeys } from "./api-key.ts";
-import { createAuthentication } from "./authentication.ts";
-import { createOperator } from "./operator.ts";
-import { createPasswords } from "./password.ts";
-import { createRefreshTokens } from "./refresh-token.ts";
-import { createSessions, type Grant, type Session } from "./session.ts";
-import { type Attempt, createSignInBackoff } from "./sign-in-backoff.ts";
-import { createSigningKeys, type PublicKey } from "./signing-keys.ts";
+import { type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
+import { type Account, createAccounts, type Holder } from "./accounts/account.ts";
+import { createOperator } from "./accounts/account-admin.ts";
+import { createPasswords } from "./accounts/password.ts";
+import { type Attempt, createSignInBackoff } from "./accounts/sign-in-backoff.ts";
+import { type ApiKey, type ApiKeyInput, createApiKeys } from "./api-keys/api-key.ts";
+import { createRefreshTokens } from "./sessions/refresh-token.ts";
+import { createSessions, type Grant, type Session } from "./sessions/session.ts";
+import { createSigningKeys, type PublicKey } from "./signing-keys/signing-keys.ts";
+import { createAccessTokens } from "./tokens/access-token.ts";
+import { createAuthentication } from "./tokens/authentication.ts";
 
-export { assertMayChange } from "./colleague.ts";
+export { assertMayChange } from "./accounts/customer-access.ts";
 export type { Account, ApiKey, ApiKeyInput, PublicKey, Session };
 
 /** What a caller shows from now on. */
@@ -44,7 +44,7 @@ export interface IdentityOptions {
   clock: Clock;
   tokens: PageTokens;
   customers: Customers;
-  ties: Ties;
+  ties: InvalidationBus;
   /** As in the configuration. */
   signingKeysFile: string;
   tokenIssuer: string;
@@ -228,8 +228,8 @@ type Person = Extract<Principal, { kind: "account" }>;
 /** The caller, who must be somebody with an account. */
 function person(principal: Principal): Person {
   if (principal.kind === "account") return principal;
-  if (principal.kind === "anyone") throw signInRequired();
-  throw denied(
+  if (principal.kind === "anonymous") throw signInRequired();
+  throw permissionDenied(
     "This is for people who have signed in: not for API keys, nor in a shop whose ACCESS is off.",
     "PEOPLE_ONLY",
   );

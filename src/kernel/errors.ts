@@ -60,7 +60,7 @@ export class AppError extends Error {
 }
 
 /** A mistake in what the process was started with. Its message is for a person; no stack is printed. */
-export class StartError extends Error {
+export class StartupError extends Error {
   override readonly name = "StartError";
 }
 

@@ -6,7 +6,7 @@ export type Role = "CUSTOMER" | "STAFF" | "ADMIN";
 /** On whose behalf a call is made. */
 export type Principal =
   /** Nobody has signed in. */
-  | { readonly kind: "anyone" }
+  | { readonly kind: "anonymous" }
   | {
       readonly kind: "account";
       readonly accountId: string;
@@ -26,7 +26,7 @@ export type Principal =
   | { readonly kind: "system" };
 
 /** Nobody has signed in. */
-export const anyone: Principal = Object.freeze({ kind: "anyone" });
+export const anonymous: Principal = Object.freeze({ kind: "anonymous" });
 /** The service itself. */
 export const system: Principal = Object.freeze({ kind: "system" });
 
@@ -34,20 +34,20 @@ export const system: Principal = Object.freeze({ kind: "system" });
  * The customer to whose things the caller is confined. Undefined for those who may see all.
  * @throws UNAUTHENTICATED for who has not signed in, and so owns nothing
  */
-export function confinedTo(principal: Principal): string | undefined {
-  if (principal.kind === "anyone") throw signInRequired();
+export function ownerScope(principal: Principal): string | undefined {
+  if (principal.kind === "anonymous") throw signInRequired();
   return principal.kind === "account" && principal.role === "CUSTOMER" ? principal.customerId : undefined;
 }
 
 /** Names what the caller has shown, such as `account:<id>` or `service:<key id>`; empty for the service itself. */
-export function nameOf(principal: Principal): string {
+export function principalName(principal: Principal): string {
   switch (principal.kind) {
     case "account":
       return `account:${principal.accountId}`;
     case "service":
       return `service:${principal.keyId}`;
-    case "anyone":
-      return "anyone";
+    case "anonymous":
+      return "anonymous";
     case "system":
       return "";
   }
@@ -57,8 +57,10 @@ export function nameOf(principal: Principal): string {
  * Names whose a request_id is, such as `account:<id>`; empty for the service itself. All keys of a service account are
  * one caller: it may change them between a call and its repeat.
  */
-export function ownerOf(principal: Principal): string {
-  return principal.kind === "service" ? `service-account:${principal.serviceAccount}` : nameOf(principal);
+export function requestOwner(principal: Principal): string {
+  return principal.kind === "service"
+    ? `service-account:${principal.serviceAccount}`
+    : principalName(principal);
 }
 
 /** UNAUTHENTICATED for a caller without a token. */
@@ -88,6 +90,6 @@ export const REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
 export const API_KEY_ENDED = "API_KEY_ENDED";
 
 /** PERMISSION_DENIED, with a sentence that says what is needed. */
-export function denied(message: string, reason = "PERMISSION_DENIED"): AppError {
+export function permissionDenied(message: string, reason = "PERMISSION_DENIED"): AppError {
   return new AppError("permission_denied", message, { reason });
 }

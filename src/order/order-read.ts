@@ -1,9 +1,9 @@
-import { type Database, prepared } from "../infra/postgres.ts";
+import { type Database, prepared } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
-import { confinedTo, denied } from "../kernel/principal.ts";
+import { ownerScope, permissionDenied } from "../kernel/principal.ts";
 import { allowedTransitions, type OrderState, type OrderTransition } from "./order-state.ts";
 
 /** One product of an order, as it was when the order was placed. */
@@ -70,7 +70,7 @@ export function createOrderReads({ db, tokens }: { db: Database; tokens: PageTok
   return {
     /** One order. Somebody else's is not there for a customer. */
     async get(call: Call, id: string): Promise<Order> {
-      const [row] = await db.read<OrderRow>(call, BY_ID, [id, confinedTo(call.principal) ?? null]);
+      const [row] = await db.read<OrderRow>(call, BY_ID, [id, ownerScope(call.principal) ?? null]);
       if (row === undefined) throw notFound("order", id);
       return orderFromRow(row);
     },
@@ -81,9 +81,9 @@ export function createOrderReads({ db, tokens }: { db: Database; tokens: PageTok
       { state, ...request }: PageRequest & { customerId: string; state: OrderState | undefined },
     ): Promise<Page<Order>> {
       const { customerId: asked, ...page } = request;
-      const customerId = confinedTo(call.principal) ?? asked;
+      const customerId = ownerScope(call.principal) ?? asked;
       if (asked !== "" && asked !== customerId)
-        throw denied("These are somebody else's orders.", "NOT_YOURS");
+        throw permissionDenied("These are somebody else's orders.", "NOT_YOURS");
       const query = { list: "orders", customerId, state };
       const size = pageSize(page.pageSize);
       const after = tokens.read(page.pageToken, query);

@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-import { timestamp } from "../infra/columns.ts";
+import { timestamp } from "../infra/postgres/columns.ts";
 
 /** An order. `requestId` is the caller's, so that the database itself refuses a second one (invariant I4). */
 export const OrderEntity = defineEntity({

@@ -1,16 +1,16 @@
 import { sql } from "kysely";
 import type { Catalog, SoldProduct, StockLine } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
-import { change } from "../infra/change.ts";
-import { requestIdReused } from "../infra/idempotency.ts";
-import type { Database, Tx } from "../infra/postgres.ts";
-import { breaks } from "../infra/postgres-errors.ts";
+import { requestIdReused } from "../infra/postgres/idempotency.ts";
+import type { Database, Tx } from "../infra/postgres/postgres.ts";
+import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
+import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertAmount } from "../kernel/money.ts";
 import type { PageTokens } from "../kernel/page.ts";
-import { confinedTo, denied, ownerOf, type Principal } from "../kernel/principal.ts";
+import { ownerScope, type Principal, permissionDenied, requestOwner } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import {
   createOrderReads,
@@ -78,9 +78,9 @@ export function createOrders(options: OrderOptions) {
       assertDistinct(order.items);
       const input = { ...order, customerId: buyer(call.principal, order.customerId) };
       // Guests of several services are not each other.
-      const owner = input.customerId || ownerOf(call.principal);
+      const owner = input.customerId || requestOwner(call.principal);
       const how = { method: "CreateOrder", owner, requestId, validateOnly };
-      const { answer, replayed } = await change(db, call, how, input, (tx) =>
+      const { answer, replayed } = await runMutation(db, call, how, input, (tx) =>
         place(tx, call, input, requestId),
       );
       return { order: answer, replayed };
@@ -92,7 +92,7 @@ export function createOrders(options: OrderOptions) {
       { id, etag, requestId }: { id: string; etag: string; requestId: string },
     ): Promise<Order> {
       const how = { method: "CancelOrder", requestId };
-      const { answer } = await change(db, call, how, { id, etag }, async (tx) => {
+      const { answer } = await runMutation(db, call, how, { id, etag }, async (tx) => {
         const order = await lock(tx, call, id, etag);
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
@@ -150,10 +150,13 @@ function assertDistinct(lines: readonly StockLine[]): void {
 /** Who is to have the order: the signed-in customer unless staff or a service say otherwise. */
 function buyer(principal: Principal, asked: string): string {
   const own = principal.kind === "account" ? principal.customerId : "";
-  const confined = confinedTo(principal);
+  const confined = ownerScope(principal);
   if (asked === "" || asked === own) return own;
   if (confined === undefined) return asked;
-  throw denied("Only staff may order for another customer. Leave order.customer_id empty.", "NOT_YOURS");
+  throw permissionDenied(
+    "Only staff may order for another customer. Leave order.customer_id empty.",
+    "NOT_YOURS",
+  );
 }
 
 /** The order at the prices of this moment. */
@@ -217,14 +220,14 @@ async function insert(
       ${promotionId || null}, ${requestId}, 1, ${createTime}, ${createTime}
     )`;
   await tx.query(statement).catch((error: unknown) => {
-    if (breaks(error, "orders_request_unique")) throw requestIdReused();
-    throw breaks(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;
+    if (violatesConstraint(error, "orders_request_unique")) throw requestIdReused();
+    throw violatesConstraint(error, "orders_promotion_id_fk") ? notFound("promotion", promotionId) : error;
   });
 }
 
 /** Somebody else's order is not there for a customer. */
 async function lock(tx: Tx, call: Call, id: string, etag: string): Promise<Order> {
-  const owner = confinedTo(call.principal) ?? null;
+  const owner = ownerScope(call.principal) ?? null;
   const [locked] = await tx.query(sql<{ id: string }>`
     select id from orders where id = ${id} and (${owner}::uuid is null or customer_id = ${owner}) for update`);
   if (locked === undefined) throw notFound("order", id);

@@ -1,15 +1,15 @@
 import type { InferEntity, RequiredEntityData } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
-import { change } from "../infra/change.ts";
-import { type Database, prepared, type Tx } from "../infra/postgres.ts";
-import { breaks } from "../infra/postgres-errors.ts";
+import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts";
+import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
+import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import { pick } from "../kernel/fields.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
-import { confinedTo, denied, type Principal, signInRequired } from "../kernel/principal.ts";
+import { ownerScope, type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
 import type { Orders } from "../order/order.ts";
 import { ReviewEntity } from "./review.entity.ts";
 
@@ -81,7 +81,7 @@ export function createReviews(options: ReviewOptions) {
   /** Comes after the review's own row, in each transaction: two never wait for each other in a circle. */
   async function count(tx: Tx, productId: string, rating: number, by: 1 | -1): Promise<void> {
     await catalog.rate(tx, productId, { sum: by * rating, count: by });
-    tx.changed(`reviews:${productId}`);
+    tx.invalidate(`reviews:${productId}`);
   }
 
   return {
@@ -95,7 +95,7 @@ export function createReviews(options: ReviewOptions) {
       { review, ...how }: { review: ReviewInput; requestId: string; validateOnly: boolean },
     ): Promise<Review> {
       const customerId = customerOf(call.principal);
-      const { answer } = await change(db, call, { ...how, method: "CreateReview" }, review, (tx) =>
+      const { answer } = await runMutation(db, call, { ...how, method: "CreateReview" }, review, (tx) =>
         write(tx, customerId, review),
       );
       return answer;
@@ -135,7 +135,7 @@ export function createReviews(options: ReviewOptions) {
      * @throws NOT_FOUND when there is none; PERMISSION_DENIED for somebody else's, which everyone can see
      */
     remove(call: Call, id: string): Promise<void> {
-      const author = confinedTo(call.principal);
+      const author = ownerScope(call.principal);
       return db.transact(call, async (tx) => {
         // Of two who delete it at once the second waits here, and then finds none.
         const [row] = await tx.query(sql<{ product_id: string; customer_id: string; rating: number }>`
@@ -143,7 +143,7 @@ export function createReviews(options: ReviewOptions) {
         if (row === undefined) throw notFound("review", id);
         // Thrown, it undoes the delete.
         if (author !== undefined && author !== row.customer_id) {
-          throw denied(
+          throw permissionDenied(
             "This review is somebody else's: its author and staff may delete it.",
             "NOT_THE_AUTHOR",
           );
@@ -160,8 +160,8 @@ export type Reviews = ReturnType<typeof createReviews>;
 /** Whoever writes is somebody: a service, or a shop that asks nobody who they are, has no opinion. */
 function customerOf(principal: Principal): string {
   if (principal.kind === "account") return principal.customerId;
-  if (principal.kind === "anyone") throw signInRequired();
-  throw denied(
+  if (principal.kind === "anonymous") throw signInRequired();
+  throw permissionDenied(
     "A review needs an author: somebody who has signed in, in a shop whose ACCESS is on.",
     "PEOPLE_ONLY",
   );
@@ -178,7 +178,7 @@ function notBought(productId: string): AppError {
 async function insert(tx: Tx, row: RequiredEntityData<InferEntity<typeof ReviewEntity>>): Promise<void> {
   tx.em.create(ReviewEntity, row);
   await tx.em.flush().catch((error: unknown) => {
-    if (!breaks(error, "review_customer_unique")) throw error;
+    if (!violatesConstraint(error, "review_customer_unique")) throw error;
     throw new AppError(
       "already_exists",
       `You have reviewed product ${row.productId}. Delete that review to write another.`,

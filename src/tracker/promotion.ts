@@ -1,7 +1,7 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
-import { change } from "../infra/change.ts";
-import type { Database, Tx } from "../infra/postgres.ts";
+import type { Database, Tx } from "../infra/postgres/postgres.ts";
+import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
@@ -75,7 +75,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
     ): Promise<Promotion> {
       assertPresent({ "promotion.name": promotion.name });
       const options = { ...how, method: "CreatePromotion" };
-      const { answer } = await change(db, call, options, promotion, async (tx) => {
+      const { answer } = await runMutation(db, call, options, promotion, async (tx) => {
         const now = clock.now();
         const { startTime: startAt = now, endTime: endAt = null, ...input } = promotion;
         if (endAt !== null && (endAt <= startAt || endAt <= now)) {
@@ -121,7 +121,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
       { id, etag, requestId }: { id: string; etag: string; requestId: string },
     ): Promise<Promotion> {
       const options = { method: "EndPromotion", requestId };
-      const { answer } = await change(db, call, options, { id, etag }, async (tx) => {
+      const { answer } = await runMutation(db, call, options, { id, etag }, async (tx) => {
         const row = await tx.em.findOne(PromotionEntity, { id });
         if (row === null) throw notFound("promotion", id);
         const now = clock.now();

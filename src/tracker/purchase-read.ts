@@ -1,4 +1,4 @@
-import { type Database, prepared } from "../infra/postgres.ts";
+import { type Database, prepared } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { invalidField, notFound } from "../kernel/errors.ts";

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
-import type { Tx } from "../infra/postgres.ts";
-import { breaks, isOutOfRange, missingKey } from "../infra/postgres-errors.ts";
+import type { Tx } from "../infra/postgres/postgres.ts";
+import { isOutOfRange, missingKey, violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
@@ -149,8 +149,8 @@ async function insert(tx: Tx, purchases: readonly Purchase[]): Promise<Set<strin
       returning event_id`);
     return new Set(inserted.map((row) => row.event_id));
   } catch (error) {
-    if (breaks(error, "purchase_product_id_fk")) throw notFound("product", missingKey(error));
-    if (breaks(error, "purchase_promotion_id_fk")) throw notFound("promotion", missingKey(error));
+    if (violatesConstraint(error, "purchase_product_id_fk")) throw notFound("product", missingKey(error));
+    if (violatesConstraint(error, "purchase_promotion_id_fk")) throw notFound("promotion", missingKey(error));
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-import { timestamp } from "../infra/columns.ts";
+import { timestamp } from "../infra/postgres/columns.ts";
 
 /** A time in which purchases are counted. Its state follows from its times and the clock. */
 export const PromotionEntity = defineEntity({

@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import type { Tx } from "../infra/postgres.ts";
+import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";

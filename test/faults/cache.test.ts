@@ -9,9 +9,9 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { checkFreshness } from "../support/freshness.ts";
 import { breaches } from "../support/invariants.ts";
 import { NaiveCache } from "../support/naive-cache.ts";
+import { naively, openPrices, type PriceDoor } from "../support/price-process.ts";
 import { type ServiceProcess, startProcess } from "../support/process.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
-import { naively, openPrices, type PriceDoor } from "./prices.ts";
 
 const READS = 100_000;
 const ROWS = 8;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Client } from "pg";
 
-const script = readFileSync(new URL("../../src/infra/invariants.sql", import.meta.url), "utf8");
+const script = readFileSync(new URL("../../src/infra/postgres/invariants.sql", import.meta.url), "utf8");
 
 /** The one query of the invariants' script, without the transaction around it. */
 export const invariantsQuery = script.replace(/^(begin|commit).*;$/gm, "");

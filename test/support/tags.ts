@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { createCatalog } from "../../src/catalog/catalog.ts";
 import { createCustomers } from "../../src/customer/customer.ts";
-import { announcing } from "../../src/infra/announce.ts";
-import { openPostgres } from "../../src/infra/postgres.ts";
+import { entities } from "../../src/entities.ts";
+import { withInvalidationOutbox } from "../../src/infra/outbox/invalidation-outbox.ts";
+import { openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../src/kernel/call.ts";
 import { createIds, systemClock } from "../../src/kernel/clock.ts";
 import { createPageTokens } from "../../src/kernel/page.ts";
 import { createOrders } from "../../src/order/order.ts";
-import { entities } from "../../src/schema.ts";
 import { createTracker } from "../../src/tracker/tracker.ts";
 import { createTestDatabase } from "./database.ts";
 import { silentLog } from "./log.ts";
@@ -21,7 +21,7 @@ export async function openHeardShop() {
   const limits = { poolMax: 4, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
   const heard: string[] = [];
-  const db = announcing(plain, {
+  const db = withInvalidationOutbox(plain, {
     enqueue: async (_, tags) => void heard.push(...tags),
     invalidate: async () => {},
   });

@@ -1,17 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
-import { type Entry, entryOf, negativeEntryOf, type Wanted } from "./entry.ts";
-import { LEASE_MS, type Link } from "./link.ts";
-import { ALL_TAGS, type Generation, type SharedEntry, type SharedTier } from "./shared.ts";
+import { type CacheRequest, createEntry, createNegativeEntry, type Entry } from "./entry.ts";
+import type { InvalidationBus } from "./invalidation-bus.ts";
+import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
+import { ALL_TAGS, type Generation, type RedisEntry, type RedisTier } from "./redis-tier.ts";
 import { type CacheStats, createCacheCounters } from "./stats.ts";
-import type { TagLog } from "./tag-log.ts";
-import type { Ties } from "./ties.ts";
+import type { TagVersions } from "./tag-versions.ts";
 
-export type { CacheStats, Wanted };
+export type { CacheRequest, CacheStats };
 
 /** An answer, and which tier it came from; `miss`: it was made, `bypass`: without asking either tier. */
-export interface Found<T> {
+export interface CacheResult<T> {
   state: "memory" | "redis" | "miss" | "bypass";
   entry: Entry<T>;
 }
@@ -20,7 +20,7 @@ export interface Found<T> {
 interface Flight<T> {
   since: number;
   startedAtMs: number;
-  result: Promise<Found<T>>;
+  result: Promise<CacheResult<T>>;
 }
 
 /** What Redis has: an answer, or under which generations one is to be kept, and whether it is made here first. */
@@ -32,7 +32,7 @@ interface Look<T> {
 
 export interface CacheOptions {
   /** Several caches of a process have the same: a write bumps the tags of all. */
-  ties: Ties;
+  ties: InvalidationBus;
   /** How much memory answers may take. */
   maxBytes: number;
 }
@@ -62,10 +62,10 @@ export class Cache<T> {
   readonly #memory: LRUCache<string, Entry<T>>;
   readonly #absent: LRUCache<string, Entry<T>>;
   readonly #flights = new Map<string, Flight<T>>();
-  readonly #ties: Ties;
-  readonly #tags: TagLog;
-  readonly #shared: SharedTier;
-  readonly #link: Link;
+  readonly #ties: InvalidationBus;
+  readonly #tags: TagVersions;
+  readonly #shared: RedisTier;
+  readonly #link: LeaseMonitor;
   readonly #counters = createCacheCounters();
   #restUntilMs = 0;
 
@@ -88,7 +88,7 @@ export class Cache<T> {
    * The answer: a kept one, or a new one. It comes at once when it is in memory.
    * @throws whatever `load` throws, but for AppErrors `not_found`, which are answers too
    */
-  find(wanted: Wanted<T>): Found<T> | Promise<Found<T>> {
+  find(wanted: CacheRequest<T>): CacheResult<T> | Promise<CacheResult<T>> {
     return (this.#link.isLive && this.#recall(wanted)) || this.#findSlowly(wanted);
   }
 
@@ -151,7 +151,7 @@ export class Cache<T> {
   }
 
   /** What memory has, as long as the link is live. */
-  #recall(wanted: Wanted<T>): Found<T> | undefined {
+  #recall(wanted: CacheRequest<T>): CacheResult<T> | undefined {
     const entry = this.#memory.get(wanted.key) ?? this.#absent.get(wanted.key);
     if (entry === undefined || !this.#tags.isCurrent(entry.tags, entry.since)) return undefined;
     const nowMs = Date.now();
@@ -166,14 +166,14 @@ export class Cache<T> {
     return { state: "memory", entry };
   }
 
-  async #findSlowly(wanted: Wanted<T>): Promise<Found<T>> {
+  async #findSlowly(wanted: CacheRequest<T>): Promise<CacheResult<T>> {
     const askedAtMs = performance.now();
     const kept = (await this.#link.confirm()) && this.#recall(wanted);
     return kept || this.#takeOff(wanted, askedAtMs, false).result;
   }
 
   /** Joins whoever makes this answer already, if he began after the last bump; otherwise makes it. */
-  #takeOff(wanted: Wanted<T>, askedAtMs: number, isRefresh: boolean): Flight<T> {
+  #takeOff(wanted: CacheRequest<T>, askedAtMs: number, isRefresh: boolean): Flight<T> {
     const { key, tags } = wanted;
     const current = this.#flights.get(key);
     const isYoung = current !== undefined && askedAtMs - current.startedAtMs < LEASE_MS;
@@ -194,7 +194,7 @@ export class Cache<T> {
     return flight;
   }
 
-  async #fetch(wanted: Wanted<T>, since: number, isRefresh: boolean): Promise<Found<T>> {
+  async #fetch(wanted: CacheRequest<T>, since: number, isRefresh: boolean): Promise<CacheResult<T>> {
     if (!this.#link.isUp) {
       this.#counters.bypasses += 1;
       return { state: "bypass", entry: (await this.#load(wanted, since)).entry };
@@ -216,7 +216,7 @@ export class Cache<T> {
    * What Redis has. When it has nothing, the first process to find that makes the answer, and the others wait
    * a moment for it.
    */
-  async #look(wanted: Wanted<T>, since: number, isRefresh: boolean): Promise<Look<T>> {
+  async #look(wanted: CacheRequest<T>, since: number, isRefresh: boolean): Promise<Look<T>> {
     const { key, tags, decode } = wanted;
     if (decode === undefined) return {};
     const endMs = performance.now() + LOCK_WAIT_MS;
@@ -233,28 +233,28 @@ export class Cache<T> {
 
   /** Others may write to Redis too. What cannot be read is no answer, and a new one takes its place. */
   #decoded(
-    wanted: Wanted<T>,
+    wanted: CacheRequest<T>,
     decode: (bytes: Uint8Array) => T,
-    { madeAtMs, payload }: SharedEntry,
+    { madeAtMs, payload }: RedisEntry,
     since: number,
   ): Entry<T> | undefined {
     try {
-      return entryOf(wanted, decode(payload), payload, { since, madeAtMs });
+      return createEntry(wanted, decode(payload), payload, { since, madeAtMs });
     } catch {
       this.#counters.redisFailures += 1;
       return undefined;
     }
   }
 
-  async #load(wanted: Wanted<T>, since: number): Promise<{ entry: Entry<T>; payload?: Uint8Array }> {
+  async #load(wanted: CacheRequest<T>, since: number): Promise<{ entry: Entry<T>; payload?: Uint8Array }> {
     const madeAtMs = Date.now();
     try {
       const value = await wanted.load();
       const payload = wanted.encode(value);
-      return { entry: entryOf(wanted, value, payload, { since, madeAtMs }), payload };
+      return { entry: createEntry(wanted, value, payload, { since, madeAtMs }), payload };
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== "not_found") throw error;
-      return { entry: negativeEntryOf(wanted, error, since) };
+      return { entry: createNegativeEntry(wanted, error, since) };
     }
   }
 
@@ -271,7 +271,7 @@ export class Cache<T> {
   }
 
   async #share(
-    { key, freshMs, staleMs }: Wanted<T>,
+    { key, freshMs, staleMs }: CacheRequest<T>,
     { madeAtMs }: Entry<T>,
     payload: Uint8Array | undefined,
     generations: readonly Generation[] | undefined,

@@ -2,7 +2,7 @@ import { contentTag } from "../../kernel/canonical.ts";
 import type { AppError } from "../../kernel/errors.ts";
 
 /** An answer that may be given again, asked for. Times are milliseconds. */
-export interface Wanted<T> {
+export interface CacheRequest<T> {
   /** The same for the same question, and short. */
   key: string;
   /** What the answer is made of. */
@@ -46,8 +46,8 @@ const MEMORY_PER_BYTE = 9;
 const MEMORY_PER_ENTRY = 1_500;
 
 /** An answer with a value. @param payload the value, encoded */
-export function entryOf<T>(
-  { tags, freshMs, staleMs }: Wanted<T>,
+export function createEntry<T>(
+  { tags, freshMs, staleMs }: CacheRequest<T>,
   value: T,
   payload: Uint8Array,
   { since, madeAtMs }: { since: number; madeAtMs: number },
@@ -63,7 +63,7 @@ export function entryOf<T>(
 }
 
 /** That there is no answer. It is believed for seconds, and not shared. */
-export function negativeEntryOf<T>({ tags }: Wanted<T>, error: AppError, since: number): Entry<T> {
+export function createNegativeEntry<T>({ tags }: CacheRequest<T>, error: AppError, since: number): Entry<T> {
   const madeAtMs = Date.now();
   const untilMs = madeAtMs + NEGATIVE_MS;
   return {

@@ -13,7 +13,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { isAlive } from "./process.ts";
 
 const SQLITE_BUSY = 5;
@@ -36,7 +36,7 @@ export async function makeDataDir(dataDir: string): Promise<string> {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
     return await realpath(dataDir);
   } catch (error) {
-    throw new StartError(
+    throw new StartupError(
       `DATA_DIR ${dataDir} cannot be used (${reason(error)}). Set DATA_DIR to another folder.`,
     );
   }
@@ -72,7 +72,7 @@ export async function lockDataDir(dataDir: string): Promise<Lock> {
 export async function holdLock(file: string, inUse: (holder: string) => string): Promise<Lock> {
   const pidFile = `${file}.pid`;
   const database = openExclusive(file);
-  if (database === "busy") throw new StartError(inUse(await holderOf(pidFile)));
+  if (database === "busy") throw new StartupError(inUse(await holderOf(pidFile)));
   held.add(database);
   await writeFile(pidFile, `${process.pid}\n`);
   return {
@@ -93,7 +93,7 @@ function openExclusive(file: string): DatabaseSync | "busy" {
   } catch (error) {
     database?.close();
     if (error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY) return "busy";
-    throw new StartError(
+    throw new StartupError(
       `${file} cannot be locked (${reason(error)}). Is ${dirname(file)} writable for you?`,
     );
   }

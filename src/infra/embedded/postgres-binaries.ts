@@ -1,7 +1,7 @@
 import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join, relative } from "node:path";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { makePassage, reason } from "./data-dir.ts";
 import { run, type User } from "./process.ts";
 
@@ -27,7 +27,7 @@ export function postgresPackage(): string {
   const platform = `${process.platform}-${process.arch}`;
   const name = PACKAGES[platform];
   if (name === undefined) {
-    throw new StartError(
+    throw new StartupError(
       `There is no embedded PostgreSQL for ${platform}. Set DATABASE_URL to a PostgreSQL 18.`,
     );
   }
@@ -37,7 +37,7 @@ export function postgresPackage(): string {
   } catch {
     // not installed
   }
-  throw new StartError(
+  throw new StartupError(
     `The package ${name} is not installed. Run npm ci without --omit=optional, or set DATABASE_URL to a PostgreSQL 18.`,
   );
 }
@@ -62,7 +62,7 @@ export async function usableBinaries(
   const copy = await copyPackage(packageDir, copyTo);
   const copied = await tryOut(copy, user);
   if (copied.ok) return copied.binaries;
-  throw new StartError(
+  throw new StartupError(
     `PostgreSQL in ${copy} does not run on this machine:\n  ${copied.output}\nSet DATABASE_URL to a PostgreSQL 18.`,
   );
 }
@@ -87,7 +87,7 @@ async function readLinks(packageDir: string): Promise<{ source: string; target: 
   const file = join(packageDir, "native", "pg-symlinks.json");
   const list: unknown = JSON.parse(await readFile(file, "utf8"));
   if (!Array.isArray(list))
-    throw new StartError(`${file} is not what it should be. Install the package again.`);
+    throw new StartupError(`${file} is not what it should be. Install the package again.`);
   return list.map((link) => ({ source: String(link.source), target: String(link.target) }));
 }
 
@@ -127,7 +127,7 @@ async function copyPackage(packageDir: string, copyTo: string): Promise<string> 
   } catch (error) {
     if (half !== undefined) await rm(half, { recursive: true, force: true });
     if (await stat(copy).catch(() => undefined)) return copy; // another start was faster
-    throw new StartError(
+    throw new StartupError(
       `PostgreSQL cannot be copied to ${copyTo} (${reason(error)}). Make room there, or set DATABASE_URL.`,
     );
   }

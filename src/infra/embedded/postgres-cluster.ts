@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { chown, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { lastLines, openLog, reason, syncFolder } from "./data-dir.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import type { PostgresFolder } from "./postgres-folder.ts";
-import { isAlive, run, startTied, type TiedProcess } from "./process.ts";
+import { type ChildHandle, isAlive, run, startChild } from "./process.ts";
 
 /** The superuser of the embedded server. */
 export const POSTGRES_USER = "cartwright";
@@ -45,7 +45,7 @@ export async function prepareCluster(
   try {
     return await readFile(join(path, PASSWORD_FILE), "utf8");
   } catch (error) {
-    throw new StartError(
+    throw new StartupError(
       `The password of the database in ${path} cannot be read (${reason(error)}). Move the folder away to start with an empty database.`,
     );
   }
@@ -53,7 +53,7 @@ export async function prepareCluster(
 
 function checkVersion(path: string, madeBy: string, version: string): void {
   if (madeBy === version.split(".")[0]) return;
-  throw new StartError(
+  throw new StartupError(
     `${path} was made by PostgreSQL ${madeBy}, and this is ${version}. Move the folder away to start with an empty database, or start a PostgreSQL ${madeBy} on it and set DATABASE_URL.`,
   );
 }
@@ -75,7 +75,7 @@ async function makeCluster(
   durable: boolean,
 ): Promise<void> {
   if ((await readdir(path).catch(() => [])).length > 0) {
-    throw new StartError(`${path} has files in it that are no database. Move them away.`);
+    throw new StartupError(`${path} has files in it that are no database. Move them away.`);
   }
   const half = await mkdtemp(`${path}.half-`);
   const files = join(half, "files");
@@ -83,7 +83,7 @@ async function makeCluster(
   await writeFile(password, randomBytes(24).toString("base64url"), { mode: 0o600, flush: durable });
   if (user) for (const own of [half, password]) await chown(own, user.uid, user.gid);
   await runInitdb(logFile, (logFd) =>
-    startTied(
+    startChild(
       [
         ...[
           binaries.initdb,
@@ -110,11 +110,11 @@ async function makeCluster(
   if (durable) await syncFolder(dirname(path));
 }
 
-async function runInitdb(logFile: string, spawn: (logFd: number) => TiedProcess): Promise<void> {
+async function runInitdb(logFile: string, spawn: (logFd: number) => ChildHandle): Promise<void> {
   const log = await openLog(logFile);
   const { ok, text } = await spawn(log.fd).ended.finally(() => log.close());
   if (ok) return;
-  throw new StartError(
+  throw new StartupError(
     `PostgreSQL could not make its files (initdb: ${text}):\n${await lastLines(logFile)}\nMake room or set DATA_DIR to another folder, or set DATABASE_URL.`,
   );
 }
@@ -131,7 +131,7 @@ export async function clearFormerRun(path: string): Promise<void> {
   const pid = Number.parseInt(await readFile(file, "utf8").catch(() => ""), 10);
   if (!(pid > 0)) return;
   if (!(await hasEnded(pid, path))) {
-    throw new StartError(
+    throw new StartupError(
       `A PostgreSQL of a former run (process ${pid}) still uses ${path} and does not end. Kill it.`,
     );
   }

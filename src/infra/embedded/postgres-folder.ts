@@ -11,7 +11,7 @@ import {
   symlink,
 } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { makePassage, reason } from "./data-dir.ts";
 import { run, type User } from "./process.ts";
 
@@ -41,7 +41,7 @@ export async function findPostgresFolder(dataDir: string): Promise<PostgresFolde
   const path = entry.isSymbolicLink() ? await leadsTo(name) : name;
   const user = await userFor(path);
   if (user !== undefined && !(await canReach(user, dirname(path)))) {
-    throw new StartError(
+    throw new StartupError(
       `PostgreSQL runs as ${user.name}, who cannot enter ${dirname(path)}. Let others pass through it and the folders above (chmod o+x), or set DATA_DIR to another folder.`,
     );
   }
@@ -53,7 +53,7 @@ async function leadsTo(link: string): Promise<string> {
   try {
     return join(await realpath(dirname(target)), basename(target));
   } catch {
-    throw new StartError(
+    throw new StartupError(
       `${link} leads to ${target}, which is gone. Bring it back, or remove ${link} to start with an empty database.`,
     );
   }
@@ -64,7 +64,7 @@ async function userFor(path: string): Promise<User | undefined> {
   const owner = await stat(path).catch(() => undefined);
   if (self !== 0) {
     if (owner === undefined || owner.uid === self) return undefined;
-    throw new StartError(
+    throw new StartupError(
       `${path} belongs to user ${owner.uid}, and you are ${self}. Start as that user, or set DATA_DIR to another folder.`,
     );
   }
@@ -74,7 +74,7 @@ async function userFor(path: string): Promise<User | undefined> {
   }
   const hasFiles = await stat(join(path, "PG_VERSION")).catch(() => undefined);
   if (hasFiles === undefined) return nobody();
-  throw new StartError(
+  throw new StartupError(
     `${path} belongs to root, as whom PostgreSQL does not run. Give it to another user: chown -R nobody ${path}`,
   );
 }
@@ -94,7 +94,7 @@ async function newFolder(dataDir: string, name: string): Promise<PostgresFolder>
     });
     return { path: join(home, "postgres"), user };
   } catch (error) {
-    throw new StartError(
+    throw new StartupError(
       `PostgreSQL runs as ${user.name}, who cannot enter ${dataDir}, and no folder can be made for it under ${SHARED_FOLDER} (${reason(error)}). Set DATA_DIR to a folder that others can enter, or set DATABASE_URL.`,
     );
   }

@@ -6,7 +6,7 @@ import { holdLock, makeDataDir, writeSecret } from "./data-dir.ts";
 import { postgresPackage, usableBinaries } from "./postgres-binaries.ts";
 import { clearFormerRun, POSTGRES_USER, prepareCluster } from "./postgres-cluster.ts";
 import { findPostgresFolder, type PostgresFolder, SHARED_FOLDER } from "./postgres-folder.ts";
-import { startTied } from "./process.ts";
+import { startChild } from "./process.ts";
 import { type EmbeddedStore, startServer, storeOf } from "./store.ts";
 
 /** Long enough to replay the log of a run that was killed under load. */
@@ -74,7 +74,7 @@ async function start(dataDir: string, folder: PostgresFolder, database: string, 
     logFile,
     advice: `Mend that, move ${folder.path} away to start with an empty database, or set DATABASE_URL.`,
     spawn: (port, logFd) =>
-      startTied([binaries.postgres, "-D", folder.path, "-p", String(port), ...settings], {
+      startChild([binaries.postgres, "-D", folder.path, "-p", String(port), ...settings], {
         user: folder.user,
         logFd,
       }),

@@ -14,7 +14,7 @@ export interface Ending {
 }
 
 /** A process that cannot outlive this one. */
-export interface TiedProcess {
+export interface ChildHandle {
   /** Resolves when it has ended, for whatever reason; never rejects. */
   readonly ended: Promise<Ending>;
   /** From now on it does not keep this process from ending, and so from ending it. */
@@ -64,7 +64,7 @@ const identity = (user: User | undefined) => (user ? { uid: user.uid | 0, gid: u
  * @param input what it reads on standard input; secrets go here, as arguments show in the process list
  * @param patienceMs how long it may take to finish what it has in hand
  */
-export function startTied(
+export function startChild(
   command: readonly string[],
   {
     user,
@@ -72,7 +72,7 @@ export function startTied(
     input,
     patienceMs = 10_000,
   }: { user?: User | undefined; logFd: number; input?: string; patienceMs?: number },
-): TiedProcess {
+): ChildHandle {
   const patience = String(Math.ceil(patienceMs / 200));
   const child = spawn("/bin/sh", ["-c", SUPERVISOR, "cartwright-store", patience, ...command], {
     ...identity(user),

@@ -3,10 +3,10 @@ import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { Redis } from "ioredis";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { makeDataDir, writeSecret } from "./data-dir.ts";
 import { nobody } from "./postgres-folder.ts";
-import { run, startTied, type User } from "./process.ts";
+import { run, startChild, type User } from "./process.ts";
 import { type EmbeddedStore, startServer, storeOf } from "./store.ts";
 import { startValkeyWasm } from "./valkey.ts";
 
@@ -37,7 +37,7 @@ export async function startEmbeddedRedis(o: {
   const user = process.getuid?.() === 0 ? await nobody() : undefined;
   const program = o.kind === "wasm" ? undefined : await findProgram(user);
   if (program === undefined && o.kind === "native") {
-    throw new StartError(
+    throw new StartupError(
       "There is no redis-server or valkey-server on the PATH. Install one, or set REDIS_URL.",
     );
   }
@@ -62,7 +62,7 @@ async function startNative(
     name,
     logFile,
     advice: "Mend that, or set REDIS_URL.",
-    spawn: (port, logFd) => startTied([file, "-"], { user, logFd, input: configuration(port, password) }),
+    spawn: (port, logFd) => startChild([file, "-"], { user, logFd, input: configuration(port, password) }),
     answers: (port, signal) => untilPong(urlOf(port), signal),
   });
   const description = `${name} in memory (${file}, 127.0.0.1:${port})`;

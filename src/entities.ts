@@ -1,0 +1,53 @@
+import {
+  BrandEntity,
+  CategoryEntity,
+  ProductCountDeltaEntity,
+  ProductCountEntity,
+  ProductEntity,
+  ProductImportEntity,
+  ProductImportSkuEntity,
+  SearchWordEntity,
+  StockMovementEntity,
+} from "./catalog/catalog.entity.ts";
+import { CustomerEntity } from "./customer/customer.entity.ts";
+import {
+  AccountEntity,
+  ApiKeyEntity,
+  SessionEntity,
+  SignInFailureEntity,
+  SigningKeyEntity,
+} from "./identity/identity.entity.ts";
+import { AuditEntity } from "./infra/audit/audit.entity.ts";
+import { IdempotencyEntity } from "./infra/postgres/idempotency.entity.ts";
+import { SecretEntity } from "./infra/postgres/secret.entity.ts";
+import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
+import { ReviewEntity } from "./review/review.entity.ts";
+import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";
+
+/** All tables. */
+export const entities = [
+  CategoryEntity,
+  BrandEntity,
+  ProductEntity,
+  ProductCountEntity,
+  ProductCountDeltaEntity,
+  SearchWordEntity,
+  StockMovementEntity,
+  ProductImportEntity,
+  ProductImportSkuEntity,
+  CustomerEntity,
+  OrderEntity,
+  OrderItemEntity,
+  PromotionEntity,
+  PurchaseEntity,
+  PurchaseTotalEntity,
+  AccountEntity,
+  SessionEntity,
+  ApiKeyEntity,
+  SigningKeyEntity,
+  SignInFailureEntity,
+  ReviewEntity,
+  AuditEntity,
+  IdempotencyEntity,
+  SecretEntity,
+];

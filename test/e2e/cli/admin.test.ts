@@ -1,0 +1,270 @@
+import { spawn } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Role } from "../../../gen/cartwright/identity/v1/identity_pb.ts";
+import { readOptions } from "../../../src/cli/admin/options.ts";
+import { readPassword } from "../../../src/cli/admin/password-input.ts";
+import { StartupError } from "../../../src/kernel/errors.ts";
+import { failureOf } from "../../support/errors.ts";
+import { as } from "../../support/people.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+let shop: TestShop;
+let dataDir: string;
+beforeAll(async () => {
+  shop = await startShop({ ACCESS: "on" });
+  dataDir = await mkdtemp(join(tmpdir(), "cartwright-admin-"));
+});
+afterAll(async () => {
+  await shop.close();
+  await rm(dataDir, { recursive: true });
+});
+
+const newEmail = () => `${randomUUID()}@example.com`;
+
+/** Runs the command, as `npm run admin --` does. */
+async function admin(args: string[], input = "") {
+  const child = spawn(process.execPath, ["src/cli/admin/main.ts", ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { PATH: process.env.PATH ?? "", DATA_DIR: dataDir, DATABASE_URL: shop.database.url },
+  });
+  let [out, errors] = ["", ""];
+  child.stdout.on("data", (data) => {
+    out += data;
+  });
+  child.stderr.on("data", (data) => {
+    errors += data;
+  });
+  // A command that fails does not read it.
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  const [code] = await once(child, "close");
+  return { code, out, errors };
+}
+
+async function signIn(email: string, password: string) {
+  const { account, tokens } = await shop.identity.signIn({ email, password });
+  const token = tokens?.accessToken ?? "";
+  return { account, token, ...as(shop, token) };
+}
+
+const kidOf = (token: string): string =>
+  JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid;
+
+/** Why a call was refused. */
+const reasonIn = async (error: unknown) => (await failureOf(Promise.reject(error))).reason;
+
+test("the first admin gets a password that is shown once, and may do what admins do", async () => {
+  const email = newEmail();
+  const made = await admin(["create-user", "--email", email, "--role", "admin", "--name", "Ada"]);
+  expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^[\w-]{24}\n$/) });
+  expect(made.errors).toMatch(/^Account [\da-f-]{36} of .+ is made, with the role ADMIN\. Its password:\n$/);
+  const ada = await signIn(email, made.out.trim());
+  expect(ada.account).toMatchObject({ email, name: "Ada", role: Role.ADMIN });
+  expect((await ada.identity.listApiKeys({})).apiKeys).toEqual([]);
+  // It keeps nothing of that, nor keys of its own.
+  expect(await readdir(dataDir)).toEqual([]);
+});
+
+test("a password comes by the input, and never by an argument", async () => {
+  const email = newEmail();
+  const args = ["create-user", "--email", email, "--role", "staff", "--password-stdin"];
+  expect(await admin(args, "short\n")).toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("8 to 256"),
+  });
+  expect(await admin([...args, "--password", "correct horse"])).toMatchObject({ code: 1, out: "" });
+  const made = await admin(args, "correct horse \r\nnot this line\n");
+  expect(made).toMatchObject({ code: 0, out: "" });
+  expect(made.errors).not.toContain("correct");
+  expect((await signIn(email, "correct horse ")).account?.role).toBe(Role.STAFF);
+});
+
+test("a customer who was there before gets an account, once", async () => {
+  const boss = newEmail();
+  const { out } = await admin(["create-user", "--email", boss, "--role", "admin"]);
+  const { customers } = await signIn(boss, out.trim());
+  const email = newEmail();
+  const { customer } = await customers.createCustomer({ customer: { email, name: "Grace" } });
+  const create = () =>
+    admin(
+      ["create-user", "--email", email.toUpperCase(), "--role", "customer", "--password-stdin"],
+      "correct horse",
+    );
+  expect(await create()).toMatchObject({ code: 0 });
+  const { account } = await signIn(email, "correct horse");
+  expect(account).toMatchObject({ customerId: customer?.id, email, name: "Grace", role: Role.CUSTOMER });
+  expect(await create()).toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("has an account already"),
+  });
+});
+
+test("another role is known to a shop that runs within seconds", async () => {
+  const email = newEmail();
+  await admin(["create-user", "--email", email, "--role", "customer", "--password-stdin"], "correct horse");
+  const { customers } = await signIn(email, "correct horse");
+  expect(await failureOf(customers.listCustomers({}))).toMatchObject({ code: "PermissionDenied" });
+  expect(await admin(["set-role", "--email", email, "--role", "staff"])).toMatchObject({ code: 0, out: "" });
+  await expect.poll(() => customers.listCustomers({}).then(() => "ok", String)).toBe("ok");
+  const nobody = await admin(["set-role", "--email", newEmail(), "--role", "staff"]);
+  expect(nobody).toMatchObject({ code: 1, errors: expect.stringContaining("No account") });
+});
+
+test("a key of another service is shown once, and good for what was said", async () => {
+  const args = ["create-key", "--service", "warehouse", "--scopes", "customers-read, orders-read"];
+  const made = await admin([...args, "--days", "90"]);
+  expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^ck_[\w-]{43}\n$/) });
+  expect(made.errors).toMatch(/^API key [\da-f-]{36} of warehouse is good until 2\d{3}-.+\. Its secret:\n$/);
+  const { customers, identity } = as(shop, made.out.trim());
+  await customers.listCustomers({});
+  const create = customers.createCustomer({ customer: { email: newEmail(), name: "x" } });
+  expect(await failureOf(create)).toMatchObject({ code: "PermissionDenied", reason: "SCOPE_MISSING" });
+  expect(await failureOf(identity.listApiKeys({}))).toMatchObject({ code: "PermissionDenied" });
+  expect((await admin(args)).errors).toContain("until it is revoked");
+});
+
+test("another password ends all sessions, and is shown once unless it came by the input", async () => {
+  const email = newEmail();
+  await admin(["create-user", "--email", email, "--role", "customer", "--password-stdin"], "correct horse");
+  const before = await signIn(email, "correct horse");
+  await before.identity.getMe({});
+  const set = await admin(["set-password", "--email", email]);
+  expect(set).toMatchObject({ code: 0, out: expect.stringMatching(/^[\w-]{24}\n$/) });
+  expect(set.errors).toMatch(
+    /^Account [\da-f-]{36} of .+ has another password, and no session any more\. Its p/,
+  );
+  await expect.poll(() => before.identity.getMe({}).then(() => "GOOD", reasonIn)).toBe("SESSION_ENDED");
+  expect(await failureOf(signIn(email, "correct horse"))).toMatchObject({ reason: "SIGN_IN_FAILED" });
+  const ada = await signIn(email, set.out.trim());
+  await ada.identity.getMe({});
+  const given = await admin(["set-password", "--email", email, "--password-stdin"], "battery staple\n");
+  expect(given).toMatchObject({ code: 0, out: "" });
+  expect(given.errors).not.toContain("battery");
+  await signIn(email, "battery staple");
+  const nobody = await admin(["set-password", "--email", newEmail()]);
+  expect(nobody).toMatchObject({ code: 1, out: "", errors: expect.stringContaining("No account") });
+});
+
+test("a key of another service is revoked, once, and known to be within seconds", async () => {
+  const { out, errors } = await admin(["create-key", "--service", "warehouse", "--scopes", "customers-read"]);
+  const [, id = ""] = /^API key ([\da-f-]{36}) /.exec(errors) ?? [];
+  const { customers } = as(shop, out.trim());
+  await customers.listCustomers({});
+  const revoke = ["revoke-key", "--id", id.toUpperCase()];
+  expect(await admin(revoke)).toMatchObject({ code: 0, errors: `API key ${id} of warehouse is revoked.\n` });
+  await expect.poll(() => customers.listCustomers({}).then(() => "GOOD", reasonIn)).toBe("API_KEY_ENDED");
+  expect(await admin(revoke)).toMatchObject({ code: 1, errors: expect.stringContaining("revoked before") });
+});
+
+test("a signing key is revoked, and a shop that runs goes on with another one", async () => {
+  const email = newEmail();
+  await admin(["create-user", "--email", email, "--role", "customer", "--password-stdin"], "correct horse");
+  const { token, identity } = await signIn(email, "correct horse");
+  await identity.getMe({});
+  const kid = kidOf(token);
+  const revoked = await admin(["revoke-signing-key", `--id=${kid}`]);
+  expect(revoked).toMatchObject({
+    code: 0,
+    errors: expect.stringContaining(`Signing key ${kid} is revoked`),
+  });
+  expect(revoked.errors).not.toContain("not in use");
+  await expect.poll(() => identity.getMe({}).then(() => "GOOD", reasonIn)).toBe("TOKEN_INVALID");
+  // A shop asks for all keys when it sees a token of one that it does not know, or after a minute.
+  await expect
+    .poll(
+      async () => {
+        const payload = token.split(".").slice(1).join(".");
+        const header = { alg: "EdDSA", typ: "at+jwt", kid: randomBytes(32).toString("base64url") };
+        const strange = `${Buffer.from(JSON.stringify(header)).toString("base64url")}.${payload}`;
+        await failureOf(as(shop, strange).identity.getMe({}));
+        return kidOf((await signIn(email, "correct horse")).token);
+      },
+      { timeout: 5_000, interval: 300 },
+    )
+    .not.toBe(kid);
+  await (await signIn(email, "correct horse")).identity.getMe({});
+});
+
+test("what a command changes is noted with it, without secrets; what fails changes and notes nothing", async () => {
+  const email = newEmail();
+  const notes = async () =>
+    shop.database.query<{ actor: string; role: string; method: string; request: string }>(
+      "select actor, role, method, request from audit_entry where request like $1 order by id",
+      [`%${email}%`],
+    );
+  const create = ["create-user", "--email", email, "--role", "customer", "--name", "Ada", "--password-stdin"];
+  await admin(create, "correct horse");
+  expect(await admin(create, "correct horse")).toMatchObject({ code: 1 });
+  await admin(["set-role", "--email", email, "--role", "staff"]);
+  await admin(["set-password", "--email", email, "--password-stdin"], "battery staple");
+  const operator = { actor: "operator", role: "OPERATOR" };
+  expect((await notes()).map((note) => ({ ...note, request: JSON.parse(note.request) }))).toEqual([
+    {
+      ...operator,
+      method: "admin create-user",
+      request: { email, role: "CUSTOMER", called: "Ada", passwordStdin: true },
+    },
+    { ...operator, method: "admin set-role", request: { email, role: "STAFF" } },
+    { ...operator, method: "admin set-password", request: { email, passwordStdin: true } },
+  ]);
+  const { errors } = await admin(["create-key", "--service", "noted", "--scopes", "orders-read"]);
+  const [, id = ""] = /^API key ([\da-f-]{36}) /.exec(errors) ?? [];
+  await admin(["revoke-key", "--id", id]);
+  const kid = "A".repeat(43);
+  await admin(["revoke-signing-key", "--id", kid]);
+  const others = await shop.database.query<{ method: string; request: string }>(
+    "select method, request from audit_entry where request like any ($1) order by id",
+    [["%noted%", `%${id}%`, `%${kid}%`]],
+  );
+  expect(others).toEqual([
+    { method: "admin create-key", request: '{"service":"noted","scopes":["ORDERS_READ"]}' },
+    { method: "admin revoke-key", request: `{"id":"${id}"}` },
+    { method: "admin revoke-signing-key", request: `{"id":"${kid}"}` },
+  ]);
+});
+
+test("a password is not read from a terminal, which would show it", async () => {
+  const terminal = Object.assign(new PassThrough(), { isTTY: true });
+  terminal.end("correct horse\n");
+  await expect(readPassword(terminal)).rejects.toThrow(StartupError);
+  await expect(readPassword(terminal)).rejects.toThrow("Pipe the password in");
+  const pipe = new PassThrough();
+  pipe.end("correct horse\n");
+  expect(await readPassword(pipe)).toBe("correct horse");
+});
+
+const someone = ["--email", "a@example.com"];
+const service = ["create-key", "--service", "warehouse", "--scopes"];
+test.each([
+  [[], "Name one command"],
+  [["create-users"], "Name one command"],
+  [["create-user", ...someone, "--role", "boss"], "--role"],
+  [["create-user", "--email", "nobody", "--role", "admin"], "--email"],
+  [["create-user", ...someone, "--role", "admin", "--name", ""], "--name"],
+  [["create-user", ...someone, "--role", "admin", "--days", "3"], "--days is nothing"],
+  [["set-role", ...someone], "--role"],
+  [["set-password"], "--email"],
+  [["set-password", ...someone, "--role", "staff"], "--role is nothing"],
+  [["revoke-key"], "--id"],
+  [["revoke-key", "--id", "1"], "--id"],
+  [["revoke-signing-key", "--id", "1"], "--id"],
+  [["create-key", "--service", "W", "--scopes", "orders-read"], "--service"],
+  [[...service, ""], "--scopes"],
+  [[...service, "orders-read,unspecified"], "--scopes"],
+  [[...service, "orders-read", "--days", "0"], "--days"],
+])("%j is refused before anything is done", (args, says) => {
+  expect(() => readOptions(args)).toThrow(StartupError);
+  expect(() => readOptions(args)).toThrow(says);
+});
+
+test("a mistake is told with how it is done right, and --help says that alone", async () => {
+  const [wrong, help] = await Promise.all([admin(["create-users"]), admin(["--help"])]);
+  expect(wrong).toMatchObject({ code: 1, out: "", errors: expect.stringContaining("Usage: npm run admin") });
+  expect(help).toMatchObject({ code: 0, out: expect.stringContaining("create-key"), errors: "" });
+});

@@ -1,0 +1,281 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { type FaultyLink, startFaultyLink } from "../../support/faulty-link.ts";
+import { makeSlug } from "../../support/import-products.ts";
+import { breaches } from "../../support/invariants.ts";
+import { enrol, makeKey } from "../../support/people.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+let shop: TestShop;
+let slug: string;
+let folder: string;
+beforeAll(async () => {
+  [shop, folder] = await Promise.all([startShop(), mkdtemp(join(tmpdir(), "cartwright-import-"))]);
+  slug = await makeSlug(shop);
+});
+afterAll(async () => {
+  await shop.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Writes a file to import. */
+async function put(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+/** Runs the command, as `npm run import --` does. */
+function start(args: string[], env: NodeJS.ProcessEnv = {}) {
+  const child = spawn(process.execPath, ["src/cli/import/main.ts", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
+  });
+  let [out, errors] = ["", ""];
+  child.stdout.on("data", (data) => {
+    out += data;
+  });
+  child.stderr.on("data", (data) => {
+    errors += data;
+  });
+  const ended = once(child, "close").then(([code]) => ({ code, out, errors }));
+  return { child, ended };
+}
+
+const run = (path: string, ...args: string[]) => start([path, "--url", shop.url, ...args]).ended;
+
+const line = (sku: string, more: object = {}) =>
+  JSON.stringify({
+    sku,
+    name: sku,
+    categorySlug: slug,
+    price: { currencyCode: "EUR", minorUnits: "100" },
+    ...more,
+  });
+
+const lines = (prefix: string, count: number, more: object = {}) =>
+  Array.from({ length: count }, (_, index) => `${line(`${prefix}${index + 1}`, more)}\n`).join("");
+
+const bySku = async (sku: string) =>
+  (await shop.catalog.getProduct({ key: { case: "sku", value: sku } })).product;
+
+test("10,000 products of a file are imported, and again nothing has changed", async () => {
+  const path = await put(
+    "many.ndjson",
+    lines("M-", 10_000, { stockQuantity: 3, attributes: { color: "red" } }),
+  );
+  const first = await run(path);
+  expect(first).toMatchObject({ code: 0 });
+  expect(first.out).toMatch(
+    /^Imported 10,000 rows in [\d.]+ s: 10,000 created, 0 changed, 0 unchanged, 0 deleted, 0 failed\.\n$/,
+  );
+  expect(await bySku("M-10000")).toMatchObject({ stockQuantity: 3n, attributes: { color: "red" } });
+  expect((await run(path)).out).toMatch(/: 0 created, 0 changed, 10,000 unchanged, 0 deleted, 0 failed\.\n$/);
+  expect(await breaches(shop.database.url)).toEqual([]);
+}, 60_000);
+
+test("faulty lines are named, with the reason, and the code is 1", async () => {
+  const bad = [
+    '{"sku": "broken", ',
+    "[]",
+    line("cents", { price: { currencyCode: "EUR", minorUnits: "1.5" } }),
+    line("misspelt", { stock: 3 }),
+    line("b-5", { category_slug: "nowhere", categorySlug: undefined }),
+    "",
+    line("b-6", { price: undefined }),
+  ];
+  const path = await put("bad.jsonl", `${line("good-1")}\r\n${bad.join("\n")}\n${line("good-2")}`);
+  const report = join(folder, "errors.ndjson");
+  const { code, out } = await run(path, "--errors", report);
+  expect(code).toBe(1);
+  const [head, ...told] = out.trimEnd().split("\n");
+  expect(head).toMatch(/^Imported 8 rows .* 2 created, .* 6 failed\.$/);
+  expect(told).toEqual([
+    expect.stringMatching(/^ {2}row 2: .*JSON/),
+    expect.stringMatching(/^ {2}row 3: it is no JSON object$/),
+    expect.stringMatching(/^ {2}row 4, cents: minor_units: .* 1\.5/),
+    expect.stringMatching(/^ {2}row 5, misspelt: ImportRow: key "stock" is unknown/),
+    expect.stringMatching(/^ {2}row 6, b-5, category_slug: is no category's$/),
+    expect.stringMatching(/^ {2}row 7, b-6, price: /),
+    `6 errors written to ${report}.`,
+  ]);
+  const written = (await readFile(report, "utf8")).trimEnd().split("\n");
+  expect(written.map((text) => JSON.parse(text).row)).toEqual([2, 3, 4, 5, 6, 7]);
+  expect(await bySku("good-2")).toMatchObject({ name: "good-2" });
+});
+
+describe("CSV", () => {
+  const columns =
+    "sku,name,category_slug,price_minor_units,currency_code,stock_quantity,attributes.color,description";
+
+  test("is read as spreadsheets write it", async () => {
+    const rows = [
+      `C-1,"Chair, ""small""",${slug},1999,EUR,5,red,"two\r\nlines"`,
+      `C-2,Tisch für Gäste,${slug},0,EUR,,,`,
+      `C-3,Short,${slug},1`,
+      `C-4,No price,${slug},,,,,`,
+      `C-5,Cents,${slug},19.99,EUR,,,`,
+      `C-6,A "quote",${slug},1,EUR,,,`,
+    ];
+    const path = await put("chairs.csv.gz", gzipSync(`\uFEFF${columns}\r\n${rows.join("\r\n")}\r\n`));
+    const { code, out } = await run(path);
+    expect(code).toBe(1);
+    expect(out).toMatch(
+      /2 created, .* 4 failed\.\n {2}row 3: it has 4 cells, and the header 8\n {2}row 4, C-4, price/,
+    );
+    expect(out).toMatch(/row 5, C-5: .*minor_units.*\n {2}row 6: a quote stands/);
+    const product = await bySku("C-1");
+    expect(product).toMatchObject({
+      name: 'Chair, "small"',
+      stockQuantity: 5n,
+      attributes: { color: "red" },
+    });
+    expect(product).toMatchObject({ price: { minorUnits: 1_999n }, description: "two\r\nlines" });
+    expect(await bySku("C-2")).toMatchObject({ name: "Tisch für Gäste", stockQuantity: 0n, attributes: {} });
+  });
+
+  test.each([
+    ["", "empty"],
+    ["sku,name\n", "category_slug is missing"],
+    [`${columns},sku\n`, "sku is there twice"],
+    [`${columns},colour\n`, '"colour" is no column'],
+    [Buffer.concat([Buffer.from(`${columns}\n`), Buffer.from([0x43, 0xe4, 0x2c])]), "not UTF-8"],
+  ])("%j is refused", async (content, message) => {
+    const { code, errors } = await run(await put("odd.csv", content));
+    expect(code).toBe(1);
+    expect(errors).toContain(message);
+    expect(errors).not.toMatch(/\n\s+at /);
+  });
+});
+
+describe("a full import", () => {
+  test("deletes what is not in the file, but nothing while a line cannot be read", async () => {
+    await run(await put("all.ndjson", lines("F-", 5)));
+    const broken = await put("rest.ndjson", `${line("F-1")}\n{"sku": "F-2"\n`);
+    const refused = await run(broken, "--mode", "full");
+    expect(refused).toMatchObject({ code: 1, out: "" });
+    expect(refused.errors).toMatch(/^1 row cannot be read.*\n {2}row 2: .*\n.*nothing was deleted/);
+    expect(await bySku("F-5")).toMatchObject({ name: "F-5" });
+    const { code, out } = await run(await put("rest.ndjson", `${line("F-1")}\n`), "--mode", "full");
+    expect(code).toBe(0);
+    expect(out).toMatch(/: 0 created, 0 changed, 1 unchanged, [\d,]+ deleted, 0 failed\.\n$/);
+    await expect(bySku("F-5")).rejects.toThrow();
+  });
+});
+
+describe("a shop that is away", () => {
+  let link: FaultyLink;
+  beforeAll(async () => {
+    link = await startFaultyLink(Number(new URL(shop.url).port));
+  });
+  afterAll(() => link.close());
+  const rowCount = async () => {
+    const [row] = await shop.database.query<{ count: string }>(
+      "select coalesce(max(row_count), 0) as count from product_import where finished_at is null and mode = 'INCREMENTAL'",
+    );
+    return Number(row?.count ?? 0);
+  };
+
+  test("for a while is waited for: the import goes on where it was", async () => {
+    const path = await put("long.ndjson", lines("L-", 20_000));
+    const { ended } = start([path, "--url", `http://127.0.0.1:${link.port}`]);
+    await expect.poll(rowCount, { interval: 20 }).toBeGreaterThan(1_000);
+    await link.cut();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await link.mend();
+    const { code, out, errors } = await ended;
+    expect({ code, errors }).toMatchObject({ code: 0, errors: expect.stringContaining("Going on in") });
+    expect(out).toMatch(
+      /^Imported 20,000 rows .* 20,000 created, 0 changed, 0 unchanged, 0 deleted, 0 failed\.\n$/,
+    );
+  }, 60_000);
+
+  test("for long is given up, and the import can be gone on with by hand", async () => {
+    await link.cut();
+    const path = await put("later.ndjson", lines("A-", 3));
+    const { code, out, errors } = await start([path, "--url", `http://127.0.0.1:${link.port}`]).ended;
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(errors).toContain(`The shop at http://127.0.0.1:${link.port} has not taken all of it: `);
+    expect(errors).not.toMatch(/\n\s+at /);
+    const [, requestId = ""] = /--request-id ([\da-f-]{36})/.exec(errors) ?? [];
+    expect((await run(path, "--request-id", requestId)).out).toMatch(/^Imported 3 rows in /);
+    expect((await run(path, "--request-id", requestId)).out).toMatch(
+      /^Imported 3 rows before; nothing was done now: 3 created/,
+    );
+  }, 30_000);
+});
+
+describe("a shop that asks who imports", () => {
+  let guarded: TestShop;
+  let path: string;
+  let tokens: Record<"staff" | "customer" | "key" | "otherKey", string>;
+  const runAs = (token: string) => start([path, "--url", guarded.url], { CARTWRIGHT_TOKEN: token }).ended;
+  beforeAll(async () => {
+    guarded = await startShop({ ACCESS: "on" });
+    const [admin, staff] = [await enrol(guarded, "ADMIN"), await enrol(guarded, "STAFF")];
+    const customer = await enrol(guarded);
+    tokens = {
+      ...{ staff: staff.accessToken, customer: customer.accessToken },
+      key: await makeKey(admin, Scope.CATALOG_WRITE),
+      otherKey: await makeKey(admin, Scope.ORDERS_READ),
+    };
+    const slugThere = await makeSlug(staff);
+    path = await put("guarded.ndjson", lines("G-", 5_000, { categorySlug: slugThere }));
+  });
+  afterAll(() => guarded.close());
+
+  test.each(["", "customer", "otherKey"] as const)(
+    "refuses %j, and the command says how to get a key",
+    async (who) => {
+      const token = who === "" ? "" : tokens[who];
+      const { code, out, errors } = await runAs(token);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(errors).toContain("has not taken all of it: ");
+      expect(errors).toContain("npm run admin -- create-key --service import --scopes catalog-write");
+      if (token !== "") expect(errors).not.toContain(token);
+      expect(errors).not.toMatch(/\n\s+at /);
+    },
+  );
+
+  test("takes it from staff and from a service with a key, ends of lines around it or not", async () => {
+    expect(await runAs(`${tokens.key}\n`)).toMatchObject({ code: 0, errors: "" });
+    expect((await runAs(tokens.staff)).out).toMatch(/5,000 unchanged/);
+  });
+
+  test("is not shown what is no token", async () => {
+    const { code, errors } = await runAs("so secret");
+    expect({ code, errors }).toMatchObject({
+      code: 1,
+      errors: expect.stringMatching(/^CARTWRIGHT_TOKEN is no token\./),
+    });
+    expect(errors).not.toContain("so secret");
+  });
+});
+
+test.each([
+  [[], "Name one file"],
+  [["a.ndjson", "b.ndjson"], "Name one file"],
+  [["products.xlsx"], "products.xlsx is neither"],
+  [["none.ndjson"], "none.ndjson cannot be read"],
+  [["none.ndjson", "--mode", "all"], '--mode must be incremental or full, not "all"'],
+  [["none.ndjson", "--url", "shop"], "--url must be"],
+  [["none.ndjson", "--request-id", "7"], "--request-id must be a UUID"],
+  [["none.ndjson", "--full"], "Unknown option '--full'"],
+])("%j is refused with what to do instead", async (args, message) => {
+  const { code, out, errors } = await start(args).ended;
+  expect({ code, out }).toEqual({ code: 1, out: "" });
+  expect(errors).toContain(message);
+  expect(errors).not.toMatch(/\n\s+at /);
+});
+
+test("--help says what it is for", async () => {
+  const { code, out, errors } = await start(["--help"]).ended;
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  expect(out).toContain("Usage: npm run import -- FILE");
+});

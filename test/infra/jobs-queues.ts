@@ -1,5 +1,0 @@
-import type { Queue } from "../../src/infra/queues.ts";
-
-/** Queues for tests: the first is polled, of the second the workers are told. */
-export const polled: Queue<{ n: number }> = { name: "polled", batchSize: 10, limitSeconds: 2, prompt: false };
-export const told: Queue<{ n: number }> = { ...polled, name: "told", prompt: true };

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { failureOf } from "../../../support/errors.ts";
+import { clientsOf, present, protocols } from "../../../support/product-fixtures.ts";
+import { insertProducts, type ListRequest, walk } from "../../../support/product-rows.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+
+let shop: TestShop;
+/** A chain of categories, the top first, and one beside it. */
+let chain: string[];
+let aside: string;
+const NAMES = ["Electronics", "Sound & Vision", "Headgear", "Wireless", "Sport", "Running", "Night", "Rain"];
+const nameOf = (level: number, at: number) => `item ${level} ${at % 3}`;
+
+async function make(name: string, parentId = ""): Promise<string> {
+  const slug = name.toLowerCase().replace(/[^a-z]+/g, "-");
+  return present((await shop.catalog.createCategory({ category: { slug, name, parentId } })).category).id;
+}
+
+beforeAll(async () => {
+  // What is written past the service would not be seen through its cache.
+  shop = await startShop({ CACHE: "off" });
+  chain = [];
+  for (const name of NAMES) chain.push(await make(name, chain.at(-1)));
+  aside = await make("Wireworks");
+  const categories = [...chain, aside];
+  await insertProducts(
+    shop,
+    Array.from({ length: 63 }, (_, at) => ({
+      name: nameOf(at % 9, at),
+      categoryId: categories[at % 9] ?? "",
+      ...{ price: at % 4, sold: (at % 5) * 50, rating: at % 4, deleted: at % 10 === 9 },
+    })),
+  );
+});
+afterAll(() => shop.close());
+
+const levelOf = ({ name }: { name: string }) => Number(name.split(" ")[1]);
+
+describe.each(protocols)("over %s", (protocol) => {
+  const clients = () => clientsOf(shop, protocol);
+
+  test.each([0, 3, 7])("a category lists those below it too, from level %i down", async (level) => {
+    for (const showDeleted of [false, true]) {
+      const expected = (await walk(clients(), { pageSize: 100, showDeleted })).filter(
+        (product) => levelOf(product) >= level && levelOf(product) < 8,
+      );
+      for (const pageSize of [1, 10, 100]) {
+        const request = { categoryId: chain[level] ?? "", pageSize, showDeleted };
+        expect(await walk(clients(), request)).toEqual(expected);
+      }
+    }
+  });
+
+  test.each(["name", "price", "create_time", "popularity", "rating"])(
+    "in the order of %s, both ways",
+    async (orderBy) => {
+      for (const showDeleted of [false, true]) {
+        const all = await walk(clients(), { pageSize: 100, orderBy, showDeleted });
+        const expected = all.filter((product) => levelOf(product) >= 2 && levelOf(product) < 8);
+        const request: ListRequest = { categoryId: chain[2] ?? "", pageSize: 7, showDeleted };
+        expect(await walk(clients(), { ...request, orderBy })).toEqual(expected);
+        expect(await walk(clients(), { ...request, orderBy: `${orderBy} desc` })).toEqual(
+          expected.toReversed(),
+        );
+      }
+    },
+  );
+
+  test("a word in a category is looked for in those below it too", async () => {
+    const found = await walk(clients(), { query: "item", categoryId: chain[5] ?? "", pageSize: 4 });
+    expect([...new Set(found.map(levelOf))].sort()).toEqual([5, 6, 7]);
+    expect(found).toHaveLength(20);
+  });
+
+  test.each<[string, string, number[]]>([
+    ["the name of a category", "electronics", [0, 1, 2, 3, 4, 5, 6, 7]],
+    ["a word of it", "vision", [1, 2, 3, 4, 5, 6, 7]],
+    ["the beginning of the names of two", "wire", [3, 4, 5, 6, 7, 8]],
+    ["a category and a word", "running item", [5, 6, 7]],
+    ["two categories", "rain sport", [7]],
+  ])("%s finds the products in it and below it", async (_, query, levels) => {
+    const found = await walk(clients(), { query, pageSize: 100 });
+    expect([...new Set(found.map(levelOf))].sort()).toEqual(levels);
+  });
+});
+
+test("a category that is called otherwise is found by its new name", async () => {
+  const id = await make("Gardening");
+  const [product] = await insertProducts(shop, [{ name: "spade", categoryId: id }]);
+  const idsOf = async (query: string) => (await walk(shop, { query })).map((found) => found.id);
+  expect(await idsOf("garden")).toEqual([product]);
+  await shop.catalog.updateCategory({ category: { id, name: "Allotment" } });
+  expect(await idsOf("allot")).toEqual([product]);
+  expect(await idsOf("gardening")).toEqual([]);
+});
+
+describe("times", () => {
+  const at = (seconds: number, nanos = 0) => ({ seconds: BigInt(seconds), nanos });
+
+  test("are a range, the later end not in it, to the millisecond", async () => {
+    const categoryId = await make("Clocks");
+    const ids = await insertProducts(
+      shop,
+      [1, 2, 3].map(() => ({ categoryId })),
+    );
+    for (const [step, id] of ids.entries()) {
+      await shop.database.query("update product set created_at = to_timestamp($1) where id = $2", [
+        1_000 + step / 1_000,
+        id,
+      ]);
+    }
+    const found = async (request: ListRequest) =>
+      (await walk(shop, { categoryId, orderBy: "create_time", ...request })).map(({ id }) => ids.indexOf(id));
+    expect(await found({ minCreateTime: at(1_000, 1_000_000) })).toEqual([1, 2]);
+    expect(await found({ minCreateTime: at(1_000, 1) })).toEqual([1, 2]);
+    expect(await found({ maxCreateTime: at(1_000, 1_000_000) })).toEqual([0]);
+    expect(await found({ maxCreateTime: at(1_000, 1_000_001) })).toEqual([0, 1]);
+    expect(
+      await found({ minCreateTime: at(1_000), maxCreateTime: at(1_000, 2_000_000), query: "thing" }),
+    ).toEqual([0, 1]);
+  });
+
+  test("that nothing can be between are refused", async () => {
+    for (const later of [at(9), at(10)]) {
+      const failure = await failureOf(
+        shop.catalog.listProducts({ minCreateTime: at(10), maxCreateTime: later }),
+      );
+      expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["max_create_time"] });
+    }
+  });
+});

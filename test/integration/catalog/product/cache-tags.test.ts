@@ -1,0 +1,76 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Product } from "../../../../src/catalog/product/product.ts";
+import { goods, type HeardShop, openHeardShop } from "../../../support/tags.ts";
+
+let shop: HeardShop;
+let categoryId: string;
+beforeAll(async () => {
+  shop = await openHeardShop();
+  categoryId = (await shop.makeCategory()).id;
+});
+afterAll(() => shop.close());
+
+const how = { requestId: "", validateOnly: false };
+
+function tagsOf({ id, sku }: Pick<Product, "id" | "sku">, ...more: string[]): string[] {
+  return [...more, `product:${id}`, `sku:${sku}`].toSorted();
+}
+
+test("a product changes itself and its lists, and counts of categories when it comes, goes or moves", async () => {
+  const { call, catalog } = shop;
+  const { products } = catalog;
+  const made = { ...goods(categoryId), stockQuantity: 1n };
+  const create = { product: made, requestId: randomUUID(), validateOnly: false };
+  const tags = await shop.tagsOf(() => products.create(call, create));
+  const product = await products.create(call, create);
+  expect(tags).toEqual(tagsOf(product, "catalog", "categories"));
+  expect(await shop.tagsOf(() => products.create(call, create))).toEqual([]);
+  const trial = { product: { ...goods(categoryId), stockQuantity: 1n }, requestId: "", validateOnly: true };
+  expect(await shop.tagsOf(() => products.create(call, trial))).toEqual([]);
+
+  const update = (change: object, mask: string[]) =>
+    shop.tagsOf(() =>
+      products.update(call, { ...how, product: { ...made, id: product.id, etag: "", ...change }, mask }),
+    );
+  expect(await update({ name: "Other" }, ["name"])).toEqual(tagsOf(product, "catalog"));
+  expect(await update({ categoryId }, ["category_id"])).toEqual(tagsOf(product, "catalog"));
+  const elsewhere = (await shop.makeCategory()).id;
+  expect(await update({ categoryId: elsewhere }, ["category_id"])).toEqual(
+    tagsOf(product, "catalog", "categories"),
+  );
+  const sku = `NEW-${product.sku}`;
+  expect(await update({ sku }, ["sku"])).toEqual(tagsOf(product, "catalog", `sku:${sku}`));
+  const renamed = { id: product.id, sku };
+  for (const change of [products.remove, products.restore]) {
+    expect(await shop.tagsOf(() => change(call, product.id.toUpperCase(), ""))).toEqual(
+      tagsOf(renamed, "catalog", "categories"),
+    );
+  }
+});
+
+test("categories change themselves, and lists of products when the tree may have changed", async () => {
+  const { call, catalog } = shop;
+  const category = { slug: "tagged", name: "Tagged", parentId: "" };
+  const create = { ...how, category, requestId: randomUUID() };
+  expect(await shop.tagsOf(() => catalog.categories.create(call, create))).toEqual(["categories"]);
+  const { id } = await catalog.categories.create(call, create);
+  const update = { ...how, category: { ...category, id, etag: "", name: "Other" }, mask: ["name"] };
+  expect(await shop.tagsOf(() => catalog.categories.update(call, update))).toEqual(["catalog", "categories"]);
+  expect(await shop.tagsOf(() => catalog.categories.remove(call, id, ""))).toEqual(["categories"]);
+});
+
+test("a stock changes its product, and lists when the last unit goes or the first comes", async () => {
+  const product = await shop.makeProduct(categoryId, 2n);
+  const adjust = (delta: bigint) =>
+    shop.tagsOf(() =>
+      shop.catalog.adjustStock(shop.call, {
+        ...{ productId: product.id, delta, reason: "CORRECTION", requestId: "" },
+        ...{ expectedQuantity: undefined, effectiveTime: undefined },
+      }),
+    );
+  expect(await adjust(-1n)).toEqual(tagsOf(product));
+  expect(await adjust(-1n)).toEqual(tagsOf(product, "catalog"));
+  expect(await adjust(5n)).toEqual(tagsOf(product, "catalog"));
+  expect(await adjust(5n)).toEqual(tagsOf(product));
+});

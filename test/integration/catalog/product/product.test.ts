@@ -1,0 +1,266 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { failureOf } from "../../../support/errors.ts";
+import { makeCategory } from "../../../support/goods.ts";
+import {
+  clientsOf,
+  freshSku,
+  goods,
+  look,
+  missingId,
+  present,
+  protocols,
+  put,
+  resourceOf,
+} from "../../../support/product-fixtures.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+
+let shop: TestShop;
+let categoryId: string;
+beforeAll(async () => {
+  shop = await startShop();
+  categoryId = await makeCategory(shop);
+});
+afterAll(() => shop.close());
+
+const NOT_FOUND = { code: "NotFound", reason: "PRODUCT_NOT_FOUND" };
+
+describe.each(protocols)("over %s", (protocol) => {
+  const catalog = () => clientsOf(shop, protocol).catalog;
+
+  test("a product is kept as it was made; what is the server's to set is ignored", async () => {
+    const written = {
+      sku: freshSku(),
+      name: "Hammer ⚒ Ünïcödé \u{1f528}",
+      description: 'Line one\nline two\t"quoted" \\ %s',
+      categoryId,
+      brand: "Acme & Söhne",
+      price: { currencyCode: "JPY", minorUnits: 1_000_000_000_000_000n },
+      stockQuantity: 1_000_000_000n,
+      imageUri: "https://example.com/a.png?size=1&x=%20",
+    };
+    // Keys that mean something to JavaScript, to the ORM and to other databases mean nothing here.
+    const attributes: Record<string, string> = JSON.parse(
+      '{"color": "red", "größe": "", "toString": "t", "__proto__": "p", "toJSON": "j", "$ne": "n", "__entity": "e"}',
+    );
+    const before = Date.now();
+    const { product } = await catalog().createProduct({
+      product: {
+        ...{ ...written, attributes, id: missingId, etag: "77" },
+        ...{ ratingAverage: 5, ratingCount: 9n, purchaseCount: 9n },
+        createTime: { seconds: 1n, nanos: 0 },
+        deleteTime: { seconds: 1n, nanos: 0 },
+      },
+    });
+    expect(product).toMatchObject(written);
+    expect(JSON.stringify(product?.attributes)).toBe(JSON.stringify(attributes));
+    expect(product).toMatchObject({ etag: "1", ratingAverage: 0, ratingCount: 0n, purchaseCount: 0n });
+    expect(product?.id).not.toBe(missingId);
+    expect(product?.deleteTime).toBeUndefined();
+    const created = timestampDate(present(product?.createTime)).getTime();
+    expect(created).toBeGreaterThanOrEqual(before);
+    expect(created).toBeLessThanOrEqual(Date.now());
+    expect(product?.updateTime).toEqual(product?.createTime);
+    expect(await look(shop, product?.id ?? "")).toEqual(product);
+  });
+
+  test("one product is found by id, in either case of letters, and by sku", async () => {
+    const product = await put(shop, categoryId);
+    for (const key of [
+      { case: "id", value: product.id },
+      { case: "id", value: product.id.toUpperCase() },
+      { case: "sku", value: product.sku },
+    ] as const) {
+      expect((await catalog().getProduct({ key })).product).toEqual(product);
+    }
+  });
+
+  test("what is missing is NOT_FOUND and named", async () => {
+    for (const key of [
+      { case: "id", value: missingId },
+      { case: "sku", value: "Ümläut' or 1=1; --" },
+    ] as const) {
+      expect(await failureOf(catalog().getProduct({ key }))).toMatchObject(NOT_FOUND);
+      expect(await resourceOf(catalog().getProduct({ key }))).toEqual(["cartwright", "product", key.value]);
+    }
+    const request = { product: goods(missingId) };
+    expect(await failureOf(catalog().createProduct(request))).toMatchObject({
+      code: "NotFound",
+      reason: "CATEGORY_NOT_FOUND",
+    });
+    expect(await resourceOf(catalog().createProduct(request))).toEqual(["cartwright", "category", missingId]);
+  });
+
+  test("a deleted product is shown only on request", async () => {
+    const { id, sku } = await put(shop, categoryId);
+    const { product } = await catalog().deleteProduct({ id });
+    expect(product?.deleteTime).toBeDefined();
+    for (const key of [
+      { case: "id", value: id },
+      { case: "sku", value: sku },
+    ] as const) {
+      expect(await failureOf(catalog().getProduct({ key }))).toMatchObject(NOT_FOUND);
+      expect((await catalog().getProduct({ key, showDeleted: true })).product).toEqual(product);
+    }
+  });
+
+  test("a read mask fills what it names, and the id", async () => {
+    const { id } = await put(shop, categoryId, { brand: "Acme", stockQuantity: 3n });
+    const key = { case: "id", value: id } as const;
+    const read = (...paths: string[]) => catalog().getProduct({ key, readMask: { paths } });
+    const { product } = await read("price", "stock_quantity");
+    expect(product).toMatchObject({
+      id,
+      price: { currencyCode: "EUR", minorUnits: 1_000n },
+      stockQuantity: 3n,
+    });
+    expect(product).toMatchObject({ name: "", brand: "", sku: "", etag: "", categoryId: "" });
+    expect(product?.createTime).toBeUndefined();
+    expect((await read("*")).product).toEqual(await look(shop, id));
+    expect(await failureOf(read("name", "search"))).toMatchObject({
+      code: "InvalidArgument",
+      fields: ["read_mask"],
+    });
+  });
+
+  test("a batch keeps its order and is all or nothing", async () => {
+    const ids: string[] = [];
+    for (let count = 0; count < 5; count += 1) ids.unshift((await put(shop, categoryId)).id);
+    const [first = "", second = ""] = ids;
+    const { products } = await catalog().batchGetProducts({ ids: [first.toUpperCase(), ...ids.slice(1)] });
+    expect(products.map((product) => product.id)).toEqual(ids);
+    expect(products[1]).toEqual(await look(shop, second));
+    const masked = await catalog().batchGetProducts({ ids: [first], readMask: { paths: ["sku"] } });
+    expect(masked.products).toMatchObject([{ id: first, name: "" }]);
+    expect(await failureOf(catalog().batchGetProducts({ ids: [first, missingId] }))).toMatchObject(NOT_FOUND);
+    await shop.catalog.deleteProduct({ id: second });
+    const gone = catalog().batchGetProducts({ ids: [first, second] });
+    expect(await resourceOf(gone)).toEqual(["cartwright", "product", second]);
+  });
+
+  test("a batch has 1 to 100 ids, each once", async () => {
+    const rows = await shop.database.query<{ id: string }>(`
+      insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
+        image_uri, attributes, created_at, updated_at)
+      select gen_random_uuid(), gen_random_uuid(), 'many', '', (select id from category limit 1), '', 'EUR', 1, 0,
+        '', '{}', now(), now() from generate_series(1, 101) returning id`);
+    const ids = rows.map((row) => row.id);
+    const { products } = await catalog().batchGetProducts({ ids: ids.slice(0, 100) });
+    expect(products.map((product) => product.id)).toEqual(ids.slice(0, 100));
+    const [one = ""] = ids;
+    for (const wrong of [[], ids, [one, one]]) {
+      expect(await failureOf(catalog().batchGetProducts({ ids: wrong }))).toMatchObject({
+        code: "InvalidArgument",
+        fields: ["ids"],
+      });
+    }
+  });
+
+  test("a sku is taken, also by a deleted product", async () => {
+    const { id, sku } = await put(shop, categoryId);
+    const again = () => catalog().createProduct({ product: goods(categoryId, { sku }) });
+    const taken = { code: "AlreadyExists", reason: "SKU_TAKEN" };
+    expect(await failureOf(again())).toMatchObject(taken);
+    await shop.catalog.deleteProduct({ id });
+    expect(await failureOf(again())).toMatchObject(taken);
+    expect(await resourceOf(again())).toEqual(["cartwright", "product", sku]);
+  });
+
+  test("of many who take a sku at once, one gets it", async () => {
+    const product = goods(categoryId);
+    const tries = Array.from({ length: 10 }, () => catalog().createProduct({ product }));
+    const outcomes = await Promise.allSettled(tries);
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const refused = await Promise.all(
+      outcomes.map((outcome, at) =>
+        outcome.status === "rejected" ? failureOf(present(tries[at])) : undefined,
+      ),
+    );
+    expect(refused.filter((failure) => failure?.reason === "SKU_TAKEN")).toHaveLength(9);
+  });
+
+  test("all that is missing is named at once", async () => {
+    expect(await failureOf(catalog().createProduct({ product: { brand: "Acme" } }))).toMatchObject({
+      code: "InvalidArgument",
+      reason: "FIELD_REQUIRED",
+      fields: ["product.sku", "product.name", "product.category_id", "product.price"],
+    });
+    expect(await failureOf(catalog().createProduct({}))).toMatchObject({
+      code: "InvalidArgument",
+      fields: ["product"],
+    });
+  });
+});
+
+describe("a field out of its bounds is refused and named", () => {
+  const price = { currencyCode: "EUR", minorUnits: 1n };
+  test.each([
+    ["sku", { sku: "with space" }],
+    ["sku", { sku: "-starts-wrong" }],
+    ["sku", { sku: "a".repeat(65) }],
+    ["sku", { sku: "A\n" }],
+    ["name", { name: "n".repeat(201) }],
+    ["name", { name: "a\0b" }],
+    ["description", { description: "d".repeat(10_001) }],
+    ["category_id", { categoryId: "tools" }],
+    ["brand", { brand: "b".repeat(101) }],
+    ["price.currency_code", { price: { ...price, currencyCode: "eur" } }],
+    ["price.currency_code", { price: { ...price, currencyCode: "" } }],
+    ["price.currency_code", { price: { ...price, currencyCode: "EUR\n" } }],
+    ["price.minor_units", { price: { ...price, minorUnits: -1n } }],
+    ["price.minor_units", { price: { ...price, minorUnits: 10n ** 15n + 1n } }],
+    ["price.minor_units", { price: { ...price, minorUnits: 2n ** 63n - 1n } }],
+    ["stock_quantity", { stockQuantity: -1n }],
+    ["stock_quantity", { stockQuantity: 2_000_000_001n }],
+    ["image_uri", { imageUri: "ftp://example.com/a.png" }],
+    ["image_uri", { imageUri: "https://exa mple.com" }],
+    ["image_uri", { imageUri: `https://example.com/${"a".repeat(2_000)}` }],
+    [
+      "attributes",
+      { attributes: Object.fromEntries(Array.from({ length: 51 }, (_, at) => [`k${at}`, "v"])) },
+    ],
+    ['attributes["a"]', { attributes: { a: "v".repeat(501) } }],
+    ['attributes[""] (key)', { attributes: { "": "v" } }],
+    ["id", { id: "1" }],
+    ["etag", { etag: "e".repeat(65) }],
+  ])("%s, as in %o", async (field, wrong) => {
+    for (const { catalog } of [shop, shop.json]) {
+      expect(await failureOf(catalog.createProduct({ product: goods(categoryId, wrong) }))).toMatchObject({
+        code: "InvalidArgument",
+        reason: "INVALID_REQUEST",
+        fields: [`product.${field}`],
+      });
+    }
+  });
+
+  test("the longest of everything fits", async () => {
+    const widest = "\u{1f600}";
+    const product = await put(shop, categoryId, {
+      sku: "s".repeat(64),
+      name: widest.repeat(200),
+      description: widest.repeat(10_000),
+      brand: widest.repeat(100),
+      attributes: Object.fromEntries(
+        Array.from({ length: 50 }, (_, at) => [
+          `${at}`.padStart(2, "0") + widest.repeat(62),
+          widest.repeat(500),
+        ]),
+      ),
+    });
+    expect(await look(shop, product.id)).toEqual(product);
+  });
+});
+
+test("a key that says nothing is refused", async () => {
+  expect(await failureOf(shop.catalog.getProduct({}))).toMatchObject({
+    code: "InvalidArgument",
+    fields: ["key"],
+  });
+  for (const key of [
+    { case: "id", value: "" },
+    { case: "sku", value: "" },
+    { case: "sku", value: "a".repeat(65) },
+  ] as const) {
+    expect(await failureOf(shop.catalog.getProduct({ key }))).toMatchObject({ fields: [key.case] });
+  }
+});

@@ -1,0 +1,157 @@
+import { randomUUID } from "node:crypto";
+import { toBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ProductSchema } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { failureOf } from "../../../support/errors.ts";
+import { makeCategory } from "../../../support/goods.ts";
+import {
+  clientsOf,
+  goods,
+  look,
+  missingId,
+  present,
+  protocols,
+  put,
+} from "../../../support/product-fixtures.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+
+let shop: TestShop;
+let categoryId: string;
+beforeAll(async () => {
+  shop = await startShop();
+  categoryId = await makeCategory(shop);
+});
+afterAll(() => shop.close());
+
+const REUSED = { code: "InvalidArgument", reason: "REQUEST_ID_REUSED", fields: ["request_id"] };
+
+/** Everything that a change could have left behind. */
+const rows = () =>
+  shop.database.query(`select (select count(*) from product) as products, (select count(*) from category) as categories,
+    (select count(*) from stock_movement) as movements, (select count(*) from idempotency) as requests`);
+
+describe.each(protocols)("over %s", (protocol) => {
+  const catalog = () => clientsOf(shop, protocol).catalog;
+
+  test("a repeated create gets the first answer, byte for byte, whatever happened since", async () => {
+    const request = {
+      product: goods(categoryId, { stockQuantity: 3n, attributes: { b: "2", a: "1" }, brand: "Ä" }),
+      requestId: randomUUID(),
+    };
+    const first = present((await catalog().createProduct(request)).product);
+    await shop.catalog.updateProduct({ product: { id: first.id, name: "Renamed" } });
+    await shop.catalog.deleteProduct({ id: first.id });
+    const again = { product: { ...request.product, attributes: { a: "1", b: "2" } } };
+    const repeat = await catalog().createProduct({ ...again, requestId: request.requestId.toUpperCase() });
+    expect(toBinary(ProductSchema, present(repeat.product))).toEqual(toBinary(ProductSchema, first));
+    expect((await look(shop, first.id)).name).toBe("Renamed");
+  });
+
+  test("the same request_id with another body is refused", async () => {
+    const requestId = randomUUID();
+    const product = goods(categoryId);
+    await catalog().createProduct({ product, requestId });
+    for (const other of [{ name: "Other" }, { stockQuantity: 1n }, { attributes: { a: "" } }]) {
+      const call = catalog().createProduct({ product: { ...product, ...other }, requestId });
+      expect(await failureOf(call)).toMatchObject(REUSED);
+    }
+  });
+
+  test("a request_id belongs to its method", async () => {
+    const requestId = randomUUID();
+    const { product } = await catalog().createProduct({ product: goods(categoryId), requestId });
+    const changed = await catalog().updateProduct({ product: { id: product?.id, name: "New" }, requestId });
+    expect(changed.product?.name).toBe("New");
+    const slug = `s-${requestId}`;
+    await catalog().createCategory({ category: { slug, name: "New" }, requestId });
+  });
+
+  test("a repeated update is not done again", async () => {
+    const { id } = await put(shop, categoryId);
+    const request = { product: { id, etag: "1", name: "New" }, requestId: randomUUID() };
+    const first = await catalog().updateProduct(request);
+    await shop.catalog.updateProduct({ product: { id, name: "Newer" } });
+    expect(await catalog().updateProduct(request)).toEqual(first);
+    expect(await look(shop, id)).toMatchObject({ name: "Newer", etag: "3" });
+    const masked = { ...request, updateMask: { paths: ["name", "brand"] } };
+    expect(await failureOf(catalog().updateProduct(masked))).toMatchObject(REUSED);
+  });
+
+  test("a repeated category is not made again", async () => {
+    const requestId = randomUUID();
+    const request = { category: { slug: `c-${requestId}`, name: "C" }, requestId };
+    const first = await catalog().createCategory(request);
+    expect(await catalog().createCategory(request)).toEqual(first);
+    const update = { category: { id: first.category?.id, name: "D" }, requestId: randomUUID() };
+    const changed = await catalog().updateCategory(update);
+    expect(await catalog().updateCategory(update)).toEqual(changed);
+    expect(changed.category?.etag).toBe("2");
+    expect(
+      await failureOf(catalog().createCategory({ ...request, category: { name: "E", slug: "e" } })),
+    ).toMatchObject(REUSED);
+  });
+
+  test("a request that failed may be repeated until it succeeds", async () => {
+    const { sku, id } = await put(shop, categoryId);
+    const request = { product: goods(categoryId, { sku }), requestId: randomUUID() };
+    expect(await failureOf(catalog().createProduct(request))).toMatchObject({ reason: "SKU_TAKEN" });
+    await shop.catalog.updateProduct({ product: { id, sku: `${sku}-OLD` } });
+    const { product } = await catalog().createProduct(request);
+    expect(product?.sku).toBe(sku);
+  });
+
+  test("of ten at once with one request_id, one makes the product and all get it", async () => {
+    const request = { product: goods(categoryId), requestId: randomUUID() };
+    const answers = await Promise.all(Array.from({ length: 10 }, () => catalog().createProduct(request)));
+    expect(new Set(answers.map(({ product }) => product?.id)).size).toBe(1);
+    const found = await shop.database.query("select id from product where sku = $1", [request.product.sku]);
+    expect(found).toEqual([{ id: answers[0]?.product?.id }]);
+  });
+
+  test("of two at once with one request_id and different bodies, one is refused", async () => {
+    const requestId = randomUUID();
+    const calls = [1, 2].map(() => catalog().createProduct({ product: goods(categoryId), requestId }));
+    const settled = await Promise.allSettled(calls);
+    const failed = calls.filter((_, at) => settled[at]?.status === "rejected");
+    expect(await Promise.all(failed.map(failureOf))).toMatchObject([REUSED]);
+  });
+
+  test("validate_only changes nothing and answers as if it had", async () => {
+    const product = await put(shop, categoryId, { stockQuantity: 2n });
+    const before = await rows();
+    const how = { validateOnly: true, requestId: randomUUID() };
+    const input = goods(categoryId, { stockQuantity: 5n });
+    const created = await catalog().createProduct({ ...how, product: input });
+    expect(created.product).toMatchObject({ sku: input.sku, stockQuantity: 5n, etag: "1" });
+    const changed = await catalog().updateProduct({ ...how, product: { id: product.id, name: "New" } });
+    expect(changed.product).toMatchObject({ name: "New", etag: "2" });
+    const slug = `v-${how.requestId}`;
+    const category = { ...how, category: { slug, name: "V", parentId: categoryId } };
+    expect((await catalog().createCategory(category)).category).toMatchObject({ slug, parentId: categoryId });
+    const renamed = await catalog().updateCategory({ ...how, category: { id: categoryId, name: "R" } });
+    expect(renamed.category).toMatchObject({ name: "R", etag: "2" });
+    expect(await rows()).toEqual(before);
+    expect(await look(shop, product.id)).toEqual(product);
+    // Its request_id is not used up.
+    const { product: real } = await catalog().createProduct({ product: input, requestId: how.requestId });
+    expect(real?.sku).toBe(input.sku);
+  });
+
+  test("validate_only finds what would be refused", async () => {
+    const { sku, id } = await put(shop, categoryId);
+    const validateOnly = true;
+    const create = (more: object) =>
+      failureOf(catalog().createProduct({ validateOnly, product: goods(categoryId, more) }));
+    expect(await create({ sku })).toMatchObject({ code: "AlreadyExists", reason: "SKU_TAKEN" });
+    expect(await create({ categoryId: missingId })).toMatchObject({ reason: "CATEGORY_NOT_FOUND" });
+    expect(await create({ name: "" })).toMatchObject({ reason: "FIELD_REQUIRED" });
+    const update = (etag: string) =>
+      catalog().updateProduct({ validateOnly, product: { id, etag, name: "N" } });
+    expect(await failureOf(update("9"))).toMatchObject({ code: "Aborted", reason: "STALE_ETAG" });
+    expect((await update("1")).product?.name).toBe("N");
+    const circle = { id: categoryId, parentId: categoryId };
+    expect(await failureOf(catalog().updateCategory({ validateOnly, category: circle }))).toMatchObject({
+      reason: "CATEGORY_CIRCLE",
+    });
+  });
+});

@@ -1,0 +1,136 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { failureOf } from "../../../support/errors.ts";
+import { makeCategory } from "../../../support/goods.ts";
+import { insertProducts, type ProductInsert, walk } from "../../../support/product-rows.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+
+let shop: TestShop;
+let categoryId: string;
+beforeAll(async () => {
+  // What is written past the service would not be seen through its cache.
+  shop = await startShop({ CACHE: "off" });
+  categoryId = await makeCategory(shop);
+});
+afterAll(() => shop.close());
+
+const insert = (products: Omit<ProductInsert, "categoryId">[]) =>
+  insertProducts(
+    shop,
+    products.map((product) => ({ categoryId, ...product })),
+  );
+const namesOf = (products: { name: string }[]) => products.map(({ name }) => name);
+
+test("what fits best comes first: names, then brands, then descriptions, and whole words before beginnings", async () => {
+  await insert([
+    { name: "in the text", description: "with a zither" },
+    { name: "of the brand", brand: "Zither" },
+    { name: "zither" },
+    { name: "zitherist" },
+    { name: "zither twice", description: "zither" },
+  ]);
+  const best = ["zither twice", "zither", "of the brand", "zitherist", "in the text"];
+  for (const orderBy of ["", "relevance", "relevance desc"]) {
+    expect(namesOf(await walk(shop, { query: "Zither", orderBy }))).toEqual(best);
+  }
+  expect(namesOf(await walk(shop, { query: "zither", orderBy: "relevance asc", pageSize: 2 }))).toEqual(
+    best.toReversed(),
+  );
+});
+
+test("equals come by popularity, then by id, and pages of any size hold the same", async () => {
+  const ids = await insert(Array.from({ length: 23 }, (_, at) => ({ name: "lute", sold: (at % 3) * 100 })));
+  const expected = [2, 1, 0].flatMap((rest) =>
+    ids
+      .filter((_, at) => at % 3 === rest)
+      .sort()
+      .reverse(),
+  );
+  for (const pageSize of [1, 4, 22, 23, 100]) {
+    expect((await walk(shop, { query: "lute", pageSize })).map(({ id }) => id)).toEqual(expected);
+  }
+});
+
+test.each(["gRPC", "Connect JSON"])("by relevance needs a query, over %s", async (protocol) => {
+  const { catalog } = protocol === "gRPC" ? shop : shop.json;
+  for (const orderBy of ["relevance", "relevance desc"]) {
+    const failure = await failureOf(catalog.listProducts({ orderBy }));
+    expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["order_by"] });
+    expect(failure.message).toContain("name, price, create_time, popularity, rating,");
+  }
+});
+
+test.each([
+  ["popularity", "sold"],
+  ["rating", "rating"],
+] as const)("orders by %s both ways, ties by id, with words and without", async (orderBy, column) => {
+  const name = `viol${column}`;
+  const values = [0.1, 5, 2.3, 4.7, 3.3333333333333335, 2.3, 0, 5];
+  const ids = await insert(
+    values.map((value) => ({ name, [column]: column === "sold" ? Math.round(value * 1e4) : value })),
+  );
+  const category = await makeCategory(shop);
+  await shop.database.query("update product set category_id = $1 where name = $2", [category, name]);
+  const expected = ids
+    .map((id, at) => ({ id, value: values[at] ?? 0 }))
+    .sort((one, other) => one.value - other.value || (one.id < other.id ? -1 : 1))
+    .map(({ id }) => id);
+  for (const request of [{ categoryId: category }, { query: name }]) {
+    const found = await walk(shop, { ...request, orderBy, pageSize: 3 });
+    expect(found.map(({ id }) => id)).toEqual(expected);
+    const back = await walk(shop, { ...request, orderBy: `${orderBy} desc`, pageSize: 1 });
+    expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
+  }
+});
+
+describe("when more match than are ranked", () => {
+  const fill = (name: string, count: number) =>
+    insert(Array.from({ length: count }, (_, at) => ({ name, sold: (at * 7919) % 5000 })));
+
+  async function byPopularity(name: string): Promise<string[]> {
+    const rows = await shop.database.query<{ id: string }>(
+      "select id from product where name = $1 and active order by popularity desc, id desc",
+      [name],
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  test("the most popular come first, page by page, in both directions", async () => {
+    await fill("fiddle", 1_100);
+    const expected = await byPopularity("fiddle");
+    const found = await walk(shop, { query: "fiddle", pageSize: 100 });
+    expect(found.map(({ id }) => id)).toEqual(expected);
+    const back = await walk(shop, { query: "fiddle", pageSize: 100, orderBy: "relevance asc" });
+    expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
+  });
+
+  test("a list goes on by popularity when fewer are left", async () => {
+    await fill("cello", 1_050);
+    const expected = await byPopularity("cello");
+    let page = 0;
+    const found = await walk(shop, { query: "cello", pageSize: 100 }, async () => {
+      page += 1;
+      // All but the first 900, of which none has been read.
+      if (page === 1) {
+        await shop.database.query("delete from product where id = any($1)", [expected.slice(900)]);
+      }
+    });
+    expect(found.map(({ id }) => id)).toEqual(expected.slice(0, 900));
+  });
+
+  test("a list that is ranked stays so when more have come", async () => {
+    await fill("banjo", 950);
+    const expected = (await walk(shop, { query: "banjo", pageSize: 100 })).map(({ id }) => id);
+    let page = 0;
+    const found = await walk(shop, { query: "banjo", pageSize: 100 }, async () => {
+      page += 1;
+      if (page !== 3) return;
+      await fill("banjo bag", 200);
+      // Written anew, so that they lie behind those that have come.
+      await shop.database.query("update product set image_uri = 'x' where name = 'banjo'");
+    });
+    const ids = found.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    const before = new Set(expected);
+    expect(ids.filter((id) => before.has(id))).toEqual(expected);
+  });
+});

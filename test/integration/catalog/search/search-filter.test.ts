@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { makeCategory } from "../../../support/goods.ts";
+import { insertProducts, type ListRequest, walk } from "../../../support/product-rows.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+
+let shop: TestShop;
+let categoryId: string;
+beforeAll(async () => {
+  // What is written past the service would not be seen through its cache.
+  shop = await startShop({ CACHE: "off" });
+  categoryId = await makeCategory(shop);
+  const other = await makeCategory(shop);
+  const words = Array.from({ length: 20 }, (_, at) => `quo${"abcdefghijklmnopqrst"[at]}`);
+  const products = [
+    ...words.map((word) => ({ name: `${word} lamp`, categoryId, price: 500 })),
+    ...words.map((word) => ({ name: `${word} chair`, categoryId, price: 700 })),
+    { name: "bare lamp", categoryId, price: 600 },
+    { name: "quoa lamp elsewhere", categoryId: other, price: 500 },
+    { name: "lamp 20cm", categoryId, price: 50 },
+    { name: "lamp 30cm", categoryId, price: 60 },
+    ...["O'Neill", "AT&T x.y@z.com/a-b", "&&", "Söhne + Co."].map((brand) => ({
+      name: "tent",
+      brand,
+      categoryId,
+    })),
+    { name: "tent", brand: "Neill", categoryId },
+  ];
+  // Their skus are the ends of these, and no number begins them.
+  const idOf = (at: number) => `00000000-0000-7000-8000-ffffffff${String(1_000 + at)}`;
+  await insertProducts(
+    shop,
+    products.map((product, at) => ({ id: idOf(at), ...product })),
+  );
+});
+afterAll(() => shop.close());
+
+const orders = ["", "price", "name desc"];
+const search = async (request: ListRequest) =>
+  (await walk(shop, { pageSize: 7, ...request })).map(({ name }) => name).sort();
+const eur = (minorUnits: bigint) => ({ currencyCode: "EUR", minorUnits });
+
+test.each(orders)("the beginning of many words counts beside another word, by %j", async (orderBy) => {
+  const lamps = await search({ query: "quo lamp", orderBy });
+  expect(lamps).toHaveLength(21);
+  expect(lamps.every((name) => /^quo. lamp/.test(name))).toBe(true);
+  expect(await search({ query: "quo chair lamp", orderBy })).toEqual([]);
+});
+
+test.each(orders)("a short number counts beside a word, by %j", async (orderBy) => {
+  expect(await search({ query: "lamp 2", orderBy })).toEqual(["lamp 20cm"]);
+});
+
+test.each(orders)("words count in a range of prices, and in a category beside it, by %j", async (orderBy) => {
+  const range = { minPrice: eur(500n), maxPrice: eur(600n) };
+  expect(await search({ query: "lamp", ...range, orderBy })).toHaveLength(22);
+  expect(await search({ query: "lamp", ...range, categoryId, orderBy })).toHaveLength(21);
+  expect(await search({ query: "bare lamp", ...range, categoryId, orderBy })).toEqual(["bare lamp"]);
+  expect(await search({ query: "chair", ...range, orderBy })).toEqual([]);
+});
+
+test.each(["O'Neill", "AT&T x.y@z.com/a-b", "&&", "Söhne + Co."])(
+  "words are found of the brand %s, and of no other",
+  async (brand) => {
+    for (const orderBy of orders) {
+      const found = await walk(shop, { query: "tent", brand, orderBy });
+      expect(found.map((product) => product.brand)).toEqual([brand]);
+    }
+  },
+);

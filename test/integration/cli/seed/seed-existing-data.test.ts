@@ -1,0 +1,123 @@
+import { randomUUID } from "node:crypto";
+import { createValidator } from "@bufbuild/protovalidate";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { CategorySchema, ProductSchema } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { CustomerSchema } from "../../../../gen/cartwright/customer/v1/customer_pb.ts";
+import { OrderSchema } from "../../../../gen/cartwright/order/v1/order_pb.ts";
+import {
+  PromotionSchema,
+  PromotionState,
+  PurchaseSchema,
+} from "../../../../gen/cartwright/tracker/v1/tracker_pb.ts";
+import { seedId } from "../../../../src/cli/seed/ids.ts";
+import { seedShop } from "../../../../src/cli/seed/seed.ts";
+import { createIds } from "../../../../src/kernel/clock.ts";
+import { startShop, type TestShop } from "../../../support/shop.ts";
+import { breaches, digests } from "../../../support/shop-state.ts";
+
+let shop: TestShop;
+let url: string;
+beforeAll(async () => {
+  shop = await startShop();
+  url = shop.database.url;
+});
+afterAll(() => shop.close());
+
+const euros = { currencyCode: "EUR", minorUnits: 100n };
+
+test("what staff made before stays as it is, though the seed would have used its sku, slug or email", async () => {
+  const { category } = await shop.catalog.createCategory({
+    category: { slug: "phones", name: "Our phones" },
+  });
+  const own = { sku: "SKU-000007", name: "Ours", categoryId: category?.id ?? "", price: euros };
+  const { product } = await shop.catalog.createProduct({ product: own });
+  const { customer } = await shop.customers.createCustomer({
+    customer: { email: "ARA.Rippin.1@example.com", name: "Another Ara" },
+  });
+  const seeded = await seedShop({ url, products: 400, customers: 60 });
+  expect(seeded).toMatchObject({ products: 399, customers: 59 });
+  const id = product?.id ?? "";
+  expect((await shop.catalog.getProduct({ key: { case: "id", value: id } })).product).toEqual(product);
+  expect((await shop.customers.getCustomer({ id: customer?.id ?? "" })).customer).toEqual(customer);
+  const phones = await shop.catalog.listProducts({ categoryId: category?.id ?? "" });
+  expect(phones.products.length).toBeGreaterThan(1);
+  expect(await breaches(shop.database)).toEqual([]);
+  expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({ products: 0, customers: 0 });
+});
+
+test("everything of it keeps to the contract, and one promotion is over, one runs, one is to come", async () => {
+  const { products } = await shop.catalog.listProducts({ pageSize: 100 });
+  const { categories } = await shop.catalog.listCategories({ pageSize: 100 });
+  const { customers } = await shop.customers.listCustomers({ pageSize: 100 });
+  const { orders } = await shop.orders.listOrders({ pageSize: 100 });
+  const { promotions } = await shop.tracker.listPromotions({});
+  const { purchases } = await shop.tracker.listPurchases({ pageSize: 100 });
+  expect(categories).toHaveLength(15);
+  expect(promotions.map(({ state }) => state).sort()).toEqual([
+    PromotionState.SCHEDULED,
+    PromotionState.ACTIVE,
+    PromotionState.ENDED,
+  ]);
+  const validator = createValidator();
+  const violations = [
+    ...products.map((message) => validator.validate(ProductSchema, message)),
+    ...categories.map((message) => validator.validate(CategorySchema, message)),
+    ...customers.map((message) => validator.validate(CustomerSchema, message)),
+    ...orders.map((message) => validator.validate(OrderSchema, message)),
+    ...promotions.map((message) => validator.validate(PromotionSchema, message)),
+    ...purchases.map((message) => validator.validate(PurchaseSchema, message)),
+  ].filter(({ kind }) => kind !== "valid");
+  expect(violations).toEqual([]);
+  expect([products, customers, orders, purchases].map((list) => list.length > 50)).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+});
+
+test("after sales and changes by staff a repeat changes nothing, and a larger seed keeps the books", async () => {
+  const productId = seedId("product", 1);
+  const customerId = seedId("customer", 2);
+  const promotionId = seedId("promotion", 2);
+  const sell = async (quantity: bigint) => {
+    const order = { customerId, promotionId, items: [{ productId, quantity }] };
+    return (await shop.orders.createOrder({ requestId: randomUUID(), order })).order;
+  };
+  await sell(3n);
+  await shop.orders.cancelOrder({ id: (await sell(2n))?.id ?? "" });
+  const [seeded] = await shop.database.query<{ id: string }>(
+    "select id from orders where state = 'PENDING' and promotion_id is not null order by id limit 1",
+  );
+  await shop.orders.cancelOrder({ id: seeded?.id ?? "" });
+  const purchase = { eventId: createIds()(), userId: "till", promotionId, productId, amount: euros };
+  await shop.tracker.recordPurchase({ purchase });
+  // Best sellers: one deleted, one priced in another currency, one with a single unit left.
+  const dollars = { currencyCode: "USD", minorUnits: 500n };
+  await shop.catalog.deleteProduct({ id: seedId("product", 11) });
+  await shop.catalog.updateProduct({ product: { id: seedId("product", 10), price: dollars } });
+  const key = { case: "id", value: seedId("product", 30) } as const;
+  const left = (await shop.catalog.getProduct({ key })).product?.stockQuantity ?? 0n;
+  await shop.catalog.adjustStock({ productId: key.value, delta: 1n - left, reason: 3 });
+  await shop.catalog.updateCategory({ category: { id: seedId("category", 3), slug: "notebooks" } });
+  await shop.customers.deleteCustomer({ id: customerId });
+  await shop.tracker.endPromotion({ id: promotionId });
+
+  const rows = await digests(shop.database);
+  expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({
+    products: 0,
+    customers: 0,
+    orders: 0,
+  });
+  expect(await digests(shop.database)).toEqual(rows);
+
+  const added = await seedShop({ url, products: 900, customers: 400 });
+  expect(added).toMatchObject({ products: 500, customers: 340 });
+  expect(added.orders).toBeGreaterThan(300);
+  expect(await breaches(shop.database)).toEqual([]);
+  const sold = await shop.database.query(
+    "select product_id from order_item join orders on orders.id = order_id where customer_id > $1 and product_id = any($2)",
+    [seedId("customer", 60), [seedId("product", 10), seedId("product", 11)]],
+  );
+  expect(sold).toEqual([]);
+});

@@ -1,0 +1,223 @@
+import { once } from "node:events";
+import { chmod, cp, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { networkInterfaces } from "node:os";
+import { join, relative } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres.ts";
+import { postgresPackage, usableBinaries } from "../../../../src/infra/embedded/postgres-binaries.ts";
+import { nobody } from "../../../../src/infra/embedded/postgres-folder.ts";
+import { run, startChild } from "../../../../src/infra/embedded/process.ts";
+import { type EmbeddedStore, startServer } from "../../../../src/infra/embedded/store.ts";
+import { StartupError } from "../../../../src/kernel/errors.ts";
+import { isGone, isRoot, postmasterPid, query, scratchFolder } from "../../../support/embedded-run.ts";
+
+const startAt = (dataDir: string, durable = false) =>
+  startEmbeddedPostgres({ dataDir, database: "shop", durable });
+
+const failureOf = (dataDir: string): Promise<string> =>
+  startAt(dataDir).then(
+    async (store) => {
+      await store.stop();
+      return "it started";
+    },
+    (error: unknown) => (error instanceof StartupError ? error.message : `no StartError: ${error}`),
+  );
+
+let scratch: { path: string; remove(): Promise<void> };
+beforeAll(async () => {
+  scratch = await scratchFolder();
+});
+afterAll(() => scratch.remove());
+
+describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
+  let dataDir: string;
+  let store: EmbeddedStore;
+  let password: string;
+  beforeAll(async () => {
+    dataDir = join(scratch.path, "running");
+    store = await startAt(dataDir, true);
+    password = new URL(store.url).password;
+  }, 15_000);
+  afterAll(() => store.stop());
+
+  it("answers SQL, in UTC and by Unicode's rules, with letters beyond ASCII", async () => {
+    const [row] = await query(
+      store.url,
+      "SELECT current_database() AS db, current_setting('TimeZone') AS zone, lower('ÉCOLE') AS lower, current_setting('fsync') AS fsync",
+    );
+    expect(row).toEqual({ db: "shop", zone: "UTC", lower: "école", fsync: "on" });
+    await query(store.url, "CREATE EXTENSION pg_trgm");
+    const [trigrams] = await query(store.url, "SELECT cardinality(show_trgm('Ωμέγα')) AS count");
+    expect(trigrams).toEqual({ count: 6 });
+  });
+
+  it("refuses whoever has no password or another", async () => {
+    for (const other of ["", "wrong"]) {
+      const url = store.url.replace(password, other);
+      await expect(query(url, "SELECT 1")).rejects.toThrow(/password/);
+    }
+    const [hash] = await query(store.url, "SELECT rolpassword FROM pg_authid WHERE rolname = 'cartwright'");
+    expect(hash?.rolpassword).toMatch(/^SCRAM-SHA-256\$/);
+  });
+
+  it("shows its password only in files that are ours alone", async () => {
+    const { output } = await run("/bin/ps", ["axww", "-o", "command="]);
+    expect(output).toContain(`-D ${join(dataDir, "postgres")}`);
+    expect(output).not.toContain(password);
+    expect(store.description).not.toContain(password);
+    expect(store.description).toMatch(/^PostgreSQL 18\.\d+ in .*running\/postgres \(127\.0\.0\.1:\d+\)$/);
+    const file = join(dataDir, "postgres.url");
+    expect(await readFile(file, "utf8")).toBe(`${store.url}\n`);
+    for (const secret of [file, join(dataDir, "postgres", "cartwright.password")]) {
+      expect((await stat(secret)).mode & 0o777).toBe(0o600);
+    }
+    expect(await readFile(join(dataDir, "postgres.log"), "utf8")).not.toContain(password);
+  });
+
+  it("listens on 127.0.0.1 alone", async () => {
+    const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    const outside = addresses.find((address) => !address.internal && address.family === "IPv4");
+    const [row] = await query(
+      store.url,
+      "SELECT current_setting('listen_addresses') AS at, current_setting('unix_socket_directories') AS sockets",
+    );
+    expect(row).toEqual({ at: "127.0.0.1", sockets: "" });
+    if (outside) {
+      await expect(query(store.url.replace("127.0.0.1", outside.address), "SELECT 1")).rejects.toThrow();
+    }
+  });
+
+  it("is not started twice on the same files", async () => {
+    expect(await failureOf(dataDir)).toContain(`is in use by process ${process.pid}`);
+    expect(await query(store.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+  });
+});
+
+describe("the files of an embedded PostgreSQL", { timeout: 15_000 }, () => {
+  let dataDir: string;
+  beforeAll(() => {
+    dataDir = join(scratch.path, "with space 'and' \"quotes\"", "long".repeat(30));
+  });
+
+  it("keep data and password between starts, in a long path with spaces, and are freed by stop", async () => {
+    const first = await startAt(relative(process.cwd(), dataDir));
+    await query(first.url, "CREATE TABLE kept AS SELECT 42 AS answer");
+    const pid = await postmasterPid(dataDir);
+    await first.stop();
+    await first.stop();
+    expect(await isGone(pid)).toBe(true);
+    const second = await startAt(dataDir);
+    try {
+      expect(await query(second.url, "SELECT answer FROM kept")).toEqual([{ answer: 42 }]);
+      expect(new URL(second.url).password).toBe(new URL(first.url).password);
+    } finally {
+      await second.stop();
+    }
+  });
+
+  it("tell when the server dies by itself, and are whole at the next start", async () => {
+    const first = await startAt(dataDir);
+    process.kill(await postmasterPid(dataDir), "SIGKILL");
+    expect(await first.exited).toMatch(/^PostgreSQL 18.* ended by itself \(exit code 137\).*postgres\.log/);
+    await first.stop();
+    const second = await startAt(dataDir);
+    await second.stop();
+  });
+
+  it("that are no database, or gone, are refused with what to do", async () => {
+    const other = join(scratch.path, "refused");
+    const files = join(other, "postgres");
+    await mkdir(files, { recursive: true });
+    await writeFile(join(files, "letter.txt"), "mine");
+    expect(await failureOf(other)).toMatch(/no database. Move them away/);
+    await rm(files, { recursive: true });
+    await symlink("/nowhere/at/all", files);
+    expect(await failureOf(other)).toMatch(/leads to \/nowhere\/at\/all, which is gone/);
+  });
+
+  it("that are damaged or of another version are refused with what to do", async () => {
+    const files = join(dataDir, "postgres");
+    await rm(join(files, "global", "pg_control"));
+    expect(await failureOf(dataDir)).toMatch(
+      /did not start: exit code \d+[\s\S]*pg_control[\s\S]*DATABASE_URL/,
+    );
+    await writeFile(join(files, "PG_VERSION"), "17\n");
+    expect(await failureOf(dataDir)).toMatch(/made by PostgreSQL 17, and this is 18\.\d+/);
+  });
+});
+
+describe("PostgreSQL's programs", { timeout: 15_000 }, () => {
+  const readLinks = async (dir: string): Promise<{ target: string }[]> =>
+    JSON.parse(await readFile(join(dir, "native", "pg-symlinks.json"), "utf8"));
+
+  let dir: string;
+  beforeAll(async () => {
+    dir = join(scratch.path, "package");
+    await cp(postgresPackage(), dir, { recursive: true, verbatimSymlinks: true });
+  });
+  beforeEach(async () => {
+    for (const { target } of await readLinks(dir)) await rm(join(dir, target), { force: true });
+  });
+
+  it("get the links that an install without scripts leaves out, in place", async () => {
+    const user = isRoot ? await nobody() : undefined;
+    const { postgres, version } = await usableBinaries(dir, join(scratch.path, "unused"), user);
+    expect(postgres).toBe(join(dir, "native", "bin", "postgres"));
+    expect(version).toMatch(/^18\.\d+$/);
+    for (const { target } of await readLinks(dir)) await stat(join(dir, target));
+    await expect(stat(join(scratch.path, "unused"))).rejects.toThrow("ENOENT");
+  });
+
+  it("are copied where they cannot be used in place, once, by starts at the same time", async () => {
+    const library = join(dir, "native", "lib");
+    await chmod(isRoot ? dir : library, isRoot ? 0o700 : 0o500);
+    const user = isRoot ? await nobody() : undefined;
+    const copies = join(scratch.path, "copies");
+    try {
+      const all = await Promise.all(Array.from({ length: 2 }, () => usableBinaries(dir, copies, user)));
+      expect(new Set(all.map(({ postgres }) => postgres)).size).toBe(1);
+      expect(all[0]?.postgres.startsWith(copies)).toBe(true);
+      const { output } = await run("/bin/ls", [copies]);
+      expect(output).toMatch(/^postgres-binaries-[\w.-]+$/);
+    } finally {
+      await chmod(library, 0o700);
+    }
+  });
+});
+
+it("tries another port when it lost a race for the first", { timeout: 15_000 }, async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const address = taken.address();
+  const takenPort = address !== null && typeof address === "object" ? address.port : 0;
+  const ports: number[] = [];
+  const program = "require('node:net').createServer().listen(process.argv[1], '127.0.0.1')";
+  try {
+    const { port, server } = await startServer({
+      name: "A server",
+      logFile: join(scratch.path, "server.log"),
+      advice: "",
+      spawn(port, logFd) {
+        ports.push(ports.length === 0 ? takenPort : port);
+        return startChild([process.execPath, "-e", program, String(ports.at(-1))], { logFd });
+      },
+      async answers(port, signal) {
+        while (!signal.aborted && !(await canConnect(port))) await delay(20);
+      },
+    });
+    expect(ports).toEqual([takenPort, port]);
+    await server.stop();
+    expect(await canConnect(port)).toBe(false);
+  } finally {
+    taken.close();
+  }
+});
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true));
+    socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+  });
+}

@@ -1,0 +1,248 @@
+import { randomUUID } from "node:crypto";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { AdjustStockRequestSchema } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { failureOf } from "../../support/errors.ts";
+import { makeProduct, stockOf } from "../../support/goods.ts";
+import { breaches } from "../../support/invariants.ts";
+import { clientsOf, missingId, postJson, protocols, resourceOf } from "../../support/product-fixtures.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+const { RECOUNT, RECEIVED, DAMAGED, RETURNED, CORRECTION, UNSPECIFIED } = StockReason;
+
+let shop: TestShop;
+let productId: string;
+beforeAll(async () => {
+  shop = await startShop();
+});
+beforeEach(async () => {
+  productId = await makeProduct(shop, { stock: 10n });
+});
+afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterAll(() => shop.close());
+
+/** The ledger of the product, oldest first, without its ids. */
+const ledger = () =>
+  shop.database.query(
+    "select delta, reason, effective_at from stock_movement where product_id = $1 order by id",
+    [productId],
+  );
+
+const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+
+describe.each(protocols)("over %s", (protocol) => {
+  const catalog = () => clientsOf(shop, protocol).catalog;
+
+  test("each change is counted and written down with its reason", async () => {
+    const at = minutesAgo(5);
+    const steps = [
+      [5n, RECEIVED, "RECEIVED"],
+      [-3n, DAMAGED, "DAMAGED"],
+      [1n, RETURNED, "RETURNED"],
+      [-12n, CORRECTION, "CORRECTION"],
+      [8n, RECOUNT, "RECOUNT"],
+    ] as const;
+    let stock = 10n;
+    for (const [delta, reason] of steps) {
+      const effectiveTime = timestampFromDate(at);
+      const { product } = await catalog().adjustStock({ productId, delta, reason, effectiveTime });
+      stock += delta;
+      expect(product).toMatchObject({ id: productId, stockQuantity: stock, etag: "1" });
+    }
+    expect(await ledger()).toMatchObject([
+      { delta: "10", reason: "INITIAL" },
+      ...steps.map(([delta, , reason]) => ({ delta: String(delta), reason, effective_at: at })),
+    ]);
+    expect(await stockOf(shop, productId)).toBe(9n);
+  });
+
+  test("an expected quantity must be the one that is there", async () => {
+    const adjust = (expectedQuantity: bigint) =>
+      catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, expectedQuantity });
+    expect((await adjust(10n)).product?.stockQuantity).toBe(11n);
+    expect(await failureOf(adjust(10n))).toMatchObject({
+      code: "Aborted",
+      reason: "STOCK_CHANGED",
+      metadata: { current_quantity: "11" },
+    });
+    expect(await failureOf(adjust(0n))).toMatchObject({ code: "Aborted", reason: "STOCK_CHANGED" });
+    expect(await resourceOf(adjust(10n))).toEqual(["cartwright", "product", productId]);
+    expect(await stockOf(shop, productId)).toBe(11n);
+    expect(await ledger()).toHaveLength(2);
+  });
+
+  test("an expected quantity of 0 is one", async () => {
+    const sold = await makeProduct(shop, { stock: 0n });
+    const request = { productId: sold, delta: 2n, reason: RECEIVED, expectedQuantity: 0n };
+    expect((await catalog().adjustStock(request)).product?.stockQuantity).toBe(2n);
+    expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "STOCK_CHANGED" });
+  });
+
+  test("stock becomes neither negative nor more than there can be", async () => {
+    const adjust = (delta: bigint) => catalog().adjustStock({ productId, delta, reason: CORRECTION });
+    expect(await failureOf(adjust(-11n))).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "OUT_OF_STOCK",
+      preconditions: ["STOCK"],
+    });
+    expect(await failureOf(adjust(1_000_000_000n))).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "STOCK_TOO_LARGE",
+      preconditions: ["STOCK"],
+    });
+    expect(await ledger()).toHaveLength(1);
+    expect((await adjust(-10n)).product?.stockQuantity).toBe(0n);
+    expect((await adjust(1_000_000_000n)).product?.stockQuantity).toBe(1_000_000_000n);
+  });
+
+  test("a count that comes late is refused, other changes are not", async () => {
+    const adjust = (reason: StockReason, minutes: number) => {
+      const effectiveTime = timestampFromDate(minutesAgo(minutes));
+      return catalog().adjustStock({ productId, delta: 1n, reason, effectiveTime });
+    };
+    await adjust(RECOUNT, 10);
+    expect(await failureOf(adjust(RECOUNT, 11))).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "RECOUNT_OUTDATED",
+      preconditions: ["RECOUNT"],
+    });
+    await adjust(RECEIVED, 60);
+    await adjust(RECOUNT, 9);
+    // What comes in later, though it happened before the last count, is no reason to refuse a newer count.
+    await adjust(RECEIVED, 1);
+    await adjust(RECOUNT, 2);
+    expect(await stockOf(shop, productId)).toBe(15n);
+  });
+
+  test("nothing has happened in the future, but clocks differ", async () => {
+    const adjust = (aheadMs: number) => {
+      const effectiveTime = timestampFromDate(new Date(Date.now() + aheadMs));
+      return catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, effectiveTime });
+    };
+    expect(await failureOf(adjust(120_000))).toMatchObject({
+      code: "InvalidArgument",
+      fields: ["effective_time"],
+    });
+    expect((await adjust(20_000)).product?.stockQuantity).toBe(11n);
+  });
+
+  test("a change is made once for its request_id", async () => {
+    const requestId = randomUUID();
+    const request = { productId, delta: -4n, reason: DAMAGED, requestId };
+    const first = await catalog().adjustStock(request);
+    await catalog().adjustStock({ productId, delta: 1n, reason: RETURNED });
+    const again = await catalog().adjustStock({
+      ...request,
+      productId: productId.toUpperCase(),
+      requestId: requestId.toUpperCase(),
+    });
+    expect(again).toEqual(first);
+    expect(await failureOf(catalog().adjustStock({ ...request, delta: -5n }))).toMatchObject({
+      code: "InvalidArgument",
+      reason: "REQUEST_ID_REUSED",
+      fields: ["request_id"],
+    });
+    expect(await stockOf(shop, productId)).toBe(7n);
+  });
+
+  test("a change that was refused can be repeated with its request_id", async () => {
+    const request = { productId, delta: -11n, reason: DAMAGED, requestId: randomUUID() };
+    expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "OUT_OF_STOCK" });
+    await catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED });
+    expect((await catalog().adjustStock(request)).product?.stockQuantity).toBe(0n);
+  });
+
+  test.each([
+    ["delta", { delta: 0n }],
+    ["delta", { delta: 1_000_000_001n }],
+    ["delta", { delta: -(2n ** 63n) }],
+    ["reason", { reason: UNSPECIFIED }],
+    ["expected_quantity", { expectedQuantity: -1n }],
+    ["expected_quantity", { expectedQuantity: 1_000_000_001n }],
+    ["effective_time", { effectiveTime: { seconds: -1n, nanos: 0 } }],
+    ["effective_time", { effectiveTime: { seconds: 4_102_444_801n, nanos: 0 } }],
+    ["product_id", { productId: "1" }],
+    ["request_id", { requestId: "1" }],
+  ])("%s out of its bounds is refused, as in %o", async (field, wrong) => {
+    const call = catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, ...wrong });
+    expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", fields: [field] });
+  });
+
+  test("a product that is not there is NOT_FOUND; a deleted one can be counted", async () => {
+    const adjust = (id: string) => catalog().adjustStock({ productId: id, delta: 1n, reason: RECOUNT });
+    expect(await failureOf(adjust(missingId))).toMatchObject({
+      code: "NotFound",
+      reason: "PRODUCT_NOT_FOUND",
+    });
+    await shop.catalog.deleteProduct({ id: productId });
+    const { product } = await adjust(productId);
+    expect(product).toMatchObject({
+      stockQuantity: 11n,
+      deleteTime: { $typeName: "google.protobuf.Timestamp" },
+    });
+  });
+});
+
+test("a reason that does not exist is refused", async () => {
+  const method = "catalog.v1.CatalogService/AdjustStock";
+  for (const reason of ['"STOCK_REASON_STOLEN"', "17"]) {
+    const body = `{"productId": "${productId}", "delta": "1", "reason": ${reason}}`;
+    expect(await postJson(shop, method, body)).toEqual({ status: 400, code: "invalid_argument" });
+  }
+  const request = create(AdjustStockRequestSchema, { productId, delta: 1n });
+  const response = await fetch(`${shop.url}/cartwright.${method}`, {
+    method: "POST",
+    headers: { "content-type": "application/proto" },
+    // Field 4, the reason, is 17.
+    body: Buffer.concat([toBinary(AdjustStockRequestSchema, request), Buffer.of(0x20, 17)]),
+  });
+  expect(await response.text()).toContain('"invalid_argument"');
+  expect(await ledger()).toHaveLength(1);
+});
+
+test("a number that JSON cannot hold exactly is refused or exact, never rounded", async () => {
+  const method = "catalog.v1.CatalogService/AdjustStock";
+  const adjust = (delta: string) =>
+    postJson(
+      shop,
+      method,
+      `{"productId": "${productId}", "delta": ${delta}, "reason": "STOCK_REASON_RECEIVED"}`,
+    );
+  for (const delta of ["1.5", "9007199254740993", '"1e400"', '"x"', "[]", '"9223372036854775808"']) {
+    expect(await adjust(delta)).toEqual({ status: 400, code: "invalid_argument" });
+  }
+  expect(await adjust("3")).toMatchObject({ status: 200 });
+  expect(await stockOf(shop, productId)).toBe(13n);
+});
+
+test("50 changes at once add up, in the stock and in the ledger", async () => {
+  const deltas = Array.from({ length: 50 }, (_, at) => (at % 2 === 0 ? 3n : -1n));
+  await Promise.all(
+    deltas.map((delta, at) =>
+      (at % 3 === 0 ? shop.json : shop).catalog.adjustStock({ productId, delta, reason: CORRECTION }),
+    ),
+  );
+  expect(await stockOf(shop, productId)).toBe(10n + 25n * 3n - 25n);
+  const [sum] = await shop.database.query<{ sum: string }>(
+    "select sum(delta) from stock_movement where product_id = $1",
+    [productId],
+  );
+  expect(sum?.sum).toBe("60");
+});
+
+test("of 20 who expect the same quantity, one changes it", async () => {
+  const calls = Array.from({ length: 20 }, () =>
+    shop.catalog.adjustStock({ productId, delta: -1n, reason: DAMAGED, expectedQuantity: 10n }),
+  );
+  const settled = await Promise.allSettled(calls);
+  expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  expect(await stockOf(shop, productId)).toBe(9n);
+});
+
+test("a product made with stock has it in the ledger, one without has no row there", async () => {
+  expect(await ledger()).toMatchObject([{ delta: "10", reason: "INITIAL" }]);
+  productId = await makeProduct(shop, { stock: 0n });
+  expect(await ledger()).toEqual([]);
+});

@@ -1,0 +1,288 @@
+import { randomUUID } from "node:crypto";
+import { toBinary } from "@bufbuild/protobuf";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { OrderSchema, OrderState, OrderTransition } from "../../../gen/cartwright/order/v1/order_pb.ts";
+import { failureOf } from "../../support/errors.ts";
+import { makeCustomer, makeProduct, stockOf } from "../../support/goods.ts";
+import { breaches } from "../../support/invariants.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+let shop: TestShop;
+beforeAll(async () => {
+  shop = await startShop();
+});
+afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterAll(() => shop.close());
+
+const missing = "00000000-0000-7000-8000-000000000000";
+
+describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
+  const clients = () => (protocol === "gRPC" ? shop : shop.json);
+
+  test("an order takes stock and keeps what was bought at its price", async () => {
+    const [a, b] = [
+      await makeProduct(shop, { stock: 10n }),
+      await makeProduct(shop, { stock: 5n, minorUnits: 250n }),
+    ];
+    const customerId = await makeCustomer(shop);
+    const { order, replayed } = await clients().orders.createOrder({
+      requestId: randomUUID(),
+      order: {
+        customerId,
+        items: [
+          { productId: b, quantity: 2n },
+          { productId: a, quantity: 3n },
+        ],
+      },
+    });
+    expect(replayed).toBe(false);
+    expect(order).toMatchObject({
+      customerId,
+      state: OrderState.PENDING,
+      allowedTransitions: [OrderTransition.CANCEL],
+      totalPrice: { currencyCode: "EUR", minorUnits: 3_500n },
+    });
+    expect(order?.items.map((item) => [item.productId, item.quantity, item.totalPrice?.minorUnits])).toEqual([
+      [b, 2n, 500n],
+      [a, 3n, 3_000n],
+    ]);
+    expect([await stockOf(shop, a), await stockOf(shop, b)]).toEqual([7n, 3n]);
+    expect((await clients().orders.getOrder({ id: order?.id ?? "" })).order).toEqual(order);
+  });
+
+  test("a repeat with the same request_id gets the same bytes, even after a cancel", async () => {
+    const productId = await makeProduct(shop, { stock: 10n });
+    const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
+    const first = await clients().orders.createOrder(request);
+    await clients().orders.cancelOrder({ id: first.order?.id ?? "" });
+    const again = await clients().orders.createOrder(request);
+    expect(again.replayed).toBe(true);
+    if (first.order === undefined || again.order === undefined) throw new Error("no order");
+    expect(toBinary(OrderSchema, again.order)).toEqual(toBinary(OrderSchema, first.order));
+    expect(await stockOf(shop, productId)).toBe(10n);
+  });
+
+  test("a request_id with another body is refused", async () => {
+    const productId = await makeProduct(shop, { stock: 10n });
+    const requestId = randomUUID();
+    await clients().orders.createOrder({ requestId, order: { items: [{ productId, quantity: 1n }] } });
+    const second = clients().orders.createOrder({
+      requestId,
+      order: { items: [{ productId, quantity: 2n }] },
+    });
+    expect(await failureOf(second)).toMatchObject({ code: "InvalidArgument", reason: "REQUEST_ID_REUSED" });
+    expect(await stockOf(shop, productId)).toBe(9n);
+  });
+
+  test("short stock is refused whole, and each short product is named", async () => {
+    const [a, b] = [await makeProduct(shop, { stock: 1n }), await makeProduct(shop, { stock: 0n })];
+    const items = [
+      { productId: a, quantity: 2n },
+      { productId: b, quantity: 1n },
+    ];
+    const failure = await failureOf(
+      clients().orders.createOrder({ requestId: randomUUID(), order: { items } }),
+    );
+    expect(failure).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "OUT_OF_STOCK",
+      preconditions: ["STOCK", "STOCK"],
+    });
+    expect(await stockOf(shop, a)).toBe(1n);
+  });
+
+  test("a cancel restocks once", async () => {
+    const productId = await makeProduct(shop, { stock: 4n });
+    const requestId = randomUUID();
+    const { order } = await clients().orders.createOrder({
+      requestId,
+      order: { items: [{ productId, quantity: 3n }] },
+    });
+    const id = order?.id ?? "";
+    const cancels = await Promise.allSettled(
+      Array.from({ length: 10 }, () => clients().orders.cancelOrder({ id })),
+    );
+    expect(cancels.filter((cancel) => cancel.status === "fulfilled")).toHaveLength(1);
+    expect(await failureOf(clients().orders.cancelOrder({ id }))).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "ORDER_STATE",
+    });
+    expect(await stockOf(shop, productId)).toBe(4n);
+    const { order: read } = await clients().orders.getOrder({ id });
+    expect(read).toMatchObject({ state: OrderState.CANCELLED, allowedTransitions: [], etag: "2" });
+  });
+
+  test.each([
+    ["a quantity of 0", { quantity: 0n }, "order.items[0].quantity"],
+    ["a negative quantity", { quantity: -1n }, "order.items[0].quantity"],
+    ["a quantity past 2^31", { quantity: 2n ** 31n }, "order.items[0].quantity"],
+    [
+      "a quantity that a 32-bit reader would take for 1",
+      { quantity: 2n ** 32n + 1n },
+      "order.items[0].quantity",
+    ],
+    [
+      "a product id that is none",
+      { quantity: 1n, productId: "'; drop table orders; --" },
+      "order.items[0].product_id",
+    ],
+  ])("%s is refused", async (_name, item, field) => {
+    const productId = await makeProduct(shop, { stock: 10n });
+    const order = { items: [{ productId, ...item }] };
+    const failure = await failureOf(clients().orders.createOrder({ requestId: randomUUID(), order }));
+    expect(failure).toMatchObject({ code: "InvalidArgument", fields: [field] });
+    expect(await stockOf(shop, productId)).toBe(10n);
+  });
+
+  test("an order without items, without request_id, or with a product twice is refused", async () => {
+    const productId = await makeProduct(shop, { stock: 10n });
+    const item = { productId, quantity: 1n };
+    const create = (request: Parameters<TestShop["orders"]["createOrder"]>[0]) =>
+      failureOf(clients().orders.createOrder(request));
+    expect(await create({ requestId: randomUUID(), order: {} })).toMatchObject({ fields: ["order.items"] });
+    expect(await create({ requestId: randomUUID() })).toMatchObject({ fields: ["order"] });
+    expect(await create({ order: { items: [item] } })).toMatchObject({ fields: ["request_id"] });
+    const twice = [item, { ...item, productId: productId.toUpperCase() }];
+    expect(await create({ requestId: randomUUID(), order: { items: twice } })).toMatchObject({
+      reason: "PRODUCT_TWICE",
+    });
+  });
+
+  test("what is not there is NOT_FOUND", async () => {
+    const order = { items: [{ productId: missing, quantity: 1n }] };
+    expect(await failureOf(clients().orders.createOrder({ requestId: randomUUID(), order }))).toMatchObject({
+      code: "NotFound",
+      reason: "PRODUCT_NOT_FOUND",
+    });
+    expect(await failureOf(clients().orders.getOrder({ id: missing }))).toMatchObject({
+      code: "NotFound",
+      reason: "ORDER_NOT_FOUND",
+    });
+    expect(await failureOf(clients().orders.cancelOrder({ id: missing }))).toMatchObject({
+      code: "NotFound",
+    });
+    const productId = await makeProduct(shop, { stock: 1n });
+    const forNobody = { customerId: missing, items: [{ productId, quantity: 1n }] };
+    expect(
+      await failureOf(clients().orders.createOrder({ requestId: randomUUID(), order: forNobody })),
+    ).toMatchObject({ code: "NotFound", reason: "CUSTOMER_NOT_FOUND" });
+    expect(await stockOf(shop, productId)).toBe(1n);
+  });
+});
+
+test("an amount past the most that an amount may be is refused, and nothing is taken", async () => {
+  const productId = await makeProduct(shop, { stock: 10_000n, minorUnits: 10n ** 15n });
+  const order = { items: [{ productId, quantity: 10_000n }] };
+  expect(await failureOf(shop.orders.createOrder({ requestId: randomUUID(), order }))).toMatchObject({
+    code: "InvalidArgument",
+    reason: "AMOUNT_TOO_LARGE",
+  });
+  expect(await stockOf(shop, productId)).toBe(10_000n);
+});
+
+test("two currencies in one order are refused", async () => {
+  const euro = await makeProduct(shop, { stock: 1n });
+  const yen = await makeProduct(shop, { stock: 1n, currencyCode: "JPY" });
+  const items = [
+    { productId: euro, quantity: 1n },
+    { productId: yen, quantity: 1n },
+  ];
+  expect(
+    await failureOf(shop.orders.createOrder({ requestId: randomUUID(), order: { items } })),
+  ).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "SEVERAL_CURRENCIES",
+  });
+});
+
+test("deleted products and customers are not sold and not sold to", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const customerId = await makeCustomer(shop);
+  await shop.customers.deleteCustomer({ id: customerId });
+  const items = [{ productId, quantity: 1n }];
+  expect(
+    await failureOf(shop.orders.createOrder({ requestId: randomUUID(), order: { customerId, items } })),
+  ).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "CUSTOMER_DELETED",
+  });
+  await shop.catalog.deleteProduct({ id: productId });
+  expect(
+    await failureOf(shop.orders.createOrder({ requestId: randomUUID(), order: { items } })),
+  ).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "PRODUCT_DELETED",
+  });
+});
+
+test("validate_only checks everything and changes nothing", async () => {
+  const productId = await makeProduct(shop, { stock: 2n });
+  const requestId = randomUUID();
+  const request = { requestId, validateOnly: true, order: { items: [{ productId, quantity: 2n }] } };
+  const { order } = await shop.orders.createOrder(request);
+  expect(order?.totalPrice?.minorUnits).toBe(2_000n);
+  expect(await stockOf(shop, productId)).toBe(2n);
+  const real = await shop.orders.createOrder({ ...request, validateOnly: false });
+  expect(real.replayed).toBe(false);
+  expect(await failureOf(shop.orders.createOrder({ ...request, requestId: randomUUID() }))).toMatchObject({
+    reason: "OUT_OF_STOCK",
+  });
+});
+
+test("validate_only with a request_id that was used is told what the call itself would be told", async () => {
+  const productId = await makeProduct(shop, { stock: 2n });
+  const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
+  const { order } = await shop.orders.createOrder(request);
+  const again = await shop.orders.createOrder({ ...request, validateOnly: true });
+  expect(again).toMatchObject({ replayed: true, order: { id: order?.id } });
+  const other = { ...request, validateOnly: true, order: { items: [{ productId, quantity: 2n }] } };
+  expect(await failureOf(shop.orders.createOrder(other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+  expect(await stockOf(shop, productId)).toBe(1n);
+});
+
+test("an order's id in capitals is the same order", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const { order } = await shop.orders.createOrder({
+    requestId: randomUUID(),
+    order: { items: [{ productId, quantity: 1n }] },
+  });
+  const [id = "", requestId] = [order?.id, randomUUID()];
+  const cancelled = await shop.orders.cancelOrder({ id, requestId });
+  expect(await shop.orders.cancelOrder({ id: id.toUpperCase(), requestId })).toEqual(cancelled);
+});
+
+test("the same request_id sent 20 times at once makes one order", async () => {
+  const productId = await makeProduct(shop, { stock: 100n });
+  const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
+  const answers = await Promise.all(Array.from({ length: 20 }, () => shop.orders.createOrder(request)));
+  expect(new Set(answers.map((answer) => answer.order?.id)).size).toBe(1);
+  expect(answers.filter((answer) => !answer.replayed)).toHaveLength(1);
+  expect(await stockOf(shop, productId)).toBe(99n);
+});
+
+test("one request_id of two customers is two requests", async () => {
+  const productId = await makeProduct(shop, { stock: 10n });
+  const [one, two] = [await makeCustomer(shop), await makeCustomer(shop)];
+  const order = (customerId: string) => ({ customerId, items: [{ productId, quantity: 1n }] });
+  const requestId = randomUUID();
+  const first = await shop.orders.createOrder({ requestId, order: order(one) });
+  const second = await shop.orders.createOrder({ requestId, order: order(two) });
+  expect(second.order?.id).not.toBe(first.order?.id);
+});
+
+test("a stale etag does not cancel, and the current one comes along", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const { order } = await shop.orders.createOrder({
+    requestId: randomUUID(),
+    order: { items: [{ productId, quantity: 1n }] },
+  });
+  const id = order?.id ?? "";
+  expect(await failureOf(shop.orders.cancelOrder({ id, etag: "7" }))).toMatchObject({
+    code: "Aborted",
+    reason: "STALE_ETAG",
+    metadata: { current_etag: "1" },
+  });
+  const requestId = randomUUID();
+  const cancelled = await shop.orders.cancelOrder({ id, etag: "1", requestId });
+  expect((await shop.orders.cancelOrder({ id, etag: "1", requestId })).order).toEqual(cancelled.order);
+});

@@ -1,0 +1,292 @@
+import { Agent, get } from "node:http";
+import type { IncomingHttpHeaders } from "node:http2";
+import { text } from "node:stream/consumers";
+import { base64Encode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { type CacheNote, callKey } from "../../../../src/rpc/call/active-call.ts";
+import { parseEntityTags } from "../../../../src/rpc/headers/cache-headers.ts";
+import { createDeadlineInterceptor } from "../../../../src/rpc/interceptors/deadline.ts";
+import type { ServerOptions } from "../../../../src/rpc/server/server.ts";
+import {
+  connectHttp2,
+  expectNoCrash,
+  getProductBytes,
+  pathTo,
+  post,
+  start,
+  timed,
+  transportNames,
+  transports,
+  withPolicy,
+} from "../../../support/rpc-server.ts";
+
+const { getProduct, createProduct } = CatalogService.method;
+const shop = "https://shop.example";
+const asJson = new URLSearchParams({ connect: "v1", encoding: "json", message: '{"sku": "A"}' });
+const asBinary = new URLSearchParams({
+  connect: "v1",
+  encoding: "proto",
+  base64: "1",
+  message: base64Encode(getProductBytes("A"), "url"),
+});
+
+expectNoCrash();
+
+/** A server whose cache says what the test lets it say, and whose product has the name that the test gives it. */
+async function startCached(options: Partial<ServerOptions> = {}) {
+  const state: { note: CacheNote | undefined; name: string } = {
+    note: { state: "memory", etag: "abc", ageMs: 61_999 },
+    name: "Hammer",
+  };
+  const server = await start({
+    ...options,
+    routes: (router) => {
+      const product = () => {
+        if (state.name === "") throw new ConnectError("There is no such product.", Code.NotFound);
+        return { product: { sku: "A", name: state.name } };
+      };
+      router.service(
+        CatalogService,
+        { getProduct: product },
+        {
+          interceptors: [
+            createDeadlineInterceptor(),
+            (next) => (request) => {
+              const call = request.contextValues.get(callKey);
+              if (call !== undefined) call.cached = state.note;
+              return next(request);
+            },
+          ],
+        },
+      );
+    },
+  });
+  const ask = (headers: Record<string, string> = {}, query = asJson) =>
+    fetch(`${pathTo(server.url, getProduct)}?${query}`, { headers });
+  return { ...server, state, ask };
+}
+
+/** A header each, in the order of their names here. */
+function told(answer: Response): Record<string, string | null> {
+  const names = ["x-cartwright-cache", "cache-control", "age", "etag", "vary", "content-type"];
+  return Object.fromEntries(names.map((name) => [name, answer.headers.get(name)]));
+}
+
+const fresh = {
+  "x-cartwright-cache": "memory",
+  "cache-control": "public, max-age=900, stale-while-revalidate=60",
+  age: "61",
+  etag: 'W/"abc"',
+  vary: "Accept-Encoding",
+};
+const untold = { "cache-control": null, age: null, etag: null, vary: null };
+
+describe("a GET", () => {
+  test("says how long its answer is good, and what it is", async () => {
+    const { ask } = await startCached();
+    const answer = await ask();
+    expect(answer.status).toBe(200);
+    expect(told(answer)).toEqual({ ...fresh, "content-type": "application/json" });
+    expect(await answer.json()).toMatchObject({ product: { name: "Hammer" } });
+  });
+
+  test("is answered 304 until the content has changed", async () => {
+    const { ask, state } = await startCached();
+    const first = await ask();
+    const seen = { "if-none-match": first.headers.get("etag") ?? "" };
+    state.note = { state: "redis", etag: "abc", ageMs: 0 };
+    const again = await ask(seen);
+    expect(again.status).toBe(304);
+    expect(told(again)).toEqual({ ...fresh, "x-cartwright-cache": "redis", age: "0", "content-type": null });
+    expect([...again.headers.keys()].filter((name) => name.startsWith("content-"))).toEqual([]);
+    expect(await again.text()).toBe("");
+    state.note = { state: "miss", etag: "def", ageMs: 0 };
+    state.name = "Saw";
+    const changed = await ask(seen);
+    expect(changed.status).toBe(200);
+    expect(changed.headers.get("etag")).toBe('W/"def"');
+    expect(await changed.json()).toMatchObject({ product: { name: "Saw" } });
+  });
+
+  test.each([
+    ["*", 304],
+    ['"abc"', 304],
+    ['W/"abc"', 304],
+    ['"x", W/"y,z" ,,"abc"', 304],
+    ['"abcd", "ab"', 200],
+    ["abc", 200],
+    ["", 200],
+    ['"abc" "x"', 200],
+    ['"abc", *', 200],
+    ['"abc", "x', 200],
+    ['w/"abc"', 200],
+  ])("with If-None-Match: %s gets %i", async (tags, status) => {
+    const { ask } = await startCached();
+    expect((await ask({ "if-none-match": tags })).status).toBe(status);
+  });
+
+  test("names the same content the same, in each form and compressed or not", async () => {
+    const { ask, state } = await startCached();
+    state.name = "x".repeat(10_000);
+    for (const query of [asJson, asBinary]) {
+      for (const encoding of ["gzip", "identity"]) {
+        const answer = await ask({ "accept-encoding": encoding }, query);
+        expect(answer.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
+        expect(told(answer)).toMatchObject(fresh);
+        await answer.arrayBuffer();
+        const again = await ask({ "accept-encoding": encoding, "if-none-match": 'W/"abc"' }, query);
+        expect(again.status).toBe(304);
+        expect(again.headers.get("content-encoding")).toBeNull();
+      }
+    }
+  });
+
+  test("that fails is not kept, nor answered 304", async () => {
+    const { ask, state, url } = await startCached();
+    state.name = "";
+    for (const tags of ["", "*"]) {
+      const answer = await ask({ "if-none-match": tags });
+      expect(answer.status).toBe(404);
+      expect(told(answer)).toMatchObject({
+        ...untold,
+        "x-cartwright-cache": "memory",
+        "cache-control": "no-store",
+      });
+      expect(await answer.json()).toMatchObject({ code: "not_found" });
+    }
+    const refused = await fetch(`${pathTo(url, createProduct)}?${asJson}`);
+    expect(refused.status).toBe(405);
+    expect(told(refused)).toMatchObject({
+      ...untold,
+      "x-cartwright-cache": null,
+      "cache-control": "no-store",
+    });
+  });
+
+  test.each(["policy", "note"])("of a method without a %s of a cache is not kept", async (lacks) => {
+    const service = withPolicy(CatalogService, "GetProduct", (policy) => {
+      if (lacks === "policy") policy.cache = undefined;
+    });
+    const { ask, state } = await startCached({ services: [service] });
+    if (lacks === "note") state.note = undefined;
+    const answer = await ask({ "if-none-match": 'W/"abc"' });
+    expect(answer.status).toBe(200);
+    expect(told(answer)).toMatchObject({ ...untold, "cache-control": "no-store" });
+  });
+
+  test("of content without a name is kept, but never answered 304", async () => {
+    const { ask, state } = await startCached();
+    state.note = { state: "bypass", etag: "", ageMs: 0 };
+    const answer = await ask({ "if-none-match": '"", *' });
+    expect(answer.status).toBe(200);
+    expect(told(answer)).toMatchObject({ ...fresh, "x-cartwright-cache": "bypass", age: "0", etag: null });
+  });
+});
+
+test("a POST is told only how the cache answered", async () => {
+  const { url, state } = await startCached();
+  for (const [name, status] of [["Hammer", 200] as const, ["", 404] as const]) {
+    state.name = name;
+    const answer = await post(url, getProduct, { sku: "A" }, { "if-none-match": 'W/"abc"' });
+    expect(answer.status).toBe(status);
+    expect(told(answer)).toMatchObject({ ...untold, "x-cartwright-cache": "memory" });
+  }
+});
+
+test.each(transportNames)("%s tells how the cache answered, errors too", async (name) => {
+  const { url, state } = await startCached();
+  const { getProduct } = createClient(CatalogService, transports(url)[name]);
+  const ask = async (cacheState: CacheNote["state"]) => {
+    state.note = { state: cacheState, etag: "abc", ageMs: 0 };
+    let answered: string | null = null;
+    const onHeader = (header: Headers) => {
+      answered = header.get("x-cartwright-cache");
+    };
+    await getProduct({ key: { case: "sku", value: "A" } }, { onHeader }).catch((error: unknown) => {
+      answered ??= ConnectError.from(error).metadata.get("x-cartwright-cache");
+    });
+    return answered;
+  };
+  for (const cacheState of ["memory", "redis", "miss", "bypass"] as const) {
+    expect(await ask(cacheState)).toBe(cacheState);
+  }
+  state.name = "";
+  expect(await ask("redis")).toBe("redis");
+});
+
+test("a 304 leaves its HTTP/1.1 connection to the next request", async () => {
+  const { url } = await startCached();
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  const ask = async (tag: string) => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const request = get(
+      `${pathTo(url, getProduct)}?${asJson}`,
+      { agent, headers: { "if-none-match": tag } },
+      async (answer) => resolve(`${answer.statusCode} ${(await text(answer)).length > 0}`),
+    ).on("error", reject);
+    return `${await promise} ${request.reusedSocket}`;
+  };
+  expect(await ask('"abc"')).toBe("304 false false");
+  expect(await ask('"abc"')).toBe("304 false true");
+  expect(await ask('"def"')).toBe("200 true true");
+});
+
+test("a 304 ends its HTTP/2 stream", async () => {
+  const { url } = await startCached();
+  const session = connectHttp2(url);
+  const path = `${new URL(pathTo(url, getProduct)).pathname}?${asBinary}`;
+  const ask = async (tag: string) => {
+    const stream = session.request({ ":path": path, "if-none-match": tag });
+    let headers: IncomingHttpHeaders & { ":status"?: number } = {};
+    stream.on("response", (answered) => {
+      headers = answered;
+    });
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    return { headers, body: Buffer.concat(chunks), code: stream.rstCode };
+  };
+  for (let round = 0; round < 2; round += 1) {
+    const again = await ask('W/"abc"');
+    expect(again).toMatchObject({ headers: { ":status": 304, etag: 'W/"abc"' }, code: 0 });
+    expect(again.body).toHaveLength(0);
+    expect(again.headers["content-type"]).toBeUndefined();
+  }
+  const other = await ask('W/"def"');
+  expect(other).toMatchObject({ headers: { ":status": 200, "content-type": "application/proto" }, code: 0 });
+});
+
+test.each([["https://shop.example", "Origin, Accept-Encoding"] as const, ["*", "Accept-Encoding"] as const])(
+  "a page of %s may read all that, from a 304 too",
+  async (origin, vary) => {
+    const { ask } = await startCached({ corsOrigins: [origin] });
+    for (const tags of ["", "*"]) {
+      const answer = await ask({ "if-none-match": tags, origin: shop });
+      expect(answer.status).toBe(tags === "" ? 200 : 304);
+      expect(answer.headers.get("access-control-allow-origin")).toBe(origin);
+      expect(answer.headers.get("vary")).toBe(vary);
+      const exposed = answer.headers.get("access-control-expose-headers")?.toLowerCase().split(", ");
+      expect(exposed).toEqual(expect.arrayContaining(["etag", "age", "x-cartwright-cache"]));
+    }
+  },
+);
+
+test("an If-None-Match is read in no time, whatever it is", async () => {
+  const size = 1_000_000;
+  for (const [list, count] of [
+    [" ".repeat(size), 0],
+    [`${" ".repeat(size)}x`, 0],
+    [`${", ".repeat(size)}"x"`, 1],
+    ['"'.repeat(size), 0],
+    [`"${"x".repeat(size)}`, 0],
+    ["W/".repeat(size), 0],
+    ['"",'.repeat(size), size],
+    [`${'W/"x" ,'.repeat(size)}"`, 0],
+  ] as const) {
+    const [tags, tookMs] = await timed(Promise.resolve(list).then(parseEntityTags));
+    expect(tags).toHaveLength(count);
+    expect(tookMs).toBeLessThan(2_000);
+  }
+});

@@ -1,0 +1,208 @@
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import http2 from "node:http2";
+import https from "node:https";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import tls from "node:tls";
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { StartupError } from "../../../../src/kernel/errors.ts";
+import { selfSigned } from "../../../support/certificate.ts";
+import { start } from "../../../support/rpc-server.ts";
+
+const key = { case: "sku", value: "A" } as const;
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+
+function open(port: number): Socket {
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => {});
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  return socket;
+}
+
+describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
+  test.each([1, 2, 3, 24])("in parts of %i", async (size) => {
+    const { port } = await start();
+    const socket = open(port);
+    const bytes = Buffer.concat([Buffer.from(preface), emptySettings]);
+    for (let at = 0; at < bytes.length; at += size) {
+      socket.write(bytes.subarray(at, at + size));
+      await sleep(2);
+    }
+    const [answer]: Buffer[] = await once(socket, "data");
+    // A SETTINGS frame (RFC 9113, 6.5).
+    expect(answer?.[3]).toBe(4);
+  });
+
+  test.each(["GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n"])(
+    "by the byte: %s",
+    async (text) => {
+      const { port } = await start();
+      const socket = open(port);
+      for (const byte of text) {
+        socket.write(byte);
+        await sleep(1);
+      }
+      const [answer]: Buffer[] = await once(socket, "data");
+      expect(answer?.toString()).toMatch(text.startsWith("GET") ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 404/);
+    },
+  );
+
+  test.each(["", "P", "PR", "PRI", "GET / HT"])("and what stops after %j is cut off", async (text) => {
+    const { port } = await start({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
+    const socket = open(port);
+    socket.write(text);
+    socket.resume();
+    await once(socket, "close");
+  });
+
+  test("and what is neither is refused", async () => {
+    const { url, port } = await start();
+    const socket = open(port);
+    socket.write("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    socket.resume();
+    await once(socket, "close");
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+
+  test("and a connection that only comes and goes is nothing", async () => {
+    const { url, port } = await start();
+    for (let count = 0; count < 50; count += 1) {
+      const socket = open(port);
+      await once(socket, "connect");
+      if (count % 2 === 0) socket.resetAndDestroy();
+      else socket.end();
+    }
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+});
+
+test("no more than the most connections are taken", async () => {
+  const { port } = await start({ limits: { maxConnections: 3 } });
+  const sockets = Array.from({ length: 3 }, () => open(port));
+  await Promise.all(sockets.map((socket) => once(socket, "connect")));
+  const further = open(port);
+  further.resume();
+  await once(further, "close");
+  expect(sockets.map((socket) => socket.readyState)).toEqual(["open", "open", "open"]);
+});
+
+test("an address in use is told to a person", async () => {
+  const { port } = await start();
+  const again = start({ port });
+  await expect(again).rejects.toThrow(StartupError);
+  await expect(again).rejects.toThrow(`Cannot listen on 127.0.0.1:${port}: another process has this port.`);
+});
+
+describe("TLS", () => {
+  async function startSecure() {
+    const folder = await mkdtemp(join(tmpdir(), "cartwright-tls-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const { cert, key } = selfSigned();
+    const files = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
+    await Promise.all([writeFile(files.certFile, cert), writeFile(files.keyFile, key)]);
+    return { ...(await start({ tls: files })), cert, files };
+  }
+
+  test("speaks HTTP/2 and HTTP/1.1 on one port, as ALPN says", async () => {
+    const { url, cert } = await startSecure();
+    expect(url).toMatch(/^https:/);
+    const nodeOptions = { ca: cert };
+    for (const transport of [
+      createGrpcTransport({ baseUrl: url, nodeOptions }),
+      createConnectTransport({ baseUrl: url, httpVersion: "1.1", nodeOptions }),
+      createConnectTransport({ baseUrl: url, httpVersion: "2", nodeOptions }),
+    ]) {
+      const answer = await createClient(CatalogService, transport).getProduct({ key });
+      expect(answer.product?.sku).toBe("A");
+    }
+  });
+
+  test.each([
+    ["h2", "h2"],
+    ["http/1.1", "http/1.1"],
+    [undefined, false],
+  ])("agrees on %s", async (offered, agreed) => {
+    const { port, cert } = await startSecure();
+    const ALPNProtocols = offered === undefined ? undefined : [offered];
+    const socket = tls.connect({
+      port,
+      host: "127.0.0.1",
+      ca: cert,
+      ...(ALPNProtocols && { ALPNProtocols }),
+    });
+    onTestFinished(() => {
+      socket.destroy();
+    });
+    await once(socket, "secureConnect");
+    expect(socket.alpnProtocol).toBe(agreed);
+    socket.write(agreed === "h2" ? preface : "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    const [answer]: Buffer[] = await once(socket, "data");
+    if (agreed === "h2") expect(answer?.[3]).toBe(4);
+    else expect(answer?.toString()).toMatch(/^HTTP\/1\.1 200/);
+  });
+
+  test("is 1.2 or newer", async () => {
+    const { port, cert } = await startSecure();
+    for (const [version, works] of [
+      ["TLSv1.1", false],
+      ["TLSv1.2", true],
+      ["TLSv1.3", true],
+    ] as const) {
+      const socket = tls.connect({
+        port,
+        host: "127.0.0.1",
+        ca: cert,
+        minVersion: version,
+        maxVersion: version,
+        ciphers: "DEFAULT@SECLEVEL=0",
+      });
+      const worked = await once(socket, "secureConnect").then(
+        () => true,
+        () => false,
+      );
+      expect([version, worked]).toEqual([version, works]);
+      socket.destroy();
+    }
+  });
+
+  test("survives plaintext, strangers and handshakes that break off", async () => {
+    const { url, port, cert, server } = await startSecure();
+    open(port).write("GET / HTTP/1.1\r\n\r\n");
+    open(port).write("\x16\x03\x01");
+    const distrustful = tls.connect({ port, host: "127.0.0.1" });
+    await once(distrustful, "error");
+    const session = http2.connect(url, { ca: cert });
+    session.on("error", () => {});
+    const stream = session.request({ ":path": "/healthz" });
+    expect((await once(stream, "response"))[0][":status"]).toBe(200);
+    const status = await new Promise((resolve, reject) => {
+      https
+        .get(`${url}/healthz`, { ca: cert, agent: false }, (answer) => resolve(answer.statusCode))
+        .on("error", reject);
+    });
+    expect(status).toBe(200);
+    session.destroy();
+    await server.close(500);
+  });
+
+  test("does not start with a certificate that cannot be used", async () => {
+    const { files } = await startSecure();
+    const missing = { ...files, certFile: "/nowhere/cert.pem" };
+    await expect(start({ tls: missing })).rejects.toThrow(StartupError);
+    await expect(start({ tls: missing })).rejects.toThrow(/TLS_CERT_FILE.*nowhere/);
+    const swapped = { certFile: files.keyFile, keyFile: files.certFile };
+    await expect(start({ tls: swapped })).rejects.toThrow(StartupError);
+    const { files: other } = await startSecure();
+    const mismatched = { certFile: files.certFile, keyFile: other.keyFile };
+    await expect(start({ tls: mismatched })).rejects.toThrow(StartupError);
+  });
+});

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { PromotionState, PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
+import { failureOf } from "../../support/errors.ts";
+import { makeProduct } from "../../support/goods.ts";
+import { breaches } from "../../support/invariants.ts";
+import { inDays, makePromotion, purchaseOf } from "../../support/promotions.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+let shop: TestShop;
+let productId: string;
+beforeAll(async () => {
+  shop = await startShop();
+  productId = await makeProduct(shop, { stock: 1_000n });
+});
+afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterAll(() => shop.close());
+
+describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
+  const tracker = () => (protocol === "gRPC" ? shop.tracker : shop.json.tracker);
+
+  test("promotions are scheduled, active and ended", async () => {
+    const create = async (startTime: number, endTime: number | undefined) => {
+      const times = {
+        startTime: inDays(startTime),
+        endTime: endTime === undefined ? undefined : inDays(endTime),
+      };
+      return (await tracker().createPromotion({ promotion: { name: "P", ...times } })).promotion;
+    };
+    const scheduled = await create(1, 2);
+    const active = await create(-1, undefined);
+    expect([scheduled?.state, active?.state]).toEqual([PromotionState.SCHEDULED, PromotionState.ACTIVE]);
+    const ended = await tracker().endPromotion({ id: scheduled?.id ?? "" });
+    expect(ended.promotion).toMatchObject({ state: PromotionState.ENDED, etag: "2" });
+    const again = tracker().endPromotion({ id: scheduled?.id ?? "" });
+    expect(await failureOf(again)).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "PROMOTION_NOT_RUNNING",
+    });
+    const { promotions } = await tracker().listPromotions({ state: PromotionState.ACTIVE });
+    expect(promotions.map(({ id }) => id)).toContain(active?.id);
+    expect(promotions.map(({ id }) => id)).not.toContain(scheduled?.id);
+    expect((await tracker().getPromotion({ id: active?.id ?? "" })).promotion).toEqual(active);
+  });
+
+  test("a promotion that ends before it starts is refused", async () => {
+    const promotion = { name: "P", startTime: inDays(2), endTime: inDays(1) };
+    expect(await failureOf(tracker().createPromotion({ promotion }))).toMatchObject({
+      code: "InvalidArgument",
+      fields: ["promotion.end_time"],
+    });
+  });
+
+  test("an event is counted once, and comes back as it was", async () => {
+    const promotionId = await makePromotion(shop);
+    const purchase = purchaseOf(promotionId, productId);
+    const first = await tracker().recordPurchase({ purchase });
+    expect(first).toMatchObject({
+      duplicate: false,
+      purchase: { kind: PurchaseKind.SALE, clientAddress: "127.0.0.1" },
+    });
+    const second = await tracker().recordPurchase({
+      purchase: { ...purchase, eventId: purchase.eventId.toUpperCase() },
+    });
+    expect(second).toEqual({ ...first, duplicate: true });
+    const stats = await tracker().getPurchaseStats({ promotionId });
+    expect(stats).toMatchObject({
+      totalCount: 1n,
+      recentCount: 1n,
+      totalAmount: { currencyCode: "EUR", minorUnits: 500n },
+    });
+  });
+
+  test("an event that was written down is known for ever, even when its promotion has ended", async () => {
+    const promotionId = await makePromotion(shop);
+    const purchase = purchaseOf(promotionId, productId);
+    const first = await tracker().recordPurchase({ purchase });
+    await tracker().endPromotion({ id: promotionId });
+    expect(await tracker().recordPurchase({ purchase })).toEqual({ ...first, duplicate: true });
+  });
+
+  test("an event_id with another body is refused", async () => {
+    const purchase = purchaseOf(await makePromotion(shop), productId);
+    await tracker().recordPurchase({ purchase });
+    const other = { ...purchase, amount: { currencyCode: "EUR", minorUnits: 501n } };
+    expect(await failureOf(tracker().recordPurchase({ purchase: other }))).toMatchObject({
+      code: "InvalidArgument",
+      reason: "EVENT_ID_REUSED",
+      fields: ["purchase.event_id"],
+    });
+  });
+
+  test("a batch is recorded whole or not at all, duplicates within it counted once", async () => {
+    const promotionId = await makePromotion(shop);
+    const purchases = Array.from({ length: 50 }, () => purchaseOf(promotionId, productId));
+    const [first] = purchases;
+    if (first === undefined) throw new Error("no purchase");
+    const answer = await tracker().batchRecordPurchases({ purchases: [...purchases, first] });
+    expect(answer).toMatchObject({ recordedCount: 50, duplicateCount: 1 });
+    expect(answer.results.map((result) => result.duplicate)).toEqual([...purchases.map(() => false), true]);
+    const bad = { ...purchaseOf(promotionId, productId), productId: randomUUID() };
+    const refused = tracker().batchRecordPurchases({ purchases: [purchaseOf(promotionId, productId), bad] });
+    expect(await failureOf(refused)).toMatchObject({ code: "NotFound", reason: "PRODUCT_NOT_FOUND" });
+    expect((await tracker().getPurchaseStats({ promotionId })).totalCount).toBe(50n);
+  });
+
+  test.each([
+    ["an event_id that is none", { eventId: "1" }, "purchase.event_id"],
+    ["no user", { userId: "" }, "purchase.user_id"],
+    ["a user of 65 characters", { userId: "a".repeat(65) }, "purchase.user_id"],
+    ["a NUL byte", { userId: "a\0b" }, "purchase.user_id"],
+    ["no amount", { amount: undefined }, "purchase.amount"],
+    [
+      "a negative amount",
+      { amount: { currencyCode: "EUR", minorUnits: -1n } },
+      "purchase.amount.minor_units",
+    ],
+    [
+      "money overflow",
+      { amount: { currencyCode: "EUR", minorUnits: 2n ** 62n } },
+      "purchase.amount.minor_units",
+    ],
+    [
+      "a currency that is none",
+      { amount: { currencyCode: "euro", minorUnits: 1n } },
+      "purchase.amount.currency_code",
+    ],
+    ["a reversal", { kind: PurchaseKind.REVERSAL }, "purchase.kind"],
+    ["a time to come", { purchaseTime: inDays(1) }, "purchase.purchase_time"],
+    ["a time out of range", { purchaseTime: { seconds: 10n ** 11n, nanos: 0 } }, "purchase.purchase_time"],
+  ])("a purchase with %s is refused", async (_name, changes, field) => {
+    const purchase = { ...purchaseOf(await makePromotion(shop), productId), ...changes };
+    expect(await failureOf(tracker().recordPurchase({ purchase }))).toMatchObject({
+      code: "InvalidArgument",
+      fields: [field],
+    });
+  });
+
+  test("purchases outside their promotion are refused", async () => {
+    const before = { ...purchaseOf(await makePromotion(shop), productId), purchaseTime: inDays(-11) };
+    expect(await failureOf(tracker().recordPurchase({ purchase: before }))).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "PROMOTION_NOT_RUNNING",
+    });
+    const promotionId = await makePromotion(shop);
+    await tracker().endPromotion({ id: promotionId });
+    expect(
+      await failureOf(tracker().recordPurchase({ purchase: purchaseOf(promotionId, productId) })),
+    ).toMatchObject({
+      reason: "PROMOTION_NOT_RUNNING",
+    });
+    // A fact of the time before the end still counts when it comes late.
+    const late = { ...purchaseOf(promotionId, productId), purchaseTime: inDays(-1) };
+    expect(await tracker().recordPurchase({ purchase: late })).toMatchObject({ duplicate: false });
+    const nowhere = tracker().recordPurchase({ purchase: purchaseOf(randomUUID(), productId) });
+    expect(await failureOf(nowhere)).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
+  });
+});

@@ -1,0 +1,57 @@
+import type { CatalogStats, PriceStats } from "../../src/catalog/stats/stats.ts";
+import type { TestDatabase } from "./database.ts";
+
+/** Statistics in the plainest words, so that two ways to count can be compared. */
+export type Counts = Record<"products" | "sold_out" | "low_stock", string> &
+  Record<"prices" | "categories" | "brands", unknown[]>;
+
+const COUNT = `
+  with sold as (
+    select product.*, category.name as category_name from product join category on category.id = category_id
+    where deleted_at is null
+  ), price as (
+    select grouping(category_id, brand) as kind, category_id, brand, currency, count(*) as count,
+      json_build_array(currency, count(*)::text, min(price_minor)::text, round(avg(price_minor))::text, max(price_minor)::text,
+        percentile_disc(0.5) within group (order by price_minor)::text) as prices
+    from sold group by grouping sets ((currency), (category_id, currency), (brand, currency))
+  )
+  select (select count(*)::text from sold) as products,
+    (select count(*)::text from sold where stock_quantity = 0) as sold_out,
+    (select count(*)::text from sold where stock_quantity between 1 and $1) as low_stock,
+    (select coalesce(json_agg(prices order by count desc, currency), '[]') from price where kind = 3) as prices,
+    (select coalesce(json_agg(json_build_array(category_id, category_name, count::text, (
+        select json_agg(prices order by count desc, currency) from price where kind = 1 and price.category_id = of.category_id
+      )) order by count desc, category_name, category_id), '[]')
+      from (select category_id, category_name, count(*) as count from sold group by 1, 2) as of) as categories,
+    (select coalesce(json_agg(json_build_array(brand, count::text, (
+        select json_agg(prices order by count desc, currency) from price where kind = 2 and price.brand = of.brand
+      )) order by count desc, brand), '[]')
+      from (select brand, count(*) as count from sold where brand <> '' group by 1 order by 2 desc, 1 limit 100) as of) as brands`;
+
+/** The statistics, counted by looking at each product. */
+export async function countAll(database: TestDatabase, lowStockThreshold: bigint): Promise<Counts> {
+  const [row] = await database.query<Counts>(COUNT, [lowStockThreshold]);
+  if (row === undefined) throw new Error("an aggregate without a row");
+  return row;
+}
+
+/** The statistics that the service answers, in the same words. */
+export function plainly(stats: CatalogStats): Counts {
+  return {
+    products: String(stats.productCount),
+    sold_out: String(stats.soldOutCount),
+    low_stock: String(stats.lowStockCount),
+    prices: stats.prices.map(pricePlainly),
+    categories: stats.categories.map(({ categoryId, name, productCount, prices }) => [
+      ...[categoryId, name, String(productCount), prices.map(pricePlainly)],
+    ]),
+    brands: stats.brands.map(({ name, productCount, prices }) => [
+      ...[name, String(productCount), prices.map(pricePlainly)],
+    ]),
+  };
+}
+
+function pricePlainly({ productCount, min, average, max, median }: PriceStats): string[] {
+  const amounts = [min, average, max, median].map(({ minorUnits }) => String(minorUnits));
+  return [min.currencyCode, String(productCount), ...amounts];
+}

@@ -1,0 +1,83 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
+import type { Product, ProductSchema } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { ErrorInfoSchema, ResourceInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import type { Clients, TestShop } from "./shop.ts";
+
+type ProductInit = Omit<MessageInitShape<typeof ProductSchema>, "$typeName">;
+
+/** The two ways in which most tests call: each must mean the same. */
+export const protocols = ["gRPC", "Connect JSON"] as const;
+
+/** The clients of a protocol. */
+export function clientsOf(shop: TestShop, protocol: (typeof protocols)[number]): Clients {
+  return protocol === "gRPC" ? shop : shop.json;
+}
+
+/** An id that nothing has. */
+export const missingId = "00000000-0000-7000-8000-000000000000";
+
+let made = 0;
+
+/** A sku that no other test of this file has. */
+export function freshSku(): string {
+  made += 1;
+  return `SKU-${made}`;
+}
+
+/** What a new product says: all that is required, and what a test adds. */
+export function goods(categoryId: string, more: ProductInit = {}): ProductInit {
+  const sku = freshSku();
+  return { sku, name: sku, categoryId, price: { currencyCode: "EUR", minorUnits: 1_000n }, ...more };
+}
+
+/** Creates a product. */
+export async function put(
+  { catalog }: Clients,
+  categoryId: string,
+  more: ProductInit = {},
+): Promise<Product> {
+  const { product } = await catalog.createProduct({ product: goods(categoryId, more) });
+  return present(product);
+}
+
+/** Reads a product, deleted or not. */
+export async function look({ catalog }: Clients, id: string): Promise<Product> {
+  const { product } = await catalog.getProduct({ key: { case: "id", value: id }, showDeleted: true });
+  return present(product);
+}
+
+/** What must be there. */
+export function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("missing from the answer");
+  return value;
+}
+
+/** The ErrorInfo's domain and the ResourceInfo of a call that must fail. */
+export async function resourceOf(call: Promise<unknown>): Promise<string[]> {
+  const error = ConnectError.from(
+    await call.then(
+      () => new Error("the call succeeded"),
+      (reason: unknown) => reason,
+    ),
+  );
+  const [resource] = error.findDetails(ResourceInfoSchema);
+  const domain = error.findDetails(ErrorInfoSchema)[0]?.domain;
+  return [domain ?? "", resource?.resourceType ?? "", resource?.resourceName ?? ""];
+}
+
+/** POSTs a text that need not be what a client would write. */
+export async function postJson(
+  shop: TestShop,
+  method: string,
+  body: string,
+): Promise<{ status: number; code: string }> {
+  const response = await fetch(`${shop.url}/cartwright.${method}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+  });
+  const answer: unknown = await response.json();
+  const code = typeof answer === "object" && answer !== null && "code" in answer ? String(answer.code) : "";
+  return { status: response.status, code };
+}

@@ -1,0 +1,67 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Product } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import type { ListProductsRequestSchema } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { Clients, TestShop } from "./shop.ts";
+
+/** A product as a row, for what no call can set and for many at once. */
+export interface ProductInsert {
+  id?: string;
+  name?: string;
+  description?: string;
+  categoryId: string;
+  brand?: string;
+  currency?: string;
+  price?: number;
+  stock?: number;
+  sold?: number;
+  rating?: number;
+  deleted?: boolean;
+}
+
+/** Writes products past the service, and answers their ids. */
+export async function insertProducts(
+  { database }: TestShop,
+  products: readonly ProductInsert[],
+): Promise<string[]> {
+  const rows = products.map((product) => ({
+    ...{ id: randomUUID(), name: "thing", description: "", brand: "", currency: "EUR", price: 100, stock: 1 },
+    ...{ sold: 0, rating: 0, deleted: false },
+    ...product,
+  }));
+  const json = JSON.stringify(rows);
+  await database.query(
+    `insert into brand (name, created_at) select distinct brand, now()
+     from json_to_recordset($1) as row (brand text) on conflict do nothing`,
+    [json],
+  );
+  await database.query(
+    `insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
+       purchase_count, rating_average, image_uri, attributes, created_at, updated_at, deleted_at)
+     select id, right(id::text, 12), name, description, "categoryId", brand, currency, price, stock, sold, rating, '', '{}',
+       now(), now(), case when deleted then now() end
+     from json_to_recordset($1) as row (id uuid, name text, description text, "categoryId" uuid, brand text,
+       currency text, price bigint, stock bigint, sold bigint, rating double precision, deleted boolean)`,
+    [json],
+  );
+  return rows.map(({ id }) => id);
+}
+
+export type ListRequest = Omit<MessageInitShape<typeof ListProductsRequestSchema>, "$typeName">;
+
+/** All products of a query, page by page. */
+export async function walk(
+  { catalog }: Clients,
+  request: ListRequest,
+  between = async () => {},
+): Promise<Product[]> {
+  const found: Product[] = [];
+  let pageToken = "";
+  do {
+    const page = await catalog.listProducts({ ...request, pageToken });
+    found.push(...page.products);
+    pageToken = page.nextPageToken;
+    await between();
+  } while (pageToken !== "");
+  return found;
+}

@@ -1,0 +1,30 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { Clients } from "./shop.ts";
+
+/** The moment so many days from now. */
+export const inDays = (days: number) => timestampFromDate(new Date(Date.now() + days * 86_400_000));
+
+/** A promotion that runs for ten more days. */
+export async function makePromotion(
+  { tracker }: Clients,
+  limits: { purchaseLimit?: bigint; purchaseLimitPerUser?: bigint } = {},
+): Promise<string> {
+  const { promotion } = await tracker.createPromotion({
+    promotion: { name: "Autumn", startTime: inDays(-10), endTime: inDays(10), ...limits },
+  });
+  return promotion?.id ?? "";
+}
+
+/** A purchase of EUR 5.00 by Ann, unless said otherwise. */
+export function purchaseOf(
+  promotionId: string,
+  productId: string,
+  changes: { userId?: string; eventId?: string; minorUnits?: bigint } = {},
+) {
+  const { minorUnits = 500n, ...rest } = changes;
+  return {
+    ...{ eventId: randomUUID(), userId: "ann", promotionId, productId, ...rest },
+    amount: { currencyCode: "EUR", minorUnits },
+  };
+}
