@@ -6,7 +6,7 @@ const alone = [
   "test/e2e/{process,rate-limit-replicas}.test.ts",
   "test/faults/**/*.test.ts",
   "test/integration/identity/accounts/*.test.ts",
-  "test/integration/identity/sessions/session.test.ts",
+  "test/integration/identity/sessions/sessions.test.ts",
   "test/integration/infra/{cache,embedded}/*.test.ts",
   "test/integration/order/concurrent-orders.test.ts",
   "test/integration/rpc/call/deadline.test.ts",

@@ -8,15 +8,15 @@ import { AppError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Page, PageRequest, PageTokens } from "../kernel/page.ts";
 import { type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
-import { type Account, createAccounts, type Holder } from "./accounts/account.ts";
-import { createOperator } from "./accounts/account-admin.ts";
-import { createPasswords } from "./accounts/password.ts";
+import { createAccountAdmin } from "./accounts/account-admin.ts";
+import { type Account, createAccounts, type Holder } from "./accounts/accounts.ts";
+import { createPasswordHasher } from "./accounts/password-hasher.ts";
 import { type Attempt, createSignInBackoff } from "./accounts/sign-in-backoff.ts";
-import { type ApiKey, type ApiKeyInput, createApiKeys } from "./api-keys/api-key.ts";
-import { createRefreshTokens } from "./sessions/refresh-token.ts";
-import { createSessions, type Grant, type Session } from "./sessions/session.ts";
+import { type ApiKey, type ApiKeyInput, createApiKeys } from "./api-keys/api-keys.ts";
+import { createRefreshTokenCodec } from "./sessions/refresh-token-codec.ts";
+import { createSessions, type Grant, type Session } from "./sessions/sessions.ts";
 import { createSigningKeys, type PublicKey } from "./signing-keys/signing-keys.ts";
-import { createAccessTokens } from "./tokens/access-token.ts";
+import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { createAuthentication } from "./tokens/authentication.ts";
 
 export { assertMayChange } from "./accounts/customer-access.ts";
@@ -60,12 +60,12 @@ export async function createIdentity(options: IdentityOptions) {
   const seal = await sharedSecret(db, internalCall(), "refresh-token");
   const keys = await createSigningKeys({ db, clock, file: options.signingKeysFile, log });
   const accessTokens = createAccessTokens({ keys, ids, clock, issuer: options.tokenIssuer });
-  const passwords = createPasswords();
+  const passwords = createPasswordHasher();
   const backoff = createSignInBackoff({ db, clock });
   const accounts = createAccounts({ ...options });
-  const sessions = createSessions({ ...options, refreshTokens: createRefreshTokens(seal) });
+  const sessions = createSessions({ ...options, refreshTokens: createRefreshTokenCodec(seal) });
   const apiKeys = createApiKeys({ ...options });
-  const operator = createOperator({ db, accounts, customers, passwords, sessions });
+  const operator = createAccountAdmin({ db, accounts, customers, passwords, sessions });
   const authentication = createAuthentication({ ...options, accessTokens });
 
   async function tokensOf(holder: Holder, grant: Grant): Promise<Tokens> {

@@ -6,12 +6,12 @@ import { createSigningKeys } from "../../src/identity/signing-keys/signing-keys.
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
 import { startFaultyLink } from "../support/faulty-link.ts";
-import { openSite } from "../support/identity-instance.ts";
+import { createSharedStores } from "../support/identity/identity-instance.ts";
 import { silentLog } from "../support/log.ts";
 import { type LogLine, recordingLog } from "../support/rpc-server.ts";
 
 test("while the database is away the keys that are known go on, and it is asked, and that is told, once a second", async () => {
-  const site = await openSite();
+  const site = await createSharedStores();
   const url = new URL(site.database.url);
   const link = await startFaultyLink(Number(url.port));
   url.port = String(link.port);

@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { createCustomers } from "../../customer/customer.ts";
 import { entities } from "../../entities.ts";
-import { createAccounts } from "../../identity/accounts/account.ts";
-import { createOperator } from "../../identity/accounts/account-admin.ts";
-import { createPasswords } from "../../identity/accounts/password.ts";
-import { createApiKeys } from "../../identity/api-keys/api-key.ts";
-import { createRefreshTokens } from "../../identity/sessions/refresh-token.ts";
-import { createSessions } from "../../identity/sessions/session.ts";
-import { createPublishedKeys } from "../../identity/signing-keys/jwks-store.ts";
+import { createAccountAdmin } from "../../identity/accounts/account-admin.ts";
+import { createAccounts } from "../../identity/accounts/accounts.ts";
+import { createPasswordHasher } from "../../identity/accounts/password-hasher.ts";
+import { createApiKeys } from "../../identity/api-keys/api-keys.ts";
+import { createRefreshTokenCodec } from "../../identity/sessions/refresh-token-codec.ts";
+import { createSessions } from "../../identity/sessions/sessions.ts";
+import { createJwksStore } from "../../identity/signing-keys/jwks-store.ts";
 import { withAuditLog } from "../../infra/audit/audit.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
 import {
@@ -74,7 +74,7 @@ async function dispatch(command: Command, room: Room, given: string | undefined)
   switch (command.name) {
     case "revoke-signing-key": {
       const { id } = command;
-      const wasInUse = await createPublishedKeys(room).revoke(call, id);
+      const wasInUse = await createJwksStore(room).revoke(call, id);
       const before = wasInUse ? "" : " It was not in use before.";
       return { said: `Signing key ${id} is revoked, and all access tokens that it has signed.${before}` };
     }
@@ -118,9 +118,15 @@ async function changeAccount(
     const { id } = await accounts.setRole(call, email, command.role);
     return { said: `Account ${id} of ${email} has the role ${command.role} now.` };
   }
-  const refreshTokens = createRefreshTokens(await sharedSecret(room.db, internalCall(), "refresh-token"));
+  const refreshTokens = createRefreshTokenCodec(await sharedSecret(room.db, internalCall(), "refresh-token"));
   const sessions = createSessions({ ...room, tokens, refreshTokens });
-  const operator = createOperator({ ...room, accounts, customers, passwords: createPasswords(), sessions });
+  const operator = createAccountAdmin({
+    ...room,
+    accounts,
+    customers,
+    passwords: createPasswordHasher(),
+    sessions,
+  });
   const password = given ?? randomBytes(PASSWORD_BYTES).toString("base64url");
   const shown = (said: string): Outcome =>
     given === undefined ? { said: `${said} Its password:`, secret: password } : { said };

@@ -3,21 +3,21 @@ import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { notFound } from "../../kernel/errors.ts";
 import type { Role } from "../../kernel/principal.ts";
-import type { Sessions } from "../sessions/session.ts";
-import type { Account, Accounts } from "./account.ts";
-import type { Passwords } from "./password.ts";
+import type { Sessions } from "../sessions/sessions.ts";
+import type { Account, Accounts } from "./accounts.ts";
+import type { PasswordHasher } from "./password-hasher.ts";
 
 /** What an operator does for people. */
-export interface OperatorOptions {
+export interface AccountAdminOptions {
   db: Database;
   accounts: Accounts;
   customers: Customers;
-  passwords: Passwords;
+  passwords: PasswordHasher;
   sessions: Pick<Sessions, "endAllOf">;
 }
 
 /** What people cannot do for themselves: accounts of the first admin, staff and old customers, lost passwords. */
-export function createOperator({ db, accounts, customers, passwords, sessions }: OperatorOptions) {
+export function createAccountAdmin({ db, accounts, customers, passwords, sessions }: AccountAdminOptions) {
   return {
     /**
      * An account with a role, of the customer with this email, who is made if there is none.

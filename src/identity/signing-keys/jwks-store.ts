@@ -29,7 +29,7 @@ const ALL = prepared("select public_key from signing_key where expires_at > $1 o
 export const signingKeyTag = (kid: string): string => `signing-key:${kid.toLowerCase()}`;
 
 /** The rows of the keys by which the instances sign. Its database must announce what is changed. */
-export function createPublishedKeys({ db, clock }: { db: Database; clock: Clock }) {
+export function createJwksStore({ db, clock }: { db: Database; clock: Clock }) {
   return {
     /** Those that are honoured, newest first. */
     async all(): Promise<PublicKey[]> {

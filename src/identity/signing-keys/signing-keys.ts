@@ -6,7 +6,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { createPublishedKeys, type PublicKey } from "./jwks-store.ts";
+import { createJwksStore, type PublicKey } from "./jwks-store.ts";
 import { openKeyFile, type SigningKey, withoutRevoked } from "./signing-key-file.ts";
 
 export type { PublicKey };
@@ -60,7 +60,7 @@ interface Known {
  */
 export async function createSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
   const { clock, file, log } = options;
-  const published = createPublishedKeys(options);
+  const published = createJwksStore(options);
   const absent = new LRUCache<string, true>({ max: MAX_ABSENT, ttl: ABSENT_MS });
   let known: Known = { atMs: Number.NEGATIVE_INFINITY, keys: new Map() };
   /** When the database was asked and did not answer, in milliseconds of `performance.now()`. */

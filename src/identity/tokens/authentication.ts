@@ -12,12 +12,12 @@ import {
   type Principal,
   SESSION_ENDED,
 } from "../../kernel/principal.ts";
-import { accountTag, roleOf } from "../accounts/account.ts";
-import { apiKeyTag, KEY_PREFIX } from "../api-keys/api-key.ts";
-import { sessionTag } from "../sessions/session.ts";
+import { accountTag, roleOf } from "../accounts/accounts.ts";
+import { apiKeyTag, KEY_PREFIX } from "../api-keys/api-keys.ts";
+import { sessionTag } from "../sessions/sessions.ts";
 import { signingKeyTag } from "../signing-keys/jwks-store.ts";
-import { type AccessTokens, type Claims, expiredToken, invalidToken } from "./access-token.ts";
-import { secretHash } from "./secret-hash.ts";
+import { type AccessTokens, type Claims, expiredToken, invalidToken } from "./access-tokens.ts";
+import { hashSecret } from "./secret-hash.ts";
 
 /** Who somebody is, and until when, milliseconds since 1970. */
 interface Known {
@@ -116,14 +116,14 @@ export function createAuthentication({ db, clock, customers, ties, accessTokens 
     const owner = [accountTag(accountId), `customer:${customerId}`];
     const tags = [sessionTag(sessionId), ...owner, signingKeyTag(kid)];
     // By the token, not the session: what another one says of the same session is not believed of this one.
-    const key = `identity/token/${secretHash(token).toString("hex")}`;
+    const key = `identity/token/${hashSecret(token).toString("hex")}`;
     const wanted = wantedOf(key, tags, () => loadSession(claims));
     // It is signed by us: there was such a session.
     return { expiresAtMs, wanted, unknown: sessionEnded, ended: sessionEnded };
   }
 
   function ofApiKey(secret: string): Verified {
-    const hash = secretHash(secret);
+    const hash = hashSecret(secret);
     const wanted = wantedOf(`identity/api-key/${hash.toString("hex")}`, [apiKeyTag(hash)], () =>
       loadApiKey(hash),
     );

@@ -4,8 +4,8 @@ import { json } from "node:stream/consumers";
 import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Code } from "../../../src/client/client.ts";
-import { stock } from "../../support/client-stock.ts";
-import { listen, startBadRoad } from "../../support/flaky-transport.ts";
+import { listen, startFlakyProxy } from "../../support/client/flaky-proxy.ts";
+import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { chromium, showPage } from "./chromium.ts";
 
@@ -25,7 +25,7 @@ let allowed: Site;
 let stranger: Site;
 let shop: TestShop;
 /** Between the browser and the shop, to see what the browser sends. */
-let road: Awaited<ReturnType<typeof startBadRoad>>;
+let road: Awaited<ReturnType<typeof startFlakyProxy>>;
 
 async function bundle(): Promise<string> {
   const output = await build({
@@ -55,7 +55,7 @@ async function startSite(): Promise<Site> {
 }
 
 async function visit(site: Site): Promise<unknown> {
-  site.job = `${road.url} ${await stock(shop, 100n)}`;
+  site.job = `${road.url} ${await createProduct(shop, 100n)}`;
   road.goWrong();
   return showPage(chromium ?? "", site.origin, site.results);
 }
@@ -64,7 +64,7 @@ describe.skipIf(chromium === undefined)("Chromium (skipped where the PATH has no
   beforeAll(async () => {
     [script, allowed, stranger] = await Promise.all([bundle(), startSite(), startSite()]);
     shop = await startShop({ CORS_ORIGINS: allowed.origin });
-    road = await startBadRoad(shop.url);
+    road = await startFlakyProxy(shop.url);
   });
   afterAll(async () => {
     for (const { server } of [allowed, stranger]) server.close();

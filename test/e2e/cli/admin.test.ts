@@ -11,7 +11,7 @@ import { readOptions } from "../../../src/cli/admin/options.ts";
 import { readPassword } from "../../../src/cli/admin/password-input.ts";
 import { StartupError } from "../../../src/kernel/errors.ts";
 import { failureOf } from "../../support/errors.ts";
-import { as } from "../../support/people.ts";
+import { clientsWithToken } from "../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
@@ -50,7 +50,7 @@ async function admin(args: string[], input = "") {
 async function signIn(email: string, password: string) {
   const { account, tokens } = await shop.identity.signIn({ email, password });
   const token = tokens?.accessToken ?? "";
-  return { account, token, ...as(shop, token) };
+  return { account, token, ...clientsWithToken(shop, token) };
 }
 
 const kidOf = (token: string): string =>
@@ -121,7 +121,7 @@ test("a key of another service is shown once, and good for what was said", async
   const made = await admin([...args, "--days", "90"]);
   expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^ck_[\w-]{43}\n$/) });
   expect(made.errors).toMatch(/^API key [\da-f-]{36} of warehouse is good until 2\d{3}-.+\. Its secret:\n$/);
-  const { customers, identity } = as(shop, made.out.trim());
+  const { customers, identity } = clientsWithToken(shop, made.out.trim());
   await customers.listCustomers({});
   const create = customers.createCustomer({ customer: { email: newEmail(), name: "x" } });
   expect(await failureOf(create)).toMatchObject({ code: "PermissionDenied", reason: "SCOPE_MISSING" });
@@ -154,7 +154,7 @@ test("another password ends all sessions, and is shown once unless it came by th
 test("a key of another service is revoked, once, and known to be within seconds", async () => {
   const { out, errors } = await admin(["create-key", "--service", "warehouse", "--scopes", "customers-read"]);
   const [, id = ""] = /^API key ([\da-f-]{36}) /.exec(errors) ?? [];
-  const { customers } = as(shop, out.trim());
+  const { customers } = clientsWithToken(shop, out.trim());
   await customers.listCustomers({});
   const revoke = ["revoke-key", "--id", id.toUpperCase()];
   expect(await admin(revoke)).toMatchObject({ code: 0, errors: `API key ${id} of warehouse is revoked.\n` });
@@ -182,7 +182,7 @@ test("a signing key is revoked, and a shop that runs goes on with another one", 
         const payload = token.split(".").slice(1).join(".");
         const header = { alg: "EdDSA", typ: "at+jwt", kid: randomBytes(32).toString("base64url") };
         const strange = `${Buffer.from(JSON.stringify(header)).toString("base64url")}.${payload}`;
-        await failureOf(as(shop, strange).identity.getMe({}));
+        await failureOf(clientsWithToken(shop, strange).identity.getMe({}));
         return kidOf((await signIn(email, "correct horse")).token);
       },
       { timeout: 5_000, interval: 300 },

@@ -7,9 +7,9 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { type FaultyLink, startFaultyLink } from "../../support/faulty-link.ts";
+import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
 import { makeSlug } from "../../support/import-products.ts";
 import { breaches } from "../../support/invariants.ts";
-import { enrol, makeKey } from "../../support/people.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
@@ -218,12 +218,12 @@ describe("a shop that asks who imports", () => {
   const runAs = (token: string) => start([path, "--url", guarded.url], { CARTWRIGHT_TOKEN: token }).ended;
   beforeAll(async () => {
     guarded = await startShop({ ACCESS: "on" });
-    const [admin, staff] = [await enrol(guarded, "ADMIN"), await enrol(guarded, "STAFF")];
-    const customer = await enrol(guarded);
+    const [admin, staff] = [await createAccount(guarded, "ADMIN"), await createAccount(guarded, "STAFF")];
+    const customer = await createAccount(guarded);
     tokens = {
       ...{ staff: staff.accessToken, customer: customer.accessToken },
-      key: await makeKey(admin, Scope.CATALOG_WRITE),
-      otherKey: await makeKey(admin, Scope.ORDERS_READ),
+      key: await createApiKey(admin, Scope.CATALOG_WRITE),
+      otherKey: await createApiKey(admin, Scope.ORDERS_READ),
     };
     const slugThere = await makeSlug(staff);
     path = await put("guarded.ndjson", lines("G-", 5_000, { categorySlug: slugThere }));

@@ -24,16 +24,16 @@ import {
   TrackerService,
 } from "../../../src/client/client.ts";
 import { maxSilenceMs } from "../../../src/client/connection.ts";
-import { stock } from "../../support/client-stock.ts";
-import { listen, startBadRoad } from "../../support/flaky-transport.ts";
+import { listen, startFlakyProxy } from "../../support/client/flaky-proxy.ts";
+import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
-let road: Awaited<ReturnType<typeof startBadRoad>>;
+let road: Awaited<ReturnType<typeof startFlakyProxy>>;
 
 beforeAll(async () => {
   shop = await startShop();
-  road = await startBadRoad(shop.url);
+  road = await startFlakyProxy(shop.url);
 });
 beforeEach(() => road.goWrong());
 afterAll(async () => {
@@ -59,7 +59,7 @@ async function deadEnd(): Promise<string> {
 describe.each(Object.entries(ways))("%s", (_, transport) => {
   test("lists, orders and tells of errors", async () => {
     const client = createClient({ baseUrl: shop.url, transport });
-    const productId = await stock(shop, 1n);
+    const productId = await createProduct(shop, 1n);
     const { products } = await client.catalog.listProducts({ inStockOnly: true, pageSize: 1 });
     expect(products).toHaveLength(1);
     const order = { items: [{ productId, quantity: 1n }] };
@@ -219,7 +219,7 @@ test("a state that the client is too old to know stays what it is", async () => 
 });
 
 test("pages are asked for one by one, as they are wanted", async () => {
-  for (let count = 0; count < 5; count++) await stock(shop);
+  for (let count = 0; count < 5; count++) await createProduct(shop);
   const { catalog } = createClient({ baseUrl: road.url });
   const list = (pageToken: string) => catalog.listProducts({ pageSize: 2, orderBy: "name", pageToken });
   const ids = new Set<string>();

@@ -10,23 +10,23 @@ import {
   type ShopClient,
   UpdateProductRequestSchema,
 } from "../../../src/client/client.ts";
-import { stock } from "../../support/client-stock.ts";
-import { type Fault, startBadRoad, startBadWire } from "../../support/flaky-transport.ts";
+import { type Fault, startFlakyProxy, startFlakyTcpProxy } from "../../support/client/flaky-proxy.ts";
+import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
-let road: Awaited<ReturnType<typeof startBadRoad>>;
+let road: Awaited<ReturnType<typeof startFlakyProxy>>;
 let client: ShopClient;
 let productId: string;
 
 beforeAll(async () => {
   shop = await startShop();
-  road = await startBadRoad(shop.url);
+  road = await startFlakyProxy(shop.url);
   client = createClient({ baseUrl: road.url });
 });
 beforeEach(async () => {
   road.goWrong();
-  productId = await stock(shop);
+  productId = await createProduct(shop);
 });
 afterAll(async () => {
   await road.close();
@@ -180,7 +180,7 @@ describe("waits", () => {
 
 describe("over gRPC", () => {
   test("repeats an order through connections that break", async () => {
-    const wire = await startBadWire(shop.url, 2);
+    const wire = await startFlakyTcpProxy(shop.url, 2);
     onTestFinished(wire.close);
     const { orders } = createClient({ baseUrl: wire.url, transport: createGrpcTransport });
     const { order: placed } = await orders.createOrder({ order: order(3n) });
@@ -190,7 +190,7 @@ describe("over gRPC", () => {
   });
 
   test("does not repeat what could be done twice", async () => {
-    const wire = await startBadWire(shop.url, 2);
+    const wire = await startFlakyTcpProxy(shop.url, 2);
     onTestFinished(wire.close);
     const { catalog } = createClient({ baseUrl: wire.url, transport: createGrpcTransport });
     const error = await catalog.deleteProduct({ id: productId }).catch(errorDetails);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Code, createClient, errorDetails } from "../../../src/client/client.ts";
-import { createShelf } from "../../support/client-product-fixtures.ts";
+import { createTokenStore } from "../../support/client/token-store.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 const ann = { email: "ann@example.com", password: "correct horse" };
@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => shop.close());
 
 test("clients that share a store go through a session together, to its end", async () => {
-  const shelf = createShelf();
+  const shelf = createTokenStore();
   const [client, other] = [1, 2].map(() => createClient({ baseUrl: shop.url, session: shelf }));
   if (client === undefined || other === undefined) throw new Error("no clients");
   const account = await client.session.register({ ...ann, name: "Ann" });
@@ -32,7 +32,7 @@ test("clients that share a store go through a session together, to its end", asy
 });
 
 test("a session that is revoked elsewhere ends here", async () => {
-  const shelf = createShelf();
+  const shelf = createTokenStore();
   const here = createClient({ baseUrl: shop.url, session: shelf });
   await here.session.register({ ...ann, email: "bob@example.com", name: "Bob" });
   const there = createClient({ baseUrl: shop.url });

@@ -8,14 +8,18 @@ import { SignInRequestSchema } from "../../../gen/cartwright/identity/v1/identit
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { as, enrol, type Person } from "../../support/people.ts";
+import {
+  clientsWithToken,
+  createAccount,
+  type SignedInAccount,
+} from "../../support/identity/test-accounts.ts";
 import { type Clients, startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
-let admin: Person;
+let admin: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({ ACCESS: "on" });
-  admin = await enrol(shop, "ADMIN");
+  admin = await createAccount(shop, "ADMIN");
 });
 afterAll(() => shop.close());
 
@@ -32,15 +36,15 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     const { account, tokens } = await identity.register({ email, name: "Ada", password });
     expect(account).toMatchObject({ email, name: "Ada", role: Role.CUSTOMER });
     const { accessToken = "", refreshToken = "" } = tokens ?? {};
-    const me = await clients(as(shop, accessToken)).identity.getMe({});
+    const me = await clients(clientsWithToken(shop, accessToken)).identity.getMe({});
     expect(me.account).toEqual(account);
-    const { sessions } = await clients(as(shop, accessToken)).identity.listSessions({});
+    const { sessions } = await clients(clientsWithToken(shop, accessToken)).identity.listSessions({});
     expect(sessions).toMatchObject([{ current: true, clientAddress: "127.0.0.1" }]);
     expect(sessions[0]?.userAgent).not.toBe("");
     const next = (await identity.refreshSession({ refreshToken })).tokens;
-    expect(await clients(as(shop, next?.accessToken ?? "")).identity.getMe({})).toEqual(me);
+    expect(await clients(clientsWithToken(shop, next?.accessToken ?? "")).identity.getMe({})).toEqual(me);
     await identity.signOut({ refreshToken: next?.refreshToken });
-    expect(await failureOf(clients(as(shop, accessToken)).identity.getMe({}))).toMatchObject({
+    expect(await failureOf(clients(clientsWithToken(shop, accessToken)).identity.getMe({}))).toMatchObject({
       ...{ code: UNAUTHENTICATED, reason: "SESSION_ENDED" },
     });
     const again = identity.refreshSession({ refreshToken: next?.refreshToken });
@@ -105,8 +109,8 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   });
 
   test("a session that is somebody else's cannot be ended, one's own can, whatever the case of its id", async () => {
-    const [ann, bob] = [await enrol(shop), await enrol(shop)];
-    const of = async (person: Person) => (await person.identity.listSessions({})).sessions;
+    const [ann, bob] = [await createAccount(shop), await createAccount(shop)];
+    const of = async (person: SignedInAccount) => (await person.identity.listSessions({})).sessions;
     const [id = ""] = (await of(ann)).filter(({ current }) => !current).map((session) => session.id);
     const stolen = clients(bob).identity.revokeSession({ id });
     expect(await failureOf(stolen)).toMatchObject({ code: "NotFound", reason: "SESSION_NOT_FOUND" });
@@ -124,7 +128,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(apiKey).toMatchObject({ serviceAccount: "warehouse", scopes, expireTime });
     expect(secret.startsWith(apiKey?.secretPrefix ?? "-")).toBe(true);
     expect((await identity.listApiKeys({ pageSize: 1 })).apiKeys).toEqual([apiKey]);
-    const service = clients(as(shop, secret));
+    const service = clients(clientsWithToken(shop, secret));
     expect((await service.customers.listCustomers({})).customers.length).toBeGreaterThan(0);
     const write = service.customers.createCustomer({ customer: { email: newEmail(), name: "x" } });
     expect(await failureOf(write)).toMatchObject({ code: "PermissionDenied", reason: "SCOPE_MISSING" });
@@ -154,9 +158,9 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   });
 
   test("a new password ends the sessions of other devices", async () => {
-    const ann = await enrol(shop);
+    const ann = await createAccount(shop);
     const { tokens } = await shop.identity.signIn(ann);
-    const other = as(shop, tokens?.accessToken ?? "");
+    const other = clientsWithToken(shop, tokens?.accessToken ?? "");
     const change = { currentPassword: ann.password, newPassword: "battery staple" };
     await clients(ann).identity.changePassword(change);
     expect(await failureOf(other.identity.getMe({}))).toMatchObject({ reason: "SESSION_ENDED" });

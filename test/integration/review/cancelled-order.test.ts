@@ -2,17 +2,17 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { makeProduct } from "../../support/goods.ts";
+import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { breaches } from "../../support/invariants.ts";
-import { enrol, type Person } from "../../support/people.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 // Ratings would be for sale if an order that is called off again were enough.
 let shop: TestShop;
-let ann: Person;
-let admin: Person;
+let ann: SignedInAccount;
+let admin: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({ ACCESS: "on" });
-  [ann, admin] = await Promise.all([enrol(shop), enrol(shop, "ADMIN")]);
+  [ann, admin] = await Promise.all([createAccount(shop), createAccount(shop, "ADMIN")]);
 });
 afterAll(() => shop.close());
 

@@ -2,23 +2,23 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { makeProduct } from "../../support/goods.ts";
+import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { breaches } from "../../support/invariants.ts";
-import { enrol, type Person } from "../../support/people.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
-let staff: Person;
-let ann: Person;
-let bob: Person;
+let staff: SignedInAccount;
+let ann: SignedInAccount;
+let bob: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({ ACCESS: "on" });
-  staff = await enrol(shop, "STAFF");
-  [ann, bob] = [await enrol(shop), await enrol(shop)];
+  staff = await createAccount(shop, "STAFF");
+  [ann, bob] = [await createAccount(shop), await createAccount(shop)];
 });
 afterAll(() => shop.close());
 
 /** A product that some have bought. */
-async function boughtBy(...people: Person[]): Promise<string> {
+async function boughtBy(...people: SignedInAccount[]): Promise<string> {
   const productId = await makeProduct(staff, { stock: 10n });
   for (const person of people) {
     const order = { customerId: person.customerId, items: [{ productId, quantity: 1n }] };
@@ -61,7 +61,8 @@ describe("a review", () => {
   test("that is refused says why in the contract's words", async () => {
     const productId = await boughtBy(ann);
     const review = { productId, rating: 3 };
-    const write = ({ reviews }: Pick<Person, "reviews">) => failureOf(reviews.createReview({ review }));
+    const write = ({ reviews }: Pick<SignedInAccount, "reviews">) =>
+      failureOf(reviews.createReview({ review }));
     expect(await write(shop)).toMatchObject({ code: "Unauthenticated", reason: "SIGN_IN_REQUIRED" });
     expect(await write(bob)).toMatchObject({ code: "FailedPrecondition", reason: "NOT_BOUGHT" });
     const first = await ann.reviews.createReview({ review });

@@ -1,20 +1,22 @@
 import { describe, expect, test } from "vitest";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import {
-  callBy,
+  callAs,
   createTestClock,
-  enrol,
-  type Instance,
+  type IdentityInstance,
   newAddress,
   newEmail,
-  openInstance,
-  reasonOf,
-  refusalOf,
-} from "../../../support/identity-instance.ts";
+  openIdentity,
+  registerAccount,
+  rejectedAppError,
+  rejectionReason,
+} from "../../../support/identity/identity-instance.ts";
 
 describe("whoever guesses", () => {
-  const guess = (instance: Instance, email: string, address?: string) =>
-    refusalOf(() => instance.identity.signIn(callBy(undefined, address), { email, password: "wrong" }));
+  const guess = (instance: IdentityInstance, email: string, address?: string) =>
+    rejectedAppError(() =>
+      instance.identity.signIn(callAs(undefined, address), { email, password: "wrong" }),
+    );
 
   test.each([
     ["an account", true],
@@ -23,8 +25,8 @@ describe("whoever guesses", () => {
     "%s has five tries, then waits twice as long each time, until failures leak as fast",
     async (_, exists) => {
       const clock = createTestClock();
-      const instance = await openInstance({ clock });
-      const email = exists ? (await enrol(instance)).email : newEmail();
+      const instance = await openIdentity({ clock });
+      const email = exists ? (await registerAccount(instance)).email : newEmail();
       for (let n = 1; n <= 5; n += 1) {
         expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_FAILED");
       }
@@ -43,8 +45,8 @@ describe("whoever guesses", () => {
   test("200 times at once gets five answers", async () => {
     // Whoever takes longer than the first wait would rightly get another one.
     const now = new Date();
-    const instance = await openInstance({ clock: { now: () => now } });
-    const { email } = await enrol(instance);
+    const instance = await openIdentity({ clock: { now: () => now } });
+    const { email } = await registerAccount(instance);
     const reasons = await Promise.all(
       Array.from({ length: 200 }, async () => (await guess(instance, email)).details.reason),
     );
@@ -53,7 +55,7 @@ describe("whoever guesses", () => {
   });
 
   test("many accounts from one address has twenty tries, and from one IPv6 network too", async () => {
-    const instance = await openInstance();
+    const instance = await openIdentity();
     const address = newAddress();
     for (const at of [() => address, (n: number) => `2001:db8:1:2::${n.toString(16)}`]) {
       for (let n = 1; n <= 20; n += 1) {
@@ -68,12 +70,12 @@ describe("whoever guesses", () => {
   });
 
   test("is free again after a sign-in, which costs the address nothing", async () => {
-    const instance = await openInstance();
-    const { email, password } = await enrol(instance);
+    const instance = await openIdentity();
+    const { email, password } = await registerAccount(instance);
     const address = newAddress();
     for (let round = 0; round < 6; round += 1) {
       for (let n = 0; n < 3; n += 1) await guess(instance, email, address);
-      await instance.identity.signIn(callBy(undefined, address), { email, password });
+      await instance.identity.signIn(callAs(undefined, address), { email, password });
     }
     // 18 failures of this address, and 6 sign-ins that do not count.
     expect((await guess(instance, newEmail(), address)).details.reason).toBe("SIGN_IN_FAILED");
@@ -82,7 +84,7 @@ describe("whoever guesses", () => {
   });
 
   test("waits five minutes at most", async () => {
-    const instance = await openInstance();
+    const instance = await openIdentity();
     const email = newEmail();
     await guess(instance, email);
     await instance.database.query("update sign_in_failure set failures = 1000");
@@ -97,7 +99,7 @@ describe("whoever guesses", () => {
     ["one address fewer than once a minute, with tries in between", 40, 40_000],
   ])("%s never waits", async (what, tries, everyMs) => {
     const clock = createTestClock();
-    const instance = await openInstance({ clock });
+    const instance = await openIdentity({ clock });
     const [email, address] = [newEmail(), newAddress()];
     for (let n = 1; n <= tries; n += 1) {
       const tried = what.startsWith("an account")
@@ -110,7 +112,7 @@ describe("whoever guesses", () => {
 
   test("a little faster than failures leak waits in the end", async () => {
     const clock = createTestClock();
-    const instance = await openInstance({ clock });
+    const instance = await openIdentity({ clock });
     const email = newEmail();
     const reasons = [];
     for (let n = 1; n <= 20; n += 1) {
@@ -123,7 +125,7 @@ describe("whoever guesses", () => {
 
   test("is forgotten once it has leaked, and not before", async () => {
     const clock = createTestClock();
-    const instance = await openInstance({ clock });
+    const instance = await openIdentity({ clock });
     const email = newEmail();
     for (let n = 0; n < 5; n += 1) await guess(instance, email);
     expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_BACKOFF");
@@ -140,11 +142,11 @@ describe("whoever guesses", () => {
   });
 
   test("the current password of a session that was left open has five tries as well", async () => {
-    const instance = await openInstance();
-    const { principal } = await enrol(instance);
+    const instance = await openIdentity();
+    const { principal } = await registerAccount(instance);
     const change = () =>
-      reasonOf(() =>
-        instance.identity.changePassword(callBy(principal), {
+      rejectionReason(() =>
+        instance.identity.changePassword(callAs(principal), {
           ...{ currentPassword: "wrong", newPassword: "battery staple" },
         }),
       );
@@ -154,17 +156,17 @@ describe("whoever guesses", () => {
 });
 
 describe("whoever is guessed at from elsewhere", () => {
-  const signIn = ({ identity }: Instance, email: string, password: string, address?: string) =>
-    identity.signIn(callBy(undefined, address), { email, password }).then(
+  const signIn = ({ identity }: IdentityInstance, email: string, password: string, address?: string) =>
+    identity.signIn(callAs(undefined, address), { email, password }).then(
       () => "GOOD",
-      (error) => reasonOf(() => Promise.reject(error)),
+      (error) => rejectionReason(() => Promise.reject(error)),
     );
   /** Somebody who had a session from home, and whose account strangers have guessed at until it is blocked. */
   const beset = async (home: string) => {
-    const instance = await openInstance();
-    const who = await enrol(instance);
-    const { tokens } = await instance.identity.signIn(callBy(undefined, home), who);
-    await instance.identity.signOut(callBy(), tokens.refreshToken);
+    const instance = await openIdentity();
+    const who = await registerAccount(instance);
+    const { tokens } = await instance.identity.signIn(callAs(undefined, home), who);
+    await instance.identity.signOut(callAs(), tokens.refreshToken);
     for (let n = 0; n < 6; n += 1) await signIn(instance, who.email, "wrong");
     expect(await signIn(instance, who.email, who.password)).toBe("SIGN_IN_BACKOFF");
     return { instance, ...who };
@@ -175,8 +177,8 @@ describe("whoever is guessed at from elsewhere", () => {
     ["IPv6 network", "2001:db8:1:2::1", "2001:db8:1:2:3::4", "2001:db8:1:3::1"],
   ])("signs in from an %s where they had a session, and from no other", async (_, had, home, elsewhere) => {
     const { instance, email, password } = await beset(had);
-    const other = await enrol(instance);
-    await instance.identity.signIn(callBy(undefined, elsewhere), other);
+    const other = await registerAccount(instance);
+    await instance.identity.signIn(callAs(undefined, elsewhere), other);
     expect(await signIn(instance, email, password, elsewhere)).toBe("SIGN_IN_BACKOFF");
     expect(await signIn(instance, email.toUpperCase(), password, home)).toBe("GOOD");
     // That is no sign-in of the strangers.
@@ -190,12 +192,12 @@ describe("whoever is guessed at from elsewhere", () => {
   test("changes their password, as they have a session", async () => {
     const { instance, password, principal } = await beset(newAddress());
     const change = { currentPassword: password, newPassword: "battery staple" };
-    await instance.identity.changePassword(callBy(principal), change);
+    await instance.identity.changePassword(callAs(principal), change);
   });
 
   test("is asked the same of the database whether the account exists or not", async () => {
-    const instance = await openInstance();
-    const { email } = await enrol(instance);
+    const instance = await openIdentity();
+    const { email } = await registerAccount(instance);
     const askedFor = async (tried: string) => {
       const before = instance.reads.length;
       expect(await signIn(instance, tried, "wrong")).toBe("SIGN_IN_FAILED");

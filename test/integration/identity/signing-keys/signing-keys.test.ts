@@ -3,18 +3,18 @@ import { chmod, copyFile, mkdir, readdir, readFile, stat, writeFile } from "node
 import { dirname, join } from "node:path";
 import { calculateJwkThumbprint } from "jose";
 import { describe, expect, test } from "vitest";
-import { createPublishedKeys } from "../../../../src/identity/signing-keys/jwks-store.ts";
+import { createJwksStore } from "../../../../src/identity/signing-keys/jwks-store.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 import {
-  callBy,
+  callAs,
+  createSharedStores,
   createTestClock,
-  enrol,
-  type Instance,
-  openInstance,
-  openSite,
-  reasonOf,
-} from "../../../support/identity-instance.ts";
+  type IdentityInstance,
+  openIdentity,
+  registerAccount,
+  rejectionReason,
+} from "../../../support/identity/identity-instance.ts";
 
 const DAY_MS = 24 * 3_600_000;
 const kidOf = (token: string): string =>
@@ -23,36 +23,38 @@ const keysIn = async (file: string): Promise<{ kid: string; iat?: number; d: str
   JSON.parse(await readFile(file, "utf8")).keys;
 
 test("the first start makes a key that only its owner can read, in a folder of the same kind", async () => {
-  const { keysFile } = await openInstance({ keysFile: "new/folder/keys.json" });
+  const { keysFile } = await openIdentity({ keysFile: "new/folder/keys.json" });
   expect((await stat(keysFile)).mode & 0o777).toBe(0o600);
   expect((await stat(dirname(keysFile))).mode & 0o777).toBe(0o700);
   expect(await readdir(dirname(keysFile))).toEqual(["keys.json"]);
 });
 
 test("another start uses the same key", async () => {
-  const site = await openSite();
-  const first = await openInstance({ site });
-  const { tokens } = await enrol(first);
-  const second = await openInstance({ site });
+  const site = await createSharedStores();
+  const first = await openIdentity({ site });
+  const { tokens } = await registerAccount(first);
+  const second = await openIdentity({ site });
   expect(await second.identity.authenticate(tokens.accessToken)).toMatchObject({ kind: "account" });
-  const again = (await enrol(second)).tokens;
+  const again = (await registerAccount(second)).tokens;
   expect(kidOf(again.accessToken)).toBe(kidOf(tokens.accessToken));
 });
 
 test("processes that start at once on one folder agree on the key", async () => {
-  const site = await openSite();
-  const instances = await Promise.all(Array.from({ length: 5 }, () => openInstance({ site })));
-  const kids = await Promise.all(instances.map(async (one) => kidOf((await enrol(one)).tokens.accessToken)));
+  const site = await createSharedStores();
+  const instances = await Promise.all(Array.from({ length: 5 }, () => openIdentity({ site })));
+  const kids = await Promise.all(
+    instances.map(async (one) => kidOf((await registerAccount(one)).tokens.accessToken)),
+  );
   expect(new Set(kids).size).toBe(1);
 });
 
 test("instances with keys of their own honour each other's tokens, also of keys younger than themselves", async () => {
-  const site = await openSite();
-  const one = await openInstance({ site, keysFile: "one.json" });
-  await enrol(one);
-  const two = await openInstance({ site, keysFile: "two.json" });
-  const ofOne = (await enrol(one)).tokens.accessToken;
-  const ofTwo = (await enrol(two)).tokens.accessToken;
+  const site = await createSharedStores();
+  const one = await openIdentity({ site, keysFile: "one.json" });
+  await registerAccount(one);
+  const two = await openIdentity({ site, keysFile: "two.json" });
+  const ofOne = (await registerAccount(one)).tokens.accessToken;
+  const ofTwo = (await registerAccount(two)).tokens.accessToken;
   expect(kidOf(ofOne)).not.toBe(kidOf(ofTwo));
   expect(await two.identity.authenticate(ofOne)).toMatchObject({ kind: "account" });
   expect(await one.identity.authenticate(ofTwo)).toMatchObject({ kind: "account" });
@@ -62,19 +64,19 @@ test("instances with keys of their own honour each other's tokens, also of keys 
 
 test("a key signs for 30 days; tokens of the one before are good until they are over", async () => {
   const clock = createTestClock();
-  const site = await openSite();
-  const before = await openInstance({ site, clock });
-  const old = (await enrol(before)).tokens;
+  const site = await createSharedStores();
+  const before = await openIdentity({ site, clock });
+  const old = (await registerAccount(before)).tokens;
   clock.advance(29 * DAY_MS);
-  await openInstance({ site, clock });
+  await openIdentity({ site, clock });
   expect(await keysIn(before.keysFile)).toHaveLength(1);
   clock.advance(2 * DAY_MS);
-  const last = await enrol(before);
-  const after = await openInstance({ site, clock });
+  const last = await registerAccount(before);
+  const after = await openIdentity({ site, clock });
   const [first, second, ...others] = await keysIn(after.keysFile);
   expect(others).toEqual([]);
   expect(second?.kid).toBe(kidOf(old.accessToken));
-  const fresh = (await enrol(after)).tokens;
+  const fresh = (await registerAccount(after)).tokens;
   expect(kidOf(fresh.accessToken)).toBe(first?.kid);
   expect((await stat(after.keysFile)).mode & 0o777).toBe(0o600);
   // Each honours the other's, although they have read different files.
@@ -82,7 +84,7 @@ test("a key signs for 30 days; tokens of the one before are good until they are 
   expect(await before.identity.authenticate(fresh.accessToken)).toMatchObject({ kind: "account" });
   // A day later the private half of the old one is gone, and some weeks later the public one.
   clock.advance(2 * DAY_MS);
-  const later = await openInstance({ site, clock });
+  const later = await openIdentity({ site, clock });
   expect((await keysIn(later.keysFile)).map(({ kid }) => kid)).toEqual([first?.kid]);
   clock.advance(39 * DAY_MS);
   await later.identity.forget(internalCall());
@@ -92,24 +94,24 @@ test("a key signs for 30 days; tokens of the one before are good until they are 
 
 test("a key that somebody brought is used as it is, and never replaced", async () => {
   const clock = createTestClock();
-  const site = await openSite();
+  const site = await createSharedStores();
   const file = join(site.folder, "signing-keys.json");
   const { privateKey } = generateKeyPairSync("ed25519");
   const text = JSON.stringify({ keys: [privateKey.export({ format: "jwk" })] });
   await writeFile(file, text, { mode: 0o600 });
   clock.advance(400 * DAY_MS);
-  const instance = await openInstance({ site, clock });
-  const { tokens } = await enrol(instance);
+  const instance = await openIdentity({ site, clock });
+  const { tokens } = await registerAccount(instance);
   expect(await instance.identity.authenticate(tokens.accessToken)).toMatchObject({ kind: "account" });
   expect(await readFile(file, "utf8")).toBe(text);
 });
 
 test.each(["400", "440", "640"])("a file of mode 0%s, as secrets are mounted, is good", async (mode) => {
-  const site = await openSite();
+  const site = await createSharedStores();
   const file = join(site.folder, "signing-keys.json");
   await writeFile(file, JSON.stringify({ keys: [pair] }));
   await chmod(file, Number.parseInt(mode, 8));
-  await enrol(await openInstance({ site }));
+  await registerAccount(await openIdentity({ site }));
 });
 
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ format: "jwk" });
@@ -127,11 +129,11 @@ test.each<[string, string, number, string]>([
   ["lacks the private half", JSON.stringify({ keys: [{ ...pair, d: undefined }] }), 0o600, "JWK set"],
   ["has halves of two keys", JSON.stringify({ keys: [{ ...pair, x: other.x }] }), 0o600, "belong together"],
 ])("a file that %s ends the start, which says what to do", async (_, text, mode, says) => {
-  const site = await openSite();
+  const site = await createSharedStores();
   const file = join(site.folder, "signing-keys.json");
   await writeFile(file, text);
   await chmod(file, mode);
-  const error = await openInstance({ site }).then(
+  const error = await openIdentity({ site }).then(
     () => undefined,
     (reason: unknown) => reason,
   );
@@ -143,27 +145,27 @@ test.each<[string, string, number, string]>([
 });
 
 test("a file that is a folder, or cannot be made, ends the start too", async () => {
-  const site = await openSite();
+  const site = await createSharedStores();
   await mkdir(join(site.folder, "folder.json"));
   await writeFile(join(site.folder, "file"), "");
   for (const keysFile of ["folder.json", "file/keys.json"]) {
-    await expect(openInstance({ site, keysFile }), keysFile).rejects.toThrow(StartupError);
+    await expect(openIdentity({ site, keysFile }), keysFile).rejects.toThrow(StartupError);
   }
 });
 
 describe("a key that is revoked", () => {
   /** Two replicas with one file. */
   const openPair = async (clock = createTestClock()) => {
-    const site = await openSite();
-    const one = await openInstance({ site, clock });
-    const two = await openInstance({ site, clock });
-    const revoke = (kid: string) => createPublishedKeys({ db: two.db, clock }).revoke(internalCall(), kid);
+    const site = await createSharedStores();
+    const one = await openIdentity({ site, clock });
+    const two = await openIdentity({ site, clock });
+    const revoke = (kid: string) => createJwksStore({ db: two.db, clock }).revoke(internalCall(), kid);
     return { site, clock, one, two, revoke };
   };
-  const statusAt = ({ identity }: Instance, token: string) =>
-    reasonOf(() => identity.authenticate(token)).catch(() => "GOOD");
+  const statusAt = ({ identity }: IdentityInstance, token: string) =>
+    rejectionReason(() => identity.authenticate(token)).catch(() => "GOOD");
   /** Makes an instance ask for all keys: nobody knows this one. */
-  const stir = (instance: Instance, token: string) => {
+  const stir = (instance: IdentityInstance, token: string) => {
     const [, ...rest] = token.split(".");
     const header = { alg: "EdDSA", typ: "at+jwt", kid: randomBytes(32).toString("base64url") };
     const text = Buffer.from(JSON.stringify(header)).toString("base64url");
@@ -172,11 +174,11 @@ describe("a key that is revoked", () => {
 
   test("takes its tokens with it, at once and everywhere, whether they were seen before or not", async () => {
     const { one, two, revoke } = await openPair();
-    const { tokens: seen, email, password } = await enrol(one);
+    const { tokens: seen, email, password } = await registerAccount(one);
     for (const { identity } of [one, two]) {
       await expect.poll(() => identity.authenticate(seen.accessToken)).not.toBeInstanceOf(Promise);
     }
-    const { tokens: unseen } = await one.identity.signIn(callBy(), { email, password });
+    const { tokens: unseen } = await one.identity.signIn(callAs(), { email, password });
     expect(await revoke(kidOf(seen.accessToken))).toBe(true);
     for (const instance of [one, two]) {
       for (const { accessToken } of [seen, unseen]) {
@@ -189,13 +191,13 @@ describe("a key that is revoked", () => {
 
   test("is replaced by those who sign by it, and no more shown, once they ask for keys again", async () => {
     const { one, two, revoke } = await openPair();
-    const { tokens, email, password } = await enrol(one);
+    const { tokens, email, password } = await registerAccount(one);
     const kid = kidOf(tokens.accessToken);
     await revoke(kid);
     for (const instance of [one, two]) {
       await stir(instance, tokens.accessToken);
       const signedIn = async () =>
-        (await instance.identity.signIn(callBy(), { email, password })).tokens.accessToken;
+        (await instance.identity.signIn(callAs(), { email, password })).tokens.accessToken;
       await expect.poll(async () => kidOf(await signedIn())).not.toBe(kid);
       expect(await statusAt(instance, await signedIn())).toBe("GOOD");
       expect((await instance.identity.jwks()).keys.map((key) => key.kid)).not.toContain(kid);
@@ -206,7 +208,7 @@ describe("a key that is revoked", () => {
 
   test("is never published again, however long ago it was, by an instance that still has it", async () => {
     const { site, clock, one, revoke } = await openPair();
-    const old = (await enrol(one)).tokens.accessToken;
+    const old = (await registerAccount(one)).tokens.accessToken;
     await copyFile(one.keysFile, join(site.folder, "old.json"));
     const text = await one.database.query<{ text: string }>(
       "select public_key::text as text from signing_key",
@@ -214,8 +216,8 @@ describe("a key that is revoked", () => {
     await revoke(kidOf(old));
     clock.advance(20 * DAY_MS);
     await one.identity.forget(internalCall());
-    const late = await openInstance({ site, clock, keysFile: "old.json" });
-    const { tokens } = await enrol(late);
+    const late = await openIdentity({ site, clock, keysFile: "old.json" });
+    const { tokens } = await registerAccount(late);
     expect(kidOf(tokens.accessToken)).not.toBe(kidOf(old));
     expect((await late.identity.jwks()).keys.map(({ kid }) => kid)).not.toContain(kidOf(old));
     // Nothing of it is kept.
@@ -230,9 +232,9 @@ describe("a key that is revoked", () => {
     const { one, clock, revoke } = await openPair();
     const kid = "A".repeat(43);
     expect(await revoke(kid)).toBe(false);
-    expect(await statusAt(one, (await enrol(one)).tokens.accessToken)).toBe("GOOD");
+    expect(await statusAt(one, (await registerAccount(one)).tokens.accessToken)).toBe("GOOD");
     expect(
-      await createPublishedKeys({ db: one.db, clock }).publish({ kty: "OKP", crv: "Ed25519", x: kid, kid }),
+      await createJwksStore({ db: one.db, clock }).publish({ kty: "OKP", crv: "Ed25519", x: kid, kid }),
     ).toBe(false);
   });
 
@@ -243,7 +245,7 @@ describe("a key that is revoked", () => {
     await writeFile(file, text, { mode: 0o600 });
     const { x = "" } = pair;
     await revoke(await calculateJwkThumbprint({ kty: "OKP", crv: "Ed25519", x }));
-    const start = openInstance({ site, keysFile: "brought.json" });
+    const start = openIdentity({ site, keysFile: "brought.json" });
     await expect(start).rejects.toThrow(`The first key in ${file} is revoked. Put another one in its place.`);
     await expect(start).rejects.toThrow(StartupError);
     expect(await readFile(file, "utf8")).toBe(text);

@@ -1,0 +1,123 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ImportMode } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
+import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { failureOf } from "../../support/errors.ts";
+import { makeCategory, makeProduct } from "../../support/goods.ts";
+import {
+  clientsWithToken,
+  createAccount,
+  createApiKey,
+  type SignedInAccount,
+} from "../../support/identity/test-accounts.ts";
+import { header, messagesOf, rowsOf } from "../../support/import-products.ts";
+import { makePromotion, purchaseOf } from "../../support/promotions.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+
+let shop: TestShop;
+let customer: SignedInAccount;
+let staff: SignedInAccount;
+let admin: SignedInAccount;
+beforeAll(async () => {
+  shop = await startShop({ ACCESS: "on" });
+  [customer, staff, admin] = await Promise.all([
+    createAccount(shop),
+    createAccount(shop, "STAFF"),
+    createAccount(shop, "ADMIN"),
+  ]);
+});
+afterAll(() => shop.close());
+
+interface Entry {
+  actor: string;
+  role: string;
+  method: string;
+  request: string;
+  client_address: string;
+}
+
+/** What was noted while something was done. */
+async function notedBy(work: () => Promise<unknown>): Promise<Entry[]> {
+  const [last] = await shop.database.query<{ id: string | null }>(
+    "select max(id::text) as id from audit_entry",
+  );
+  await work();
+  return shop.database.query<Entry>(
+    "select actor, role, method, request, client_address from audit_entry where id::text > $1 order by id",
+    [last?.id ?? ""],
+  );
+}
+
+test("a change by staff is noted, with who, what and from where", async () => {
+  const id = await makeProduct(admin, { stock: 1n });
+  const noted = await notedBy(() => staff.catalog.updateProduct({ product: { id, name: "Green tea" } }));
+  expect(noted).toEqual([
+    {
+      actor: `account:${staff.accountId}`,
+      role: "STAFF",
+      method: "cartwright.catalog.v1.CatalogService/UpdateProduct",
+      request: JSON.stringify({ product: { id, name: "Green tea" } }),
+      client_address: "127.0.0.1",
+    },
+  ]);
+});
+
+test("a change by another service is noted by its key", async () => {
+  const key = clientsWithToken(shop, await createApiKey(admin, Scope.CATALOG_WRITE));
+  const noted = await notedBy(() => makeCategory(key));
+  expect(noted).toMatchObject([{ actor: expect.stringMatching(/^service:[0-9a-f-]{36}$/), role: "SERVICE" }]);
+});
+
+test("an import is noted with what it began with, and events that are recorded one by one are not", async () => {
+  const slug = `c-${randomUUID().slice(0, 8)}`;
+  await admin.catalog.createCategory({ category: { slug, name: slug } });
+  const head = header(ImportMode.INCREMENTAL);
+  const imported = await notedBy(() =>
+    staff.catalog.importProducts(messagesOf(head, rowsOf(slug, `${slug}-`, 2))),
+  );
+  expect(imported.length).toBeGreaterThan(0);
+  expect(JSON.parse(imported.at(-1)?.request ?? "{}")).toEqual({
+    requestId: head.requestId,
+    mode: "IMPORT_MODE_INCREMENTAL",
+  });
+  const promotionId = await makePromotion(admin);
+  const productId = await makeProduct(admin, { stock: 1n });
+  const key = clientsWithToken(shop, await createApiKey(admin, Scope.TRACKER_WRITE));
+  const purchase = purchaseOf(promotionId, productId);
+  expect(await notedBy(() => key.tracker.recordPurchase({ purchase }))).toEqual([]);
+});
+
+test("what is not done is not noted: a refused change, a rehearsed one, one that staff may not make", async () => {
+  const categoryId = await makeCategory(admin);
+  const price = { currencyCode: "EUR", minorUnits: 1n };
+  const product = { sku: randomUUID(), name: "Tea", categoryId, price };
+  await admin.catalog.createProduct({ product });
+  const noted = await notedBy(async () => {
+    expect(await failureOf(staff.catalog.createProduct({ product }))).toMatchObject({
+      code: "AlreadyExists",
+    });
+    await staff.catalog.createProduct({ product: { ...product, sku: randomUUID() }, validateOnly: true });
+    await failureOf(staff.identity.createApiKey({ apiKey: { serviceAccount: "x1", scopes: [1] } }));
+    await staff.catalog.listProducts({ showDeleted: true });
+  });
+  expect(noted).toEqual([]);
+});
+
+test("what customers do with their own things is not noted", async () => {
+  const productId = await makeProduct(admin, { stock: 1n });
+  const order = { items: [{ productId, quantity: 1n }] };
+  expect(await notedBy(() => customer.orders.createOrder({ requestId: randomUUID(), order }))).toEqual([]);
+});
+
+test("secrets are not in what is noted, and long requests are cut", async () => {
+  const { password } = staff;
+  const id = await makeProduct(admin, { stock: 1n });
+  const description = "very long ".repeat(900);
+  const noted = await notedBy(async () => {
+    await staff.identity.changePassword({ currentPassword: password, newPassword: `new ${password}` });
+    await staff.catalog.updateProduct({ product: { id, description } });
+  });
+  const texts = noted.map(({ request }) => request);
+  expect(texts.join()).not.toContain(password);
+  expect(texts.at(-1)?.length).toBe(4_003);
+});
