@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
 const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
-  "test/e2e/{process,rate-limit-replicas}.test.ts",
+  "test/e2e/{npm,process,rate-limit-replicas}.test.ts",
   "test/faults/**/*.test.ts",
   "test/integration/identity/accounts/*.test.ts",
   "test/integration/identity/sessions/sessions.test.ts",
