@@ -6,6 +6,7 @@ import { seedId } from "../src/cli/seed/ids.ts";
 import { entities } from "../src/entities.ts";
 import { createLog } from "../src/infra/log.ts";
 import { openPostgres } from "../src/infra/postgres/postgres.ts";
+import { createInventory } from "../src/inventory/inventory.ts";
 import { internalCall } from "../src/kernel/call.ts";
 import { createIds, systemClock } from "../src/kernel/clock.ts";
 import { createPageTokens } from "../src/kernel/page.ts";
@@ -34,7 +35,8 @@ export const reads: Part = async ({ products, plain }) => {
   });
   const pool = new pg.Pool({ connectionString: databaseUrl, max: CONCURRENCY });
   const tokens = createPageTokens(randomBytes(32), systemClock);
-  const catalog = createCatalog({ db, ids: createIds(systemClock), clock: systemClock, tokens });
+  const inventory = createInventory({ clock: systemClock });
+  const catalog = createCatalog({ db, ids: createIds(systemClock), clock: systemClock, tokens, inventory });
   const statement = keyStatement("id", ALL_COLUMNS, false);
   const all = { showDeleted: false, readMask: [] };
   const ours = () => {

@@ -28,6 +28,7 @@ import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { sharedSecret } from "./infra/postgres/secrets.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
+import { createInventory } from "./inventory/inventory.ts";
 import { type Call, internalCall } from "./kernel/call.ts";
 import { type Clock, createIds, type Ids, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
@@ -155,12 +156,13 @@ interface Infrastructure {
 async function createFeatures(config: Config, { db, ties, ids, clock, log }: Infrastructure) {
   const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
   const room = { db, ids, clock, tokens };
-  const catalog = createCatalog(room);
+  const inventory = createInventory({ clock });
+  const catalog = createCatalog({ ...room, inventory });
   const customers = createCustomers({ ...room, assertMayChange });
   const tracker = createTracker(room);
   const orders = createOrders({
     ...room,
-    ...{ catalog, customers, tracker },
+    ...{ catalog, inventory, customers, tracker },
     onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
   });
   const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.nameOf });

@@ -7,7 +7,6 @@ import {
   ProductImportEntity,
   ProductImportSkuEntity,
   SearchWordEntity,
-  StockMovementEntity,
 } from "./catalog/catalog.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
 import {
@@ -20,6 +19,7 @@ import {
 import { AuditEntity } from "./infra/audit/audit.entity.ts";
 import { IdempotencyEntity } from "./infra/postgres/idempotency.entity.ts";
 import { SecretEntity } from "./infra/postgres/secret.entity.ts";
+import { StockMovementEntity } from "./inventory/inventory.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
 import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";

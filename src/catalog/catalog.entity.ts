@@ -235,39 +235,3 @@ export const ProductImportSkuEntity = defineEntity({
   tableName: "product_import_sku",
   properties: { requestId: p.uuid().primary(), sku: p.text().primary() },
 });
-
-/** Each change of a stock, by an order or by hand: the ledger that invariant I1 adds up. */
-export const StockMovementEntity = defineEntity({
-  name: "StockMovement",
-  tableName: "stock_movement",
-  properties: {
-    id: p.bigint("bigint").primary().autoincrement(),
-    productId: p.uuid(),
-    delta: p.bigint("bigint"),
-    reason: p.text(),
-    orderId: p.uuid().nullable(),
-    effectiveAt: timestamp(),
-    createdAt: timestamp(),
-  },
-  indexes: [{ name: "stock_movement_product", properties: ["productId", "reason", "effectiveAt"] }],
-  uniques: [
-    // One row for an order's product and reason: an order takes once, and a cancel restocks once.
-    {
-      name: "stock_movement_order_unique",
-      expression:
-        "create unique index stock_movement_order_unique on stock_movement (order_id, product_id, reason) where order_id is not null",
-    },
-  ],
-  checks: [
-    { name: "stock_movement_delta_not_zero", expression: "delta <> 0" },
-    {
-      name: "stock_movement_reason_known",
-      expression:
-        "reason in ('INITIAL', 'ORDER', 'CANCEL', 'RECOUNT', 'RECEIVED', 'DAMAGED', 'RETURNED', 'CORRECTION')",
-    },
-    {
-      name: "stock_movement_order_known",
-      expression: "(reason in ('ORDER', 'CANCEL')) = (order_id is not null)",
-    },
-  ],
-});

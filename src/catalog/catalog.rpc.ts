@@ -12,8 +12,9 @@ import {
   Facet as FacetMessage,
   TotalMode as TotalModeMessage,
 } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { StockReason } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Catalog, StockReason } from "./catalog.ts";
+import type { Catalog } from "./catalog.ts";
 import type { Category } from "./category/category.ts";
 import { importRpc, type RowCheck } from "./import/import.rpc.ts";
 import type { ProductInput } from "./product/product.ts";

@@ -1,11 +1,5 @@
 import type { Database } from "../infra/postgres/postgres.ts";
-import {
-  adjustStock,
-  lockReturns,
-  lockStock,
-  type StockAdjustment,
-  stockMove,
-} from "../inventory/inventory.ts";
+import type { Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import type { PageTokens } from "../kernel/page.ts";
@@ -15,10 +9,11 @@ import { importProducts } from "./import/import.ts";
 import type { ImportPart } from "./import/import-row.ts";
 import { createProducts } from "./product/product.ts";
 import { createProductReads } from "./product/product-read.ts";
+import { createProductStock } from "./product/product-stock.ts";
 import { assertSold, rate } from "./product/rating.ts";
 import { createCatalogStats } from "./stats/stats.ts";
 
-export type { SoldProduct, StockLine, StockReason } from "../inventory/inventory.ts";
+export type { SoldProduct } from "./product/product-stock.ts";
 
 /** What the catalogue is made of. */
 export interface CatalogOptions {
@@ -26,6 +21,7 @@ export interface CatalogOptions {
   ids: Ids;
   clock: Clock;
   tokens: PageTokens;
+  inventory: Inventory;
 }
 
 /** The catalogue: products with their stock, categories and statistics. */
@@ -35,12 +31,8 @@ export function createCatalog(options: CatalogOptions) {
     categories: createCategories(options),
     ...createBrands(options),
     ...createCatalogStats(options),
-    adjustStock: (call: Call, adjustment: StockAdjustment) => adjustStock(options, call, adjustment),
     importProducts: (call: Call, parts: AsyncGenerator<ImportPart>) => importProducts(options, call, parts),
-    /** For orders, in their transaction. */
-    lockStock,
-    lockReturns,
-    stockMove,
+    ...createProductStock(options),
     /** For reviews, in their transaction. */
     assertSold,
     rate,

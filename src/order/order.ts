@@ -1,10 +1,11 @@
 import { sql } from "kysely";
-import type { Catalog, SoldProduct, StockLine } from "../catalog/catalog.ts";
+import type { Catalog, SoldProduct } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
 import { requestIdReused } from "../infra/postgres/idempotency.ts";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
+import type { Inventory, MovementStatements, StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock, Ids } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
@@ -38,6 +39,7 @@ export interface OrderOptions {
   clock: Clock;
   tokens: PageTokens;
   catalog: Catalog;
+  inventory: Inventory;
   customers: Customers;
   tracker: Tracker;
   /** Told, in its transaction, of an order that was called off; absent: nobody. */
@@ -46,15 +48,15 @@ export interface OrderOptions {
 
 /** Orders. Stock is never sold twice, and an order is never made twice. */
 export function createOrders(options: OrderOptions) {
-  const { db, ids, clock, catalog, customers, tracker, onCancelled } = options;
+  const { db, ids, clock, catalog, inventory, customers, tracker, onCancelled } = options;
 
   async function place(tx: Tx, call: Call, input: OrderInput, requestId: string): Promise<Order> {
     const { customerId, promotionId, items: lines } = input;
     if (customerId !== "") await customers.assertExists(tx, customerId);
-    const products = await catalog.lockStock(tx, lines);
+    const products = await catalog.lockForSale(tx, lines);
     const order = price(input, products, ids(), clock.now());
     const now = order.createTime;
-    const move = catalog.stockMove(tx, { orderId: order.id, reason: "ORDER", lines, products, now });
+    const move = inventory.orderMovement({ orderId: order.id, reason: "ORDER", lines, now });
     await insert(tx, order, requestId, move);
     if (promotionId !== "") {
       const items = order.items.map((item) => ({ productId: item.productId, amount: item.totalPrice }));
@@ -97,8 +99,8 @@ export function createOrders(options: OrderOptions) {
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
         const lines = order.items;
-        const products = await catalog.lockReturns(tx, lines);
-        const move = catalog.stockMove(tx, { orderId: id, reason: "CANCEL", lines, products, now });
+        await catalog.lockForReturn(tx, lines);
+        const move = inventory.orderMovement({ orderId: id, reason: "CANCEL", lines, now });
         await tx.query(sql`
           with stock as (${move.stock}), ledger as (${move.ledger})
           update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
@@ -199,7 +201,7 @@ async function insert(
   tx: Tx,
   order: Order,
   requestId: string,
-  { stock, ledger }: ReturnType<Catalog["stockMove"]>,
+  { stock, ledger }: MovementStatements,
 ): Promise<void> {
   const { id, customerId, promotionId, state, totalPrice, createTime, items } = order;
   const column = <T>(value: (item: OrderItem) => T) => items.map(value);

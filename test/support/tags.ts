@@ -4,6 +4,7 @@ import { createCustomers } from "../../src/customer/customer.ts";
 import { entities } from "../../src/entities.ts";
 import { withInvalidationOutbox } from "../../src/infra/outbox/invalidation-outbox.ts";
 import { openPostgres } from "../../src/infra/postgres/postgres.ts";
+import { createInventory } from "../../src/inventory/inventory.ts";
 import { internalCall } from "../../src/kernel/call.ts";
 import { createIds, systemClock } from "../../src/kernel/clock.ts";
 import { createPageTokens } from "../../src/kernel/page.ts";
@@ -27,10 +28,11 @@ export async function openHeardShop() {
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const catalog = createCatalog(room);
+  const inventory = createInventory(room);
+  const catalog = createCatalog({ ...room, inventory });
   const customers = createCustomers(room);
   const tracker = createTracker(room);
-  const orders = createOrders({ ...room, catalog, customers, tracker });
+  const orders = createOrders({ ...room, catalog, inventory, customers, tracker });
   const call = internalCall();
   return {
     ...{ catalog, orders, call },

@@ -1,14 +1,12 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Inventory, StockChange } from "../../inventory/inventory.ts";
 import type { Clock, Ids } from "../../kernel/clock.ts";
 import { assureBrands } from "../brand/brand.ts";
 import { productTags } from "../product/product.ts";
 import {
-  countedLater,
   insertProducts,
   lockProducts,
-  recordStock,
-  type StockChange,
   type StoredProduct,
   updateProducts,
   type WantedProduct,
@@ -35,7 +33,7 @@ type Refuse = (row: Pick<Row, "number" | "sku">, fault: RowFault) => void;
 /** Writes a batch in the caller's transaction: products, their stock, and how far the import has come. */
 export async function writeBatch(
   tx: Tx,
-  { ids, clock }: { ids: Ids; clock: Clock },
+  { ids, clock, inventory }: { ids: Ids; clock: Clock; inventory: Inventory },
   requestId: string,
   { offset, items }: ImportBatch,
 ): Promise<void> {
@@ -57,10 +55,11 @@ export async function writeBatch(
   const fresh = listed.filter(({ sku }) => !known.has(sku));
   await create(
     tx,
+    inventory,
     fresh.map(({ goods, sku, categoryId }) => want(ids(), { ...goods, sku, categoryId })),
     now,
   );
-  const changed = await change(tx, listed, known, now, refuse);
+  const changed = await change(tx, inventory, listed, known, now, refuse);
   const refused = errors.length;
   const counts = {
     createdCount: fresh.length,
@@ -123,11 +122,16 @@ function want(
   return { id, stockQuantity, ...goods, stock: stockQuantity ?? stock };
 }
 
-async function create(tx: Tx, products: readonly WantedProduct[], now: Date): Promise<void> {
+async function create(
+  tx: Tx,
+  inventory: Inventory,
+  products: readonly WantedProduct[],
+  now: Date,
+): Promise<void> {
   await insertProducts(tx, products, now);
   const filled = products.filter(({ stock }) => stock > 0n);
   const changes = filled.map(({ id, stock }) => ({ productId: id, delta: stock }));
-  await recordStock(tx, "INITIAL", changes, now);
+  await inventory.record(tx, "INITIAL", changes, now);
   // Nobody can have asked for an id before it was made, but for a sku.
   for (const { sku } of products) tx.invalidate(`sku:${sku}`, "catalog", "categories");
 }
@@ -135,6 +139,7 @@ async function create(tx: Tx, products: readonly WantedProduct[], now: Date): Pr
 /** Changes what is there already. @returns how many it has changed */
 async function change(
   tx: Tx,
+  inventory: Inventory,
   rows: readonly (Row & { categoryId: string })[],
   known: ReadonlyMap<string, StoredProduct>,
   now: Date,
@@ -147,12 +152,12 @@ async function change(
     return { row, old, product: want(old.id, { ...goods, sku, categoryId }, old.stock) };
   });
   const recounted = pairs.filter(({ old, product }) => product.stock !== old.stock);
-  const outdated = await countedLater(
+  const outdated = await inventory.findRecountedAfter(
     tx,
     recounted.map(({ old }) => old.id),
     now,
   );
-  const description = "a later count has been written down";
+  const description = "a later count has been recorded";
   for (const { row, old } of recounted) {
     if (outdated.has(old.id)) refuse(row, { field: "stock_quantity", description });
   }
@@ -172,6 +177,6 @@ async function change(
     if (version !== old.version || availability) tx.invalidate("catalog");
     if (old.deleted || old.categoryId !== product.categoryId) tx.invalidate("categories");
   }
-  await recordStock(tx, "RECOUNT", changes, now);
+  await inventory.record(tx, "RECOUNT", changes, now);
   return versions.size;
 }

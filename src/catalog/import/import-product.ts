@@ -20,27 +20,12 @@ export interface WantedProduct extends ImportGoods {
   stock: bigint;
 }
 
-/** A change of a stock, for the ledger. */
-export interface StockChange {
-  productId: string;
-  delta: bigint;
-}
-
 /** Locks the products of some skus, deleted ones too, in id order as orders do. */
 export async function lockProducts(tx: Tx, skus: readonly string[]): Promise<StoredProduct[]> {
   const rows = await tx.query(sql<Omit<StoredProduct, "stock"> & { stock: string }>`
     select id, sku, category_id as "categoryId", stock_quantity as stock, version, not active as deleted
     from product where sku = any(${skus}::text[]) order by id for no key update`);
   return rows.map((row) => ({ ...row, stock: BigInt(row.stock) }));
-}
-
-/** Of these products, those whose newest count is later than `now`: a count of now says nothing new of them. */
-export async function countedLater(tx: Tx, ids: readonly string[], now: Date): Promise<Set<string>> {
-  if (ids.length === 0) return new Set();
-  const rows = await tx.query(sql<{ id: string }>`
-    select distinct product_id as id from stock_movement
-    where product_id = any(${ids}::uuid[]) and reason = 'RECOUNT' and effective_at > ${now}`);
-  return new Set(rows.map(({ id }) => id));
 }
 
 /** Adds products, in the order of their skus, so that two imports never wait for each other in a circle. */
@@ -94,22 +79,6 @@ export async function updateProducts(
     )
     select id, version from renamed union all select id, version from changed`);
   return new Map(rows.map(({ id, version }) => [id, version]));
-}
-
-/** Writes changes of stock into the ledger. */
-export async function recordStock(
-  tx: Tx,
-  reason: "INITIAL" | "RECOUNT",
-  changes: readonly StockChange[],
-  now: Date,
-): Promise<void> {
-  if (changes.length === 0) return;
-  const ids = changes.map(({ productId }) => productId);
-  const deltas = changes.map(({ delta }) => delta.toString());
-  await tx.query(sql`
-    insert into stock_movement (product_id, delta, reason, effective_at, created_at)
-    select product_id, delta, ${reason}, ${now}, ${now}
-    from unnest(${ids}::uuid[], ${deltas}::bigint[]) as change (product_id, delta)`);
 }
 
 function itemsOf(products: readonly WantedProduct[]) {

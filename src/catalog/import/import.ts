@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
+import type { Inventory } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock, Ids } from "../../kernel/clock.ts";
 import { AppError, invalidField } from "../../kernel/errors.ts";
@@ -16,6 +17,7 @@ interface ImportOptions {
   db: Database;
   ids: Ids;
   clock: Clock;
+  inventory: Inventory;
 }
 
 /** Batches that are written at a time: more than PostgreSQL has cores for, as some wait for the disk meanwhile. */

@@ -1,8 +1,8 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
-import { sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../../infra/postgres/run-mutation.ts";
+import type { Inventory } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock, Ids } from "../../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
@@ -69,7 +69,17 @@ const CHANGEABLE: Changeable<keyof ProductInput> = {
 type Row = InferEntity<typeof ProductEntity>;
 
 /** The writes of products. Their stock is changed elsewhere, by orders and by hand. */
-export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clock: Clock }) {
+export function createProducts({
+  db,
+  ids,
+  clock,
+  inventory,
+}: {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  inventory: Inventory;
+}) {
   return {
     /** A new product with the first row of its stock ledger. ALREADY_EXISTS when the sku is taken. */
     async create(
@@ -100,9 +110,8 @@ export function createProducts({ db, ids, clock }: { db: Database; ids: Ids; clo
           });
           await flush(tx, row);
           if (input.stockQuantity > 0n) {
-            await tx.query(sql`
-            insert into stock_movement (product_id, delta, reason, effective_at, created_at)
-            values (${row.id}, ${input.stockQuantity}, 'INITIAL', ${now}, ${now})`);
+            const change = { productId: row.id, delta: input.stockQuantity };
+            await inventory.record(tx, "INITIAL", [change], now);
           }
           tx.invalidate(...productTags(row), "catalog", "categories");
           return toProduct(row);

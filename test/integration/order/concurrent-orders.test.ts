@@ -5,11 +5,11 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
-import { type Catalog, createCatalog } from "../../../src/catalog/catalog.ts";
+import { type Catalog, createCatalog, type SoldProduct } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
-import type { SoldProduct, StockLine } from "../../../src/inventory/inventory.ts";
+import { createInventory, type Inventory, type StockLine } from "../../../src/inventory/inventory.ts";
 import { createIds, systemClock } from "../../../src/kernel/clock.ts";
 import { AppError } from "../../../src/kernel/errors.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
@@ -80,39 +80,45 @@ test("orders of the same products in opposite order never wait in a circle", asy
   expect([await stockOf(shop, a), await stockOf(shop, b)]).toEqual([400n, 400n]);
 });
 
-/** The strategy of many a shop, kept to show what it does: read, decide, write, without a lock. */
-function naiveStock(catalog: Catalog): Catalog {
-  const left = new WeakMap<readonly StockLine[], string[]>();
+/** Wraps the catalogue and the inventory so that they read, decide and write without a lock, as many shops do. */
+function withoutLocks(catalog: Catalog, inventory: Inventory): { catalog: Catalog; inventory: Inventory } {
+  const remaining = new WeakMap<readonly StockLine[], string[]>();
   return {
-    ...catalog,
-    async lockStock(tx, lines) {
-      const products = new Map<string, SoldProduct>();
-      const rest: string[] = [];
-      for (const { productId, quantity } of lines) {
-        const [row] = await tx.query(sql<{
-          sku: string;
-          name: string;
-          price_minor: string;
-          stock_quantity: string;
-        }>`
-          select sku, name, price_minor, stock_quantity from product where id = ${productId}`);
-        const stock = BigInt(row?.stock_quantity ?? 0);
-        if (row === undefined || stock < quantity) {
-          throw new AppError("failed_precondition", "sold out", { reason: "OUT_OF_STOCK" });
+    catalog: {
+      ...catalog,
+      async lockForSale(tx, lines) {
+        const products = new Map<string, SoldProduct>();
+        const quantities: string[] = [];
+        for (const { productId, quantity } of lines) {
+          const [row] = await tx.query(sql<{
+            sku: string;
+            name: string;
+            price_minor: string;
+            stock_quantity: string;
+          }>`
+            select sku, name, price_minor, stock_quantity from product where id = ${productId}`);
+          const stock = BigInt(row?.stock_quantity ?? 0);
+          if (row === undefined || stock < quantity) {
+            throw new AppError("failed_precondition", "sold out", { reason: "OUT_OF_STOCK" });
+          }
+          quantities.push((stock - quantity).toString());
+          const price = { currencyCode: "EUR", minorUnits: BigInt(row.price_minor) };
+          products.set(productId, { sku: row.sku, name: row.name, price });
         }
-        rest.push((stock - quantity).toString());
-        const price = { currencyCode: "EUR", minorUnits: BigInt(row.price_minor) };
-        products.set(productId, { id: productId, sku: row.sku, name: row.name, price, stock });
-      }
-      left.set(lines, rest);
-      return products;
+        remaining.set(lines, quantities);
+        return products;
+      },
     },
-    stockMove(tx, move) {
-      const ids = move.lines.map((line) => line.productId);
-      const stock = sql`
-        update product set stock_quantity = line.rest, purchase_count = purchase_count + 1
-        from unnest(${ids}::uuid[], ${left.get(move.lines) ?? []}::bigint[]) as line (id, rest) where product.id = line.id`;
-      return { ...catalog.stockMove(tx, move), stock };
+    inventory: {
+      ...inventory,
+      orderMovement(movement) {
+        const ids = movement.lines.map((line) => line.productId);
+        const stock = sql`
+          update product set stock_quantity = line.rest, purchase_count = purchase_count + 1
+          from unnest(${ids}::uuid[], ${remaining.get(movement.lines) ?? []}::bigint[]) as line (id, rest)
+          where product.id = line.id`;
+        return { ...inventory.orderMovement(movement), stock };
+      },
     },
   };
 }
@@ -137,10 +143,11 @@ async function serveNaively(databaseUrl: string) {
   const db: Database = await openPostgres({ url: databaseUrl, entities, log: silentLog, ...pool });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const catalog = naiveStock(createCatalog(room));
+  const inventory = createInventory(room);
+  const naive = withoutLocks(createCatalog({ ...room, inventory }), inventory);
   const orders = createOrders({
     ...room,
-    catalog,
+    ...naive,
     customers: createCustomers(room),
     tracker: createTracker(room),
   });

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Catalog, createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import type { Database } from "../../../src/infra/postgres/postgres.ts";
+import { createInventory } from "../../../src/inventory/inventory.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
 import { createIds, systemClock } from "../../../src/kernel/clock.ts";
 import { createPageTokens, type PageTokens } from "../../../src/kernel/page.ts";
@@ -14,10 +15,16 @@ export function buildShop(db: Database) {
   const { page } = createPageTokens(randomBytes(32), systemClock);
   const tokens: PageTokens = { page, read: (token) => (token === "" ? undefined : JSON.parse(token)) };
   const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const catalog = createCatalog(room);
+  const inventory = createInventory(room);
+  const catalog = createCatalog({ ...room, inventory });
   const customers = createCustomers(room);
   const tracker = createTracker(room);
-  return { catalog, customers, tracker, orders: createOrders({ ...room, catalog, customers, tracker }) };
+  return {
+    catalog,
+    customers,
+    tracker,
+    orders: createOrders({ ...room, catalog, inventory, customers, tracker }),
+  };
 }
 
 export type Shop = ReturnType<typeof buildShop>;
