@@ -1,4 +1,4 @@
-import { foldCounts } from "./catalog/stats/count-rollup.ts";
+import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Cache } from "./infra/cache/cache.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidations } from "./infra/jobs/queues.ts";
@@ -35,7 +35,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
   });
   const tidy = async () => {
     try {
-      await foldCounts(db, internalCall());
+      await rollUpCounts(db, internalCall());
       await options.tidy(internalCall());
     } catch (error) {
       log.warn({ err: error }, "could not tidy up; counts of products are exact all the same");

@@ -10,7 +10,7 @@ import type { ImportPart } from "./import/import-row.ts";
 import { createProducts } from "./product/product.ts";
 import { createProductReads } from "./product/product-read.ts";
 import { createProductStock } from "./product/product-stock.ts";
-import { assertSold, rate } from "./product/rating.ts";
+import { addRating, assertActive } from "./product/rating.ts";
 import { createCatalogStats } from "./stats/stats.ts";
 
 export type { SoldProduct } from "./product/product-stock.ts";
@@ -34,8 +34,8 @@ export function createCatalog(options: CatalogOptions) {
     importProducts: (call: Call, parts: AsyncGenerator<ImportPart>) => importProducts(options, call, parts),
     ...createProductStock(options),
     /** For reviews, in their transaction. */
-    assertSold,
-    rate,
+    assertActive,
+    addRating,
   };
 }
 

@@ -68,7 +68,7 @@ export function createReviews(options: ReviewOptions) {
 
   async function write(tx: Tx, customerId: string, input: ReviewInput): Promise<Review> {
     const { productId, rating } = input;
-    await catalog.assertSold(tx, productId);
+    await catalog.assertActive(tx, productId);
     if (!(await orders.hasBought(tx, customerId, productId))) throw notBought(productId);
     const [authorName = ""] = (await authorNameOf(tx, customerId)).trim().split(/\s+/);
     const review = { ...input, id: ids(), authorName };
@@ -80,7 +80,7 @@ export function createReviews(options: ReviewOptions) {
 
   /** Comes after the review's own row, in each transaction: two never wait for each other in a circle. */
   async function count(tx: Tx, productId: string, rating: number, by: 1 | -1): Promise<void> {
-    await catalog.rate(tx, productId, { sum: by * rating, count: by });
+    await catalog.addRating(tx, productId, { sum: by * rating, count: by });
     tx.invalidate(`reviews:${productId}`);
   }
 

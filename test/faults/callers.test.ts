@@ -5,9 +5,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CreateOrderRequestSchema } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import { makeProduct, stockOf } from "../support/goods.ts";
 import { breaches } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
+import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {

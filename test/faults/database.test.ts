@@ -5,9 +5,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { failureOf } from "../support/errors.ts";
 import { type FaultyLink, startFaultyLink } from "../support/faulty-link.ts";
-import { makeProduct, stockOf } from "../support/goods.ts";
 import { breaches } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
+import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 
 let link: FaultyLink;
 let shop: TestShop;

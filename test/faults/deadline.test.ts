@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { failureOf } from "../support/errors.ts";
-import { makeProduct, stockOf } from "../support/goods.ts";
 import { breaches } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
+import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let productId: string;

@@ -48,7 +48,7 @@ export function createBrands({ db, tokens }: { db: Database; tokens: PageTokens 
  * Makes the brands that there are not yet: a brand is made by its first product. In order, so that two imports
  * never wait for each other in a circle.
  */
-export async function assureBrands(tx: Tx, names: readonly string[], now: Date): Promise<void> {
+export async function ensureBrands(tx: Tx, names: readonly string[], now: Date): Promise<void> {
   const sorted = [...new Set(names)].sort();
   await tx.query(sql`
     insert into brand (name, created_at)

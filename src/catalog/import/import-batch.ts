@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Inventory, StockChange } from "../../inventory/inventory.ts";
 import type { Clock, Ids } from "../../kernel/clock.ts";
-import { assureBrands } from "../brand/brand.ts";
+import { ensureBrands } from "../brand/brand.ts";
 import { productTags } from "../product/product.ts";
 import {
   insertProducts,
@@ -42,7 +42,7 @@ export async function writeBatch(
   const refuse: Refuse = ({ number, sku }, fault) => errors.push({ rowNumber: number, sku, ...fault });
   const rows = await firstOfTheirSku(tx, requestId, { offset, items }, refuse);
   const listed = await inCategories(tx, rows, refuse);
-  await assureBrands(
+  await ensureBrands(
     tx,
     listed.map(({ goods }) => goods.brand),
     now,

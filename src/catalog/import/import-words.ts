@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { wordsOf } from "../search/terms.ts";
+import { splitWords } from "../search/terms.ts";
 import type { ImportItem } from "./import-row.ts";
 
 /** Words that are remembered as learnt; beyond that all are forgotten, and learnt once more. */
@@ -40,7 +40,7 @@ function wordsIn(items: readonly ImportItem[]): Set<string> {
     if ("fault" in item) continue;
     const { name, brand, description } = item.goods;
     for (const text of [item.sku, name, brand, description]) {
-      for (const word of wordsOf(text)) words.add(upToDigit(word));
+      for (const word of splitWords(text)) words.add(upToDigit(word));
     }
   }
   return words;

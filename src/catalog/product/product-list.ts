@@ -18,7 +18,7 @@ import {
   type ProductView,
   readColumns,
 } from "./product-query.ts";
-import { BY_ID, keysOf, type ProductOrder, placeOf, readOrder } from "./product-sort.ts";
+import { BY_ID, type ProductSort, parseSort, sortColumns, sortValues } from "./product-sort.ts";
 
 /** A list of products, asked for. */
 export interface ProductListRequest extends PageRequest, ProductFilter {
@@ -61,7 +61,7 @@ export async function listProducts(
 ): Promise<ProductList> {
   const { pageToken, pageSize: asked, readMask, total, facets, orderBy, ...filter } = request;
   assertRanges(filter);
-  const order = readOrder(orderBy, filter.query !== "");
+  const order = parseSort(orderBy, filter.query !== "");
   const columns = readColumns(readMask);
   const query = { list: "products", filter, order };
   const size = pageSize(asked);
@@ -126,13 +126,13 @@ function assertRanges({ minPrice, maxPrice, minCreateTime, maxCreateTime }: Prod
 
 /** How a list goes on: in the order of its first page, after its last row, and with the words it noted. */
 function resume(
-  asked: ProductOrder,
+  asked: ProductSort,
   typed: readonly Term[],
   cursor: Cursor | undefined,
-): { order: ProductOrder; after: Cursor | undefined; note: string } {
+): { order: ProductSort; after: Cursor | undefined; note: string } {
   const order = asked.column === "relevance" && typed.length === 0 ? BY_ID : asked;
   if (cursor === undefined) return { order, after: undefined, note: "" };
-  const keys = keysOf(order).length;
+  const keys = sortColumns(order).length;
   const [note = "", column] = cursor.slice(keys);
   return {
     order: order.column === "relevance" && column === "popularity" ? popular(order) : order,
@@ -142,7 +142,7 @@ function resume(
 }
 
 /** The order of a list by relevance of which too much is found to rank it. */
-function popular({ descending }: ProductOrder): ProductOrder {
+function popular({ descending }: ProductSort): ProductSort {
   return { column: "popularity", type: "smallint", descending };
 }
 
@@ -164,10 +164,10 @@ async function readPage(
 }
 
 /** Where a row is in a list, and how a search goes on from there. */
-function cursorOf(order: ProductOrder, terms: readonly Term[]): (row: ProductRow) => Cursor {
+function cursorOf(order: ProductSort, terms: readonly Term[]): (row: ProductRow) => Cursor {
   const note = noteCorrections(terms);
   return (row) => {
     const by = order.column === "relevance" && row.relevance === null ? popular(order) : order;
-    return [...placeOf(by, row), ...(terms.length === 0 ? [] : [note, by.column ?? ""])];
+    return [...sortValues(by, row), ...(terms.length === 0 ? [] : [note, by.column ?? ""])];
   };
 }

@@ -1,7 +1,7 @@
 import { prepared, type Statement } from "../../infra/postgres/postgres.ts";
 import type { Cursor } from "../../kernel/page.ts";
 import { ALL_COLUMNS, conditions, type ProductRow, type ProductScope } from "./product-query.ts";
-import { isAfter, keysOf, type ProductOrder, sorted } from "./product-sort.ts";
+import { isAfter, type ProductSort, sortColumns, sorted } from "./product-sort.ts";
 
 /** Up to so many categories each give their part of a page; of more, the index of the order finds them. */
 const MAX_MERGED = 200;
@@ -9,7 +9,7 @@ const MAX_MERGED = 200;
 /** A page of a list. */
 export interface PageSpec {
   columns: readonly (keyof ProductRow)[];
-  order: ProductOrder;
+  order: ProductSort;
   /** Where the page begins. */
   after: Cursor | undefined;
   /** How many rows; one more is read to know whether there is a next page. */
@@ -33,9 +33,9 @@ export function pageStatement(
   const { where, values } = conditions(byCategory ? { ...scope, categoryIds: [] } : scope);
   const bind = (value: unknown) => `$${values.push(value)}`;
   const page: PageParts = {
-    columns: [...new Set([...columns, ...keysOf(order)])].join(", "),
+    columns: [...new Set([...columns, ...sortColumns(order)])].join(", "),
     where: after === undefined ? where : `${where} and ${isAfter(order, after, bind)}`,
-    tail: `${sorted(order, ...keysOf(order))} limit ${bind(size + 1)}`,
+    tail: `${sorted(order, ...sortColumns(order))} limit ${bind(size + 1)}`,
   };
   const lists: Record<Part, string> = {
     category_id: byCategory ? `unnest(${bind(scope.categoryIds)}::uuid[])` : "",
@@ -55,7 +55,7 @@ function pageText({ columns, where, tail }: PageParts): string {
 type Part = "category_id" | "active";
 
 /** The columns of which the list wants several values where the index of its order begins with them. */
-function partsOf({ categoryIds, showDeleted }: ProductScope, { column }: ProductOrder): Part[] {
+function partsOf({ categoryIds, showDeleted }: ProductScope, { column }: ProductSort): Part[] {
   const several = categoryIds.length > 1 && categoryIds.length <= MAX_MERGED;
   const both = showDeleted && (column === "name" || (column === undefined && categoryIds.length > 0));
   const indexed =

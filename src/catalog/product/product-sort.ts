@@ -5,7 +5,7 @@ import type { ProductRow } from "./product-query.ts";
 type OrderColumn = "name" | "price_minor" | "created_at" | "popularity" | "rating_average" | "relevance";
 
 /** An order of products; without a column it is that of the ids. */
-export interface ProductOrder {
+export interface ProductSort {
   column: OrderColumn | undefined;
   /** The column's PostgreSQL type, for the cursor. */
   type: string;
@@ -13,7 +13,7 @@ export interface ProductOrder {
 }
 
 /** The order without a name: that of creation. */
-export const BY_ID: ProductOrder = { column: undefined, type: "uuid", descending: false };
+export const BY_ID: ProductSort = { column: undefined, type: "uuid", descending: false };
 
 /** What a list can be ordered by. */
 const ORDERS: Readonly<Record<string, { column: OrderColumn; type: string }>> = {
@@ -29,8 +29,8 @@ const ORDERS: Readonly<Record<string, { column: OrderColumn; type: string }>> = 
  * Reads `order_by` (AIP-132). INVALID_ARGUMENT that names what there is. Nobody wants the least relevant
  * first, so that "relevance" alone is the best first, and " asc" the other way round.
  */
-export function readOrder(orderBy: string, searched: boolean): ProductOrder {
-  if (orderBy.trim() === "") return searched ? readOrder("relevance", true) : BY_ID;
+export function parseSort(orderBy: string, searched: boolean): ProductSort {
+  if (orderBy.trim() === "") return searched ? parseSort("relevance", true) : BY_ID;
   const match = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy);
   const order = match?.[1] !== undefined && Object.hasOwn(ORDERS, match[1]) ? ORDERS[match[1]] : undefined;
   if (order === undefined || (order.column === "relevance" && !searched)) {
@@ -48,23 +48,23 @@ export function readOrder(orderBy: string, searched: boolean): ProductOrder {
 }
 
 /** The columns that a page is ordered by. */
-export function keysOf({ column }: ProductOrder): (keyof ProductRow)[] {
+export function sortColumns({ column }: ProductSort): (keyof ProductRow)[] {
   return column === undefined ? ["id"] : [column, "id"];
 }
 
 /** Where a row is in an order. */
-export function placeOf(order: ProductOrder, row: ProductRow): Cursor {
+export function sortValues(order: ProductSort, row: ProductRow): Cursor {
   return order.column === undefined ? [row.id] : [row[order.column] ?? "", row.id];
 }
 
 /** The condition that a row comes after a place, both as SQL. */
-export function isAfter(order: ProductOrder, after: Cursor, bind: (value: unknown) => string): string {
+export function isAfter(order: ProductSort, after: Cursor, bind: (value: unknown) => string): string {
   const types = order.column === undefined ? ["uuid"] : [order.type, "uuid"];
   const place = after.map((value, at) => `${bind(value)}::${types[at]}`);
-  return `(${keysOf(order)}) ${order.descending ? "<" : ">"} (${place})`;
+  return `(${sortColumns(order)}) ${order.descending ? "<" : ">"} (${place})`;
 }
 
 /** Rows by some columns, all in the direction of the order, as SQL. */
-export function sorted({ descending }: ProductOrder, ...columns: string[]): string {
+export function sorted({ descending }: ProductSort, ...columns: string[]): string {
   return `order by ${columns.map((column) => `${column} ${descending ? "desc" : "asc"}`).join(", ")}`;
 }

@@ -8,7 +8,7 @@ import type { Clock, Ids } from "../../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../../kernel/fields.ts";
 import type { Money } from "../../kernel/money.ts";
-import { assureBrands } from "../brand/brand.ts";
+import { ensureBrands } from "../brand/brand.ts";
 import { ProductEntity } from "../catalog.entity.ts";
 
 /** A product as callers see it. */
@@ -100,7 +100,7 @@ export function createProducts({
         product,
         async (tx) => {
           const now = clock.now();
-          await assureBrands(tx, [input.brand], now);
+          await ensureBrands(tx, [input.brand], now);
           const row = tx.em.create(ProductEntity, {
             ...input,
             ...priceColumns(price),
@@ -155,7 +155,7 @@ export function createProducts({
           const { price, ...values } = pick(product, keys);
           const now = clock.now();
           const before = pick(row, ["id", "sku", "categoryId"]);
-          if (values.brand !== undefined) await assureBrands(tx, [values.brand], now);
+          if (values.brand !== undefined) await ensureBrands(tx, [values.brand], now);
           tx.em.assign(row, { ...values, ...(price && priceColumns(price)), updatedAt: now });
           await flush(tx, row);
           tx.invalidate(...productTags(before), ...productTags(row), "catalog");

@@ -10,7 +10,7 @@ export interface RatingChange {
 }
 
 /** The product is sold. NOT_FOUND when there is none, or it is deleted. */
-export async function assertSold(tx: Tx, productId: string): Promise<void> {
+export async function assertActive(tx: Tx, productId: string): Promise<void> {
   const [row] = await tx.query(sql<{ active: boolean }>`select active from product where id = ${productId}`);
   if (row?.active !== true) throw notFound("product", productId);
 }
@@ -20,7 +20,7 @@ export async function assertSold(tx: Tx, productId: string): Promise<void> {
  * goes stale by it. The row is locked until the caller's transaction ends, so this comes last.
  * @throws NOT_FOUND when there is no such product
  */
-export async function rate(tx: Tx, productId: string, { sum, count }: RatingChange): Promise<void> {
+export async function addRating(tx: Tx, productId: string, { sum, count }: RatingChange): Promise<void> {
   const [row] = await tx.query(sql<{ sku: string }>`
     update product set
       rating_sum = rating_sum + ${sum}::bigint,

@@ -10,7 +10,7 @@ import {
   type Wording,
   wordingOf,
 } from "../product/product-query.ts";
-import { isAfter, keysOf, sorted } from "../product/product-sort.ts";
+import { isAfter, sortColumns, sorted } from "../product/product-sort.ts";
 import type { ShopSize } from "./popular-stats.ts";
 
 /** So many of the products that come next in the order are looked at before the text index is asked. */
@@ -74,7 +74,7 @@ function walkStatement(
   const { where, values } = conditions(scope, wording);
   const bind = (value: unknown) => `$${values.push(value)}`;
   const begun = after === undefined ? "true" : isAfter(order, after, bind);
-  const keys = keysOf(order);
+  const keys = sortColumns(order);
   const selected = [...new Set([...columns, ...keys])].join(", ");
   const byKeys = sorted(order, ...keys);
   const full = bind(size + 1);
@@ -100,7 +100,7 @@ function sortedStatement(
   const { where, values } = conditions(scope, wording);
   const bind = (value: unknown) => `$${values.push(value)}`;
   const begun = after === undefined ? "true" : isAfter(order, after, bind);
-  const keys = keysOf(order);
+  const keys = sortColumns(order);
   const text = `
     select ${[...new Set([...columns, ...keys])].map((column) => `product.${column}`)}
     from (

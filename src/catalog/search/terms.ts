@@ -86,13 +86,13 @@ interface Row {
 const WORD = /[^\s!-/:-@[-`{-~]+/gu;
 
 /** The words that a text is made of, as they are written. */
-export function wordsOf(text: string): readonly string[] {
+export function splitWords(text: string): readonly string[] {
   return text.match(WORD) ?? [];
 }
 
 /** The words of a query; none when there are only signs in it. INVALID_ARGUMENT for too many. */
 export async function readTerms(db: Database, call: Call, query: string): Promise<Term[]> {
-  const typed = wordsOf(query);
+  const typed = splitWords(query);
   if (typed.length === 0) return [];
   assertFew(typed.length);
   const terms = (await readForms(db, call, READ_TERMS, typed)).map(({ place, form }) => ({

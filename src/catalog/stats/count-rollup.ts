@@ -44,11 +44,11 @@ const FOLD = `
  * are exact without it; it keeps the changes few, so that counts are read fast. It can run at any time, beside
  * writers and beside another one.
  */
-export function foldCounts(db: Database, call: Call): Promise<void> {
-  return foldAll((text) => db.transact(call, (tx) => tx.query(sql.raw<{ folded: number }>(text))));
+export function rollUpCounts(db: Database, call: Call): Promise<void> {
+  return rollUpAll((text) => db.transact(call, (tx) => tx.query(sql.raw<{ folded: number }>(text))));
 }
 
 /** The same on any connection. @param run answers a statement with its rows, and commits it */
-export async function foldAll(run: (text: string) => Promise<{ folded: number }[]>): Promise<void> {
+export async function rollUpAll(run: (text: string) => Promise<{ folded: number }[]>): Promise<void> {
   for (let folded = BATCH; folded === BATCH; ) folded = (await run(FOLD))[0]?.folded ?? 0;
 }

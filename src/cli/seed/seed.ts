@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Client, type ClientBase, Pool } from "pg";
-import { foldAll } from "../../catalog/stats/count-rollup.ts";
+import { rollUpAll } from "../../catalog/stats/count-rollup.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
 import { invalidations } from "../../infra/jobs/queues.ts";
@@ -94,7 +94,7 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
  * the last words in their index; the commits of a vacuum wait for the disk, and so for all those before them.
  */
 async function tidy(keeper: ClientBase): Promise<void> {
-  await foldAll(async (text) => (await keeper.query<{ folded: number }>(text)).rows);
+  await rollUpAll(async (text) => (await keeper.query<{ folded: number }>(text)).rows);
   await keeper.query(`vacuum (analyze) ${TABLES}`);
 }
 

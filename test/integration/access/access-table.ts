@@ -3,11 +3,11 @@ import { create } from "@bufbuild/protobuf";
 import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { ImportMode, ImportProductsRequestSchema } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { makeCategory, makeCustomer, makeProduct } from "../../support/goods.ts";
 import type { SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { header, rowsOf } from "../../support/import-products.ts";
 import { makePromotion, purchaseOf } from "../../support/promotions.ts";
 import type { Clients } from "../../support/shop.ts";
+import { makeCategory, makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
 
 /** Who calls: nobody, the customer whose things are asked for, another one, and so on. */
 export const callers = ["anyone", "owner", "other", "staff", "admin", "key", "poorKey"] as const;

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ImportMode } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { makeCategory, makeProduct } from "../../support/goods.ts";
 import {
   clientsWithToken,
   createAccount,
@@ -13,6 +12,7 @@ import {
 import { header, messagesOf, rowsOf } from "../../support/import-products.ts";
 import { makePromotion, purchaseOf } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeCategory, makeProduct } from "../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let customer: SignedInAccount;

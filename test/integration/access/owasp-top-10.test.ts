@@ -9,7 +9,6 @@ import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { makeCustomer, makeProduct, stockOf } from "../../support/goods.ts";
 import {
   clientsWithToken,
   createAccount,
@@ -19,6 +18,7 @@ import {
 import { breaches } from "../../support/invariants.ts";
 import { makePromotion } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeCustomer, makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 
 // The OWASP API Security Top 10 of 2023, each with what a caller would try here. What concerns all methods at once
 // (API1, API3 and API5) is tried on each of them in table.test.ts, and what tells who calls (API2) in

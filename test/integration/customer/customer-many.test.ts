@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Customer } from "../../../gen/cartwright/customer/v1/customer_pb.ts";
+import { clientsOf, defined, protocols } from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
-import { clientsOf, present, protocols } from "../../support/product-fixtures.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
@@ -14,7 +14,7 @@ afterAll(() => shop.close());
 const freshEmail = () => `${randomUUID()}@example.com`;
 
 async function make(email = freshEmail()): Promise<Customer> {
-  return present((await shop.customers.createCustomer({ customer: { email, name: "Ada" } })).customer);
+  return defined((await shop.customers.createCustomer({ customer: { email, name: "Ada" } })).customer);
 }
 
 describe.each(protocols)("over %s", (protocol) => {

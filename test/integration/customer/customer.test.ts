@@ -2,8 +2,14 @@ import { randomUUID } from "node:crypto";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Customer } from "../../../gen/cartwright/customer/v1/customer_pb.ts";
+import {
+  clientsOf,
+  defined,
+  missingId,
+  protocols,
+  readResourceInfo,
+} from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
-import { clientsOf, missingId, present, protocols, resourceOf } from "../../support/product-fixtures.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
@@ -17,7 +23,7 @@ const TAKEN = { code: "AlreadyExists", reason: "EMAIL_TAKEN" };
 const freshEmail = () => `${randomUUID()}@example.com`;
 
 async function make(email = freshEmail()): Promise<Customer> {
-  return present((await shop.customers.createCustomer({ customer: { email, name: "Ada" } })).customer);
+  return defined((await shop.customers.createCustomer({ customer: { email, name: "Ada" } })).customer);
 }
 
 describe.each(protocols)("over %s", (protocol) => {
@@ -40,7 +46,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(customer).toMatchObject({ email, name: "Ada Lövelace \u{1f9ee}", etag: "1" });
     expect(customer?.id).not.toBe(missingId);
     expect(customer?.deleteTime).toBeUndefined();
-    expect(timestampDate(present(customer?.createTime)).getTime()).toBeGreaterThanOrEqual(before);
+    expect(timestampDate(defined(customer?.createTime)).getTime()).toBeGreaterThanOrEqual(before);
     expect(customer?.updateTime).toEqual(customer?.createTime);
     const id = customer?.id ?? "";
     expect(await get(id)).toEqual(customer);
@@ -49,7 +55,7 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("what is missing is NOT_FOUND and named", async () => {
     expect(await failureOf(get(missingId))).toMatchObject(NOT_FOUND);
-    expect(await resourceOf(get(missingId))).toEqual(["cartwright", "customer", missingId]);
+    expect(await readResourceInfo(get(missingId))).toEqual(["cartwright", "customer", missingId]);
     expect(await failureOf(customers().deleteCustomer({ id: missingId }))).toMatchObject(NOT_FOUND);
     expect(await failureOf(customers().undeleteCustomer({ id: missingId }))).toMatchObject(NOT_FOUND);
     const update = customers().updateCustomer({ customer: { id: missingId, name: "x" } });
@@ -61,7 +67,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const { id } = await make(email);
     const again = () => customers().createCustomer({ customer: { email: email.toUpperCase(), name: "B" } });
     expect(await failureOf(again())).toMatchObject(TAKEN);
-    expect(await resourceOf(again())).toEqual(["cartwright", "customer", email.toUpperCase()]);
+    expect(await readResourceInfo(again())).toEqual(["cartwright", "customer", email.toUpperCase()]);
     const other = await make();
     const update = customers().updateCustomer({ customer: { id: other.id, email: email.toUpperCase() } });
     expect(await failureOf(update)).toMatchObject(TAKEN);

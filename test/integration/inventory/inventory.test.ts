@@ -4,11 +4,17 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { AdjustStockRequestSchema } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import {
+  clientsOf,
+  missingId,
+  postJson,
+  protocols,
+  readResourceInfo,
+} from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
-import { makeProduct, stockOf } from "../../support/goods.ts";
 import { breaches } from "../../support/invariants.ts";
-import { clientsOf, missingId, postJson, protocols, resourceOf } from "../../support/product-fixtures.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 
 const { RECOUNT, RECEIVED, DAMAGED, RETURNED, CORRECTION, UNSPECIFIED } = StockReason;
 
@@ -68,7 +74,7 @@ describe.each(protocols)("over %s", (protocol) => {
       metadata: { current_quantity: "11" },
     });
     expect(await failureOf(adjust(0n))).toMatchObject({ code: "Aborted", reason: "STOCK_CHANGED" });
-    expect(await resourceOf(adjust(10n))).toEqual(["cartwright", "product", productId]);
+    expect(await readResourceInfo(adjust(10n))).toEqual(["cartwright", "product", productId]);
     expect(await stockOf(shop, productId)).toBe(11n);
     expect(await ledger()).toHaveLength(2);
   });

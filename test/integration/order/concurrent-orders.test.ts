@@ -19,10 +19,10 @@ import { getCall } from "../../../src/rpc/call/active-call.ts";
 import { createServer } from "../../../src/rpc/server/server.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { failureOf } from "../../support/errors.ts";
-import { makeProduct, stockOf } from "../../support/goods.ts";
 import { breaches } from "../../support/invariants.ts";
 import { silentLog } from "../../support/log.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 
 const BUYERS = 200;
 const UNITS = 50n;

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeProduct } from "../../support/goods.ts";
 import { type Breach, breaches, invariantsQuery } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct } from "../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let productId: string;

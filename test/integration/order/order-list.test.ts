@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OrderState } from "../../../gen/cartwright/order/v1/order_pb.ts";
-import { makeCustomer, makeProduct } from "../../support/goods.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
-import { makeProduct } from "../../support/goods.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { breaches } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct } from "../../support/shop-fixtures.ts";
 
 // Ratings would be for sale if an order that is called off again were enough.
 let shop: TestShop;

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
-import { makeProduct } from "../../support/goods.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { breaches } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct } from "../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let staff: SignedInAccount;

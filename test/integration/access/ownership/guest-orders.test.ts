@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { makeProduct } from "../../../support/goods.ts";
 import { clientsWithToken, createAccount, createApiKey } from "../../../support/identity/test-accounts.ts";
 import { breaches } from "../../../support/invariants.ts";
 import { startShop } from "../../../support/shop.ts";
+import { makeProduct } from "../../../support/shop-fixtures.ts";
 
 test("guests of two services are not each other, though they use one request_id", async () => {
   const shop = await startShop({ ACCESS: "on" });

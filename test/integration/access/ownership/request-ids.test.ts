@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { StockReason } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { makeProduct, stockOf } from "../../../support/goods.ts";
 import {
   clientsWithToken,
   createAccount,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeProduct, stockOf } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let admin: SignedInAccount;

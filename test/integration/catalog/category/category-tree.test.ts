@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { clientsOf, defined, protocols } from "../../../support/catalog/product-fixtures.ts";
+import { insertProducts, type ListRequest, listAllProducts } from "../../../support/catalog/product-rows.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { clientsOf, present, protocols } from "../../../support/product-fixtures.ts";
-import { insertProducts, type ListRequest, walk } from "../../../support/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -13,7 +13,7 @@ const nameOf = (level: number, at: number) => `item ${level} ${at % 3}`;
 
 async function make(name: string, parentId = ""): Promise<string> {
   const slug = name.toLowerCase().replace(/[^a-z]+/g, "-");
-  return present((await shop.catalog.createCategory({ category: { slug, name, parentId } })).category).id;
+  return defined((await shop.catalog.createCategory({ category: { slug, name, parentId } })).category).id;
 }
 
 beforeAll(async () => {
@@ -41,12 +41,12 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test.each([0, 3, 7])("a category lists those below it too, from level %i down", async (level) => {
     for (const showDeleted of [false, true]) {
-      const expected = (await walk(clients(), { pageSize: 100, showDeleted })).filter(
+      const expected = (await listAllProducts(clients(), { pageSize: 100, showDeleted })).filter(
         (product) => levelOf(product) >= level && levelOf(product) < 8,
       );
       for (const pageSize of [1, 10, 100]) {
         const request = { categoryId: chain[level] ?? "", pageSize, showDeleted };
-        expect(await walk(clients(), request)).toEqual(expected);
+        expect(await listAllProducts(clients(), request)).toEqual(expected);
       }
     }
   });
@@ -55,11 +55,11 @@ describe.each(protocols)("over %s", (protocol) => {
     "in the order of %s, both ways",
     async (orderBy) => {
       for (const showDeleted of [false, true]) {
-        const all = await walk(clients(), { pageSize: 100, orderBy, showDeleted });
+        const all = await listAllProducts(clients(), { pageSize: 100, orderBy, showDeleted });
         const expected = all.filter((product) => levelOf(product) >= 2 && levelOf(product) < 8);
         const request: ListRequest = { categoryId: chain[2] ?? "", pageSize: 7, showDeleted };
-        expect(await walk(clients(), { ...request, orderBy })).toEqual(expected);
-        expect(await walk(clients(), { ...request, orderBy: `${orderBy} desc` })).toEqual(
+        expect(await listAllProducts(clients(), { ...request, orderBy })).toEqual(expected);
+        expect(await listAllProducts(clients(), { ...request, orderBy: `${orderBy} desc` })).toEqual(
           expected.toReversed(),
         );
       }
@@ -67,7 +67,11 @@ describe.each(protocols)("over %s", (protocol) => {
   );
 
   test("a word in a category is looked for in those below it too", async () => {
-    const found = await walk(clients(), { query: "item", categoryId: chain[5] ?? "", pageSize: 4 });
+    const found = await listAllProducts(clients(), {
+      query: "item",
+      categoryId: chain[5] ?? "",
+      pageSize: 4,
+    });
     expect([...new Set(found.map(levelOf))].sort()).toEqual([5, 6, 7]);
     expect(found).toHaveLength(20);
   });
@@ -79,7 +83,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ["a category and a word", "running item", [5, 6, 7]],
     ["two categories", "rain sport", [7]],
   ])("%s finds the products in it and below it", async (_, query, levels) => {
-    const found = await walk(clients(), { query, pageSize: 100 });
+    const found = await listAllProducts(clients(), { query, pageSize: 100 });
     expect([...new Set(found.map(levelOf))].sort()).toEqual(levels);
   });
 });
@@ -87,7 +91,7 @@ describe.each(protocols)("over %s", (protocol) => {
 test("a category that is called otherwise is found by its new name", async () => {
   const id = await make("Gardening");
   const [product] = await insertProducts(shop, [{ name: "spade", categoryId: id }]);
-  const idsOf = async (query: string) => (await walk(shop, { query })).map((found) => found.id);
+  const idsOf = async (query: string) => (await listAllProducts(shop, { query })).map((found) => found.id);
   expect(await idsOf("garden")).toEqual([product]);
   await shop.catalog.updateCategory({ category: { id, name: "Allotment" } });
   expect(await idsOf("allot")).toEqual([product]);
@@ -110,7 +114,9 @@ describe("times", () => {
       ]);
     }
     const found = async (request: ListRequest) =>
-      (await walk(shop, { categoryId, orderBy: "create_time", ...request })).map(({ id }) => ids.indexOf(id));
+      (await listAllProducts(shop, { categoryId, orderBy: "create_time", ...request })).map(({ id }) =>
+        ids.indexOf(id),
+      );
     expect(await found({ minCreateTime: at(1_000, 1_000_000) })).toEqual([1, 2]);
     expect(await found({ minCreateTime: at(1_000, 1) })).toEqual([1, 2]);
     expect(await found({ maxCreateTime: at(1_000, 1_000_000) })).toEqual([0]);

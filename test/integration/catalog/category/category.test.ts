@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Category } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import { failureOf } from "../../../support/errors.ts";
 import {
   clientsOf,
+  createProduct,
+  defined,
   missingId,
-  present,
   protocols,
-  put,
-  resourceOf,
-} from "../../../support/product-fixtures.ts";
+  readResourceInfo,
+} from "../../../support/catalog/product-fixtures.ts";
+import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -23,7 +23,7 @@ const freshSlug = () => `c-${randomUUID()}`;
 
 async function make(parentId = "", name = "C"): Promise<Category> {
   const { category } = await shop.catalog.createCategory({ category: { slug: freshSlug(), name, parentId } });
-  return present(category);
+  return defined(category);
 }
 
 /** Categories below each other, the top first. */
@@ -66,7 +66,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const bySlug = () => catalog().getCategory({ key: { case: "slug", value: "no-such" } });
     expect(await failureOf(get(missingId))).toMatchObject(NOT_FOUND);
     expect(await failureOf(bySlug())).toMatchObject(NOT_FOUND);
-    expect(await resourceOf(bySlug())).toEqual(["cartwright", "category", "no-such"]);
+    expect(await readResourceInfo(bySlug())).toEqual(["cartwright", "category", "no-such"]);
     expect(await failureOf(catalog().deleteCategory({ id: missingId }))).toMatchObject(NOT_FOUND);
     const category = { id: missingId, name: "x" };
     expect(await failureOf(catalog().updateCategory({ category }))).toMatchObject(NOT_FOUND);
@@ -79,7 +79,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const taken = { code: "AlreadyExists", reason: "SLUG_TAKEN" };
     const again = () => catalog().createCategory({ category: { slug: one.slug, name: "x" } });
     expect(await failureOf(again())).toMatchObject(taken);
-    expect(await resourceOf(again())).toEqual(["cartwright", "category", one.slug]);
+    expect(await readResourceInfo(again())).toEqual(["cartwright", "category", one.slug]);
     const category = { id: other.id, slug: one.slug };
     expect(await failureOf(catalog().updateCategory({ category }))).toMatchObject(taken);
     await catalog().deleteCategory({ id: one.id });
@@ -183,8 +183,8 @@ describe.each(protocols)("over %s", (protocol) => {
       preconditions: ["NOT_EMPTY"],
     };
     expect(await failureOf(remove(top))).toMatchObject(notEmpty);
-    const { id } = await put(shop, below?.id ?? "");
-    await put(shop, below?.id ?? "");
+    const { id } = await createProduct(shop, below?.id ?? "");
+    await createProduct(shop, below?.id ?? "");
     expect((await get(below?.id ?? ""))?.productCount).toBe(2n);
     await shop.catalog.deleteProduct({ id });
     expect((await get(below?.id ?? ""))?.productCount).toBe(1n);
@@ -269,11 +269,11 @@ test("two moves at once cannot close a circle", async () => {
 test("a category that is filled while it is deleted is either gone or filled", async () => {
   for (let round = 0; round < 10; round += 1) {
     const { id } = await make();
-    const calls = [put(shop, id), shop.catalog.deleteCategory({ id })];
+    const calls = [createProduct(shop, id), shop.catalog.deleteCategory({ id })];
     const settled = await Promise.allSettled(calls);
     expect(settled.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
     const failed = settled.findIndex(({ status }) => status === "rejected");
-    const failure = await failureOf(present<Promise<unknown>>(calls[failed]));
+    const failure = await failureOf(defined<Promise<unknown>>(calls[failed]));
     expect(failure.reason).toBe(failed === 0 ? "CATEGORY_NOT_FOUND" : "CATEGORY_NOT_EMPTY");
   }
 });

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeCategory } from "../../../support/goods.ts";
-import { goods, put } from "../../../support/product-fixtures.ts";
+import { createProduct, productFields } from "../../../support/catalog/product-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -158,7 +158,7 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
   async (orderBy) => {
     const categoryId = await makeCategory(shop);
     const make = (at: number) =>
-      put(shop, categoryId, {
+      createProduct(shop, categoryId, {
         name: `N${at % 4}`,
         price: { currencyCode: "EUR", minorUnits: BigInt(at % 3) },
       });
@@ -193,11 +193,11 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
 
 test("rows put in before the token are not seen, rows behind it are", async () => {
   const categoryId = await makeCategory(shop);
-  for (const name of ["b", "d", "f"]) await put(shop, categoryId, { name });
+  for (const name of ["b", "d", "f"]) await createProduct(shop, categoryId, { name });
   const request = { categoryId, orderBy: "name", pageSize: 2 };
   const first = await shop.catalog.listProducts(request);
   for (const name of ["a", "c", "d", "e"]) {
-    await shop.catalog.createProduct({ product: goods(categoryId, { name }) });
+    await shop.catalog.createProduct({ product: productFields(categoryId, { name }) });
   }
   const second = await shop.catalog.listProducts({ ...request, pageSize: 9, pageToken: first.nextPageToken });
   expect(first.products.map(({ name }) => name)).toEqual(["b", "d"]);

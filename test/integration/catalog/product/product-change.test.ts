@@ -1,9 +1,16 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Product } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import {
+  clientsOf,
+  createProduct,
+  missingId,
+  protocols,
+  readProduct,
+  readResourceInfo,
+} from "../../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { makeCategory } from "../../../support/goods.ts";
-import { clientsOf, look, missingId, protocols, put, resourceOf } from "../../../support/product-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -13,7 +20,7 @@ beforeAll(async () => {
   categoryId = await makeCategory(shop);
 });
 beforeEach(async () => {
-  product = await put(shop, categoryId, {
+  product = await createProduct(shop, categoryId, {
     ...{ description: "Steel", brand: "Acme", imageUri: "https://example.com/a.png", stockQuantity: 7n },
     attributes: { color: "red", size: "M" },
   });
@@ -38,7 +45,7 @@ describe.each(protocols)("over %s", (protocol) => {
       ...{ name: "New", brand: "", etag: "2" },
     });
     expect(changed.product?.attributes).toEqual({ weight: "1 kg" });
-    expect(await look(shop, id)).toEqual(changed.product);
+    expect(await readProduct(shop, id)).toEqual(changed.product);
   });
 
   test("without a mask it changes what is not empty", async () => {
@@ -51,7 +58,7 @@ describe.each(protocols)("over %s", (protocol) => {
       ...{ sku: product.sku, name: product.name, brand: "Acme", imageUri: product.imageUri, etag: "2" },
       ...{ price, categoryId: other, stockQuantity: 7n, attributes: product.attributes },
     });
-    expect(await look(shop, product.id)).toEqual(changed);
+    expect(await readProduct(shop, product.id)).toEqual(changed);
   });
 
   test("a mask of * writes all that can be written", async () => {
@@ -88,7 +95,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const { id } = product;
     const call = catalog().updateProduct({ product: { id, ...values }, updateMask: { paths } });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason, fields });
-    expect(await look(shop, id)).toEqual(product);
+    expect(await readProduct(shop, id)).toEqual(product);
   });
 
   test("an update without an id is refused, and one of nothing is NOT_FOUND", async () => {
@@ -98,7 +105,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
     const call = () => catalog().updateProduct({ product: { id: missingId, name: "x" } });
     expect(await failureOf(call())).toMatchObject(NOT_FOUND);
-    expect(await resourceOf(call())).toEqual(["cartwright", "product", missingId]);
+    expect(await readResourceInfo(call())).toEqual(["cartwright", "product", missingId]);
   });
 
   test("a stale etag is refused with the current one, by every method that takes one", async () => {
@@ -110,7 +117,11 @@ describe.each(protocols)("over %s", (protocol) => {
     );
     expect(await failureOf(catalog().deleteProduct({ id, etag }))).toMatchObject(stale);
     expect(await failureOf(catalog().deleteProduct({ id, etag: "never one" }))).toMatchObject(stale);
-    expect(await resourceOf(catalog().deleteProduct({ id, etag }))).toEqual(["cartwright", "product", id]);
+    expect(await readResourceInfo(catalog().deleteProduct({ id, etag }))).toEqual([
+      "cartwright",
+      "product",
+      id,
+    ]);
     expect((await catalog().deleteProduct({ id, etag: "2" })).product?.etag).toBe("3");
     expect(await failureOf(catalog().undeleteProduct({ id, etag: "2" }))).toMatchObject({
       ...STALE,
@@ -120,7 +131,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("a sku or a category that cannot be had is refused", async () => {
-    const other = await put(shop, categoryId);
+    const other = await createProduct(shop, categoryId);
     const { id } = product;
     expect(await failureOf(catalog().updateProduct({ product: { id, sku: other.sku } }))).toMatchObject({
       code: "AlreadyExists",
@@ -132,7 +143,7 @@ describe.each(protocols)("over %s", (protocol) => {
       code: "NotFound",
       reason: "CATEGORY_NOT_FOUND",
     });
-    expect(await look(shop, id)).toEqual(product);
+    expect(await readProduct(shop, id)).toEqual(product);
   });
 
   test("a product is deleted once, keeps all it has, and is undeleted once", async () => {
@@ -158,8 +169,8 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(back?.deleteTime).toBeUndefined();
     const again = () => catalog().undeleteProduct({ id });
     expect(await failureOf(again())).toMatchObject({ code: "AlreadyExists", reason: "PRODUCT_NOT_DELETED" });
-    expect(await resourceOf(again())).toEqual(["cartwright", "product", id]);
-    expect(await look(shop, id)).toEqual(back);
+    expect(await readResourceInfo(again())).toEqual(["cartwright", "product", id]);
+    expect(await readProduct(shop, id)).toEqual(back);
   });
 
   test("what is not there can be neither deleted nor undeleted", async () => {
@@ -187,7 +198,7 @@ describe("at the same time", () => {
       shop.json.catalog.updateProduct({ product: { id, brand: "Branded" } }),
     ]);
     expect(done).toBe(2);
-    expect(await look(shop, id)).toMatchObject({ name: "Named", brand: "Branded", etag: "3" });
+    expect(await readProduct(shop, id)).toMatchObject({ name: "Named", brand: "Branded", etag: "3" });
   });
 
   test("of ten updates with one etag, one takes effect", async () => {
@@ -199,7 +210,7 @@ describe("at the same time", () => {
     );
     expect(done).toBe(1);
     expect(failures).toMatchObject(Array.from({ length: 9 }, () => STALE));
-    expect((await look(shop, id)).etag).toBe("2");
+    expect((await readProduct(shop, id)).etag).toBe("2");
   });
 
   test("of five deletes, one takes effect", async () => {

@@ -5,18 +5,18 @@ import {
   type ListProductsRequestSchema,
   TotalMode,
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { failureOf } from "../../../support/errors.ts";
-import { makeCategory } from "../../../support/goods.ts";
 import {
   clientsOf,
+  createProduct,
+  defined,
   freshSku,
-  goods,
   missingId,
-  present,
+  productFields,
   protocols,
-  put,
-} from "../../../support/product-fixtures.ts";
+} from "../../../support/catalog/product-fixtures.ts";
+import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let tools: string;
@@ -30,14 +30,14 @@ beforeAll(async () => {
   all = [];
   for (let at = 0; at < 24; at += 1) {
     // Few names and prices, so that many products tie.
-    const product = await put(shop, at % 3 === 0 ? toys : tools, {
+    const product = await createProduct(shop, at % 3 === 0 ? toys : tools, {
       name: ["Axe", "axe", "Ärmel", "zebra"][at % 4] ?? "",
       brand: ["Acme", "Bolt", ""][at % 3] ?? "",
       price: { currencyCode: at % 8 === 7 ? "USD" : "EUR", minorUnits: BigInt(at % 5) * 100n },
       stockQuantity: BigInt(at % 2),
     });
     all.push(
-      at % 6 === 5 ? present((await shop.catalog.deleteProduct({ id: product.id })).product) : product,
+      at % 6 === 5 ? defined((await shop.catalog.deleteProduct({ id: product.id })).product) : product,
     );
   }
   // Equal times too.
@@ -49,7 +49,7 @@ beforeAll(async () => {
       key: { case: "id", value: product.id },
       showDeleted: true,
     });
-    product.createTime = present(now?.createTime);
+    product.createTime = defined(now?.createTime);
   }
 });
 afterAll(() => shop.close());
@@ -278,7 +278,7 @@ test("the longest names can be paged through", async () => {
   const categoryId = await makeCategory(shop);
   const names = ["\u0001".repeat(200), "\u{1f600}".repeat(200), '"'.repeat(200)];
   for (const name of names) {
-    await shop.catalog.createProduct({ product: goods(categoryId, { name, sku: freshSku() }) });
+    await shop.catalog.createProduct({ product: productFields(categoryId, { name, sku: freshSku() }) });
   }
   let pageToken = "";
   const found: string[] = [];

@@ -1,19 +1,19 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { failureOf } from "../../../support/errors.ts";
-import { makeCategory } from "../../../support/goods.ts";
 import {
   clientsOf,
+  createProduct,
+  defined,
   freshSku,
-  goods,
-  look,
   missingId,
-  present,
+  productFields,
   protocols,
-  put,
-  resourceOf,
-} from "../../../support/product-fixtures.ts";
+  readProduct,
+  readResourceInfo,
+} from "../../../support/catalog/product-fixtures.ts";
+import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -57,15 +57,15 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(product).toMatchObject({ etag: "1", ratingAverage: 0, ratingCount: 0n, purchaseCount: 0n });
     expect(product?.id).not.toBe(missingId);
     expect(product?.deleteTime).toBeUndefined();
-    const created = timestampDate(present(product?.createTime)).getTime();
+    const created = timestampDate(defined(product?.createTime)).getTime();
     expect(created).toBeGreaterThanOrEqual(before);
     expect(created).toBeLessThanOrEqual(Date.now());
     expect(product?.updateTime).toEqual(product?.createTime);
-    expect(await look(shop, product?.id ?? "")).toEqual(product);
+    expect(await readProduct(shop, product?.id ?? "")).toEqual(product);
   });
 
   test("one product is found by id, in either case of letters, and by sku", async () => {
-    const product = await put(shop, categoryId);
+    const product = await createProduct(shop, categoryId);
     for (const key of [
       { case: "id", value: product.id },
       { case: "id", value: product.id.toUpperCase() },
@@ -81,18 +81,26 @@ describe.each(protocols)("over %s", (protocol) => {
       { case: "sku", value: "Ümläut' or 1=1; --" },
     ] as const) {
       expect(await failureOf(catalog().getProduct({ key }))).toMatchObject(NOT_FOUND);
-      expect(await resourceOf(catalog().getProduct({ key }))).toEqual(["cartwright", "product", key.value]);
+      expect(await readResourceInfo(catalog().getProduct({ key }))).toEqual([
+        "cartwright",
+        "product",
+        key.value,
+      ]);
     }
-    const request = { product: goods(missingId) };
+    const request = { product: productFields(missingId) };
     expect(await failureOf(catalog().createProduct(request))).toMatchObject({
       code: "NotFound",
       reason: "CATEGORY_NOT_FOUND",
     });
-    expect(await resourceOf(catalog().createProduct(request))).toEqual(["cartwright", "category", missingId]);
+    expect(await readResourceInfo(catalog().createProduct(request))).toEqual([
+      "cartwright",
+      "category",
+      missingId,
+    ]);
   });
 
   test("a deleted product is shown only on request", async () => {
-    const { id, sku } = await put(shop, categoryId);
+    const { id, sku } = await createProduct(shop, categoryId);
     const { product } = await catalog().deleteProduct({ id });
     expect(product?.deleteTime).toBeDefined();
     for (const key of [
@@ -105,7 +113,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("a read mask fills what it names, and the id", async () => {
-    const { id } = await put(shop, categoryId, { brand: "Acme", stockQuantity: 3n });
+    const { id } = await createProduct(shop, categoryId, { brand: "Acme", stockQuantity: 3n });
     const key = { case: "id", value: id } as const;
     const read = (...paths: string[]) => catalog().getProduct({ key, readMask: { paths } });
     const { product } = await read("price", "stock_quantity");
@@ -116,7 +124,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
     expect(product).toMatchObject({ name: "", brand: "", sku: "", etag: "", categoryId: "" });
     expect(product?.createTime).toBeUndefined();
-    expect((await read("*")).product).toEqual(await look(shop, id));
+    expect((await read("*")).product).toEqual(await readProduct(shop, id));
     expect(await failureOf(read("name", "search"))).toMatchObject({
       code: "InvalidArgument",
       fields: ["read_mask"],
@@ -125,17 +133,17 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("a batch keeps its order and is all or nothing", async () => {
     const ids: string[] = [];
-    for (let count = 0; count < 5; count += 1) ids.unshift((await put(shop, categoryId)).id);
+    for (let count = 0; count < 5; count += 1) ids.unshift((await createProduct(shop, categoryId)).id);
     const [first = "", second = ""] = ids;
     const { products } = await catalog().batchGetProducts({ ids: [first.toUpperCase(), ...ids.slice(1)] });
     expect(products.map((product) => product.id)).toEqual(ids);
-    expect(products[1]).toEqual(await look(shop, second));
+    expect(products[1]).toEqual(await readProduct(shop, second));
     const masked = await catalog().batchGetProducts({ ids: [first], readMask: { paths: ["sku"] } });
     expect(masked.products).toMatchObject([{ id: first, name: "" }]);
     expect(await failureOf(catalog().batchGetProducts({ ids: [first, missingId] }))).toMatchObject(NOT_FOUND);
     await shop.catalog.deleteProduct({ id: second });
     const gone = catalog().batchGetProducts({ ids: [first, second] });
-    expect(await resourceOf(gone)).toEqual(["cartwright", "product", second]);
+    expect(await readResourceInfo(gone)).toEqual(["cartwright", "product", second]);
   });
 
   test("a batch has 1 to 100 ids, each once", async () => {
@@ -157,23 +165,23 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("a sku is taken, also by a deleted product", async () => {
-    const { id, sku } = await put(shop, categoryId);
-    const again = () => catalog().createProduct({ product: goods(categoryId, { sku }) });
+    const { id, sku } = await createProduct(shop, categoryId);
+    const again = () => catalog().createProduct({ product: productFields(categoryId, { sku }) });
     const taken = { code: "AlreadyExists", reason: "SKU_TAKEN" };
     expect(await failureOf(again())).toMatchObject(taken);
     await shop.catalog.deleteProduct({ id });
     expect(await failureOf(again())).toMatchObject(taken);
-    expect(await resourceOf(again())).toEqual(["cartwright", "product", sku]);
+    expect(await readResourceInfo(again())).toEqual(["cartwright", "product", sku]);
   });
 
   test("of many who take a sku at once, one gets it", async () => {
-    const product = goods(categoryId);
+    const product = productFields(categoryId);
     const tries = Array.from({ length: 10 }, () => catalog().createProduct({ product }));
     const outcomes = await Promise.allSettled(tries);
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     const refused = await Promise.all(
       outcomes.map((outcome, at) =>
-        outcome.status === "rejected" ? failureOf(present(tries[at])) : undefined,
+        outcome.status === "rejected" ? failureOf(defined(tries[at])) : undefined,
       ),
     );
     expect(refused.filter((failure) => failure?.reason === "SKU_TAKEN")).toHaveLength(9);
@@ -225,7 +233,9 @@ describe("a field out of its bounds is refused and named", () => {
     ["etag", { etag: "e".repeat(65) }],
   ])("%s, as in %o", async (field, wrong) => {
     for (const { catalog } of [shop, shop.json]) {
-      expect(await failureOf(catalog.createProduct({ product: goods(categoryId, wrong) }))).toMatchObject({
+      expect(
+        await failureOf(catalog.createProduct({ product: productFields(categoryId, wrong) })),
+      ).toMatchObject({
         code: "InvalidArgument",
         reason: "INVALID_REQUEST",
         fields: [`product.${field}`],
@@ -235,7 +245,7 @@ describe("a field out of its bounds is refused and named", () => {
 
   test("the longest of everything fits", async () => {
     const widest = "\u{1f600}";
-    const product = await put(shop, categoryId, {
+    const product = await createProduct(shop, categoryId, {
       sku: "s".repeat(64),
       name: widest.repeat(200),
       description: widest.repeat(10_000),
@@ -247,7 +257,7 @@ describe("a field out of its bounds is refused and named", () => {
         ]),
       ),
     });
-    expect(await look(shop, product.id)).toEqual(product);
+    expect(await readProduct(shop, product.id)).toEqual(product);
   });
 });
 

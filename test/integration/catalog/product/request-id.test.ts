@@ -2,18 +2,18 @@ import { randomUUID } from "node:crypto";
 import { toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ProductSchema } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import { failureOf } from "../../../support/errors.ts";
-import { makeCategory } from "../../../support/goods.ts";
 import {
   clientsOf,
-  goods,
-  look,
+  createProduct,
+  defined,
   missingId,
-  present,
+  productFields,
   protocols,
-  put,
-} from "../../../support/product-fixtures.ts";
+  readProduct,
+} from "../../../support/catalog/product-fixtures.ts";
+import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -35,21 +35,21 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("a repeated create gets the first answer, byte for byte, whatever happened since", async () => {
     const request = {
-      product: goods(categoryId, { stockQuantity: 3n, attributes: { b: "2", a: "1" }, brand: "Ä" }),
+      product: productFields(categoryId, { stockQuantity: 3n, attributes: { b: "2", a: "1" }, brand: "Ä" }),
       requestId: randomUUID(),
     };
-    const first = present((await catalog().createProduct(request)).product);
+    const first = defined((await catalog().createProduct(request)).product);
     await shop.catalog.updateProduct({ product: { id: first.id, name: "Renamed" } });
     await shop.catalog.deleteProduct({ id: first.id });
     const again = { product: { ...request.product, attributes: { a: "1", b: "2" } } };
     const repeat = await catalog().createProduct({ ...again, requestId: request.requestId.toUpperCase() });
-    expect(toBinary(ProductSchema, present(repeat.product))).toEqual(toBinary(ProductSchema, first));
-    expect((await look(shop, first.id)).name).toBe("Renamed");
+    expect(toBinary(ProductSchema, defined(repeat.product))).toEqual(toBinary(ProductSchema, first));
+    expect((await readProduct(shop, first.id)).name).toBe("Renamed");
   });
 
   test("the same request_id with another body is refused", async () => {
     const requestId = randomUUID();
-    const product = goods(categoryId);
+    const product = productFields(categoryId);
     await catalog().createProduct({ product, requestId });
     for (const other of [{ name: "Other" }, { stockQuantity: 1n }, { attributes: { a: "" } }]) {
       const call = catalog().createProduct({ product: { ...product, ...other }, requestId });
@@ -59,7 +59,7 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("a request_id belongs to its method", async () => {
     const requestId = randomUUID();
-    const { product } = await catalog().createProduct({ product: goods(categoryId), requestId });
+    const { product } = await catalog().createProduct({ product: productFields(categoryId), requestId });
     const changed = await catalog().updateProduct({ product: { id: product?.id, name: "New" }, requestId });
     expect(changed.product?.name).toBe("New");
     const slug = `s-${requestId}`;
@@ -67,12 +67,12 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("a repeated update is not done again", async () => {
-    const { id } = await put(shop, categoryId);
+    const { id } = await createProduct(shop, categoryId);
     const request = { product: { id, etag: "1", name: "New" }, requestId: randomUUID() };
     const first = await catalog().updateProduct(request);
     await shop.catalog.updateProduct({ product: { id, name: "Newer" } });
     expect(await catalog().updateProduct(request)).toEqual(first);
-    expect(await look(shop, id)).toMatchObject({ name: "Newer", etag: "3" });
+    expect(await readProduct(shop, id)).toMatchObject({ name: "Newer", etag: "3" });
     const masked = { ...request, updateMask: { paths: ["name", "brand"] } };
     expect(await failureOf(catalog().updateProduct(masked))).toMatchObject(REUSED);
   });
@@ -92,8 +92,8 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("a request that failed may be repeated until it succeeds", async () => {
-    const { sku, id } = await put(shop, categoryId);
-    const request = { product: goods(categoryId, { sku }), requestId: randomUUID() };
+    const { sku, id } = await createProduct(shop, categoryId);
+    const request = { product: productFields(categoryId, { sku }), requestId: randomUUID() };
     expect(await failureOf(catalog().createProduct(request))).toMatchObject({ reason: "SKU_TAKEN" });
     await shop.catalog.updateProduct({ product: { id, sku: `${sku}-OLD` } });
     const { product } = await catalog().createProduct(request);
@@ -101,7 +101,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test("of ten at once with one request_id, one makes the product and all get it", async () => {
-    const request = { product: goods(categoryId), requestId: randomUUID() };
+    const request = { product: productFields(categoryId), requestId: randomUUID() };
     const answers = await Promise.all(Array.from({ length: 10 }, () => catalog().createProduct(request)));
     expect(new Set(answers.map(({ product }) => product?.id)).size).toBe(1);
     const found = await shop.database.query("select id from product where sku = $1", [request.product.sku]);
@@ -110,17 +110,19 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("of two at once with one request_id and different bodies, one is refused", async () => {
     const requestId = randomUUID();
-    const calls = [1, 2].map(() => catalog().createProduct({ product: goods(categoryId), requestId }));
+    const calls = [1, 2].map(() =>
+      catalog().createProduct({ product: productFields(categoryId), requestId }),
+    );
     const settled = await Promise.allSettled(calls);
     const failed = calls.filter((_, at) => settled[at]?.status === "rejected");
     expect(await Promise.all(failed.map(failureOf))).toMatchObject([REUSED]);
   });
 
   test("validate_only changes nothing and answers as if it had", async () => {
-    const product = await put(shop, categoryId, { stockQuantity: 2n });
+    const product = await createProduct(shop, categoryId, { stockQuantity: 2n });
     const before = await rows();
     const how = { validateOnly: true, requestId: randomUUID() };
-    const input = goods(categoryId, { stockQuantity: 5n });
+    const input = productFields(categoryId, { stockQuantity: 5n });
     const created = await catalog().createProduct({ ...how, product: input });
     expect(created.product).toMatchObject({ sku: input.sku, stockQuantity: 5n, etag: "1" });
     const changed = await catalog().updateProduct({ ...how, product: { id: product.id, name: "New" } });
@@ -131,17 +133,17 @@ describe.each(protocols)("over %s", (protocol) => {
     const renamed = await catalog().updateCategory({ ...how, category: { id: categoryId, name: "R" } });
     expect(renamed.category).toMatchObject({ name: "R", etag: "2" });
     expect(await rows()).toEqual(before);
-    expect(await look(shop, product.id)).toEqual(product);
+    expect(await readProduct(shop, product.id)).toEqual(product);
     // Its request_id is not used up.
     const { product: real } = await catalog().createProduct({ product: input, requestId: how.requestId });
     expect(real?.sku).toBe(input.sku);
   });
 
   test("validate_only finds what would be refused", async () => {
-    const { sku, id } = await put(shop, categoryId);
+    const { sku, id } = await createProduct(shop, categoryId);
     const validateOnly = true;
     const create = (more: object) =>
-      failureOf(catalog().createProduct({ validateOnly, product: goods(categoryId, more) }));
+      failureOf(catalog().createProduct({ validateOnly, product: productFields(categoryId, more) }));
     expect(await create({ sku })).toMatchObject({ code: "AlreadyExists", reason: "SKU_TAKEN" });
     expect(await create({ categoryId: missingId })).toMatchObject({ reason: "CATEGORY_NOT_FOUND" });
     expect(await create({ name: "" })).toMatchObject({ reason: "FIELD_REQUIRED" });

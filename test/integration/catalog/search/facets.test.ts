@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Facet, TotalMode } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { clientsOf, defined, protocols } from "../../../support/catalog/product-fixtures.ts";
+import {
+  insertProducts,
+  type ListRequest,
+  type ProductInsert,
+} from "../../../support/catalog/product-rows.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { clientsOf, present, protocols } from "../../../support/product-fixtures.ts";
-import { insertProducts, type ListRequest, type ProductInsert } from "../../../support/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -14,7 +18,7 @@ beforeAll(async () => {
   shop = await startShop();
   const make = async (slug: string, parentId = "") => {
     const { category } = await shop.catalog.createCategory({ category: { slug, name: slug, parentId } });
-    return present(category).id;
+    return defined(category).id;
   };
   toys = await make("toys");
   games = await make("games", toys);
@@ -85,7 +89,7 @@ describe.each(protocols)("over %s", (protocol) => {
       const { facets, totalSize } = await clientsOf(shop, protocol).catalog.listProducts({
         ...{ ...asked, showDeleted, pageSize: 1, total: TotalMode.EXACT, facets: ALL },
       });
-      const { brands, categories, prices } = present(facets);
+      const { brands, categories, prices } = defined(facets);
       expect(totalSize).toBe(expected.length);
       const counted = [...count(expected, ({ brand }) => brand ?? "")]
         .map(([brand, productCount]) => ({ brand, productCount }))
@@ -138,7 +142,7 @@ describe.each(protocols)("over %s", (protocol) => {
   test("bands begin at 1, 2 and 5 of each power of ten", async () => {
     const { catalog } = clientsOf(shop, protocol);
     const request = { minPrice: eur(100n), maxPrice: eur(10n ** 15n), facets: [Facet.PRICE] };
-    const { prices } = present((await catalog.listProducts(request)).facets);
+    const { prices } = defined((await catalog.listProducts(request)).facets);
     expect(prices.map(({ min, max }) => [min?.minorUnits, max?.minorUnits])).toEqual([
       [100n, 200n],
       [200n, 500n],

@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeCategory } from "../../../support/goods.ts";
-import { insertProducts, type ListRequest, type ProductInsert, walk } from "../../../support/product-rows.ts";
+import {
+  insertProducts,
+  type ListRequest,
+  listAllProducts,
+  type ProductInsert,
+} from "../../../support/catalog/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -33,7 +38,7 @@ const insert = (products: Omit<ProductInsert, "categoryId">[]) =>
     products.map((product) => ({ categoryId, ...product })),
   );
 
-const idsOf = async (request: ListRequest) => (await walk(shop, request)).map(({ id }) => id);
+const idsOf = async (request: ListRequest) => (await listAllProducts(shop, request)).map(({ id }) => id);
 
 async function inOrder(like: string, order: string): Promise<string[]> {
   const rows = await shop.database.query<{ id: string }>(
@@ -69,7 +74,7 @@ test("a word of some popular products is found in all that have it", async () =>
 });
 
 test("few matches are ranked, however popular some are and however short the page", async () => {
-  const found = await walk(shop, { query: "zampogna", pageSize: 1 });
+  const found = await listAllProducts(shop, { query: "zampogna", pageSize: 1 });
   expect(found.map(({ name }) => name)).toEqual(["zampogna", "thing", "thing"]);
 });
 

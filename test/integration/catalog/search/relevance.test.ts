@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  insertProducts,
+  listAllProducts,
+  type ProductInsert,
+} from "../../../support/catalog/product-rows.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { makeCategory } from "../../../support/goods.ts";
-import { insertProducts, type ProductInsert, walk } from "../../../support/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -30,11 +34,11 @@ test("what fits best comes first: names, then brands, then descriptions, and who
   ]);
   const best = ["zither twice", "zither", "of the brand", "zitherist", "in the text"];
   for (const orderBy of ["", "relevance", "relevance desc"]) {
-    expect(namesOf(await walk(shop, { query: "Zither", orderBy }))).toEqual(best);
+    expect(namesOf(await listAllProducts(shop, { query: "Zither", orderBy }))).toEqual(best);
   }
-  expect(namesOf(await walk(shop, { query: "zither", orderBy: "relevance asc", pageSize: 2 }))).toEqual(
-    best.toReversed(),
-  );
+  expect(
+    namesOf(await listAllProducts(shop, { query: "zither", orderBy: "relevance asc", pageSize: 2 })),
+  ).toEqual(best.toReversed());
 });
 
 test("equals come by popularity, then by id, and pages of any size hold the same", async () => {
@@ -46,7 +50,7 @@ test("equals come by popularity, then by id, and pages of any size hold the same
       .reverse(),
   );
   for (const pageSize of [1, 4, 22, 23, 100]) {
-    expect((await walk(shop, { query: "lute", pageSize })).map(({ id }) => id)).toEqual(expected);
+    expect((await listAllProducts(shop, { query: "lute", pageSize })).map(({ id }) => id)).toEqual(expected);
   }
 });
 
@@ -75,9 +79,9 @@ test.each([
     .sort((one, other) => one.value - other.value || (one.id < other.id ? -1 : 1))
     .map(({ id }) => id);
   for (const request of [{ categoryId: category }, { query: name }]) {
-    const found = await walk(shop, { ...request, orderBy, pageSize: 3 });
+    const found = await listAllProducts(shop, { ...request, orderBy, pageSize: 3 });
     expect(found.map(({ id }) => id)).toEqual(expected);
-    const back = await walk(shop, { ...request, orderBy: `${orderBy} desc`, pageSize: 1 });
+    const back = await listAllProducts(shop, { ...request, orderBy: `${orderBy} desc`, pageSize: 1 });
     expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
   }
 });
@@ -97,9 +101,9 @@ describe("when more match than are ranked", () => {
   test("the most popular come first, page by page, in both directions", async () => {
     await fill("fiddle", 1_100);
     const expected = await byPopularity("fiddle");
-    const found = await walk(shop, { query: "fiddle", pageSize: 100 });
+    const found = await listAllProducts(shop, { query: "fiddle", pageSize: 100 });
     expect(found.map(({ id }) => id)).toEqual(expected);
-    const back = await walk(shop, { query: "fiddle", pageSize: 100, orderBy: "relevance asc" });
+    const back = await listAllProducts(shop, { query: "fiddle", pageSize: 100, orderBy: "relevance asc" });
     expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
   });
 
@@ -107,7 +111,7 @@ describe("when more match than are ranked", () => {
     await fill("cello", 1_050);
     const expected = await byPopularity("cello");
     let page = 0;
-    const found = await walk(shop, { query: "cello", pageSize: 100 }, async () => {
+    const found = await listAllProducts(shop, { query: "cello", pageSize: 100 }, async () => {
       page += 1;
       // All but the first 900, of which none has been read.
       if (page === 1) {
@@ -119,9 +123,9 @@ describe("when more match than are ranked", () => {
 
   test("a list that is ranked stays so when more have come", async () => {
     await fill("banjo", 950);
-    const expected = (await walk(shop, { query: "banjo", pageSize: 100 })).map(({ id }) => id);
+    const expected = (await listAllProducts(shop, { query: "banjo", pageSize: 100 })).map(({ id }) => id);
     let page = 0;
-    const found = await walk(shop, { query: "banjo", pageSize: 100 }, async () => {
+    const found = await listAllProducts(shop, { query: "banjo", pageSize: 100 }, async () => {
       page += 1;
       if (page !== 3) return;
       await fill("banjo bag", 200);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeCategory } from "../../../support/goods.ts";
-import { insertProducts, type ListRequest, walk } from "../../../support/product-rows.ts";
+import { insertProducts, type ListRequest, listAllProducts } from "../../../support/catalog/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 let categoryId: string;
@@ -36,7 +36,7 @@ afterAll(() => shop.close());
 
 const orders = ["", "price", "name desc"];
 const search = async (request: ListRequest) =>
-  (await walk(shop, { pageSize: 7, ...request })).map(({ name }) => name).sort();
+  (await listAllProducts(shop, { pageSize: 7, ...request })).map(({ name }) => name).sort();
 const eur = (minorUnits: bigint) => ({ currencyCode: "EUR", minorUnits });
 
 test.each(orders)("the beginning of many words counts beside another word, by %j", async (orderBy) => {
@@ -62,7 +62,7 @@ test.each(["O'Neill", "AT&T x.y@z.com/a-b", "&&", "Söhne + Co."])(
   "words are found of the brand %s, and of no other",
   async (brand) => {
     for (const orderBy of orders) {
-      const found = await walk(shop, { query: "tent", brand, orderBy });
+      const found = await listAllProducts(shop, { query: "tent", brand, orderBy });
       expect(found.map((product) => product.brand)).toEqual([brand]);
     }
   },

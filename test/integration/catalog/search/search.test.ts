@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { failureOf } from "../../../support/errors.ts";
 import {
   clientsOf,
+  createProduct,
+  defined,
   freshSku,
-  goods,
-  look,
   missingId,
   postJson,
-  present,
+  productFields,
   protocols,
-  put,
-} from "../../../support/product-fixtures.ts";
+  readProduct,
+} from "../../../support/catalog/product-fixtures.ts";
+import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -21,7 +21,7 @@ beforeAll(async () => {
   shop = await startShop({ CACHE: "off" });
   // Its name is searched too.
   const { category } = await shop.catalog.createCategory({ category: { slug: "shelf", name: "Shelf" } });
-  categoryId = present(category).id;
+  categoryId = defined(category).id;
   const products = [
     {
       sku: "HAM-000123",
@@ -34,7 +34,7 @@ beforeAll(async () => {
     { sku: "ARM", name: "Ärmel-Hemd", brand: "O'Neill", description: "C:\\shirts\\100%" },
     { sku: "EMO", name: "Smile \u{1f600} mug", brand: "", description: "the and or not" },
   ];
-  for (const product of products) await put(shop, categoryId, product);
+  for (const product of products) await createProduct(shop, categoryId, product);
 });
 afterAll(() => shop.close());
 
@@ -119,7 +119,7 @@ describe.each(protocols)("over %s", (protocol) => {
 
 test("a beginning finds all words that begin so, however many there are", async () => {
   const names = Array.from({ length: 20 }, (_, at) => `quo${"abcdefghijklmnopqrst"[at]}`);
-  for (const name of names) await put(shop, categoryId, { name });
+  for (const name of names) await createProduct(shop, categoryId, { name });
   const { products } = await shop.catalog.listProducts({ query: "quo", orderBy: "name", pageSize: 100 });
   expect(products.map(({ name }) => name)).toEqual(names);
 });
@@ -146,7 +146,7 @@ test("whatever is typed, the answer is a list or INVALID_ARGUMENT", async () => 
 
 test("a product is found by its own name, whatever that is", async () => {
   const sku = freshSku();
-  const { id } = await put(shop, categoryId, { sku });
+  const { id } = await createProduct(shop, categoryId, { sku });
   const name = fc
     .string({ unit: "binary", minLength: 1, maxLength: 12 })
     .filter((text) => !text.includes("\0"));
@@ -177,12 +177,12 @@ const HOSTILE = [
 
 test.each(HOSTILE)("text is kept as it is and harms nothing: %j", async (text) => {
   for (const { catalog } of [shop, shop.json]) {
-    const product = await put({ ...shop, catalog }, categoryId, {
+    const product = await createProduct({ ...shop, catalog }, categoryId, {
       ...{ name: text, description: text, brand: text },
       attributes: { [text.slice(0, 64)]: text },
     });
     expect(product).toMatchObject({ name: text, description: text, brand: text });
-    expect(await look(shop, product.id)).toEqual(product);
+    expect(await readProduct(shop, product.id)).toEqual(product);
     const { products } = await catalog.listProducts({ brand: text, pageSize: 100 });
     expect(products.map(({ id }) => id)).toContain(product.id);
     expect(
@@ -235,7 +235,7 @@ describe("NUL and lone surrogates are refused", () => {
 
   test("by gRPC", async () => {
     const refused = { code: "InvalidArgument", reason: "INVALID_REQUEST" };
-    const create = (more: object) => shop.catalog.createProduct({ product: goods(categoryId, more) });
+    const create = (more: object) => shop.catalog.createProduct({ product: productFields(categoryId, more) });
     expect(await failureOf(create({ name: "\0" }))).toMatchObject({ ...refused, fields: ["product.name"] });
     expect(await failureOf(create({ attributes: { "k\0": "v" } }))).toMatchObject(refused);
     expect(await failureOf(shop.catalog.listProducts({ query: "a\0b" }))).toMatchObject(refused);

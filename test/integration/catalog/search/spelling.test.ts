@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TotalMode } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { makeCategory } from "../../../support/goods.ts";
-import { clientsOf, present, protocols } from "../../../support/product-fixtures.ts";
-import { insertProducts, type ListRequest, walk } from "../../../support/product-rows.ts";
+import { clientsOf, defined, protocols } from "../../../support/catalog/product-fixtures.ts";
+import { insertProducts, type ListRequest, listAllProducts } from "../../../support/catalog/product-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
   // What is written past the service would not be seen through its cache.
   shop = await startShop({ CACHE: "off" });
   const { category } = await shop.catalog.createCategory({ category: { slug: "cameras", name: "Cameras" } });
-  const categoryId = present(category).id;
+  const categoryId = defined(category).id;
   const plain = await makeCategory(shop);
   await insertProducts(shop, [
     { name: "Camera", brand: "Voltera", categoryId: plain, price: 300 },
@@ -78,7 +78,7 @@ test("a corrected list goes on as it began, and its total is its own", async () 
   await insertProducts(shop, [{ name: "Gitara", categoryId: await makeCategory(shop), price: 99 }]);
   const second = await shop.catalog.listProducts({ ...request, pageToken: first.nextPageToken });
   expect(second).toMatchObject({ correctedQuery: "guitar" });
-  const rest = await walk(shop, { query: "guitar", orderBy: "price", pageSize: 100 });
+  const rest = await listAllProducts(shop, { query: "guitar", orderBy: "price", pageSize: 100 });
   const names = [...first.products, ...second.products].map(({ name }) => name);
   expect(names).toEqual(rest.slice(0, 14).map(({ name }) => name));
 });

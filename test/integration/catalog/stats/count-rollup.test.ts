@@ -2,14 +2,14 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createBrands } from "../../../../src/catalog/brand/brand.ts";
 import { createCategories } from "../../../../src/catalog/category/category.ts";
-import { foldCounts } from "../../../../src/catalog/stats/count-rollup.ts";
+import { rollUpCounts } from "../../../../src/catalog/stats/count-rollup.ts";
 import { createCatalogStats } from "../../../../src/catalog/stats/stats.ts";
 import { entities } from "../../../../src/entities.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { createIds, systemClock } from "../../../../src/kernel/clock.ts";
 import { createPageTokens } from "../../../../src/kernel/page.ts";
-import { countAll, plainly } from "../../../support/count-fixtures.ts";
+import { countFromProducts, toCounts } from "../../../support/catalog/counts.ts";
 import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
 import { type Breach, invariantsQuery } from "../../../support/invariants.ts";
 import { silentLog } from "../../../support/log.ts";
@@ -102,8 +102,8 @@ async function breaches(): Promise<string[]> {
 
 /** Both ways to count, and the counts that lists show. */
 async function expectCounted(threshold: bigint): Promise<void> {
-  const expected = await countAll(database, threshold);
-  expect(plainly(await createCatalogStats({ db }).stats(call, threshold))).toEqual(expected);
+  const expected = await countFromProducts(database, threshold);
+  expect(toCounts(await createCatalogStats({ db }).stats(call, threshold))).toEqual(expected);
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const room = { db, tokens, clock: systemClock, ids: createIds() };
   const { items } = await createCategories(room).list(call, { ...firstPage, parentId: "" });
@@ -127,7 +127,7 @@ test("counts, medians and all are those of the products, whatever has happened t
       await database.query("truncate product, product_count, product_count_delta cascade");
       await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
       for (const { what, ...how } of steps) {
-        if (what === "fold") await foldCounts(db, call);
+        if (what === "fold") await rollUpCounts(db, call);
         else await database.query(statementOf({ what, ...how }));
       }
       await expectCounted(threshold);
@@ -154,10 +154,10 @@ test("a fold leaves the work to another one that is at it", async () => {
   await database.query("truncate product, product_count, product_count_delta cascade");
   await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
   await database.query("begin; select pg_advisory_xact_lock(0x666f6c64)");
-  await foldCounts(db, call);
+  await rollUpCounts(db, call);
   await database.query("commit");
   expect(await database.query("select from product_count")).toEqual([]);
-  await foldCounts(db, call);
+  await rollUpCounts(db, call);
   await expectCounted(10n);
 });
 
@@ -167,7 +167,7 @@ test("folds beside writers and beside each other lose nothing, and leave no empt
   let writing = true;
   let [folds, largest] = [0, 0];
   const folder = async () => {
-    for (; writing; folds += 1) await foldCounts(db, call);
+    for (; writing; folds += 1) await rollUpCounts(db, call);
   };
   const folders = [folder(), folder(), folder()];
   for (let salt = 1; salt <= 30; salt += 1) {
@@ -178,7 +178,7 @@ test("folds beside writers and beside each other lose nothing, and leave no empt
   writing = false;
   await Promise.all(folders);
   expect(largest).toBeGreaterThan(30);
-  await foldCounts(db, call);
+  await rollUpCounts(db, call);
   await database.query("select pg_stat_force_next_flush()");
   const [waits] = await database.query<{ deadlocks: string }>(
     "select deadlocks from pg_stat_database where datname = current_database()",
@@ -188,6 +188,6 @@ test("folds beside writers and beside each other lose nothing, and leave no empt
   await expectCounted(10n);
   expect(await breaches()).not.toContain("I9");
   await database.query("update product set deleted_at = now()");
-  await foldCounts(db, call);
+  await rollUpCounts(db, call);
   expect(await database.query("select * from product_count")).toEqual([]);
 }, 60_000);

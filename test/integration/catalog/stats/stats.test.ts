@@ -1,7 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { clientsOf, defined, protocols } from "../../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { clientsOf, present, protocols } from "../../../support/product-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -73,7 +73,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const before = Date.now();
     const { stats } = await catalog().getCatalogStats({});
     const rows = await sold();
-    const asOf = timestampDate(present(stats?.asOfTime)).getTime();
+    const asOf = timestampDate(defined(stats?.asOfTime)).getTime();
     expect(Math.abs(asOf - before)).toBeLessThan(10_000);
     expect(stats).toMatchObject({
       productCount: BigInt(rows.length),

@@ -8,9 +8,9 @@ import {
   GetProductResponseSchema,
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { makeCategory, makeProduct } from "../../../support/goods.ts";
 import { silentLog } from "../../../support/log.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory, makeProduct } from "../../../support/shop-fixtures.ts";
 
 /** Two processes' worth of one shop: same database, same Redis. */
 let shop: TestShop;

@@ -1,5 +1,5 @@
-import type { CatalogStats, PriceStats } from "../../src/catalog/stats/stats.ts";
-import type { TestDatabase } from "./database.ts";
+import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/stats.ts";
+import type { TestDatabase } from "../database.ts";
 
 /** Statistics in the plainest words, so that two ways to count can be compared. */
 export type Counts = Record<"products" | "sold_out" | "low_stock", string> &
@@ -29,14 +29,14 @@ const COUNT = `
       from (select brand, count(*) as count from sold where brand <> '' group by 1 order by 2 desc, 1 limit 100) as of) as brands`;
 
 /** The statistics, counted by looking at each product. */
-export async function countAll(database: TestDatabase, lowStockThreshold: bigint): Promise<Counts> {
+export async function countFromProducts(database: TestDatabase, lowStockThreshold: bigint): Promise<Counts> {
   const [row] = await database.query<Counts>(COUNT, [lowStockThreshold]);
   if (row === undefined) throw new Error("an aggregate without a row");
   return row;
 }
 
 /** The statistics that the service answers, in the same words. */
-export function plainly(stats: CatalogStats): Counts {
+export function toCounts(stats: CatalogStats): Counts {
   return {
     products: String(stats.productCount),
     sold_out: String(stats.soldOutCount),

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Product } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import type { ListProductsRequestSchema } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import type { Clients, TestShop } from "./shop.ts";
+import type { Product } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import type { ListProductsRequestSchema } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { Clients, TestShop } from "../shop.ts";
 
 /** A product as a row, for what no call can set and for many at once. */
 export interface ProductInsert {
@@ -50,7 +50,7 @@ export async function insertProducts(
 export type ListRequest = Omit<MessageInitShape<typeof ListProductsRequestSchema>, "$typeName">;
 
 /** All products of a query, page by page. */
-export async function walk(
+export async function listAllProducts(
   { catalog }: Clients,
   request: ListRequest,
   between = async () => {},

@@ -1,8 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
-import type { Product, ProductSchema } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import { ErrorInfoSchema, ResourceInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import type { Clients, TestShop } from "./shop.ts";
+import type { Product, ProductSchema } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { ErrorInfoSchema, ResourceInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import type { Clients, TestShop } from "../shop.ts";
 
 type ProductInit = Omit<MessageInitShape<typeof ProductSchema>, "$typeName">;
 
@@ -26,35 +26,35 @@ export function freshSku(): string {
 }
 
 /** What a new product says: all that is required, and what a test adds. */
-export function goods(categoryId: string, more: ProductInit = {}): ProductInit {
+export function productFields(categoryId: string, more: ProductInit = {}): ProductInit {
   const sku = freshSku();
   return { sku, name: sku, categoryId, price: { currencyCode: "EUR", minorUnits: 1_000n }, ...more };
 }
 
 /** Creates a product. */
-export async function put(
+export async function createProduct(
   { catalog }: Clients,
   categoryId: string,
   more: ProductInit = {},
 ): Promise<Product> {
-  const { product } = await catalog.createProduct({ product: goods(categoryId, more) });
-  return present(product);
+  const { product } = await catalog.createProduct({ product: productFields(categoryId, more) });
+  return defined(product);
 }
 
 /** Reads a product, deleted or not. */
-export async function look({ catalog }: Clients, id: string): Promise<Product> {
+export async function readProduct({ catalog }: Clients, id: string): Promise<Product> {
   const { product } = await catalog.getProduct({ key: { case: "id", value: id }, showDeleted: true });
-  return present(product);
+  return defined(product);
 }
 
 /** What must be there. */
-export function present<T>(value: T | undefined): T {
+export function defined<T>(value: T | undefined): T {
   if (value === undefined) throw new Error("missing from the answer");
   return value;
 }
 
 /** The ErrorInfo's domain and the ResourceInfo of a call that must fail. */
-export async function resourceOf(call: Promise<unknown>): Promise<string[]> {
+export async function readResourceInfo(call: Promise<unknown>): Promise<string[]> {
   const error = ConnectError.from(
     await call.then(
       () => new Error("the call succeeded"),
