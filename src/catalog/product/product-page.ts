@@ -1,4 +1,4 @@
-import { prepared, type Statement } from "../../infra/postgres/postgres.ts";
+import { prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Cursor } from "../../kernel/page.ts";
 import { ALL_COLUMNS, conditions, type ProductRow, type ProductScope } from "./product-query.ts";
 import { isAfter, type ProductSort, sortColumns, sorted } from "./product-sort.ts";
@@ -27,7 +27,7 @@ interface PageParts {
 export function pageStatement(
   scope: ProductScope,
   { columns, order, after, size }: PageSpec,
-): { statement: Statement; values: unknown[] } {
+): { statement: TextStatement; values: unknown[] } {
   const parts = partsOf(scope, order);
   const byCategory = parts.includes("category_id");
   const { where, values } = conditions(byCategory ? { ...scope, categoryIds: [] } : scope);

@@ -1,4 +1,4 @@
-import { type Database, prepared, type Statement } from "../../infra/postgres/postgres.ts";
+import { type Database, prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField, quoted } from "../../kernel/errors.ts";
 import { isWhole } from "../../kernel/fields.ts";
@@ -143,7 +143,7 @@ export async function bestWording(
 }
 
 /** A statement that PostgreSQL plans once for each connection where the words are hidden, and else each time. */
-export function planned(text: string, wording: Wording): Statement {
+export function planned(text: string, wording: Wording): TextStatement {
   return wording === "hidden" ? prepared(text) : { text };
 }
 
@@ -206,7 +206,7 @@ export function keyStatement(
   column: "id" | "sku",
   columns: readonly (keyof ProductRow)[],
   showDeleted: boolean,
-): Statement {
+): TextStatement {
   if (columns === ALL_COLUMNS && !showDeleted) return column === "id" ? BY_ID : BY_SKU;
   return {
     text: `select ${columns.join(", ")} from product where ${column} = $1${showDeleted ? "" : " and active"}`,
@@ -214,7 +214,7 @@ export function keyStatement(
 }
 
 /** The statement of the products that are sold among some ids, its first value. */
-export function batchStatement(columns: readonly (keyof ProductRow)[]): Statement {
+export function batchStatement(columns: readonly (keyof ProductRow)[]): TextStatement {
   return columns === ALL_COLUMNS
     ? BY_IDS
     : { text: `select ${columns.join(", ")} from product where id = any($1::uuid[]) and active` };

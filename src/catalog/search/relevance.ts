@@ -1,4 +1,4 @@
-import type { Database, Statement } from "../../infra/postgres/postgres.ts";
+import type { Database, TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { SAMPLED } from "../catalog.entity.ts";
 import type { PageSpec } from "../product/product-page.ts";
@@ -35,7 +35,7 @@ const FIRST = 1_000;
  */
 const MORE = { sold: 6_000, unsold: 16_000 };
 
-type Asked = { statement: Statement; values: unknown[] };
+type Asked = { statement: TextStatement; values: unknown[] };
 
 /** A page in the order of relevance: the first one, or a later one of a list that is ranked. */
 export async function readRelevant(

@@ -1,4 +1,4 @@
-import type { Database, Statement } from "../../infra/postgres/postgres.ts";
+import type { Database, TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { PageSpec } from "../product/product-page.ts";
 import {
@@ -67,7 +67,7 @@ export function isHopeful(found: number, looked: number, more: number, full: num
 function walkStatement(
   scope: ProductScope,
   { columns, order, after, size }: PageSpec,
-): { statement: Statement; values: unknown[] } | undefined {
+): { statement: TextStatement; values: unknown[] } | undefined {
   const next = walked(scope, order.column);
   if (next === undefined) return undefined;
   const wording = wordingOf(scope, columns);
@@ -96,7 +96,7 @@ function sortedStatement(
   scope: ProductScope,
   { columns, order, after, size }: PageSpec,
   wording: Wording,
-): { statement: Statement; values: unknown[] } {
+): { statement: TextStatement; values: unknown[] } {
   const { where, values } = conditions(scope, wording);
   const bind = (value: unknown) => `$${values.push(value)}`;
   const begun = after === undefined ? "true" : isAfter(order, after, bind);

@@ -1,4 +1,4 @@
-import { type Database, prepared, type Statement } from "../../infra/postgres/postgres.ts";
+import { type Database, prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField } from "../../kernel/errors.ts";
 import { words } from "../catalog.entity.ts";
@@ -48,7 +48,7 @@ const MAX_CATEGORIES = 50;
 export const READ_TERMS = formsOf("unnest((select $1::text[])) with ordinality as typed (term, place)");
 
 /** The statement that reads what words stand for. @param typed a relation of each `term` with its `place` */
-export function formsOf(typed: string): Statement {
+export function formsOf(typed: string): TextStatement {
   return prepared(`
   select place::int, lexeme,
     array(
@@ -108,7 +108,7 @@ export async function readTerms(db: Database, call: Call, query: string): Promis
 export async function readForms(
   db: Database,
   call: Call,
-  statement: Statement,
+  statement: TextStatement,
   typed: readonly string[],
 ): Promise<{ place: number; form: Form }[]> {
   const rows = await db.read<Row>(call, statement, [typed]);

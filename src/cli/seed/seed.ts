@@ -4,7 +4,7 @@ import { rollUpAll } from "../../catalog/stats/count-rollup.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
 import { invalidations } from "../../infra/jobs/queues.ts";
-import type { Statement } from "../../infra/postgres/postgres.ts";
+import type { TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Log } from "../../kernel/log.ts";
 import { writeBrands } from "./brand.ts";
 import { writeCategories } from "./category.ts";
@@ -105,7 +105,7 @@ const QUIET: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 /** Leaves word for the caches of a shop that runs: they drop all that they have. */
 async function announce(url: string, keeper: ClientBase): Promise<void> {
   const jobs = await openJobs({ url, workers: 0, log: QUIET });
-  const run = async <Row>({ text }: Statement, values: readonly unknown[]): Promise<Row[]> =>
+  const run = async <Row>({ text }: TextStatement, values: readonly unknown[]): Promise<Row[]> =>
     (await keeper.query<Row & object>(text, [...values])).rows;
   const everything = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
   await jobs.enqueue({ run }, invalidations, everything).finally(() => jobs.close());

@@ -1,39 +1,44 @@
-import { createHash } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type EntitySchema, MikroORM, type SqlEntityManager } from "@mikro-orm/postgresql";
-import { Kysely, PostgresDialect, type RawBuilder } from "kysely";
+import { Kysely, PostgresDialect } from "kysely";
 import type { Pool, PoolClient } from "pg";
 import type { Call } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
+import { withRetries } from "../../kernel/with-retries.ts";
 import { databaseBusy, isConnectionLost, isContention, toAppError } from "./postgres-errors.ts";
 import { createSemaphore } from "./semaphore.ts";
+import { compileStatement, prepareText, type Statement } from "./statement.ts";
 
 /** An open transaction: entities for what has rules, SQL for what has many rows. */
 export interface Tx {
   readonly em: SqlEntityManager;
-  query<Row>(statement: RawBuilder<Row>): Promise<Row[]>;
-  /** Rows of a statement that is planned once for each connection, when it has a name. */
-  run<Row>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  /** Returns the rows of a statement. */
+  query<Row>(statement: Statement<Row>): Promise<Row[]>;
+  /** @deprecated use `query` */
+  run<Row>(statement: TextStatement, values: readonly unknown[]): Promise<Row[]>;
   /** Notes cache tags of what this transaction changes: answers made of it are dropped once it is committed. */
   invalidate(...tags: string[]): void;
 }
 
-/** A statement. With a name, PostgreSQL plans it once for each connection and keeps it: only for a few texts. */
-export interface Statement {
+/** @deprecated use Kysely's `sql`, and `prepare` or `prepareDynamic` where the plan is to be kept */
+export interface TextStatement {
   text: string;
   name?: string | undefined;
 }
 
-/** A statement named by a hash of its text, since PostgreSQL cuts names at 63 bytes. */
-export function prepared(text: string): Statement {
-  return { text, name: createHash("sha1").update(text).digest("base64url") };
+/** @deprecated use `prepare` or `prepareDynamic` */
+export function prepared(text: string): TextStatement {
+  return { text, name: prepareText(text, []).name };
 }
 
 /** The shop's database. Its methods throw AppErrors for whatever a caller can act upon. */
 export interface Database {
   /** Rows of one statement outside a transaction, on whichever connection is free. */
-  read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  read<Row>(
+    call: Call,
+    statement: Statement<Row> | TextStatement,
+    values?: readonly unknown[],
+  ): Promise<Row[]>;
   /**
    * Runs `work` in one transaction at READ COMMITTED and commits, unless the caller has gone or the deadline
    * has passed by then. A deadlock, a serialization failure, a lock timeout or a connection that broke
@@ -57,8 +62,8 @@ export interface PostgresOptions {
   log: Log;
 }
 
-const TRIES = 3;
-const FIRST_BACKOFF_MS = 5;
+const TRANSACTION_ATTEMPTS = 3;
+const FIRST_BACKOFF_MS = 10;
 /** How long after the server should have given up we stop to wait for its answer, milliseconds. */
 const ANSWER_SLACK_MS = 1_000;
 
@@ -92,7 +97,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   // from them, so that reads go on beside a rush.
   const writers = createSemaphore(Math.ceil(options.poolMax * 0.75), options.poolWaitMs, databaseBusy);
 
-  async function once<T>(
+  async function runOnce<T>(
     call: Call,
     work: (tx: Tx) => Promise<T>,
     end: { with: "commit" | "rollback"; begun: boolean },
@@ -110,9 +115,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         em.setTransactionContext(kysely);
         const result = await work({
           em,
-          query: async (statement) => (await statement.execute(kysely)).rows,
-          run: async <Row>(statement: Statement, values: readonly unknown[]) =>
-            (await client.query<Row & object>({ ...statement, values: [...values] })).rows,
+          query: (statement) => queryOn(client, statement),
+          run: (statement, values) => queryOn(client, { name: "", ...statement, values }),
           invalidate: () => {},
         });
         await em.flush();
@@ -130,36 +134,47 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     }).finally(() => writers.leave());
   }
 
-  async function again<T>(
+  async function runTransaction<T>(
     call: Call,
     work: (tx: Tx) => Promise<T>,
     ending: "commit" | "rollback",
   ): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      const end = { with: ending, begun: false };
-      try {
-        return await once(call, work, end);
-      } catch (error) {
-        assertWanted(call);
-        const harmless = isContention(error) || (isConnectionLost(error) && !end.begun);
-        if (!harmless || attempt === TRIES) throw toAppError(error);
-        log.debug({ err: error, attempt }, "transaction is run again");
-        await sleep(FIRST_BACKOFF_MS * 2 ** attempt * (0.5 + Math.random()));
-      }
+    const end = { with: ending, begun: false };
+    // Once the commit is on its way, a connection that breaks does not tell whether it was done.
+    const isRetryable = (error: unknown): boolean =>
+      !call.signal.aborted && (isContention(error) || (isConnectionLost(error) && !end.begun));
+    const attempt = (): Promise<T> => {
+      end.begun = false;
+      return runOnce(call, work, end);
+    };
+    try {
+      return await withRetries(attempt, {
+        attempts: TRANSACTION_ATTEMPTS,
+        firstDelayMs: FIRST_BACKOFF_MS,
+        isRetryable,
+        onRetry: (error, retry) => log.debug({ err: error, ...retry }, "transaction retried"),
+        signal: call.signal,
+      });
+    } catch (error) {
+      assertWanted(call);
+      throw toAppError(error);
     }
   }
 
   return {
-    transact: (call, work) => again(call, work, "commit"),
-    dryRun: (call, work) => again(call, work, "rollback"),
-    async read<Row>(call: Call, statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-      const run = () =>
-        withClient(pool, call, (client) => client.query<Row & object>({ ...statement, values: [...values] }));
+    transact: (call, work) => runTransaction(call, work, "commit"),
+    dryRun: (call, work) => runTransaction(call, work, "rollback"),
+    async read<Row>(
+      call: Call,
+      statement: Statement<Row> | TextStatement,
+      values: readonly unknown[] = [],
+    ): Promise<Row[]> {
+      const given =
+        "isRawBuilder" in statement || "values" in statement ? statement : { name: "", ...statement, values };
+      const run = () => withClient(pool, call, (client) => queryOn<Row>(client, given));
       try {
         // A pooled connection may have died while nobody looked; a second one will do.
-        return (
-          await run().catch((error: unknown) => (isConnectionLost(error) ? run() : Promise.reject(error)))
-        ).rows;
+        return await withRetries(run, { attempts: 2, firstDelayMs: 0, isRetryable: isConnectionLost });
       } catch (error) {
         assertWanted(call);
         throw toAppError(error);
@@ -170,6 +185,12 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     },
     close: () => orm.close(),
   };
+}
+
+async function queryOn<Row>(client: PoolClient, statement: Statement<Row>): Promise<Row[]> {
+  const { text, values, name } = compileStatement(statement);
+  const { rows } = await client.query<Row & object>({ text, name, values: [...values] });
+  return rows;
 }
 
 /**

@@ -10,6 +10,7 @@ import { Cache } from "../../../src/infra/cache/cache.ts";
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
 import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
+import { compileStatement } from "../../../src/infra/postgres/statement.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { type Call, internalCall } from "../../../src/kernel/call.ts";
 import { type Clock, createIds, systemClock } from "../../../src/kernel/clock.ts";
@@ -86,7 +87,7 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
     {
       ...plain,
       read: (call, statement, values) => {
-        reads.push(statement.text);
+        reads.push("text" in statement ? statement.text : compileStatement(statement).text);
         return plain.read(call, statement, values);
       },
     },

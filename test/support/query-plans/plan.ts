@@ -1,10 +1,11 @@
 import { escapeLiteral } from "pg";
-import type { Database, Statement } from "../../../src/infra/postgres/postgres.ts";
+import type { Database, TextStatement } from "../../../src/infra/postgres/postgres.ts";
+import { compileStatement } from "../../../src/infra/postgres/statement.ts";
 import type { TestDatabase } from "../database.ts";
 
 /** A statement that the service sent. */
 export interface Sent {
-  statement: Statement;
+  statement: TextStatement;
   values: readonly unknown[];
 }
 
@@ -13,7 +14,10 @@ export function noting(db: Database, sent: Sent[]): Database {
   return {
     ...db,
     read(call, statement, values) {
-      sent.push({ statement, values });
+      if ("isRawBuilder" in statement || "values" in statement) {
+        const { values: own, ...compiled } = compileStatement(statement);
+        sent.push({ statement: compiled, values: own });
+      } else sent.push({ statement, values: values ?? [] });
       return db.read(call, statement, values);
     },
   };
