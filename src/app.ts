@@ -40,7 +40,7 @@ import { createReviews } from "./review/review.ts";
 import { getCall } from "./rpc/call/active-call.ts";
 import { createCallLimits } from "./rpc/interceptors/rate-limit.ts";
 import { createCheck } from "./rpc/interceptors/validation.ts";
-import { readPolicies } from "./rpc/policy/policy.ts";
+import { readPolicies } from "./rpc/policy/read-policies.ts";
 import { createServer, type Server } from "./rpc/server/server.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker } from "./tracker/tracker.ts";

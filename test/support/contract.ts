@@ -12,7 +12,7 @@ import { type FieldRules, field as fieldRules, Ignore } from "../../gen/buf/vali
 export async function readServices(): Promise<DescService[]> {
   const services: DescService[] = [];
   for (const path of globSync("gen/cartwright/**/*_service_pb.ts").sort()) {
-    const module: Record<string, unknown> = await import(/* @vite-ignore */ `../${path}`);
+    const module: Record<string, unknown> = await import(/* @vite-ignore */ `../../${path}`);
     services.push(...Object.values(module).filter(isService));
   }
   return services;

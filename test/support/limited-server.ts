@@ -11,7 +11,7 @@ import {
   type ClassBudget,
   createCallLimits,
 } from "../../src/rpc/interceptors/rate-limit.ts";
-import { readPolicies } from "../../src/rpc/policy/policy.ts";
+import { readPolicies } from "../../src/rpc/policy/read-policies.ts";
 import { silentLog } from "./log.ts";
 import { type Fixture, type FixtureOptions, start } from "./rpc-server.ts";
 

@@ -1,20 +1,15 @@
-import { type DescService, getOption } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import {
-  Access,
-  method,
-  RateLimitClass,
-  RequestId,
-  Scope,
-} from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import { Access, RateLimitClass, RequestId, Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
+import { durationMs, methodKey, methodPolicy } from "../../src/rpc/policy/method-policy.ts";
 
-/** All services of the shop, in the order of the documentation. */
+/** All services, in the order of the documentation. */
 export const services: readonly DescService[] = [
   CatalogService,
   OrderService,
@@ -24,40 +19,39 @@ export const services: readonly DescService[] = [
   IdentityService,
 ];
 
-/** The name of an enum's value in lower case, with blanks. */
-function word(values: Record<string, unknown>, value: number): string {
+/** Returns the name of an enum value in lower case, with spaces. */
+function enumName(values: Record<string, unknown>, value: number): string {
   const name = Object.keys(values).find((key) => values[key] === value) ?? String(value);
   return name.toLowerCase().replaceAll("_", " ");
 }
 
-function span(ms: number): string {
-  return ms % 3_600_000 === 0
-    ? `${ms / 3_600_000} h`
-    : ms % 60_000 === 0
-      ? `${ms / 60_000} min`
-      : `${ms / 1_000} s`;
+function formatDuration(duration: Duration | undefined): string {
+  const ms = durationMs(duration);
+  if (ms === 0) return "";
+  if (ms % 3_600_000 === 0) return `${ms / 3_600_000} h`;
+  return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1_000} s`;
 }
 
-/** The table of all methods with their policies, in Markdown, read from the contracts. */
+function tableRow(method: DescMethod): string {
+  const policy = methodPolicy(method);
+  if (policy === undefined) throw new Error(`${methodKey(method)} has no policy`);
+  const { access, scope, rateLimit, cache, deadline, requestId } = policy;
+  const cells = [
+    `${method.parent.name}/${method.name}`,
+    enumName(Access, access),
+    scope === Scope.UNSPECIFIED ? "" : enumName(Scope, scope).replace(" ", "-"),
+    rateLimit === undefined ? "" : `${enumName(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
+    formatDuration(cache?.freshFor),
+    `${formatDuration(deadline?.default)}, ${formatDuration(deadline?.max)}`,
+    requestId === RequestId.UNSPECIFIED ? "" : enumName(RequestId, requestId),
+  ];
+  return `| ${cells.join(" | ")} |`;
+}
+
+/** Returns the table of all methods with their effective policies, in Markdown. */
 export function methodsTable(): string {
-  const rows = services.flatMap((service) =>
-    service.methods.map((rpc) => {
-      const { access, scope, rateLimit, cache, deadline, requestId } = getOption(rpc, method);
-      const cells = [
-        `${service.name}/${rpc.name}`,
-        word(Access, access),
-        scope === Scope.UNSPECIFIED ? "" : word(Scope, scope).replace(" ", "-"),
-        rateLimit === undefined ? "" : `${word(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
-        cache?.freshFor === undefined ? "" : span(durationMs(cache.freshFor)),
-        deadline?.default === undefined || deadline.max === undefined
-          ? ""
-          : `${span(durationMs(deadline.default))}, ${span(durationMs(deadline.max))}`,
-        requestId === RequestId.UNSPECIFIED ? "" : word(RequestId, requestId),
-      ];
-      return `| ${cells.join(" | ")} |`;
-    }),
-  );
   const head =
     "| method | who may call | or a key with | costs | may be cached for | deadline: default, most | request_id |";
+  const rows = services.flatMap((service) => service.methods.map(tableRow));
   return [head, "| --- | --- | --- | --- | --- | --- | --- |", ...rows].join("\n");
 }

@@ -1,12 +1,12 @@
 import http2 from "node:http2";
 import { BlockList } from "node:net";
 import {
+  clearExtension,
   create,
   createFileRegistry,
   type DescMethodUnary,
   type DescService,
   fromBinary,
-  getExtension,
   type MessageInitShape,
   type MessageShape,
   setExtension,
@@ -18,6 +18,7 @@ import {
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
   type MethodDescriptorProto,
+  MethodOptionsSchema,
 } from "@bufbuild/protobuf/wkt";
 import { type ConnectRouter, createClient, type ServiceImpl } from "@connectrpc/connect";
 import {
@@ -29,9 +30,14 @@ import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js"
 import { afterEach, beforeEach, expect, onTestFinished } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import { type MethodPolicy, method as policyOption } from "../../gen/cartwright/policy/v1/policy_pb.ts";
+import {
+  type MethodPolicy,
+  method as methodOption,
+  service as servicePolicy,
+} from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import type { Log } from "../../src/kernel/log.ts";
+import { methodPolicy } from "../../src/rpc/policy/method-policy.ts";
 import { createServer, type Server, type ServerOptions } from "../../src/rpc/server/server.ts";
 
 /** A line of the log as it was written. */
@@ -205,17 +211,25 @@ function isVersionOf<Desc extends DescService>(service: Desc, other: DescService
   return other?.typeName === service.typeName;
 }
 
-/** A service with another policy for one of its methods: the changed one, or the one that is returned. */
+/**
+ * Returns a service with another policy for one of its methods: the changed one, or the one that is returned. Every
+ * method gets its effective policy as its own, so that the changed one inherits nothing.
+ */
 export function withPolicy<Desc extends DescService>(
   service: Desc,
   methodName: string,
   change: (policy: MethodPolicy, method: MethodDescriptorProto) => MethodPolicy | undefined,
 ): Desc {
   return altered(service, (file) => {
-    for (const method of file.service.flatMap((candidate) => candidate.method)) {
-      if (method.name !== methodName || method.options === undefined) continue;
-      const policy = getExtension(method.options, policyOption);
-      setExtension(method.options, policyOption, change(policy, method) ?? policy);
+    const proto = file.service.find(({ name }) => name === service.name);
+    if (proto?.options !== undefined) clearExtension(proto.options, servicePolicy);
+    for (const method of proto?.method ?? []) {
+      const described = service.methods.find(({ name }) => name === method.name);
+      const policy = described && methodPolicy(described);
+      if (policy === undefined) throw new Error(`${method.name} has no policy`);
+      method.options ??= create(MethodOptionsSchema);
+      const changed = method.name === methodName ? change(policy, method) : undefined;
+      setExtension(method.options, methodOption, changed ?? policy);
     }
   });
 }

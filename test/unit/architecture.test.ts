@@ -105,7 +105,7 @@ describe("the check refuses", () => {
     ["src/review/review.ts", "../customer/customer.ts"],
     ["src/recommendation/recommendation.ts", "../tracker/tracker.ts"],
     ["src/client/client.ts", "../kernel/errors.ts"],
-    ["src/client/client.ts", "../rpc/policy/policy.ts"],
+    ["src/client/client.ts", "../rpc/policy/method-policy.ts"],
     ["src/client/client.ts", "@mikro-orm/core"],
     ["src/client/client.ts", "node:crypto"],
     ["src/client/retries.ts", "../kernel/errors.ts"],

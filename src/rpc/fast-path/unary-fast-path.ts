@@ -13,7 +13,7 @@ import type { OpenCall } from "../call/open-call.ts";
 import { completeError } from "../errors/complete-errors.ts";
 import { cacheHeadersOf } from "../headers/cache-headers.ts";
 import { limitHeadersOf } from "../headers/rate-limit-headers.ts";
-import { methodKey } from "../policy/policy.ts";
+import { methodKey } from "../policy/method-policy.ts";
 import { busyReply, type LoadShedder } from "../server/load-shedder.ts";
 import type { Route, Unary } from "../server/routes.ts";
 import { maxMessageBytes } from "../server/server-limits.ts";

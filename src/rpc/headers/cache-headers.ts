@@ -1,6 +1,6 @@
 import type { Cache } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { ActiveCall } from "../call/active-call.ts";
-import { durationMs } from "../policy/policy.ts";
+import { durationMs } from "../policy/method-policy.ts";
 
 /** Headers that scripts of web pages may read, and the one that they may send. */
 export const cacheHeaders = { exposed: ["ETag", "Age", "X-Cartwright-Cache"], allowed: ["If-None-Match"] };

@@ -3,7 +3,7 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../../kernel/log.ts";
 import { principalName } from "../../kernel/principal.ts";
 import { type ActiveCall, callKey } from "../call/active-call.ts";
-import { methodKey } from "../policy/policy.ts";
+import { methodKey } from "../policy/method-policy.ts";
 
 /**
  * Codes that say something of us, not of the caller. UNAVAILABLE is not among them: it comes by the thousand,

@@ -7,12 +7,11 @@ import {
   toJsonString,
 } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Interceptor } from "@connectrpc/connect";
 import { type MethodPolicy, RateLimitClass } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Principal } from "../../kernel/principal.ts";
 import { callKey } from "../call/active-call.ts";
-import { methodKey } from "../policy/policy.ts";
+import { isReadMethod, methodKey } from "../policy/method-policy.ts";
 
 /** The longest request that is noted as it is, in UTF-16 units. */
 const maxRequestLength = 4_000;
@@ -64,8 +63,7 @@ async function* noted<T extends Message>(
 /** Changes are; but for events that are recorded one by one, each of which is a row of its own. */
 function isNoted(method: DescMethod, policies: ReadonlyMap<string, MethodPolicy>): boolean {
   const policy = policies.get(methodKey(method));
-  if (policy === undefined || method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS)
-    return false;
+  if (policy === undefined || isReadMethod(method)) return false;
   return policy.rateLimit?.class !== RateLimitClass.INGEST || method.methodKind === "client_streaming";
 }
 

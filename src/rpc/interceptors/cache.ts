@@ -12,7 +12,7 @@ import { contentTag } from "../../kernel/canonical.ts";
 import type { AppError } from "../../kernel/errors.ts";
 import { type CacheNote, callKey, deadlinePassed } from "../call/active-call.ts";
 import { type CachePlan, createCachePlan } from "../policy/cache-plan.ts";
-import { durationMs, methodKey } from "../policy/policy.ts";
+import { durationMs, methodKey } from "../policy/method-policy.ts";
 
 /** Answers of all methods, as the messages that are sent. */
 export type AnswerCache = Cache<Message>;

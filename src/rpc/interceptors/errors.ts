@@ -12,7 +12,7 @@ import {
 import { AppError, type ErrorCode } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { createThrottledLog } from "../errors/throttled-log.ts";
-import { methodKey } from "../policy/policy.ts";
+import { methodKey } from "../policy/method-policy.ts";
 
 /** The `domain` of every ErrorInfo that we send. */
 export const errorDomain = "cartwright";

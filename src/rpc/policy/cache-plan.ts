@@ -3,7 +3,7 @@ import { type DescField, type DescFile, type DescMethod, type Message, toBinary 
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Cache } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { durationMs, methodKey } from "./policy.ts";
+import { durationMs, methodKey } from "./method-policy.ts";
 
 /** How a method's answers are cached, read from its policy once. Times are milliseconds. */
 export interface CachePlan {

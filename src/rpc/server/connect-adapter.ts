@@ -9,7 +9,7 @@ import { type HttpResponse, releaseRequest, releaseStream } from "../fast-path/h
 import { decodeGrpcMessage } from "../fast-path/responses.ts";
 import { cacheHeadersOf } from "../headers/cache-headers.ts";
 import { limitHeadersOf } from "../headers/rate-limit-headers.ts";
-import { methodKey } from "../policy/policy.ts";
+import { methodKey } from "../policy/method-policy.ts";
 import { utf8Only } from "../validation/utf8.ts";
 import { isHttp1, pathOf, type Request, type Response, send } from "./http-pages.ts";
 import { busy, busyReply, type LoadShedder } from "./load-shedder.ts";

@@ -1,5 +1,4 @@
 import { create, type DescMethod, type DescMethodUnary, isMessage, type Message } from "@bufbuild/protobuf";
-import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import {
   type ConnectRouter,
   createConnectRouter,
@@ -14,7 +13,7 @@ import { compressionGzip } from "@connectrpc/connect-node";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { callKey } from "../call/active-call.ts";
 import type { Chain } from "../interceptors/chain.ts";
-import { durationMs, methodKey } from "../policy/policy.ts";
+import { durationMs, isReadMethod, methodKey } from "../policy/method-policy.ts";
 import { maxMessageBytes, type ServerLimits } from "./server-limits.ts";
 
 /** One method as it is found by its path. */
@@ -82,7 +81,7 @@ export function createRoutes({ routes, chain, policies, limits }: RouteOptions):
       const defaultMs = policy === undefined ? plainMs : durationMs(policy.deadline?.default);
       const maxMs = policy === undefined ? plainMs : durationMs(policy.deadline?.max);
       const unary = policy === undefined ? undefined : unaries.get(method);
-      const mayGet = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+      const mayGet = isReadMethod(method);
       return [requestPath, { handle, unary, method, mayGet, policy, defaultMs, maxMs }];
     }),
   );

@@ -1,11 +1,10 @@
 import { createServer } from "node:http";
 import { createServer as createHttp2Server, type IncomingHttpHeaders } from "node:http2";
 import { setImmediate } from "node:timers/promises";
-import { create, getOption, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { method as policy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import {
   CatalogService,
   type ClientOptions,
@@ -24,6 +23,7 @@ import {
   TrackerService,
 } from "../../../src/client/client.ts";
 import { maxSilenceMs } from "../../../src/client/connection.ts";
+import { methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
 import { listen, startFlakyProxy } from "../../support/client/flaky-proxy.ts";
 import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
@@ -179,7 +179,7 @@ describe("time", () => {
     const services = [CatalogService, OrderService, TrackerService, CustomerService];
     const methods = [...services, IdentityService, ReviewService].flatMap((service) => service.methods);
     for (const method of methods.filter(({ methodKind }) => methodKind === "unary")) {
-      const seconds = Number(getOption(method, policy).deadline?.max?.seconds);
+      const seconds = Number(methodPolicy(method)?.deadline?.max?.seconds);
       expect(seconds * 1_000, method.name).toBeLessThan(maxSilenceMs);
     }
   });

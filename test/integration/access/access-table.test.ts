@@ -1,11 +1,8 @@
-import { type DescMethod, getOption, hasOption } from "@bufbuild/protobuf";
+import { type DescMethod, hasOption } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  field as fieldPolicy,
-  method as methodPolicy,
-  Scope,
-} from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { field as fieldPolicy, Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
 import { readServices } from "../../support/contract.ts";
 import {
   clientsWithToken,
@@ -67,7 +64,7 @@ describe.each(Object.entries(table))("%s", (_, { outcomes, scope, call }) => {
 });
 
 test("the scopes of the table are those of the contract", () => {
-  const scopeOf = (method: DescMethod) => getOption(method, methodPolicy).scope;
+  const scopeOf = (method: DescMethod) => methodPolicy(method)?.scope;
   const declared = methods.filter((method) => scopeOf(method) !== Scope.UNSPECIFIED);
   expect(declared.map((method) => [nameOf(method), table[nameOf(method)]?.scope])).toEqual(
     declared.map((method) => [nameOf(method), scopeOf(method)]),

@@ -1,9 +1,10 @@
-import { type DescMessage, type DescMethod, getOption, hasOption, ScalarType } from "@bufbuild/protobuf";
+import { type DescMessage, type DescMethod, ScalarType } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ListBrandsResponseSchema } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { method as policyOption, RequestId } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { readPolicies } from "../../../../src/rpc/policy/policy.ts";
+import { RequestId } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
+import { readPolicies } from "../../../../src/rpc/policy/read-policies.ts";
 import { readServices, unboundedFields } from "../../../support/contract.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
@@ -93,7 +94,7 @@ describe("bounds", () => {
 
 describe.each(methods)("$name", ({ name, method }) => {
   test("has a policy, and says truly whether it has side effects", () => {
-    expect(hasOption(method, policyOption)).toBe(true);
+    expect(methodPolicy(method)).toBeDefined();
     const { NO_SIDE_EFFECTS, IDEMPOTENCY_UNKNOWN } = MethodOptions_IdempotencyLevel;
     expect(method.idempotency).toBe(isRead(name) ? NO_SIDE_EFFECTS : IDEMPOTENCY_UNKNOWN);
   });
@@ -108,7 +109,7 @@ describe.each(methods)("$name", ({ name, method }) => {
     if (answer !== undefined) expect(fieldsOf(method.output)[0]).toBe(answer);
     const requestId = method.input.fields.find((field) => field.name === "request_id");
     expect(requestId?.scalar ?? ScalarType.STRING).toBe(ScalarType.STRING);
-    const declared = getOption(method, policyOption).requestId !== RequestId.UNSPECIFIED;
+    const declared = methodPolicy(method)?.requestId !== RequestId.UNSPECIFIED;
     expect(declared).toBe(requestId !== undefined);
     expect(isRead(name) && requestId !== undefined).toBe(false);
   });

@@ -1,12 +1,18 @@
 import {
+  clearExtension,
   create,
   type DescService,
   fromJson,
   type JsonObject,
+  type JsonValue,
   setExtension,
   toJson,
 } from "@bufbuild/protobuf";
-import { FieldOptionsSchema, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import {
+  FieldOptionsSchema,
+  MethodOptions_IdempotencyLevel,
+  ServiceOptionsSchema,
+} from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../../../gen/cartwright/customer/v1/customer_service_pb.ts";
@@ -17,17 +23,30 @@ import {
   FieldPolicySchema,
   field as fieldPolicy,
   MethodPolicySchema,
+  method as methodOption,
+  RateLimitClass,
+  ServicePolicySchema,
+  service as servicePolicy,
 } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { ReviewService } from "../../../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { Health } from "../../../../gen/grpc/health/v1/health_pb.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
-import { durationMs, methodKey, readPolicies } from "../../../../src/rpc/policy/policy.ts";
+import { durationMs, methodKey, methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
+import { readPolicies } from "../../../../src/rpc/policy/read-policies.ts";
 import { altered, start, withPolicy } from "../../../support/rpc-server.ts";
 
-const ours = [CatalogService, CustomerService, IdentityService, OrderService, ReviewService, TrackerService];
+const services = [
+  CatalogService,
+  CustomerService,
+  IdentityService,
+  OrderService,
+  ReviewService,
+  TrackerService,
+];
 
-function faultsOf(...services: DescService[]): string {
+/** Returns the message with which the server refuses to start with these services; empty if it accepts them. */
+function startupError(...services: DescService[]): string {
   try {
     readPolicies(services);
     return "";
@@ -37,30 +56,107 @@ function faultsOf(...services: DescService[]): string {
   }
 }
 
-test("every method of the contracts has a sound policy", () => {
-  const policies = readPolicies(ours);
-  expect([...policies.keys()]).toEqual(ours.flatMap((service) => service.methods.map(methodKey)));
+test("every method of the contracts has a valid policy", () => {
+  const policies = readPolicies(services);
+  expect([...policies.keys()]).toEqual(services.flatMap((service) => service.methods.map(methodKey)));
   const policy = policies.get("cartwright.catalog.v1.CatalogService/GetProduct");
   expect(policy?.access).toBe(Access.PUBLIC);
   expect(durationMs(policy?.deadline?.default)).toBe(5_000);
 });
 
-test("a method without one keeps the server from starting", async () => {
+test("the server does not start with a method that has no policy", async () => {
   await expect(start({ services: [CatalogService, Health] })).rejects.toThrow(StartupError);
-  const faults = faultsOf(CatalogService, Health);
-  expect(faults).toContain("grpc.health.v1.Health/Check: has no option");
-  expect(faults).toContain("grpc.health.v1.Health/Watch: has no option");
+  const message = startupError(CatalogService, Health);
+  expect(message).toContain("grpc.health.v1.Health/Check: no policy");
+  expect(message).toContain("grpc.health.v1.Health/Watch: no policy");
 });
 
-/** What is said of a policy, and a part of it in JSON that is wrong. */
-type Case = [fault: string, change: JsonObject];
+describe("the effective policy of a method", () => {
+  const defaults = {
+    access: "ACCESS_STAFF",
+    scope: "SCOPE_TRACKER_READ",
+    rateLimit: { class: "RATE_LIMIT_CLASS_READ", cost: 2 },
+    deadline: { default: "5s", max: "30s" },
+    cache: { freshFor: "60s", tags: ["default"] },
+  };
+
+  /** Returns GetProduct with an option of its own, in a service with a default for read and write methods. */
+  function effective(
+    own: JsonObject | undefined,
+    defaultPolicies: JsonObject = { read: defaults },
+  ): JsonValue {
+    const service = altered(CatalogService, (file) => {
+      const proto = file.service.find(({ name }) => name === CatalogService.name);
+      const method = proto?.method.find(({ name }) => name === "GetProduct");
+      if (proto === undefined || method?.options === undefined) throw new Error("the contract has changed");
+      proto.options ??= create(ServiceOptionsSchema);
+      setExtension(proto.options, servicePolicy, fromJson(ServicePolicySchema, defaultPolicies));
+      clearExtension(method.options, methodOption);
+      if (own !== undefined) setExtension(method.options, methodOption, fromJson(MethodPolicySchema, own));
+    });
+    const policy = methodPolicy(service.method.getProduct);
+    return policy === undefined ? null : toJson(MethodPolicySchema, policy);
+  }
+
+  test("is the default of the service if the method has no policy of its own", () => {
+    expect(effective(undefined)).toEqual(defaults);
+    expect(effective({})).toEqual(defaults);
+  });
+
+  test("is the policy of the method if the service has no default", () => {
+    expect(effective({ access: "ACCESS_ADMIN" }, {})).toEqual({ access: "ACCESS_ADMIN" });
+    expect(effective(undefined, {})).toBeNull();
+  });
+
+  test("takes the default for write methods only for methods with side effects", () => {
+    expect(effective(undefined, { write: defaults })).toBeNull();
+    const write = methodPolicy(CatalogService.method.createProduct);
+    expect([write?.access, write?.rateLimit?.class]).toEqual([Access.STAFF, RateLimitClass.WRITE]);
+  });
+
+  test("inherits the fields of rate_limit and deadline that the method does not set", () => {
+    expect(effective({ rateLimit: { cost: 5 }, deadline: { default: "10s" } })).toEqual({
+      ...defaults,
+      rateLimit: { class: "RATE_LIMIT_CLASS_READ", cost: 5 },
+      deadline: { default: "10s", max: "30s" },
+    });
+  });
+
+  test("has the cache of the method in place of the default, tags included", () => {
+    const cache = { freshFor: "1s", tags: ["own"] };
+    expect(effective({ cache })).toEqual({ ...defaults, cache });
+  });
+
+  test("has the scope of the method alone if the method sets access", () => {
+    const { scope: _, ...withoutScope } = defaults;
+    expect(effective({ access: "ACCESS_PUBLIC" })).toEqual({ ...withoutScope, access: "ACCESS_PUBLIC" });
+    expect(effective({ access: "ACCESS_STAFF", scope: "SCOPE_ORDERS_READ" })).toEqual({
+      ...defaults,
+      scope: "SCOPE_ORDERS_READ",
+    });
+    expect(effective({ scope: "SCOPE_ORDERS_READ" })).toEqual({ ...defaults, scope: "SCOPE_ORDERS_READ" });
+  });
+
+  test("is checked at startup, whether it is declared or inherited", () => {
+    const service = altered(CatalogService, (file) => {
+      const proto = file.service.find(({ name }) => name === CatalogService.name);
+      if (proto?.options === undefined) throw new Error("the contract has changed");
+      clearExtension(proto.options, servicePolicy);
+    });
+    expect(startupError(service)).toContain("CatalogService/GetProduct: access is not set");
+    expect(startupError(service)).toContain("CatalogService/DeleteProduct: no policy");
+  });
+});
+
+/** A part of the error message, and the invalid part of a policy in JSON. */
+type Case = [error: string, change: JsonObject];
 
 const freshFor = "1s";
 const tags = ["catalog"];
 
 describe.each<[string, DescService, string, Case[]]>([
   [
-    "a policy",
+    "an invalid policy",
     CatalogService,
     "GetProduct",
     [
@@ -68,64 +164,67 @@ describe.each<[string, DescService, string, Case[]]>([
       ["rate_limit.class is not set", { rateLimit: null }],
       ["rate_limit.class is not set", { rateLimit: { cost: 1 } }],
       ["rate_limit.cost must be at least 1", { rateLimit: { class: "RATE_LIMIT_CLASS_READ" } }],
-      ["scope is set, but the method is for everyone", { scope: "SCOPE_ORDERS_READ" }],
+      ["scope must not be set on a public method", { scope: "SCOPE_ORDERS_READ" }],
       ["deadline is not set", { deadline: null }],
       ["deadline.default must be more than 0", { deadline: { max: "1s" } }],
       ["deadline.max must not be less", { deadline: { default: "5s", max: "4.999s" } }],
       ["deadline.max must be at most 300 s", { deadline: { default: "5s", max: "300.001s" } }],
-      ["GetProductRequest has no such string", { requestId: "REQUEST_ID_OPTIONAL" }],
-      ["request_id is not for methods with NO_SIDE_EFFECTS", { requestId: "REQUEST_ID_REQUIRED" }],
+      ["GetProductRequest has no string field request_id", { requestId: "REQUEST_ID_OPTIONAL" }],
+      ["request_id must not be set on a method with NO_SIDE_EFFECTS", { requestId: "REQUEST_ID_REQUIRED" }],
     ],
   ],
   [
-    "a cache",
+    "an invalid cache policy",
     CatalogService,
     "GetProduct",
     [
-      ["cache is for ACCESS_PUBLIC only", { access: "ACCESS_CUSTOMER" }],
+      ["cache requires ACCESS_PUBLIC", { access: "ACCESS_CUSTOMER" }],
       ["cache.fresh_for must be more than 0", { cache: { tags } }],
       ["cache.tags is empty", { cache: { freshFor } }],
-      ["{idd} is no field of", { cache: { freshFor, tags: ["product:{id}", "product:{idd}"] } }],
-      ["{} is no field of", { cache: { freshFor, tags: ["product:{}"] } }],
-      ["stale_while_revalidate is negative", { cache: { freshFor, tags, staleWhileRevalidate: "-1s" } }],
+      ["{idd} is not a field of", { cache: { freshFor, tags: ["product:{id}", "product:{idd}"] } }],
+      ["{} is not a field of", { cache: { freshFor, tags: ["product:{}"] } }],
+      [
+        "stale_while_revalidate must not be negative",
+        { cache: { freshFor, tags, staleWhileRevalidate: "-1s" } },
+      ],
     ],
   ],
   [
-    "a write",
+    "an invalid policy of a write method",
     OrderService,
     "CreateOrder",
     [
-      ["cache is for methods with NO_SIDE_EFFECTS only", { cache: { freshFor, tags } }],
-      ["has a request_id, but the policy is silent", { requestId: null }],
+      ["cache requires a method with NO_SIDE_EFFECTS", { cache: { freshFor, tags } }],
+      ["request_id is not set, but cartwright.order.v1.CreateOrderRequest has", { requestId: null }],
     ],
   ],
-])("%s is refused", (_, service, method, cases) => {
-  test.each(cases)("%s", (fault, change) => {
+])("the server does not start with %s", (_, service, method, cases) => {
+  test.each(cases)("and reports: %s", (error, change) => {
     const changed = withPolicy(service, method, (policy) => {
       const json = Object.assign({}, toJson(MethodPolicySchema, policy), change);
       return fromJson(MethodPolicySchema, json);
     });
-    const faults = faultsOf(changed);
-    expect(faults).toContain(`/${method}: `);
-    expect(faults).toContain(fault);
+    const message = startupError(changed);
+    expect(message).toContain(`/${method}: `);
+    expect(message).toContain(error);
   });
 });
 
-test("a cache is refused for streams", () => {
+test("the server does not start with a cache policy on a streaming method", () => {
   const service = withPolicy(CatalogService, "GetProduct", (_, method) => {
     method.serverStreaming = true;
   });
-  expect(faultsOf(service)).toContain("cache is for unary methods only");
+  expect(startupError(service)).toContain("cache requires a unary method");
 });
 
-test("a read with a request_id is refused", () => {
+test("the server does not start with a read method that has a request_id", () => {
   const service = withPolicy(OrderService, "CreateOrder", (_, { options }) => {
     if (options !== undefined) options.idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   });
-  expect(faultsOf(service)).toContain("request_id is not for methods with NO_SIDE_EFFECTS");
+  expect(startupError(service)).toContain("request_id must not be set on a method with NO_SIDE_EFFECTS");
 });
 
-/** The catalogue with a policy on a field of one of its messages. */
+/** Returns CatalogService with a policy on a field of one of its messages. */
 function withFieldPolicy(message: string, field: string, policy: JsonObject): DescService {
   return altered(CatalogService, (file) => {
     const described = file.messageType
@@ -137,29 +236,31 @@ function withFieldPolicy(message: string, field: string, policy: JsonObject): De
   });
 }
 
-test("a field with a policy is refused where nobody would look for it, or when it says nothing", () => {
+test("the server does not start with a field policy without access", () => {
   const staff = { access: "ACCESS_STAFF" };
-  expect(faultsOf(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
-  expect(faultsOf(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain("brand: access is not set");
-  expect(faultsOf(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
+  expect(startupError(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
+  expect(startupError(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain(
+    "brand: access is not set",
+  );
+  expect(startupError(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
 });
 
-test("a field with a policy within another message of a request is refused: nobody would look for it", () => {
+test("the server does not start with a policy on a nested field of a request, which it would not check", () => {
   const service = altered(TrackerService, (file) => {
     const [method] = file.service.flatMap((one) => one.method.filter(({ name }) => name === "ListPurchases"));
     const inner = file.messageType.find(({ name }) => name === "RecordPurchaseResponse")?.field[0];
     if (method === undefined || inner === undefined) throw new Error("the contract has changed");
-    // Of all messages of this file this one has others of it within.
+    // The one message of this file that contains another one of it.
     method.inputType = ".cartwright.tracker.v1.BatchRecordPurchasesResponse";
     inner.options = create(FieldOptionsSchema);
     setExtension(inner.options, fieldPolicy, fromJson(FieldPolicySchema, { access: "ACCESS_STAFF" }));
   });
-  expect(faultsOf(service)).toContain(
-    "results: RecordPurchaseResponse.purchase has a policy, but lies too deep",
+  expect(startupError(service)).toContain(
+    "results: RecordPurchaseResponse.purchase has a policy, but only direct fields",
   );
 });
 
-test("all faults are told at once", () => {
+test("the error message lists all invalid policies", () => {
   const catalog = withPolicy(CatalogService, "GetProduct", (policy) => {
     policy.access = Access.UNSPECIFIED;
     policy.deadline = undefined;
@@ -167,6 +268,6 @@ test("all faults are told at once", () => {
   const order = withPolicy(OrderService, "GetOrder", (policy) => {
     policy.rateLimit = undefined;
   });
-  const faults = faultsOf(catalog, order, Health);
-  expect(faults.split("\n")).toHaveLength(1 + 3 + 2 + 2);
+  const message = startupError(catalog, order, Health);
+  expect(message.split("\n")).toHaveLength(1 + 3 + 2 + 2);
 });
