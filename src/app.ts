@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import type { DescService, Message } from "@bufbuild/protobuf";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ImportRowSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
@@ -7,21 +7,21 @@ import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
-import { createCatalog } from "./catalog/catalog.ts";
+import { type Catalog, createCatalog } from "./catalog/catalog.ts";
 import { createDemoAccounts, type DemoAccounts } from "./cli/seed/demo-accounts.ts";
 import { isEmptyShop } from "./cli/seed/empty.ts";
 import { seedShop } from "./cli/seed/seed.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
-import { createCustomers } from "./customer/customer.ts";
+import { type Customers, createCustomers } from "./customer/customer.ts";
 import { entities } from "./entities.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
-import { assertMayChange, createIdentity } from "./identity/identity.ts";
+import { assertMayChange, createIdentity, type Identity } from "./identity/identity.ts";
 import { withAuditLog } from "./infra/audit/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
 import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
-import { openStores } from "./infra/embedded/stores.ts";
-import { openJobs } from "./infra/jobs/jobs.ts";
+import { openStores, type Stores } from "./infra/embedded/stores.ts";
+import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
 import { createInvalidationPublisher, withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
@@ -29,101 +29,86 @@ import { sharedSecret } from "./infra/postgres/secrets.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
 import { createInventory } from "./inventory/inventory.ts";
-import { type Call, internalCall } from "./kernel/call.ts";
+import { internalCall } from "./kernel/call.ts";
 import { type Clock, createIds, type Ids, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
 import { orderRpc } from "./order/order.rpc.ts";
-import { createOrders } from "./order/order.ts";
+import { createOrders, type Orders } from "./order/order.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
-import { createReviews } from "./review/review.ts";
+import { createReviews, type Reviews } from "./review/review.ts";
 import { getCall } from "./rpc/call/active-call.ts";
 import { createCallLimits } from "./rpc/interceptors/rate-limit.ts";
 import { createCheck } from "./rpc/interceptors/validation.ts";
 import { readPolicies } from "./rpc/policy/read-policies.ts";
 import { createServer, type Server } from "./rpc/server/server.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
-import { createTracker } from "./tracker/tracker.ts";
+import { createTracker, type Tracker } from "./tracker/tracker.ts";
 import { startWorker } from "./worker.ts";
 
-/** A shop that runs. */
+/** A running shop. */
 export interface App {
-  /** Where it answers, such as http://127.0.0.1:8080. */
+  /** The address of the server, such as http://127.0.0.1:8080. */
   readonly url: string;
-  /** What was started for it, a line each. */
+  /** The embedded stores that were started, one line each. */
   readonly started: readonly string[];
-  /** Accounts that were made for the demo, at its first start and never again. */
+  /** The demo accounts, when this start created them: at the first start only. */
   readonly demo: DemoAccounts | undefined;
-  /** Resolves when a store that it cannot do without has ended by itself, which is then in the log. */
+  /** Resolves when an embedded store that the shop needs has exited by itself; the log has the reason. */
   readonly failed: Promise<void>;
-  /** Ends it: calls in flight are finished, for `graceMs` milliseconds at most, then the stores are closed. */
+  /** Finishes calls in flight, for `graceMs` milliseconds at most, then closes the server and the stores. */
   close(graceMs?: number): Promise<void>;
 }
 
-/** How long calls in flight may take once the process is told to stop. */
+/** The time that calls in flight have at shutdown, milliseconds. */
 const GRACE_MS = 10_000;
-/** How much of the memory for cached answers is for the bytes that are made of them. */
+/** The share of the cache memory that holds encoded responses; the rest holds messages. */
 const ENCODED_SHARE = 1 / 4;
-/** What the demo holds. */
+/** The size of the demo. */
 const DEMO_PRODUCTS = 2_000;
 const DEMO_CUSTOMERS = 100;
 
+/** The services of the shop, in the order of the documentation. */
+export const services: readonly DescService[] = [
+  CatalogService,
+  OrderService,
+  TrackerService,
+  ReviewService,
+  CustomerService,
+  IdentityService,
+];
+
 /**
- * Builds the shop from its configuration, brings its schema up to date and serves it.
- * @throws StartError for whatever the person who starts it can mend
+ * Starts the shop: opens the stores, migrates the schema, creates the features and serves them.
+ * @throws StartupError for a mistake that the operator can correct
  */
 export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
-  const closing: (() => Promise<void>)[] = [];
+  const cleanups: (() => Promise<void>)[] = [];
   const close = async () => {
-    for (const step of closing.splice(0).reverse()) await step();
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   };
   try {
     const stores = await openStores(config, log);
-    closing.push(() => stores.close());
+    cleanups.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
     if (config.seedDemo) await seedDemo(stores.databaseUrl, log);
-    const db = await openPostgres({
-      url: stores.databaseUrl,
-      entities,
-      poolMax: config.dbPoolMax,
-      poolWaitMs: config.dbPoolWaitMs,
-      statementTimeoutMs: config.dbStatementTimeoutMs,
-      log,
-    });
-    closing.push(() => db.close());
-    const redis = openRedis(stores.redisUrl, log);
-    closing.push(() => redis.close());
-    const namespace = (await sharedSecret(db, internalCall(), "cache-namespace")).toString("hex", 0, 8);
-    const ties = new InvalidationBus({ redis: redis.client, namespace, log });
-    closing.push(async () => ties.close());
-    const cache = new Cache<Message>({ ties, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
-    const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
-    closing.push(async () => limiter?.close());
-    const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
-    closing.push(() => jobs.close());
-    const ids = createIds(clock);
-    const announced = withInvalidationOutbox(
-      withAuditLog(db, { ids, clock }),
-      createInvalidationPublisher(jobs, cache),
-    );
-    const ground = { db: announced, redis, cache, ties, limiter, ids, clock, log };
-    const rooms = await createFeatures(config, ground);
-    closing.push(async () => rooms.identity.close());
-    const tidy = (call: Call) => rooms.identity.forget(call);
-    if (config.workers > 0) closing.push(await startWorker({ db, jobs, cache, tidy, log }));
-    const server = buildServer(config, ground, rooms);
-    let graceMs = GRACE_MS;
-    closing.push(() => server.close(graceMs));
+    const infrastructure = await openInfrastructure(config, stores, { clock, log }, cleanups);
+    const features = await createFeatures(config, infrastructure);
+    cleanups.push(async () => features.identity.close());
+    if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
+    const server = buildServer(config, infrastructure, features);
+    let shutdownGraceMs = GRACE_MS;
+    cleanups.push(() => server.close(shutdownGraceMs));
     const { url } = await server.listen();
-    // Their password is shown once, so not before nothing can go wrong any more.
-    const demo = config.seedDemo ? await createDemoAccounts(rooms.identity) : undefined;
+    // The password is shown only once: the accounts are created when nothing else can fail.
+    const demo = config.seedDemo ? await createDemoAccounts(features.identity) : undefined;
     return {
       url,
       started: stores.started,
       demo,
       failed: stores.failed,
-      close: (grace = GRACE_MS) => {
-        graceMs = grace;
+      close: (graceMs = GRACE_MS) => {
+        shutdownGraceMs = graceMs;
         return close();
       },
     };
@@ -133,58 +118,100 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
   }
 }
 
-/** Fills an empty shop, so that the first call shows something. */
+/** Fills an empty shop with demo data. */
 async function seedDemo(url: string, log: Log): Promise<void> {
   if (!(await isEmptyShop(url))) return;
   const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
-  log.info({ ...added }, "filled the empty shop with a demo");
+  log.info({ ...added }, "demo data added to the empty shop");
 }
 
-/** What the services stand on. */
+/** The stores and libraries that features and the server are built on. */
 interface Infrastructure {
   db: Database;
   redis: RedisConnection;
+  jobs: Jobs;
   cache: Cache<Message>;
-  ties: InvalidationBus;
+  bus: InvalidationBus;
   limiter: Limiter | undefined;
   ids: Ids;
   clock: Clock;
   log: Log;
 }
 
-/** The features, in the order in which they know each other. */
-async function createFeatures(config: Config, { db, ties, ids, clock, log }: Infrastructure) {
-  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
-  const room = { db, ids, clock, tokens };
-  const inventory = createInventory({ clock });
-  const catalog = createCatalog({ ...room, inventory });
-  const customers = createCustomers({ ...room, assertMayChange });
-  const tracker = createTracker(room);
-  const orders = createOrders({
-    ...room,
-    ...{ catalog, inventory, customers, tracker },
-    onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
+async function openInfrastructure(
+  config: Config,
+  stores: Stores,
+  { clock, log }: { clock: Clock; log: Log },
+  cleanups: (() => Promise<void>)[],
+): Promise<Infrastructure> {
+  const connections = await openPostgres({
+    url: stores.databaseUrl,
+    entities,
+    poolMax: config.dbPoolMax,
+    poolWaitMs: config.dbPoolWaitMs,
+    statementTimeoutMs: config.dbStatementTimeoutMs,
+    log,
   });
-  const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.nameOf });
-  const { signingKeysFile, tokenIssuer } = config;
-  const identity = await createIdentity({ ...room, customers, ties, signingKeysFile, tokenIssuer, log });
-  return { catalog, customers, tracker, orders, reviews, identity };
+  cleanups.push(() => connections.close());
+  const redis = openRedis(stores.redisUrl, log);
+  cleanups.push(() => redis.close());
+  const namespace = (await sharedSecret(connections, internalCall(), "cache-namespace")).toString(
+    "hex",
+    0,
+    8,
+  );
+  const bus = new InvalidationBus({ redis: redis.client, namespace, log });
+  cleanups.push(async () => bus.close());
+  const cache = new Cache<Message>({ bus, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
+  const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
+  cleanups.push(async () => limiter?.close());
+  const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
+  cleanups.push(() => jobs.close());
+  const ids = createIds(clock);
+  const audited = withAuditLog(connections, { ids, clock });
+  const db = withInvalidationOutbox(audited, createInvalidationPublisher(jobs, cache));
+  return { db, redis, jobs, cache, bus, limiter, ids, clock, log };
 }
 
-/** What is served, in the order of the documentation. */
-const services = [
-  CatalogService,
-  OrderService,
-  TrackerService,
-  ReviewService,
-  CustomerService,
-  IdentityService,
-];
+/** The features by name. */
+interface Features {
+  catalog: Catalog;
+  customers: Customers;
+  tracker: Tracker;
+  orders: Orders;
+  reviews: Reviews;
+  identity: Identity;
+}
+
+/** Creates the features, each after those that it uses. */
+async function createFeatures(
+  config: Config,
+  { db, bus, ids, clock, log }: Infrastructure,
+): Promise<Features> {
+  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
+  const shared = { db, ids, clock, tokens };
+  const inventory = createInventory({ clock });
+  const catalog = createCatalog({ ...shared, inventory });
+  const customers = createCustomers({ ...shared, assertMayChange });
+  const tracker = createTracker(shared);
+  const orders = createOrders({
+    ...shared,
+    catalog,
+    inventory,
+    customers,
+    tracker,
+    onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
+  });
+  const reviews = createReviews({ ...shared, catalog, orders, authorNameOf: customers.nameOf });
+  const { signingKeysFile, tokenIssuer } = config;
+  const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
+  return { catalog, customers, tracker, orders, reviews, identity };
+}
 
 function buildServer(
   config: Config,
   { redis, db, cache, limiter, log }: Infrastructure,
-  { catalog, customers, tracker, orders, reviews, identity }: Awaited<ReturnType<typeof createFeatures>>,
+  { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
   const check = createCheck();
   const { budgets, signedInTimes, serviceTimes } = config;
@@ -196,7 +223,7 @@ function buildServer(
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,
     maxCalls: config.maxCalls,
-    services: [CatalogService, OrderService, TrackerService, CustomerService, IdentityService, ReviewService],
+    services,
     routes: (router) =>
       router
         .service(
@@ -205,9 +232,9 @@ function buildServer(
         )
         .service(OrderService, orderRpc(orders, getCall))
         .service(TrackerService, trackerRpc(tracker, getCall))
+        .service(ReviewService, reviewRpc(reviews, getCall))
         .service(CustomerService, customerRpc(customers, getCall))
-        .service(IdentityService, identityRpc(identity, getCall))
-        .service(ReviewService, reviewRpc(reviews, getCall)),
+        .service(IdentityService, identityRpc(identity, getCall)),
     authenticate: config.access ? identity.authenticate : undefined,
     encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
     callLimits:
@@ -216,15 +243,18 @@ function buildServer(
     cache: config.cache ? cache : undefined,
     jwks: identity.jwks,
     isReady: async () => {
-      const [postgres, shared] = await Promise.all([isUp(db.ping()), redis.isUp()]);
-      // Without PostgreSQL there is no shop; without Redis it is only slower.
-      return { ready: postgres, checks: { postgres: word(postgres), redis: word(shared) } };
+      const [isPostgresUp, isRedisUp] = await Promise.all([isUp(db.ping()), redis.isUp()]);
+      // Redis is optional: without it the shop is slower, but answers every call.
+      return {
+        ready: isPostgresUp,
+        checks: { postgres: stateName(isPostgresUp), redis: stateName(isRedisUp) },
+      };
     },
     log,
   });
 }
 
-const word = (up: boolean): string => (up ? "up" : "down");
+const stateName = (up: boolean): string => (up ? "up" : "down");
 
 function isUp(ping: Promise<void>): Promise<boolean> {
   return ping.then(

@@ -3,7 +3,7 @@ import type { Config } from "./config.ts";
 import type { Log } from "./kernel/log.ts";
 
 /**
- * Says where the shop answers and what to try: a few lines on a terminal, one JSON line elsewhere. Both hold
+ * Prints the address of the shop and example calls: a few lines on a terminal, one JSON line elsewhere. Both contain
  * the word "listening" and the address.
  */
 export function printBanner(app: App, config: Config, log: Log): void {
@@ -18,15 +18,14 @@ export function printBanner(app: App, config: Config, log: Log): void {
   const warnings = [
     ...(config.access
       ? []
-      : ["ACCESS IS OFF: everyone who reaches this port may call everything. Unset ACCESS to have it on."]),
-    ...(config.limits
-      ? []
-      : ["LIMITS ARE OFF: everyone may call as often as they like. Unset LIMITS to have them on."]),
-    ...(config.cache ? [] : ["CACHE IS OFF: every read goes to the database. Unset CACHE to have it on."]),
+      : ["ACCESS IS OFF: anyone who reaches this port may call every method. Unset ACCESS to turn it on."]),
+    ...(config.limits ? [] : ["LIMITS ARE OFF: callers have no rate limits. Unset LIMITS to turn them on."]),
+    ...(config.cache ? [] : ["CACHE IS OFF: every read goes to the database. Unset CACHE to turn it on."]),
   ];
-  const accounts = demo && [`${demo.emails.join(", ")}: password ${demo.password}`, "shown this once"];
+  const accounts = demo && [`${demo.emails.join(", ")}: password ${demo.password}`, "shown only once"];
   if (!process.stdout.isTTY) {
-    if (accounts !== undefined) log.info({ ...demo }, "accounts of the demo, shown this once");
+    if (accounts !== undefined)
+      log.info({ ...demo }, "demo accounts created; the password is shown only once");
     log.info({ address: url, started, warnings, examples }, `listening on ${url}`);
     return;
   }
@@ -40,7 +39,7 @@ export function printBanner(app: App, config: Config, log: Log): void {
     "  Try:",
     ...examples.map((line) => `    ${line}`),
     "",
-    "  Ctrl-C stops it.",
+    "  Press Ctrl-C to stop.",
     "",
   ];
   process.stdout.write(`${lines.join("\n")}\n`);

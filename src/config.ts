@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartupError } from "./kernel/errors.ts";
+import type { ClassBudget, RateLimitClassName } from "./rpc/interceptors/rate-limit.ts";
 
-/** A whole number in a range, written in digits and nothing else. */
-const whole = (min: number, max: number) =>
+/** Parses a whole number in a range, written in digits only. */
+const integer = (min: number, max: number) =>
   z.string().transform((text, context) => {
     const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
     if (value >= min && value <= max) return value;
@@ -25,7 +26,7 @@ const oneOf = <const Value extends string>(...values: Value[]) =>
 const onOff = oneOf("on", "off").transform((value) => value === "on");
 const url = (...protocols: string[]) =>
   z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol), {
-    error: `must be an address that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
+    error: `must be a URL that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
   });
 
 const origins = list.refine(
@@ -38,9 +39,9 @@ const proxies = list.transform((items, context) => {
   for (const item of items) {
     const [, address = "", bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(item) ?? [];
     const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-    const most = family === "ipv6" ? 128 : 32;
-    const prefix = bits === undefined ? most : Number(bits);
-    if (isIP(address) === 0 || prefix > most) {
+    const maxPrefix = family === "ipv6" ? 128 : 32;
+    const prefix = bits === undefined ? maxPrefix : Number(bits);
+    if (isIP(address) === 0 || prefix > maxPrefix) {
       context.addIssue({ code: "custom", message: `${item} is not an address or CIDR such as 10.0.0.0/8` });
       return z.NEVER;
     }
@@ -49,114 +50,105 @@ const proxies = list.transform((items, context) => {
   return blocks;
 });
 
-/** How much of what a class of calls may take, such as 100/60: units of cost in so many seconds. */
-const budget = z.string().transform((text, context): LimitBudget => {
+/** Parses the budget of a rate limit class, such as `100/60`: units of cost in so many seconds. */
+const budget = z.string().transform((text, context): ClassBudget => {
   const [, units = "", seconds = "", mode = "open"] =
     /^(\d{1,9})\/(\d{1,5})(?:\/(open|closed))?$/.exec(text) ?? [];
   if (Number(units) >= 1 && Number(seconds) >= 1) {
     return { units: Number(units), windowMs: Number(seconds) * 1_000, failClosed: mode === "closed" };
   }
   const message =
-    "must be units/seconds such as 100/60, with /closed behind it to refuse while Redis is away";
+    "must be units/seconds such as 100/60; add /closed to reject calls while Redis is unavailable";
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
-const defaultBudget = (units: number): LimitBudget => ({ units, windowMs: 60_000, failClosed: false });
+const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: 60_000, failClosed: false });
 
-/** What the service reads from the environment, with its defaults; `.env.example` lists the same. */
+/** The environment variables of the service with their defaults; `.env.example` lists the same. */
 const environment = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
-  PORT: whole(0, 65_535).default(8080),
+  PORT: integer(0, 65_535).default(8080),
   DATA_DIR: z.string().min(1).default(".data"),
   DATABASE_URL: url("postgres:", "postgresql:").optional(),
   REDIS_URL: url("redis:", "rediss:").optional(),
-  DB_POOL_MAX: whole(1, 500).default(20),
-  DB_POOL_WAIT_MS: whole(1, 30_000).default(2_000),
-  DB_STATEMENT_TIMEOUT_MS: whole(10, 600_000).default(5_000),
+  DB_POOL_MAX: integer(1, 500).default(20),
+  DB_POOL_WAIT_MS: integer(1, 30_000).default(2_000),
+  DB_STATEMENT_TIMEOUT_MS: integer(10, 600_000).default(5_000),
   CACHE: onOff.default(true),
-  CACHE_MEMORY_MB: whole(1, 65_536).default(256),
+  CACHE_MEMORY_MB: integer(1, 65_536).default(256),
   ACCESS: onOff.default(true),
   LIMITS: onOff.default(true),
   LIMIT_READ: budget.default(defaultBudget(100)),
   LIMIT_WRITE: budget.default(defaultBudget(30)),
   LIMIT_INGEST: budget.default(defaultBudget(600)),
   LIMIT_AUTH: budget.default(defaultBudget(10)),
-  LIMIT_TIMES_SIGNED_IN: whole(1, 1_000_000).default(10),
-  LIMIT_TIMES_SERVICE: whole(1, 1_000_000).default(100),
-  MAX_CALLS: whole(1, 100_000).default(256),
+  LIMIT_TIMES_SIGNED_IN: integer(1, 1_000_000).default(10),
+  LIMIT_TIMES_SERVICE: integer(1, 1_000_000).default(100),
+  MAX_CALLS: integer(1, 100_000).default(256),
   SIGNING_KEYS_FILE: z.string().min(1).optional(),
   TOKEN_ISSUER: z.string().min(1).max(200).default("cartwright"),
   TRUSTED_PROXIES: proxies.default(new BlockList()),
   CORS_ORIGINS: origins.default([]),
   TLS_CERT_FILE: z.string().min(1).optional(),
   TLS_KEY_FILE: z.string().min(1).optional(),
-  WORKERS: whole(0, 500).optional(),
+  WORKERS: integer(0, 500).optional(),
   LOG_LEVEL: oneOf("fatal", "error", "warn", "info", "debug", "trace").default("info"),
   SEED_DEMO: onOff.optional(),
 });
 
-/** The variables that are read. */
+/** The names of all environment variables that the service reads. */
 export const variableNames: readonly string[] = Object.keys(environment.shape);
 
-/** What callers may take of a class of calls. */
-export interface LimitBudget {
-  /** Units of cost in any `windowMs` milliseconds, for who is not signed in. */
-  readonly units: number;
-  readonly windowMs: number;
-  /** While Redis is away: refuse, instead of going on with a budget of this process alone. */
-  readonly failClosed: boolean;
-}
-
-/** Everything that can be configured, read once and frozen. Times are milliseconds. */
+/** The configuration of the service, read once and frozen. Times are milliseconds. */
 export type Config = Readonly<{
   host: string;
-  /** 0: any free port. */
+  /** 0 selects any free port. */
   port: number;
   dataDir: string;
-  /** Absent: PostgreSQL is started under `dataDir`. */
+  /** When absent, an embedded PostgreSQL is started under `dataDir`. */
   databaseUrl: string | undefined;
-  /** Absent: a Redis-protocol server is started. */
+  /** When absent, an embedded Redis-protocol server is started. */
   redisUrl: string | undefined;
   dbPoolMax: number;
   dbPoolWaitMs: number;
   dbStatementTimeoutMs: number;
-  /** Whether answers are cached. Off for benchmarks and conformance runs. */
+  /** Whether responses are cached. Off for benchmarks and conformance runs. */
   cache: boolean;
-  /** How much memory of this process cached answers may take. */
+  /** The memory limit for cached responses in this process. */
   cacheMemoryBytes: number;
-  /** Whether calls are held to who may make them. Off for benchmarks and conformance runs. */
+  /** Whether access control is enforced. Off for benchmarks and conformance runs. */
   access: boolean;
-  /** Whether calls are held to budgets. Off for benchmarks and conformance runs. */
+  /** Whether rate limits are enforced. Off for benchmarks and conformance runs. */
   limits: boolean;
-  /** By the classes of the contract. */
-  budgets: Readonly<Record<"READ" | "WRITE" | "INGEST" | "AUTH", LimitBudget>>;
-  /** How many times a budget is what accounts and other services have of it; but for AUTH. */
+  /** The budget of an anonymous caller in each rate limit class of the contract. */
+  budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
+  /** The factors by which the budgets of accounts and of services are larger, except in the class AUTH. */
   signedInTimes: number;
   serviceTimes: number;
-  /** Calls at once, beyond which further ones are turned away. */
+  /** Maximum concurrent calls. Calls beyond it are rejected with UNAVAILABLE. */
   maxCalls: number;
-  /** Where the keys are that sign access tokens. By default in `dataDir`, made at first start. */
+  /** The file of the private keys that sign access tokens. By default in `dataDir`, generated at first start. */
   signingKeysFile: string;
-  /** Who issues access tokens and who they are for: `iss` and `aud`. */
+  /** The issuer and audience of access tokens: `iss` and `aud`. */
   tokenIssuer: string;
   trustedProxies: BlockList;
   corsOrigins: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
-  /** How many jobs of a kind run at once in this process. 0: none, they are left to others. */
+  /** The number of jobs of one queue that run at once in this process. 0 leaves all jobs to other processes. */
   workers: number;
   logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
-  /** Fill an empty store with the demo shop. By default only an embedded one. */
+  /** Whether an empty shop is filled with demo data. By default only an embedded one. */
   seedDemo: boolean;
 }>;
 
-/** The variables of the file `.env` in the working directory; none when there is no such file. */
+/** Reads the variables of the file `.env` in the working directory; returns none when there is no such file. */
 export function readDotEnv(): Record<string, string | undefined> {
   return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
 }
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as absent.
- * @throws StartError that names every mistake at once
+ * @throws StartupError that names every mistake at once
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const present = Object.fromEntries(
@@ -168,7 +160,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     mistakes.push("  TLS_CERT_FILE: set TLS_CERT_FILE and TLS_KEY_FILE together, or neither");
   }
   if (!result.success || mistakes.length > 0) {
-    throw new StartupError(`The configuration has mistakes:\n${mistakes.join("\n")}`);
+    throw new StartupError(`The configuration is invalid:\n${mistakes.join("\n")}`);
   }
   const value = result.data;
   return Object.freeze({

@@ -4,9 +4,9 @@ import { readConfig, readDotEnv } from "./config.ts";
 import { createLog } from "./infra/log.ts";
 import { StartupError } from "./kernel/errors.ts";
 
-/** Without its database, calls in flight can only fail: long enough to be told so. */
+/** The grace period after the database is lost, milliseconds. Calls in flight can only fail: enough to answer them. */
 const FAILED_GRACE_MS = 1_000;
-/** Then it ends, whatever does not close: longer than a store takes that must be killed. */
+/** After this time the process exits even if something does not close, milliseconds. Longer than killing a store takes. */
 const FAILED_LIMIT_MS = 15_000;
 
 try {
@@ -20,7 +20,7 @@ try {
     app.close(graceMs).then(
       () => process.exit(exitCode),
       (error: unknown) => {
-        log.error({ err: error }, "could not stop in order");
+        log.error({ err: error }, "shutdown failed");
         process.exit(1);
       },
     );
@@ -28,7 +28,7 @@ try {
   const onSignal = (signal: NodeJS.Signals) => {
     // A second signal does not wait for calls in flight.
     if (stopping) process.exit(1);
-    log.info({ signal }, "stopping");
+    log.info({ signal }, "shutdown started");
     stop(0);
   };
   process.on("SIGTERM", onSignal);

@@ -1,52 +1,52 @@
 import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
+import type { Identity } from "./identity/identity.ts";
 import type { Cache } from "./infra/cache/cache.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidations } from "./infra/jobs/queues.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
-import { type Call, internalCall } from "./kernel/call.ts";
+import { internalCall } from "./kernel/call.ts";
 import type { Log } from "./kernel/log.ts";
 
-/** What the jobs work with. */
+/** The parts of the shop that jobs use. */
 export interface WorkerOptions {
   db: Database;
   jobs: Jobs;
   cache: Pick<Cache<unknown>, "ensureInvalidated">;
-  /** Deletes what is of no use any more, such as sessions that ended long ago. */
-  tidy(call: Call): Promise<void>;
+  identity: Pick<Identity, "purgeExpired">;
   log: Log;
 }
 
 /**
- * How often the counts of products are added up, and what is old is deleted, milliseconds: the more counts are apart,
- * the slower to read.
+ * How often product counts are rolled up and expired rows are deleted, milliseconds. Reads add up the counts that are
+ * not rolled up yet, so a longer interval makes them slower.
  */
-const TIDY_EVERY_MS = 60_000;
+const MAINTENANCE_INTERVAL_MS = 60_000;
 
 /**
- * Runs the shop's jobs in this process, beside others that do the same.
- * @returns what ends those that go by the clock; the others end with the queue
+ * Runs the jobs of the shop in this process; other processes may run them too.
+ * @returns a function that stops the maintenance timer; the queues stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
-  const { db, jobs, cache, log } = options;
+  const { db, jobs, cache, identity, log } = options;
   await jobs.work(invalidations, async (batch) => {
     for (const { tags, generation } of batch) {
       await cache.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     }
   });
-  const tidy = async () => {
+  const runMaintenance = async () => {
     try {
       await rollUpCounts(db, internalCall());
-      await options.tidy(internalCall());
+      await identity.purgeExpired(internalCall());
     } catch (error) {
-      log.warn({ err: error }, "could not tidy up; counts of products are exact all the same");
+      log.warn({ err: error }, "maintenance failed; product counts stay exact");
     }
   };
-  let tidying = Promise.resolve();
+  let running = Promise.resolve();
   const timer = setInterval(() => {
-    tidying = tidying.then(tidy);
-  }, TIDY_EVERY_MS);
+    running = running.then(runMaintenance);
+  }, MAINTENANCE_INTERVAL_MS);
   return async () => {
     clearInterval(timer);
-    await tidying;
+    await running;
   };
 }

@@ -44,7 +44,7 @@ export interface IdentityOptions {
   clock: Clock;
   tokens: PageTokens;
   customers: Customers;
-  ties: InvalidationBus;
+  bus: InvalidationBus;
   /** As in the configuration. */
   signingKeysFile: string;
   tokenIssuer: string;
@@ -208,10 +208,10 @@ export async function createIdentity(options: IdentityOptions) {
     jwks: (): Promise<{ keys: PublicKey[] }> => keys.jwks(),
 
     /** Deletes what is of no use any more. */
-    async forget(call: Call): Promise<void> {
-      await backoff.forget(call);
-      await sessions.forget(call);
-      await keys.forget(call);
+    async purgeExpired(call: Call): Promise<void> {
+      await backoff.purgeExpired(call);
+      await sessions.purgeExpired(call);
+      await keys.purgeExpired(call);
     },
 
     async close(): Promise<void> {

@@ -9,7 +9,7 @@ import { silentLog } from "./log.ts";
 /** One process of a shop, as far as its cache goes: answers are strings. */
 export interface Replica {
   cache: Cache<string>;
-  ties: InvalidationBus;
+  bus: InvalidationBus;
   redis: RedisConnection;
   /** How often it did not trust its cache, which a busy machine brings about too. */
   falls(): number;
@@ -43,16 +43,16 @@ export function openReplica(url: string, namespace: string, maxBytes = 1_000_000
     falls += 1;
   };
   const redis = openRedis(url, silentLog);
-  const ties = new InvalidationBus({ redis: redis.client, namespace, log: { ...silentLog, warn } });
-  const cache = new Cache<string>({ ties, maxBytes });
+  const bus = new InvalidationBus({ redis: redis.client, namespace, log: { ...silentLog, warn } });
+  const cache = new Cache<string>({ bus, maxBytes });
   return {
     cache,
-    ties,
+    bus,
     redis,
     falls: () => falls,
     write: (...tags) => cache.invalidate(tags, newGeneration()),
     async close() {
-      ties.close();
+      bus.close();
       await redis.close();
     },
   };

@@ -106,7 +106,7 @@ export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock 
     },
 
     /** Deletes what is no longer held against anybody: all has leaked, which takes longer than any wait. */
-    async forget(call: Call): Promise<void> {
+    async purgeExpired(call: Call): Promise<void> {
       const now = clock.now();
       // Subjects are hashes: it is not seen which of them are addresses, whose failures leak sooner.
       const { leakMs } = ACCOUNT;

@@ -213,7 +213,7 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
     },
 
     /** Deletes those that ended long ago. */
-    async forget(call: Call): Promise<void> {
+    async purgeExpired(call: Call): Promise<void> {
       const before = new Date(clock.now().getTime() - KEEP_MS);
       for (let deleted = BATCH; deleted === BATCH; ) {
         const rows = await db.transact(call, (tx) =>

@@ -69,7 +69,7 @@ export function createJwksStore({ db, clock }: { db: Database; clock: Clock }) {
     },
 
     /** Deletes those that are over, but not what says that one is revoked. */
-    async forget(call: Call): Promise<void> {
+    async purgeExpired(call: Call): Promise<void> {
       await db.transact(call, (tx) =>
         tx.query(sql`delete from signing_key where expires_at < ${clock.now()} and expires_at > ${ENDED}`),
       );

@@ -22,7 +22,7 @@ export interface SigningKeys {
   find(kid: string, beforeAsking?: () => void): Promise<CryptoKey | undefined>;
   jwks(): Promise<{ keys: PublicKey[] }>;
   /** Deletes those that are over. */
-  forget(call: Call): Promise<void>;
+  purgeExpired(call: Call): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -160,7 +160,7 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
       return { keys: [...(await recent()).keys.values()].map(({ shown }) => shown) };
     },
 
-    forget: published.forget,
+    purgeExpired: published.purgeExpired,
 
     async close() {
       clearInterval(timer);

@@ -68,7 +68,7 @@ export interface AuthenticationOptions {
   db: Database;
   clock: Clock;
   customers: Customers;
-  ties: InvalidationBus;
+  bus: InvalidationBus;
   accessTokens: AccessTokens;
 }
 
@@ -78,9 +78,9 @@ export interface AuthenticationOptions {
  * like other answers, and dropped by its tags at once in all instances. It is kept in memory alone: whoever can write to
  * Redis is not believed about who somebody is.
  */
-export function createAuthentication({ db, clock, customers, ties, accessTokens }: AuthenticationOptions) {
+export function createAuthentication({ db, clock, customers, bus, accessTokens }: AuthenticationOptions) {
   const verified = new LRUCache<string, Verified>({ max: MAX_VERIFIED });
-  const cache = new Cache<Known>({ ties, maxBytes: MAX_BYTES });
+  const cache = new Cache<Known>({ bus, maxBytes: MAX_BYTES });
 
   async function loadSession({ sessionId, kid, ...claimed }: Claims): Promise<Known> {
     const call = internalCall();

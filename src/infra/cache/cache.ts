@@ -32,7 +32,7 @@ interface Look<T> {
 
 export interface CacheOptions {
   /** Several caches of a process have the same: a write bumps the tags of all. */
-  ties: InvalidationBus;
+  bus: InvalidationBus;
   /** How much memory answers may take. */
   maxBytes: number;
 }
@@ -62,23 +62,23 @@ export class Cache<T> {
   readonly #memory: LRUCache<string, Entry<T>>;
   readonly #absent: LRUCache<string, Entry<T>>;
   readonly #flights = new Map<string, Flight<T>>();
-  readonly #ties: InvalidationBus;
+  readonly #bus: InvalidationBus;
   readonly #tags: TagVersions;
   readonly #shared: RedisTier;
   readonly #link: LeaseMonitor;
   readonly #counters = createCacheCounters();
   #restUntilMs = 0;
 
-  constructor({ ties, maxBytes }: CacheOptions) {
+  constructor({ bus, maxBytes }: CacheOptions) {
     const bounded = (maxSize: number) =>
       new LRUCache<string, Entry<T>>({ maxSize, sizeCalculation: ({ bytes }) => bytes });
     this.#memory = bounded(maxBytes * (1 - ABSENT_SHARE));
     this.#absent = bounded(maxBytes * ABSENT_SHARE);
-    this.#ties = ties;
-    this.#tags = ties.tags;
-    this.#shared = ties.shared;
-    this.#link = ties.link;
-    ties.onForget(() => {
+    this.#bus = bus;
+    this.#tags = bus.tags;
+    this.#shared = bus.shared;
+    this.#link = bus.link;
+    bus.onForget(() => {
       this.#memory.clear();
       this.#absent.clear();
     });
@@ -146,7 +146,7 @@ export class Cache<T> {
   }
 
   #drop(tags: readonly string[]): void {
-    if (tags.includes(ALL_TAGS)) this.#ties.forget();
+    if (tags.includes(ALL_TAGS)) this.#bus.forget();
     else this.#tags.bump(tags);
   }
 

@@ -58,13 +58,13 @@ export interface ClassBudget {
 }
 
 /** The classes of the contract. */
-type ClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
+export type RateLimitClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
 /** Whose budget a call is paid from. */
 type Tier = "address" | "account" | "service";
 
 export interface CallLimitsOptions {
   limiter: Pick<Limiter, "spend" | "refusal">;
-  budgets: Readonly<Record<ClassName, ClassBudget>>;
+  budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
   /** How many times a budget is what accounts and other services have of it; but for AUTH. */
   signedInTimes: number;
   serviceTimes: number;
@@ -129,7 +129,7 @@ export function createLimitsInterceptor(limits: CallLimits): Interceptor {
 
 const WRONG_CREDENTIAL_COST = 1;
 
-const classNames: ReadonlyMap<RateLimitClass | undefined, ClassName> = new Map([
+const classNames: ReadonlyMap<RateLimitClass | undefined, RateLimitClassName> = new Map([
   [RateLimitClass.READ, "READ"],
   [RateLimitClass.WRITE, "WRITE"],
   [RateLimitClass.INGEST, "INGEST"],
@@ -138,7 +138,7 @@ const classNames: ReadonlyMap<RateLimitClass | undefined, ClassName> = new Map([
 
 type Sizes = Pick<CallLimitsOptions, "budgets" | "signedInTimes" | "serviceTimes">;
 
-function budgetsOf(name: ClassName, sizes: Sizes): Readonly<Record<Tier, Budget>> {
+function budgetsOf(name: RateLimitClassName, sizes: Sizes): Readonly<Record<Tier, Budget>> {
   const { units, windowMs, failClosed } = sizes.budgets[name];
   // Whoever guesses passwords may have an account too.
   const times = (factor: number) => (name === "AUTH" ? units : units * factor);
@@ -150,7 +150,7 @@ function budgetsOf(name: ClassName, sizes: Sizes): Readonly<Record<Tier, Budget>
 }
 
 function checkCosts(policies: Iterable<MethodPolicy>, sizes: Sizes): void {
-  const highest: Partial<Record<ClassName, number>> = {};
+  const highest: Partial<Record<RateLimitClassName, number>> = {};
   for (const { rateLimit } of policies) {
     const name = classNames.get(rateLimit?.class);
     if (rateLimit !== undefined && name !== undefined) {

@@ -168,7 +168,7 @@ test("purchases are listed newest first, by each filter, each once", async () =>
   const promotionId = await makePromotion(shop);
   const purchases = Array.from({ length: 9 }, (_, index) => ({
     ...purchaseOf(promotionId, productId, { userId: index % 2 === 0 ? "even" : "odd" }),
-    // Two of each time, so that ties are met.
+    // Two of each time, so that bus are met.
     purchaseTime: inDays(-1 - Math.floor(index / 2)),
   }));
   await shop.tracker.batchRecordPurchases({ purchases });

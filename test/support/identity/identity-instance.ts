@@ -80,8 +80,8 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const limits = { poolMax: 10, poolWaitMs: 10_000, statementTimeoutMs: 10_000 };
   const plain = await openPostgres({ url: site.database.url, entities, log: silentLog, ...limits });
   const redis = openRedis(inject("redisUrl"), silentLog);
-  const ties = new InvalidationBus({ redis: redis.client, namespace: site.namespace, log: silentLog });
-  const cache = new Cache<string>({ ties, maxBytes: 1_000_000 });
+  const bus = new InvalidationBus({ redis: redis.client, namespace: site.namespace, log: silentLog });
+  const cache = new Cache<string>({ bus, maxBytes: 1_000_000 });
   const reads: string[] = [];
   const db = withInvalidationOutbox(
     {
@@ -97,13 +97,13 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const room = { db, tokens, clock, ids: createIds() };
   const customers = createCustomers(room);
   const close = async () => {
-    ties.close();
+    bus.close();
     await redis.close();
     await plain.close();
   };
   try {
     const identity = await createIdentity({
-      ...{ ...room, customers, ties, log: silentLog },
+      ...{ ...room, customers, bus, log: silentLog },
       ...{ signingKeysFile: keysFile, tokenIssuer: issuer },
     });
     onTestFinished(async () => {

@@ -122,7 +122,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ["name", (one, other) => byText(one.name, other.name)],
     ["price", (one, other) => Number((one.price?.minorUnits ?? 0n) - (other.price?.minorUnits ?? 0n))],
     ["create_time", (one, other) => millisecondsOf(one) - millisecondsOf(other)],
-  ])("orders by %s both ways, ties by id", async (column, compare) => {
+  ])("orders by %s both ways, bus by id", async (column, compare) => {
     const sold = all.filter((product) => !product.deleteTime);
     const ascending = sold.toSorted((one, other) => compare(one, other) || byText(one.id, other.id));
     for (const orderBy of [column, `${column} asc`, `  ${column}   asc `]) {

@@ -66,7 +66,7 @@ test.each(["gRPC", "Connect JSON"])("by relevance needs a query, over %s", async
 test.each([
   ["popularity", "sold"],
   ["rating", "rating"],
-] as const)("orders by %s both ways, ties by id, with words and without", async (orderBy, column) => {
+] as const)("orders by %s both ways, bus by id, with words and without", async (orderBy, column) => {
   const name = `viol${column}`;
   const values = [0.1, 5, 2.3, 4.7, 3.3333333333333335, 2.3, 0, 5];
   const ids = await insert(

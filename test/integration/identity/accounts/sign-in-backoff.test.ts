@@ -130,14 +130,14 @@ describe("whoever guesses", () => {
     for (let n = 0; n < 5; n += 1) await guess(instance, email);
     expect((await guess(instance, email)).details.reason).toBe("SIGN_IN_BACKOFF");
     const rows = async () => (await instance.database.query("select from sign_in_failure")).length;
-    await instance.identity.forget(internalCall());
+    await instance.identity.purgeExpired(internalCall());
     expect(await rows()).toBe(6);
     // Five addresses with one failure each, and an account with five.
     clock.advance(24 * 60_000);
-    await instance.identity.forget(internalCall());
+    await instance.identity.purgeExpired(internalCall());
     expect(await rows()).toBe(1);
     clock.advance(2 * 60_000);
-    await instance.identity.forget(internalCall());
+    await instance.identity.purgeExpired(internalCall());
     expect(await rows()).toBe(0);
   });
 

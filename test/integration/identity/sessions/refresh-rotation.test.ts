@@ -114,10 +114,10 @@ describe("a refresh token", () => {
     clock.advance(30 * DAY_MS);
     expect(await rejectionReason(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
     clock.advance(29 * DAY_MS);
-    await instance.identity.forget(internalCall());
+    await instance.identity.purgeExpired(internalCall());
     expect(await instance.database.query("select from session")).toHaveLength(1);
     clock.advance(2 * DAY_MS);
-    await instance.identity.forget(internalCall());
+    await instance.identity.purgeExpired(internalCall());
     expect(await instance.database.query("select from session")).toHaveLength(0);
     expect(await rejectionReason(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
   });

@@ -87,7 +87,7 @@ test("a key signs for 30 days; tokens of the one before are good until they are 
   const later = await openIdentity({ site, clock });
   expect((await keysIn(later.keysFile)).map(({ kid }) => kid)).toEqual([first?.kid]);
   clock.advance(39 * DAY_MS);
-  await later.identity.forget(internalCall());
+  await later.identity.purgeExpired(internalCall());
   const kids = await later.database.query<{ id: string }>("select id from signing_key");
   expect(kids).toEqual([{ id: first?.kid }]);
 });
@@ -215,7 +215,7 @@ describe("a key that is revoked", () => {
     );
     await revoke(kidOf(old));
     clock.advance(20 * DAY_MS);
-    await one.identity.forget(internalCall());
+    await one.identity.purgeExpired(internalCall());
     const late = await openIdentity({ site, clock, keysFile: "old.json" });
     const { tokens } = await registerAccount(late);
     expect(kidOf(tokens.accessToken)).not.toBe(kidOf(old));

@@ -49,7 +49,7 @@ test("they wait for each other without Redis, too", async () => {
   const [lonely] = replicas;
   if (lonely === undefined) throw new Error("it was not opened");
   lonely.redis.client.disconnect();
-  lonely.ties.close();
+  lonely.bus.close();
   let loads = 0;
   const go = gate();
   const ask = wanted(randomUUID(), async () => {
