@@ -7,7 +7,7 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { StockReason } from "../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { seedId } from "../src/cli/seed/ids.ts";
+import { seedId } from "../src/cli/seed/generate/seed-id.ts";
 import { StartupError } from "../src/kernel/errors.ts";
 import { format } from "./numbers.ts";
 import { publish } from "./results.ts";

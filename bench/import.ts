@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ImportMode, type ImportProductsRequestSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
-import { blocksOf } from "../src/cli/seed/ids.ts";
-import { generateProducts, PRODUCT_BLOCK } from "../src/cli/seed/product.ts";
+import { generateProducts, PRODUCT_BLOCK } from "../src/cli/seed/generate/products.ts";
+import { splitIntoBlocks } from "../src/cli/seed/generate/seed-id.ts";
 import { createClient } from "../src/client/client.ts";
 import { StartupError } from "../src/kernel/errors.ts";
 import { format } from "./numbers.ts";
@@ -45,7 +45,7 @@ export const imports: Part = async ({ products, smallProducts, plain, small }) =
 /** Rows of products that come behind the first `products`. */
 function createRows(products: number, count: number) {
   const first = Math.ceil(products / PRODUCT_BLOCK) * PRODUCT_BLOCK;
-  return [...blocksOf(count, PRODUCT_BLOCK)]
+  return [...splitIntoBlocks(count, PRODUCT_BLOCK)]
     .flatMap((block) => generateProducts({ first: first + block.first, last: first + block.last }))
     .map(({ sku, name, description, categorySlug, brand, priceMinor, stock, imageUri, attributes }) => ({
       ...{ sku, name, description, categorySlug, brand, imageUri, attributes },

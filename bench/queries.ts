@@ -13,7 +13,7 @@ type Random = () => number;
 /** A product that could be: words that are found together. */
 function imagine(random: Random) {
   const category = pick(CATEGORIES, random);
-  const [noun] = pick(category.goods, random);
+  const [noun] = pick(category.productKinds, random);
   return {
     category,
     noun,

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { createCatalog } from "../src/catalog/catalog.ts";
 import { ALL_COLUMNS, keyStatement } from "../src/catalog/product/product-query.ts";
-import { seedId } from "../src/cli/seed/ids.ts";
+import { seedId } from "../src/cli/seed/generate/seed-id.ts";
 import { entities } from "../src/entities.ts";
 import { createLog } from "../src/infra/log.ts";
 import { openPostgres } from "../src/infra/postgres/postgres.ts";

@@ -3,8 +3,8 @@ import {
   CatalogService,
   type ListProductsRequestSchema,
 } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { ASSORTMENT, type Assortment } from "../src/cli/seed/assortment.ts";
-import { seedId } from "../src/cli/seed/ids.ts";
+import { SEED_CATEGORIES, type SeedCategory } from "../src/cli/seed/generate/categories.ts";
+import { seedId } from "../src/cli/seed/generate/seed-id.ts";
 import { prepare } from "./wire.ts";
 
 const { getProduct, listProducts } = CatalogService.method;
@@ -24,7 +24,9 @@ export const productBySku = (number: number) =>
   prepare(getProduct, { key: { case: "sku", value: `SKU-${String(number).padStart(6, "0")}` } });
 
 /** The seeded categories, with their ids. */
-export const CATEGORIES: readonly (Assortment & { id: string })[] = ASSORTMENT.map((category, index) => ({
-  ...category,
-  id: seedId("category", index + 1),
-}));
+export const CATEGORIES: readonly (SeedCategory & { id: string })[] = SEED_CATEGORIES.map(
+  (category, index) => ({
+    ...category,
+    id: seedId("category", index + 1),
+  }),
+);

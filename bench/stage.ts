@@ -1,4 +1,4 @@
-import { seedShop } from "../src/cli/seed/seed.ts";
+import { seedShop } from "../src/cli/seed/seed-shop.ts";
 import { format } from "./numbers.ts";
 import { type Service, startService } from "./service.ts";
 

@@ -9,8 +9,8 @@ import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
 import { type Catalog, createCatalog } from "./catalog/catalog.ts";
 import { createDemoAccounts, type DemoAccounts } from "./cli/seed/demo-accounts.ts";
-import { isEmptyShop } from "./cli/seed/empty.ts";
-import { seedShop } from "./cli/seed/seed.ts";
+import { isEmptyShop } from "./cli/seed/is-empty-shop.ts";
+import { seedShop } from "./cli/seed/seed-shop.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { type Customers, createCustomers } from "./customer/customer.ts";

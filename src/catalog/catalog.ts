@@ -5,8 +5,8 @@ import type { Clock, Ids } from "../kernel/clock.ts";
 import type { PageTokens } from "../kernel/page.ts";
 import { createBrands } from "./brand/brand.ts";
 import { createCategories } from "./category/category.ts";
-import { importProducts } from "./import/import.ts";
-import type { ImportPart } from "./import/import-row.ts";
+import { importProducts } from "./import/import-products.ts";
+import type { ImportChunk } from "./import/row.ts";
 import { createProducts } from "./product/product.ts";
 import { createProductReads } from "./product/product-read.ts";
 import { createProductStock } from "./product/product-stock.ts";
@@ -31,7 +31,7 @@ export function createCatalog(options: CatalogOptions) {
     categories: createCategories(options),
     ...createBrands(options),
     ...createCatalogStats(options),
-    importProducts: (call: Call, parts: AsyncGenerator<ImportPart>) => importProducts(options, call, parts),
+    importProducts: (call: Call, parts: AsyncGenerator<ImportChunk>) => importProducts(options, call, parts),
     ...createProductStock(options),
     /** For reviews, in their transaction. */
     assertActive,

@@ -3,15 +3,15 @@ import type { CatalogService } from "../../../gen/cartwright/catalog/v1/catalog_
 import {
   ImportMode,
   type ImportProductsRequest,
-  type ImportRow,
+  type ImportRow as ImportRowMessage,
 } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Catalog } from "../catalog.ts";
-import type { ImportItem, ImportPart, RowFault } from "./import-row.ts";
+import type { ImportChunk, ImportRow, RowFault } from "./row.ts";
 
 /** Holds a row to the rules of the contract. @returns its faults */
-export type RowCheck = (row: ImportRow) => readonly FieldViolation[];
+export type RowCheck = (row: ImportRowMessage) => readonly FieldViolation[];
 
 /** A sku is no longer than this; of a longer text, so much is reported. */
 const SHOWN_SKU = 64;
@@ -22,7 +22,7 @@ export function importRpc(
   callOf: (context: HandlerContext) => Call,
   checkRow: RowCheck,
 ) {
-  async function* parts(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportPart> {
+  async function* parts(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportChunk> {
     for await (const { requestId, mode, offset, rows } of requests) {
       yield {
         requestId: requestId.toLowerCase(),
@@ -49,7 +49,7 @@ export function importRpc(
   } satisfies Partial<ServiceImpl<typeof CatalogService>>;
 }
 
-function toItem(row: ImportRow, faults: readonly FieldViolation[]): ImportItem {
+function toItem(row: ImportRowMessage, faults: readonly FieldViolation[]): ImportRow {
   const { sku, name, description, categorySlug, brand, price, stockQuantity, imageUri, attributes } = row;
   // That the sku is unreadable counts more than what else is wrong.
   const fault = faults.find(({ field }) => field === "sku") ?? faults[0];

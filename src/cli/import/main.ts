@@ -10,9 +10,9 @@ import {
 import { StartupError } from "../../kernel/errors.ts";
 import { type Options, readOptions, USAGE } from "./options.ts";
 import { type Progress, showProgress } from "./progress.ts";
+import { readRows } from "./read-rows.ts";
 import { counted, type Faults, list, report } from "./report.ts";
-import { readRows } from "./row.ts";
-import { sendImport } from "./send.ts";
+import { sendImport } from "./send-import.ts";
 
 /** The faults that are kept, as many as the shop does. */
 const KEPT = 1_000;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { parseArgs } from "node:util";
 import { ImportMode } from "../../client/client.ts";
 import { StartupError } from "../../kernel/errors.ts";
-import { isReadable } from "./row.ts";
+import { isReadable } from "./read-rows.ts";
 
 /** What the command is for. */
 export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [--url http://localhost:8080]

@@ -7,7 +7,7 @@ import { readPostgresError } from "../../infra/postgres/postgres-errors.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import { findDatabase } from "../resolve-database-url.ts";
 import { showProgress } from "./progress.ts";
-import { type Seeded, seedShop } from "./seed.ts";
+import { type Seeded, seedShop } from "./seed-shop.ts";
 
 const log = createLog("warn", process.stdout.isTTY);
 const MAX_COUNT = 2_000_000;

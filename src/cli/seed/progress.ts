@@ -1,5 +1,5 @@
 import { Presets, SingleBar } from "cli-progress";
-import type { SeedProgress } from "./seed.ts";
+import type { SeedProgress } from "./seed-shop.ts";
 
 const LINE_EVERY_MS = 2_000;
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { type FaultyLink, startFaultyLink } from "../../support/faulty-link.ts";
 import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
-import { makeSlug } from "../../support/import-products.ts";
+import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { breaches } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
@@ -17,7 +17,7 @@ let slug: string;
 let folder: string;
 beforeAll(async () => {
   [shop, folder] = await Promise.all([startShop(), mkdtemp(join(tmpdir(), "cartwright-import-"))]);
-  slug = await makeSlug(shop);
+  slug = await createCategorySlug(shop);
 });
 afterAll(async () => {
   await shop.close();
@@ -225,7 +225,7 @@ describe("a shop that asks who imports", () => {
       key: await createApiKey(admin, Scope.CATALOG_WRITE),
       otherKey: await createApiKey(admin, Scope.ORDERS_READ),
     };
-    const slugThere = await makeSlug(staff);
+    const slugThere = await createCategorySlug(staff);
     path = await put("guarded.ndjson", lines("G-", 5_000, { categorySlug: slugThere }));
   });
   afterAll(() => guarded.close());

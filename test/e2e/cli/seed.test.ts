@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../support/database.ts";
-import { breaches, counts } from "../../support/shop-state.ts";
+import { countRows, findViolations } from "../../support/seed/database-state.ts";
 
 let database: TestDatabase;
 let dataDir: string;
@@ -41,7 +41,7 @@ function startSeed(args: string[], env: Record<string, string> = { DATABASE_URL:
 test("killed -9 in the middle and run again, it completes the shop; a third run says so", async () => {
   const args = ["--products", "15000", "--customers", "300"];
   const { child, ended } = startSeed(args);
-  const productCount = async () => (await counts(database, ["product"]))[0] ?? 0;
+  const productCount = async () => (await countRows(database, ["product"]))[0] ?? 0;
   for (const end = Date.now() + 15_000; (await productCount()) === 0; await delay(5)) {
     if (Date.now() > end) throw new Error(`no product after 15 s: ${(await ended).errors}`);
   }
@@ -49,10 +49,10 @@ test("killed -9 in the middle and run again, it completes the shop; a third run 
   await ended;
   // Statements that it had sent go on to their end.
   const others = "pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-  while (((await counts(database, [others]))[0] ?? 0) > 0) await delay(5);
+  while (((await countRows(database, [others]))[0] ?? 0) > 0) await delay(5);
   const before = await productCount();
   expect(before).toBeLessThan(15_000);
-  expect(await breaches(database)).toEqual([]);
+  expect(await findViolations(database)).toEqual([]);
 
   const second = await startSeed(args).ended;
   const rest = (15_000 - before).toLocaleString("en");
@@ -61,8 +61,8 @@ test("killed -9 in the middle and run again, it completes the shop; a third run 
     new RegExp(`^Added ${rest} products, 300 customers, \\d+ orders, \\d+ purchases in `, "m"),
   );
   expect(second.out).toMatch(/, [\d,]+ products\/s\.$/m);
-  expect(await counts(database, ["product", "customer"])).toEqual([15_000, 300]);
-  expect(await breaches(database)).toEqual([]);
+  expect(await countRows(database, ["product", "customer"])).toEqual([15_000, 300]);
+  expect(await findViolations(database)).toEqual([]);
   expect((await startSeed(args).ended).out).toMatch(/^Nothing to add: all of it is there/);
 });
 

@@ -4,7 +4,7 @@ import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { ImportMode, ImportProductsRequestSchema } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { SignedInAccount } from "../../support/identity/test-accounts.ts";
-import { header, rowsOf } from "../../support/import-products.ts";
+import { createHeader, createRows } from "../../support/import/import-rows.ts";
 import { makePromotion, purchaseOf } from "../../support/promotions.ts";
 import type { Clients } from "../../support/shop.ts";
 import { makeCategory, makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
@@ -123,7 +123,7 @@ export const table: Readonly<Record<string, Row>> = {
   "CatalogService/ImportProducts": catalogWrite(async ({ admin }) => {
     const slug = name();
     await admin.catalog.createCategory({ category: { slug, name: slug } });
-    const message = { ...header(ImportMode.INCREMENTAL), rows: rowsOf(slug, `${slug}-`, 1) };
+    const message = { ...createHeader(ImportMode.INCREMENTAL), rows: createRows(slug, `${slug}-`, 1) };
     return ({ catalog }) =>
       catalog.importProducts(
         (async function* () {

@@ -9,7 +9,7 @@ import {
   createApiKey,
   type SignedInAccount,
 } from "../../support/identity/test-accounts.ts";
-import { header, messagesOf, rowsOf } from "../../support/import-products.ts";
+import { createHeader, createRows, toMessages } from "../../support/import/import-rows.ts";
 import { makePromotion, purchaseOf } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCategory, makeProduct } from "../../support/shop-fixtures.ts";
@@ -71,9 +71,9 @@ test("a change by another service is noted by its key", async () => {
 test("an import is noted with what it began with, and events that are recorded one by one are not", async () => {
   const slug = `c-${randomUUID().slice(0, 8)}`;
   await admin.catalog.createCategory({ category: { slug, name: slug } });
-  const head = header(ImportMode.INCREMENTAL);
+  const head = createHeader(ImportMode.INCREMENTAL);
   const imported = await notedBy(() =>
-    staff.catalog.importProducts(messagesOf(head, rowsOf(slug, `${slug}-`, 2))),
+    staff.catalog.importProducts(toMessages(head, createRows(slug, `${slug}-`, 2))),
   );
   expect(imported.length).toBeGreaterThan(0);
   expect(JSON.parse(imported.at(-1)?.request ?? "{}")).toEqual({

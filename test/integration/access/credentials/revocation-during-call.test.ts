@@ -9,7 +9,7 @@ import {
   createAccount,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
-import { header, rowsOf } from "../../../support/import-products.ts";
+import { createHeader, createRows } from "../../../support/import/import-rows.ts";
 import { connectHttp2, grpcStatus, openGrpc } from "../../../support/rpc-server.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
@@ -32,13 +32,13 @@ async function makeKey(...scopes: Scope[]): Promise<{ id: string; secret: string
 test("a stream goes no further than the key that it was begun with", async () => {
   await admin.catalog.createCategory({ category: { slug: "late", name: "Late" } });
   const key = await makeKey(Scope.CATALOG_WRITE);
-  const head = header(ImportMode.INCREMENTAL);
+  const head = createHeader(ImportMode.INCREMENTAL);
   async function* messages() {
-    yield create(ImportProductsRequestSchema, { ...head, rows: rowsOf("late", "early-", 1) });
+    yield create(ImportProductsRequestSchema, { ...head, rows: createRows("late", "early-", 1) });
     await sleep(300);
     await admin.identity.revokeApiKey({ id: key.id });
     await sleep(200);
-    yield create(ImportProductsRequestSchema, { ...head, offset: 1n, rows: rowsOf("late", "late-", 5) });
+    yield create(ImportProductsRequestSchema, { ...head, offset: 1n, rows: createRows("late", "late-", 5) });
   }
   expect(
     await failureOf(clientsWithToken(shop, key.secret).catalog.importProducts(messages())),

@@ -9,11 +9,11 @@ import {
   PromotionState,
   PurchaseSchema,
 } from "../../../../gen/cartwright/tracker/v1/tracker_pb.ts";
-import { seedId } from "../../../../src/cli/seed/ids.ts";
-import { seedShop } from "../../../../src/cli/seed/seed.ts";
+import { seedId } from "../../../../src/cli/seed/generate/seed-id.ts";
+import { seedShop } from "../../../../src/cli/seed/seed-shop.ts";
 import { createIds } from "../../../../src/kernel/clock.ts";
+import { digestTables, findViolations } from "../../../support/seed/database-state.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { breaches, digests } from "../../../support/shop-state.ts";
 
 let shop: TestShop;
 let url: string;
@@ -41,7 +41,7 @@ test("what staff made before stays as it is, though the seed would have used its
   expect((await shop.customers.getCustomer({ id: customer?.id ?? "" })).customer).toEqual(customer);
   const phones = await shop.catalog.listProducts({ categoryId: category?.id ?? "" });
   expect(phones.products.length).toBeGreaterThan(1);
-  expect(await breaches(shop.database)).toEqual([]);
+  expect(await findViolations(shop.database)).toEqual([]);
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({ products: 0, customers: 0 });
 });
 
@@ -103,18 +103,18 @@ test("after sales and changes by staff a repeat changes nothing, and a larger se
   await shop.customers.deleteCustomer({ id: customerId });
   await shop.tracker.endPromotion({ id: promotionId });
 
-  const rows = await digests(shop.database);
+  const rows = await digestTables(shop.database);
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({
     products: 0,
     customers: 0,
     orders: 0,
   });
-  expect(await digests(shop.database)).toEqual(rows);
+  expect(await digestTables(shop.database)).toEqual(rows);
 
   const added = await seedShop({ url, products: 900, customers: 400 });
   expect(added).toMatchObject({ products: 500, customers: 340 });
   expect(added.orders).toBeGreaterThan(300);
-  expect(await breaches(shop.database)).toEqual([]);
+  expect(await findViolations(shop.database)).toEqual([]);
   const sold = await shop.database.query(
     "select product_id from order_item join orders on orders.id = order_id where customer_id > $1 and product_id = any($2)",
     [seedId("customer", 60), [seedId("product", 10), seedId("product", 11)]],

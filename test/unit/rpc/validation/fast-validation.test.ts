@@ -8,7 +8,7 @@ import {
   ImportRowSchema,
 } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { MoneySchema } from "../../../../gen/cartwright/type/v1/money_pb.ts";
-import { generateProducts } from "../../../../src/cli/seed/product.ts";
+import { generateProducts } from "../../../../src/cli/seed/generate/products.ts";
 import { isCertainlyValid } from "../../../../src/rpc/validation/fast-validation.ts";
 
 type RowInit = Omit<MessageInitShape<typeof ImportRowSchema>, "$typeName">;

@@ -1,0 +1,141 @@
+import { afterEach, expect, test } from "vitest";
+import { seedId } from "../../../../src/cli/seed/generate/seed-id.ts";
+import { isEmptyShop } from "../../../../src/cli/seed/is-empty-shop.ts";
+import { type SeedProgress, seedShop } from "../../../../src/cli/seed/seed-shop.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
+import { countRows, digestTables, findViolations } from "../../../support/seed/database-state.ts";
+
+// Two blocks of products, the second not whole, and two of customers.
+const size = { products: 1_300, customers: 300 };
+const now = new Date("2026-06-15T10:20:30Z");
+const later = new Date("2026-08-01T00:00:00Z");
+const NOTHING = { products: 0, customers: 0, orders: 0, purchases: 0 };
+
+const databases: TestDatabase[] = [];
+async function openDatabase(): Promise<TestDatabase> {
+  const database = await createTestDatabase();
+  databases.push(database);
+  return database;
+}
+afterEach(async () => {
+  await Promise.all(databases.splice(0).map((database) => database.drop()));
+});
+
+/** Products without what sales change of them. */
+const productsOf = (database: TestDatabase) =>
+  database.query(
+    `select product.id, sku, name, description, category_id, brand, price_minor, image_uri, attributes,
+       product.created_at, delta as first_stock
+     from product left join stock_movement on product_id = product.id and reason = 'INITIAL' order by id`,
+  );
+
+test("two databases that are seeded alike hold the same rows, and a repeat adds nothing", async () => {
+  const [one, other] = [await openDatabase(), await openDatabase()];
+  const seeded = await seedShop({ url: one.url, ...size, now });
+  expect(seeded).toMatchObject(size);
+  await seedShop({ url: other.url, ...size, now });
+  const rows = await digestTables(one);
+  expect(await digestTables(other)).toEqual(rows);
+  expect(await seedShop({ url: one.url, ...size, now: later })).toMatchObject(NOTHING);
+  expect(await digestTables(one)).toEqual(rows);
+});
+
+test("what it leaves is a shop with all that belongs to one, and no invariant is broken", async () => {
+  const database = await openDatabase();
+  const seen: SeedProgress[] = [];
+  const seeded = await seedShop({
+    url: database.url,
+    ...size,
+    onProgress: (progress) => seen.push(progress),
+  });
+  const tables = ["category", "promotion", "product", "customer", "orders", "purchase"];
+  const { products, customers, orders } = seeded;
+  expect(await countRows(database, tables)).toEqual([15, 3, products, customers, orders, seeded.purchases]);
+  expect(await findViolations(database)).toEqual([]);
+  expect(seen.at(-1)).toEqual({ part: "customers", done: 300, total: 300 });
+  expect(seen.filter(({ part }) => part === "products").map(({ done }) => done)).toContain(1_300);
+  // None of these is empty, or the invariants above would say little.
+  const present = await countRows(database, [
+    "product where stock_quantity = 0",
+    "product where stock_quantity between 1 and 9",
+    "orders where state = 'PENDING'",
+    "orders where state = 'CANCELLED' and promotion_id is not null",
+    "purchase where kind = 'REVERSAL'",
+    "purchase where order_id is null",
+    "(select distinct brand from product) as brands",
+    "(select distinct category_id from product) as categories",
+    "category where parent_id is null",
+    "pg_stats where tablename = 'product' and attname = 'brand'",
+  ]);
+  expect(present.slice(0, 6).every((count) => count > 0)).toBe(true);
+  expect(present.slice(6)).toEqual([20, 15, 4, 1]);
+});
+
+test("product n is the same however many there are, and a larger seed adds only the rest", async () => {
+  const [grown, whole] = [await openDatabase(), await openDatabase()];
+  expect(await seedShop({ url: grown.url, products: 700, customers: 120, now })).toMatchObject({
+    products: 700,
+  });
+  const added = await seedShop({ url: grown.url, products: 2_400, customers: 300, now: later });
+  expect(added).toMatchObject({ products: 1_700, customers: 180 });
+  await seedShop({ url: whole.url, products: 2_400, customers: 1, now });
+  expect(await productsOf(grown)).toEqual(await productsOf(whole));
+  expect(await findViolations(grown)).toEqual([]);
+  // The README shows these.
+  const [first] = await whole.query("select sku, name from product where id = $1", [seedId("product", 1)]);
+  expect(seedId("product", 1)).toBe("01941f29-7c00-7003-8000-000000000001");
+  expect(first).toEqual({ sku: "SKU-000001", name: "Lumaro Classic Bluetooth Speaker C74" });
+});
+
+test("a block that fails leaves whole rows only, and the repeat completes the shop", async () => {
+  const [broken, whole] = [await openDatabase(), await openDatabase()];
+  await seedShop({ url: whole.url, ...size, now });
+  await broken.query(`create function refuse() returns trigger language plpgsql as $$
+    begin raise 'refused by the test'; end $$`);
+  const refuse = (table: string, when: string) =>
+    broken.query(`create trigger refusal before insert on ${table} for each row when (${when})
+      execute function refuse()`);
+  for (const [table, when] of [
+    ["product", "new.sku = 'SKU-001250'"],
+    ["stock_movement", `new.reason = 'INITIAL' and new.product_id = '${seedId("product", 1_251)}'`],
+    ["purchase", `new.user_id > '${seedId("customer", 250)}'`],
+  ] as const) {
+    await refuse(table, when);
+    await expect(seedShop({ url: broken.url, ...size, now })).rejects.toThrow("refused by the test");
+    await broken.query(`drop trigger refusal on ${table}`);
+    expect(await findViolations(broken)).toEqual([]);
+  }
+  expect(await countRows(broken, ["product", "customer"])).toEqual([1_300, 250]);
+  expect(await seedShop({ url: broken.url, ...size, now: later })).toMatchObject({
+    products: 0,
+    customers: 50,
+  });
+  expect(await digestTables(broken)).toEqual(await digestTables(whole));
+});
+
+test("two seeds at the same time add each row once", async () => {
+  const [shared, whole] = [await openDatabase(), await openDatabase()];
+  await seedShop({ url: whole.url, ...size, now });
+  const both = await Promise.all([1, 2].map(() => seedShop({ url: shared.url, ...size, now })));
+  for (const part of ["products", "customers"] as const) {
+    expect(both.reduce((sum, seeded) => sum + seeded[part], 0)).toBe(size[part]);
+  }
+  expect(await digestTables(shared)).toEqual(await digestTables(whole));
+});
+
+test("a shop is empty until somebody uses it; what an interrupted seed left does not count", async () => {
+  const database = await openDatabase();
+  expect(await isEmptyShop(database.url)).toBe(true);
+  await seedShop({ url: database.url, products: 10, customers: 1 });
+  expect(await isEmptyShop(database.url)).toBe(false);
+  await database.query("truncate customer cascade");
+  expect(await countRows(database, ["product", "orders"])).toEqual([10, 0]);
+  expect(await isEmptyShop(database.url)).toBe(true);
+  await database.query(`insert into customer (id, email, name, created_at, updated_at)
+    values (gen_random_uuid(), 'ada@example.com', 'Ada', now(), now())`);
+  expect(await isEmptyShop(database.url)).toBe(false);
+  await database.query("truncate customer cascade");
+  await database.query(`insert into category (id, slug, name, created_at, updated_at)
+    values (gen_random_uuid(), 'own', 'Own', now(), now())`);
+  expect(await isEmptyShop(database.url)).toBe(false);
+});
