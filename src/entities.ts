@@ -1,13 +1,9 @@
-import {
-  BrandEntity,
-  CategoryEntity,
-  ProductCountDeltaEntity,
-  ProductCountEntity,
-  ProductEntity,
-  ProductImportEntity,
-  ProductImportSkuEntity,
-  SearchWordEntity,
-} from "./catalog/catalog.entity.ts";
+import { BrandEntity } from "./catalog/brand/brand.entity.ts";
+import { CategoryEntity } from "./catalog/category/category.entity.ts";
+import { ProductImportEntity, ProductImportSkuEntity } from "./catalog/import/import.entity.ts";
+import { ProductEntity } from "./catalog/product/product.entity.ts";
+import { SearchWordEntity } from "./catalog/search/search-word.entity.ts";
+import { ProductCountDeltaEntity, ProductCountEntity } from "./catalog/stats/product-count.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
 import {
   AccountEntity,

@@ -8,7 +8,7 @@ import type { Clock, Ids } from "../../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../../kernel/fields.ts";
 import { type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
-import { CategoryEntity } from "../catalog.entity.ts";
+import { CategoryEntity } from "./category.entity.ts";
 
 /** A place in the tree of categories. */
 export interface Category {

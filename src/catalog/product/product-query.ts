@@ -3,8 +3,8 @@ import type { Call } from "../../kernel/call.ts";
 import { invalidField, quoted } from "../../kernel/errors.ts";
 import { isWhole } from "../../kernel/fields.ts";
 import type { Money } from "../../kernel/money.ts";
-import { words } from "../catalog.entity.ts";
 import { categoryLexeme, type Search } from "../search/terms.ts";
+import { searchableText } from "../searchable-text.ts";
 import type { Product } from "./product.ts";
 
 /** Which products, in what order. Empty and absent filters are not applied. */
@@ -169,7 +169,9 @@ export function conditions(
   const brand = scope.brand === "" ? "" : `${bind(scope.brand)}::text`;
   // All products of a brand have its words. Of signs alone there are none, which adds nothing.
   const ofBrand =
-    searched && wording === "indexed" && brand !== "" ? ` && plainto_tsquery('simple', ${words(brand)})` : "";
+    searched && wording === "indexed" && brand !== ""
+      ? ` && plainto_tsquery('simple', ${searchableText(brand)})`
+      : "";
   const match = search && (searched ? within(search, categoryIds) : search.match);
   const tests = [
     !scope.showDeleted && "active",

@@ -5,7 +5,7 @@ import type { Inventory, StockAdjustment, StockLevel, StockLine } from "../../in
 import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
-import { ProductEntity } from "../catalog.entity.ts";
+import { ProductEntity } from "./product.entity.ts";
 import { type Product, productTags, toProduct } from "./product.ts";
 
 /** What an order keeps of a product that it sells. */

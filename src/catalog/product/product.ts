@@ -9,7 +9,7 @@ import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
 import { assertPresent, type Changeable, changedFields, pick } from "../../kernel/fields.ts";
 import type { Money } from "../../kernel/money.ts";
 import { ensureBrands } from "../brand/brand.ts";
-import { ProductEntity } from "../catalog.entity.ts";
+import { ProductEntity } from "./product.entity.ts";
 
 /** A product as callers see it. */
 export interface Product {

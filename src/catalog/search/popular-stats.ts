@@ -1,6 +1,6 @@
 import { type Database, prepared } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { SOLD_ABOVE } from "../catalog.entity.ts";
+import { POPULARITY_STEPS } from "../product/product.entity.ts";
 
 /**
  * The best-selling products of a shop, in the text index of those above some popularity. They are a small part
@@ -31,7 +31,7 @@ const SMALL = 0.01;
 const KNOWN_FOR_MS = 60_000;
 
 const READ_SIZE = prepared(`
-  select reltuples as products, array[${SOLD_ABOVE.map(
+  select reltuples as products, array[${POPULARITY_STEPS.map(
     (above) => `(
       select count(*) from (
         select from product where popularity > ${above} limit greatest(0, reltuples * ${SMALL})::bigint + 1
@@ -51,7 +51,7 @@ export function createShopSize(db: Database): (call: Call) => Promise<ShopSize> 
     until = now + KNOWN_FOR_MS;
     const [row] = await db.read<{ products: number; sold: number[] }>(call, READ_SIZE, []);
     const products = Math.max(0, row?.products ?? 0);
-    const sizes = SOLD_ABOVE.map((above, at) => ({ above, products: row?.sold[at] ?? 0 }));
+    const sizes = POPULARITY_STEPS.map((above, at) => ({ above, products: row?.sold[at] ?? 0 }));
     const sold = sizes.find((one) => one.products <= products * SMALL) ?? { above: 32_767, products: 0 };
     known = { products, sold };
     return known;

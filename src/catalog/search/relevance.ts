@@ -1,6 +1,6 @@
 import type { Database, TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { SAMPLED } from "../catalog.entity.ts";
+import { IS_SAMPLED } from "../product/product.entity.ts";
 import type { PageSpec } from "../product/product-page.ts";
 import {
   bestWording,
@@ -79,7 +79,7 @@ function topStatement(
   const byPopularity = sorted(order, "popularity", "id");
   const text = `
     with met as materialized (
-      select from product where ${SAMPLED} and ${where} limit ${MANY_OF_SAMPLE}
+      select from product where ${IS_SAMPLED} and ${where} limit ${MANY_OF_SAMPLE}
     ), many as materialized (select count(*) = ${MANY_OF_SAMPLE} as are from met), sold as materialized (
       select id, popularity from product
       where (select are from many) and popularity > ${above} and ${where} ${byPopularity} limit ${limit}

@@ -1,7 +1,7 @@
 import { type Database, prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField } from "../../kernel/errors.ts";
-import { words } from "../catalog.entity.ts";
+import { searchableText } from "../searchable-text.ts";
 
 /** A word as PostgreSQL's text search writes it, and what it may stand for. */
 export interface Form {
@@ -59,7 +59,7 @@ export function formsOf(typed: string): TextStatement {
       with recursive named (id, depth) as (
         (
           select id, 1 from category
-          where to_tsvector('simple', ${words("name")}) @@ (quote_literal(lexeme) || ':*')::tsquery
+          where to_tsvector('simple', ${searchableText("name")}) @@ (quote_literal(lexeme) || ':*')::tsquery
           limit ${MAX_CATEGORIES + 1}
         )
         union all

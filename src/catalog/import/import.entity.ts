@@ -1,0 +1,32 @@
+import { defineEntity, p } from "@mikro-orm/postgresql";
+import { timestamp } from "../../infra/postgres/columns.ts";
+
+/** An import of products, how far it has come, and what it has done. */
+export const ProductImportEntity = defineEntity({
+  name: "ProductImport",
+  tableName: "product_import",
+  properties: {
+    requestId: p.uuid().primary(),
+    mode: p.text(),
+    rowCount: p.bigint("bigint").default(0),
+    createdCount: p.bigint("bigint").default(0),
+    updatedCount: p.bigint("bigint").default(0),
+    unchangedCount: p.bigint("bigint").default(0),
+    deletedCount: p.bigint("bigint").default(0),
+    failedCount: p.bigint("bigint").default(0),
+    /** Which rows, for batches are written side by side; each from the rows before it to those up to its end. */
+    taken: p.string().columnType("int8multirange").default("{}"),
+    errors: p.json<{ rowNumber: number; sku: string; field: string; description: string }[]>(),
+    createdAt: timestamp(),
+    finishedAt: timestamp().nullable(),
+  },
+  indexes: [{ name: "product_import_created", properties: ["createdAt"] }],
+  checks: [{ name: "product_import_mode_known", expression: "mode in ('INCREMENTAL', 'FULL')" }],
+});
+
+/** The skus that an import has had so far, good rows and faulty ones, until it is finished. */
+export const ProductImportSkuEntity = defineEntity({
+  name: "ProductImportSku",
+  tableName: "product_import_sku",
+  properties: { requestId: p.uuid().primary(), sku: p.text().primary() },
+});

@@ -1,0 +1,21 @@
+import { defineEntity, p } from "@mikro-orm/postgresql";
+
+/**
+ * Every word in the searchable text of products and categories; a word with digits is cut before its first digit.
+ * Expands prefixes and corrects misspelled words.
+ */
+export const SearchWordEntity = defineEntity({
+  name: "SearchWord",
+  tableName: "search_word",
+  properties: { word: p.text().primary() },
+  indexes: [
+    {
+      name: "search_word_trigram",
+      expression: "create index search_word_trigram on search_word using gin (word gin_trgm_ops)",
+    },
+    {
+      name: "search_word_prefix",
+      expression: "create index search_word_prefix on search_word (word text_pattern_ops)",
+    },
+  ],
+});
