@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { isAlive } from "../../src/infra/embedded/process.ts";
+import { isAlive } from "../../src/infra/embedded/child-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 let dataDir: string;

@@ -11,7 +11,7 @@ import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts"
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { breaches } from "../support/invariants.ts";
-import { type ServiceProcess, startProcess } from "../support/process.ts";
+import { type ServiceProcess, startProcess } from "../support/service-process.ts";
 
 let dataDir: string;
 let database: TestDatabase;

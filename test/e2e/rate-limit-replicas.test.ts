@@ -2,8 +2,8 @@ import { connect } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { type ServiceProcess, startProcess } from "../support/process.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { type ServiceProcess, startProcess } from "../support/service-process.ts";
 
 const UNITS = 100;
 const CALLS = 10_000;

@@ -4,19 +4,19 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { failureOf } from "../support/errors.ts";
-import { type FaultyLink, startFaultyLink } from "../support/faulty-link.ts";
 import { breaches } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
+import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
-let link: FaultyLink;
+let link: TcpProxy;
 let shop: TestShop;
 beforeAll(async () => {
   shop = await startShop(
     { DB_POOL_MAX: "5", DB_POOL_WAIT_MS: "500", DB_STATEMENT_TIMEOUT_MS: "1000" },
     undefined,
     async (url) => {
-      link = await startFaultyLink(Number(new URL(url).port));
+      link = await startTcpProxy(Number(new URL(url).port));
       const through = new URL(url);
       through.port = String(link.port);
       return through.href;

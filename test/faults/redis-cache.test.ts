@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { LEASE_MS } from "../../src/infra/cache/lease-monitor.ts";
-import { doorOf, SlowRows } from "../support/cache-clients.ts";
-import { openReplicas, type Replica, untilLive, wanted } from "../support/cache-replica.ts";
-import { checkFreshness } from "../support/freshness.ts";
+import { checkFreshness } from "../support/cache/freshness.ts";
+import { cacheRequest, openReplicas, type Replica, untilLive } from "../support/cache/replica.ts";
+import { cacheClientOf, SlowRows } from "../support/cache/slow-rows.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 
 /** Two replicas on a Redis of their own. */
@@ -84,9 +84,9 @@ for (const [name, fault] of Object.entries(faults)) {
       // They are back a second after they have found their way.
       .then(() => sleep(2_000));
     const { stale, readMs } = await checkFreshness({
-      doors: replicas.map((replica) => doorOf(replica, rows)),
+      clients: replicas.map((replica) => cacheClientOf(replica, rows)),
       // The other learns nothing from writes of its own.
-      writeDoors: 1,
+      writingClients: 1,
       ...{ rows: 5, reads: 1_000, writes: 20, readers: 20, delayMs: LEASE_MS, during },
       restMs: () => Math.random() * 30,
     });
@@ -95,11 +95,11 @@ for (const [name, fault] of Object.entries(faults)) {
     expect(readMs[Math.floor(readMs.length * 0.99)]).toBeLessThan(300);
     for (const replica of replicas) {
       await untilLive(replica);
-      const ask = wanted(`after ${name}`, async () => "");
-      await expect.poll(async () => (await replica.cache.find(ask)).state).toBe("memory");
+      const ask = cacheRequest(`after ${name}`, async () => "");
+      await expect.poll(async () => (await replica.cache.getOrLoad(ask)).state).toBe("memory");
     }
     for (let row = 0; row < 5; row += 1) {
-      const seen = await Promise.all(replicas.map((replica) => doorOf(replica, rows).read(row)));
+      const seen = await Promise.all(replicas.map((replica) => cacheClientOf(replica, rows).read(row)));
       expect(seen).toEqual(Array(2).fill(Number(await rows.read(row))));
     }
     await close();

@@ -52,12 +52,14 @@ test.each(Object.entries(faults))(
       const verdict = await limiter.spend(open, "a", 1);
       const ms = performance.now() - startMs;
       if (ms > 20) slow.push(ms);
-      if (verdict.ok) granted += 1;
+      if (verdict.allowed) granted += 1;
       await sleep(2);
     }
     // 40 were spent before, by this very process.
     expect(granted).toBe(60);
-    expect(limiter.refusal(open, "a", 1), "what it knows without asking").toMatchObject({ ok: false });
+    expect(limiter.cachedDenial(open, "a", 1), "what it knows without asking").toMatchObject({
+      allowed: false,
+    });
     // One finds out, and one asks again after a second.
     expect(slow.length).toBeLessThanOrEqual(3);
     expect(Math.max(0, ...slow)).toBeLessThan(200);
@@ -73,9 +75,9 @@ test.each(Object.entries(faults))(
         return limiter.isShared;
       })
       .toBe(true);
-    expect(await limiter.spend(closed, "a", 1)).toMatchObject({ ok: true });
+    expect(await limiter.spend(closed, "a", 1)).toMatchObject({ allowed: true });
     // Redis knows of the 40 at most; what this process gave away meanwhile, it knows itself.
-    expect(await limiter.spend(open, "a", 1)).toMatchObject({ ok: false, remaining: 0 });
+    expect(await limiter.spend(open, "a", 1)).toMatchObject({ allowed: false, remaining: 0 });
   },
 );
 

@@ -5,15 +5,15 @@ import { entities } from "../../src/entities.ts";
 import { createSigningKeys } from "../../src/identity/signing-keys/signing-keys.ts";
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
-import { startFaultyLink } from "../support/faulty-link.ts";
 import { createSharedStores } from "../support/identity/identity-instance.ts";
 import { silentLog } from "../support/log.ts";
 import { type LogLine, recordingLog } from "../support/rpc-server.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 test("while the database is away the keys that are known go on, and it is asked, and that is told, once a second", async () => {
   const site = await createSharedStores();
   const url = new URL(site.database.url);
-  const link = await startFaultyLink(Number(url.port));
+  const link = await startTcpProxy(Number(url.port));
   url.port = String(link.port);
   const limits = { poolMax: 2, poolWaitMs: 500, statementTimeoutMs: 1_000 };
   const db = await openPostgres({ url: url.href, entities, log: silentLog, ...limits });

@@ -143,7 +143,7 @@ export function createAuthentication({ db, clock, customers, bus, accessTokens }
   function ask(credential: Verified): Principal | Promise<Principal> {
     const nowMs = clock.now().getTime();
     if (nowMs >= credential.expiresAtMs) throw expiredToken();
-    const found = cache.find(credential.wanted);
+    const found = cache.getOrLoad(credential.wanted);
     return found instanceof Promise
       ? found.then((it) => principalOf(credential, it))
       : principalOf(credential, found, nowMs);
@@ -162,7 +162,7 @@ export function createAuthentication({ db, clock, customers, bus, accessTokens }
       if (!("error" in found.entry.outcome)) verified.set(secret, known);
       return principalOf(known, found);
     };
-    const found = cache.find(known.wanted);
+    const found = cache.getOrLoad(known.wanted);
     return found instanceof Promise ? found.then(told) : told(found);
   }
 

@@ -75,10 +75,10 @@ export class Cache<T> {
     this.#memory = bounded(maxBytes * (1 - ABSENT_SHARE));
     this.#absent = bounded(maxBytes * ABSENT_SHARE);
     this.#bus = bus;
-    this.#tags = bus.tags;
-    this.#shared = bus.shared;
-    this.#link = bus.link;
-    bus.onForget(() => {
+    this.#tags = bus.tagVersions;
+    this.#shared = bus.redisTier;
+    this.#link = bus.lease;
+    bus.onInvalidateAll(() => {
       this.#memory.clear();
       this.#absent.clear();
     });
@@ -88,8 +88,8 @@ export class Cache<T> {
    * The answer: a kept one, or a new one. It comes at once when it is in memory.
    * @throws whatever `load` throws, but for AppErrors `not_found`, which are answers too
    */
-  find(wanted: CacheRequest<T>): CacheResult<T> | Promise<CacheResult<T>> {
-    return (this.#link.isLive && this.#recall(wanted)) || this.#findSlowly(wanted);
+  getOrLoad(wanted: CacheRequest<T>): CacheResult<T> | Promise<CacheResult<T>> {
+    return (this.#link.isHeld && this.#recall(wanted)) || this.#findSlowly(wanted);
   }
 
   /**
@@ -103,15 +103,15 @@ export class Cache<T> {
     const isTold = await this.#tell(names, id);
     // Only now: what this process found in Redis meanwhile may have been as old.
     this.#drop(names);
-    this.#counters.bumps += names.length;
+    this.#counters.invalidations += names.length;
     return isTold;
   }
 
   /** Does for certain what `invalidate` may have failed to do. @throws while Redis is away */
   async ensureInvalidated(tags: readonly string[], id: Generation): Promise<void> {
-    if (await this.#shared.hasBumped(id)) return;
+    if (await this.#shared.hasReceipt(id)) return;
     const names = lowerCase(tags);
-    await this.#shared.bump(names, id);
+    await this.#shared.invalidate(names, id);
     this.#drop(names);
   }
 
@@ -129,14 +129,14 @@ export class Cache<T> {
     const isEarly = (tries: number) => tries < TELL_TRIES || performance.now() - startedAtMs < TELL_MS;
     for (let tries = 1; ; tries += 1) {
       try {
-        await this.#shared.bump(tags, id);
+        await this.#shared.invalidate(tags, id);
         return true;
       } catch {
         this.#counters.redisFailures += 1;
         // A single hiccup must not cost all replicas all that they keep.
-        if (tries > 1 || !link.mayReach) link.distrust();
+        if (tries > 1 || !link.isRedisReachable) link.revoke();
       }
-      if (!link.mayReach || !isEarly(tries)) break;
+      if (!link.isRedisReachable || !isEarly(tries)) break;
       await sleep(TELL_AGAIN_MS);
     }
     // What the others last heard is good for so long, and not longer.
@@ -146,14 +146,14 @@ export class Cache<T> {
   }
 
   #drop(tags: readonly string[]): void {
-    if (tags.includes(ALL_TAGS)) this.#bus.forget();
-    else this.#tags.bump(tags);
+    if (tags.includes(ALL_TAGS)) this.#bus.invalidateAllLocally();
+    else this.#tags.invalidate(tags);
   }
 
   /** What memory has, as long as the link is live. */
   #recall(wanted: CacheRequest<T>): CacheResult<T> | undefined {
     const entry = this.#memory.get(wanted.key) ?? this.#absent.get(wanted.key);
-    if (entry === undefined || !this.#tags.isCurrent(entry.tags, entry.since)) return undefined;
+    if (entry === undefined || !this.#tags.isCurrent(entry.tags, entry.version)) return undefined;
     const nowMs = Date.now();
     if (nowMs >= entry.staleUntilMs) return undefined;
     if (nowMs >= entry.freshUntilMs) {
@@ -168,7 +168,7 @@ export class Cache<T> {
 
   async #findSlowly(wanted: CacheRequest<T>): Promise<CacheResult<T>> {
     const askedAtMs = performance.now();
-    const kept = (await this.#link.confirm()) && this.#recall(wanted);
+    const kept = (await this.#link.waitUntilHeld()) && this.#recall(wanted);
     return kept || this.#takeOff(wanted, askedAtMs, false).result;
   }
 
@@ -179,13 +179,13 @@ export class Cache<T> {
     const isYoung = current !== undefined && askedAtMs - current.startedAtMs < LEASE_MS;
     if (
       current !== undefined &&
-      (isYoung || this.#link.isLive) &&
+      (isYoung || this.#link.isHeld) &&
       this.#tags.isCurrent(tags, current.since)
     ) {
-      if (!isRefresh) this.#counters.waits += 1;
+      if (!isRefresh) this.#counters.coalesced += 1;
       return current;
     }
-    const since = this.#tags.now;
+    const since = this.#tags.current;
     const result = this.#fetch(wanted, since, isRefresh).finally(() => {
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     });
@@ -226,7 +226,7 @@ export class Cache<T> {
       if (entry !== undefined && (isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > Date.now()) {
         return { entry };
       }
-      isFirst ??= read === undefined || (await this.#ask(() => this.#shared.lock(key))) !== false;
+      isFirst ??= read === undefined || (await this.#ask(() => this.#shared.tryLock(key))) !== false;
       if (isFirst || performance.now() >= endMs) return { generations: read?.generations, isFirst };
     }
   }
@@ -235,7 +235,7 @@ export class Cache<T> {
   #decoded(
     wanted: CacheRequest<T>,
     decode: (bytes: Uint8Array) => T,
-    { madeAtMs, payload }: RedisEntry,
+    { loadedAtMs: madeAtMs, payload }: RedisEntry,
     since: number,
   ): Entry<T> | undefined {
     try {
@@ -259,7 +259,7 @@ export class Cache<T> {
   }
 
   #keep(key: string, entry: Entry<T>): void {
-    if (!this.#link.isUp || !this.#tags.isCurrent(entry.tags, entry.since)) {
+    if (!this.#link.isUp || !this.#tags.isCurrent(entry.tags, entry.version)) {
       this.#counters.fencedFills += 1;
       return;
     }
@@ -272,13 +272,15 @@ export class Cache<T> {
 
   async #share(
     { key, freshMs, staleMs }: CacheRequest<T>,
-    { madeAtMs }: Entry<T>,
+    { loadedAtMs: madeAtMs }: Entry<T>,
     payload: Uint8Array | undefined,
     generations: readonly Generation[] | undefined,
     isFirst: boolean | undefined,
   ): Promise<void> {
     if (payload !== undefined && generations !== undefined) {
-      await this.#ask(() => this.#shared.write(key, generations, { madeAtMs, payload }, freshMs + staleMs));
+      await this.#ask(() =>
+        this.#shared.write(key, generations, { loadedAtMs: madeAtMs, payload }, freshMs + staleMs),
+      );
     }
     if (isFirst === true) await this.#ask(() => this.#shared.unlock(key));
   }

@@ -25,9 +25,9 @@ export interface Entry<T> {
   readonly etag: string;
   /** What it is made of, and the tick of the tag log before it was made. */
   readonly tags: readonly string[];
-  readonly since: number;
+  readonly version: number;
   /** Milliseconds of the wall clock. */
-  readonly madeAtMs: number;
+  readonly loadedAtMs: number;
   readonly freshUntilMs: number;
   readonly staleUntilMs: number;
   /** What it takes in memory, estimated. */
@@ -54,7 +54,7 @@ export function createEntry<T>(
 ): Entry<T> {
   const freshUntilMs = madeAtMs + freshMs * (1 - JITTER * Math.random());
   return {
-    ...{ tags, since, madeAtMs, freshUntilMs },
+    ...{ tags, version: since, loadedAtMs: madeAtMs, freshUntilMs },
     outcome: { value },
     etag: contentTag(payload),
     staleUntilMs: freshUntilMs + staleMs,
@@ -67,7 +67,7 @@ export function createNegativeEntry<T>({ tags }: CacheRequest<T>, error: AppErro
   const madeAtMs = Date.now();
   const untilMs = madeAtMs + NEGATIVE_MS;
   return {
-    ...{ tags, since, madeAtMs, freshUntilMs: untilMs, staleUntilMs: untilMs },
+    ...{ tags, version: since, loadedAtMs: madeAtMs, freshUntilMs: untilMs, staleUntilMs: untilMs },
     outcome: { error },
     etag: "",
     bytes: 2 * MEMORY_PER_ENTRY,

@@ -14,37 +14,37 @@ export interface InvalidationBusOptions {
 
 /** What ties the caches of a process to each other and to those of other processes: which tags have been bumped. */
 export class InvalidationBus {
-  readonly shared: RedisTier;
-  readonly link: LeaseMonitor;
-  readonly tags = new TagVersions();
+  readonly redisTier: RedisTier;
+  readonly lease: LeaseMonitor;
+  readonly tagVersions = new TagVersions();
   readonly #clear: (() => void)[] = [];
 
   constructor({ redis, namespace, log }: InvalidationBusOptions) {
-    this.shared = new RedisTier(redis, namespace);
+    this.redisTier = new RedisTier(redis, namespace);
     const events = {
       heard: (message: string) => {
-        const tags = this.shared.tagsOf(message);
-        if (tags === "all") this.forget();
-        else this.tags.bump(tags);
+        const tags = this.redisTier.parseMessage(message);
+        if (tags === "all") this.invalidateAllLocally();
+        else this.tagVersions.invalidate(tags);
       },
-      lost: () => this.forget(),
-      meet: () => this.shared.renewAfterRestart(),
-      renew: () => this.shared.renew(),
+      lost: () => this.invalidateAllLocally(),
+      meet: () => this.redisTier.invalidateAllAfterRestart(),
+      renew: () => this.redisTier.invalidateAll(),
     };
-    this.link = new LeaseMonitor(redis, this.shared.channel, events, log);
+    this.lease = new LeaseMonitor(redis, this.redisTier.channel, events, log);
   }
 
   /** Has `clear` called whenever nothing that was kept may be used again. */
-  onForget(clear: () => void): void {
+  onInvalidateAll(clear: () => void): void {
     this.#clear.push(clear);
   }
 
-  forget(): void {
-    this.tags.bumpAll();
+  invalidateAllLocally(): void {
+    this.tagVersions.invalidateAll();
     for (const clear of this.#clear) clear();
   }
 
   close(): void {
-    this.link.close();
+    this.lease.close();
   }
 }

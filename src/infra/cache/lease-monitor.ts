@@ -83,12 +83,12 @@ export class LeaseMonitor {
   }
 
   /** Whether all bumps up to LEASE_MS ago have been heard. */
-  get isLive(): boolean {
+  get isHeld(): boolean {
     return this.#state === "up" && performance.now() - this.#leaseFromMs <= LEASE_MS;
   }
 
   /** Whether there is a connection to Redis, so that others may have theirs. */
-  get mayReach(): boolean {
+  get isRedisReachable(): boolean {
     return this.#client.status === "ready" || this.#subscriber.status === "ready";
   }
 
@@ -103,15 +103,15 @@ export class LeaseMonitor {
   }
 
   /** Waits for the next sign, or for the silence to be certain: some LEASE_MS. @returns whether it is live */
-  async confirm(): Promise<boolean> {
-    if (this.isLive) return true;
+  async waitUntilHeld(): Promise<boolean> {
+    if (this.isHeld) return true;
     if (this.#state !== "up") return false;
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return this.isLive;
+    return this.isHeld;
   }
 
   /** A bump could not be sent: nothing is relied upon until Redis has been made to forget. */
-  distrust(): void {
+  revoke(): void {
     this.#isNew = false;
     this.#fall("a bump failed");
   }
@@ -130,7 +130,7 @@ export class LeaseMonitor {
 
   #turn(): void {
     this.#turns += 1;
-    if (this.#state === "up" && this.#turns >= SILENT_TURNS && !this.isLive) this.#fall("silent");
+    if (this.#state === "up" && this.#turns >= SILENT_TURNS && !this.isHeld) this.#fall("silent");
     if (this.#subscriber.status !== "ready") return;
     // One that fails is missed, which is enough.
     this.#client.publish(this.#signs, String(performance.now())).catch(() => {});

@@ -19,7 +19,7 @@ export const ALL_TAGS = "*";
 
 /** An answer as Redis keeps it. */
 export interface RedisEntry {
-  madeAtMs: number;
+  loadedAtMs: number;
   payload: Uint8Array;
 }
 
@@ -59,7 +59,7 @@ export class RedisTier {
   }
 
   /** The tags that a message on the channel tells of: none for one of our own, "all" when all were bumped. */
-  tagsOf(message: string): readonly string[] | "all" {
+  parseMessage(message: string): readonly string[] | "all" {
     const [origin, ...tags] = message.split("\n");
     if (origin === this.#origin) return [];
     return tags[0] === ALL_TAGS ? "all" : tags;
@@ -76,14 +76,14 @@ export class RedisTier {
       return { entry: undefined, generations };
     }
     const payload = stored.subarray(TIME_BYTES + length);
-    return { entry: { madeAtMs: stored.readDoubleBE(0), payload }, generations };
+    return { entry: { loadedAtMs: stored.readDoubleBE(0), payload }, generations };
   }
 
   /** Keeps an answer for `ttlMs` under the generations that were read before it was made. */
   async write(
     key: string,
     generations: readonly Generation[],
-    { madeAtMs, payload }: RedisEntry,
+    { loadedAtMs: madeAtMs, payload }: RedisEntry,
     ttlMs: number,
   ): Promise<void> {
     const time = Buffer.alloc(TIME_BYTES);
@@ -93,7 +93,7 @@ export class RedisTier {
   }
 
   /** Whether this process is the one to make the answer. The lock saves work; nothing breaks without it. */
-  async lock(key: string): Promise<boolean> {
+  async tryLock(key: string): Promise<boolean> {
     return (await this.#redis.set(this.#lockKey(key), "1", "PX", LOCK_MS, "NX")) === "OK";
   }
 
@@ -102,7 +102,7 @@ export class RedisTier {
   }
 
   /** Ends the generations of tags and tells the other replicas. @param id what `hasBumped` will be asked for */
-  async bump(tags: readonly string[], id: Buffer): Promise<void> {
+  async invalidate(tags: readonly string[], id: Buffer): Promise<void> {
     for (let start = 0; start < tags.length; start += CHUNK) {
       await this.#bump(tags.slice(start, start + CHUNK));
     }
@@ -111,20 +111,20 @@ export class RedisTier {
   }
 
   /** Whether that bump has come here, as far as is known. */
-  async hasBumped(id: Buffer): Promise<boolean> {
+  async hasReceipt(id: Buffer): Promise<boolean> {
     return (await this.#redis.exists(this.#receiptKey(id))) > 0;
   }
 
   /** Makes everything that is kept unusable. */
-  renew(): Promise<void> {
+  invalidateAll(): Promise<void> {
     return this.#bump([ALL_TAGS]);
   }
 
   /** Does so if the server was started after it was kept: what a snapshot brings back may have been bumped since. */
-  async renewAfterRestart(): Promise<void> {
+  async invalidateAllAfterRestart(): Promise<void> {
     const [, run = ""] = /^run_id:(\w+)/m.exec(await this.#redis.info("server")) ?? [];
     if (run !== "" && (await this.#redis.get(this.#runKey)) === run) return;
-    await this.renew();
+    await this.invalidateAll();
     // One that is full does not take it, and is asked to renew by the next process too.
     await this.#redis.set(this.#runKey, run).catch(() => {});
   }

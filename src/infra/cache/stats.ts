@@ -10,7 +10,7 @@ export interface CacheStats {
   /** Answers that had to be made. */
   misses: number;
   /** Calls that waited for an answer that was being made for another. */
-  waits: number;
+  coalesced: number;
   /** Answers that were made without asking either tier, since they could not be relied upon. */
   bypasses: number;
   /** Answers that were kept. */
@@ -20,7 +20,7 @@ export interface CacheStats {
   /** Times that Redis did not do what it was asked. */
   redisFailures: number;
   /** Tags that this process has bumped. */
-  bumps: number;
+  invalidations: number;
   /** What is in memory: answers, and what they take, estimated. */
   entries: number;
   bytes: number;
@@ -31,7 +31,7 @@ export type CacheCounters = Omit<CacheStats, "entries" | "bytes">;
 
 export function createCacheCounters(): CacheCounters {
   return {
-    ...{ memoryHits: 0, staleHits: 0, negativeHits: 0, redisHits: 0, misses: 0, waits: 0 },
-    ...{ bypasses: 0, fills: 0, fencedFills: 0, redisFailures: 0, bumps: 0 },
+    ...{ memoryHits: 0, staleHits: 0, negativeHits: 0, redisHits: 0, misses: 0, coalesced: 0 },
+    ...{ bypasses: 0, fills: 0, fencedFills: 0, redisFailures: 0, invalidations: 0 },
   };
 }

@@ -13,12 +13,12 @@ export class TagVersions {
   readonly #bumped = new Map<string, number>();
 
   /** The tick of this moment. */
-  get now(): number {
+  get current(): number {
     return this.#tick;
   }
 
   /** Whatever was made of these tags up to now is outdated. */
-  bump(tags: Iterable<string>): void {
+  invalidate(tags: Iterable<string>): void {
     this.#tick += 1;
     for (const tag of tags) {
       // Anew, so that the map stays in the order of ticks.
@@ -34,7 +34,7 @@ export class TagVersions {
   }
 
   /** Whatever was made up to now is outdated: bumps may have been missed. */
-  bumpAll(): void {
+  invalidateAll(): void {
     this.#tick += 1;
     this.#floor = this.#tick;
     this.#bumped.clear();

@@ -14,7 +14,7 @@ import { dirname, join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import { StartupError } from "../../kernel/errors.ts";
-import { isAlive } from "./process.ts";
+import { isAlive } from "./child-process.ts";
 
 const SQLITE_BUSY = 5;
 
@@ -30,7 +30,7 @@ const held = new Set<DatabaseSync>();
  * Makes the folder if it is missing, for us alone, and gives its real, absolute path.
  * @throws StartError when it cannot be made
  */
-export async function makeDataDir(dataDir: string): Promise<string> {
+export async function createDataDir(dataDir: string): Promise<string> {
   try {
     await mkdir(dirname(resolve(dataDir)), { recursive: true });
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -43,7 +43,7 @@ export async function makeDataDir(dataDir: string): Promise<string> {
 }
 
 /** Makes the folder, if it is missing, for others to pass through but not to list, whatever the umask is. */
-export async function makePassage(folder: string): Promise<void> {
+export async function createTraversableDir(folder: string): Promise<void> {
   const made = await mkdir(folder, { recursive: true });
   if (made !== undefined) await chmod(folder, 0o711);
 }
@@ -53,8 +53,8 @@ export async function makePassage(folder: string): Promise<void> {
  * @throws StartError that names the process that has it
  */
 export async function lockDataDir(dataDir: string): Promise<Lock> {
-  const lock = join(await makeDataDir(dataDir), "instance.lock");
-  return holdLock(
+  const lock = join(await createDataDir(dataDir), "instance.lock");
+  return acquireLock(
     lock,
     (holder) =>
       `DATA_DIR ${dataDir} is in use by ${holder}. Stop it, or start this one with another DATA_DIR.`,
@@ -69,7 +69,7 @@ export async function lockDataDir(dataDir: string): Promise<Lock> {
  * @param inUse makes the message from who holds it ("process 1234")
  * @throws StartError
  */
-export async function holdLock(file: string, inUse: (holder: string) => string): Promise<Lock> {
+export async function acquireLock(file: string, inUse: (holder: string) => string): Promise<Lock> {
   const pidFile = `${file}.pid`;
   const database = openExclusive(file);
   if (database === "busy") throw new StartupError(inUse(await holderOf(pidFile)));
@@ -110,7 +110,7 @@ async function holderOf(pidFile: string): Promise<string> {
 }
 
 /** Writes a file that only we may read, whole or not at all. */
-export async function writeSecret(file: string, text: string): Promise<void> {
+export async function writePrivateFile(file: string, text: string): Promise<void> {
   const half = `${file}.new`;
   await rm(half, { force: true });
   await writeFile(half, text, { mode: 0o600, flag: "wx" });
@@ -118,19 +118,19 @@ export async function writeSecret(file: string, text: string): Promise<void> {
 }
 
 /** Makes a rename in that folder survive a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
+export async function syncDir(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   await handle.sync().finally(() => handle.close());
 }
 
 /** Opens a store's log, empty. Who writes to it appends: a former store may still have words to add. */
-export function openLog(file: string): Promise<FileHandle> {
+export function openLogFile(file: string): Promise<FileHandle> {
   const { O_APPEND, O_CREAT, O_TRUNC, O_WRONLY } = constants;
   return open(file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o600);
 }
 
 /** The last lines of a log, each indented, for a message to a person. */
-export async function lastLines(file: string, count = 20): Promise<string> {
+export async function readLastLines(file: string, count = 20): Promise<string> {
   const text = await readFile(file, "utf8").catch(() => "");
   const lines = text.trimEnd().split("\n").slice(-count);
   return lines.map((line) => `  ${line}`).join("\n");

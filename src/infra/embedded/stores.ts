@@ -1,9 +1,9 @@
 import { StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { type Lock, lockDataDir } from "./data-dir.ts";
-import { startEmbeddedPostgres } from "./postgres.ts";
-import { startEmbeddedRedis } from "./redis.ts";
-import type { EmbeddedStore } from "./store.ts";
+import type { EmbeddedStore } from "./embedded-store.ts";
+import { startEmbeddedPostgres } from "./postgres/embedded-postgres.ts";
+import { startEmbeddedRedis } from "./redis/embedded-redis.ts";
 
 /** Where PostgreSQL and Redis are, and what was started to have them. */
 export interface Stores {

@@ -11,7 +11,7 @@ export interface Budget {
 
 /** Whether a call may pass, and what is left. */
 export interface Decision {
-  readonly ok: boolean;
+  readonly allowed: boolean;
   /** The size of the budget, and what is left of it. */
   readonly limit: number;
   readonly remaining: number;
@@ -29,17 +29,17 @@ export interface Decision {
 export const BUCKETS = 64;
 
 /** The longest time after which a budget is whole again. */
-export function wholeAfterMs({ windowMs }: Budget): number {
+export function resetAfterMs({ windowMs }: Budget): number {
   return windowMs + Math.ceil(windowMs / BUCKETS);
 }
 
 /** The verdict on a call that passes. @param spent units in the window, with it */
-export function granted(budget: Budget, spent: number, resetMs: number): Decision {
-  return { ok: true, limit: budget.units, remaining: budget.units - spent, resetMs };
+export function allow(budget: Budget, spent: number, resetMs: number): Decision {
+  return { allowed: true, limit: budget.units, remaining: budget.units - spent, resetMs };
 }
 
 /** The verdict on a call that does not. @param spent units in the window, without it */
-export function refused(budget: Budget, spent: number, retryAfterMs: number): Decision {
+export function deny(budget: Budget, spent: number, retryAfterMs: number): Decision {
   const remaining = Math.max(0, budget.units - spent);
-  return { ok: false, limit: budget.units, remaining, resetMs: wholeAfterMs(budget), retryAfterMs };
+  return { allowed: false, limit: budget.units, remaining, resetMs: resetAfterMs(budget), retryAfterMs };
 }

@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { type Budget, type Decision, refused, wholeAfterMs } from "./budget.ts";
+import { type Budget, type Decision, deny, resetAfterMs } from "./budget.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
 import { LocalWindow } from "./local-window.ts";
 import { SharedWindow } from "./shared-window.ts";
@@ -17,7 +17,7 @@ export interface Limiter {
    */
   spend(budget: Budget, key: string, cost: number): Decision | Promise<Decision>;
   /** What this process knows without asking: the refusal of who is over, undefined for all others. Takes nothing. */
-  refusal(budget: Budget, key: string, cost: number): Decision | undefined;
+  cachedDenial(budget: Budget, key: string, cost: number): Decision | undefined;
   /** Whether other processes are told what is spent, as far as is known. */
   readonly isShared: boolean;
   close(): void;
@@ -57,7 +57,7 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
   ): Decision | undefined => {
     const block = blocks.get(name);
     if (block === undefined || cost < block.cost) return undefined;
-    if (nowMs < block.untilMs) return refused(budget, block.spent, Math.ceil(block.untilMs - nowMs));
+    if (nowMs < block.untilMs) return deny(budget, block.spent, Math.ceil(block.untilMs - nowMs));
     blocks.delete(name);
     return undefined;
   };
@@ -68,25 +68,25 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
   /** When something was last spent that Redis was not told of, or what it knew may have been lost. */
   let apartAtMs = Number.NEGATIVE_INFINITY;
   const isApart = (budget: Budget, nowMs: number): boolean =>
-    nowMs < Math.max(apartAtMs, shared.lostAtMs) + wholeAfterMs(budget);
+    nowMs < Math.max(apartAtMs, shared.lostAtMs) + resetAfterMs(budget);
 
   const spendAlone = (budget: Budget, name: string, cost: number, nowMs: number): Decision => {
     if (budget.failClosed) throw limitsAway(breaker.restMs(nowMs));
     apartAtMs = nowMs;
     const verdict = local.spend(budget, name, cost, nowMs);
-    if (!verdict.ok) block(budget, name, cost, verdict, nowMs);
+    if (!verdict.allowed) block(budget, name, cost, verdict, nowMs);
     return verdict;
   };
   const ask = async (budget: Budget, key: string, name: string, cost: number): Promise<Decision> => {
     const verdict = await shared.spend(budget, key, cost);
     breaker.succeeded();
-    if (!verdict.ok) block(budget, name, cost, verdict, performance.now());
+    if (!verdict.allowed) block(budget, name, cost, verdict, performance.now());
     return verdict;
   };
   const spendShared = async (budget: Budget, key: string, name: string, cost: number): Promise<Decision> => {
     try {
       const verdict = await ask(budget, key, name, cost);
-      if (verdict.ok) local.count(budget, name, cost, performance.now());
+      if (verdict.allowed) local.count(budget, name, cost, performance.now());
       return verdict;
     } catch (error) {
       breaker.failed(error, performance.now());
@@ -102,10 +102,10 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
     nowMs: number,
   ): Promise<Decision> => {
     const own = local.spend(budget, name, cost, nowMs);
-    if (!own.ok) return own;
+    if (!own.allowed) return own;
     try {
       const verdict = await ask(budget, key, name, cost);
-      if (verdict.ok) return { ...verdict, remaining: Math.min(own.remaining, verdict.remaining) };
+      if (verdict.allowed) return { ...verdict, remaining: Math.min(own.remaining, verdict.remaining) };
       local.giveBack(budget, name, cost, nowMs, performance.now());
       return verdict;
     } catch (error) {
@@ -128,7 +128,8 @@ export function createLimiter({ redis, namespace, log }: LimiterOptions): Limite
     get isShared() {
       return shared.isConnected && breaker.isClosed;
     },
-    refusal: (budget, key, cost) => blockedVerdict(budget, `${budget.name}:${key}`, cost, performance.now()),
+    cachedDenial: (budget, key, cost) =>
+      blockedVerdict(budget, `${budget.name}:${key}`, cost, performance.now()),
     close: () => shared.close(),
   };
 }

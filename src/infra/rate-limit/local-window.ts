@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import { BUCKETS, type Budget, type Decision, granted, refused } from "./budget.ts";
+import { allow, BUCKETS, type Budget, type Decision, deny } from "./budget.ts";
 
 /** Keys that are counted. Beyond that those are forgotten that were not seen for longest. */
 const MAX_KEYS = 20_000;
@@ -29,7 +29,7 @@ export class LocalWindow {
       Math.max(1, Math.ceil(((grain + SLOTS) * budget.windowMs) / BUCKETS - nowMs));
     if (spent.total + cost <= budget.units) {
       add(spent, cost);
-      return granted(budget, spent.total, untilGoneMs(spent.at));
+      return allow(budget, spent.total, untilGoneMs(spent.at));
     }
     let left = spent.total;
     let grain = spent.at - BUCKETS;
@@ -37,7 +37,7 @@ export class LocalWindow {
       left -= countOf(spent, grain);
       if (left + cost <= budget.units) break;
     }
-    return refused(budget, spent.total, untilGoneMs(grain));
+    return deny(budget, spent.total, untilGoneMs(grain));
   }
 
   /** Counts what Redis has let pass, so that its loss gives nobody a second budget. */

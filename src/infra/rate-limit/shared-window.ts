@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { RateLimiterRedis, RateLimiterRes } from "rate-limiter-flexible";
-import { type Budget, type Decision, granted, refused } from "./budget.ts";
-import { slidingWindowScript } from "./script.ts";
+import { allow, type Budget, type Decision, deny } from "./budget.ts";
 import { SharedTimeout } from "./shared-timeout.ts";
+import { slidingWindowScript } from "./sliding-window-script.ts";
 
 /** How long Redis may take, milliseconds. */
 const ANSWER_MS = 50;
@@ -98,7 +98,7 @@ export class SharedWindow {
   async #ask(budget: Budget, key: string, calls: readonly Waiting[]): Promise<void> {
     const cost = calls.reduce((sum, call) => sum + call.cost, 0);
     const verdict = await this.#consume(budget, key, cost);
-    if (verdict.ok) {
+    if (verdict.allowed) {
       let remaining = verdict.remaining + cost;
       for (const call of calls) {
         remaining -= call.cost;
@@ -115,10 +115,10 @@ export class SharedWindow {
   async #consume(budget: Budget, key: string, cost: number): Promise<Decision> {
     try {
       const consumed = await this.#patience.await(this.#limiterOf(budget).consume(key, cost));
-      return granted(budget, consumed.consumedPoints, consumed.msBeforeNext);
+      return allow(budget, consumed.consumedPoints, consumed.msBeforeNext);
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw error;
-      return refused(budget, error.consumedPoints - cost, error.msBeforeNext);
+      return deny(budget, error.consumedPoints - cost, error.msBeforeNext);
     }
   }
 

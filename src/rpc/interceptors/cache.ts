@@ -72,7 +72,7 @@ async function kept(
   next: Next,
 ): Promise<Answer> {
   const { output } = request.method;
-  const { state, entry } = await cache.find({
+  const { state, entry } = await cache.getOrLoad({
     key: plan.keyOf(request.message),
     tags: plan.tagsOf(request.message),
     freshMs: plan.freshMs,
@@ -81,7 +81,7 @@ async function kept(
     encode: (message) => toBinary(output, message),
     decode: (bytes) => fromBinary(output, bytes),
   });
-  const note = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.madeAtMs) };
+  const note = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.loadedAtMs) };
   const { outcome } = entry;
   return "error" in outcome ? { note, error: outcome.error } : { note, message: outcome.value };
 }

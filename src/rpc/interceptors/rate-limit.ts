@@ -63,7 +63,7 @@ export type RateLimitClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
 type Tier = "address" | "account" | "service";
 
 export interface CallLimitsOptions {
-  limiter: Pick<Limiter, "spend" | "refusal">;
+  limiter: Pick<Limiter, "spend" | "cachedDenial">;
   budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
   /** How many times a budget is what accounts and other services have of it; but for AUTH. */
   signedInTimes: number;
@@ -86,7 +86,7 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
     const decided = limiter.spend(budget, key, Math.min(cost, budget.units));
     const verdict = decided instanceof Promise ? await decided : decided;
     call.quota = tighter(call.quota, verdict);
-    if (!verdict.ok) throw tooMany(budget, verdict);
+    if (!verdict.allowed) throw tooMany(budget, verdict);
   };
   return {
     async spend(call, { rateLimit }) {
@@ -103,7 +103,7 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
     punish: (call) => take(call, budgets.AUTH.address, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST),
     assertTrusted(call) {
       const budget = budgets.AUTH.address;
-      const verdict = limiter.refusal(budget, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST);
+      const verdict = limiter.cachedDenial(budget, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST);
       if (verdict === undefined) return;
       call.quota = verdict;
       throw tooMany(budget, verdict);
@@ -181,7 +181,7 @@ function payerOf({ principal, clientAddress }: ActiveCall): { tier: Tier; key: s
 
 /** What a caller is told who is held to several budgets: why they are refused, or which is the first to be spent. */
 function tighter(noted: QuotaNote | undefined, verdict: Decision): QuotaNote {
-  return noted === undefined || !verdict.ok || verdict.remaining <= noted.remaining ? verdict : noted;
+  return noted === undefined || !verdict.allowed || verdict.remaining <= noted.remaining ? verdict : noted;
 }
 
 function tooMany({ name, units, windowMs }: Budget, { retryAfterMs = 0 }: Decision): AppError {

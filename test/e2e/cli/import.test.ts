@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { type FaultyLink, startFaultyLink } from "../../support/faulty-link.ts";
 import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { breaches } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
 
 let shop: TestShop;
 let slug: string;
@@ -170,9 +170,9 @@ describe("a full import", () => {
 });
 
 describe("a shop that is away", () => {
-  let link: FaultyLink;
+  let link: TcpProxy;
   beforeAll(async () => {
-    link = await startFaultyLink(Number(new URL(shop.url).port));
+    link = await startTcpProxy(Number(new URL(shop.url).port));
   });
   afterAll(() => link.close());
   const rowCount = async () => {

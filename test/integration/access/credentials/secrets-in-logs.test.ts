@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
-import { type ServiceProcess, startProcess } from "../../../support/process.ts";
+import { type ServiceProcess, startProcess } from "../../../support/service-process.ts";
 
 // A process with everything in its log that can be, which is then searched for what must never be there.
 let database: TestDatabase;

@@ -3,7 +3,6 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { createClient } from "../../../../src/client/client.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { startFaultyLink } from "../../../support/faulty-link.ts";
 import {
   countWrittenRows,
   createCategorySlug,
@@ -16,6 +15,7 @@ import {
 } from "../../../support/import/import-rows.ts";
 import { breaches } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { startTcpProxy } from "../../../support/tcp-proxy.ts";
 
 let shop: TestShop;
 let slug: string;
@@ -42,7 +42,7 @@ test("a connection that is cut in the middle loses no row and doubles none", asy
   const rows = createRows(slug, "cut-", 5_000, { stockQuantity: 2n });
   rows[4_321] = { ...rows[4_321], name: "" };
   const of = createHeader();
-  const link = await startFaultyLink(Number(new URL(shop.url).port));
+  const link = await startTcpProxy(Number(new URL(shop.url).port));
   const { catalog } = createClient({
     baseUrl: `http://127.0.0.1:${link.port}`,
     transport: createGrpcTransport,

@@ -7,23 +7,23 @@ import { expect, inject, test, vi } from "vitest";
 import { LEASE_MS } from "../../../../src/infra/cache/lease-monitor.ts";
 import { newGeneration } from "../../../../src/infra/cache/redis-tier.ts";
 import { MAX_RECONNECT_DELAY_MS } from "../../../../src/infra/redis/redis.ts";
-import { doorOf, SlowRows } from "../../../support/cache-clients.ts";
+import { checkFreshness } from "../../../support/cache/freshness.ts";
 import {
-  answerOf,
+  cacheRequest,
   openReplica,
   openReplicas,
   type Replica,
+  resultOf,
   untilLive,
-  wanted,
-} from "../../../support/cache-replica.ts";
-import { type FaultyLink, startFaultyLink } from "../../../support/faulty-link.ts";
-import { checkFreshness } from "../../../support/freshness.ts";
+} from "../../../support/cache/replica.ts";
+import { cacheClientOf, SlowRows } from "../../../support/cache/slow-rows.ts";
 import { startRedisServer } from "../../../support/redis-server.ts";
+import { startTcpProxy, type TcpProxy } from "../../../support/tcp-proxy.ts";
 
 /** A replica that reaches the Redis of all tests over a bad road, and one beside it. */
-async function apart(): Promise<{ road: FaultyLink; far: Replica; near: Replica; close(): Promise<void> }> {
+async function apart(): Promise<{ road: TcpProxy; far: Replica; near: Replica; close(): Promise<void> }> {
   const url = new URL(inject("redisUrl"));
-  const road = await startFaultyLink(Number(url.port));
+  const road = await startTcpProxy(Number(url.port));
   const long = new URL(url);
   long.port = String(road.port);
   const [far, near] = await openReplicas([long.href, url.href]);
@@ -35,7 +35,7 @@ async function apart(): Promise<{ road: FaultyLink; far: Replica; near: Replica;
   return { road, far, near, close };
 }
 
-const roads: Record<string, (road: FaultyLink) => Promise<void>> = {
+const roads: Record<string, (road: TcpProxy) => Promise<void>> = {
   "is cut": async (road) => {
     await road.cut();
     await sleep(700);
@@ -66,9 +66,9 @@ for (const [name, fault] of Object.entries(roads)) {
       // It is back a second after it has found its way, and some of its rows are as it left them.
       .then(() => sleep(2_000));
     const { stale, readMs } = await checkFreshness({
-      doors: [near, far].map((replica) => doorOf(replica, rows)),
+      clients: [near, far].map((replica) => cacheClientOf(replica, rows)),
       // Who is away for himself alone cannot tell: see the next test.
-      writeDoors: 1,
+      writingClients: 1,
       ...{ rows: 5, reads: 500, writes: 20, readers: 20, delayMs: LEASE_MS, during },
       restMs: () => Math.random() * 30,
     });
@@ -83,60 +83,60 @@ test("a write that could not be told is told by its job, and dropped by the proc
   const { road, far, near, close } = await apart();
   const key = randomUUID();
   let value = "old";
-  const ask = wanted(key, async () => value);
-  await near.cache.find(ask);
-  expect((await near.cache.find(ask)).state).toBe("memory");
+  const ask = cacheRequest(key, async () => value);
+  await near.cache.getOrLoad(ask);
+  expect((await near.cache.getOrLoad(ask)).state).toBe("memory");
   await road.cut();
   value = "new";
   const id = newGeneration();
   expect(await far.cache.invalidate([key], id)).toBe(false);
-  expect(answerOf(await far.cache.find(ask))).toBe("new");
+  expect(resultOf(await far.cache.getOrLoad(ask))).toBe("new");
   await near.cache.ensureInvalidated([key], id);
-  expect(answerOf(await near.cache.find(ask))).toBe("new");
+  expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new");
   // Once it is done, it is not done again.
-  await near.cache.find(ask);
+  await near.cache.getOrLoad(ask);
   await sleep(20);
   await near.cache.ensureInvalidated([key], id);
-  expect((await near.cache.find(ask)).state).toBe("memory");
+  expect((await near.cache.getOrLoad(ask)).state).toBe("memory");
   await close();
 });
 
 test("what was kept before a loss is not used after it: nobody tells again what was missed", async () => {
   const { road, far, near, close } = await apart();
   let value = "old";
-  const ask = wanted(randomUUID(), async () => value);
-  await far.cache.find(ask);
+  const ask = cacheRequest(randomUUID(), async () => value);
+  await far.cache.getOrLoad(ask);
   await road.cut();
   value = "new";
   expect(await near.write(ask.key)).toBe(true);
   await road.mend();
   await untilLive(far);
-  expect(answerOf(await far.cache.find(ask))).toBe("new");
+  expect(resultOf(await far.cache.getOrLoad(ask))).toBe("new");
   await close();
 });
 
 test("what was written before the first connection is told by that", async () => {
   const url = new URL(inject("redisUrl"));
-  const road = await startFaultyLink(Number(url.port));
+  const road = await startTcpProxy(Number(url.port));
   await road.cut();
   const namespace = randomUUID();
   const early = openReplica(`redis://:${url.password}@127.0.0.1:${road.port}`, namespace);
   const near = openReplica(url.href, namespace);
   await untilLive(near);
   let value = "old";
-  const ask = wanted(randomUUID(), async () => value);
-  await near.cache.find(ask);
+  const ask = cacheRequest(randomUUID(), async () => value);
+  await near.cache.getOrLoad(ask);
   value = "new";
   expect(await early.write(ask.key)).toBe(false);
   await road.mend();
-  await vi.waitFor(async () => expect(answerOf(await near.cache.find(ask))).toBe("new"), 5_000);
+  await vi.waitFor(async () => expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new"), 5_000);
   await Promise.all([early.close(), near.close()]);
   await road.close();
 });
 
 test("who is back sooner than the others relies on nothing that they cannot tell of yet", async () => {
   const url = new URL(inject("redisUrl"));
-  const roads = await Promise.all([0, 1].map(() => startFaultyLink(Number(url.port))));
+  const roads = await Promise.all([0, 1].map(() => startTcpProxy(Number(url.port))));
   const [soon, late] = await openReplicas(
     roads.map(({ port }) => `redis://:${url.password}@127.0.0.1:${port}`),
   );
@@ -144,15 +144,15 @@ test("who is back sooner than the others relies on nothing that they cannot tell
   await Promise.all(roads.map((road) => road.cut()));
   await roads[0]?.mend();
   let value = 0;
-  const ask = wanted(randomUUID(), async () => String(value));
+  const ask = cacheRequest(randomUUID(), async () => String(value));
   // For as long as everybody may take to try again.
   const endMs = performance.now() + 2 * MAX_RECONNECT_DELAY_MS;
   while (performance.now() < endMs) {
-    await soon.cache.find(ask);
+    await soon.cache.getOrLoad(ask);
     value += 1;
     expect(await late.write(ask.key)).toBe(false);
     await sleep(LEASE_MS);
-    expect(answerOf(await soon.cache.find(ask))).toBe(String(value));
+    expect(resultOf(await soon.cache.getOrLoad(ask))).toBe(String(value));
   }
   await roads[1]?.mend();
   await Promise.all([soon, late].map(untilLive));
@@ -171,14 +171,14 @@ test("who has lost his subscription still tells the others what he writes", asyn
   const near = openReplica(server.url, namespace);
   await untilLive(near);
   let value = "old";
-  const ask = wanted(randomUUID(), async () => value);
-  await near.cache.find(ask);
+  const ask = cacheRequest(randomUUID(), async () => value);
+  await near.cache.getOrLoad(ask);
   await server.command("client", "kill", "id", id);
-  await vi.waitFor(async () => expect((await deaf.cache.find(ask)).state).toBe("bypass"));
+  await vi.waitFor(async () => expect((await deaf.cache.getOrLoad(ask)).state).toBe("bypass"));
   value = "new";
   expect(await deaf.write(ask.key)).toBe(true);
   await sleep(LEASE_MS);
-  expect(answerOf(await near.cache.find(ask))).toBe("new");
+  expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new");
   await Promise.all([deaf.close(), near.close()]);
   await server.stop();
 });
@@ -189,10 +189,10 @@ test("a large write leaves nothing of what was read in Redis before its end", as
   const keys = Array.from({ length: 3_000 }, () => randomUUID());
   const last = keys.at(-1) ?? "";
   let value = "old";
-  const ask = wanted(last, async () => value);
+  const ask = cacheRequest(last, async () => value);
   for (let round = 0; round < 5; round += 1) {
     value = "old";
-    await one.cache.find(ask);
+    await one.cache.getOrLoad(ask);
     await sleep(20);
     value = "new";
     let over = false;
@@ -200,11 +200,11 @@ test("a large write leaves nothing of what was read in Redis before its end", as
       over = true;
     });
     while (!over) {
-      await one.cache.find(ask);
+      await one.cache.getOrLoad(ask);
       await sleep(0);
     }
     await writing;
-    expect(answerOf(await one.cache.find(ask))).toBe("new");
+    expect(resultOf(await one.cache.getOrLoad(ask))).toBe("new");
     value = "old";
     await one.write(last);
   }
@@ -216,10 +216,10 @@ test("what a Redis has brought back from a snapshot is not believed by those who
   const server = await startRedisServer(folder);
   const namespace = randomUUID();
   let value = "old";
-  const ask = wanted(randomUUID(), async () => value);
+  const ask = cacheRequest(randomUUID(), async () => value);
   const before = openReplica(server.url, namespace);
   await untilLive(before);
-  await before.cache.find(ask);
+  await before.cache.getOrLoad(ask);
   await sleep(20);
   await server.command("save");
   value = "new";
@@ -229,13 +229,13 @@ test("what a Redis has brought back from a snapshot is not believed by those who
   await server.start();
   const after = openReplica(server.url, namespace);
   await untilLive(after);
-  expect(answerOf(await after.cache.find(ask))).toBe("new");
+  expect(resultOf(await after.cache.getOrLoad(ask))).toBe("new");
   await after.close();
   // Where nothing was lost, a new process finds what others have kept.
   await sleep(20);
   const next = openReplica(server.url, namespace);
   await untilLive(next);
-  expect((await next.cache.find(ask)).state).toBe("redis");
+  expect((await next.cache.getOrLoad(ask)).state).toBe("redis");
   await next.close();
   await server.stop();
   await rm(folder, { recursive: true });

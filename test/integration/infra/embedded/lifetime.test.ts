@@ -3,11 +3,11 @@ import { chmod, chown, mkdir, readdir, readFile, readlink, writeFile } from "nod
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../../../../src/infra/embedded/child-process.ts";
 import { lockDataDir } from "../../../../src/infra/embedded/data-dir.ts";
-import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres.ts";
-import { postgresPackage } from "../../../../src/infra/embedded/postgres-binaries.ts";
-import { nobody } from "../../../../src/infra/embedded/postgres-folder.ts";
-import { run } from "../../../../src/infra/embedded/process.ts";
+import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres/embedded-postgres.ts";
+import { postgresPackage } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
+import { nobody } from "../../../../src/infra/embedded/postgres/postgres-folder.ts";
 import {
   isGone,
   isRoot,
@@ -18,7 +18,7 @@ import {
   scratchFolder,
   startProgram,
   until,
-} from "../../../support/embedded-run.ts";
+} from "../../../support/embedded/embedded-program.ts";
 
 let scratch: { path: string; remove(): Promise<void> };
 beforeAll(async () => {

@@ -5,13 +5,22 @@ import { networkInterfaces } from "node:os";
 import { join, relative } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres.ts";
-import { postgresPackage, usableBinaries } from "../../../../src/infra/embedded/postgres-binaries.ts";
-import { nobody } from "../../../../src/infra/embedded/postgres-folder.ts";
-import { run, startChild } from "../../../../src/infra/embedded/process.ts";
-import { type EmbeddedStore, startServer } from "../../../../src/infra/embedded/store.ts";
+import { run, startChild } from "../../../../src/infra/embedded/child-process.ts";
+import { type EmbeddedStore, startServer } from "../../../../src/infra/embedded/embedded-store.ts";
+import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres/embedded-postgres.ts";
+import {
+  postgresPackage,
+  usableBinaries,
+} from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
+import { nobody } from "../../../../src/infra/embedded/postgres/postgres-folder.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
-import { isGone, isRoot, postmasterPid, query, scratchFolder } from "../../../support/embedded-run.ts";
+import {
+  isGone,
+  isRoot,
+  postmasterPid,
+  query,
+  scratchFolder,
+} from "../../../support/embedded/embedded-program.ts";
 
 const startAt = (dataDir: string, durable = false) =>
   startEmbeddedPostgres({ dataDir, database: "shop", durable });

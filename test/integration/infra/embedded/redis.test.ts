@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../../../../src/infra/embedded/process.ts";
-import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis.ts";
-import type { EmbeddedStore } from "../../../../src/infra/embedded/store.ts";
-import { scratchFolder } from "../../../support/embedded-run.ts";
+import { run } from "../../../../src/infra/embedded/child-process.ts";
+import type { EmbeddedStore } from "../../../../src/infra/embedded/embedded-store.ts";
+import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis/embedded-redis.ts";
+import { scratchFolder } from "../../../support/embedded/embedded-program.ts";
 
 const hasNative = (await run("/bin/sh", ["-c", "command -v redis-server || command -v valkey-server"])).ok;
 

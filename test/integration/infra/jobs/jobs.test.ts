@@ -7,10 +7,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { installJobs } from "../../../../src/infra/jobs/jobs.ts";
 import { queues } from "../../../../src/infra/jobs/queues.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
-import { startFaultyLink } from "../../../support/faulty-link.ts";
 import { type Bench, openBench } from "../../../support/jobs-bench.ts";
 import { polled, told } from "../../../support/jobs-queues.ts";
 import { silentLog } from "../../../support/log.ts";
+import { startTcpProxy } from "../../../support/tcp-proxy.ts";
 
 let bench: Bench;
 beforeAll(async () => {
@@ -177,7 +177,7 @@ test("closing is quick, waits for a handler at work, and leaves no connection", 
 });
 
 test("closing does not wait for a network that has gone silent", async () => {
-  const link = await startFaultyLink(Number(new URL(bench.database.url).port));
+  const link = await startTcpProxy(Number(new URL(bench.database.url).port));
   const through = new URL(bench.database.url);
   through.port = String(link.port);
   const jobs = await bench.open(1, through.href);

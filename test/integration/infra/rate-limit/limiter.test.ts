@@ -43,7 +43,7 @@ const budgetOf = (units: number, windowMs = 60_000): Budget => ({
   failClosed: false,
 });
 
-const passed = (verdicts: readonly Decision[]) => verdicts.filter(({ ok }) => ok).length;
+const passed = (verdicts: readonly Decision[]) => verdicts.filter(({ allowed }) => allowed).length;
 
 /** So many calls at once. */
 async function spendAll(limiter: Limiter, budget: Budget, count: number, cost = 1): Promise<Decision[]> {
@@ -100,7 +100,7 @@ test("processes share a budget, and each knows what is left", async () => {
     await two.spend(budgetOf(3), "a", 1),
     await one.spend(budgetOf(3), "a", 1),
   ];
-  expect(verdicts.map(({ ok, remaining }) => [ok, remaining])).toEqual([
+  expect(verdicts.map(({ allowed, remaining }) => [allowed, remaining])).toEqual([
     [true, 1],
     [true, 1],
     [true, 0],
@@ -115,7 +115,7 @@ test("calls that come at once are counted one by one, whatever they cost", async
   const verdicts = await Promise.all(
     Array.from({ length: 60 }, async (_, index) => limiter.spend(budget, "a", 1 + (index % 3))),
   );
-  const spent = verdicts.reduce((sum, { ok }, index) => sum + (ok ? 1 + (index % 3) : 0), 0);
+  const spent = verdicts.reduce((sum, { allowed }, index) => sum + (allowed ? 1 + (index % 3) : 0), 0);
   expect(spent).toBe(100);
   expect(Math.min(...verdicts.map(({ remaining }) => remaining))).toBe(0);
   const others = await openOne();
@@ -149,9 +149,12 @@ test("whoever is refused is refused from memory until it is time, without a word
   expect(verdicts[999]).toMatchObject({ limit: 10, remaining: 2 });
   expect(verdicts[999]?.retryAfterMs).toBeLessThanOrEqual(retryAfterMs);
   expect(await scriptsOf(server)).toBe(asked);
-  expect(await limiter.spend(budget, "a", 2), "what costs less").toMatchObject({ ok: true, remaining: 0 });
+  expect(await limiter.spend(budget, "a", 2), "what costs less").toMatchObject({
+    allowed: true,
+    remaining: 0,
+  });
   await sleep(retryAfterMs);
-  expect(await limiter.spend(budget, "a", 5), "when it is time").toMatchObject({ ok: true });
+  expect(await limiter.spend(budget, "a", 5), "when it is time").toMatchObject({ allowed: true });
 });
 
 test("after trouble a process gives back at once what Redis has not allowed", async () => {
@@ -164,8 +167,8 @@ test("after trouble a process gives back at once what Redis has not allowed", as
   await expect.poll(() => one.isShared && two.isShared).toBe(true);
   const budget = budgetOf(20);
   await two.spend(budget, "a", 15);
-  expect(await one.spend(budget, "a", 20)).toMatchObject({ ok: false, remaining: 5 });
-  expect(await one.spend(budget, "a", 5)).toMatchObject({ ok: true, remaining: 0 });
+  expect(await one.spend(budget, "a", 20)).toMatchObject({ allowed: false, remaining: 5 });
+  expect(await one.spend(budget, "a", 5)).toMatchObject({ allowed: true, remaining: 0 });
 });
 
 test("a Redis that comes back empty gives nobody a second budget from the same process", async () => {

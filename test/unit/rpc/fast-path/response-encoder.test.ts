@@ -10,7 +10,7 @@ import {
   type Encoding,
   type ResponseEncoder,
 } from "../../../../src/rpc/fast-path/response-encoder.ts";
-import { alive } from "../../../support/memory.ts";
+import { measureLiveBytes } from "../../../support/live-memory.ts";
 
 const encodings = ["frame", "json", "proto"] as const satisfies readonly Encoding[];
 
@@ -58,13 +58,13 @@ test("kept bytes take as much memory as they may, and what is asked for stays", 
   const asked = page();
   const { bytes } = await write(encode, asked, "frame");
   const others = Array.from({ length: 1_000 }, page);
-  await alive();
+  await measureLiveBytes();
   const before = process.memoryUsage().arrayBuffers;
   for (const message of others) {
     for (const encoding of encodings) await write(encode, message, encoding);
     await write(encode, asked, "frame");
   }
-  await alive();
+  await measureLiveBytes();
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1.5 * maxBytes);
   expect((await write(encode, asked, "frame")).bytes).toBe(bytes);
   // The messages themselves are held by whoever gives them.

@@ -1,7 +1,7 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 /** A TCP proxy that can break what goes through it. */
-export interface FaultyLink {
+export interface TcpProxy {
   port: number;
   /** Ends all connections and refuses new ones. */
   cut(): Promise<void>;
@@ -15,7 +15,7 @@ export interface FaultyLink {
 }
 
 /** Listens on a free port and passes everything on to 127.0.0.1:`target`. */
-export async function startFaultyLink(target: number): Promise<FaultyLink> {
+export async function startTcpProxy(target: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let frozen = false;
   let delayMs = 0;

@@ -6,7 +6,7 @@ setFlagsFromString("--expose-gc");
 const gc: unknown = runInNewContext("gc");
 
 /** What is alive in this thread, bytes. */
-export async function alive(): Promise<number> {
+export async function measureLiveBytes(): Promise<number> {
   for (let round = 0; round < 4; round += 1) {
     if (typeof gc === "function") gc();
     await sleep(5);

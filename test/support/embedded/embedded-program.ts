@@ -7,10 +7,10 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
-import { lockDataDir } from "../../src/infra/embedded/data-dir.ts";
-import { startEmbeddedPostgres } from "../../src/infra/embedded/postgres.ts";
-import { run, startChild, type User } from "../../src/infra/embedded/process.ts";
-import { startEmbeddedRedis } from "../../src/infra/embedded/redis.ts";
+import { run, startChild, type User } from "../../../src/infra/embedded/child-process.ts";
+import { lockDataDir } from "../../../src/infra/embedded/data-dir.ts";
+import { startEmbeddedPostgres } from "../../../src/infra/embedded/postgres/embedded-postgres.ts";
+import { startEmbeddedRedis } from "../../../src/infra/embedded/redis/embedded-redis.ts";
 
 export const isRoot = process.getuid?.() === 0;
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { answerOf, type Replica, wanted } from "./cache-replica.ts";
-import type { Door } from "./freshness.ts";
+import type { Client } from "./freshness.ts";
+import { cacheRequest, type Replica, resultOf } from "./replica.ts";
 
 /** A database whose reads and writes take a moment, as long as it pleases them, before and after they happen. */
 export class SlowRows {
@@ -31,10 +31,10 @@ export class SlowRows {
 }
 
 /** The way to these rows through a replica's cache. */
-export function doorOf(replica: Replica, rows: SlowRows): Door {
+export function cacheClientOf(replica: Replica, rows: SlowRows): Client {
   return {
     read: async (row) =>
-      Number(answerOf(await replica.cache.find(wanted(`row ${row}`, () => rows.read(row))))),
+      Number(resultOf(await replica.cache.getOrLoad(cacheRequest(`row ${row}`, () => rows.read(row))))),
     async write(row, version) {
       await rows.write(row, version);
       await replica.write(`row ${row}`);

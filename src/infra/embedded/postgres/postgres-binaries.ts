@@ -1,9 +1,9 @@
 import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join, relative } from "node:path";
-import { StartupError } from "../../kernel/errors.ts";
-import { makePassage, reason } from "./data-dir.ts";
-import { run, type User } from "./process.ts";
+import { StartupError } from "../../../kernel/errors.ts";
+import { run, type User } from "../child-process.ts";
+import { createTraversableDir, reason } from "../data-dir.ts";
 
 /** Where PostgreSQL's programs are, and which version they are ("18.4"). */
 export interface PostgresBinaries {
@@ -117,7 +117,7 @@ async function copyPackage(packageDir: string, copyTo: string): Promise<string> 
   if (await stat(copy).catch(() => undefined)) return copy;
   let half: string | undefined;
   try {
-    await makePassage(copyTo);
+    await createTraversableDir(copyTo);
     half = await mkdtemp(`${copy}.half-`);
     const native = join(half, "native");
     await cp(join(packageDir, "native"), native, { recursive: true, verbatimSymlinks: true });

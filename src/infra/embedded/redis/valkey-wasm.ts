@@ -2,10 +2,10 @@ import { stat } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { StartupError } from "../../kernel/errors.ts";
-import { openLog, reason } from "./data-dir.ts";
-import type { Ending } from "./process.ts";
-import { type EmbeddedStore, storeOf } from "./store.ts";
+import { StartupError } from "../../../kernel/errors.ts";
+import type { Ending } from "../child-process.ts";
+import { openLogFile, reason } from "../data-dir.ts";
+import { createEmbeddedStore, type EmbeddedStore } from "../embedded-store.ts";
 import type { ValkeyOptions, ValkeyReady } from "./valkey-worker.ts";
 
 /**
@@ -14,7 +14,7 @@ import type { ValkeyOptions, ValkeyReady } from "./valkey-worker.ts";
  */
 export async function startValkeyWasm(password: string, logFile: string): Promise<EmbeddedStore> {
   const wasmFile = await findWasm();
-  const log = await openLog(logFile);
+  const log = await openLogFile(logFile);
   const workerData: ValkeyOptions = { wasmFile, password, logFd: log.fd };
   const worker = new Worker(new URL("./valkey-worker.ts", import.meta.url), {
     workerData,
@@ -39,7 +39,7 @@ export async function startValkeyWasm(password: string, logFile: string): Promis
       await worker.terminate();
     },
   };
-  return storeOf({
+  return createEmbeddedStore({
     url: `redis://:${password}@127.0.0.1:${outcome.port}`,
     description: `Valkey as WebAssembly (127.0.0.1:${outcome.port}): keeps nothing, for development; redis-server on the PATH is used instead when there is one`,
     name: "Valkey",

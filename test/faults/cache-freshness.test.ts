@@ -5,13 +5,13 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { checkFreshness } from "../support/cache/freshness.ts";
+import { NaiveCache } from "../support/cache/naive-cache.ts";
+import { naively, openPriceClient, type PriceClient } from "../support/cache/price-client.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { checkFreshness } from "../support/freshness.ts";
 import { breaches } from "../support/invariants.ts";
-import { NaiveCache } from "../support/naive-cache.ts";
-import { naively, openPrices, type PriceDoor } from "../support/price-process.ts";
-import { type ServiceProcess, startProcess } from "../support/process.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
+import { type ServiceProcess, startProcess } from "../support/service-process.ts";
 
 const READS = 100_000;
 const ROWS = 8;
@@ -23,7 +23,7 @@ let database: TestDatabase;
 let redis: RedisServer;
 let ids: string[];
 const services: ServiceProcess[] = [];
-const doors: PriceDoor[] = [];
+const doors: PriceClient[] = [];
 beforeEach(async () => {
   [database, redis] = await Promise.all([createTestDatabase(), startRedisServer()]);
 });
@@ -53,12 +53,12 @@ async function openShop(env: Record<string, string> = {}): Promise<void> {
     const made = { sku: `SKU-${row}`, name: `Product ${row}`, categoryId: category?.id ?? "", price };
     ids.push((await catalog.createProduct({ product: made })).product?.id ?? "");
   }
-  doors.push(...urls.map((url) => openPrices(url, ids)));
+  doors.push(...urls.map((url) => openPriceClient(url, ids)));
 }
 
 /** Every product as each process gives it, and as the database has it. */
 async function cachedAndStored(): Promise<[number[][], number[]]> {
-  const read = (door: PriceDoor) => Promise.all(ids.map((_, row) => door.read(row)));
+  const read = (door: PriceClient) => Promise.all(ids.map((_, row) => door.read(row)));
   const rows = await database.query<{ id: string; price: number }>(
     "select id, price_minor::int as price from product",
   );
@@ -72,7 +72,7 @@ test(
   "100,000 reads over two processes: none older than the last write acknowledged before it began",
   async () => {
     await openShop();
-    const { stale, writes } = await checkFreshness({ ...traffic, doors, reads: READS, writes: 500 });
+    const { stale, writes } = await checkFreshness({ ...traffic, clients: doors, reads: READS, writes: 500 });
     expect(stale.slice(0, 5)).toEqual([]);
     expect(writes).toBeGreaterThanOrEqual(500);
     // And it is the cache that was asked, in both.
@@ -91,7 +91,7 @@ test(
     const client = new Redis(redis.url);
     const cache = new NaiveCache(client, randomUUID());
     const naive = doors.map((door) => naively(door, cache));
-    const { stale } = await checkFreshness({ ...traffic, doors: naive, reads: 10_000, writes: 300 });
+    const { stale } = await checkFreshness({ ...traffic, clients: naive, reads: 10_000, writes: 300 });
     client.disconnect();
     expect(stale.length).toBeGreaterThan(0);
   },
@@ -125,7 +125,7 @@ test(
     await openShop();
     const during = trouble();
     const { stale, readMs } = await checkFreshness({
-      ...{ ...traffic, doors, reads: 10_000, writes: 200, during },
+      ...{ ...traffic, clients: doors, reads: 10_000, writes: 200, during },
       readers: 16,
     });
     expect(stale.slice(0, 5)).toEqual([]);

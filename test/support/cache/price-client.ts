@@ -6,19 +6,19 @@ import {
   CatalogService,
   GetProductRequestSchema,
   GetProductResponseSchema,
-} from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import type { Door } from "./freshness.ts";
+} from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { Client } from "./freshness.ts";
 import type { NaiveCache } from "./naive-cache.ts";
 
 /** The way to products through a process of the shop: a product's price is the number of its last write. */
-export interface PriceDoor extends Door {
+export interface PriceClient extends Client {
   /** How many reads each tier has answered. */
   tiers: Map<string, number>;
   close(): void;
 }
 
 /** @param ids of the products, which are its rows */
-export function openPrices(url: string, ids: readonly string[]): PriceDoor {
+export function openPriceClient(url: string, ids: readonly string[]): PriceClient {
   // Reads are many: as bytes over one connection, without the client that would take most of the time.
   const session = connect(url);
   session.on("error", () => {}); // each of its calls tells
@@ -59,7 +59,7 @@ export function openPrices(url: string, ids: readonly string[]): PriceDoor {
 }
 
 /** The same with cache-aside before it, as it is mostly done. */
-export function naively(door: PriceDoor, cache: NaiveCache): PriceDoor {
+export function naively(door: PriceClient, cache: NaiveCache): PriceClient {
   return {
     read: async (row) => Number(await cache.find(String(row), async () => String(await door.read(row)))),
     async write(row, version) {

@@ -3,12 +3,12 @@ import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { Redis } from "ioredis";
-import { StartupError } from "../../kernel/errors.ts";
-import { makeDataDir, writeSecret } from "./data-dir.ts";
-import { nobody } from "./postgres-folder.ts";
-import { run, startChild, type User } from "./process.ts";
-import { type EmbeddedStore, startServer, storeOf } from "./store.ts";
-import { startValkeyWasm } from "./valkey.ts";
+import { StartupError } from "../../../kernel/errors.ts";
+import { run, startChild, type User } from "../child-process.ts";
+import { createDataDir, writePrivateFile } from "../data-dir.ts";
+import { createEmbeddedStore, type EmbeddedStore, startServer } from "../embedded-store.ts";
+import { nobody } from "../postgres/postgres-folder.ts";
+import { startValkeyWasm } from "./valkey-wasm.ts";
 
 const READY_WITHIN_MS = 10_000;
 const OLDEST_MAJOR = 6;
@@ -33,7 +33,7 @@ export async function startEmbeddedRedis(o: {
   dataDir: string;
   kind?: "native" | "wasm";
 }): Promise<EmbeddedStore> {
-  const dataDir = await makeDataDir(o.dataDir);
+  const dataDir = await createDataDir(o.dataDir);
   const user = process.getuid?.() === 0 ? await nobody() : undefined;
   const program = o.kind === "wasm" ? undefined : await findProgram(user);
   if (program === undefined && o.kind === "native") {
@@ -46,7 +46,7 @@ export async function startEmbeddedRedis(o: {
   const store = program
     ? await startNative(program, user, password, logFile)
     : await startValkeyWasm(password, logFile);
-  await writeSecret(join(dataDir, "redis.url"), `${store.url}\n`);
+  await writePrivateFile(join(dataDir, "redis.url"), `${store.url}\n`);
   return store;
 }
 
@@ -66,7 +66,7 @@ async function startNative(
     answers: (port, signal) => untilPong(urlOf(port), signal),
   });
   const description = `${name} in memory (${file}, 127.0.0.1:${port})`;
-  return storeOf({ url: urlOf(port), description, name, logFile, server });
+  return createEmbeddedStore({ url: urlOf(port), description, name, logFile, server });
 }
 
 const configuration = (port: number, password: string) => `

@@ -1,5 +1,5 @@
 /** Somebody's way to a row that carries the number of its last write: through a cache, or whatever is tested. */
-export interface Door {
+export interface Client {
   read(row: number): Promise<number>;
   /** Writes this number, and settles when the write is acknowledged. */
   write(row: number, version: number): Promise<void>;
@@ -16,9 +16,9 @@ export interface StaleRead {
 }
 
 export interface FreshnessOptions {
-  doors: readonly Door[];
+  clients: readonly Client[];
   /** At how many of them rows are written; absent: at all. */
-  writeDoors?: number;
+  writingClients?: number;
   rows: number;
   /** Reads and writes in all, at least, and how many reads are under way at once. */
   reads: number;
@@ -51,7 +51,7 @@ interface Acknowledged {
  * at others after `delayMs`. The tests of a cache and of its naive counterpart are this same one.
  */
 export async function checkFreshness(options: FreshnessOptions): Promise<Freshness> {
-  const { doors, rows, delayMs } = options;
+  const { clients: doors, rows, delayMs } = options;
   const known = Array.from({ length: rows }, (): Acknowledged[] => []);
   const result: Freshness = { stale: [], writes: 0, readMs: [] };
   let isOver = options.during === undefined;
@@ -82,7 +82,7 @@ export async function checkFreshness(options: FreshnessOptions): Promise<Freshne
   };
   const write = async (row: number) => {
     for (let version = 1; !isDone(); version += 1) {
-      const door = pick(options.writeDoors ?? doors.length);
+      const door = pick(options.writingClients ?? doors.length);
       await doors[door]?.write(row, version);
       known[row]?.push({ version, door, atMs: performance.now() });
       result.writes += 1;

@@ -2,12 +2,12 @@ import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
-import { holdLock, makeDataDir, writeSecret } from "./data-dir.ts";
+import { startChild } from "../child-process.ts";
+import { acquireLock, createDataDir, writePrivateFile } from "../data-dir.ts";
+import { createEmbeddedStore, type EmbeddedStore, startServer } from "../embedded-store.ts";
 import { postgresPackage, usableBinaries } from "./postgres-binaries.ts";
 import { clearFormerRun, POSTGRES_USER, prepareCluster } from "./postgres-cluster.ts";
 import { findPostgresFolder, type PostgresFolder, SHARED_FOLDER } from "./postgres-folder.ts";
-import { startChild } from "./process.ts";
-import { type EmbeddedStore, startServer, storeOf } from "./store.ts";
 
 /** Long enough to replay the log of a run that was killed under load. */
 const READY_WITHIN_MS = 120_000;
@@ -40,15 +40,15 @@ export async function startEmbeddedPostgres(o: {
   database: string;
   durable?: boolean;
 }): Promise<EmbeddedStore> {
-  const dataDir = await makeDataDir(o.dataDir);
+  const dataDir = await createDataDir(o.dataDir);
   const folder = await findPostgresFolder(dataDir);
-  const lock = await holdLock(
+  const lock = await acquireLock(
     `${folder.path}.lock`,
     (holder) => `${folder.path} is in use by ${holder}. Stop it, or set DATA_DIR to another folder.`,
   );
   try {
     const started = await start(dataDir, folder, o.database, o.durable ?? true);
-    return storeOf({
+    return createEmbeddedStore({
       ...started,
       release: () => lock.release(),
       description: describe(o.dataDir, folder, started),
@@ -81,7 +81,7 @@ async function start(dataDir: string, folder: PostgresFolder, database: string, 
     answers: (port, signal) => makeDatabase(urlOf(port, "postgres"), database, signal),
   });
   const url = urlOf(port, database);
-  await writeSecret(join(dataDir, "postgres.url"), `${url}\n`);
+  await writePrivateFile(join(dataDir, "postgres.url"), `${url}\n`);
   return { url, name, port, server, logFile };
 }
 

@@ -4,7 +4,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { ListProductsResponseSchema } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { createEntry, type Entry } from "../../../../src/infra/cache/entry.ts";
-import { alive } from "../../../support/memory.ts";
+import { measureLiveBytes } from "../../../support/live-memory.ts";
 
 const bare = () => ({
   ...{ id: randomUUID(), sku: `SKU-${randomUUID().slice(0, 8)}`, name: "Steel bottle", brand: "Acme" },
@@ -39,9 +39,9 @@ test.each(pages)("$name takes no more memory than is counted for it, and not far
       return createEntry(wanted, wanted.decode(payload), payload, { since: 1, madeAtMs: Date.now() });
     });
   const share = async () => {
-    const before = await alive();
+    const before = await measureLiveBytes();
     const entries: Entry<unknown>[] = fill();
-    const taken = (await alive()) - before;
+    const taken = (await measureLiveBytes()) - before;
     return taken / entries.reduce((sum, { bytes }) => sum + bytes, 0);
   };
   const shares = [await share(), await share(), await share()].sort((a, b) => a - b);

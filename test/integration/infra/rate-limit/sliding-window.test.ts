@@ -4,10 +4,10 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis.ts";
+import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis/embedded-redis.ts";
 import { BUCKETS, type Budget } from "../../../../src/infra/rate-limit/budget.ts";
 import { LocalWindow } from "../../../../src/infra/rate-limit/local-window.ts";
-import { slidingWindowScript } from "../../../../src/infra/rate-limit/script.ts";
+import { slidingWindowScript } from "../../../../src/infra/rate-limit/sliding-window-script.ts";
 
 /** What a window says to a call. `ms` is the time to wait, or until the budget is whole. */
 interface Answer {
@@ -29,7 +29,7 @@ const budgetOf = (units: number, windowMs: number): Budget => ({
 function localWindow(): Window {
   const local = new LocalWindow();
   return async (budget, key, cost, nowMs) => {
-    const { ok, remaining, resetMs, retryAfterMs } = local.spend(budget, key, cost, nowMs);
+    const { allowed: ok, remaining, resetMs, retryAfterMs } = local.spend(budget, key, cost, nowMs);
     return { ok, spent: budget.units - remaining, ms: retryAfterMs ?? resetMs };
   };
 }

@@ -11,9 +11,9 @@ import {
   symlink,
 } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { StartupError } from "../../kernel/errors.ts";
-import { makePassage, reason } from "./data-dir.ts";
-import { run, type User } from "./process.ts";
+import { StartupError } from "../../../kernel/errors.ts";
+import { run, type User } from "../child-process.ts";
+import { createTraversableDir, reason } from "../data-dir.ts";
 
 /** What root keeps for PostgreSQL where the user that it runs as can go, and a reboot does not clear it. */
 export const SHARED_FOLDER = "/var/lib/cartwright";
@@ -84,7 +84,7 @@ async function newFolder(dataDir: string, name: string): Promise<PostgresFolder>
   const user = await nobody();
   if (await canReach(user, dataDir)) return { path: name, user };
   try {
-    await makePassage(SHARED_FOLDER);
+    await createTraversableDir(SHARED_FOLDER);
     const label = dataDir.replaceAll(/[^\w.]+/g, "-").slice(-60); // tells a person whose it is
     const home = await mkdtemp(join(SHARED_FOLDER, `data${label}-`));
     await chmod(home, 0o711);

@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { chown, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartupError } from "../../kernel/errors.ts";
-import { lastLines, openLog, reason, syncFolder } from "./data-dir.ts";
+import { StartupError } from "../../../kernel/errors.ts";
+import { type ChildHandle, isAlive, run, startChild } from "../child-process.ts";
+import { openLogFile, readLastLines, reason, syncDir } from "../data-dir.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import type { PostgresFolder } from "./postgres-folder.ts";
-import { type ChildHandle, isAlive, run, startChild } from "./process.ts";
 
 /** The superuser of the embedded server. */
 export const POSTGRES_USER = "cartwright";
@@ -107,15 +107,15 @@ async function makeCluster(
   await rename(password, join(files, PASSWORD_FILE));
   await rename(files, path);
   await rm(half, { recursive: true });
-  if (durable) await syncFolder(dirname(path));
+  if (durable) await syncDir(dirname(path));
 }
 
 async function runInitdb(logFile: string, spawn: (logFd: number) => ChildHandle): Promise<void> {
-  const log = await openLog(logFile);
+  const log = await openLogFile(logFile);
   const { ok, text } = await spawn(log.fd).ended.finally(() => log.close());
   if (ok) return;
   throw new StartupError(
-    `PostgreSQL could not make its files (initdb: ${text}):\n${await lastLines(logFile)}\nMake room or set DATA_DIR to another folder, or set DATABASE_URL.`,
+    `PostgreSQL could not make its files (initdb: ${text}):\n${await readLastLines(logFile)}\nMake room or set DATA_DIR to another folder, or set DATABASE_URL.`,
   );
 }
 

@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { StartupError } from "../../kernel/errors.ts";
-import { lastLines, openLog } from "./data-dir.ts";
-import type { ChildHandle } from "./process.ts";
+import type { ChildHandle } from "./child-process.ts";
+import { openLogFile, readLastLines } from "./data-dir.ts";
 
 /** A store that was started for this process and ends with it, however it ends. */
 export interface EmbeddedStore {
@@ -36,7 +36,7 @@ export async function startServer(o: {
   spawn(port: number, logFd: number): ChildHandle;
   answers(port: number, signal: AbortSignal): Promise<void>;
 }): Promise<{ port: number; server: ChildHandle }> {
-  const log = await openLog(o.logFile);
+  const log = await openLogFile(o.logFile);
   try {
     for (let attempt = 1; ; attempt++) {
       const port = await freePort();
@@ -44,7 +44,7 @@ export async function startServer(o: {
       const failure = await untilItAnswers(server, (signal) => o.answers(port, signal));
       if (failure === undefined) return { port, server };
       await server.stop();
-      const words = await lastLines(o.logFile);
+      const words = await readLastLines(o.logFile);
       if (attempt === ATTEMPTS || !WORTH_A_RETRY.test(words)) {
         throw new StartupError(
           `${o.name} did not start: ${failure}. The end of ${o.logFile}:\n${words}\n${o.advice}`,
@@ -89,7 +89,7 @@ function freePort(): Promise<number> {
 }
 
 /** The store that a running server is. `release` runs once, after its end was asked for and has come. */
-export function storeOf(o: {
+export function createEmbeddedStore(o: {
   url: string;
   description: string;
   name: string;
@@ -120,4 +120,4 @@ export function storeOf(o: {
   };
 }
 
-const lastWords = async (logFile: string) => `The end of ${logFile}:\n${await lastLines(logFile)}`;
+const lastWords = async (logFile: string) => `The end of ${logFile}:\n${await readLastLines(logFile)}`;

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Cache, type CacheRequest, type CacheResult } from "../../src/infra/cache/cache.ts";
-import { InvalidationBus } from "../../src/infra/cache/invalidation-bus.ts";
-import { newGeneration } from "../../src/infra/cache/redis-tier.ts";
-import { openRedis, type RedisConnection } from "../../src/infra/redis/redis.ts";
-import { silentLog } from "./log.ts";
+import { Cache, type CacheRequest, type CacheResult } from "../../../src/infra/cache/cache.ts";
+import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
+import { newGeneration } from "../../../src/infra/cache/redis-tier.ts";
+import { openRedis, type RedisConnection } from "../../../src/infra/redis/redis.ts";
+import { silentLog } from "../log.ts";
 
 /** One process of a shop, as far as its cache goes: answers are strings. */
 export interface Replica {
@@ -22,7 +22,7 @@ export interface Replica {
 export async function untilLive({ cache, redis }: Replica): Promise<void> {
   for (;;) {
     const key = `probe ${randomUUID()}`;
-    const { state } = await cache.find(wanted(key, async () => ""));
+    const { state } = await cache.getOrLoad(cacheRequest(key, async () => ""));
     await sleep(20);
     if (state !== "bypass" && (await redis.client.keys(`*${key}`).catch(() => [])).length > 0) return;
   }
@@ -43,7 +43,11 @@ export function openReplica(url: string, namespace: string, maxBytes = 1_000_000
     falls += 1;
   };
   const redis = openRedis(url, silentLog);
-  const bus = new InvalidationBus({ redis: redis.client, namespace, log: { ...silentLog, warn } });
+  const bus = new InvalidationBus({
+    redis: redis.client,
+    namespace,
+    log: { ...silentLog, warn },
+  });
   const cache = new Cache<string>({ bus, maxBytes });
   return {
     cache,
@@ -59,7 +63,7 @@ export function openReplica(url: string, namespace: string, maxBytes = 1_000_000
 }
 
 /** Something to ask for: with the key as its one tag, and fresh for a minute, unless said otherwise. */
-export function wanted(
+export function cacheRequest(
   key: string,
   load: () => Promise<string>,
   more: Partial<CacheRequest<string>> = {},
@@ -73,7 +77,7 @@ export function wanted(
 }
 
 /** What was found: the value, or the error as a string. */
-export function answerOf({ entry: { outcome } }: CacheResult<string>): string {
+export function resultOf({ entry: { outcome } }: CacheResult<string>): string {
   return "error" in outcome ? String(outcome.error) : outcome.value;
 }
 

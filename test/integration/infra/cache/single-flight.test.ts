@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import {
-  answerOf,
+  cacheRequest,
   gate,
   openReplicas,
   type Replica,
+  resultOf,
   turn,
   undisturbed,
-  wanted,
-} from "../../../support/cache-replica.ts";
+} from "../../../support/cache/replica.ts";
 
 let replicas: Replica[];
 beforeAll(async () => {
@@ -21,13 +21,13 @@ const CALLERS = 10_000;
 /** So many who ask each replica at once for what takes `ms` to make. @returns how often it was made */
 async function herd(callers: number, ms: number): Promise<number> {
   let loads = 0;
-  const ask = wanted(randomUUID(), async () => {
+  const ask = cacheRequest(randomUUID(), async () => {
     loads += 1;
     await new Promise((resolve) => setTimeout(resolve, ms));
     return "tea";
   });
   const calls = replicas.flatMap(({ cache }) =>
-    Array.from({ length: callers }, async () => answerOf(await cache.find(ask))),
+    Array.from({ length: callers }, async () => resultOf(await cache.getOrLoad(ask))),
   );
   expect(new Set(await Promise.all(calls))).toEqual(new Set(["tea"]));
   return loads;
@@ -52,18 +52,18 @@ test("they wait for each other without Redis, too", async () => {
   lonely.bus.close();
   let loads = 0;
   const go = gate();
-  const ask = wanted(randomUUID(), async () => {
+  const ask = cacheRequest(randomUUID(), async () => {
     loads += 1;
     await go.promise;
     return "tea";
   });
-  const calls = Array.from({ length: CALLERS }, async () => lonely.cache.find(ask));
+  const calls = Array.from({ length: CALLERS }, async () => lonely.cache.getOrLoad(ask));
   await turn();
   go.resolve();
   const found = await Promise.all(calls);
   expect(new Set(found.map(({ state }) => state))).toEqual(new Set(["bypass"]));
   expect(loads).toBe(1);
   // It was kept by nobody.
-  await lonely.cache.find(ask);
+  await lonely.cache.getOrLoad(ask);
   expect(loads).toBe(2);
 });

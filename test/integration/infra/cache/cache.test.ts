@@ -3,14 +3,14 @@ import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from "vitest
 import { ALL_TAGS, newGeneration } from "../../../../src/infra/cache/redis-tier.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
 import {
-  answerOf,
+  cacheRequest,
   gate,
   openReplicas,
   type Replica,
+  resultOf,
   turn,
   undisturbed,
-  wanted,
-} from "../../../support/cache-replica.ts";
+} from "../../../support/cache/replica.ts";
 
 let replicas: Replica[];
 let [one, two]: Replica[] = [];
@@ -43,16 +43,16 @@ test("an answer is made once, then comes from memory, and in another process fro
   undisturbed(replicas, async () => {
     const [a, b] = both();
     const row = stored("tea");
-    const ask = wanted(randomUUID(), row.load);
-    const made = await a.cache.find(ask);
-    expect([made.state, (await a.cache.find(ask)).state]).toEqual(["miss", "memory"]);
+    const ask = cacheRequest(randomUUID(), row.load);
+    const made = await a.cache.getOrLoad(ask);
+    expect([made.state, (await a.cache.getOrLoad(ask)).state]).toEqual(["miss", "memory"]);
     await vi.waitFor(async () => expect(await a.redis.client.keys(`*entry:${ask.key}`)).toHaveLength(1));
-    const shared = await b.cache.find(ask);
-    expect([shared.state, (await b.cache.find(ask)).state]).toEqual(["redis", "memory"]);
-    expect([answerOf(shared), shared.entry.etag, shared.entry.madeAtMs]).toEqual([
+    const shared = await b.cache.getOrLoad(ask);
+    expect([shared.state, (await b.cache.getOrLoad(ask)).state]).toEqual(["redis", "memory"]);
+    expect([resultOf(shared), shared.entry.etag, shared.entry.loadedAtMs]).toEqual([
       "tea",
       made.entry.etag,
-      made.entry.madeAtMs,
+      made.entry.loadedAtMs,
     ]);
     expect(row.reads).toBe(1);
   }));
@@ -61,13 +61,13 @@ test("a write is seen at once where it was made, and by the others within their 
   undisturbed(replicas, async () => {
     const [a, b] = both();
     const row = stored("old");
-    const ask = wanted(randomUUID(), row.load);
-    await a.cache.find(ask);
-    await b.cache.find(ask);
+    const ask = cacheRequest(randomUUID(), row.load);
+    await a.cache.getOrLoad(ask);
+    await b.cache.getOrLoad(ask);
     row.value = "new";
     expect(await a.write(ask.key)).toBe(true);
-    expect(answerOf(await a.cache.find(ask))).toBe("new");
-    await vi.waitFor(async () => expect(answerOf(await b.cache.find(ask))).toBe("new"));
+    expect(resultOf(await a.cache.getOrLoad(ask))).toBe("new");
+    await vi.waitFor(async () => expect(resultOf(await b.cache.getOrLoad(ask))).toBe("new"));
   }));
 
 test("tags mean the same in upper case", () =>
@@ -75,13 +75,13 @@ test("tags mean the same in upper case", () =>
     const [a, b] = both();
     const row = stored("old");
     const key = randomUUID();
-    const ask = wanted(key, row.load, { tags: [`sku:${key}`] });
-    await a.cache.find(ask);
-    await b.cache.find(ask);
+    const ask = cacheRequest(key, row.load, { tags: [`sku:${key}`] });
+    await a.cache.getOrLoad(ask);
+    await b.cache.getOrLoad(ask);
     row.value = "new";
     await a.write(`sku:${key.toUpperCase()}`);
-    expect(answerOf(await a.cache.find(ask))).toBe("new");
-    await vi.waitFor(async () => expect(answerOf(await b.cache.find(ask))).toBe("new"));
+    expect(resultOf(await a.cache.getOrLoad(ask))).toBe("new");
+    await vi.waitFor(async () => expect(resultOf(await b.cache.getOrLoad(ask))).toBe("new"));
   }));
 
 test("an answer that a write has overtaken is given to those who asked before it, and kept nowhere", () =>
@@ -89,24 +89,24 @@ test("an answer that a write has overtaken is given to those who asked before it
     const [a, b] = both();
     const key = randomUUID();
     const [begun, go] = [gate(), gate()];
-    const slow = wanted(key, async () => {
+    const slow = cacheRequest(key, async () => {
       begun.resolve();
       await go.promise;
       return "old";
     });
     const before = a.cache.stats().fencedFills;
-    const early = a.cache.find(slow);
+    const early = a.cache.getOrLoad(slow);
     await begun.promise;
     await a.write(key);
-    const quick = wanted(key, async () => "new");
+    const quick = cacheRequest(key, async () => "new");
     // Whoever comes after the write does not wait for what was begun before it.
-    expect(answerOf(await a.cache.find(quick))).toBe("new");
+    expect(resultOf(await a.cache.getOrLoad(quick))).toBe("new");
     go.resolve();
-    expect(answerOf(await early)).toBe("old");
+    expect(resultOf(await early)).toBe("old");
     expect(a.cache.stats().fencedFills).toBe(before + 1);
     await turn();
-    expect(answerOf(await a.cache.find(quick))).toBe("new");
-    expect(answerOf(await b.cache.find(quick))).toBe("new");
+    expect(resultOf(await a.cache.getOrLoad(quick))).toBe("new");
+    expect(resultOf(await b.cache.getOrLoad(quick))).toBe("new");
   }));
 
 test("an answer that another process's write has overtaken is kept nowhere", () =>
@@ -114,8 +114,8 @@ test("an answer that another process's write has overtaken is kept nowhere", () 
     const [a, b] = both();
     const key = randomUUID();
     const [begun, go] = [gate(), gate()];
-    const early = a.cache.find(
-      wanted(key, async () => {
+    const early = a.cache.getOrLoad(
+      cacheRequest(key, async () => {
         begun.resolve();
         await go.promise;
         return "old";
@@ -125,9 +125,9 @@ test("an answer that another process's write has overtaken is kept nowhere", () 
     await b.write(key);
     go.resolve();
     await early;
-    const quick = wanted(key, async () => "new");
-    await vi.waitFor(async () => expect(answerOf(await a.cache.find(quick))).toBe("new"));
-    expect(answerOf(await b.cache.find(quick))).toBe("new");
+    const quick = cacheRequest(key, async () => "new");
+    await vi.waitFor(async () => expect(resultOf(await a.cache.getOrLoad(quick))).toBe("new"));
+    expect(resultOf(await b.cache.getOrLoad(quick))).toBe("new");
   }));
 
 test("that there is none is believed for 5 seconds or until a write, by its process alone", () =>
@@ -136,39 +136,42 @@ test("that there is none is believed for 5 seconds or until a write, by its proc
     vi.useFakeTimers({ toFake: ["Date"] });
     const key = randomUUID();
     let reads = 0;
-    const none = wanted(key, async () => {
+    const none = cacheRequest(key, async () => {
       reads += 1;
       throw absent();
     });
-    expect([(await a.cache.find(none)).state, (await a.cache.find(none)).state]).toEqual(["miss", "memory"]);
-    expect(answerOf(await a.cache.find(none))).toContain("There is none.");
-    expect((await b.cache.find(none)).state).toBe("miss");
+    expect([(await a.cache.getOrLoad(none)).state, (await a.cache.getOrLoad(none)).state]).toEqual([
+      "miss",
+      "memory",
+    ]);
+    expect(resultOf(await a.cache.getOrLoad(none))).toContain("There is none.");
+    expect((await b.cache.getOrLoad(none)).state).toBe("miss");
     expect(reads).toBe(2);
     vi.advanceTimersByTime(5_001);
-    expect((await a.cache.find(none)).state).toBe("miss");
-    const some = wanted(key, async () => "some");
-    expect((await a.cache.find(some)).state).toBe("memory");
+    expect((await a.cache.getOrLoad(none)).state).toBe("miss");
+    const some = cacheRequest(key, async () => "some");
+    expect((await a.cache.getOrLoad(some)).state).toBe("memory");
     await a.write(key);
-    expect(answerOf(await a.cache.find(some))).toBe("some");
+    expect(resultOf(await a.cache.getOrLoad(some))).toBe("some");
     // And back: what was deleted is believed to be gone, though it was in memory before.
     await a.write(key);
-    await a.cache.find(none);
-    expect((await a.cache.find(none)).state).toBe("memory");
+    await a.cache.getOrLoad(none);
+    expect((await a.cache.getOrLoad(none)).state).toBe("memory");
   }));
 
 test("other errors are told to all who wait, and not kept", () =>
   undisturbed(replicas, async () => {
     const [a] = both();
     const go = gate();
-    const ask = wanted(randomUUID(), async () => {
+    const ask = cacheRequest(randomUUID(), async () => {
       await go.promise;
       throw new AppError("unavailable", "Not now.", { reason: "DATABASE_BUSY" });
     });
-    const calls = Array.from({ length: 5 }, async () => a.cache.find(ask));
+    const calls = Array.from({ length: 5 }, async () => a.cache.getOrLoad(ask));
     go.resolve();
     const outcomes = await Promise.allSettled(calls);
     expect(outcomes.map(({ status }) => status)).toEqual(Array(5).fill("rejected"));
-    expect(answerOf(await a.cache.find({ ...ask, load: async () => "well" }))).toBe("well");
+    expect(resultOf(await a.cache.getOrLoad({ ...ask, load: async () => "well" }))).toBe("well");
   }));
 
 test("an answer past its time is given while one new one is made, and not for longer than that may take", () =>
@@ -176,21 +179,21 @@ test("an answer past its time is given while one new one is made, and not for lo
     const [a, b] = both();
     vi.useFakeTimers({ toFake: ["Date"] });
     const row = stored("old");
-    const ask = wanted(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
-    await a.cache.find(ask);
+    const ask = cacheRequest(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
+    await a.cache.getOrLoad(ask);
     await vi.waitFor(async () => expect(await a.redis.client.keys(`*entry:${ask.key}`)).toHaveLength(1));
     row.value = "new";
     vi.advanceTimersByTime(1_001);
-    const states = await Promise.all(Array.from({ length: 20 }, async () => a.cache.find(ask)));
-    expect(new Set(states.map((found) => `${found.state} ${answerOf(found)}`))).toEqual(
+    const states = await Promise.all(Array.from({ length: 20 }, async () => a.cache.getOrLoad(ask)));
+    expect(new Set(states.map((found) => `${found.state} ${resultOf(found)}`))).toEqual(
       new Set(["memory old"]),
     );
-    await vi.waitFor(async () => expect(answerOf(await a.cache.find(ask))).toBe("new"));
+    await vi.waitFor(async () => expect(resultOf(await a.cache.getOrLoad(ask))).toBe("new"));
     expect(row.reads).toBe(2);
-    await vi.waitFor(async () => expect(answerOf(await b.cache.find(ask))).toBe("new"));
+    await vi.waitFor(async () => expect(resultOf(await b.cache.getOrLoad(ask))).toBe("new"));
     vi.advanceTimersByTime(11_001);
     row.value = "newest";
-    expect(answerOf(await a.cache.find(ask))).toBe("newest");
+    expect(resultOf(await a.cache.getOrLoad(ask))).toBe("newest");
   }));
 
 test("a write ends the time for which an answer may be given while a new one is made", () =>
@@ -198,12 +201,12 @@ test("a write ends the time for which an answer may be given while a new one is 
     const [a] = both();
     vi.useFakeTimers({ toFake: ["Date"] });
     const row = stored("old");
-    const ask = wanted(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
-    await a.cache.find(ask);
+    const ask = cacheRequest(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
+    await a.cache.getOrLoad(ask);
     vi.advanceTimersByTime(1_001);
     row.value = "new";
     await a.write(ask.key);
-    expect(answerOf(await a.cache.find(ask))).toBe("new");
+    expect(resultOf(await a.cache.getOrLoad(ask))).toBe("new");
   }));
 
 test("answers of one moment end at different ones, and none later than it may", () =>
@@ -211,8 +214,10 @@ test("answers of one moment end at different ones, and none later than it may", 
     const [a] = both();
     const ages = await Promise.all(
       Array.from({ length: 200 }, async () => {
-        const { entry } = await a.cache.find(wanted(randomUUID(), async () => "", { freshMs: 10_000 }));
-        return entry.freshUntilMs - entry.madeAtMs;
+        const { entry } = await a.cache.getOrLoad(
+          cacheRequest(randomUUID(), async () => "", { freshMs: 10_000 }),
+        );
+        return entry.freshUntilMs - entry.loadedAtMs;
       }),
     );
     expect(Math.max(...ages)).toBeLessThanOrEqual(10_000);
@@ -224,14 +229,14 @@ test("the bump of everything that a job does is heard in its own process too", (
   undisturbed(replicas, async () => {
     for (const worker of both()) {
       const row = stored("tea");
-      const ask = wanted(randomUUID(), row.load);
-      for (const replica of both()) await replica.cache.find(ask);
+      const ask = cacheRequest(randomUUID(), row.load);
+      for (const replica of both()) await replica.cache.getOrLoad(ask);
       row.value = "coffee";
       await worker.cache.ensureInvalidated([ALL_TAGS], newGeneration());
       const [a, b] = both();
-      expect(answerOf(await worker.cache.find(ask))).toBe("coffee");
+      expect(resultOf(await worker.cache.getOrLoad(ask))).toBe("coffee");
       await vi.waitFor(async () => {
-        expect([answerOf(await a.cache.find(ask)), answerOf(await b.cache.find(ask))]).toEqual([
+        expect([resultOf(await a.cache.getOrLoad(ask)), resultOf(await b.cache.getOrLoad(ask))]).toEqual([
           "coffee",
           "coffee",
         ]);
@@ -242,18 +247,18 @@ test("the bump of everything that a job does is heard in its own process too", (
 test("what stands in Redis and cannot be read is no answer: a new one is made, and put in its place", () =>
   undisturbed(replicas, async () => {
     const [a, b] = both();
-    const ask = wanted(randomUUID(), stored("tea").load, {
+    const ask = cacheRequest(randomUUID(), stored("tea").load, {
       decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()),
       encode: (value) => Buffer.from(JSON.stringify(value)),
     });
-    await a.cache.find(ask);
+    await a.cache.getOrLoad(ask);
     const { client } = a.redis;
     await vi.waitFor(async () => expect(await client.keys(`*entry:${ask.key}`)).toHaveLength(1));
     const [key = ""] = await client.keys(`*entry:${ask.key}`);
     const kept = await client.getBuffer(key);
     await client.set(key, Buffer.concat([kept?.subarray(0, -5) ?? Buffer.alloc(0), Buffer.from("?")]));
-    const found = await b.cache.find(ask);
-    expect([found.state, answerOf(found)]).toEqual(["miss", "tea"]);
+    const found = await b.cache.getOrLoad(ask);
+    expect([found.state, resultOf(found)]).toEqual(["miss", "tea"]);
     await vi.waitFor(async () => expect(await client.getBuffer(key)).not.toEqual(kept));
     await vi.waitFor(async () => expect((await client.getBuffer(key))?.includes('"tea"')).toBe(true));
   }));
@@ -262,14 +267,14 @@ test("an answer that cannot be read from Redis is kept by each process alone", (
   undisturbed(replicas, async () => {
     const [a, b] = both();
     const row = stored("tea");
-    const { decode: _, ...ask } = wanted(randomUUID(), row.load);
+    const { decode: _, ...ask } = cacheRequest(randomUUID(), row.load);
     for (const { cache } of both()) {
-      expect((await cache.find(ask)).state).toBe("miss");
-      expect((await cache.find(ask)).state).toBe("memory");
+      expect((await cache.getOrLoad(ask)).state).toBe("miss");
+      expect((await cache.getOrLoad(ask)).state).toBe("memory");
     }
     expect(await a.redis.client.keys(`*entry:${ask.key}`)).toEqual([]);
     row.value = "coffee";
     await a.write(ask.key);
-    expect(answerOf(await a.cache.find(ask))).toBe("coffee");
-    await vi.waitFor(async () => expect(answerOf(await b.cache.find(ask))).toBe("coffee"));
+    expect(resultOf(await a.cache.getOrLoad(ask))).toBe("coffee");
+    await vi.waitFor(async () => expect(resultOf(await b.cache.getOrLoad(ask))).toBe("coffee"));
   }));
