@@ -25,12 +25,13 @@ import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
 import { createInvalidationPublisher, withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
-import { sharedSecret } from "./infra/postgres/secrets.ts";
+import { getSharedSecret } from "./infra/postgres/shared-secret.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
 import { createInventory } from "./inventory/inventory.ts";
 import { internalCall } from "./kernel/call.ts";
-import { type Clock, createIds, type Ids, systemClock } from "./kernel/clock.ts";
+import { type Clock, systemClock } from "./kernel/clock.ts";
+import { createIds, type Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
 import { orderRpc } from "./order/order.rpc.ts";
@@ -155,7 +156,7 @@ async function openInfrastructure(
   cleanups.push(() => connections.close());
   const redis = openRedis(stores.redisUrl, log);
   cleanups.push(() => redis.close());
-  const namespace = (await sharedSecret(connections, internalCall(), "cache-namespace")).toString(
+  const namespace = (await getSharedSecret(connections, internalCall(), "cache-namespace")).toString(
     "hex",
     0,
     8,
@@ -188,7 +189,7 @@ async function createFeatures(
   config: Config,
   { db, bus, ids, clock, log }: Infrastructure,
 ): Promise<Features> {
-  const tokens = createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
+  const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
   const shared = { db, ids, clock, tokens };
   const inventory = createInventory({ clock });
   const catalog = createCatalog({ ...shared, inventory });

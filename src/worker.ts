@@ -2,7 +2,7 @@ import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { Cache } from "./infra/cache/cache.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
-import { invalidations } from "./infra/jobs/queues.ts";
+import { invalidationQueue } from "./infra/jobs/queues.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { internalCall } from "./kernel/call.ts";
 import type { Log } from "./kernel/log.ts";
@@ -28,7 +28,7 @@ const MAINTENANCE_INTERVAL_MS = 60_000;
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
   const { db, jobs, cache, identity, log } = options;
-  await jobs.work(invalidations, async (batch) => {
+  await jobs.work(invalidationQueue, async (batch) => {
     for (const { tags, generation } of batch) {
       await cache.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     }

@@ -1,7 +1,8 @@
 import type { Database } from "../infra/postgres/postgres.ts";
 import type { Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { Ids } from "../kernel/ids.ts";
 import type { PageTokens } from "../kernel/page.ts";
 import { createBrands } from "./brand/brand.ts";
 import { createCategories } from "./category/category.ts";

@@ -4,10 +4,11 @@ import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts"
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
-import { assertPresent, type Changeable, changedFields, pick } from "../kernel/fields.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../kernel/fields.ts";
+import type { Ids } from "../kernel/ids.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { CustomerEntity } from "./customer.entity.ts";
 
@@ -35,7 +36,7 @@ export interface CustomerChange<Input> {
   validateOnly: boolean;
 }
 
-const CHANGEABLE: Changeable<keyof CustomerInput> = {
+const CHANGEABLE: UpdatableFields<keyof CustomerInput> = {
   resource: "customer",
   fields: { email: "email", name: "name" },
   required: new Set(["email", "name"]),
@@ -103,23 +104,23 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
       { email, showDeleted, ...page }: PageRequest & { email: string; showDeleted: boolean },
     ): Promise<Page<Customer>> {
       const query = { list: "customers", email, showDeleted };
-      const size = pageSize(page.pageSize);
-      const [after = LOWEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [after = LOWEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
       const values = [after, showDeleted, size + 1];
       const rows = await (email === ""
         ? db.read<ReadRow>(call, LIST, values)
         : db.read<ReadRow>(call, BY_EMAIL, [...values, email]));
-      return tokens.page(rows, size, query, (row) => [row.id], fromRow);
+      return tokens.createPage(rows, size, query, (row) => [row.id], fromRow);
     },
 
     /** A new customer. ALREADY_EXISTS when the email is taken. */
     async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
       assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
-      assertName("customer.name", customer.name);
-      const { answer } = await runMutation(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
+      assertVisibleName("customer.name", customer.name);
+      const { result } = await runMutation(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
         add(tx, customer),
       );
-      return answer;
+      return result;
     },
 
     /** Changes the fields of the mask; an empty mask stands for the fields that are not empty. */
@@ -132,10 +133,10 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
       }: CustomerChange<CustomerInput & { id: string; etag: string }> & { mask: string[] },
     ): Promise<Customer> {
       assertPresent({ "customer.id": customer.id });
-      const keys = changedFields(CHANGEABLE, customer, mask);
-      if (keys.includes("name")) assertName("customer.name", customer.name);
+      const keys = fieldsToUpdate(CHANGEABLE, customer, mask);
+      if (keys.includes("name")) assertVisibleName("customer.name", customer.name);
       const body = { customer, mask };
-      const { answer } = await runMutation(
+      const { result } = await runMutation(
         db,
         call,
         { ...how, method: "UpdateCustomer" },
@@ -150,7 +151,7 @@ export function createCustomers({ db, ids, clock, tokens, assertMayChange }: Cus
           return toCustomer(row);
         },
       );
-      return answer;
+      return result;
     },
 
     /** Deletes a customer; their orders stay. NOT_FOUND when they are deleted already. */
@@ -219,7 +220,7 @@ export type Customers = ReturnType<typeof createCustomers>;
  * @param field where the request has it
  * @throws INVALID_ARGUMENT
  */
-export function assertName(field: string, name: string): void {
+export function assertVisibleName(field: string, name: string): void {
   if (/[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name)) return;
   throw invalidField(field, "is blank. Say what to call them, in letters that can be seen.");
 }

@@ -1,10 +1,11 @@
-import { assertName, type Customers } from "../customer/customer.ts";
+import { assertVisibleName, type Customers } from "../customer/customer.ts";
 import type { InvalidationBus } from "../infra/cache/invalidation-bus.ts";
 import type { Database } from "../infra/postgres/postgres.ts";
-import { sharedSecret } from "../infra/postgres/secrets.ts";
+import { getSharedSecret } from "../infra/postgres/shared-secret.ts";
 import { type Call, internalCall } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { AppError } from "../kernel/errors.ts";
+import type { Ids } from "../kernel/ids.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Page, PageRequest, PageTokens } from "../kernel/page.ts";
 import { type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
@@ -57,7 +58,7 @@ export interface IdentityOptions {
  */
 export async function createIdentity(options: IdentityOptions) {
   const { db, ids, clock, customers, log } = options;
-  const seal = await sharedSecret(db, internalCall(), "refresh-token");
+  const seal = await getSharedSecret(db, internalCall(), "refresh-token");
   const keys = await createSigningKeys({ db, clock, file: options.signingKeysFile, log });
   const accessTokens = createAccessTokens({ keys, ids, clock, issuer: options.tokenIssuer });
   const passwords = createPasswordHasher();
@@ -98,7 +99,7 @@ export async function createIdentity(options: IdentityOptions) {
     /** A new customer with an account that is signed in. ALREADY_EXISTS when a customer has the email. */
     async register(call: Call, input: { email: string; name: string; password: string }): Promise<SignedIn> {
       const { email, name, password } = input;
-      assertName("name", name);
+      assertVisibleName("name", name);
       const passwordHash = await passwords.hash(password, call.signal);
       const { account, grant } = await db.transact(call, async (tx) => {
         const customer = await customers.add(tx, { email, name });

@@ -3,10 +3,10 @@ import pretty from "pino-pretty";
 import type { Log } from "../kernel/log.ts";
 
 /** What is written of an error. Whatever else libraries hang on theirs may be a connection with its secrets. */
-export function errorFields(error: unknown, depth = 0): unknown {
+export function serializeError(error: unknown, depth = 0): unknown {
   if (!(error instanceof Error) || depth > MAX_CAUSES) return String(error);
   const code = "code" in error ? error.code : undefined;
-  const cause = error.cause === undefined ? undefined : errorFields(error.cause, depth + 1);
+  const cause = error.cause === undefined ? undefined : serializeError(error.cause, depth + 1);
   return { type: error.name, message: error.message, code, stack: error.stack, cause };
 }
 
@@ -19,7 +19,7 @@ export function createLog(level: string, isTerminal: boolean): Log {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    serializers: { err: (error) => errorFields(error) },
+    serializers: { err: (error) => serializeError(error) },
     formatters: { level: (label) => ({ level: label }) },
   };
   if (!isTerminal) return pino(options);

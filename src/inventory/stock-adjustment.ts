@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import { CLOCK_SKEW_MS } from "../kernel/clock.ts";
+import { MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
 import { lockStock } from "./stock-level.ts";
 import { findRecountedAfter } from "./stock-movement.ts";
@@ -32,7 +32,7 @@ const MAX_STOCK = 1_000_000_000n;
  */
 export async function adjustStock(tx: Tx, adjustment: StockAdjustment, now: Date): Promise<bigint> {
   const { productId, delta, reason, effectiveTime = now } = adjustment;
-  if (effectiveTime.getTime() > now.getTime() + CLOCK_SKEW_MS) {
+  if (effectiveTime.getTime() > now.getTime() + MAX_CLOCK_SKEW_MS) {
     throw invalidField("effective_time", "must not be in the future");
   }
   const stock = (await lockStock(tx, [productId], sql`id`)).get(productId);

@@ -13,11 +13,11 @@ export interface Call {
   /** On whose behalf it is made. Whether they may call the method is decided already. */
   readonly principal: Principal;
   /** What is noted of the changes that it makes; absent: nothing. */
-  readonly audit?: AuditNote | undefined;
+  readonly audit?: AuditDetails | undefined;
 }
 
 /** What is noted, beside who it was, of a change by those who may change other people's things. */
-export interface AuditNote {
+export interface AuditDetails {
   readonly role: string;
   readonly method: string;
   /** What was asked for, as JSON without secrets. */

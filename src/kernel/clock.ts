@@ -1,5 +1,3 @@
-import { randomFillSync } from "node:crypto";
-
 /** Time comes in from outside, so that a test can hold it still. */
 export interface Clock {
   now(): Date;
@@ -9,47 +7,4 @@ export interface Clock {
 export const systemClock: Clock = { now: () => new Date() };
 
 /** How far ahead of ours a caller's clock may be, milliseconds. */
-export const CLOCK_SKEW_MS = 60_000;
-
-const ID_BYTES = 16;
-const POOL_BYTES = 256 * ID_BYTES;
-
-/** Where new ids come from. */
-export type Ids = () => string;
-
-/**
- * UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then 74 random bits. Ids of one process rise: within
- * a millisecond the 12 bits after the version count up (6.2, method 1), so that keys are appended to
- * their index and sort by creation.
- */
-export function createIds(clock: Clock = systemClock): Ids {
-  let lastMs = 0;
-  let count = 0;
-  // Random bytes cost a call of the system, however few they are: 3.5 us an id, against 0.1 from a pool.
-  const pool = Buffer.alloc(POOL_BYTES);
-  let used = POOL_BYTES;
-  return () => {
-    if (used === POOL_BYTES) {
-      randomFillSync(pool);
-      used = 0;
-    }
-    const bytes = pool.subarray(used, used + ID_BYTES);
-    used += ID_BYTES;
-    const nowMs = clock.now().getTime();
-    if (nowMs > lastMs) {
-      lastMs = nowMs;
-      count = bytes.readUInt16BE(6) & 0x7ff;
-    } else {
-      count += 1;
-      if (count > 0xfff) {
-        lastMs += 1;
-        count = 0;
-      }
-    }
-    bytes.writeUIntBE(lastMs, 0, 6);
-    bytes.writeUInt16BE(0x7000 | count, 6);
-    bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-    const hex = bytes.toString("hex");
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-  };
-}
+export const MAX_CLOCK_SKEW_MS = 60_000;

@@ -19,7 +19,7 @@ export function assertPresent(values: Readonly<Record<string, unknown>>): void {
 }
 
 /** What an update may change: contract names of fields, and the properties they stand for. */
-export interface Changeable<Key extends string> {
+export interface UpdatableFields<Key extends string> {
   /** The field of the request that holds the new values, such as `product`. */
   resource: string;
   fields: Readonly<Record<string, Key>>;
@@ -28,7 +28,7 @@ export interface Changeable<Key extends string> {
 }
 
 /** Whether a field mask stands for all fields (AIP-134, AIP-157). */
-export function isWhole(mask: readonly string[]): boolean {
+export function isFullMask(mask: readonly string[]): boolean {
   return mask.length === 1 && mask[0] === "*";
 }
 
@@ -37,13 +37,13 @@ export function isWhole(mask: readonly string[]): boolean {
  * not empty.
  * @throws INVALID_ARGUMENT for a path that cannot be changed or emptied, and when nothing is to change
  */
-export function changedFields<Key extends string>(
-  { resource, fields, required }: Changeable<Key>,
+export function fieldsToUpdate<Key extends string>(
+  { resource, fields, required }: UpdatableFields<Key>,
   input: Readonly<Record<Key, unknown>>,
   mask: readonly string[],
 ): Key[] {
   const allowed = Object.keys(fields).join(", ");
-  const paths = isWhole(mask) ? Object.keys(fields) : mask;
+  const paths = isFullMask(mask) ? Object.keys(fields) : mask;
   const named = Object.entries(fields).filter(([path, key]) =>
     paths.length > 0 ? paths.includes(path) : !isEmpty(input[key]),
   );

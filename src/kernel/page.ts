@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { fingerprint } from "./canonical.ts";
+import { fingerprint } from "./canonical-json.ts";
 import type { Clock } from "./clock.ts";
 import { invalidField } from "./errors.ts";
 
@@ -27,7 +27,7 @@ const DEFAULT_SIZE = 20;
 const MAX_SIZE = 100;
 
 /** How many rows a page has: 20 when not said, 100 at most. */
-export function pageSize(asked: number): number {
+export function resolvePageSize(asked: number): number {
   return asked === 0 ? DEFAULT_SIZE : Math.min(asked, MAX_SIZE);
 }
 
@@ -38,7 +38,7 @@ export function pageSize(asked: number): number {
  */
 export interface PageTokens {
   /** The page of the rows that a query for one more than the page's size has found. */
-  page<Row, T>(
+  createPage<Row, T>(
     rows: Row[],
     size: number,
     query: unknown,
@@ -46,7 +46,7 @@ export interface PageTokens {
     item: (row: Row) => T,
   ): Page<T>;
   /** Where the page begins; undefined for the first. INVALID_ARGUMENT for an old token, or another query's. */
-  read(token: string, query: unknown): Cursor | undefined;
+  readCursor(token: string, query: unknown): Cursor | undefined;
 }
 
 /**
@@ -65,14 +65,14 @@ export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
   };
 
   return {
-    page(rows, size, query, cursor, item) {
+    createPage(rows, size, query, cursor, item) {
       const last = rows.length > size ? rows[size - 1] : undefined;
       return {
         items: rows.slice(0, size).map(item),
         nextPageToken: last === undefined ? "" : write(cursor(last), query),
       };
     },
-    read(token, query) {
+    readCursor(token, query) {
       if (token === "") return undefined;
       const bytes = Buffer.from(token, "base64url");
       const body = bytes.subarray(SIGNATURE_BYTES);

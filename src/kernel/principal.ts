@@ -73,7 +73,7 @@ export function signInRequired(): AppError {
 }
 
 /** UNAUTHENTICATED for an Authorization header that can hold no token. */
-export function authorizationMalformed(): AppError {
+export function malformedAuthorization(): AppError {
   return new AppError("unauthenticated", "The header must read authorization: Bearer <token>.", {
     reason: "AUTHORIZATION_MALFORMED",
   });

@@ -2,7 +2,7 @@ import { type Database, prepared } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, permissionDenied } from "../kernel/principal.ts";
 import { allowedTransitions, type OrderState, type OrderTransition } from "./order-state.ts";
 
@@ -85,8 +85,8 @@ export function createOrderReads({ db, tokens }: { db: Database; tokens: PageTok
       if (asked !== "" && asked !== customerId)
         throw permissionDenied("These are somebody else's orders.", "NOT_YOURS");
       const query = { list: "orders", customerId, state };
-      const size = pageSize(page.pageSize);
-      const after = tokens.read(page.pageToken, query);
+      const size = resolvePageSize(page.pageSize);
+      const after = tokens.readCursor(page.pageToken, query);
       const values: unknown[] = [];
       const bind = (value: unknown) => `$${values.push(value)}`;
       const tests = [
@@ -99,7 +99,7 @@ export function createOrderReads({ db, tokens }: { db: Database; tokens: PageTok
       const text = `${SELECT_ORDER} where ${tests.join(" and ") || "true"}
         order by created_at desc, id desc limit ${bind(size + 1)}`;
       const rows = await db.read<OrderRow>(call, prepared(text), values);
-      return tokens.page(rows, size, query, (row) => [row.created_at, row.id], orderFromRow);
+      return tokens.createPage(rows, size, query, (row) => [row.created_at, row.id], orderFromRow);
     },
   };
 }

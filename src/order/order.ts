@@ -7,8 +7,9 @@ import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Inventory, MovementStatements, StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
+import type { Ids } from "../kernel/ids.ts";
 import { assertAmount } from "../kernel/money.ts";
 import type { PageTokens } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, requestOwner } from "../kernel/principal.ts";
@@ -82,10 +83,10 @@ export function createOrders(options: OrderOptions) {
       // Guests of several services are not each other.
       const owner = input.customerId || requestOwner(call.principal);
       const how = { method: "CreateOrder", owner, requestId, validateOnly };
-      const { answer, replayed } = await runMutation(db, call, how, input, (tx) =>
+      const { result, replayed } = await runMutation(db, call, how, input, (tx) =>
         place(tx, call, input, requestId),
       );
-      return { order: answer, replayed };
+      return { order: result, replayed };
     },
 
     /** Calls an order off and puts its units back in stock, once. */
@@ -94,7 +95,7 @@ export function createOrders(options: OrderOptions) {
       { id, etag, requestId }: { id: string; etag: string; requestId: string },
     ): Promise<Order> {
       const how = { method: "CancelOrder", requestId };
-      const { answer } = await runMutation(db, call, how, { id, etag }, async (tx) => {
+      const { result } = await runMutation(db, call, how, { id, etag }, async (tx) => {
         const order = await lock(tx, call, id, etag);
         const state = nextState(id, order.state, "CANCEL");
         const now = clock.now();
@@ -115,7 +116,7 @@ export function createOrders(options: OrderOptions) {
           updateTime: now,
         };
       });
-      return answer;
+      return result;
     },
 
     /**

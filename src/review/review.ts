@@ -5,10 +5,11 @@ import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts"
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import { pick } from "../kernel/fields.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import type { Ids } from "../kernel/ids.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
 import type { Orders } from "../order/order.ts";
 import { ReviewEntity } from "./review.entity.ts";
@@ -95,10 +96,10 @@ export function createReviews(options: ReviewOptions) {
       { review, ...how }: { review: ReviewInput; requestId: string; validateOnly: boolean },
     ): Promise<Review> {
       const customerId = customerOf(call.principal);
-      const { answer } = await runMutation(db, call, { ...how, method: "CreateReview" }, review, (tx) =>
+      const { result } = await runMutation(db, call, { ...how, method: "CreateReview" }, review, (tx) =>
         write(tx, customerId, review),
       );
-      return answer;
+      return result;
     },
 
     /** Reviews of a product, newest first. */
@@ -107,10 +108,10 @@ export function createReviews(options: ReviewOptions) {
       { productId, ...page }: PageRequest & { productId: string },
     ): Promise<Page<Review>> {
       const query = { list: "reviews", productId };
-      const size = pageSize(page.pageSize);
-      const [before = HIGHEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
       const rows = await db.read<ReadRow>(call, LIST, [productId, before, size + 1]);
-      return tokens.page(rows, size, query, (row) => [row.id], fromRow);
+      return tokens.createPage(rows, size, query, (row) => [row.id], fromRow);
     },
 
     /**

@@ -3,10 +3,11 @@ import { sql } from "kysely";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Clock, Ids } from "../kernel/clock.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
 import { assertPresent, pick } from "../kernel/fields.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import type { Ids } from "../kernel/ids.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { PromotionEntity } from "./tracker.entity.ts";
 
 /** Where a promotion stands. */
@@ -75,7 +76,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
     ): Promise<Promotion> {
       assertPresent({ "promotion.name": promotion.name });
       const options = { ...how, method: "CreatePromotion" };
-      const { answer } = await runMutation(db, call, options, promotion, async (tx) => {
+      const { result } = await runMutation(db, call, options, promotion, async (tx) => {
         const now = clock.now();
         const { startTime: startAt = now, endTime: endAt = null, ...input } = promotion;
         if (endAt !== null && (endAt <= startAt || endAt <= now)) {
@@ -85,7 +86,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
         await tx.em.flush();
         return toPromotion(row, now);
       });
-      return answer;
+      return result;
     },
 
     async get(call: Call, id: string): Promise<Promotion> {
@@ -100,13 +101,13 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
       { state, ...page }: PageRequest & { state: PromotionState | undefined },
     ): Promise<Page<Promotion>> {
       const query = { list: "promotions", state };
-      const size = pageSize(page.pageSize);
+      const size = resolvePageSize(page.pageSize);
       const now = clock.now();
-      const [before = HIGHEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
       const values = [before, size + 1, ...(state === undefined ? [] : [now])];
       const text = `select * from promotion where id < $1 and ${IN_STATE[state ?? "ANY"]} order by id desc limit $2`;
       const rows = await db.read<ReadRow>(call, { name: `promotions_${state ?? "any"}`, text }, values);
-      return tokens.page(
+      return tokens.createPage(
         rows,
         size,
         query,
@@ -121,7 +122,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
       { id, etag, requestId }: { id: string; etag: string; requestId: string },
     ): Promise<Promotion> {
       const options = { method: "EndPromotion", requestId };
-      const { answer } = await runMutation(db, call, options, { id, etag }, async (tx) => {
+      const { result } = await runMutation(db, call, options, { id, etag }, async (tx) => {
         const row = await tx.em.findOne(PromotionEntity, { id });
         if (row === null) throw notFound("promotion", id);
         const now = clock.now();
@@ -133,7 +134,7 @@ export function createPromotions({ db, ids, clock, tokens }: TrackerOptions) {
         await tx.em.flush();
         return toPromotion(row, now);
       });
-      return answer;
+      return result;
     },
   };
 }

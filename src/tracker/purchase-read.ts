@@ -3,7 +3,7 @@ import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../kernel/page.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { type Purchase, type PurchaseRow, purchaseFromRow, totalTooLarge } from "./purchase.ts";
 
 /** Which purchases; empty filters are not applied. */
@@ -47,8 +47,8 @@ export function createPurchaseReads({
       { pageToken, pageSize: asked, ...filter }: PageRequest & PurchaseFilter & { userId: string },
     ): Promise<Page<Purchase>> {
       const query = { list: "purchases", ...filter };
-      const size = pageSize(asked);
-      const after = tokens.read(pageToken, query);
+      const size = resolvePageSize(asked);
+      const after = tokens.readCursor(pageToken, query);
       const { tests, values, bind } = filtered(filter);
       if (filter.userId !== "") tests.push(`user_id = ${bind(filter.userId)}`);
       if (after !== undefined) {
@@ -57,7 +57,7 @@ export function createPurchaseReads({
       const text = `select * from purchase where ${tests.join(" and ") || "true"}
         order by purchased_at desc, event_id desc limit ${bind(size + 1)}`;
       const rows = await db.read<PurchaseRow>(call, prepared(text), values);
-      return tokens.page(rows, size, query, (row) => [row.purchased_at, row.event_id], purchaseFromRow);
+      return tokens.createPage(rows, size, query, (row) => [row.purchased_at, row.event_id], purchaseFromRow);
     },
 
     /**

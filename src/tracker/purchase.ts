@@ -1,7 +1,11 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import { isOutOfRange, missingKey, violatesConstraint } from "../infra/postgres/postgres-errors.ts";
-import { CLOCK_SKEW_MS } from "../kernel/clock.ts";
+import {
+  isNumberOutOfRange,
+  missingKeyValue,
+  violatesConstraint,
+} from "../infra/postgres/postgres-errors.ts";
+import { MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { lockPromotions, notRunning, type Promotion } from "./promotion.ts";
@@ -28,7 +32,7 @@ export interface Purchase {
 export type NewPurchase = Omit<Purchase, "purchaseTime" | "createTime"> & { purchaseTime: Date | undefined };
 
 /** What became of one: written down, or known before. */
-export interface Recorded {
+export interface RecordedPurchase {
   purchase: Purchase;
   duplicate: boolean;
 }
@@ -62,7 +66,7 @@ export async function recordPurchases(
   purchases: readonly NewPurchase[],
   now: Date,
   path: (index: number) => string,
-): Promise<Recorded[]> {
+): Promise<RecordedPurchase[]> {
   const promotions = await lockPromotions(
     tx,
     purchases.map((purchase) => purchase.promotionId),
@@ -114,7 +118,7 @@ function assertRuns(
   path: string,
 ): void {
   if (promotion === undefined) throw notFound("promotion", promotionId);
-  if (time.getTime() > now.getTime() + CLOCK_SKEW_MS) {
+  if (time.getTime() > now.getTime() + MAX_CLOCK_SKEW_MS) {
     throw invalidField(`${path}.purchase_time`, "must not be in the future");
   }
   if (time < promotion.startTime)
@@ -149,8 +153,10 @@ async function insert(tx: Tx, purchases: readonly Purchase[]): Promise<Set<strin
       returning event_id`);
     return new Set(inserted.map((row) => row.event_id));
   } catch (error) {
-    if (violatesConstraint(error, "purchase_product_id_fk")) throw notFound("product", missingKey(error));
-    if (violatesConstraint(error, "purchase_promotion_id_fk")) throw notFound("promotion", missingKey(error));
+    if (violatesConstraint(error, "purchase_product_id_fk"))
+      throw notFound("product", missingKeyValue(error));
+    if (violatesConstraint(error, "purchase_promotion_id_fk"))
+      throw notFound("promotion", missingKeyValue(error));
     throw error;
   }
 }
@@ -203,7 +209,7 @@ async function addTotals(tx: Tx, purchases: readonly Purchase[]): Promise<void> 
       reversal_count = purchase_total.reversal_count + excluded.reversal_count,
       reversal_minor = purchase_total.reversal_minor + excluded.reversal_minor`;
   await tx.query(totals).catch((error: unknown) => {
-    throw isOutOfRange(error) ? totalTooLarge() : error;
+    throw isNumberOutOfRange(error) ? totalTooLarge() : error;
   });
 }
 

@@ -12,7 +12,7 @@ import type { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_ser
 import type { Call } from "../kernel/call.ts";
 import { invalidField } from "../kernel/errors.ts";
 import type { Promotion, PromotionState } from "./promotion.ts";
-import type { Purchase, Recorded } from "./purchase.ts";
+import type { Purchase, RecordedPurchase } from "./purchase.ts";
 import type { PurchaseInput, Tracker } from "./tracker.ts";
 
 const STATES: Record<PromotionState, PromotionStateMessage> = {
@@ -116,7 +116,7 @@ function fromPurchase(purchase: PurchaseMessage | undefined, path: string): Purc
   };
 }
 
-function toRecorded({ purchase, duplicate }: Recorded) {
+function toRecorded({ purchase, duplicate }: RecordedPurchase) {
   return { purchase: toPurchase(purchase), duplicate };
 }
 

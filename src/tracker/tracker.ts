@@ -8,7 +8,7 @@ import {
   type NewPurchase,
   type PurchaseRow,
   purchaseFromRow,
-  type Recorded,
+  type RecordedPurchase,
   recordPurchases,
   writePurchases,
 } from "./purchase.ts";
@@ -39,7 +39,7 @@ export function createTracker(options: TrackerOptions) {
       call: Call,
       purchases: readonly PurchaseInput[],
       path: (index: number) => string,
-    ): Promise<Recorded[]> {
+    ): Promise<RecordedPurchase[]> {
       const sales = purchases.map((purchase) => ({
         ...purchase,
         orderId: "",

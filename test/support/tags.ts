@@ -6,7 +6,8 @@ import { withInvalidationOutbox } from "../../src/infra/outbox/invalidation-outb
 import { openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { createInventory } from "../../src/inventory/inventory.ts";
 import { internalCall } from "../../src/kernel/call.ts";
-import { createIds, systemClock } from "../../src/kernel/clock.ts";
+import { systemClock } from "../../src/kernel/clock.ts";
+import { createIds } from "../../src/kernel/ids.ts";
 import { createPageTokens } from "../../src/kernel/page.ts";
 import { createOrders } from "../../src/order/order.ts";
 import { createTracker } from "../../src/tracker/tracker.ts";

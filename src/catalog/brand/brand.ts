@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 
 /** A brand with products that are sold. */
 export interface Brand {
@@ -30,10 +30,10 @@ export function createBrands({ db, tokens }: { db: Database; tokens: PageTokens 
     /** Brands with products that are sold, by name. */
     async listBrands(call: Call, page: PageRequest): Promise<Page<Brand>> {
       const query = { list: "brands" };
-      const size = pageSize(page.pageSize);
-      const [after = ""] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [after = ""] = tokens.readCursor(page.pageToken, query) ?? [];
       const rows = await db.read<{ name: string; count: string }>(call, BRANDS, [after, size + 1]);
-      return tokens.page(
+      return tokens.createPage(
         rows,
         size,
         query,

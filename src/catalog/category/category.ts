@@ -4,10 +4,11 @@ import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../../infra/postgres/run-mutation.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../../kernel/errors.ts";
-import { assertPresent, type Changeable, changedFields, pick } from "../../kernel/fields.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
+import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
+import type { Ids } from "../../kernel/ids.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { CategoryEntity } from "./category.entity.ts";
 
 /** A place in the tree of categories. */
@@ -37,7 +38,7 @@ export interface CategoryChange<Input> {
   validateOnly: boolean;
 }
 
-const CHANGEABLE: Changeable<keyof CategoryInput> = {
+const CHANGEABLE: UpdatableFields<keyof CategoryInput> = {
   resource: "category",
   fields: { slug: "slug", name: "name", parent_id: "parentId" },
   required: new Set(["slug", "name"]),
@@ -105,19 +106,19 @@ export function createCategories({
       { parentId, ...page }: PageRequest & { parentId: string },
     ): Promise<Page<Category>> {
       const query = { list: "categories", parentId };
-      const size = pageSize(page.pageSize);
-      const [name = null, id = null] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [name = null, id = null] = tokens.readCursor(page.pageToken, query) ?? [];
       const rows =
         parentId === ""
           ? await db.read<Row>(call, LIST, [name, id, size + 1])
           : await db.read<Row>(call, CHILDREN, [name, id, size + 1, parentId]);
-      return tokens.page(rows, size, query, (row) => [row.name, row.id], fromRow);
+      return tokens.createPage(rows, size, query, (row) => [row.name, row.id], fromRow);
     },
 
     /** A new category. ALREADY_EXISTS when the slug is taken. */
     async create(call: Call, { category, ...how }: CategoryChange<CategoryInput>): Promise<Category> {
       assertPresent({ "category.slug": category.slug, "category.name": category.name });
-      const { answer } = await runMutation(
+      const { result } = await runMutation(
         db,
         call,
         { ...how, method: "CreateCategory" },
@@ -139,7 +140,7 @@ export function createCategories({
           return fromEntity(tx, entity);
         },
       );
-      return answer;
+      return result;
     },
 
     /** Changes the fields of the mask; an empty mask stands for the fields that are not empty. */
@@ -152,9 +153,9 @@ export function createCategories({
       }: CategoryChange<CategoryInput & { id: string; etag: string }> & { mask: string[] },
     ): Promise<Category> {
       assertPresent({ "category.id": category.id });
-      const keys = changedFields(CHANGEABLE, category, mask);
+      const keys = fieldsToUpdate(CHANGEABLE, category, mask);
       const body = { category, mask };
-      const { answer } = await runMutation(
+      const { result } = await runMutation(
         db,
         call,
         { ...how, method: "UpdateCategory" },
@@ -171,7 +172,7 @@ export function createCategories({
           return fromEntity(tx, entity);
         },
       );
-      return answer;
+      return result;
     },
 
     /** Removes an empty category. FAILED_PRECONDITION while something is in it or below it. */

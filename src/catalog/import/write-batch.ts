@@ -1,7 +1,8 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Inventory, StockChange } from "../../inventory/inventory.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
 import { productTags } from "../product/product.ts";
 import {

@@ -1,7 +1,13 @@
 import { type Database, prepared } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField } from "../../kernel/errors.ts";
-import { type Cursor, type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
+import {
+  type Cursor,
+  type Page,
+  type PageRequest,
+  type PageTokens,
+  resolvePageSize,
+} from "../../kernel/page.ts";
 import type { ShopSize } from "../search/popular-stats.ts";
 import { readRelevant } from "../search/relevance.ts";
 import { readSearched } from "../search/sorted-search.ts";
@@ -64,8 +70,8 @@ export async function listProducts(
   const order = parseSort(orderBy, filter.query !== "");
   const columns = readColumns(readMask);
   const query = { list: "products", filter, order };
-  const size = pageSize(asked);
-  const cursor = tokens.read(pageToken, query);
+  const size = resolvePageSize(asked);
+  const cursor = tokens.readCursor(pageToken, query);
   const [categoryIds, typed] = await Promise.all([
     readBranch(db, call, filter.categoryId),
     readTerms(db, call, filter.query),
@@ -96,7 +102,7 @@ export async function listProducts(
     countFacets(db, call, scope, facets),
   ]);
   return {
-    ...tokens.page(rows, size, query, cursorOf(begun.order, terms), fromRow),
+    ...tokens.createPage(rows, size, query, cursorOf(begun.order, terms), fromRow),
     total: count,
     facets: counts,
     correctedQuery: correctedQuery(filter.query, terms),

@@ -1,7 +1,7 @@
 import { type Database, prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField, quoted } from "../../kernel/errors.ts";
-import { isWhole } from "../../kernel/fields.ts";
+import { isFullMask } from "../../kernel/fields.ts";
 import type { Money } from "../../kernel/money.ts";
 import { categoryLexeme, type Search } from "../search/terms.ts";
 import { searchableText } from "../searchable-text.ts";
@@ -89,7 +89,7 @@ const BY_IDS = prepared(
 
 /** The columns that a read mask selects; all for an empty one and for "*". INVALID_ARGUMENT for an unknown field. */
 export function readColumns(mask: readonly string[]): readonly (keyof ProductRow)[] {
-  if (mask.length === 0 || isWhole(mask)) return ALL_COLUMNS;
+  if (mask.length === 0 || isFullMask(mask)) return ALL_COLUMNS;
   const columns = new Set<keyof ProductRow>(["id"]);
   for (const path of mask) {
     const known = Object.hasOwn(COLUMNS, path) ? COLUMNS[path] : undefined;

@@ -42,13 +42,13 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       { requestId, ...adjustment }: StockAdjustment & { requestId: string },
     ): Promise<Product> {
       const options = { method: "AdjustStock", requestId };
-      const { answer } = await runMutation(db, call, options, adjustment, async (tx) => {
+      const { result } = await runMutation(db, call, options, adjustment, async (tx) => {
         const before = await inventory.adjust(tx, adjustment);
         const row = await tx.em.findOneOrFail(ProductEntity, { id: adjustment.productId });
         invalidateStock(tx, row, before, row.stockQuantity);
         return toProduct(row);
       });
-      return answer;
+      return result;
     },
 
     /**

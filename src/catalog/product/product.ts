@@ -4,9 +4,10 @@ import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import { runMutation } from "../../infra/postgres/run-mutation.ts";
 import type { Inventory } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
-import { assertPresent, type Changeable, changedFields, pick } from "../../kernel/fields.ts";
+import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
 import { ensureBrands } from "../brand/brand.ts";
 import { ProductEntity } from "./product.entity.ts";
@@ -51,7 +52,7 @@ export interface ProductChange<Input> {
   validateOnly: boolean;
 }
 
-const CHANGEABLE: Changeable<keyof ProductInput> = {
+const CHANGEABLE: UpdatableFields<keyof ProductInput> = {
   resource: "product",
   fields: {
     sku: "sku",
@@ -93,7 +94,7 @@ export function createProducts({
         "product.category_id": input.categoryId,
         "product.price": price,
       });
-      const { answer } = await runMutation(
+      const { result } = await runMutation(
         db,
         call,
         { ...how, method: "CreateProduct" },
@@ -117,7 +118,7 @@ export function createProducts({
           return toProduct(row);
         },
       );
-      return answer;
+      return result;
     },
 
     /** Changes the fields of the mask; an empty mask stands for the fields that are not empty. */
@@ -130,9 +131,9 @@ export function createProducts({
       }: ProductChange<ProductInput & { id: string; etag: string }> & { mask: string[] },
     ): Promise<Product> {
       assertPresent({ "product.id": product.id });
-      const keys = changedFields(CHANGEABLE, product, mask);
+      const keys = fieldsToUpdate(CHANGEABLE, product, mask);
       const body = { product, mask };
-      const { answer } = await runMutation(
+      const { result } = await runMutation(
         db,
         call,
         { ...how, method: "UpdateProduct" },
@@ -163,7 +164,7 @@ export function createProducts({
           return toProduct(row);
         },
       );
-      return answer;
+      return result;
     },
 
     /** Takes a product out of sale. NOT_FOUND when it is out already. */

@@ -15,10 +15,11 @@ import {
   withInvalidationOutbox,
 } from "../../infra/outbox/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
-import { sharedSecret } from "../../infra/postgres/secrets.ts";
+import { getSharedSecret } from "../../infra/postgres/shared-secret.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
-import { type Clock, createIds, type Ids, systemClock } from "../../kernel/clock.ts";
+import { type Clock, systemClock } from "../../kernel/clock.ts";
 import { StartupError } from "../../kernel/errors.ts";
+import { createIds, type Ids } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
 import { createPageTokens } from "../../kernel/page.ts";
 import type { Command } from "./options.ts";
@@ -118,7 +119,9 @@ async function changeAccount(
     const { id } = await accounts.setRole(call, email, command.role);
     return { said: `Account ${id} of ${email} has the role ${command.role} now.` };
   }
-  const refreshTokens = createRefreshTokenCodec(await sharedSecret(room.db, internalCall(), "refresh-token"));
+  const refreshTokens = createRefreshTokenCodec(
+    await getSharedSecret(room.db, internalCall(), "refresh-token"),
+  );
   const sessions = createSessions({ ...room, tokens, refreshTokens });
   const operator = createAccountAdmin({
     ...room,
@@ -144,7 +147,7 @@ type CommandOf<Name extends Command["name"]> = Extract<Command, { name: Name }>;
 const apiKeysOf = async (room: Room) => createApiKeys({ ...room, tokens: await pageTokensOf(room) });
 
 const pageTokensOf = async ({ db, clock }: Room) =>
-  createPageTokens(await sharedSecret(db, internalCall(), "page-token"), clock);
+  createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
 
 /** As the contract has it: characters are code points. */
 function assertPassword(password: string): void {

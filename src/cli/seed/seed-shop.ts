@@ -3,7 +3,7 @@ import { Client, type ClientBase, Pool } from "pg";
 import { rollUpAll } from "../../catalog/stats/count-rollup.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
-import { invalidations } from "../../infra/jobs/queues.ts";
+import { invalidationQueue } from "../../infra/jobs/queues.ts";
 import type { TextStatement } from "../../infra/postgres/postgres.ts";
 import type { Log } from "../../kernel/log.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./generate/customers.ts";
@@ -108,7 +108,7 @@ async function announce(url: string, keeper: ClientBase): Promise<void> {
   const run = async <Row>({ text }: TextStatement, values: readonly unknown[]): Promise<Row[]> =>
     (await keeper.query<Row & object>(text, [...values])).rows;
   const everything = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
-  await jobs.enqueue({ run }, invalidations, everything).finally(() => jobs.close());
+  await jobs.enqueue({ run }, invalidationQueue, everything).finally(() => jobs.close());
 }
 
 async function seedProducts(

@@ -1,4 +1,4 @@
-import { assertName, type Customers } from "../../customer/customer.ts";
+import { assertVisibleName, type Customers } from "../../customer/customer.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { notFound } from "../../kernel/errors.ts";
@@ -28,7 +28,7 @@ export function createAccountAdmin({ db, accounts, customers, passwords, session
       input: { email: string; name: string; password: string; role: Role },
     ): Promise<Account> {
       const { email, name, password, role } = input;
-      assertName("name", name);
+      assertVisibleName("name", name);
       const passwordHash = await passwords.hash(password, call.signal);
       const known = await customers.byEmail(call, email);
       return db.transact(call, async (tx) => {

@@ -3,8 +3,9 @@ import type { Customer, Customers } from "../../customer/customer.ts";
 import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import type { Role } from "../../kernel/principal.ts";
 import { AccountEntity } from "../identity.entity.ts";
 

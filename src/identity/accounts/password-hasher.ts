@@ -40,8 +40,8 @@ export function createPasswordHasher(): PasswordHasher {
     if (present >= AT_ONCE + MAX_IN_LINE) throw busy();
     present += 1;
     try {
-      await gate.enter(signal);
-      return await work().finally(() => gate.leave());
+      await gate.acquire(signal);
+      return await work().finally(() => gate.release());
     } finally {
       present -= 1;
     }

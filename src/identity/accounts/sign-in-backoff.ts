@@ -4,7 +4,7 @@ import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { type Call, internalCall, withoutAudit } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError } from "../../kernel/errors.ts";
-import { networkOf } from "../../kernel/network.ts";
+import { networkPrefix } from "../../kernel/network-prefix.ts";
 
 /** How many failures are free, and after how long one of them is no longer held against anybody, milliseconds. */
 interface Allowance {
@@ -83,7 +83,7 @@ export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock 
      */
     reserve(call: Call, email: string, place: string): Promise<Attempt> {
       const account = subjectOf(`account:${email.toLowerCase()}${place && `@${place}`}`);
-      const address = subjectOf(`address:${networkOf(call.clientAddress)}`);
+      const address = subjectOf(`address:${networkPrefix(call.clientAddress)}`);
       return db.transact(withoutAudit(call), async (tx) => {
         // In this order always: two never wait for each other in a circle.
         const counted = await count(tx, address, ADDRESS);

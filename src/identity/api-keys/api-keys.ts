@@ -2,10 +2,11 @@ import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
 import { type Database, prepared } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../../kernel/errors.ts";
 import { assertPresent } from "../../kernel/fields.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
+import type { Ids } from "../../kernel/ids.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { ApiKeyEntity } from "../identity.entity.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
 
@@ -86,10 +87,10 @@ export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions) {
     /** All keys, newest first; the revoked and expired ones too. */
     async list(call: Call, page: PageRequest): Promise<Page<ApiKey>> {
       const query = { list: "api-keys" };
-      const size = pageSize(page.pageSize);
-      const [before = HIGHEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
       const rows = await db.read<ReadRow>(call, LIST, [before, size + 1]);
-      return tokens.page(rows, size, query, ({ id }) => [id], fromRow);
+      return tokens.createPage(rows, size, query, ({ id }) => [id], fromRow);
     },
 
     /** Ends one at once. NOT_FOUND when there is none, FAILED_PRECONDITION when it was revoked before. */

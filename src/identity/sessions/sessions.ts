@@ -1,10 +1,11 @@
 import { type RawBuilder, sql } from "kysely";
 import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
-import { networkOf } from "../../kernel/network.ts";
-import { type Page, type PageRequest, type PageTokens, pageSize } from "../../kernel/page.ts";
+import type { Ids } from "../../kernel/ids.ts";
+import { networkPrefix } from "../../kernel/network-prefix.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { REFRESH_TOKEN_REUSED, SESSION_ENDED } from "../../kernel/principal.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
 import type { RefreshTokenCodec } from "./refresh-token-codec.ts";
@@ -179,8 +180,8 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
      */
     async knownNetwork(call: Call, accountId = NOBODY): Promise<string> {
       const rows = await db.read<{ client_address: string }>(call, ADDRESSES, [accountId]);
-      const network = networkOf(call.clientAddress);
-      return rows.some((row) => networkOf(row.client_address) === network) ? network : "";
+      const network = networkPrefix(call.clientAddress);
+      return rows.some((row) => networkPrefix(row.client_address) === network) ? network : "";
     },
 
     /** Ends all of an account. */
@@ -200,10 +201,10 @@ export function createSessions({ db, ids, clock, tokens, refreshTokens }: Sessio
       page: PageRequest,
     ): Promise<Page<Session>> {
       const query = { list: "sessions", accountId };
-      const size = pageSize(page.pageSize);
-      const [before = HIGHEST_ID] = tokens.read(page.pageToken, query) ?? [];
+      const size = resolvePageSize(page.pageSize);
+      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
       const rows = await db.read<ReadRow>(call, LIST, [accountId, before, clock.now(), size + 1]);
-      return tokens.page(
+      return tokens.createPage(
         rows,
         size,
         query,

@@ -1,7 +1,8 @@
 import { errors, type JWTVerifyResult, jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
-import { CLOCK_SKEW_MS, type Clock, type Ids } from "../../kernel/clock.ts";
+import { type Clock, MAX_CLOCK_SKEW_MS } from "../../kernel/clock.ts";
 import { AppError } from "../../kernel/errors.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import { TOKEN_EXPIRED } from "../../kernel/principal.ts";
 import type { Holder } from "../accounts/accounts.ts";
 import type { SigningKeys } from "../signing-keys/signing-keys.ts";
@@ -64,7 +65,7 @@ export function createAccessTokens({ keys, ids, clock, issuer }: AccessTokensOpt
       const now = clock.now();
       const { payload, protectedHeader } = await verified(token, now, beforeAsking);
       const { data } = claimsSchema.safeParse(payload);
-      if (data === undefined || data.iat * 1_000 > now.getTime() + CLOCK_SKEW_MS) throw invalidToken();
+      if (data === undefined || data.iat * 1_000 > now.getTime() + MAX_CLOCK_SKEW_MS) throw invalidToken();
       const { sub, sid, customer_id, iat, exp } = data;
       if (exp - iat > LIFETIME_SECONDS) throw invalidToken();
       const { kid = "" } = protectedHeader;

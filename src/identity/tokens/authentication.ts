@@ -8,7 +8,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
 import {
   API_KEY_ENDED,
-  authorizationMalformed,
+  malformedAuthorization,
   type Principal,
   SESSION_ENDED,
 } from "../../kernel/principal.ts";
@@ -176,7 +176,7 @@ export function createAuthentication({ db, clock, customers, bus, accessTokens }
     authenticate(credential: string, beforeAsking?: () => void): Principal | Promise<Principal> {
       const known = verified.get(credential);
       if (known !== undefined) return ask(known);
-      if (!CREDENTIAL.test(credential)) throw authorizationMalformed();
+      if (!CREDENTIAL.test(credential)) throw malformedAuthorization();
       if (SECRET.test(credential)) {
         beforeAsking?.();
         return askForApiKey(credential);

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock, Ids } from "../../kernel/clock.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import { principalName } from "../../kernel/principal.ts";
 import type { Database, Tx } from "../postgres/postgres.ts";
 

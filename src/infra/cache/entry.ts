@@ -1,4 +1,4 @@
-import { contentTag } from "../../kernel/canonical.ts";
+import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
 
 /** An answer that may be given again, asked for. Times are milliseconds. */
@@ -56,7 +56,7 @@ export function createEntry<T>(
   return {
     ...{ tags, version: since, loadedAtMs: madeAtMs, freshUntilMs },
     outcome: { value },
-    etag: contentTag(payload),
+    etag: contentHash(payload),
     staleUntilMs: freshUntilMs + staleMs,
     bytes: MEMORY_PER_ENTRY + MEMORY_PER_BYTE * payload.length,
   };

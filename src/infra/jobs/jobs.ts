@@ -54,7 +54,7 @@ export async function installJobs(client: ClientBase, log: Log, queues = declare
   listen(boss, sparing(log));
   await boss.start();
   try {
-    for (const { name, limitSeconds, prompt } of queues) {
+    for (const { name, expireInSeconds: limitSeconds, notify: prompt } of queues) {
       const policy = { ...POLICY, expireInSeconds: limitSeconds, notify: prompt };
       await boss.createQueue(name, policy);
       // What exists is not touched by that, and its policy may be of an older version.
@@ -86,7 +86,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
     monitorIntervalSeconds: SUPERVISE_SECONDS,
     // Jobs that wait for others are not used here.
     flowIntervalSeconds: 3_600,
-    useListenNotify: workers > 0 && queues.some(({ prompt }) => prompt),
+    useListenNotify: workers > 0 && queues.some(({ notify: prompt }) => prompt),
   });
   let closing = false;
   const complain = sparing(log);

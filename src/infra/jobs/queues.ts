@@ -6,12 +6,12 @@ export interface Queue<Data extends object> {
   /** How many jobs a handler is given at once, 2 at least: after a batch of one pg-boss waits for its next poll. */
   readonly batchSize: number;
   /** How long a batch may take. It also is how long the jobs of a worker that died wait to be run again. */
-  readonly limitSeconds: number;
+  readonly expireInSeconds: number;
   /**
    * Whether a commit wakes the workers, which then run the job within milliseconds; else within a second.
    * That costs each commit a lock of the whole server, and each job a fetch of its own.
    */
-  readonly prompt: boolean;
+  readonly notify: boolean;
   readonly [data]?: Data;
 }
 
@@ -23,12 +23,12 @@ export interface Invalidation {
 }
 
 // The writer drops what is cached itself, after its commit. The job is for when it could not, so it may wait.
-export const invalidations: Queue<Invalidation> = {
+export const invalidationQueue: Queue<Invalidation> = {
   name: "invalidation",
   batchSize: 200,
-  limitSeconds: 15,
-  prompt: false,
+  expireInSeconds: 15,
+  notify: false,
 };
 
 /** All queues. They are made when the database is migrated. */
-export const queues: readonly Queue<object>[] = [invalidations];
+export const queues: readonly Queue<object>[] = [invalidationQueue];

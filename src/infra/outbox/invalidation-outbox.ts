@@ -2,7 +2,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Cache } from "../cache/cache.ts";
 import { type Generation, newGeneration } from "../cache/redis-tier.ts";
 import type { Jobs } from "../jobs/jobs.ts";
-import { invalidations } from "../jobs/queues.ts";
+import { invalidationQueue } from "../jobs/queues.ts";
 import type { Database, Tx } from "../postgres/postgres.ts";
 
 /** Who is told which cache tags a transaction has changed. */
@@ -20,7 +20,7 @@ export function createInvalidationPublisher(
 ): InvalidationPublisher {
   return {
     enqueue: (tx, tags, generation) =>
-      jobs.enqueue(tx, invalidations, { tags: [...tags], generation: generation.toString("base64") }),
+      jobs.enqueue(tx, invalidationQueue, { tags: [...tags], generation: generation.toString("base64") }),
     invalidate: (tags, generation) => cache.invalidate(tags, generation),
   };
 }

@@ -1,6 +1,6 @@
 import { deserialize, serialize } from "node:v8";
 import { sql } from "kysely";
-import { fingerprint } from "../../kernel/canonical.ts";
+import { fingerprint } from "../../kernel/canonical-json.ts";
 import { type AppError, invalidField } from "../../kernel/errors.ts";
 import type { Tx } from "./postgres.ts";
 
@@ -9,6 +9,12 @@ export interface RequestKey {
   method: string;
   owner: string;
   requestId: string;
+}
+
+/** What a method returns, and whether it was returned before. */
+export interface IdempotentResult<T> {
+  result: T;
+  replayed: boolean;
 }
 
 /**
@@ -23,8 +29,8 @@ export async function runIdempotent<T>(
   key: RequestKey,
   request: unknown,
   work: () => Promise<T>,
-): Promise<{ answer: T; replayed: boolean }> {
-  if (key.requestId === "") return { answer: await work(), replayed: false };
+): Promise<IdempotentResult<T>> {
+  if (key.requestId === "") return { result: await work(), replayed: false };
   const body = fingerprint(request);
   const fresh = await tx.query(sql<{ one: number }>`
     insert into idempotency (method, owner, request_id, fingerprint)
@@ -32,12 +38,12 @@ export async function runIdempotent<T>(
     on conflict do nothing
     returning 1 as one`);
   if (fresh.length === 1) {
-    const answer = await work();
+    const result = await work();
     await tx.em.flush();
     await tx.query(sql`
-      update idempotency set response = ${serialize(answer)}
+      update idempotency set response = ${serialize(result)}
       where method = ${key.method} and owner = ${key.owner} and request_id = ${key.requestId}`);
-    return { answer, replayed: false };
+    return { result, replayed: false };
   }
   const [first] = await tx.query(sql<{ fingerprint: Buffer; response: Buffer }>`
     select fingerprint, response from idempotency
@@ -45,7 +51,7 @@ export async function runIdempotent<T>(
   if (first === undefined || !body.equals(first.fingerprint)) {
     throw requestIdReused();
   }
-  return { answer: deserialize(first.response) as T, replayed: true };
+  return { result: deserialize(first.response) as T, replayed: true };
 }
 
 /** INVALID_ARGUMENT for a request_id that stands for another request. */

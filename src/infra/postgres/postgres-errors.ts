@@ -61,12 +61,12 @@ export function violatesConstraint(error: unknown, constraint: string): boolean 
 }
 
 /** A number is larger than its column holds. */
-export function isOutOfRange(error: unknown): boolean {
+export function isNumberOutOfRange(error: unknown): boolean {
   return readPostgresError(error)?.code === "22003";
 }
 
 /** The value in PostgreSQL's "Key (column)=(value) is not present"; empty when it does not say. */
-export function missingKey(error: unknown): string {
+export function missingKeyValue(error: unknown): string {
   return /=\((.*)\) is not present/.exec(readPostgresError(error)?.detail ?? "")?.[1] ?? "";
 }
 

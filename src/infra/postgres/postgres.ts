@@ -102,7 +102,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     work: (tx: Tx) => Promise<T>,
     end: { with: "commit" | "rollback"; begun: boolean },
   ): Promise<T> {
-    await writers.enter(call.signal);
+    await writers.acquire(call.signal);
     return withClient(pool, call, async (client, discard) => {
       const limitMs = Math.min(
         statementTimeoutMs,
@@ -131,7 +131,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         if (!isConnectionLost(error)) await client.query("rollback").catch(discard);
         throw error;
       }
-    }).finally(() => writers.leave());
+    }).finally(() => writers.release());
   }
 
   async function runTransaction<T>(

@@ -1,6 +1,6 @@
 import type { Call } from "../../kernel/call.ts";
 import { requestOwner } from "../../kernel/principal.ts";
-import { runIdempotent } from "./idempotency.ts";
+import { type IdempotentResult, runIdempotent } from "./idempotency.ts";
 import type { Database, Tx } from "./postgres.ts";
 
 /** How a change is to be done: once for its request_id, or only tried. */
@@ -22,7 +22,7 @@ export async function runMutation<T>(
   options: MutationOptions,
   body: unknown,
   work: (tx: Tx) => Promise<T>,
-): Promise<{ answer: T; replayed: boolean }> {
+): Promise<IdempotentResult<T>> {
   const { method, owner = requestOwner(call.principal), requestId, validateOnly = false } = options;
   const all = (tx: Tx) => runIdempotent(tx, { method, owner, requestId }, body, () => work(tx));
   return validateOnly ? db.dryRun(call, all) : db.transact(call, all);

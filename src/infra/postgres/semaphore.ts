@@ -1,9 +1,9 @@
 /** Lets a limited number of tasks in at a time; the others wait in line. */
 export interface Semaphore {
   /** Resolves when there is room. Rejects with `late()` when that takes too long, and when the signal aborts. */
-  enter(signal: AbortSignal): Promise<void>;
+  acquire(signal: AbortSignal): Promise<void>;
   /** To be called once for each time that `enter` resolved. */
-  leave(): void;
+  release(): void;
 }
 
 /**
@@ -15,7 +15,7 @@ export function createSemaphore(room: number, waitMs: number, late: () => Error)
   const line = new Set<() => void>();
   let inside = 0;
   return {
-    enter(signal) {
+    acquire(signal) {
       if (inside < room) {
         inside += 1;
         return Promise.resolve();
@@ -34,7 +34,7 @@ export function createSemaphore(room: number, waitMs: number, late: () => Error)
         line.add(admit);
       });
     },
-    leave() {
+    release() {
       const [admitNext] = line;
       if (admitNext === undefined) inside -= 1;
       else admitNext();

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import type { AuditNote, Call } from "../../kernel/call.ts";
+import type { AuditDetails, Call } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { anonymous, type Principal } from "../../kernel/principal.ts";
 import { toConnectError } from "../interceptors/errors.ts";
@@ -63,7 +63,7 @@ export class ActiveCall implements Call {
   principal: Principal = anonymous;
   /** When that was found out, in milliseconds of `performance.now()`. */
   identifiedAtMs = Number.NEGATIVE_INFINITY;
-  audit: AuditNote | undefined;
+  audit: AuditDetails | undefined;
   /** Set by the limits, for methods with a policy; told in the headers. */
   quota: QuotaNote | undefined;
   /** The answer is not for everyone who asks the same: caches outside may not keep it. */

@@ -17,7 +17,7 @@ import {
 import { AppError } from "../../kernel/errors.ts";
 import {
   anonymous,
-  authorizationMalformed,
+  malformedAuthorization,
   type Principal,
   permissionDenied,
   type Role,
@@ -57,7 +57,7 @@ export function identify(
 ): Principal | Promise<Principal> {
   if (authenticate === undefined) return system;
   if (authorization === undefined) return anonymous;
-  if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) throw authorizationMalformed();
+  if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) throw malformedAuthorization();
   return authenticate(authorization.slice(SCHEME.length).trimStart(), beforeAsking);
 }
 

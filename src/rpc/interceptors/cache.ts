@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Cache } from "../../infra/cache/cache.ts";
-import { contentTag } from "../../kernel/canonical.ts";
+import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
 import { type CacheNote, callKey, deadlinePassed } from "../call/active-call.ts";
 import { type CachePlan, createCachePlan } from "../policy/cache-plan.ts";
@@ -89,7 +89,7 @@ async function kept(
 /** Names the content for a GET, which may ask whether it has changed; for others it would be work for nothing. */
 function tagOf(request: UnaryRequest, response: UnaryResponse | StreamResponse): string {
   if (request.requestMethod !== "GET" || response.stream) return "";
-  return contentTag(toBinary(request.method.output, response.message));
+  return contentHash(toBinary(request.method.output, response.message));
 }
 
 /** Asks the handler on behalf of all who wait: the caller who was first may leave, and have little time. */

@@ -2,7 +2,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { type MethodPolicy, RateLimitClass } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Budget, Decision, Limiter } from "../../infra/rate-limit/limiter.ts";
 import { AppError, StartupError } from "../../kernel/errors.ts";
-import { networkOf } from "../../kernel/network.ts";
+import { networkPrefix } from "../../kernel/network-prefix.ts";
 import {
   API_KEY_ENDED,
   REFRESH_TOKEN_REUSED,
@@ -97,13 +97,14 @@ export function createCallLimits({ limiter, policies, ...sizes }: CallLimitsOpti
       await take(call, own, key, rateLimit.cost);
       // Whoever guesses passwords may have made as many accounts as they like.
       if (name === "AUTH" && own !== address) {
-        await take(call, address, networkOf(call.clientAddress), rateLimit.cost);
+        await take(call, address, networkPrefix(call.clientAddress), rateLimit.cost);
       }
     },
-    punish: (call) => take(call, budgets.AUTH.address, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST),
+    punish: (call) =>
+      take(call, budgets.AUTH.address, networkPrefix(call.clientAddress), WRONG_CREDENTIAL_COST),
     assertTrusted(call) {
       const budget = budgets.AUTH.address;
-      const verdict = limiter.cachedDenial(budget, networkOf(call.clientAddress), WRONG_CREDENTIAL_COST);
+      const verdict = limiter.cachedDenial(budget, networkPrefix(call.clientAddress), WRONG_CREDENTIAL_COST);
       if (verdict === undefined) return;
       call.quota = verdict;
       throw tooMany(budget, verdict);
@@ -175,7 +176,7 @@ function payerOf({ principal, clientAddress }: ActiveCall): { tier: Tier; key: s
       return { tier: "service", key: principal.keyId };
     case "anonymous":
     case "system":
-      return { tier: "address", key: networkOf(clientAddress) };
+      return { tier: "address", key: networkPrefix(clientAddress) };
   }
 }
 

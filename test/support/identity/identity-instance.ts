@@ -13,8 +13,9 @@ import { type Database, openPostgres } from "../../../src/infra/postgres/postgre
 import { compileStatement } from "../../../src/infra/postgres/statement.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { type Call, internalCall } from "../../../src/kernel/call.ts";
-import { type Clock, createIds, systemClock } from "../../../src/kernel/clock.ts";
+import { type Clock, systemClock } from "../../../src/kernel/clock.ts";
 import { AppError } from "../../../src/kernel/errors.ts";
+import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { anonymous, type Principal } from "../../../src/kernel/principal.ts";
 import { createTestDatabase, type TestDatabase } from "../database.ts";

@@ -4,7 +4,8 @@ import { createCustomers } from "../../../src/customer/customer.ts";
 import type { Database } from "../../../src/infra/postgres/postgres.ts";
 import { createInventory } from "../../../src/inventory/inventory.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
-import { createIds, systemClock } from "../../../src/kernel/clock.ts";
+import { systemClock } from "../../../src/kernel/clock.ts";
+import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens, type PageTokens } from "../../../src/kernel/page.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
@@ -12,8 +13,11 @@ import { idOf } from "./fill.ts";
 
 /** The rooms of a shop on this database, whose page tokens a test can make: the cursor as JSON, for any query. */
 export function buildShop(db: Database) {
-  const { page } = createPageTokens(randomBytes(32), systemClock);
-  const tokens: PageTokens = { page, read: (token) => (token === "" ? undefined : JSON.parse(token)) };
+  const { createPage: page } = createPageTokens(randomBytes(32), systemClock);
+  const tokens: PageTokens = {
+    createPage: page,
+    readCursor: (token) => (token === "" ? undefined : JSON.parse(token)),
+  };
   const room = { db, tokens, clock: systemClock, ids: createIds() };
   const inventory = createInventory(room);
   const catalog = createCatalog({ ...room, inventory });

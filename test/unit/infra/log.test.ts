@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { errorFields } from "../../../src/infra/log.ts";
+import { serializeError } from "../../../src/infra/log.ts";
 
 test("of an error is written what it says and why, and nothing that was hung on it", () => {
   const cause = Object.assign(new RangeError("refused"), {
@@ -7,7 +7,7 @@ test("of an error is written what it says and why, and nothing that was hung on 
     client: { secretKey: 4711 },
   });
   const error = Object.assign(new Error("The database is away.", { cause }), { password: "hunter2" });
-  const fields = errorFields(error);
+  const fields = serializeError(error);
   expect(fields).toMatchObject({
     type: "Error",
     message: "The database is away.",
@@ -20,5 +20,5 @@ test("of an error is written what it says and why, and nothing that was hung on 
 test("causes without end are told to some depth", () => {
   const error = new Error("around");
   error.cause = error;
-  expect(JSON.stringify(errorFields(error)).match(/"message"/g)?.length).toBeLessThan(10);
+  expect(JSON.stringify(serializeError(error)).match(/"message"/g)?.length).toBeLessThan(10);
 });

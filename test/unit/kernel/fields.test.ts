@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { AppError } from "../../../src/kernel/errors.ts";
-import { assertPresent, type Changeable, changedFields, pick } from "../../../src/kernel/fields.ts";
+import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../../src/kernel/fields.ts";
 import { assertAmount, MAX_MINOR_UNITS } from "../../../src/kernel/money.ts";
 
-const changeable: Changeable<"name" | "parentId" | "labels"> = {
+const changeable: UpdatableFields<"name" | "parentId" | "labels"> = {
   resource: "thing",
   fields: { name: "name", parent_id: "parentId", labels: "labels" },
   required: new Set(["name"]),
@@ -29,7 +29,7 @@ describe("what an update changes", () => {
     ["without a mask, all when none is empty", full, [], ["name", "parentId", "labels"]],
     ["all of them for *", { ...empty, name: "A" }, ["*"], ["name", "parentId", "labels"]],
   ])("%s", (_, input, mask, keys) => {
-    expect(changedFields(changeable, input, mask)).toEqual(keys);
+    expect(fieldsToUpdate(changeable, input, mask)).toEqual(keys);
   });
 
   test.each([
@@ -42,14 +42,14 @@ describe("what an update changes", () => {
     ["a required field emptied", empty, ["name"], ["FIELD_REQUIRED", ["thing.name"]]],
     ["a required field emptied by *", empty, ["*"], ["FIELD_REQUIRED", ["thing.name"]]],
   ])("is refused for %s", (_, input, mask, expected) => {
-    expect(refusal(() => changedFields(changeable, input, mask))).toEqual(expected);
+    expect(refusal(() => fieldsToUpdate(changeable, input, mask))).toEqual(expected);
   });
 
   test("a refusal is short, however long the path", () => {
     const path = "x".repeat(1_000_000);
     const error = (() => {
       try {
-        return changedFields(changeable, full, [path]);
+        return fieldsToUpdate(changeable, full, [path]);
       } catch (error) {
         return error;
       }

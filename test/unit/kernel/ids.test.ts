@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createIds } from "../../../src/kernel/clock.ts";
+import { createIds } from "../../../src/kernel/ids.ts";
 
 const START_MS = 1_800_000_000_000;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

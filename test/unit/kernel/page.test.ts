@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AppError } from "../../../src/kernel/errors.ts";
-import { type Cursor, createPageTokens, pageSize } from "../../../src/kernel/page.ts";
+import { type Cursor, createPageTokens, resolvePageSize } from "../../../src/kernel/page.ts";
 
 let nowMs = Date.UTC(2026, 0, 1);
 const clock = { now: () => new Date(nowMs) };
@@ -11,7 +11,7 @@ const query = { list: "things", color: "red", minPrice: 5n };
 
 /** The token that follows a page whose last row has this cursor. */
 function tokenOf(cursor: Cursor, of: unknown = query, by = tokens): string {
-  return by.page(
+  return by.createPage(
     [1, 2],
     1,
     of,
@@ -22,7 +22,7 @@ function tokenOf(cursor: Cursor, of: unknown = query, by = tokens): string {
 
 function refusal(token: string, of: unknown = query, by = tokens): unknown {
   try {
-    return by.read(token, of);
+    return by.readCursor(token, of);
   } catch (error) {
     return error instanceof AppError ? [error.code, error.details.reason] : error;
   }
@@ -36,13 +36,13 @@ const cursors = fc.array(fc.oneof(fc.string({ unit: "binary" }), fc.integer(), f
 test("a token gives back the cursor that it was made of", () => {
   fc.assert(
     fc.property(cursors, (cursor) => {
-      expect(tokens.read(tokenOf(cursor), query)).toEqual(cursor);
+      expect(tokens.readCursor(tokenOf(cursor), query)).toEqual(cursor);
     }),
   );
 });
 
 test("an empty token is the first page", () => {
-  expect(tokens.read("", query)).toBeUndefined();
+  expect(tokens.readCursor("", query)).toBeUndefined();
 });
 
 describe("a token is refused", () => {
@@ -97,12 +97,12 @@ test("a token is good for 3 days, and says so afterwards", () => {
   const token = tokenOf(["a"]);
   const madeMs = nowMs;
   nowMs = madeMs + 3 * 24 * 3_600_000;
-  expect(tokens.read(token, query)).toEqual(["a"]);
+  expect(tokens.readCursor(token, query)).toEqual(["a"]);
   nowMs += 1_000;
   expect(refusal(token)).toEqual(["invalid", "PAGE_TOKEN_EXPIRED"]);
   // What is not ours is not old either.
   expect(refusal(token, { ...query, color: "blue" })).toEqual(REFUSED);
-  expect(tokens.read(tokenOf(["b"]), query)).toEqual(["b"]);
+  expect(tokens.readCursor(tokenOf(["b"]), query)).toEqual(["b"]);
   nowMs = madeMs;
 });
 
@@ -115,7 +115,7 @@ test("the longest cursor makes a token that a request may carry", () => {
 
 test("the last page has no token, and no page has the row beyond it", () => {
   const page = (rows: number[]) =>
-    tokens.page(
+    tokens.createPage(
       rows,
       3,
       query,
@@ -125,7 +125,7 @@ test("the last page has no token, and no page has the row beyond it", () => {
   expect(page([1, 2, 3])).toEqual({ items: [10, 20, 30], nextPageToken: "" });
   const { items, nextPageToken } = page([1, 2, 3, 4]);
   expect(items).toEqual([10, 20, 30]);
-  expect(tokens.read(nextPageToken, query)).toEqual([3]);
+  expect(tokens.readCursor(nextPageToken, query)).toEqual([3]);
 });
 
 test.each([
@@ -134,5 +134,5 @@ test.each([
   [100, 100],
   [101, 100],
 ])("a page of %i rows asked for has %i at most", (asked, size) => {
-  expect(pageSize(asked)).toBe(size);
+  expect(resolvePageSize(asked)).toBe(size);
 });

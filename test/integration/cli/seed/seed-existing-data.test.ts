@@ -11,7 +11,7 @@ import {
 } from "../../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { seedId } from "../../../../src/cli/seed/generate/seed-id.ts";
 import { seedShop } from "../../../../src/cli/seed/seed-shop.ts";
-import { createIds } from "../../../../src/kernel/clock.ts";
+import { createIds } from "../../../../src/kernel/ids.ts";
 import { digestTables, findViolations } from "../../../support/seed/database-state.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 

@@ -194,7 +194,7 @@ test("installing again is harmless, changes what has changed, and keeps jobs", a
   await bench.add(jobs, polled, 1);
   const client = new Client({ connectionString: bench.database.url });
   await client.connect();
-  await installJobs(client, silentLog, [{ ...polled, limitSeconds: 77 }, told]);
+  await installJobs(client, silentLog, [{ ...polled, expireInSeconds: 77 }, told]);
   await installJobs(client, silentLog);
   const [row] = (await client.query("select expire_seconds from pgboss.queue where name = 'polled'")).rows;
   expect(row).toEqual({ expire_seconds: 77 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { networkOf } from "../../../../src/kernel/network.ts";
+import { networkPrefix } from "../../../../src/kernel/network-prefix.ts";
 import { localProxy, startLimited } from "../../../support/limited-server.ts";
 import { post } from "../../../support/rpc-server.ts";
 
@@ -62,5 +62,5 @@ test.each([
   ["::", "0:0:0:0::/64"],
   ["", ""],
 ])("the network of %s is %s", (address, network) => {
-  expect(networkOf(address)).toBe(network);
+  expect(networkPrefix(address)).toBe(network);
 });

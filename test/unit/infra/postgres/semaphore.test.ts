@@ -10,13 +10,13 @@ test("no more than its room are in at a time, in the order they came, and all ge
   const order: number[] = [];
   await Promise.all(
     Array.from({ length: 50 }, async (_, index) => {
-      await gate.enter(signal);
+      await gate.acquire(signal);
       order.push(index);
       inside += 1;
       most = Math.max(most, inside);
       await sleep(1);
       inside -= 1;
-      gate.leave();
+      gate.release();
     }),
   );
   expect(most).toBe(3);
@@ -25,20 +25,20 @@ test("no more than its room are in at a time, in the order they came, and all ge
 
 test("who waits too long is told, and takes no place with them", async () => {
   const gate = createSemaphore(1, 30, () => new Error("late"));
-  await gate.enter(signal);
-  await expect(gate.enter(signal)).rejects.toThrow("late");
-  gate.leave();
-  await gate.enter(signal);
-  gate.leave();
+  await gate.acquire(signal);
+  await expect(gate.acquire(signal)).rejects.toThrow("late");
+  gate.release();
+  await gate.acquire(signal);
+  gate.release();
 });
 
 test("who leaves the line takes no place with them", async () => {
   const gate = createSemaphore(1, 5_000, () => new Error("late"));
-  await gate.enter(signal);
+  await gate.acquire(signal);
   const gone = new AbortController();
-  const waiting = gate.enter(gone.signal);
+  const waiting = gate.acquire(gone.signal);
   gone.abort(new Error("gone"));
   await expect(waiting).rejects.toThrow("gone");
-  gate.leave();
-  await gate.enter(signal);
+  gate.release();
+  await gate.acquire(signal);
 });

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
  * One text for one value: keys sorted, absent and undefined alike, bigints and dates written out. Two
  * requests that mean the same have the same text.
  */
-export function canonical(value: unknown): string {
+export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, item: unknown) => {
     if (typeof item === "bigint") return { $int: item.toString() };
     if (item !== null && typeof item === "object" && !Array.isArray(item)) {
@@ -16,10 +16,10 @@ export function canonical(value: unknown): string {
 
 /** SHA-256 of the canonical text, 32 bytes. */
 export function fingerprint(value: unknown): Buffer {
-  return createHash("sha256").update(canonical(value)).digest();
+  return createHash("sha256").update(canonicalJson(value)).digest();
 }
 
 /** A short name for encoded content: the same for the same bytes. */
-export function contentTag(bytes: Uint8Array): string {
+export function contentHash(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("base64url").slice(0, 20);
 }

@@ -5,7 +5,7 @@ import { isIPv6 } from "node:net";
  * /64.
  * @param address in one spelling: IPv4 in IPv6 as IPv4, IPv6 after RFC 5952
  */
-export function networkOf(address: string): string {
+export function networkPrefix(address: string): string {
   if (!isIPv6(address)) return address;
   const [head = "", tail] = address.split("::");
   const front = head === "" ? [] : head.split(":");

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonical, fingerprint } from "../../../src/kernel/canonical.ts";
+import { canonicalJson, fingerprint } from "../../../src/kernel/canonical-json.ts";
 
 describe("values that mean the same have the same text", () => {
   test.each([
@@ -9,14 +9,14 @@ describe("values that mean the same have the same text", () => {
     ["two dates of one moment", new Date(5), new Date(5)],
     ["keys that look like numbers", { 10: "a", 9: "b" }, { 9: "b", 10: "a" }],
   ])("%s", (_, one, other) => {
-    expect(canonical(one)).toBe(canonical(other));
+    expect(canonicalJson(one)).toBe(canonicalJson(other));
   });
 
   test("whatever the order in which the keys were set", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
         const reversed = Object.fromEntries(Object.entries(value).reverse());
-        expect(canonical(reversed)).toBe(canonical(value));
+        expect(canonicalJson(reversed)).toBe(canonicalJson(value));
       }),
     );
   });
@@ -33,14 +33,14 @@ describe("values that differ have different texts", () => {
     ["where a text ends", { a: "b", c: "" }, { a: "bc" }],
     ["case", "Ä", "ä"],
   ])("%s", (_, one, other) => {
-    expect(canonical(one)).not.toBe(canonical(other));
+    expect(canonicalJson(one)).not.toBe(canonicalJson(other));
     expect(fingerprint(one)).not.toEqual(fingerprint(other));
   });
 
   test("any two JSON values", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.jsonValue(), (one, other) => {
-        expect(canonical(one) === canonical(other)).toBe(same(one, other));
+        expect(canonicalJson(one) === canonicalJson(other)).toBe(same(one, other));
       }),
     );
   });
