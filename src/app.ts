@@ -16,7 +16,7 @@ import { customerRpc } from "./customer/customer.rpc.ts";
 import { type Customers, createCustomers } from "./customer/customer.ts";
 import { entities } from "./entities.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
-import { assertMayChange, createIdentity, type Identity } from "./identity/identity.ts";
+import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
 import { withAuditLog } from "./infra/audit/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
 import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
@@ -193,7 +193,7 @@ async function createFeatures(
   const shared = { db, ids, clock, tokens };
   const inventory = createInventory({ clock });
   const catalog = createCatalog({ ...shared, inventory });
-  const customers = createCustomers({ ...shared, assertMayChange });
+  const customers = createCustomers({ ...shared, assertMayChange: assertCustomerAccess });
   const tracker = createTracker(shared);
   const orders = createOrders({
     ...shared,

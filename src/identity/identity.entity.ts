@@ -1,14 +1,14 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
-/** Who can sign in. The email is the customer's. */
+/** A person who can sign in. The email is the customer's. */
 export const AccountEntity = defineEntity({
   name: "Account",
   tableName: "account",
   properties: {
     id: p.uuid().primary(),
     customerId: p.uuid(),
-    /** Argon2id, in its own notation. */
+    /** Argon2id in the PHC string format. */
     passwordHash: p.text(),
     role: p.text(),
     createdAt: timestamp(),
@@ -19,8 +19,8 @@ export const AccountEntity = defineEntity({
 });
 
 /**
- * A session: a family of refresh tokens, of which the last one is good. Those before it are known by their
- * number and by our own seal upon them, so that none has to be kept (invariant I8).
+ * A session: a family of refresh tokens, of which only the latest is valid. Earlier ones are recognized by their
+ * generation and signature, so that none of them is stored (invariant I8).
  */
 export const SessionEntity = defineEntity({
   name: "Session",
@@ -28,9 +28,9 @@ export const SessionEntity = defineEntity({
   properties: {
     id: p.uuid().primary(),
     accountId: p.uuid(),
-    /** SHA-256 of the token that is good; null once the session has ended. */
+    /** SHA-256 of the valid refresh token; null once the session has ended. */
     refreshHash: p.blob().nullable(),
-    /** How many tokens there were. */
+    /** Number of refresh tokens issued. */
     generation: p.integer(),
     clientAddress: p.text(),
     userAgent: p.text(),
@@ -48,7 +48,7 @@ export const SessionEntity = defineEntity({
   ],
 });
 
-/** What another service shows. */
+/** The credential of another service. */
 export const ApiKeyEntity = defineEntity({
   name: "ApiKey",
   tableName: "api_key",
@@ -56,7 +56,7 @@ export const ApiKeyEntity = defineEntity({
     id: p.uuid().primary(),
     serviceAccount: p.text(),
     scopes: p.array(),
-    /** SHA-256. The secret is random, so that nothing slower is needed. */
+    /** SHA-256. The secret is random, so no slow hash is needed. */
     secretHash: p.blob(),
     secretPrefix: p.text(),
     createdAt: timestamp(),
@@ -66,30 +66,30 @@ export const ApiKeyEntity = defineEntity({
   uniques: [{ name: "api_key_secret_unique", properties: ["secretHash"] }],
 });
 
-/** The public half of a key by which some instance signs access tokens: all of them honour it until it expires. */
+/** The public half of an instance's signing key, valid in all instances until it expires. */
 export const SigningKeyEntity = defineEntity({
   name: "SigningKey",
   tableName: "signing_key",
   properties: {
     id: p.text().primary(),
-    /** A JWK (RFC 8037). Of those that are revoked nothing but this row is left, with JSON's null and 1970 as its end. */
+    /** A JWK (RFC 8037); JSON null for a revoked key, whose row stays with 1970 as its expiry. */
     publicKey: p.json(),
     createdAt: timestamp(),
     expiresAt: timestamp(),
   },
 });
 
-/** Sign-ins that have failed and are still held against an account or an address, known or not. */
+/** Failed sign-ins that still count against an account or an address, whether the account exists or not. */
 export const SignInFailureEntity = defineEntity({
   name: "SignInFailure",
   tableName: "sign_in_failure",
   properties: {
-    /** A hash of the email, with the place it was tried from or without, or of the address. */
+    /** Hash of the email, with or without the network of the attempt, or of the address. */
     subject: p.blob().primary(),
     failures: p.integer(),
-    /** No further try before. */
+    /** Attempts before this time are rejected. */
     blockedUntil: timestamp(),
-    /** From when they leak. */
+    /** The time from which the failures leak. */
     updatedAt: timestamp(),
   },
   indexes: [{ name: "sign_in_failure_updated", properties: ["updatedAt"] }],

@@ -11,76 +11,76 @@ import {
 import type { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { Scope, ScopeSchema } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Account, ApiKey, Identity, Session, Tokens } from "./identity.ts";
+import type { Account, ApiKey, Identity, Session, TokenPair } from "./identity.ts";
 
-/** IdentityService on the wire: messages in, messages out, no rules. */
-export function identityRpc(identity: Identity, callOf: (context: HandlerContext) => Call) {
+/** Implements IdentityService: converts messages to plain input and results to messages. */
+export function identityRpc(identity: Identity, getCall: (context: HandlerContext) => Call) {
   return {
     async register({ email, name, password }, context) {
-      const { account, tokens } = await identity.register(callOf(context), { email, name, password });
-      return { account: accountMessage(account), tokens: tokensMessage(tokens) };
+      const { account, tokens } = await identity.register(getCall(context), { email, name, password });
+      return { account: toAccountMessage(account), tokens: toTokensMessage(tokens) };
     },
 
     async signIn({ email, password }, context) {
-      const { account, tokens } = await identity.signIn(callOf(context), { email, password });
-      return { account: accountMessage(account), tokens: tokensMessage(tokens) };
+      const { account, tokens } = await identity.signIn(getCall(context), { email, password });
+      return { account: toAccountMessage(account), tokens: toTokensMessage(tokens) };
     },
 
     async refreshSession({ refreshToken }, context) {
-      return { tokens: tokensMessage(await identity.refresh(callOf(context), refreshToken)) };
+      return { tokens: toTokensMessage(await identity.refresh(getCall(context), refreshToken)) };
     },
 
     async signOut({ refreshToken }, context) {
-      await identity.signOut(callOf(context), refreshToken);
+      await identity.signOut(getCall(context), refreshToken);
       return {};
     },
 
     async listSessions(request, context) {
-      const page = await identity.listSessions(callOf(context), request);
-      return { sessions: page.items.map(sessionMessage), nextPageToken: page.nextPageToken };
+      const page = await identity.listSessions(getCall(context), request);
+      return { sessions: page.items.map(toSessionMessage), nextPageToken: page.nextPageToken };
     },
 
     async revokeSession({ id }, context) {
-      await identity.revokeSession(callOf(context), id.toLowerCase());
+      await identity.revokeSession(getCall(context), id.toLowerCase());
       return {};
     },
 
     async getMe(_, context) {
-      return { account: accountMessage(await identity.getMe(callOf(context))) };
+      return { account: toAccountMessage(await identity.getMe(getCall(context))) };
     },
 
     async changePassword({ currentPassword, newPassword }, context) {
-      await identity.changePassword(callOf(context), { currentPassword, newPassword });
+      await identity.changePassword(getCall(context), { currentPassword, newPassword });
       return {};
     },
 
-    async createApiKey({ apiKey: asked }, context) {
-      const { serviceAccount = "", scopes = [], expireTime } = asked ?? {};
-      const input = {
+    async createApiKey(request, context) {
+      const { serviceAccount = "", scopes = [], expireTime } = request.apiKey ?? {};
+      const { apiKey, secret } = await identity.createApiKey(getCall(context), {
         serviceAccount,
-        scopes: scopes.map(scopeName),
+        scopes: scopes.map(toScopeName),
         expireTime: expireTime && timestampDate(expireTime),
-      };
-      const { apiKey, secret } = await identity.createApiKey(callOf(context), input);
-      return { apiKey: apiKeyMessage(apiKey), secret };
+      });
+      return { apiKey: toApiKeyMessage(apiKey), secret };
     },
 
     async listApiKeys(request, context) {
-      const page = await identity.listApiKeys(callOf(context), request);
-      return { apiKeys: page.items.map(apiKeyMessage), nextPageToken: page.nextPageToken };
+      const page = await identity.listApiKeys(getCall(context), request);
+      return { apiKeys: page.items.map(toApiKeyMessage), nextPageToken: page.nextPageToken };
     },
 
     async revokeApiKey({ id }, context) {
-      return { apiKey: apiKeyMessage(await identity.revokeApiKey(callOf(context), id.toLowerCase())) };
+      const apiKey = await identity.revokeApiKey(getCall(context), id.toLowerCase());
+      return { apiKey: toApiKeyMessage(apiKey) };
     },
   } satisfies ServiceImpl<typeof IdentityService>;
 }
 
-function accountMessage(account: Account): MessageInitShape<typeof AccountSchema> {
+function toAccountMessage(account: Account): MessageInitShape<typeof AccountSchema> {
   return { ...account, role: Role[account.role], createTime: timestampFromDate(account.createTime) };
 }
 
-function tokensMessage(tokens: Tokens): MessageInitShape<typeof TokensSchema> {
+function toTokensMessage(tokens: TokenPair): MessageInitShape<typeof TokensSchema> {
   return {
     ...tokens,
     accessTokenExpireTime: timestampFromDate(tokens.accessTokenExpireTime),
@@ -88,7 +88,7 @@ function tokensMessage(tokens: Tokens): MessageInitShape<typeof TokensSchema> {
   };
 }
 
-function sessionMessage(session: Session): MessageInitShape<typeof SessionSchema> {
+function toSessionMessage(session: Session): MessageInitShape<typeof SessionSchema> {
   return {
     ...session,
     createTime: timestampFromDate(session.createTime),
@@ -97,7 +97,7 @@ function sessionMessage(session: Session): MessageInitShape<typeof SessionSchema
   };
 }
 
-function apiKeyMessage(apiKey: ApiKey): MessageInitShape<typeof ApiKeySchema> {
+function toApiKeyMessage(apiKey: ApiKey): MessageInitShape<typeof ApiKeySchema> {
   const { createTime, expireTime, revokeTime } = apiKey;
   return {
     ...apiKey,
@@ -108,12 +108,12 @@ function apiKeyMessage(apiKey: ApiKey): MessageInitShape<typeof ApiKeySchema> {
   };
 }
 
-/** What keys may be good for, as it is kept: without SCOPE_. */
+/** The names of all scopes, without `SCOPE_`, as API keys store them. */
 export const scopeNames: readonly string[] = ScopeSchema.values
   .filter(({ number }) => number !== Scope.UNSPECIFIED)
   .map(({ localName }) => localName);
 
-const scopeName = (scope: Scope): string => ScopeSchema.value[scope]?.localName ?? "";
+const toScopeName = (scope: Scope): string => ScopeSchema.value[scope]?.localName ?? "";
 
-/** Whether the contract has a scope of this name still. */
+/** Returns whether the contract has a scope with this name: a stored one may have been removed since. */
 const isScope = (name: string): name is keyof typeof Scope => Object.hasOwn(Scope, name);

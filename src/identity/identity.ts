@@ -1,251 +1,172 @@
-import { assertVisibleName, type Customers } from "../customer/customer.ts";
+import type { Customers } from "../customer/customer.ts";
 import type { InvalidationBus } from "../infra/cache/invalidation-bus.ts";
 import type { Database } from "../infra/postgres/postgres.ts";
 import { getSharedSecret } from "../infra/postgres/shared-secret.ts";
 import { type Call, internalCall } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { AppError } from "../kernel/errors.ts";
 import type { Ids } from "../kernel/ids.ts";
 import type { Log } from "../kernel/log.ts";
 import type { Page, PageRequest, PageTokens } from "../kernel/page.ts";
-import { type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
-import { createAccountAdmin } from "./accounts/account-admin.ts";
-import { type Account, createAccounts, type Holder } from "./accounts/accounts.ts";
+import { type Principal, permissionDenied, type Role, signInRequired } from "../kernel/principal.ts";
+import { createAccountAdmin, type NewAccount } from "./accounts/account-admin.ts";
+import { type Account, createAccounts } from "./accounts/accounts.ts";
 import { createPasswordHasher } from "./accounts/password-hasher.ts";
-import { type Attempt, createSignInBackoff } from "./accounts/sign-in-backoff.ts";
+import { createPasswordSignIn, type NewSession } from "./accounts/password-sign-in.ts";
+import { createSignInBackoff } from "./accounts/sign-in-backoff.ts";
 import { type ApiKey, type ApiKeyInput, createApiKeys } from "./api-keys/api-keys.ts";
 import { createRefreshTokenCodec } from "./sessions/refresh-token-codec.ts";
-import { createSessions, type Grant, type Session } from "./sessions/sessions.ts";
-import { createSigningKeys, type PublicKey } from "./signing-keys/signing-keys.ts";
+import { createSessions, type Session } from "./sessions/sessions.ts";
+import { createSigningKeys, type PublicJwk } from "./signing-keys/signing-keys.ts";
 import { createAccessTokens } from "./tokens/access-tokens.ts";
 import { createAuthentication } from "./tokens/authentication.ts";
+import { createPrincipalLookup } from "./tokens/principal-lookup.ts";
+import { issueTokenPair, type TokenPair } from "./tokens/token-pair.ts";
 
-export { assertMayChange } from "./accounts/customer-access.ts";
-export type { Account, ApiKey, ApiKeyInput, PublicKey, Session };
+export { assertCustomerAccess } from "./accounts/customer-access.ts";
+export type { Account, ApiKey, ApiKeyInput, NewAccount, PublicJwk, Session, TokenPair };
 
-/** What a caller shows from now on. */
-export interface Tokens {
-  accessToken: string;
-  accessTokenExpireTime: Date;
-  refreshToken: string;
-  refreshTokenExpireTime: Date;
-}
-
-/** An account and its new session. */
+/** An account with the credentials of its new session. */
 export interface SignedIn {
   account: Account;
-  tokens: Tokens;
+  tokens: TokenPair;
 }
 
-/** What identity is made of. */
+/** Accounts, their sessions, and the API keys of other services. */
+export interface Identity {
+  /**
+   * Creates a customer with an account and a session.
+   * @throws AppError already_exists when a customer has the email
+   */
+  register(call: Call, input: { email: string; name: string; password: string }): Promise<SignedIn>;
+  /**
+   * Creates a session for an account.
+   * @throws AppError unauthenticated for wrong credentials, exhausted after too many failures, unavailable when too
+   *   many password checks are queued
+   */
+  signIn(call: Call, input: { email: string; password: string }): Promise<SignedIn>;
+  /**
+   * Exchanges a refresh token for the next token pair of its session. Reusing a token revokes the session.
+   * @throws AppError unauthenticated for an invalid or reused token and for an ended session
+   */
+  refresh(call: Call, refreshToken: string): Promise<TokenPair>;
+  /** Revokes the session of a refresh token or, when that is empty, the caller's own. Repeating it has no effect. */
+  signOut(call: Call, refreshToken: string): Promise<void>;
+  /** Lists the caller's active sessions, newest first. */
+  listSessions(call: Call, page: PageRequest): Promise<Page<Session>>;
+  /** Revokes one of the caller's sessions. @throws AppError not_found when the caller has no such session */
+  revokeSession(call: Call, id: string): Promise<void>;
+  /** Returns the caller's account. */
+  getMe(call: Call): Promise<Account>;
+  /**
+   * Changes the caller's password and revokes the caller's other sessions.
+   * @throws AppError unauthenticated when the current password is wrong
+   */
+  changePassword(call: Call, input: { currentPassword: string; newPassword: string }): Promise<void>;
+  /** Creates an API key and returns it with its secret, which is not stored. */
+  createApiKey(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }>;
+  /** Lists all API keys, newest first. */
+  listApiKeys(call: Call, page: PageRequest): Promise<Page<ApiKey>>;
+  /** Revokes an API key. @throws AppError not_found, or failed_precondition when it is revoked already */
+  revokeApiKey(call: Call, id: string): Promise<ApiKey>;
+  /** Creates an account with a role and without a session. @throws AppError already_exists */
+  createAccount(call: Call, input: NewAccount): Promise<Account>;
+  /** Returns whether any account exists. */
+  hasAccounts(call: Call): Promise<boolean>;
+  /** Changes the role of the account with this email, effective immediately. @throws AppError not_found */
+  setRole(call: Call, email: string, role: Role): Promise<Account>;
+  /**
+   * Returns the principal of an access token or API key; synchronously when it is cached.
+   * @param beforeLookup called before the database is queried for an unknown credential; what it throws is rethrown
+   * @throws AppError unauthenticated for a credential that is invalid, expired or revoked
+   */
+  authenticate(credential: string, beforeLookup?: () => void): Principal | Promise<Principal>;
+  /** Returns the public keys that verify access tokens, as a JWK set (RFC 7517). */
+  jwks(): Promise<{ keys: PublicJwk[] }>;
+  /** Deletes expired sessions, sign-in failures and signing keys. */
+  purgeExpired(call: Call): Promise<void>;
+  /** Stops the rotation of the signing key. */
+  close(): Promise<void>;
+}
+
+/** Dependencies of identity. */
 export interface IdentityOptions {
-  /** Its transactions must announce what they change: sessions that end are known by their tags. */
+  /** Must invalidate cache tags when it commits: cached principals depend on them. */
   db: Database;
   ids: Ids;
   clock: Clock;
   tokens: PageTokens;
   customers: Customers;
   bus: InvalidationBus;
-  /** As in the configuration. */
+  /** SIGNING_KEYS_FILE. */
   signingKeysFile: string;
+  /** TOKEN_ISSUER. */
   tokenIssuer: string;
   log: Log;
 }
 
 /**
- * Who calls: accounts, their sessions and the keys of other services.
- * @throws StartError when the file of the signing keys is not as it must be
+ * Creates identity.
+ * @throws StartupError for an invalid key file
  */
-export async function createIdentity(options: IdentityOptions) {
-  const { db, ids, clock, customers, log } = options;
-  const seal = await getSharedSecret(db, internalCall(), "refresh-token");
+export async function createIdentity(options: IdentityOptions): Promise<Identity> {
+  const { db, ids, clock, tokens, customers, bus, log } = options;
+  const refreshTokens = createRefreshTokenCodec(await getSharedSecret(db, internalCall(), "refresh-token"));
   const keys = await createSigningKeys({ db, clock, file: options.signingKeysFile, log });
   const accessTokens = createAccessTokens({ keys, ids, clock, issuer: options.tokenIssuer });
-  const passwords = createPasswordHasher();
+  const passwordHasher = createPasswordHasher();
   const backoff = createSignInBackoff({ db, clock });
-  const accounts = createAccounts({ ...options });
-  const sessions = createSessions({ ...options, refreshTokens: createRefreshTokenCodec(seal) });
-  const apiKeys = createApiKeys({ ...options });
-  const operator = createAccountAdmin({ db, accounts, customers, passwords, sessions });
-  const authentication = createAuthentication({ ...options, accessTokens });
+  const accounts = createAccounts({ db, ids, clock, customers });
+  const sessions = createSessions({ db, ids, clock, tokens, refreshTokens });
+  const apiKeys = createApiKeys({ db, ids, clock, tokens });
+  const admin = createAccountAdmin({ db, accounts, customers, passwordHasher, sessions });
+  const signIn = createPasswordSignIn({ db, accounts, customers, sessions, passwordHasher, backoff });
+  const lookup = createPrincipalLookup({ db, clock, customers });
+  const { authenticate } = createAuthentication({ clock, bus, accessTokens, lookup });
 
-  async function tokensOf(holder: Holder, grant: Grant): Promise<Tokens> {
-    const access = await accessTokens.sign(holder, grant.sessionId);
-    return {
-      accessToken: access.token,
-      accessTokenExpireTime: access.expireTime,
-      refreshToken: grant.token,
-      refreshTokenExpireTime: grant.expireTime,
-    };
-  }
-
-  /** Whether the password is right. It takes the same time for accounts that do not exist. */
-  async function check(
-    call: Call,
-    hash: string | undefined,
-    password: string,
-    attempt: Attempt,
-  ): Promise<boolean> {
-    try {
-      return await passwords.verify(hash, password, call.signal);
-    } catch (error) {
-      // Nothing was guessed.
-      if (error instanceof AppError) await backoff.giveBack(attempt);
-      throw error;
-    }
+  async function withTokens({ account, grant }: NewSession): Promise<SignedIn> {
+    return { account, tokens: await issueTokenPair(accessTokens, account, grant) };
   }
 
   return {
-    /** A new customer with an account that is signed in. ALREADY_EXISTS when a customer has the email. */
-    async register(call: Call, input: { email: string; name: string; password: string }): Promise<SignedIn> {
-      const { email, name, password } = input;
-      assertVisibleName("name", name);
-      const passwordHash = await passwords.hash(password, call.signal);
-      const { account, grant } = await db.transact(call, async (tx) => {
-        const customer = await customers.add(tx, { email, name });
-        const account = await accounts.add(tx, customer, { role: "CUSTOMER", passwordHash });
-        return { account, grant: await sessions.begin(tx, call, account.id) };
-      });
-      return { account, tokens: await tokensOf(account, grant) };
+    register: async (call, input) => withTokens(await signIn.register(call, input)),
+    signIn: async (call, input) => withTokens(await signIn.signIn(call, input)),
+    async refresh(call, refreshToken) {
+      const { subject, grant } = await sessions.rotate(call, refreshToken, accounts.getTokenSubject);
+      return issueTokenPair(accessTokens, subject, grant);
     },
-
-    /**
-     * Begins a session.
-     * @throws UNAUTHENTICATED when email and password do not belong together; RESOURCE_EXHAUSTED after several
-     *   of these; UNAVAILABLE when too many passwords wait to be checked
-     */
-    async signIn(call: Call, { email, password }: { email: string; password: string }): Promise<SignedIn> {
-      const found = await accounts.byEmail(call, email);
-      const place = await sessions.knownNetwork(call, found?.account.id);
-      const attempt = await backoff.reserve(call, email, place);
-      const isRight = await check(call, found?.passwordHash, password, attempt);
-      if (found === undefined || !isRight) throw wrongCredentials();
-      const { account, passwordHash } = found;
-      const newHash = passwords.needsRehash(passwordHash)
-        ? // It can be done another time.
-          await passwords.hash(password, call.signal).catch(() => undefined)
-        : undefined;
-      const grant = await db.transact(call, async (tx) => {
-        await accounts.assertPassword(tx, account.id, passwordHash);
-        await backoff.forgive(tx, attempt);
-        if (newHash !== undefined) await accounts.setPassword(tx, account.id, newHash);
-        return sessions.begin(tx, call, account.id);
-      });
-      return { account, tokens: await tokensOf(account, grant) };
-    },
-
-    /** The next tokens of a session. UNAUTHENTICATED for a token that is spent, which also ends its session. */
-    async refresh(call: Call, refreshToken: string): Promise<Tokens> {
-      const { holder, grant } = await sessions.rotate(call, refreshToken, accounts.holder);
-      return tokensOf(holder, grant);
-    },
-
-    /** Ends the session of the refresh token or, when that is empty, of the caller. Done again it does nothing. */
-    async signOut(call: Call, refreshToken: string): Promise<void> {
+    async signOut(call, refreshToken) {
       await (refreshToken === ""
-        ? sessions.end(call, person(call.principal).sessionId)
-        : sessions.endByToken(call, refreshToken));
+        ? sessions.revoke(call, requireAccount(call.principal).sessionId)
+        : sessions.revokeByRefreshToken(call, refreshToken));
     },
-
-    /** The caller's sessions that go on, newest first. */
-    listSessions(call: Call, page: PageRequest): Promise<Page<Session>> {
-      return sessions.list(call, person(call.principal), page);
-    },
-
-    /** Ends a session of the caller's. NOT_FOUND when there is none. */
-    async revokeSession(call: Call, id: string): Promise<void> {
-      await sessions.revoke(call, person(call.principal).accountId, id);
-    },
-
-    /** The caller's account. */
-    getMe(call: Call): Promise<Account> {
-      return accounts.get(call, person(call.principal).accountId);
-    },
-
-    /** Changes the caller's password and ends their other sessions. UNAUTHENTICATED when the current one is wrong. */
-    async changePassword(call: Call, input: { currentPassword: string; newPassword: string }): Promise<void> {
-      const { accountId, sessionId } = person(call.principal);
-      const { account, passwordHash } = await accounts.find(call, accountId);
-      // Strangers who try to sign in keep nobody from changing it.
-      const attempt = await backoff.reserve(call, account.email, "session");
-      if (!(await check(call, passwordHash, input.currentPassword, attempt))) throw wrongPassword();
-      const newHash = await passwords.hash(input.newPassword, call.signal);
-      await db.transact(call, async (tx) => {
-        await accounts.assertPassword(tx, accountId, passwordHash);
-        await backoff.forgive(tx, attempt);
-        await accounts.setPassword(tx, accountId, newHash);
-        await sessions.endOthers(tx, accountId, sessionId);
-      });
-    },
-
-    /** A new key of another service. Its secret is not kept. */
-    createApiKey(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }> {
-      return apiKeys.create(call, input);
-    },
-
-    /** All keys, newest first. */
-    listApiKeys(call: Call, page: PageRequest): Promise<Page<ApiKey>> {
-      return apiKeys.list(call, page);
-    },
-
-    /** Ends a key. NOT_FOUND when there is none, FAILED_PRECONDITION when it was revoked before. */
-    revokeApiKey(call: Call, id: string): Promise<ApiKey> {
-      return apiKeys.revoke(call, id);
-    },
-
-    /** For the operator: an account with a role, without a session. */
-    createUser: operator.createUser,
-
-    /** Whether anybody can sign in. */
-    hasAccounts: (call: Call): Promise<boolean> => accounts.areThere(call),
-
-    /** For the operator: gives an account another role, at once. NOT_FOUND when nobody with this email has one. */
+    listSessions: async (call, page) => sessions.list(call, requireAccount(call.principal), page),
+    revokeSession: async (call, id) =>
+      sessions.revokeOwned(call, requireAccount(call.principal).accountId, id),
+    getMe: async (call) => accounts.get(call, requireAccount(call.principal).accountId),
+    changePassword: async (call, input) => signIn.changePassword(call, requireAccount(call.principal), input),
+    createApiKey: apiKeys.create,
+    listApiKeys: apiKeys.list,
+    revokeApiKey: apiKeys.revoke,
+    createAccount: admin.createAccount,
+    hasAccounts: accounts.hasAny,
     setRole: accounts.setRole,
-
-    /** Who shows this access token or API key. @throws UNAUTHENTICATED */
-    authenticate: authentication.authenticate,
-
-    /** The public keys that access tokens are signed by, as a JWK set (RFC 7517). */
-    jwks: (): Promise<{ keys: PublicKey[] }> => keys.jwks(),
-
-    /** Deletes what is of no use any more. */
-    async purgeExpired(call: Call): Promise<void> {
+    authenticate,
+    jwks: keys.jwks,
+    async purgeExpired(call) {
       await backoff.purgeExpired(call);
       await sessions.purgeExpired(call);
       await keys.purgeExpired(call);
     },
-
-    async close(): Promise<void> {
-      await keys.close();
-    },
+    close: keys.close,
   };
 }
 
-/** Identity as other rooms see it. */
-export type Identity = Awaited<ReturnType<typeof createIdentity>>;
-
-type Person = Extract<Principal, { kind: "account" }>;
-
-/** The caller, who must be somebody with an account. */
-function person(principal: Principal): Person {
+/** Returns the caller's account and session. @throws AppError unauthenticated or permission_denied */
+function requireAccount(principal: Principal): Extract<Principal, { kind: "account" }> {
   if (principal.kind === "account") return principal;
   if (principal.kind === "anonymous") throw signInRequired();
   throw permissionDenied(
-    "This is for people who have signed in: not for API keys, nor in a shop whose ACCESS is off.",
+    "This method needs a signed-in account. It does not accept API keys and is unavailable while ACCESS is off.",
     "PEOPLE_ONLY",
   );
-}
-
-function wrongCredentials(): AppError {
-  return new AppError(
-    "unauthenticated",
-    "Email and password do not belong together. Check both, or register if you have no account.",
-    { reason: "SIGN_IN_FAILED" },
-  );
-}
-
-function wrongPassword(): AppError {
-  return new AppError("unauthenticated", "The current password is wrong. Send the one you sign in with.", {
-    reason: "PASSWORD_WRONG",
-  });
 }

@@ -123,22 +123,22 @@ async function changeAccount(
     await getSharedSecret(room.db, internalCall(), "refresh-token"),
   );
   const sessions = createSessions({ ...room, tokens, refreshTokens });
-  const operator = createAccountAdmin({
+  const accountAdmin = createAccountAdmin({
     ...room,
     accounts,
     customers,
-    passwords: createPasswordHasher(),
+    passwordHasher: createPasswordHasher(),
     sessions,
   });
   const password = given ?? randomBytes(PASSWORD_BYTES).toString("base64url");
   const shown = (said: string): Outcome =>
     given === undefined ? { said: `${said} Its password:`, secret: password } : { said };
   if (command.name === "set-password") {
-    const { id } = await operator.setPassword(call, { email, password });
+    const { id } = await accountAdmin.resetPassword(call, { email, password });
     return shown(`Account ${id} of ${email} has another password, and no session any more.`);
   }
   const { role, called: name } = command;
-  const { id } = await operator.createUser(call, { email, name, password, role });
+  const { id } = await accountAdmin.createAccount(call, { email, name, password, role });
   return shown(`Account ${id} of ${email} is made, with the role ${role}.`);
 }
 

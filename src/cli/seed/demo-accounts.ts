@@ -21,12 +21,12 @@ const ROLES: readonly [email: string, name: string, role: Role][] = [
  * @returns undefined when it has one
  */
 export async function createDemoAccounts(
-  identity: Pick<Identity, "createUser" | "hasAccounts">,
+  identity: Pick<Identity, "createAccount" | "hasAccounts">,
 ): Promise<DemoAccounts | undefined> {
   if (await identity.hasAccounts(internalCall())) return undefined;
   const password = randomBytes(12).toString("base64url");
   for (const [email, name, role] of ROLES) {
-    await identity.createUser(internalCall(), { email, name, role, password });
+    await identity.createAccount(internalCall(), { email, name, role, password });
   }
   return { emails: ROLES.map(([email]) => email), password };
 }

@@ -7,48 +7,60 @@ import type { Sessions } from "../sessions/sessions.ts";
 import type { Account, Accounts } from "./accounts.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
 
-/** What an operator does for people. */
+/** A new account as an administrator describes it. */
+export interface NewAccount {
+  email: string;
+  name: string;
+  password: string;
+  role: Role;
+}
+
+/** Account administration from the command line: accounts of the first admin and of staff, and lost passwords. */
+export interface AccountAdmin {
+  /**
+   * Creates an account with a role and without a session. Its customer is the one with this email, created if there
+   * is none.
+   * @throws AppError already_exists when the customer has an account
+   */
+  createAccount(call: Call, input: NewAccount): Promise<Account>;
+  /**
+   * Replaces the password of the account with this email and revokes all its sessions.
+   * @throws AppError not_found when there is no such account
+   */
+  resetPassword(call: Call, input: { email: string; password: string }): Promise<Account>;
+}
+
+/** Dependencies of the account administration. */
 export interface AccountAdminOptions {
   db: Database;
   accounts: Accounts;
   customers: Customers;
-  passwords: PasswordHasher;
-  sessions: Pick<Sessions, "endAllOf">;
+  passwordHasher: PasswordHasher;
+  sessions: Pick<Sessions, "revokeAll">;
 }
 
-/** What people cannot do for themselves: accounts of the first admin, staff and old customers, lost passwords. */
-export function createAccountAdmin({ db, accounts, customers, passwords, sessions }: AccountAdminOptions) {
+/** Creates the account administration. */
+export function createAccountAdmin(options: AccountAdminOptions): AccountAdmin {
+  const { db, accounts, customers, passwordHasher, sessions } = options;
   return {
-    /**
-     * An account with a role, of the customer with this email, who is made if there is none.
-     * @throws ALREADY_EXISTS when they have one
-     */
-    async createUser(
-      call: Call,
-      input: { email: string; name: string; password: string; role: Role },
-    ): Promise<Account> {
-      const { email, name, password, role } = input;
+    async createAccount(call, { email, name, password, role }) {
       assertVisibleName("name", name);
-      const passwordHash = await passwords.hash(password, call.signal);
-      const known = await customers.byEmail(call, email);
+      const passwordHash = await passwordHasher.hash(password, call.signal);
+      const existing = await customers.byEmail(call, email);
       return db.transact(call, async (tx) => {
-        const customer = known ?? (await customers.add(tx, { email, name }));
-        return accounts.add(tx, customer, { role, passwordHash });
+        const customer = existing ?? (await customers.add(tx, { email, name }));
+        return accounts.create(tx, customer, { role, passwordHash });
       });
     },
 
-    /** Another password, at once, which ends all sessions. NOT_FOUND when nobody with this email has an account. */
-    async setPassword(
-      call: Call,
-      { email, password }: { email: string; password: string },
-    ): Promise<Account> {
-      const found = await accounts.byEmail(call, email);
-      if (found === undefined) throw notFound("account", email);
-      const { account } = found;
-      const passwordHash = await passwords.hash(password, call.signal);
+    async resetPassword(call, { email, password }) {
+      const credentials = await accounts.findCredentials(call, email);
+      if (credentials === undefined) throw notFound("account", email);
+      const { account } = credentials;
+      const passwordHash = await passwordHasher.hash(password, call.signal);
       await db.transact(call, async (tx) => {
-        await accounts.setPassword(tx, account.id, passwordHash);
-        await sessions.endAllOf(tx, account.id);
+        await accounts.setPasswordHash(tx, account.id, passwordHash);
+        await sessions.revokeAll(tx, account.id);
       });
       return account;
     },

@@ -1,15 +1,17 @@
 import { sql } from "kysely";
 import type { Customer, Customers } from "../../customer/customer.ts";
-import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Role } from "../../kernel/principal.ts";
 import { AccountEntity } from "../identity.entity.ts";
+import { NIL_UUID } from "../uuids.ts";
 
-/** Who can sign in. The email and the name are the customer's. */
+/** A person who can sign in. The email and the name are those of the account's customer. */
 export interface Account {
   id: string;
   customerId: string;
@@ -19,16 +21,55 @@ export interface Account {
   createTime: Date;
 }
 
-/** What an access token says of an account. */
-export type Holder = Pick<Account, "id" | "customerId" | "role">;
+/** The facts about an account that an access token carries. */
+export type TokenSubject = Pick<Account, "id" | "customerId" | "role">;
 
-/** An account, and what its password is checked by. */
-export interface Credentials {
+/** An account with its password hash. */
+export interface AccountCredentials {
   account: Account;
+  /** Argon2id in the PHC string format. */
   passwordHash: string;
 }
 
-interface ReadRow {
+/** The stored accounts. An account whose customer is deleted counts as absent. */
+export interface Accounts {
+  /** Returns an account. @throws AppError not_found when there is none */
+  get(call: Call, id: string): Promise<Account>;
+  /** Returns an account with its password hash. @throws AppError not_found when there is none */
+  getCredentials(call: Call, id: string): Promise<AccountCredentials>;
+  /** Returns the account of the customer with this email, with its password hash; undefined when there is none. */
+  findCredentials(call: Call, email: string): Promise<AccountCredentials | undefined>;
+  /** Returns whether any account exists. */
+  hasAny(call: Call): Promise<boolean>;
+  /** Creates the account of a customer. @throws AppError already_exists when the customer has one */
+  create(tx: Tx, customer: Customer, input: { role: Role; passwordHash: string }): Promise<Account>;
+  /**
+   * Returns what the next access token of an account says.
+   * @throws AppError not_found for an unknown account, failed_precondition for a deleted customer
+   */
+  getTokenSubject(tx: Tx, id: string): Promise<TokenSubject>;
+  /**
+   * Locks an account until the transaction ends, so that no session is created with a password that is replaced
+   * concurrently.
+   * @param passwordHash the hash that the password was verified against
+   * @throws AppError conflict when the account has another hash by now
+   */
+  lockPassword(tx: Tx, id: string, passwordHash: string): Promise<void>;
+  /** Replaces a password hash. */
+  setPasswordHash(tx: Tx, id: string, passwordHash: string): Promise<void>;
+  /** Changes the role of the account with this email, effective immediately. @throws AppError not_found */
+  setRole(call: Call, email: string, role: Role): Promise<Account>;
+}
+
+/** Dependencies of the accounts. */
+export interface AccountsOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  customers: Customers;
+}
+
+interface AccountRow {
   id: string;
   customer_id: string;
   password_hash: string;
@@ -36,52 +77,46 @@ interface ReadRow {
   created_at: string;
 }
 
-const BY_ID = prepared("select * from account where id = $1");
-const BY_CUSTOMER = prepared("select * from account where customer_id = $1");
+const COLUMNS = sql.raw("id, customer_id, password_hash, role, created_at");
+const findById = prepare<[id: string], AccountRow>(
+  (id) => sql`select ${COLUMNS} from account where id = ${id}`,
+);
+const findByCustomer = prepare<[customerId: string], AccountRow>(
+  (customerId) => sql`select ${COLUMNS} from account where customer_id = ${customerId}`,
+);
 const ROLES: readonly Role[] = ["CUSTOMER", "STAFF", "ADMIN"];
 
-/** What answers about an account are made of. */
+/** Returns the cache tag of what depends on an account. */
 export const accountTag = (id: string): string => `account:${id}`;
 
-/** The rows of accounts. Those of deleted customers are as if they were not there. */
-export function createAccounts(options: { db: Database; ids: Ids; clock: Clock; customers: Customers }) {
-  const { db, ids, clock, customers } = options;
-
-  async function find(call: Call, id: string): Promise<Credentials> {
-    const [row] = await db.read<ReadRow>(call, BY_ID, [id]);
+/** Creates the store of accounts. */
+export function createAccounts({ db, ids, clock, customers }: AccountsOptions): Accounts {
+  async function getCredentials(call: Call, id: string): Promise<AccountCredentials> {
+    const [row] = await db.read(call, findById(id));
     if (row === undefined) throw notFound("account", id);
     return fromRow(row, await customers.get(call, row.customer_id, false));
   }
 
-  async function byEmail(call: Call, email: string): Promise<Credentials | undefined> {
+  async function findCredentials(call: Call, email: string): Promise<AccountCredentials | undefined> {
     const customer = await customers.byEmail(call, email);
-    // A second question all the same: who has no account is not to be told by the time.
-    const [row] = await db.read<ReadRow>(call, BY_CUSTOMER, [customer?.id ?? NOBODY]);
+    // Queries for unknown emails too, so that the response time does not reveal whether an account exists.
+    const [row] = await db.read(call, findByCustomer(customer?.id ?? NIL_UUID));
     return customer && row && fromRow(row, customer);
   }
 
   return {
-    /** An account. NOT_FOUND when there is none. */
-    find,
-    /** The account of the customer with this email. */
-    byEmail,
+    getCredentials,
+    findCredentials,
 
-    /** The same without what its password is checked by. */
-    async get(call: Call, id: string): Promise<Account> {
-      return (await find(call, id)).account;
+    async get(call, id) {
+      return (await getCredentials(call, id)).account;
     },
 
-    /** Whether there are any. */
-    async areThere(call: Call): Promise<boolean> {
-      return (await db.read(call, { text: "select from account limit 1" }, [])).length > 0;
+    async hasAny(call) {
+      return (await db.read(call, sql`select from account limit 1`)).length > 0;
     },
 
-    /** A new account of a customer. ALREADY_EXISTS when they have one. */
-    async add(
-      tx: Tx,
-      customer: Customer,
-      { role, passwordHash }: { role: Role; passwordHash: string },
-    ): Promise<Account> {
+    async create(tx, customer, { role, passwordHash }) {
       const now = clock.now();
       const id = ids();
       const { id: customerId, email, name } = customer;
@@ -92,42 +127,30 @@ export function createAccounts(options: { db: Database; ids: Ids; clock: Clock; 
       return { id, customerId, email, name, role, createTime: now };
     },
 
-    /** Who goes on with a session. @throws NOT_FOUND, or FAILED_PRECONDITION when their customer is deleted */
-    async holder(tx: Tx, id: string): Promise<Holder> {
+    async getTokenSubject(tx, id) {
       const [row] = await tx.query(sql<{ customer_id: string; role: string }>`
         select customer_id, role from account where id = ${id}`);
       if (row === undefined) throw notFound("account", id);
       await customers.assertExists(tx, row.customer_id);
-      return { id, customerId: row.customer_id, role: roleOf(row.role) };
+      return { id, customerId: row.customer_id, role: parseRole(row.role) };
     },
 
-    /**
-     * The password is the one that was checked, and stays that until the transaction ends: no session begins by a
-     * password that was changed meanwhile.
-     * @throws ABORTED when it is another one by now
-     */
-    async assertPassword(tx: Tx, id: string, passwordHash: string): Promise<void> {
+    async lockPassword(tx, id, passwordHash) {
       const [row] = await tx.query(sql<{ password_hash: string }>`
         select password_hash from account where id = ${id} for no key update`);
-      if (row?.password_hash === passwordHash) return;
-      throw new AppError("conflict", "The password was changed at this moment. Try again.", {
-        reason: "CONTENTION",
-        retryAfterMs: 100,
-      });
+      if (row?.password_hash !== passwordHash) throw passwordChanged();
     },
 
-    /** Another hash, of the same password or a new one. */
-    async setPassword(tx: Tx, id: string, passwordHash: string): Promise<void> {
+    async setPasswordHash(tx, id, passwordHash) {
       await tx.query(sql`
         update account set password_hash = ${passwordHash}, updated_at = ${clock.now()} where id = ${id}`);
       tx.invalidate(accountTag(id));
     },
 
-    /** Another role, at once. NOT_FOUND when nobody with this email has an account. */
-    async setRole(call: Call, email: string, role: Role): Promise<Account> {
-      const found = await byEmail(call, email);
-      if (found === undefined) throw notFound("account", email);
-      const { account } = found;
+    async setRole(call, email, role) {
+      const credentials = await findCredentials(call, email);
+      if (credentials === undefined) throw notFound("account", email);
+      const { account } = credentials;
       await db.transact(call, async (tx) => {
         await tx.query(sql`
           update account set role = ${role}, updated_at = ${clock.now()} where id = ${account.id}`);
@@ -138,27 +161,35 @@ export function createAccounts(options: { db: Database; ids: Ids; clock: Clock; 
   };
 }
 
-/** The accounts as other files see them. */
-export type Accounts = ReturnType<typeof createAccounts>;
-
-const NOBODY = "00000000-0000-0000-0000-000000000000";
-
-/** A role as the database spells it. */
-export function roleOf(text: string): Role {
+/** Returns the role that a database value names. */
+export function parseRole(text: string): Role {
   const role = ROLES.find((known) => known === text);
-  if (role === undefined) throw new Error(`no role is called ${text}`);
+  if (role === undefined) throw new Error(`unknown role ${text}`);
   return role;
 }
 
 function accountExists(email: string): AppError {
-  return new AppError("already_exists", "This customer has an account already. Sign in with it.", {
+  return new AppError("already_exists", "An account with this email already exists. Sign in instead.", {
     reason: "ACCOUNT_EXISTS",
     resource: { type: "account", name: email },
   });
 }
 
-function fromRow(row: ReadRow, { id: customerId, email, name }: Customer): Credentials {
-  const { id, role, password_hash: passwordHash } = row;
-  const createTime = new Date(row.created_at);
-  return { account: { id, customerId, email, name, role: roleOf(role), createTime }, passwordHash };
+function passwordChanged(): AppError {
+  return new AppError("conflict", "The password was changed concurrently. Try again.", {
+    reason: "CONTENTION",
+    retryAfterMs: 100,
+  });
+}
+
+function fromRow(row: AccountRow, { email, name }: Customer): AccountCredentials {
+  const account: Account = {
+    id: row.id,
+    customerId: row.customer_id,
+    email,
+    name,
+    role: parseRole(row.role),
+    createTime: new Date(row.created_at),
+  };
+  return { account, passwordHash: row.password_hash };
 }

@@ -3,14 +3,18 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import { type Principal, permissionDenied } from "../../kernel/principal.ts";
 
 /**
- * Whether a caller may change a customer: staff and services may not change those who work in the shop, or they could
- * give themselves an admin's email, or take it from them.
- * @throws PERMISSION_DENIED for all but admins and the service itself
+ * Verifies that a caller may change a customer. Only admins and the system may change the customer of a staff or admin
+ * account: with an admin's email, staff or an API key could take over the admin's account.
+ * @throws AppError permission_denied
  */
-export async function assertMayChange(tx: Tx, principal: Principal, customerId: string): Promise<void> {
+export async function assertCustomerAccess(tx: Tx, principal: Principal, customerId: string): Promise<void> {
   if (principal.kind === "system" || (principal.kind === "account" && principal.role === "ADMIN")) return;
-  const colleagues = await tx.query(sql`
+  const privileged = await tx.query(sql`
     select from account where customer_id = ${customerId} and role <> 'CUSTOMER'`);
-  if (colleagues.length > 0)
-    throw permissionDenied("This customer works in the shop: only admins may change them.", "ADMIN_ONLY");
+  if (privileged.length > 0) {
+    throw permissionDenied(
+      "This customer belongs to a staff account. Only admins can change it.",
+      "ADMIN_ONLY",
+    );
+  }
 }

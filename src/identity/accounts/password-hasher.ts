@@ -4,71 +4,76 @@ import { createSemaphore } from "../../infra/postgres/semaphore.ts";
 import { AppError } from "../../kernel/errors.ts";
 
 /**
- * What a hash costs: 19 MiB of memory (here KiB) in two passes of one lane, as the OWASP Password Storage Cheat Sheet
- * asks of Argon2id, which is this library's default.
+ * Cost of a hash: 19 MiB of memory (here in KiB), two passes, one lane. The OWASP Password Storage Cheat Sheet
+ * recommends it for Argon2id, which is the library's default algorithm.
  */
 const COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } satisfies Options;
-/** How many are computed at once: Node has four threads for this, and others need them too. */
-const AT_ONCE = 2;
-/** How many may wait for that, and how long, milliseconds. */
-const MAX_IN_LINE = 32;
+/** Maximum concurrent hashes: libuv has four threads, and file and DNS operations need them too. */
+const MAX_CONCURRENT = 2;
+/** Maximum number of waiting hashes. */
+const MAX_QUEUED = 32;
 const MAX_WAIT_MS = 2_000;
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 
-/** Hashes of passwords, by Argon2id. Compatible forms of a character are the same (Unicode NFKC). */
+/** Argon2id hashes of passwords. Passwords that are equal after Unicode NFKC normalization have the same hash. */
 export interface PasswordHasher {
-  /** @throws UNAVAILABLE when too many wait */
+  /** Returns the hash of a password. @throws AppError unavailable when too many hashes are queued */
   hash(password: string, signal: AbortSignal): Promise<string>;
   /**
-   * Whether this password has this hash. Without a hash it takes as long, and is false.
-   * @throws UNAVAILABLE when too many wait
+   * Returns whether a password has this hash. Without a hash it takes the same time and returns false.
+   * @throws AppError unavailable when too many hashes are queued
    */
-  verify(hashed: string | undefined, password: string, signal: AbortSignal): Promise<boolean>;
-  /** Whether a hash was made at another cost than hashes are now. */
-  needsRehash(hashed: string): boolean;
+  verify(passwordHash: string | undefined, password: string, signal: AbortSignal): Promise<boolean>;
+  /** Returns whether a hash was made at another cost than new hashes. */
+  needsRehash(passwordHash: string): boolean;
 }
 
-/** Computes few at once, so that sign-ins cannot starve the rest of the shop. */
+/** Creates a hasher with bounded concurrency and a bounded queue, so that sign-ins cannot starve other calls. */
 export function createPasswordHasher(): PasswordHasher {
-  const gate = createSemaphore(AT_ONCE, MAX_WAIT_MS, busy);
-  // Of no password that anybody knows.
-  const nobodys = `$argon2id$v=19$m=${COST.memoryCost},t=${COST.timeCost},p=${COST.parallelism}$${random(SALT_BYTES)}$${random(HASH_BYTES)}`;
-  let present = 0;
+  const semaphore = createSemaphore(MAX_CONCURRENT, MAX_WAIT_MS, hasherBusy);
+  const dummyHash = randomHash();
+  let pending = 0;
 
-  async function inTurn<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (present >= AT_ONCE + MAX_IN_LINE) throw busy();
-    present += 1;
+  async function runQueued<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    if (pending >= MAX_CONCURRENT + MAX_QUEUED) throw hasherBusy();
+    pending += 1;
     try {
-      await gate.acquire(signal);
-      return await work().finally(() => gate.release());
+      await semaphore.acquire(signal);
+      return await work().finally(() => semaphore.release());
     } finally {
-      present -= 1;
+      pending -= 1;
     }
   }
 
   return {
-    hash: (password, signal) => inTurn(signal, () => hash(normal(password), COST)),
-    async verify(hashed, password, signal) {
-      const isRight = await inTurn(signal, () => verify(hashed ?? nobodys, normal(password)));
-      return hashed !== undefined && isRight;
+    hash: (password, signal) => runQueued(signal, () => hash(normalize(password), COST)),
+    async verify(passwordHash, password, signal) {
+      const matches = await runQueued(signal, () => verify(passwordHash ?? dummyHash, normalize(password)));
+      return passwordHash !== undefined && matches;
     },
-    needsRehash(hashed) {
-      const { memoryCost, timeCost, parallelism } = parseOptions(hashed);
+    needsRehash(passwordHash) {
+      const { memoryCost, timeCost, parallelism } = parseOptions(passwordHash);
       return memoryCost !== COST.memoryCost || timeCost !== COST.timeCost || parallelism !== COST.parallelism;
     },
   };
 }
 
-const normal = (password: string): string => password.normalize("NFKC");
+const normalize = (password: string): string => password.normalize("NFKC");
 
-/** As Argon2's own notation has it: base64 without padding. */
-const random = (bytes: number): string => randomBytes(bytes).toString("base64").replace(/=+$/, "");
+/** Returns the hash of an unknown password, in the PHC string format. */
+function randomHash(): string {
+  const { memoryCost, timeCost, parallelism } = COST;
+  const salt = randomBase64(SALT_BYTES);
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${salt}$${randomBase64(HASH_BYTES)}`;
+}
 
-function busy(): AppError {
-  return new AppError(
-    "unavailable",
-    "Too many passwords are being checked at this moment. Try again in a second.",
-    { reason: "PASSWORDS_BUSY", retryAfterMs: 1_000 },
-  );
+/** Returns base64 without padding, as the PHC string format has it. */
+const randomBase64 = (bytes: number): string => randomBytes(bytes).toString("base64").replace(/=+$/, "");
+
+function hasherBusy(): AppError {
+  return new AppError("unavailable", "Too many password checks are in progress. Retry in 1 s.", {
+    reason: "PASSWORDS_BUSY",
+    retryAfterMs: 1_000,
+  });
 }

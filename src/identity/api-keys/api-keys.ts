@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
-import { type Database, prepared } from "../../infra/postgres/postgres.ts";
+import type { Database } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../../kernel/errors.ts";
@@ -9,28 +10,56 @@ import type { Ids } from "../../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { ApiKeyEntity } from "../identity.entity.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
+import { MAX_UUID } from "../uuids.ts";
 
-/** What another service shows. */
+/** The credential of another service, without its secret. */
 export interface ApiKey {
   id: string;
   serviceAccount: string;
-  /** As the contract spells them, without SCOPE_. */
+  /** Names of `Scope` values without their prefix, such as `ORDERS_READ`. */
   scopes: readonly string[];
+  /** The beginning of the secret, by which an administrator can tell keys apart. */
   secretPrefix: string;
   createTime: Date;
+  /** Undefined: the key does not expire. */
   expireTime: Date | undefined;
+  /** Undefined: the key is not revoked. */
   revokeTime: Date | undefined;
 }
 
-/** What an admin says of a new key. */
+/** The fields of a new API key. */
 export interface ApiKeyInput {
   serviceAccount: string;
   scopes: readonly string[];
-  /** Absent: it does not end by itself. */
+  /** Undefined: the key does not expire. */
   expireTime: Date | undefined;
 }
 
-interface ReadRow {
+/** API keys of other services. */
+export interface ApiKeys {
+  /**
+   * Creates a key and returns it with its secret, which is not stored.
+   * @throws AppError invalid for missing fields and for an expiry in the past
+   */
+  create(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }>;
+  /** Lists all keys, revoked and expired ones included, newest first. */
+  list(call: Call, page: PageRequest): Promise<Page<ApiKey>>;
+  /**
+   * Revokes a key, effective immediately.
+   * @throws AppError not_found when there is none, failed_precondition when it is revoked already
+   */
+  revoke(call: Call, id: string): Promise<ApiKey>;
+}
+
+/** Dependencies of the API keys. */
+export interface ApiKeysOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  tokens: PageTokens;
+}
+
+interface ApiKeyRow {
   id: string;
   service_account: string;
   scopes: string[];
@@ -40,94 +69,101 @@ interface ReadRow {
   revoked_at: string | null;
 }
 
-/** What secrets begin with, by which they are told from access tokens, and found where they do not belong. */
-export const KEY_PREFIX = "ck_";
+/** Prefix of secrets, which tells them from access tokens and lets scanners find leaked ones. */
+export const API_KEY_PREFIX = "ck_";
 const SECRET_BYTES = 32;
-/** How much of a secret may be shown: of 43 characters behind the prefix. */
-const SHOWN = 9;
+/** Length of the stored prefix of a secret, `ck_` included. */
+const STORED_PREFIX_LENGTH = 9;
 
-const COLUMNS = "id, service_account, scopes, secret_prefix, created_at, expires_at, revoked_at";
-// A page begins before an id; the first one before the highest there is.
-const LIST = prepared(`select ${COLUMNS} from api_key where id < $1 order by id desc limit $2`);
-const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+const COLUMNS = sql.raw("id, service_account, scopes, secret_prefix, created_at, expires_at, revoked_at");
+const selectPage = prepare<[beforeId: string, limit: number], ApiKeyRow>(
+  (beforeId, limit) => sql`
+    select ${COLUMNS} from api_key where id < ${beforeId} order by id desc limit ${limit}`,
+);
 
-/** What answers about a key are made of. @param hash of its secret, from which alone it is known at first */
+/**
+ * Returns the cache tag of what depends on a key.
+ * @param hash of its secret: authentication needs the tag before it knows the id
+ */
 export const apiKeyTag = (hash: Buffer): string => `api-key:${hash.toString("hex", 0, 16)}`;
 
-/** What the keys are made of. */
-export interface ApiKeysOptions {
-  db: Database;
-  ids: Ids;
-  clock: Clock;
-  tokens: PageTokens;
-}
-
-/** The keys of other services. */
-export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions) {
+/** Creates the store of API keys. */
+export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions): ApiKeys {
   return {
-    /** A new key, and its secret, which is not kept. INVALID_ARGUMENT for one that has ended already. */
-    create(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }> {
+    create(call, input) {
       const { serviceAccount, expireTime } = input;
       const scopes = [...new Set(input.scopes)].sort();
       assertPresent({ "api_key.service_account": serviceAccount, "api_key.scopes": scopes });
       const now = clock.now();
       if (expireTime !== undefined && expireTime <= now) {
-        throw invalidField("api_key.expire_time", "is over. Name a time to come, or none.");
+        throw invalidField("api_key.expire_time", "must be in the future.");
       }
-      const secret = KEY_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
-      const [id, secretPrefix] = [ids(), secret.slice(0, SHOWN)];
-      const row = { id, serviceAccount, scopes, secretPrefix, createdAt: now, expiresAt: expireTime ?? null };
+      const secret = API_KEY_PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
+      const apiKey: ApiKey = {
+        id: ids(),
+        serviceAccount,
+        scopes,
+        secretPrefix: secret.slice(0, STORED_PREFIX_LENGTH),
+        createTime: now,
+        expireTime,
+        revokeTime: undefined,
+      };
       return db.transact(call, async (tx) => {
-        tx.em.create(ApiKeyEntity, { ...row, secretHash: hashSecret(secret) });
-        const apiKey = { id, serviceAccount, scopes, secretPrefix, createTime: now, expireTime };
-        return { apiKey: { ...apiKey, revokeTime: undefined }, secret };
+        tx.em.create(ApiKeyEntity, {
+          id: apiKey.id,
+          serviceAccount,
+          scopes,
+          secretHash: hashSecret(secret),
+          secretPrefix: apiKey.secretPrefix,
+          createdAt: now,
+          expiresAt: expireTime ?? null,
+        });
+        return { apiKey, secret };
       });
     },
 
-    /** All keys, newest first; the revoked and expired ones too. */
-    async list(call: Call, page: PageRequest): Promise<Page<ApiKey>> {
+    async list(call, page) {
       const query = { list: "api-keys" };
       const size = resolvePageSize(page.pageSize);
-      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
-      const rows = await db.read<ReadRow>(call, LIST, [before, size + 1]);
+      const [beforeId] = tokens.readCursor(page.pageToken, query) ?? [];
+      const rows = await db.read(call, selectPage(String(beforeId ?? MAX_UUID), size + 1));
       return tokens.createPage(rows, size, query, ({ id }) => [id], fromRow);
     },
 
-    /** Ends one at once. NOT_FOUND when there is none, FAILED_PRECONDITION when it was revoked before. */
-    revoke(call: Call, id: string): Promise<ApiKey> {
+    revoke(call, id) {
       return db.transact(call, async (tx) => {
-        const [row] = await tx.query(sql<ReadRow & { secret_hash: Buffer }>`
+        const [row] = await tx.query(sql<ApiKeyRow & { secret_hash: Buffer }>`
           update api_key set revoked_at = ${clock.now()} where id = ${id} and revoked_at is null
-          returning ${sql.raw(COLUMNS)}, secret_hash`);
+          returning ${COLUMNS}, secret_hash`);
         if (row !== undefined) {
           tx.invalidate(apiKeyTag(row.secret_hash));
           return fromRow(row);
         }
-        const known = await tx.query(sql`select 1 from api_key where id = ${id}`);
-        throw known.length === 0 ? notFound("api_key", id) : revokedBefore(id);
+        const existing = await tx.query(sql`select from api_key where id = ${id}`);
+        throw existing.length === 0 ? notFound("api_key", id) : alreadyRevoked(id);
       });
     },
   };
 }
 
-function revokedBefore(id: string): AppError {
-  const description = "it was revoked before";
-  return new AppError("failed_precondition", `API key ${id} is no longer good: ${description}.`, {
+function alreadyRevoked(id: string): AppError {
+  const description = "already revoked";
+  return new AppError("failed_precondition", `API key ${id} is ${description}.`, {
     reason: "API_KEY_REVOKED",
     preconditions: [{ type: "REVOKED", subject: `api-keys/${id}`, description }],
   });
 }
 
-const optional = (time: string | null): Date | undefined => (time === null ? undefined : new Date(time));
-
-function fromRow(row: ReadRow): ApiKey {
+function fromRow(row: ApiKeyRow): ApiKey {
   return {
     id: row.id,
     serviceAccount: row.service_account,
     scopes: row.scopes,
     secretPrefix: row.secret_prefix,
     createTime: new Date(row.created_at),
-    expireTime: optional(row.expires_at),
-    revokeTime: optional(row.revoked_at),
+    expireTime: toDate(row.expires_at),
+    revokeTime: toDate(row.revoked_at),
   };
 }
+
+const toDate = (time: string | null): Date | undefined => (time === null ? undefined : new Date(time));

@@ -5,46 +5,47 @@ const ID_BYTES = 16;
 const GENERATION_BYTES = 4;
 const RANDOM_BYTES = 32;
 const BODY_BYTES = ID_BYTES + GENERATION_BYTES + RANDOM_BYTES;
-const SEAL_BYTES = 32;
+const SIGNATURE_BYTES = 32;
 
-/** What a refresh token of ours says. */
+/** The content of a refresh token. */
 export interface RefreshToken {
   sessionId: string;
-  /** Which one of its session it is, from 1. */
+  /** Position of the token in its session's family, from 1. */
   generation: number;
 }
 
 /**
- * Refresh tokens: `cr_` and base64url of the session's id, the token's number, 32 random bytes and our seal
- * (HMAC-SHA-256) upon them. By the seal we know a token that is spent, without having kept it.
+ * Encodes refresh tokens: `cr_` and base64url of the session id, the generation, 32 random bytes and a signature over
+ * them (HMAC-SHA-256). The signature identifies a token that has been rotated out, so that reuse is detected without
+ * storing old tokens.
  */
 export interface RefreshTokenCodec {
-  make(sessionId: string, generation: number): string;
-  /** Undefined for what is not of our making. */
-  read(token: string): RefreshToken | undefined;
+  /** Returns a new token. */
+  encode(token: RefreshToken): string;
+  /** Returns the content of a token; undefined when its form or its signature is wrong. */
+  decode(text: string): RefreshToken | undefined;
 }
 
 /** @param key secret that all replicas share */
 export function createRefreshTokenCodec(key: Buffer): RefreshTokenCodec {
-  const seal = (body: Buffer): Buffer => createHmac("sha256", key).update(body).digest();
+  const sign = (body: Buffer): Buffer => createHmac("sha256", key).update(body).digest();
   return {
-    make(sessionId, generation) {
+    encode({ sessionId, generation }) {
       const body = Buffer.concat([
         Buffer.from(sessionId.replaceAll("-", ""), "hex"),
         Buffer.alloc(GENERATION_BYTES),
         randomBytes(RANDOM_BYTES),
       ]);
       body.writeUInt32BE(generation, ID_BYTES);
-      return PREFIX + Buffer.concat([body, seal(body)]).toString("base64url");
+      return PREFIX + Buffer.concat([body, sign(body)]).toString("base64url");
     },
-    read(token) {
-      const bytes = Buffer.from(token.slice(PREFIX.length), "base64url");
-      // The text is compared too: base64url readers skip what they do not know, and a token has one form.
-      if (bytes.length !== BODY_BYTES + SEAL_BYTES || PREFIX + bytes.toString("base64url") !== token) {
-        return undefined;
-      }
+    decode(text) {
+      const bytes = Buffer.from(text.slice(PREFIX.length), "base64url");
+      // Compared as text too: base64url decoding skips invalid characters, and a token has one form only.
+      const isCanonical = PREFIX + bytes.toString("base64url") === text;
+      if (bytes.length !== BODY_BYTES + SIGNATURE_BYTES || !isCanonical) return undefined;
       const body = bytes.subarray(0, BODY_BYTES);
-      if (!timingSafeEqual(seal(body), bytes.subarray(BODY_BYTES))) return undefined;
+      if (!timingSafeEqual(sign(body), bytes.subarray(BODY_BYTES))) return undefined;
       const hex = body.toString("hex", 0, ID_BYTES);
       const sessionId = hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
       return { sessionId, generation: body.readUInt32BE(ID_BYTES) };

@@ -1,11 +1,12 @@
 import { sql } from "kysely";
 import { z } from "zod";
-import { type Database, prepared } from "../../infra/postgres/postgres.ts";
+import type { Database } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 
-/** The public half of a key, as /.well-known/jwks.json shows it. */
-export interface PublicKey {
+/** The public half of a signing key as a JWK (RFC 8037), as /.well-known/jwks.json lists it. */
+export interface PublicJwk {
   kty: "OKP";
   crv: "Ed25519";
   x: string;
@@ -14,64 +15,87 @@ export interface PublicKey {
   use: "sig";
 }
 
-/** How long a key is honoured after it was last published, milliseconds. */
-const PUBLISHED_MS = 40 * 24 * 3_600_000;
-/** When those end that are revoked. Their rows stay without a key, so that nobody publishes it again. */
-const ENDED = new Date(0);
+/** The stored public keys of all instances. */
+export interface JwksStore {
+  /** Lists the valid keys, newest first. */
+  list(): Promise<PublicJwk[]>;
+  /**
+   * Makes a key valid in all instances, for 40 days from its last publication.
+   * @returns false when the key is revoked; it then stays invalid
+   */
+  publish(key: Pick<PublicJwk, "kty" | "crv" | "x" | "kid">): Promise<boolean>;
+  /**
+   * Revokes a key for ever, and with it all access tokens that it has signed.
+   * @returns whether the key was valid
+   */
+  revoke(call: Call, kid: string): Promise<boolean>;
+  /** Deletes expired keys, but not the records of revocation. */
+  purgeExpired(call: Call): Promise<void>;
+}
 
-const publicSchema = z.object({
-  ...{ kty: z.literal("OKP"), crv: z.literal("Ed25519"), x: z.string(), kid: z.string() },
-  ...{ alg: z.literal("EdDSA"), use: z.literal("sig") },
+/** How long a key is valid after its last publication, in milliseconds. */
+const VALIDITY_MS = 40 * 24 * 3_600_000;
+/** `expires_at` of revoked keys. Their rows stay, without the key, so that no instance can publish them again. */
+const REVOKED = new Date(0);
+
+const jwkSchema = z.object({
+  kty: z.literal("OKP"),
+  crv: z.literal("Ed25519"),
+  x: z.string(),
+  kid: z.string(),
+  alg: z.literal("EdDSA"),
+  use: z.literal("sig"),
 });
-const ALL = prepared("select public_key from signing_key where expires_at > $1 order by created_at desc, id");
+const selectValid = prepare<[now: Date], { public_key: unknown }>(
+  (now) => sql`select public_key from signing_key where expires_at > ${now} order by created_at desc, id`,
+);
 
-/** What answers about tokens that are signed by a key are made of. Tags are kept in lower case. */
+/** Returns the cache tag of what depends on a signing key. Tags are compared in lower case. */
 export const signingKeyTag = (kid: string): string => `signing-key:${kid.toLowerCase()}`;
 
-/** The rows of the keys by which the instances sign. Its database must announce what is changed. */
-export function createJwksStore({ db, clock }: { db: Database; clock: Clock }) {
+/**
+ * Creates the store.
+ * @param options.db must invalidate cache tags: tokens of a revoked key are found by them
+ */
+export function createJwksStore({ db, clock }: { db: Database; clock: Clock }): JwksStore {
   return {
-    /** Those that are honoured, newest first. */
-    async all(): Promise<PublicKey[]> {
-      const rows = await db.read<{ public_key: unknown }>(internalCall(), ALL, [clock.now()]);
-      return rows.map((row) => publicSchema.parse(row.public_key));
+    async list() {
+      const rows = await db.read(internalCall(), selectValid(clock.now()));
+      return rows.map((row) => jwkSchema.parse(row.public_key));
     },
 
-    /** From now on all instances honour it. @returns false when it is revoked, and stays that */
-    async publish({ kty, crv, x, kid }: Pick<PublicKey, "kty" | "crv" | "x" | "kid">): Promise<boolean> {
+    async publish({ kty, crv, x, kid }) {
       const now = clock.now();
-      const expiresAt = new Date(now.getTime() + PUBLISHED_MS);
-      const shown: PublicKey = { kty, crv, x, kid, alg: "EdDSA", use: "sig" };
+      const expiresAt = new Date(now.getTime() + VALIDITY_MS);
+      const jwk: PublicJwk = { kty, crv, x, kid, alg: "EdDSA", use: "sig" };
       const rows = await db.transact(internalCall(), (tx) =>
         tx.query(sql`
           insert into signing_key as k (id, public_key, created_at, expires_at)
-          values (${kid}, ${JSON.stringify(shown)}::jsonb, ${now}, ${expiresAt})
+          values (${kid}, ${JSON.stringify(jwk)}::jsonb, ${now}, ${expiresAt})
           on conflict (id) do update set expires_at = greatest(k.expires_at, excluded.expires_at)
-            where k.expires_at > ${ENDED}
+            where k.expires_at > ${REVOKED}
           returning 1 as one`),
       );
       return rows.length > 0;
     },
 
-    /** Takes a key out of use for ever, and all tokens that are signed by it. @returns whether it was in use */
-    revoke(call: Call, kid: string): Promise<boolean> {
+    revoke(call, kid) {
       return db.transact(call, async (tx) => {
         const now = clock.now();
-        const live = await tx.query(sql`
+        const valid = await tx.query(sql`
           select from signing_key where id = ${kid} and expires_at > ${now} for update`);
         await tx.query(sql`
           insert into signing_key (id, public_key, created_at, expires_at)
-          values (${kid}, 'null'::jsonb, ${now}, ${ENDED})
+          values (${kid}, 'null'::jsonb, ${now}, ${REVOKED})
           on conflict (id) do update set public_key = excluded.public_key, expires_at = excluded.expires_at`);
         tx.invalidate(signingKeyTag(kid));
-        return live.length > 0;
+        return valid.length > 0;
       });
     },
 
-    /** Deletes those that are over, but not what says that one is revoked. */
-    async purgeExpired(call: Call): Promise<void> {
+    async purgeExpired(call) {
       await db.transact(call, (tx) =>
-        tx.query(sql`delete from signing_key where expires_at < ${clock.now()} and expires_at > ${ENDED}`),
+        tx.query(sql`delete from signing_key where expires_at < ${clock.now()} and expires_at > ${REVOKED}`),
       );
     },
   };

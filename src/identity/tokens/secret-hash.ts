@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** What is kept of a token or an API key, 32 bytes: they are random, so that nothing slower is needed. */
+/** Returns the SHA-256 hash under which a refresh token or API key is stored: they are random, so no slow hash is needed. */
 export function hashSecret(secret: string): Buffer {
   return createHash("sha256").update(secret).digest();
 }

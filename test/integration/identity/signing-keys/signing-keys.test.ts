@@ -127,7 +127,7 @@ test.each<[string, string, number, string]>([
   ["holds no key", '{"keys":[]}', 0o600, "JWK set of Ed25519 keys"],
   ["holds a key of another kind", JSON.stringify({ keys: [rsa] }), 0o600, "JWK set of Ed25519 keys"],
   ["lacks the private half", JSON.stringify({ keys: [{ ...pair, d: undefined }] }), 0o600, "JWK set"],
-  ["has halves of two keys", JSON.stringify({ keys: [{ ...pair, x: other.x }] }), 0o600, "belong together"],
+  ["has halves of two keys", JSON.stringify({ keys: [{ ...pair, x: other.x }] }), 0o600, "do not match"],
 ])("a file that %s ends the start, which says what to do", async (_, text, mode, says) => {
   const site = await createSharedStores();
   const file = join(site.folder, "signing-keys.json");
@@ -246,7 +246,7 @@ describe("a key that is revoked", () => {
     const { x = "" } = pair;
     await revoke(await calculateJwkThumbprint({ kty: "OKP", crv: "Ed25519", x }));
     const start = openIdentity({ site, keysFile: "brought.json" });
-    await expect(start).rejects.toThrow(`The first key in ${file} is revoked. Put another one in its place.`);
+    await expect(start).rejects.toThrow(`The first key in ${file} is revoked. Replace it with another one.`);
     await expect(start).rejects.toThrow(StartupError);
     expect(await readFile(file, "utf8")).toBe(text);
   });

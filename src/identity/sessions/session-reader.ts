@@ -1,0 +1,102 @@
+import { sql } from "kysely";
+import type { Database } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import { networkPrefix } from "../../kernel/network-prefix.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
+import { MAX_UUID, NIL_UUID } from "../uuids.ts";
+
+/** A sign-in on one device, until it is revoked or expires. */
+export interface Session {
+  id: string;
+  clientAddress: string;
+  userAgent: string;
+  /** Whether it is the caller's own. */
+  current: boolean;
+  createTime: Date;
+  refreshTime: Date;
+  expireTime: Date;
+}
+
+/** Reads sessions; see `Sessions` for both methods. */
+export interface SessionReader {
+  /** Lists the active sessions of an account, newest first. */
+  list(
+    call: Call,
+    current: { accountId: string; sessionId: string },
+    page: PageRequest,
+  ): Promise<Page<Session>>;
+  /** Returns the caller's network if the account has had a session there; otherwise an empty string. */
+  findKnownNetwork(call: Call, accountId: string | undefined): Promise<string>;
+}
+
+interface SessionRow {
+  id: string;
+  client_address: string;
+  user_agent: string;
+  created_at: string;
+  refreshed_at: string;
+  expires_at: string;
+}
+
+/** How many sessions of an account, ended ones included, count for its known networks. */
+const RECENT_SESSIONS = 100;
+
+const selectActive = prepare<[accountId: string, beforeId: string, now: Date, limit: number], SessionRow>(
+  (accountId, beforeId, now, limit) => sql`
+    select id, client_address, user_agent, created_at, refreshed_at, expires_at
+    from session where account_id = ${accountId} and id < ${beforeId} and ended_at is null and expires_at > ${now}
+    order by id desc limit ${limit}`,
+);
+const selectRecentAddresses = prepare<[accountId: string], { client_address: string }>(
+  (accountId) => sql`
+    select distinct client_address from (
+      select client_address from session where account_id = ${accountId}
+      order by id desc limit ${sql.lit(RECENT_SESSIONS)}) as recent`,
+);
+
+/** Creates the reader. */
+export function createSessionReader(options: {
+  db: Database;
+  clock: Clock;
+  tokens: PageTokens;
+}): SessionReader {
+  const { db, clock, tokens } = options;
+  return {
+    async list(call, { accountId, sessionId }, page) {
+      const query = { list: "sessions", accountId };
+      const size = resolvePageSize(page.pageSize);
+      const [beforeId] = tokens.readCursor(page.pageToken, query) ?? [];
+      const rows = await db.read(
+        call,
+        selectActive(accountId, String(beforeId ?? MAX_UUID), clock.now(), size + 1),
+      );
+      return tokens.createPage(
+        rows,
+        size,
+        query,
+        ({ id }) => [id],
+        (row) => fromRow(row, sessionId),
+      );
+    },
+
+    async findKnownNetwork(call, accountId = NIL_UUID) {
+      const rows = await db.read(call, selectRecentAddresses(accountId));
+      const network = networkPrefix(call.clientAddress);
+      return rows.some((row) => networkPrefix(row.client_address) === network) ? network : "";
+    },
+  };
+}
+
+function fromRow(row: SessionRow, currentId: string): Session {
+  return {
+    id: row.id,
+    clientAddress: row.client_address,
+    userAgent: row.user_agent,
+    current: row.id === currentId,
+    createTime: new Date(row.created_at),
+    refreshTime: new Date(row.refreshed_at),
+    expireTime: new Date(row.expires_at),
+  };
+}
