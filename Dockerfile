@@ -1,5 +1,5 @@
-# Dependencies apart from the sources, so that a change of code does not install them anew. Optional ones are
-# left out: the image brings its own Node, and its stores are other containers.
+# Dependencies are installed in a stage of their own, so that a change of code does not reinstall them. Optional ones
+# are left out: the image has its own Node, and the stores run in other containers.
 FROM node:26.10.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
@@ -17,5 +17,5 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# No npm in between: Node itself gets the signals.
+# Node is process 1 and receives the signals itself, without npm in between.
 CMD ["node", "src/main.ts"]

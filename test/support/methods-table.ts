@@ -51,7 +51,7 @@ function tableRow(method: DescMethod): string {
 /** Returns the table of all methods with their effective policies, in Markdown. */
 export function methodsTable(): string {
   const head =
-    "| method | who may call | or a key with | costs | may be cached for | deadline: default, most | request_id |";
+    "| method | access | API key scope | cost | cached for | deadline: default, maximum | request_id |";
   const rows = services.flatMap((service) => service.methods.map(tableRow));
   return [head, "| --- | --- | --- | --- | --- | --- | --- |", ...rows].join("\n");
 }

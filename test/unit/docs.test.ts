@@ -1,0 +1,163 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { describe, expect, test } from "vitest";
+import { variableNames } from "../../src/config.ts";
+import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
+import { methodsTable } from "../support/methods-table.ts";
+
+// What can be checked of the documentation without a shop. test/e2e/docs runs its commands and programs.
+const docs = readPages("docs/**/*.md");
+const pages = [...readPages("README.md", "CONTRIBUTING.md", "CHANGELOG.md"), ...docs];
+const texts = [...pages, ...readPages(".env.example", "docker-compose.yml", "Dockerfile")];
+
+const pageAt = (path: string): Page => {
+  const page = pages.find((one) => one.path === path);
+  if (page === undefined) throw new Error(`${path} is missing`);
+  return page;
+};
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+/** Returns the page's prose: its text without code. */
+const proseOf = ({ text }: Page) => text.replace(/^```[\s\S]*?^```$/gm, "").replace(/`[^`\n]*`/g, "");
+
+/** Returns the anchors of the page's headings, as GitHub makes them. */
+const anchorsOf = ({ text }: Page) =>
+  [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+
+test("the README has at most 150 lines", () => {
+  expect(read("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(150);
+});
+
+test("the index of the documentation links to each page", () => {
+  const indexes = ["docs/README.md", "docs/clients/README.md", "docs/decisions/README.md"].map(pageAt);
+  const linked = indexes.flatMap((page) => linksOf(page).map(({ path }) => path));
+  for (const { path } of docs) if (path !== "docs/README.md") expect(linked).toContain(path);
+});
+
+interface Link {
+  /** Path from the root. */
+  path: string;
+  anchor: string | undefined;
+}
+
+/** Returns the page's links to files of the repository. */
+function linksOf(page: Page): Link[] {
+  return [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target = ""]) => target)
+    .filter((target) => !/^https?:/.test(target))
+    .map((target) => {
+      const [file = "", anchor] = target.split("#");
+      const absolute = file === "" ? join(root, page.path) : resolve(root, dirname(page.path), file);
+      return { path: absolute.slice(root.length), anchor };
+    });
+}
+
+describe.each(pages)("$path", (page) => {
+  test("links only to files and headings that exist", () => {
+    for (const { path, anchor } of linksOf(page)) {
+      expect(existsSync(join(root, path)), `${page.path} links to ${path}`).toBe(true);
+      if (anchor !== undefined) expect(anchorsOf(pageAt(path)), `${path} has headings`).toContain(anchor);
+    }
+  });
+
+  test("closes each of its code blocks", () => {
+    expect([...page.text.matchAll(/^```/gm)].length).toBe(2 * blocksOf(page).length);
+  });
+
+  test("shows in console blocks nothing but commands and their output", () => {
+    for (const block of blocksOf(page)) {
+      if (block.language === "console") expect(commandsOf(block).length).toBeGreaterThan(0);
+    }
+  });
+
+  test("names only source files and folders that exist", () => {
+    const named = [...page.text.matchAll(/`((?:src|test|proto|bench|gen|docs)\/[\w./-]+)`/g)];
+    for (const [, path = ""] of named) expect(existsSync(join(root, path)), path).toBe(true);
+  });
+});
+
+test.each(texts)("$path names only npm scripts that exist", ({ text }) => {
+  const { scripts } = JSON.parse(read("package.json"));
+  for (const [, script = ""] of text.matchAll(/npm run (?:-\S+ )*([\w:]+)/g)) {
+    expect(scripts).toHaveProperty([script]);
+  }
+});
+
+/** Words that a standard term replaces, such as invalidate for bump. */
+const REPLACED =
+  /\b(anew|anyhow|bump(?:s|ed|ing)?|cellar|goods|hopeful|lest|nobody's leave|patience|roof|rooms?|therein|thereof|thither|tidy|turned away|whoever|whomever|whosoever|worked at)\b/gi;
+
+test.each(texts)("$path uses standard terms", (page) => {
+  expect(proseOf(page).match(REPLACED) ?? []).toEqual([]);
+});
+
+test("docs/methods.md has the table of the contracts", () => {
+  const between = /(<!-- methods -->\n)([\s\S]*?)(<!-- \/methods -->)/;
+  const { text } = pageAt("docs/methods.md");
+  const expected = `${methodsTable()}\n`;
+  if (process.env.DOCS === "write") {
+    const updated = text.replace(between, (_all, start, _old, end) => `${start}${expected}${end}`);
+    writeFileSync(join(root, "docs/methods.md"), updated);
+  } else {
+    expect(between.exec(text)?.[2]).toBe(expected);
+  }
+});
+
+test("docs/configuration.md lists each variable, in the order of .env.example, with its default", () => {
+  const example = [...read(".env.example").matchAll(/^([A-Z_]+)=(.*)$/gm)].map(
+    ([, name = "", value = ""]) => ({
+      name,
+      value,
+    }),
+  );
+  const rows = [...pageAt("docs/configuration.md").text.matchAll(/^\| ([A-Z_]+) \| ([^|]*) \|/gm)];
+  expect(rows.map(([, name]) => name)).toEqual(
+    example.map(({ name }) => name).filter((name) => name !== "POSTGRES_PASSWORD"),
+  );
+  expect(rows.map(([, name]) => name).sort()).toEqual([...variableNames].sort());
+  for (const [, name = "", cell = ""] of rows) {
+    const value = example.find((variable) => variable.name === name)?.value ?? "";
+    // An empty value has a default that is described in words.
+    if (value !== "") expect(cell, name).toBe(`\`${value}\``);
+    else expect(cell, name).not.toMatch(/^`[^`]*`$/);
+  }
+});
+
+test("docs/errors.md names only reasons that the service sends", () => {
+  const sources = readPages("src/**/*.ts").map(({ text }) => text);
+  const table = pageAt("docs/errors.md").text.match(/^\| .*\|$/gm) ?? [];
+  const named = table.slice(2).flatMap(
+    (row) =>
+      row
+        .split("|")
+        .at(-2)
+        ?.match(/[A-Z]+(?:_[A-Z]+)+/g) ?? [],
+  );
+  expect(named.length).toBeGreaterThan(30);
+  for (const reason of named) {
+    // These are made of a resource type and of a role.
+    const isComposed = /^(PRODUCT|ORDER)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(reason);
+    expect(isComposed || sources.some((text) => text.includes(`"${reason}"`)), reason).toBe(true);
+  }
+});
+
+test("the README's figures are those of the last bench run", () => {
+  const results = read("bench/RESULTS.md");
+  const [, section = ""] = /^## Figures\n([\s\S]*?)^## /m.exec(read("README.md")) ?? [];
+  const figures = (section.match(/^\| [^|]*[a-z].*\|$/gm) ?? []).flatMap((row) => {
+    return (
+      row
+        .split("|")
+        .at(-2)
+        ?.match(/\d[\d,]*(?:\.\d+)?/g) ?? []
+    );
+  });
+  const measured = new Set(results.match(/\d[\d,]*(?:\.\d+)?/g));
+  expect(figures.length).toBeGreaterThan(8);
+  for (const figure of figures) if (!["50", "95", "99"].includes(figure)) expect(measured).toContain(figure);
+});
