@@ -20,6 +20,9 @@ export interface StockAdjustment {
   effectiveTime: Date | undefined;
 }
 
+/** Describes the rejection of a recount that is older than one in the ledger. */
+export const RECOUNT_OUTDATED = "a later count has been recorded";
+
 /** The most units that a product can have. */
 const MAX_STOCK = 1_000_000_000n;
 
@@ -75,9 +78,12 @@ function assertInRange(productId: string, quantity: bigint, delta: bigint): void
 async function assertLatestRecount(tx: Tx, productId: string, effectiveTime: Date): Promise<void> {
   const recounted = await findRecountedAfter(tx, [productId], effectiveTime);
   if (recounted.size === 0) return;
-  const description = "a later count has been recorded";
-  throw new AppError("failed_precondition", `This count is outdated: ${description}. Nothing was changed.`, {
-    reason: "RECOUNT_OUTDATED",
-    preconditions: [{ type: "RECOUNT", subject: `products/${productId}`, description }],
-  });
+  throw new AppError(
+    "failed_precondition",
+    `This count is outdated: ${RECOUNT_OUTDATED}. Nothing was changed.`,
+    {
+      reason: "RECOUNT_OUTDATED",
+      preconditions: [{ type: "RECOUNT", subject: `products/${productId}`, description: RECOUNT_OUTDATED }],
+    },
+  );
 }

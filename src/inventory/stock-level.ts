@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
+import { prepareDynamic } from "../infra/postgres/statement.ts";
 
 /** The stock of a product, with the columns that were selected beside it. */
 export interface StockLevel<Columns> {
@@ -19,10 +20,11 @@ export async function lockStock<Columns>(
   productIds: readonly string[],
   columns: RawBuilder<Columns>,
 ): Promise<Map<string, StockLevel<Columns>>> {
-  // FOR NO KEY UPDATE instead of FOR UPDATE: it excludes other writers of stock as strictly, but foreign key
-  // checks of purchases and order items do not wait for it.
-  const rows = await tx.query(sql<{ id: string; stock_quantity: string } & Columns>`
+  // FOR NO KEY UPDATE instead of FOR UPDATE: it excludes other writers of stock as strictly, but foreign key checks
+  // of purchases and order items do not wait for it. There are few lists of columns, so few texts are prepared.
+  const statement = sql<{ id: string; stock_quantity: string } & Columns>`
     select id, stock_quantity, ${columns}
-    from product where id = any(${productIds}::uuid[]) order by id for no key update`);
+    from product where id = any(${productIds}::uuid[]) order by id for no key update`;
+  const rows = await tx.query(prepareDynamic(statement));
   return new Map(rows.map((row) => [row.id, { quantity: BigInt(row.stock_quantity), columns: row }]));
 }

@@ -1,109 +1,81 @@
 import { AppError, invalidField } from "../../kernel/errors.ts";
 import type { ImportKey, RowRange } from "./progress.ts";
 import type { ImportChunk, ImportRow } from "./row.ts";
-import type { ImportBatch } from "./write-batch.ts";
 
-/** A batch is full with so many rows, or so many characters in them: a second's work at most. */
+/** Consecutive rows that are written in one transaction. */
+export interface ImportBatch {
+  /** Number of rows of the import before the first of these. */
+  offset: number;
+  rows: readonly ImportRow[];
+}
+
+/** Limits of a batch: rows, and characters in them. Writing a full batch takes a second at most. */
 const BATCH_ROWS = 1_000;
 const BATCH_CHARS = 2_000_000;
 
 /**
- * Makes batches of the parts of a stream. Rows that are taken already are passed over.
- * @throws INVALID_ARGUMENT for a part of another import, FAILED_PRECONDITION when rows are missing between two
+ * Groups the rows of a stream into batches. Rows that are written already are skipped.
+ * @throws AppError invalid_argument for a chunk of another import, failed_precondition for missing rows
  */
 export async function* batchRows(
   key: ImportKey,
-  taken: readonly RowRange[],
-  parts: AsyncGenerator<ImportChunk>,
+  written: readonly RowRange[],
+  chunks: AsyncGenerator<ImportChunk>,
 ): AsyncGenerator<ImportBatch> {
-  let next = firstMissing(taken);
-  let [items, size] = [[] as ImportRow[], 0];
-  const batch = () => {
-    const full = { offset: next - items.length, items };
-    [items, size] = [[], 0];
-    return full;
+  let next = firstMissingRow(written);
+  let rows: ImportRow[] = [];
+  let chars = 0;
+  const completeBatch = () => {
+    const batch = { offset: next - rows.length, rows };
+    rows = [];
+    chars = 0;
+    return batch;
   };
-  for await (const part of parts) {
-    assertSame(key, part);
-    if (part.offset > next) {
-      // What has come in order is written first, so that the caller can go on at the gap.
-      if (items.length > 0) yield batch();
-      throw missingRowsError(part.offset, next);
+  for await (const chunk of chunks) {
+    assertSameImport(key, chunk);
+    if (chunk.offset > next) {
+      // The rows before the gap are written, so that the caller can resume at the gap.
+      if (rows.length > 0) yield completeBatch();
+      throw missingRowsError(chunk.offset, next);
     }
-    for (const item of part.items.slice(next - part.offset)) {
-      const known = taken.some(([from, to]) => next >= from && next < to);
-      if (known && items.length > 0) yield batch();
-      if (!known) {
-        items.push(item);
-        size += sizeOf(item);
+    for (const row of chunk.rows.slice(next - chunk.offset)) {
+      const isWritten = written.some(([from, to]) => next >= from && next < to);
+      if (isWritten && rows.length > 0) yield completeBatch();
+      if (!isWritten) {
+        rows.push(row);
+        chars += countChars(row);
       }
       next += 1;
     }
-    if (items.length >= BATCH_ROWS || size >= BATCH_CHARS) yield batch();
+    if (rows.length >= BATCH_ROWS || chars >= BATCH_CHARS) yield completeBatch();
   }
-  if (items.length > 0) yield batch();
+  if (rows.length > 0) yield completeBatch();
 }
 
-/** Where an import has its first hole, or ends. */
-export function firstMissing([first]: readonly RowRange[]): number {
+/** Returns the offset of the first row that is not written. */
+export function firstMissingRow([first]: readonly RowRange[]): number {
   return first?.[0] === 0 ? first[1] : 0;
 }
 
-/** FAILED_PRECONDITION that says where to go on. */
+/** Returns failed_precondition for the missing rows from offset `next` up to `offset`. */
 export function missingRowsError(offset: number, next: number): AppError {
-  const description = `rows ${next + 1} to ${offset} have not come`;
-  return new AppError("failed_precondition", `The import has a gap: ${description}. Go on with them.`, {
+  const description = `rows ${next + 1} to ${offset} are missing`;
+  return new AppError("failed_precondition", `The import has a gap: ${description}. Resume with them.`, {
     reason: "IMPORT_OFFSET",
     metadata: { next_offset: String(next) },
     preconditions: [{ type: "OFFSET", subject: "offset", description }],
   });
 }
 
-/** A stream with its first part, which was read before, in front. */
-export async function* prepend<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerator<T> {
-  yield first;
-  yield* rest;
-}
-
-/**
- * Works on the items of a stream, on `width` of them at a time while the next is on its way. When one fails,
- * or the stream does, those at work are waited for.
- */
-export async function mapConcurrent<T>(
-  source: AsyncGenerator<T>,
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const running = new Set<Promise<void>>();
-  const failing = Promise.withResolvers<never>();
-  failing.promise.catch(() => {});
-  try {
-    for (;;) {
-      const item = await Promise.race([source.next(), failing.promise]);
-      if (item.done === true) break;
-      while (running.size === width) await Promise.race([...running, failing.promise]);
-      const run: Promise<void> = work(item.value)
-        .catch(failing.reject)
-        .finally(() => running.delete(run));
-      running.add(run);
-    }
-    await Promise.race([Promise.all(running), failing.promise]);
-  } finally {
-    // Not awaited: it would wait behind a read that never ends.
-    source.return(undefined).catch(() => {});
-    await Promise.all(running);
-  }
-}
-
-function sizeOf(item: ImportRow): number {
-  if ("fault" in item) return 0;
-  const { name, description, imageUri, attributes } = item.goods;
+function countChars(row: ImportRow): number {
+  if ("violation" in row) return 0;
+  const { name, description, imageUri, attributes } = row.fields;
   const texts = [name, description, imageUri, ...Object.keys(attributes), ...Object.values(attributes)];
   return texts.reduce((sum, text) => sum + text.length, 0);
 }
 
-function assertSame({ requestId, mode }: ImportKey, part: ImportChunk): void {
-  const field = part.requestId !== requestId ? "request_id" : part.mode !== mode ? "mode" : undefined;
+function assertSameImport({ requestId, mode }: ImportKey, chunk: ImportChunk): void {
+  const field = chunk.requestId !== requestId ? "request_id" : chunk.mode !== mode ? "mode" : undefined;
   if (field === undefined) return;
-  throw invalidField(field, "is not that of the first message. Send each import in a stream of its own.");
+  throw invalidField(field, "differs from the first message. Send each import in a stream of its own.");
 }

@@ -6,14 +6,17 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, invalidField } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
-import { batchRows, firstMissing, mapConcurrent, missingRowsError, prepend } from "./batch-rows.ts";
-import { deleteAbsent, purgeSkus } from "./delete-absent.ts";
+import { withRetries } from "../../kernel/with-retries.ts";
+import { batchRows, firstMissingRow, type ImportBatch, missingRowsError } from "./batch-rows.ts";
+import { deleteAbsent } from "./delete-absent.ts";
 import { createWordIndexer } from "./index-words.ts";
-import { beginImport, type ImportKey, type ImportState, lockComplete, readImport } from "./progress.ts";
+import { mapConcurrent } from "./map-concurrent.ts";
+import { beginImport, type ImportKey, type ImportProgress, lockComplete, readProgress } from "./progress.ts";
 import type { ImportChunk } from "./row.ts";
-import { type ImportBatch, writeBatch } from "./write-batch.ts";
+import { purgeSkus } from "./seen-skus.ts";
+import { writeBatch } from "./write-batch.ts";
 
-/** What the import is made of. */
+/** Dependencies of an import. */
 interface ImportOptions {
   db: Database;
   ids: Ids;
@@ -21,73 +24,80 @@ interface ImportOptions {
   inventory: Inventory;
 }
 
-/** Batches that are written at a time: more than PostgreSQL has cores for, as some wait for the disk meanwhile. */
-const WRITERS = 4;
-/** Tries of a batch whose products somebody else is creating at the same time. */
-const TRIES = 3;
+/** Batches that are written concurrently: more than PostgreSQL has cores, as some of them wait for the disk. */
+const CONCURRENT_BATCHES = 4;
+/** Attempts to write a batch while others create the same products. */
+const WRITE_ATTEMPTS = 3;
+const FIRST_DELAY_MS = 5;
 
 /**
- * Imports products from a stream of rows. Rows are written in batches, each all or nothing, some side by side
- * while the next is read and checked; no more than those are in memory. The import remembers which rows it
- * has taken, so that a stream which breaks can be sent again.
- * @returns what the import has done over all its streams, and whether it was complete before
- * @throws FAILED_PRECONDITION for rows that are missing in between, and in mode FULL when none is good;
- *   ABORTED when two streams go on with one import; INVALID_ARGUMENT when the request_id is another import's
+ * Imports products from a stream of rows. Rows are written in batches, each in one transaction, some concurrently
+ * while the next is read and validated; only those are in memory. The import records which rows are written, so
+ * that an interrupted stream can be sent again.
+ * @returns the result of the import over all its streams, and whether it had been finished before
+ * @throws AppError failed_precondition for missing rows, and in mode FULL when no row is valid; conflict when another
+ *   stream continues the same import; invalid_argument when the request_id belongs to another import
  */
 export async function importProducts(
   options: ImportOptions,
   call: Call,
-  parts: AsyncGenerator<ImportChunk>,
-): Promise<ImportState & { replayed: boolean }> {
+  chunks: AsyncGenerator<ImportChunk>,
+): Promise<ImportProgress & { replayed: boolean }> {
   const { db, clock } = options;
   try {
-    const first = await parts.next();
+    const first = await chunks.next();
     if (first.done === true) throw invalidField("request_id", "is required: the stream has no message");
     const { requestId, mode } = first.value;
     const key = { requestId, mode };
-    const begun = await beginImport(db, call, key, clock.now());
-    if (!begun.finished) {
-      const batches = batchRows(key, begun.taken, prepend(first.value, parts));
-      const learn = createWordIndexer(db, call);
-      await mapConcurrent(batches, WRITERS, async (batch) => {
-        await learn(batch.items);
-        await write(options, call, requestId, batch);
+    const { isFinished, written } = await beginImport(db, call, key, clock.now());
+    if (!isFinished) {
+      const batches = batchRows(key, written, prepend(first.value, chunks));
+      const indexWords = createWordIndexer(db, call);
+      await mapConcurrent(batches, CONCURRENT_BATCHES, async (batch) => {
+        await indexWords(batch.rows);
+        await writeWithRetries(options, call, requestId, batch);
       });
-      await finish(options, call, key);
+      await finishImport(options, call, key);
     }
-    // Asked again, an import that is finished forgets what a crash may have left.
+    // Also for a finished one, as a crash may have prevented it.
     await purgeSkus(db, call, requestId);
-    return { ...(await readImport(db, call, requestId)), replayed: begun.finished };
+    return { ...(await readProgress(db, call, requestId)), replayed: isFinished };
   } finally {
-    // Not awaited: it would wait behind a read that never ends.
-    parts.return(undefined).catch(() => {});
+    // Not awaited: a pending read of the stream may never settle.
+    chunks.return(undefined).catch(() => {});
   }
 }
 
-async function write(
-  { db, ...room }: ImportOptions,
+/** Retries a batch when another transaction has created one of its products meanwhile: it is updated then. */
+function writeWithRetries(
+  { db, ids, clock, inventory }: ImportOptions,
   call: Call,
   requestId: string,
   batch: ImportBatch,
 ): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await db.transact(call, (tx) => writeBatch(tx, room, requestId, batch));
-    } catch (error) {
-      // Somebody has created one of the products meanwhile: the next try finds it.
-      if (!violatesConstraint(error, "product_sku_unique") || attempt === TRIES) throw error;
-    }
-  }
+  const write = () =>
+    db.transact(call, (tx) => writeBatch({ tx, ids, inventory, requestId, now: clock.now() }, batch));
+  return withRetries(write, {
+    attempts: WRITE_ATTEMPTS,
+    firstDelayMs: FIRST_DELAY_MS,
+    isRetryable: (error) => violatesConstraint(error, "product_sku_unique"),
+    signal: call.signal,
+  });
 }
 
-/** Ends an import whose rows are all written. */
-async function finish(options: ImportOptions, call: Call, { requestId, mode }: ImportKey): Promise<void> {
+/** Finishes an import whose rows are all written. */
+async function finishImport(
+  options: ImportOptions,
+  call: Call,
+  { requestId, mode }: ImportKey,
+): Promise<void> {
   const { db, clock } = options;
-  const { taken, rowCount, ...counts } = await readImport(db, call, requestId);
-  const [, second] = taken;
-  if (second !== undefined) throw missingRowsError(second[0], firstMissing(taken));
+  const progress = await readProgress(db, call, requestId);
+  const { written, rowCount, createdCount, updatedCount, unchangedCount } = progress;
+  const [, rangeAfterGap] = written;
+  if (rangeAfterGap !== undefined) throw missingRowsError(rangeAfterGap[0], firstMissingRow(written));
   if (mode === "FULL") {
-    if (counts.createdCount + counts.updatedCount + counts.unchangedCount === 0) throw empty(requestId);
+    if (createdCount + updatedCount + unchangedCount === 0) throw noValidRowError(requestId);
     await deleteAbsent(options, call, requestId, rowCount);
   }
   await db.transact(call, async (tx) => {
@@ -98,14 +108,15 @@ async function finish(options: ImportOptions, call: Call, { requestId, mode }: I
   });
 }
 
-function empty(requestId: string): AppError {
-  const description = "none of its rows is good, so all products would be deleted";
-  return new AppError(
-    "failed_precondition",
-    `The import is not complete: ${description}. Nothing was deleted.`,
-    {
-      reason: "IMPORT_EMPTY",
-      preconditions: [{ type: "ROWS", subject: `imports/${requestId}`, description }],
-    },
-  );
+function noValidRowError(requestId: string): AppError {
+  const description = "no row is valid, so all products would be deleted";
+  return new AppError("failed_precondition", `The import failed: ${description}. Nothing was deleted.`, {
+    reason: "IMPORT_EMPTY",
+    preconditions: [{ type: "ROWS", subject: `imports/${requestId}`, description }],
+  });
+}
+
+async function* prepend<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerator<T> {
+  yield first;
+  yield* rest;
 }

@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../../infra/postgres/columns.ts";
 
-/** An import of products, how far it has come, and what it has done. */
+/** An import of products with its progress and results. */
 export const ProductImportEntity = defineEntity({
   name: "ProductImport",
   tableName: "product_import",
@@ -14,7 +14,7 @@ export const ProductImportEntity = defineEntity({
     unchangedCount: p.bigint("bigint").default(0),
     deletedCount: p.bigint("bigint").default(0),
     failedCount: p.bigint("bigint").default(0),
-    /** Which rows, for batches are written side by side; each from the rows before it to those up to its end. */
+    /** Ranges of row offsets that are written: several, since batches are written concurrently. */
     taken: p.string().columnType("int8multirange").default("{}"),
     errors: p.json<{ rowNumber: number; sku: string; field: string; description: string }[]>(),
     createdAt: timestamp(),
@@ -24,7 +24,7 @@ export const ProductImportEntity = defineEntity({
   checks: [{ name: "product_import_mode_known", expression: "mode in ('INCREMENTAL', 'FULL')" }],
 });
 
-/** The skus that an import has had so far, good rows and faulty ones, until it is finished. */
+/** Skus of the rows of an unfinished import, those of rejected rows too. */
 export const ProductImportSkuEntity = defineEntity({
   name: "ProductImportSku",
   tableName: "product_import_sku",

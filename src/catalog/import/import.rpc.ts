@@ -8,62 +8,74 @@ import {
 import type { Call } from "../../kernel/call.ts";
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Catalog } from "../catalog.ts";
-import type { ImportChunk, ImportRow, RowFault } from "./row.ts";
+import type { ImportChunk, ImportRow } from "./row.ts";
 
-/** Holds a row to the rules of the contract. @returns its faults */
+/** Returns the rules of the contract that a row violates. */
 export type RowCheck = (row: ImportRowMessage) => readonly FieldViolation[];
 
-/** A sku is no longer than this; of a longer text, so much is reported. */
-const SHOWN_SKU = 64;
+/** Maximum length of a sku in the contract; errors show no more of a longer text. */
+const MAX_SKU_LENGTH = 64;
 
-/** ImportProducts on the wire: a stream of rows in, a report out. Rows are checked here, one by one. */
+/** Implements ImportProducts. Rows are validated one by one, so that an invalid one does not fail the call. */
 export function importRpc(
   catalog: Pick<Catalog, "importProducts">,
   callOf: (context: HandlerContext) => Call,
   checkRow: RowCheck,
 ) {
-  async function* parts(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportChunk> {
+  async function* toChunks(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportChunk> {
     for await (const { requestId, mode, offset, rows } of requests) {
       yield {
         requestId: requestId.toLowerCase(),
         mode: mode === ImportMode.FULL ? "FULL" : "INCREMENTAL",
         offset: Number(offset),
-        items: rows.map((row) => toItem(row, checkRow(row))),
+        rows: rows.map((row) => toRow(row, checkRow(row))),
       };
     }
   }
   return {
     async importProducts(requests, context) {
-      const report = await catalog.importProducts(callOf(context), parts(requests));
+      const result = await catalog.importProducts(callOf(context), toChunks(requests));
       return {
-        rowCount: BigInt(report.rowCount),
-        createdCount: BigInt(report.createdCount),
-        updatedCount: BigInt(report.updatedCount),
-        unchangedCount: BigInt(report.unchangedCount),
-        deletedCount: BigInt(report.deletedCount),
-        failedCount: BigInt(report.failedCount),
-        errors: report.errors.map((error) => ({ ...error, rowNumber: BigInt(error.rowNumber) })),
-        replayed: report.replayed,
+        rowCount: BigInt(result.rowCount),
+        createdCount: BigInt(result.createdCount),
+        updatedCount: BigInt(result.updatedCount),
+        unchangedCount: BigInt(result.unchangedCount),
+        deletedCount: BigInt(result.deletedCount),
+        failedCount: BigInt(result.failedCount),
+        errors: result.errors.map((error) => ({ ...error, rowNumber: BigInt(error.rowNumber) })),
+        replayed: result.replayed,
       };
     },
   } satisfies Partial<ServiceImpl<typeof CatalogService>>;
 }
 
-function toItem(row: ImportRowMessage, faults: readonly FieldViolation[]): ImportRow {
+function toRow(row: ImportRowMessage, violations: readonly FieldViolation[]): ImportRow {
   const { sku, name, description, categorySlug, brand, price, stockQuantity, imageUri, attributes } = row;
-  // That the sku is unreadable counts more than what else is wrong.
-  const fault = faults.find(({ field }) => field === "sku") ?? faults[0];
-  if (fault !== undefined) return { sku: shown(sku), fault: toFault(fault) };
+  // An invalid sku takes precedence: the row cannot belong to a product.
+  const violation = violations.find(({ field }) => field === "sku") ?? violations[0];
+  if (violation !== undefined) return { sku: shorten(sku), violation: toStorable(violation) };
   const { currencyCode = "", minorUnits = 0n } = price ?? {};
-  const goods = { name, description, categorySlug, brand, stockQuantity, imageUri, attributes };
-  return { sku, goods: { ...goods, price: { currencyCode, minorUnits } } };
+  return {
+    sku,
+    fields: {
+      name,
+      description,
+      categorySlug,
+      brand,
+      price: { currencyCode, minorUnits },
+      stockQuantity,
+      imageUri,
+      attributes,
+    },
+  };
 }
 
-/** PostgreSQL keeps neither NUL nor halves of characters. */
-function toFault({ field, description }: FieldViolation): RowFault {
+/** Replaces NUL, which PostgreSQL cannot store. */
+function toStorable({ field, description }: FieldViolation): FieldViolation {
   return { field: field.replaceAll("\0", "\uFFFD"), description };
 }
 
-function shown(sku: string): string {
-  return sku.slice(0, SHOWN_SKU).toWellFormed().replaceAll("\0", "\uFFFD");
+/** Returns the beginning of a sku, without NUL and unpaired surrogates, which PostgreSQL cannot store. */
+function shorten(sku: string): string {
+  return sku.slice(0, MAX_SKU_LENGTH).toWellFormed().replaceAll("\0", "\uFFFD");
 }

@@ -4,50 +4,48 @@ import type { Call } from "../../kernel/call.ts";
 import { splitWords } from "../search/terms.ts";
 import type { ImportRow } from "./row.ts";
 
-/** Words that are remembered as learnt; beyond that all are forgotten, and learnt once more. */
-const MAX_LEARNT = 100_000;
+/** Words that are remembered as indexed. Beyond that all are dropped, and indexed again. */
+const MAX_REMEMBERED_WORDS = 100_000;
 
 /**
- * Learns the words of an import's rows, before they are written and in a transaction of its own. The triggers would
- * learn them too, but then each batch would hold the words that are new, in the order in which it meets them, until all
- * of its rows are written, and two that hold words of each other would wait in a circle.
- * @returns what does it for some rows
+ * Returns a function that adds the words of rows to the search vocabulary, in a transaction of its own before the
+ * rows are written. The triggers of the product table would add them too, but each batch would then lock new words in
+ * the order of its rows until all of them are written, and two batches could deadlock.
  */
-export function createWordIndexer(db: Database, call: Call): (items: readonly ImportRow[]) => Promise<void> {
-  const learnt = new Set<string>();
-  return async (items) => {
-    const fresh = wordsIn(items).difference(learnt);
-    if (fresh.size === 0) return;
-    const words = [...fresh];
+export function createWordIndexer(db: Database, call: Call): (rows: readonly ImportRow[]) => Promise<void> {
+  const indexed = new Set<string>();
+  return async (rows) => {
+    const words = [...wordsOf(rows).difference(indexed)];
+    if (words.length === 0) return;
     await db.transact(call, (tx) =>
       tx.query(sql`
         insert into search_word (word)
         select word from (
           select distinct search_word(lexeme) as word
-          from unnest(${words}::text[]) as said, unnest(tsvector_to_array(to_tsvector('simple', said))) as lexeme
-        ) as heard
-        where not exists (select from search_word where search_word.word = heard.word)
+          from unnest(${words}::text[]) as text, unnest(tsvector_to_array(to_tsvector('simple', text))) as lexeme
+        ) as indexed
+        where not exists (select from search_word where search_word.word = indexed.word)
         order by word on conflict do nothing`),
     );
-    if (learnt.size > MAX_LEARNT) learnt.clear();
-    for (const word of words) learnt.add(word);
+    if (indexed.size > MAX_REMEMBERED_WORDS) indexed.clear();
+    for (const word of words) indexed.add(word);
   };
 }
 
-function wordsIn(items: readonly ImportRow[]): Set<string> {
+function wordsOf(rows: readonly ImportRow[]): Set<string> {
   const words = new Set<string>();
-  for (const item of items) {
-    if ("fault" in item) continue;
-    const { name, brand, description } = item.goods;
-    for (const text of [item.sku, name, brand, description]) {
-      for (const word of splitWords(text)) words.add(upToDigit(word));
+  for (const row of rows) {
+    if ("violation" in row) continue;
+    const { name, brand, description } = row.fields;
+    for (const text of [row.sku, name, brand, description]) {
+      for (const word of splitWords(text)) words.add(cutAfterFirstDigit(word));
     }
   }
   return words;
 }
 
-/** Nothing behind the first digit is kept of a word: numbers would be too many. */
-function upToDigit(word: string): string {
-  const digit = word.search(/[0-9]/);
-  return digit === -1 ? word : word.slice(0, digit + 1);
+/** The vocabulary keeps words up to their first digit only: there would be too many numbers. */
+function cutAfterFirstDigit(word: string): string {
+  const index = word.search(/[0-9]/);
+  return index === -1 ? word : word.slice(0, index + 1);
 }

@@ -1,28 +1,27 @@
 import { sql } from "kysely";
-import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import { AppError, invalidField } from "../../kernel/errors.ts";
+import { AppError, type FieldViolation, invalidField } from "../../kernel/errors.ts";
 
-/** Whether products that are not among the rows stay as they are or are deleted. */
+/** INCREMENTAL leaves products without a row unchanged, FULL deletes them. */
 export type ImportMode = "INCREMENTAL" | "FULL";
 
-/** Which import a stream belongs to. */
+/** Identifies an import. */
 export interface ImportKey {
   /** In lower case. */
   requestId: string;
   mode: ImportMode;
 }
 
-/** A row that was not imported, and why. */
-export interface RowError {
+/** The reason why a row was not imported. */
+export interface RowError extends FieldViolation {
   /** The first row is 1. */
   rowNumber: number;
   sku: string;
-  field: string;
-  description: string;
 }
 
-/** What an import has done. */
+/** Numbers of rows, by what became of them, and of products that were deleted for want of a row. */
 export interface ImportCounts {
   rowCount: number;
   createdCount: number;
@@ -32,60 +31,68 @@ export interface ImportCounts {
   failedCount: number;
 }
 
-/** Rows of an import from one that comes after `from` others to one that comes before the row after `to`. */
+/** The rows with the offsets `from` up to, but not including, `to`. */
 export type RowRange = readonly [from: number, to: number];
 
-/** How far an import has come, over all its streams. */
-export interface ImportState extends ImportCounts {
-  /** The first of them. */
+/** Progress of an import over all its streams. */
+export interface ImportProgress extends ImportCounts {
+  /** The first 1,000. */
   errors: RowError[];
-  /** The rows that are written, in order. Batches are written side by side, so a break can leave holes. */
-  taken: readonly RowRange[];
-  finished: boolean;
+  /** Rows that are written, in order. Batches are written concurrently, so an interruption can leave gaps. */
+  written: readonly RowRange[];
+  isFinished: boolean;
 }
 
-/** The errors that are kept of an import: who has more has one mistake in all rows. */
+/** Errors that are stored for an import. More of them usually have one cause. */
 const MAX_ERRORS = 1_000;
 
-const FIND = prepared(`
-  select mode, row_count::float8 as "rowCount", created_count::float8 as "createdCount",
-    updated_count::float8 as "updatedCount", unchanged_count::float8 as "unchangedCount",
-    deleted_count::float8 as "deletedCount", failed_count::float8 as "failedCount", errors,
-    array(select array[lower(part), upper(part)]::float8[] from unnest(taken) as part order by part) as taken,
-    finished_at is not null as finished
-  from product_import where request_id = $1`);
+const READ_PROGRESS = prepare<[requestId: string], ImportProgress>(
+  (requestId) => sql`
+    select row_count::float8 as "rowCount", created_count::float8 as "createdCount",
+      updated_count::float8 as "updatedCount", unchanged_count::float8 as "unchangedCount",
+      deleted_count::float8 as "deletedCount", failed_count::float8 as "failedCount", errors,
+      array(
+        select array[lower(range), upper(range)]::float8[] from unnest(taken) as range order by range
+      ) as written,
+      finished_at is not null as "isFinished"
+    from product_import where request_id = ${requestId}`,
+);
 
 /**
- * Begins an import, or goes on with it.
- * @returns how far it has come
- * @throws INVALID_ARGUMENT when it was begun under another mode
+ * Starts an import or resumes it.
+ * @returns its progress
+ * @throws AppError invalid_argument when it was started in another mode
  */
-export async function beginImport(db: Database, call: Call, key: ImportKey, now: Date): Promise<ImportState> {
-  const { requestId, mode } = key;
-  const [begun] = await db.transact(call, (tx) =>
+export async function beginImport(
+  db: Database,
+  call: Call,
+  { requestId, mode }: ImportKey,
+  now: Date,
+): Promise<ImportProgress> {
+  const [started] = await db.transact(call, (tx) =>
     tx.query(sql<{ mode: ImportMode }>`
       insert into product_import (request_id, mode, errors, created_at)
       values (${requestId}, ${mode}, '[]', ${now})
       on conflict (request_id) do update set mode = product_import.mode returning mode`),
   );
-  if (begun?.mode === mode) return readImport(db, call, requestId);
+  if (started?.mode === mode) return readProgress(db, call, requestId);
   throw invalidField(
     "request_id",
-    `was used before for an import of mode ${begun?.mode}. Make a new UUID for each new import.`,
+    `was used for an import of mode ${started?.mode}. Use a new UUID for each import.`,
     "REQUEST_ID_REUSED",
   );
 }
 
-/** How far an import has come. */
-export async function readImport(db: Database, call: Call, requestId: string): Promise<ImportState> {
-  const [state] = await db.read<ImportState>(call, FIND, [requestId]);
-  if (state === undefined) throw new Error("an import that is gone");
-  return state;
+/** Returns the progress of an import that has begun. */
+export async function readProgress(db: Database, call: Call, requestId: string): Promise<ImportProgress> {
+  const [progress] = await db.read(call, READ_PROGRESS(requestId));
+  if (progress === undefined) throw new Error(`import ${requestId} does not exist`);
+  return progress;
 }
 
 /**
- * Notes in the transaction that writes them that rows are taken, and what has become of them.
- * @throws ABORTED when another stream has taken some of them
+ * Records rows as written, with their results, in the transaction that writes them.
+ * @throws AppError conflict when another stream has written some of them
  */
 export async function recordRows(
   tx: Tx,
@@ -94,26 +101,26 @@ export async function recordRows(
   counts: Omit<ImportCounts, "rowCount" | "deletedCount">,
   errors: readonly RowError[],
 ): Promise<void> {
-  const first = sql`(
+  const firstErrors = sql`(
     select jsonb_agg(error order by number) from (
       select error, (error ->> 'rowNumber')::bigint as number
       from jsonb_array_elements(errors || ${JSON.stringify(errors)}::jsonb) as error order by number limit ${MAX_ERRORS}
     ) as first
   )`;
-  const taken = await tx.query(sql`
+  const recorded = await tx.query(sql`
     update product_import set
       taken = taken + int8multirange(int8range(${from}, ${to})), row_count = row_count + ${to - from},
       created_count = created_count + ${counts.createdCount}, updated_count = updated_count + ${counts.updatedCount},
       unchanged_count = unchanged_count + ${counts.unchangedCount},
-      failed_count = failed_count + ${counts.failedCount}, errors = ${errors.length === 0 ? sql`errors` : first}
+      failed_count = failed_count + ${counts.failedCount}, errors = ${errors.length === 0 ? sql`errors` : firstErrors}
     where request_id = ${requestId} and finished_at is null and not taken && int8range(${from}, ${to})
     returning 1`);
-  if (taken.length === 0) throw elsewhere();
+  if (recorded.length === 0) throw concurrentStreamError();
 }
 
 /**
  * Locks an import whose rows are all written until the caller's transaction ends.
- * @throws ABORTED when another stream has gone on with it
+ * @throws AppError conflict when another stream has continued it
  */
 export async function lockComplete(tx: Tx, requestId: string, rowCount: number): Promise<void> {
   const locked = await tx.query(sql`
@@ -121,13 +128,13 @@ export async function lockComplete(tx: Tx, requestId: string, rowCount: number):
     where request_id = ${requestId} and finished_at is null
       and taken = int8multirange(int8range(0, ${rowCount}))
     for update`);
-  if (locked.length === 0) throw elsewhere();
+  if (locked.length === 0) throw concurrentStreamError();
 }
 
-function elsewhere(): AppError {
+function concurrentStreamError(): AppError {
   return new AppError(
     "conflict",
-    "Another stream has gone on with this import meanwhile. Send its rest under the same request_id once that one has ended.",
+    "Another stream is importing under the same request_id. Send the remaining rows once it has ended.",
     { reason: "IMPORT_RUNNING_ELSEWHERE" },
   );
 }

@@ -1,33 +1,23 @@
+import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
+import type { ProductInput } from "../product/product.ts";
 import type { ImportKey } from "./progress.ts";
 
-/** What a row says of its product. */
-export interface ProductFields {
-  name: string;
-  description: string;
+/** Fields of a product that a row sets. */
+export interface ProductFields
+  extends Pick<ProductInput, "name" | "description" | "brand" | "imageUri" | "attributes"> {
   categorySlug: string;
-  /** Empty: none. */
-  brand: string;
   price: Money;
-  /** Absent: as it is. */
+  /** Units on hand; undefined to leave the stock as it is. */
   stockQuantity: bigint | undefined;
-  imageUri: string;
-  attributes: Record<string, string>;
 }
 
-/** Why a row cannot be imported. */
-export interface RowFault {
-  /** Empty when it is the row. */
-  field: string;
-  description: string;
-}
+/** A row with the fields of its product, or with the rule of the contract that it violates. */
+export type ImportRow = { sku: string; fields: ProductFields } | { sku: string; violation: FieldViolation };
 
-/** A row as it came: good by its own rules, or not. */
-export type ImportRow = { sku: string; goods: ProductFields } | { sku: string; fault: RowFault };
-
-/** Some rows of an import, in their order. */
+/** Consecutive rows of an import: one message of its stream. */
 export interface ImportChunk extends ImportKey {
-  /** How many rows of the import come before the first of these. */
+  /** Number of rows of the import before the first of these. */
   offset: number;
-  items: readonly ImportRow[];
+  rows: readonly ImportRow[];
 }

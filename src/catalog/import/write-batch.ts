@@ -1,183 +1,160 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
-import type { Inventory, StockChange } from "../../inventory/inventory.ts";
-import type { Clock } from "../../kernel/clock.ts";
+import { type Inventory, RECOUNT_OUTDATED, type StockChange } from "../../inventory/inventory.ts";
+import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
 import { productTags } from "../product/product.ts";
+import type { ImportBatch } from "./batch-rows.ts";
 import {
+  type ImportedProduct,
   insertProducts,
   lockProducts,
   type StoredProduct,
   updateProducts,
-  type WantedProduct,
 } from "./bulk-products.ts";
 import { type RowError, recordRows } from "./progress.ts";
-import type { ImportRow, ProductFields, RowFault } from "./row.ts";
+import type { ProductFields } from "./row.ts";
+import { recordSkus } from "./seen-skus.ts";
 
-/** Rows that are written in one transaction. */
-export interface ImportBatch {
-  /** How many rows of the import come before them. */
-  offset: number;
-  items: readonly ImportRow[];
+/** The caller's transaction, and what the batch is written with. */
+interface BatchContext {
+  tx: Tx;
+  ids: Ids;
+  inventory: Inventory;
+  requestId: string;
+  now: Date;
 }
 
-/** A row that is good as far as it has been looked at. */
-interface Row {
+/** A row that keeps the rules of the contract. */
+interface ValidRow {
   number: number;
   sku: string;
-  goods: ProductFields;
+  fields: ProductFields;
 }
 
-type Refuse = (row: Pick<Row, "number" | "sku">, fault: RowFault) => void;
+interface CategorizedRow extends ValidRow {
+  categoryId: string;
+}
 
-/** Writes a batch in the caller's transaction: products, their stock, and how far the import has come. */
-export async function writeBatch(
-  tx: Tx,
-  { ids, clock, inventory }: { ids: Ids; clock: Clock; inventory: Inventory },
-  requestId: string,
-  { offset, items }: ImportBatch,
-): Promise<void> {
-  const now = clock.now();
+/** Collects the rows that are not imported. */
+type Reject = (row: Pick<ValidRow, "number" | "sku">, violation: FieldViolation) => void;
+
+/** Writes the products of a batch, their stock and the progress of the import in the caller's transaction. */
+export async function writeBatch(context: BatchContext, batch: ImportBatch): Promise<void> {
+  const { tx, ids, requestId, now } = context;
   const errors: RowError[] = [];
-  const refuse: Refuse = ({ number, sku }, fault) => errors.push({ rowNumber: number, sku, ...fault });
-  const rows = await firstOfTheirSku(tx, requestId, { offset, items }, refuse);
-  const listed = await inCategories(tx, rows, refuse);
-  await ensureBrands(
-    tx,
-    listed.map(({ goods }) => goods.brand),
-    now,
-  );
-  const stored = await lockProducts(
-    tx,
-    listed.map(({ sku }) => sku),
-  );
-  const known = new Map(stored.map((product) => [product.sku, product]));
-  const fresh = listed.filter(({ sku }) => !known.has(sku));
-  await create(
-    tx,
-    inventory,
-    fresh.map(({ goods, sku, categoryId }) => want(ids(), { ...goods, sku, categoryId })),
-    now,
-  );
-  const changed = await change(tx, inventory, listed, known, now, refuse);
-  const refused = errors.length;
-  const counts = {
-    createdCount: fresh.length,
-    updatedCount: changed,
-    unchangedCount: items.length - refused - fresh.length - changed,
-    failedCount: refused,
-  };
-  // Last, so that batches which are written side by side wait for each other no longer than a commit takes.
-  await recordRows(tx, requestId, [offset, offset + items.length], counts, errors);
+  const reject: Reject = ({ number, sku }, { field, description }) =>
+    errors.push({ rowNumber: number, sku, field, description });
+  const rows = await findCategories(tx, await selectNewRows(tx, requestId, batch, reject), reject);
+  const brands = rows.map(({ fields }) => fields.brand);
+  await ensureBrands(tx, brands, now);
+  const skus = rows.map(({ sku }) => sku);
+  const stored = new Map((await lockProducts(tx, skus)).map((product) => [product.sku, product]));
+  const newRows = rows.filter(({ sku }) => !stored.has(sku));
+  const newProducts = newRows.map((row) => toProduct(row, ids(), 0n));
+  await createProducts(context, newProducts);
+  const updatedCount = await changeProducts(context, rows, stored, reject);
+  const [createdCount, failedCount] = [newProducts.length, errors.length];
+  const { offset, rows: all } = batch;
+  const unchangedCount = all.length - failedCount - createdCount - updatedCount;
+  const counts = { createdCount, updatedCount, unchangedCount, failedCount };
+  // Last, so that concurrent batches wait for this row no longer than a commit takes.
+  await recordRows(tx, requestId, [offset, offset + all.length], counts, errors);
 }
 
 /**
- * The good rows whose sku has not come before in this import. The skus of faulty ones are written down too:
- * mode FULL spares their products. One that breaks its own rules can be no product's.
+ * Returns the valid rows whose sku occurs for the first time in the import, and rejects the others. The skus of
+ * rejected rows are recorded too, so that mode FULL does not delete their products. A sku that violates the contract
+ * cannot be a product's.
  */
-async function firstOfTheirSku(
+async function selectNewRows(
   tx: Tx,
   requestId: string,
-  { offset, items }: ImportBatch,
-  refuse: Refuse,
-): Promise<Row[]> {
-  const readable = items.filter((item) => !("fault" in item && item.fault.field === "sku"));
-  const named = new Set(readable.map(({ sku }) => sku));
-  const unseen = await tx.query(sql<{ sku: string }>`
-    insert into product_import_sku (request_id, sku)
-    select ${requestId}, sku from unnest(${[...named].sort()}::text[]) as named (sku)
-    on conflict do nothing returning sku`);
-  const fresh = new Set(unseen.map(({ sku }) => sku));
-  const rows: Row[] = [];
-  for (const [index, item] of items.entries()) {
+  { offset, rows }: ImportBatch,
+  reject: Reject,
+): Promise<ValidRow[]> {
+  const withValidSku = rows.filter((row) => !("violation" in row && row.violation.field === "sku"));
+  const unseen = await recordSkus(tx, requestId, new Set(withValidSku.map(({ sku }) => sku)));
+  const valid: ValidRow[] = [];
+  for (const [index, row] of rows.entries()) {
     const number = offset + index + 1;
-    const first = fresh.delete(item.sku);
-    if ("fault" in item) refuse({ number, sku: item.sku }, item.fault);
-    else if (first) rows.push({ number, ...item });
-    else
-      refuse({ number, sku: item.sku }, { field: "sku", description: "comes more than once in this import" });
+    const { sku } = row;
+    const isFirst = unseen.delete(sku);
+    if ("violation" in row) reject({ number, sku }, row.violation);
+    else if (isFirst) valid.push({ number, sku, fields: row.fields });
+    else reject({ number, sku }, { field: "sku", description: "occurs more than once in this import" });
   }
-  return rows;
+  return valid;
 }
 
-/** The rows with the ids of their categories, which then stay until the transaction ends. */
-async function inCategories(tx: Tx, rows: readonly Row[], refuse: Refuse) {
-  const slugs = [...new Set(rows.map(({ goods }) => goods.categorySlug))];
+/** Returns the rows with the ids of their categories, which cannot be deleted until the transaction ends. */
+async function findCategories(tx: Tx, rows: readonly ValidRow[], reject: Reject): Promise<CategorizedRow[]> {
+  const slugs = [...new Set(rows.map(({ fields }) => fields.categorySlug))];
   const found = await tx.query(sql<{ id: string; slug: string }>`
     select id, slug from category where slug = any(${slugs}::text[]) order by id for key share`);
   const ids = new Map(found.map(({ id, slug }) => [slug, id]));
-  return rows.flatMap((row) => {
-    const categoryId = ids.get(row.goods.categorySlug);
-    if (categoryId !== undefined) return { ...row, categoryId };
-    refuse(row, { field: "category_slug", description: "is no category's" });
-    return [];
-  });
+  const categorized: CategorizedRow[] = [];
+  for (const row of rows) {
+    const categoryId = ids.get(row.fields.categorySlug);
+    if (categoryId !== undefined) categorized.push({ ...row, categoryId });
+    else reject(row, { field: "category_slug", description: "does not name a category" });
+  }
+  return categorized;
 }
 
-function want(
-  id: string,
-  { stockQuantity, ...goods }: ProductFields & { sku: string; categoryId: string },
-  stock = 0n,
-): WantedProduct {
-  return { id, stockQuantity, ...goods, stock: stockQuantity ?? stock };
+/** Returns the product that a row describes. @param stock its units on hand when the row does not say */
+function toProduct({ sku, categoryId, fields }: CategorizedRow, id: string, stock: bigint): ImportedProduct {
+  return { ...fields, id, sku, categoryId, stock: fields.stockQuantity ?? stock };
 }
 
-async function create(
-  tx: Tx,
-  inventory: Inventory,
-  products: readonly WantedProduct[],
-  now: Date,
+async function createProducts(
+  { tx, inventory, now }: BatchContext,
+  products: readonly ImportedProduct[],
 ): Promise<void> {
   await insertProducts(tx, products, now);
-  const filled = products.filter(({ stock }) => stock > 0n);
-  const changes = filled.map(({ id, stock }) => ({ productId: id, delta: stock }));
+  const inStock = products.filter(({ stock }) => stock > 0n);
+  const changes = inStock.map(({ id, stock }) => ({ productId: id, delta: stock }));
   await inventory.record(tx, "INITIAL", changes, now);
-  // Nobody can have asked for an id before it was made, but for a sku.
+  // Responses for an unknown sku may be cached, but none for an id that did not exist.
   for (const { sku } of products) tx.invalidate(`sku:${sku}`, "catalog", "categories");
 }
 
-/** Changes what is there already. @returns how many it has changed */
-async function change(
-  tx: Tx,
-  inventory: Inventory,
-  rows: readonly (Row & { categoryId: string })[],
-  known: ReadonlyMap<string, StoredProduct>,
-  now: Date,
-  refuse: Refuse,
+/** Updates the stored products that differ from their rows. @returns the number of updated ones */
+async function changeProducts(
+  { tx, inventory, now }: BatchContext,
+  rows: readonly CategorizedRow[],
+  stored: ReadonlyMap<string, StoredProduct>,
+  reject: Reject,
 ): Promise<number> {
   const pairs = rows.flatMap((row) => {
-    const old = known.get(row.sku);
-    if (old === undefined) return [];
-    const { goods, sku, categoryId } = row;
-    return { row, old, product: want(old.id, { ...goods, sku, categoryId }, old.stock) };
+    const before = stored.get(row.sku);
+    return before === undefined ? [] : [{ row, before, after: toProduct(row, before.id, before.stock) }];
   });
-  const recounted = pairs.filter(({ old, product }) => product.stock !== old.stock);
-  const outdated = await inventory.findRecountedAfter(
-    tx,
-    recounted.map(({ old }) => old.id),
-    now,
-  );
-  const description = "a later count has been recorded";
-  for (const { row, old } of recounted) {
-    if (outdated.has(old.id)) refuse(row, { field: "stock_quantity", description });
+  const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
+  const recountedIds = recounted.map(({ before }) => before.id);
+  const outdated = await inventory.findRecountedAfter(tx, recountedIds, now);
+  for (const { row, before } of recounted) {
+    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: RECOUNT_OUTDATED });
   }
-  const good = pairs.filter(({ old }) => !outdated.has(old.id));
-  const versions = await updateProducts(
-    tx,
-    good.map(({ product }) => product),
-    now,
-  );
+  const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
+  const products = accepted.map(({ after }) => after);
+  const versions = await updateProducts(tx, products, now);
   const changes: StockChange[] = [];
-  for (const { old, product } of good) {
-    if (product.stock !== old.stock) changes.push({ productId: old.id, delta: product.stock - old.stock });
-    const version = versions.get(old.id);
-    if (version === undefined) continue;
-    tx.invalidate(...productTags(old));
-    const availability = old.stock > 0n !== product.stock > 0n;
-    if (version !== old.version || availability) tx.invalidate("catalog");
-    if (old.deleted || old.categoryId !== product.categoryId) tx.invalidate("categories");
+  for (const { before, after } of accepted) {
+    const delta = after.stock - before.stock;
+    if (delta !== 0n) changes.push({ productId: before.id, delta });
+    const version = versions.get(before.id);
+    if (version !== undefined) invalidateChange(tx, before, after, version);
   }
   await inventory.record(tx, "RECOUNT", changes, now);
   return versions.size;
+}
+
+/** Invalidates the cached responses that show a changed product. */
+function invalidateChange(tx: Tx, before: StoredProduct, after: ImportedProduct, version: number): void {
+  tx.invalidate(...productTags(before));
+  const changesAvailability = before.stock > 0n !== after.stock > 0n;
+  if (version !== before.version || changesAvailability) tx.invalidate("catalog");
+  if (before.isDeleted || before.categoryId !== after.categoryId) tx.invalidate("categories");
 }

@@ -101,7 +101,7 @@ test("faulty lines are named, with the reason, and the code is 1", async () => {
     expect.stringMatching(/^ {2}row 3: it is no JSON object$/),
     expect.stringMatching(/^ {2}row 4, cents: minor_units: .* 1\.5/),
     expect.stringMatching(/^ {2}row 5, misspelt: ImportRow: key "stock" is unknown/),
-    expect.stringMatching(/^ {2}row 6, b-5, category_slug: is no category's$/),
+    expect.stringMatching(/^ {2}row 6, b-5, category_slug: does not name a category$/),
     expect.stringMatching(/^ {2}row 7, b-6, price: /),
     `6 errors written to ${report}.`,
   ]);
