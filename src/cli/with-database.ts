@@ -1,0 +1,56 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Client } from "pg";
+import { type Config, readConfig, readDotEnv } from "../config.ts";
+import { entities } from "../entities.ts";
+import { openStores } from "../infra/embedded/stores.ts";
+import { migrate } from "../infra/postgres/migrate.ts";
+import { readPostgresError } from "../infra/postgres/postgres-errors.ts";
+import { StartupError } from "../kernel/errors.ts";
+import type { Log } from "../kernel/log.ts";
+
+/** How long a running shop's database may take to accept a connection, milliseconds. */
+const CONNECT_TIMEOUT_MS = 2_000;
+
+/**
+ * Runs `work` with the URL of the database that the environment configures, after migrating it: DATABASE_URL, the
+ * database of a shop that runs on DATA_DIR, or one that is started there and stopped afterwards.
+ * @throws StartupError with PostgreSQL's message when the database fails
+ */
+export async function withDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
+  const { url, close } = await resolveDatabase(readConfig({ ...readDotEnv(), ...process.env }), log);
+  try {
+    await migrate(url, entities, log);
+    return await work(url);
+  } catch (error) {
+    const failure = readPostgresError(error);
+    if (failure === undefined) throw error;
+    throw new StartupError(`The database reported an error: ${failure.message || failure.code}.`);
+  } finally {
+    await close();
+  }
+}
+
+async function resolveDatabase(config: Config, log: Log): Promise<{ url: string; close(): Promise<void> }> {
+  const url = config.databaseUrl ?? (await findRunningDatabase(config.dataDir));
+  if (url !== undefined) return { url, close: async () => {} };
+  const stores = await openStores(config, log);
+  return { url: stores.databaseUrl, close: () => stores.close() };
+}
+
+/** Returns the URL that a running shop wrote to its data folder; undefined when nothing accepts connections there. */
+async function findRunningDatabase(dataDir: string): Promise<string | undefined> {
+  const url = (await readFile(join(dataDir, "postgres.url"), "utf8").catch(() => "")).trim();
+  if (url === "") return undefined;
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  // A refused connection rejects `connect`; the event would end the process.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    return url;
+  } catch {
+    return undefined;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
