@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Redis } from "ioredis";
@@ -26,7 +26,6 @@ afterEach(async () => {
     await exited;
   }
   await database.drop();
-  await sleep(100);
   await rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
@@ -38,7 +37,7 @@ function start(env: Record<string, string> = {}): ServiceProcess {
 const withStores = (env: Record<string, string> = {}) =>
   start({ DATABASE_URL: database.url, REDIS_URL: inject("redisUrl"), SEED_DEMO: "on", ...env });
 
-test("SIGTERM under load: health says so, calls in flight finish, exit 0, nothing acknowledged is lost", async () => {
+test("SIGTERM under load turns health to NOT_SERVING, finishes calls in flight, exits with 0 and loses no acknowledged order", async () => {
   const service = withStores();
   const url = await service.listening;
   const transport = createGrpcTransport({ baseUrl: url });
@@ -47,16 +46,17 @@ test("SIGTERM under load: health says so, calls in flight finish, exit 0, nothin
     "update product set stock_quantity = stock_quantity where id = (select id from product where active order by stock_quantity desc limit 1) returning id",
   );
   const acknowledged: string[] = [];
-  let going = true;
+  let isRunning = true;
   const buyers = Array.from({ length: 20 }, async () => {
-    while (going) {
+    while (isRunning) {
       try {
         const items = [{ productId: product?.id ?? "", quantity: 1n }];
         acknowledged.push(
           (await orders.createOrder({ requestId: randomUUID(), order: { items } })).order?.id ?? "",
         );
       } catch {
-        await sleep(10);
+        // The service is going: the next try finds it gone, or the test is over.
+        await setImmediate();
       }
     }
   });
@@ -65,12 +65,11 @@ test("SIGTERM under load: health says so, calls in flight finish, exit 0, nothin
     for await (const { status } of createClient(Health, transport).watch({ service: "" }))
       states.push(status);
   })().catch(() => {});
-  while (acknowledged.length < 50) await sleep(10);
+  await expect.poll(() => acknowledged.length).toBeGreaterThanOrEqual(50);
   service.child.kill("SIGTERM");
   expect(await service.exited).toBe(0);
-  going = false;
+  isRunning = false;
   await Promise.all([...buyers, watching]);
-  expect(acknowledged.length).toBeGreaterThanOrEqual(50);
   const rows = await database.query<{ id: string }>("select id from orders where id = any($1::uuid[])", [
     acknowledged,
   ]);
@@ -79,7 +78,7 @@ test("SIGTERM under load: health says so, calls in flight finish, exit 0, nothin
   expect(states).toEqual([1, 2]);
 });
 
-test("a start on nothing: stores are started, a demo is there, and one line says where it listens", async () => {
+test("a first start without configuration starts the stores, adds the demo and logs one line with its address", async () => {
   const service = start();
   const url = await service.listening;
   const response = await fetch(`${url}/cartwright.catalog.v1.CatalogService/ListProducts`, {
@@ -91,9 +90,9 @@ test("a start on nothing: stores are started, a demo is there, and one line says
     totalSize: 2_000,
     products: [{ stockQuantity: expect.any(String) }],
   });
-  const said = service.lines.filter((line) => String(line.msg).includes("listening"));
-  expect(said).toHaveLength(1);
-  expect(said[0]).toMatchObject({
+  const announcements = service.lines.filter((line) => String(line.msg).includes("listening"));
+  expect(announcements).toHaveLength(1);
+  expect(announcements[0]).toMatchObject({
     address: url,
     started: expect.arrayContaining([expect.stringContaining("PostgreSQL 18")]),
     warnings: [expect.stringContaining("ACCESS IS OFF"), expect.stringContaining("LIMITS ARE OFF")],
@@ -115,7 +114,7 @@ test("a start on nothing: stores are started, a demo is there, and one line says
   expect(service.stderr()).toBe("");
 });
 
-test("mistakes in the configuration are all named at once, without a stack, with exit code 1", async () => {
+test("an invalid configuration exits with 1 and names every mistake, without a stack", async () => {
   const service = start({ PORT: "eighty", LOG_LEVEL: "loud" });
   expect(await service.exited).toBe(1);
   expect(service.stderr()).toMatch(/PORT/);
@@ -123,11 +122,11 @@ test("mistakes in the configuration are all named at once, without a stack, with
   expect(service.stderr()).not.toMatch(/\n\s+at /);
 });
 
-test("a database or an address that cannot be had is said in a sentence", async () => {
-  const nobody = withStores({ DATABASE_URL: "postgres://somebody:s3cret@127.0.0.1:1/shop" });
-  expect(await nobody.exited).toBe(1);
-  expect(nobody.stderr()).toMatch(/DATABASE_URL/);
-  expect(nobody.stderr()).not.toMatch(/s3cret|\n\s+at /);
+test("an unreachable database or a port in use exits with 1 and one sentence", async () => {
+  const unreachable = withStores({ DATABASE_URL: "postgres://somebody:s3cret@127.0.0.1:1/shop" });
+  expect(await unreachable.exited).toBe(1);
+  expect(unreachable.stderr()).toMatch(/DATABASE_URL/);
+  expect(unreachable.stderr()).not.toMatch(/s3cret|\n\s+at /);
   const first = withStores();
   const { port } = new URL(await first.listening);
   const second = withStores({ PORT: port });
@@ -136,14 +135,12 @@ test("a database or an address that cannot be had is said in a sentence", async 
   expect(second.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
 });
 
-test("an embedded PostgreSQL that dies ends the process, which says so, and a next start works", async () => {
+test("the process exits with 1 when its embedded PostgreSQL dies, and the next start works", async () => {
   const service = start();
   const url = await service.listening;
   const pidFile = await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8");
   process.kill(Number.parseInt(pidFile, 10), "SIGKILL");
-  const diedAtMs = performance.now();
   expect(await service.exited).toBe(1);
-  expect(performance.now() - diedAtMs).toBeLessThan(5_000);
   const errors = service.lines.filter(({ level }) => level === "error");
   expect(errors).toEqual([
     expect.objectContaining({
@@ -157,9 +154,9 @@ test("an embedded PostgreSQL that dies ends the process, which says so, and a ne
   expect((await fetch(`${await next.listening}/readyz`)).status).toBe(200);
   next.child.kill("SIGTERM");
   expect(await next.exited).toBe(0);
-}, 30_000);
+});
 
-test("an embedded Redis that dies is warned of, and the shop goes on", async () => {
+test("the shop keeps serving when its embedded Redis dies, and logs a warning", async () => {
   const service = start({ DATABASE_URL: database.url, SEED_DEMO: "off" });
   const url = await service.listening;
   const redis = new Redis((await readFile(join(dataDir, "redis.url"), "utf8")).trim(), {
@@ -167,10 +164,9 @@ test("an embedded Redis that dies is warned of, and the shop goes on", async () 
   });
   await redis.call("SHUTDOWN", "NOSAVE").catch(() => {});
   const warnings = () => service.lines.filter(({ level }) => level === "warn").map(({ msg }) => String(msg));
-  await expect.poll(warnings, { timeout: 5_000 }).toContainEqual(expect.stringContaining("Redis has ended"));
-  await sleep(1_100);
-  const ready = await fetch(`${url}/readyz`);
-  expect(await ready.json()).toMatchObject({ ready: true, checks: { redis: "down" } });
+  await expect.poll(warnings).toContainEqual(expect.stringContaining("Redis has ended"));
+  const readiness = async () => (await fetch(`${url}/readyz`)).json();
+  await expect.poll(readiness).toMatchObject({ ready: true, checks: { redis: "down" } });
   expect(service.lines.filter(({ level }) => level === "error")).toEqual([]);
   service.child.kill("SIGTERM");
   expect(await service.exited).toBe(0);

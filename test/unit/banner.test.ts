@@ -3,7 +3,7 @@ import { printBanner } from "../../src/banner.ts";
 import { readConfig } from "../../src/config.ts";
 import { silentLog } from "../support/log.ts";
 
-/** What the banner warns of, as it is logged where there is no terminal. */
+/** Returns the warnings that the banner logs when there is no terminal. */
 function warnings(env: Record<string, string>): string {
   const lines: unknown[] = [];
   const log = { ...silentLog, info: (fields: Record<string, unknown>) => void lines.push(fields.warnings) };
@@ -18,7 +18,7 @@ function warnings(env: Record<string, string>): string {
   return JSON.stringify(lines);
 }
 
-test("the banner shouts that the cache is off, and only then", () => {
-  expect(warnings({ CACHE: "off" })).toContain("CACHE IS OFF");
-  expect(warnings({})).not.toContain("CACHE");
+test.each(["CACHE", "LIMITS", "ACCESS"])("the banner warns that %s is off, and only then", (name) => {
+  expect(warnings({ [name]: "off" })).toContain(name);
+  expect(warnings({})).not.toContain(name);
 });
