@@ -1,4 +1,4 @@
-// npm run check: everything about the sources that can be said without running the shop.
+// npm run check: the static checks of the sources. Nothing is started.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { openForMigration } from "../src/infra/postgres/migrate.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 let failed = 0;
 
-/** Runs a program; its output is shown when it fails. */
+/** Runs a program. Returns its output when it fails, undefined when it succeeds. */
 function run(command: string, ...args: string[]): string | undefined {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: root, encoding: "utf8" });
   return status === 0
@@ -18,12 +18,12 @@ function run(command: string, ...args: string[]): string | undefined {
     : `${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`.trim() || "failed";
 }
 
-/** @param why absent when all is well; "skip: ..." when it cannot be said here */
-function report(what: string, why: string | undefined): void {
-  const skipped = why?.startsWith("skip: ") === true;
-  if (why !== undefined && !skipped) failed += 1;
-  process.stdout.write(`${why === undefined ? "ok    " : skipped ? "skip  " : "FAILED"} ${what}\n`);
-  if (why !== undefined) process.stdout.write(`${why.replace(/^/gm, "       ")}\n`);
+/** Prints the result of a check. @param failure absent for success; "skip: ..." when the check cannot run here */
+function report(name: string, failure: string | undefined): void {
+  const skipped = failure?.startsWith("skip: ") === true;
+  if (failure !== undefined && !skipped) failed += 1;
+  process.stdout.write(`${failure === undefined ? "ok    " : skipped ? "skip  " : "FAILED"} ${name}\n`);
+  if (failure !== undefined) process.stdout.write(`${failure.replace(/^/gm, "       ")}\n`);
 }
 
 function generatedCode(): string | undefined {
@@ -42,26 +42,26 @@ function breakingChanges(): string | undefined {
   const base = ["origin/main", "main"].find(
     (ref) => run("git", "rev-parse", "--verify", "--quiet", ref) === undefined,
   );
-  if (base === undefined) return "skip: there is no main to compare with";
+  if (base === undefined) return "skip: there is no branch main to compare with";
   const commit = spawnSync("git", ["rev-parse", base], { cwd: root, encoding: "utf8" }).stdout.trim();
   return run("buf", "breaking", "--against", `.git#ref=${commit}`);
 }
 
-/** Known holes in what the service runs on, from high on. Not every registry can be asked. */
+/** Reports known vulnerabilities of production dependencies, severity high and above. Some registries answer no audits. */
 function audit(): string | undefined {
   const { stdout } = spawnSync("npm", ["audit", "--omit=dev", "--audit-level=high", "--json"], {
     cwd: root,
     encoding: "utf8",
     timeout: 60_000,
   });
-  const report: unknown = parsed(stdout ?? "");
+  const report: unknown = parseJson(stdout ?? "");
   if (typeof report !== "object" || report === null || !("metadata" in report)) {
-    return "skip: the registry in use answers no audits";
+    return "skip: the configured registry answers no audits";
   }
   return run("npm", "audit", "--omit=dev", "--audit-level=high");
 }
 
-function parsed(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -84,9 +84,9 @@ report("format and lint", run("biome", "check", "--error-on-warnings"));
 report("types", run("tsc", "--noEmit"));
 report("contracts: format", run("buf", "format", "--diff", "--exit-code"));
 report("contracts: lint", run("buf", "lint"));
-report("contracts: nothing that breaks callers", breakingChanges());
+report("contracts: no breaking change", breakingChanges());
 report("generated code is up to date", generatedCode());
 report("migrations are up to date", await migrationSnapshot());
-report("dependencies without known holes", audit());
+report("dependencies: no known vulnerabilities", audit());
 report("architecture", run("vitest", "run", "test/unit/architecture.test.ts"));
 process.exitCode = failed === 0 ? 0 : 1;
