@@ -170,7 +170,7 @@ async function openInfrastructure(
   cleanups.push(() => jobs.close());
   const ids = createIds(clock);
   const audited = withAuditLog(connections, { ids, clock });
-  const db = withInvalidationOutbox(audited, createInvalidationPublisher(jobs, cache));
+  const db = withInvalidationOutbox(audited, createInvalidationPublisher(jobs, bus));
   return { db, redis, jobs, cache, bus, limiter, ids, clock, log };
 }
 

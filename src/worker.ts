@@ -1,6 +1,6 @@
 import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
-import type { Cache } from "./infra/cache/cache.ts";
+import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidationQueue } from "./infra/jobs/queues.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
@@ -11,7 +11,7 @@ import type { Log } from "./kernel/log.ts";
 export interface WorkerOptions {
   db: Database;
   jobs: Jobs;
-  cache: Pick<Cache<unknown>, "ensureInvalidated">;
+  bus: Pick<InvalidationBus, "ensureInvalidated">;
   identity: Pick<Identity, "purgeExpired">;
   log: Log;
 }
@@ -27,10 +27,10 @@ const MAINTENANCE_INTERVAL_MS = 60_000;
  * @returns a function that stops the maintenance timer; the queues stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
-  const { db, jobs, cache, identity, log } = options;
+  const { db, jobs, bus, identity, log } = options;
   await jobs.work(invalidationQueue, async (batch) => {
     for (const { tags, generation } of batch) {
-      await cache.ensureInvalidated(tags, Buffer.from(generation, "base64"));
+      await bus.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     }
   });
   const runMaintenance = async () => {

@@ -1,75 +1,85 @@
 import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
 
-/** An answer that may be given again, asked for. Times are milliseconds. */
+/** A request for a value that may be cached. */
 export interface CacheRequest<T> {
-  /** The same for the same question, and short. */
+  /** Identifies the value; short. */
   key: string;
-  /** What the answer is made of. */
+  /** The tags whose invalidation makes the value outdated. */
   tags: readonly string[];
-  /** How old it may be. */
+  /** How long the value is fresh, milliseconds. */
   freshMs: number;
-  /** For how much longer it may be given while a new one is made. */
+  /** How much longer an expired value may be returned while a new one is loaded, milliseconds. */
   staleMs: number;
-  /** Makes it. Others who ask meanwhile get the same, so it must not depend on who asks or how long he stays. */
+  /** Loads the value. Its result is shared by all callers: it must not depend on the caller or its deadline. */
   load(): Promise<T>;
   encode(value: T): Uint8Array;
-  /** Absent: Redis is neither asked nor told. May throw for what was not encoded here. */
+  /** Absent: the value is not stored in Redis. May throw for bytes that `encode` did not write. */
   decode?(bytes: Uint8Array): T;
 }
 
-/** An answer as it is kept: the value, or the error that says that there is none. */
+/** A cached value, or a cached `not_found` error. */
 export interface Entry<T> {
   readonly outcome: { readonly value: T } | { readonly error: AppError };
-  /** Names its content; empty for errors. */
+  /** A hash of the content; empty for errors. */
   readonly etag: string;
-  /** What it is made of, and the tick of the tag log before it was made. */
   readonly tags: readonly string[];
+  /** `TagVersions.current` before the value was loaded. */
   readonly version: number;
-  /** Milliseconds of the wall clock. */
+  /** Times by the wall clock, milliseconds since the epoch. */
   readonly loadedAtMs: number;
   readonly freshUntilMs: number;
   readonly staleUntilMs: number;
-  /** What it takes in memory, estimated. */
+  /** The estimated size in memory. */
   readonly bytes: number;
 }
 
-/** How long it is believed that something does not exist, milliseconds. */
-const NEGATIVE_MS = 5_000;
-/** Answers of one moment must not all end at one moment: they end up to this share earlier. */
+/** How long a `not_found` error is cached, milliseconds. */
+const NEGATIVE_TTL_MS = 5_000;
+/** Entries expire earlier by up to this share of their time, so that those of one moment do not expire together. */
 const JITTER = 0.1;
 /**
- * What an answer takes in memory, for each byte on the wire and besides. Measured on products, alone and in pages:
- * it is what bare ones take, and up to twice what those with long texts do.
+ * The size of an entry in memory, for each encoded byte and in addition. Measured with products, alone and in
+ * pages: exact for products without texts, and up to twice the real size for those with long texts.
  */
 const MEMORY_PER_BYTE = 9;
 const MEMORY_PER_ENTRY = 1_500;
 
-/** An answer with a value. @param payload the value, encoded */
+/** Creates the entry of a value. @param payload the encoded value */
 export function createEntry<T>(
   { tags, freshMs, staleMs }: CacheRequest<T>,
   value: T,
   payload: Uint8Array,
-  { since, madeAtMs }: { since: number; madeAtMs: number },
+  { version, loadedAtMs }: { version: number; loadedAtMs: number },
 ): Entry<T> {
-  const freshUntilMs = madeAtMs + freshMs * (1 - JITTER * Math.random());
+  const freshUntilMs = loadedAtMs + freshMs * (1 - JITTER * Math.random());
   return {
-    ...{ tags, version: since, loadedAtMs: madeAtMs, freshUntilMs },
     outcome: { value },
     etag: contentHash(payload),
+    tags,
+    version,
+    loadedAtMs,
+    freshUntilMs,
     staleUntilMs: freshUntilMs + staleMs,
     bytes: MEMORY_PER_ENTRY + MEMORY_PER_BYTE * payload.length,
   };
 }
 
-/** That there is no answer. It is believed for seconds, and not shared. */
-export function createNegativeEntry<T>({ tags }: CacheRequest<T>, error: AppError, since: number): Entry<T> {
-  const madeAtMs = Date.now();
-  const untilMs = madeAtMs + NEGATIVE_MS;
+/** Creates the entry of a `not_found` error. */
+export function createNegativeEntry<T>(
+  { tags }: CacheRequest<T>,
+  error: AppError,
+  { version, loadedAtMs }: { version: number; loadedAtMs: number },
+): Entry<T> {
+  const expiresAtMs = loadedAtMs + NEGATIVE_TTL_MS;
   return {
-    ...{ tags, version: since, loadedAtMs: madeAtMs, freshUntilMs: untilMs, staleUntilMs: untilMs },
     outcome: { error },
     etag: "",
+    tags,
+    version,
+    loadedAtMs,
+    freshUntilMs: expiresAtMs,
+    staleUntilMs: expiresAtMs,
     bytes: 2 * MEMORY_PER_ENTRY,
   };
 }

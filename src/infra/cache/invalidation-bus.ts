@@ -1,50 +1,118 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
-import { LeaseMonitor } from "./lease-monitor.ts";
-import { RedisTier } from "./redis-tier.ts";
+import { type CacheClock, systemCacheClock } from "./cache-clock.ts";
+import { LEASE_MS, LeaseMonitor } from "./lease-monitor.ts";
+import { ALL_TAGS, type Generation, RedisTier } from "./redis-tier.ts";
 import { TagVersions } from "./tag-versions.ts";
 
-/** Times are milliseconds. */
 export interface InvalidationBusOptions {
   redis: Redis;
-  /** Keeps shops apart that use one Redis. */
+  /** Separates shops that use the same Redis. */
   namespace: string;
   log: Log;
+  /** Absent: the system's. */
+  clock?: CacheClock;
 }
 
-/** What ties the caches of a process to each other and to those of other processes: which tags have been bumped. */
+/**
+ * How long and how often publishing is retried while Redis is reachable, and the delay between attempts,
+ * milliseconds. If this process is too busy to read the responses, the attempts have still arrived.
+ */
+const RETRY_MS = 250;
+const MIN_ATTEMPTS = 5;
+const RETRY_DELAY_MS = 10;
+
+/** Distributes invalidations of tags to all caches of this process and of the other replicas. */
 export class InvalidationBus {
   readonly redisTier: RedisTier;
   readonly lease: LeaseMonitor;
   readonly tagVersions = new TagVersions();
-  readonly #clear: (() => void)[] = [];
+  readonly clock: CacheClock;
+  readonly #clearCallbacks: (() => void)[] = [];
+  #failures = 0;
 
-  constructor({ redis, namespace, log }: InvalidationBusOptions) {
+  constructor({ redis, namespace, log, clock = systemCacheClock }: InvalidationBusOptions) {
+    this.clock = clock;
     this.redisTier = new RedisTier(redis, namespace);
-    const events = {
-      heard: (message: string) => {
-        const tags = this.redisTier.parseMessage(message);
-        if (tags === "all") this.invalidateAllLocally();
-        else this.tagVersions.invalidate(tags);
-      },
-      lost: () => this.invalidateAllLocally(),
-      meet: () => this.redisTier.invalidateAllAfterRestart(),
-      renew: () => this.redisTier.invalidateAll(),
+    const handlers = {
+      onMessage: (message: string) => this.#invalidateLocally(this.redisTier.parseMessage(message)),
+      onLeaseGranted: () => this.#invalidateAllLocally(),
+      beforeFirstLease: () => this.redisTier.invalidateAllAfterRestart(),
+      beforeRenewedLease: () => this.redisTier.invalidateAll(),
     };
-    this.lease = new LeaseMonitor(redis, this.redisTier.channel, events, log);
+    this.lease = new LeaseMonitor(redis, this.redisTier.channel, handlers, { log, clock });
   }
 
-  /** Has `clear` called whenever nothing that was kept may be used again. */
+  /** How often Redis did not accept an invalidation. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /**
+   * Makes all entries with these tags outdated, in this process and the others. Call it after the commit of
+   * the change and before its acknowledgement. Tags are case-insensitive.
+   * @param id identifies the invalidation for `ensureInvalidated`
+   * @returns whether Redis accepted it. If not, it returns only when the leases of the other replicas have
+   * expired. A replica that can still reach Redis although this process cannot learns of the change by
+   * `ensureInvalidated`.
+   */
+  async invalidate(tags: readonly string[], id: Generation): Promise<boolean> {
+    const names = lowerCase(tags);
+    const isPublished = await this.#publish(names, id);
+    // Last, because this process may have read outdated entries from Redis until then.
+    this.#invalidateLocally(names);
+    return isPublished;
+  }
+
+  /** Repeats an invalidation unless Redis has accepted it before. @throws if Redis is unavailable */
+  async ensureInvalidated(tags: readonly string[], id: Generation): Promise<void> {
+    if (await this.redisTier.hasReceipt(id)) return;
+    const names = lowerCase(tags);
+    await this.redisTier.invalidate(names, id);
+    this.#invalidateLocally(names);
+  }
+
+  /** Registers a callback that clears a cache when all entries become outdated. */
   onInvalidateAll(clear: () => void): void {
-    this.#clear.push(clear);
-  }
-
-  invalidateAllLocally(): void {
-    this.tagVersions.invalidateAll();
-    for (const clear of this.#clear) clear();
+    this.#clearCallbacks.push(clear);
   }
 
   close(): void {
     this.lease.close();
   }
+
+  async #publish(tags: readonly string[], id: Generation): Promise<boolean> {
+    const { lease, clock } = this;
+    const startedAtMs = clock.monotonicMs();
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.redisTier.invalidate(tags, id);
+        return true;
+      } catch {
+        this.#failures += 1;
+        // A single failure must not cost all replicas their entries.
+        if (attempt > 1 || !lease.isRedisReachable) lease.revoke();
+      }
+      const mayRetry = attempt < MIN_ATTEMPTS || clock.monotonicMs() - startedAtMs < RETRY_MS;
+      if (!lease.isRedisReachable || !mayRetry) break;
+      await sleep(RETRY_DELAY_MS);
+    }
+    // After this time no other replica holds a lease from before the change.
+    const waitMs = Math.min(startedAtMs, lease.downSinceMs) + LEASE_MS - clock.monotonicMs();
+    if (waitMs > 0) await sleep(waitMs);
+    return false;
+  }
+
+  #invalidateLocally(tags: readonly string[]): void {
+    if (tags.includes(ALL_TAGS)) this.#invalidateAllLocally();
+    else this.tagVersions.invalidate(tags);
+  }
+
+  #invalidateAllLocally(): void {
+    this.tagVersions.invalidateAll();
+    for (const clear of this.#clearCallbacks) clear();
+  }
 }
+
+const lowerCase = (tags: readonly string[]): string[] => tags.map((tag) => tag.toLowerCase());

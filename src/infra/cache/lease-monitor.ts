@@ -1,185 +1,180 @@
-import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
 import { MAX_RECONNECT_DELAY_MS } from "../redis/redis.ts";
+import type { CacheClock } from "./cache-clock.ts";
+import { RedisSubscription } from "./redis-subscription.ts";
 
 /**
- * How old the last sign of life may be, milliseconds. A sign is a message to ourselves, which takes the way of
- * every bump: from here to Redis, and back over the subscription, in order. Whoever has one that was sent at
- * most this long ago has heard every bump up to then, and none is held up on its way to Redis, as writes are
- * while it fails over.
+ * How long a heartbeat grants the lease, from when it was sent, milliseconds. A process that has received a
+ * heartbeat has also received every invalidation that Redis accepted before it, and knows that Redis accepts
+ * writes, which it does not during a failover.
  */
 export const LEASE_MS = 50;
-/** How often one is sent, milliseconds. */
-const SIGN_MS = 15;
+/** How often a heartbeat is sent, milliseconds. */
+const HEARTBEAT_MS = 15;
 /**
- * In how many turns of our own event loop signs must be missing before that is taken for Redis's silence.
- * When it is we who were busy, the sign waits in the socket and nothing was missed.
+ * How many timer ticks without a heartbeat count as a failure of Redis. Ticks are counted instead of time
+ * because a busy process misses its own ticks too: then the heartbeat waits in the socket and nothing is lost.
  */
-const SILENT_TURNS = 4;
+const MISSED_TICKS = 4;
 /**
- * How long a new connection is not relied upon after one was lost, milliseconds. Others may have lost theirs too,
- * and cannot tell of their writes before they try again.
+ * How long after a reconnect no lease is granted, milliseconds. Other replicas may have lost their connections
+ * at the same time, and cannot publish their invalidations before they have reconnected.
  */
-const REJOIN_MS = 4 * MAX_RECONNECT_DELAY_MS;
+const REJOIN_DELAY_MS = 4 * MAX_RECONNECT_DELAY_MS;
 
-/** What the link does with what it hears. */
-export interface LeaseEvents {
-  /** A message has come. */
-  heard(message: string): void;
-  /** Bumps may have been missed, by us or by Redis: nothing that was kept may be used again. */
-  lost(): void;
-  /** Redis is about to be relied upon for the first time. */
-  meet(): Promise<void>;
-  /** Makes what Redis keeps unusable for all, before it is used again. */
-  renew(): Promise<void>;
+/** What the owner of the monitor does when its state changes. */
+export interface LeaseHandlers {
+  onMessage(message: string): void;
+  /** The state is about to be "up" after a time without a lease: invalidations may have been missed. */
+  onLeaseGranted(): void;
+  /** Prepares the entries in Redis for the first lease of this process. */
+  beforeFirstLease(): Promise<void>;
+  /** Makes the entries in Redis outdated before a lease is granted again. */
+  beforeRenewedLease(): Promise<void>;
 }
 
 /**
- * The subscription on which replicas tell each other what has changed, and whether it can be relied upon.
- * Silence counts as change: without a recent sign of life nothing that is kept may be used.
+ * Watches the subscription to invalidations by means of heartbeats. While the lease is held, all invalidations
+ * of up to LEASE_MS ago have been received and cached entries may be used; without it none may.
  */
 export class LeaseMonitor {
-  readonly #client: Redis;
-  readonly #subscriber: Redis;
-  readonly #channel: string;
-  /** Where this process talks to itself. */
-  readonly #signs: string;
-  readonly #events: LeaseEvents;
+  readonly #subscription: RedisSubscription;
+  readonly #handlers: LeaseHandlers;
   readonly #log: Log;
-  #state: "down" | "up" | "renewing" = "down";
-  /** Before the first connection nothing was missed, unless there was something to tell. */
-  #isNew = true;
-  #isLost = false;
-  /** Not to be relied upon before. */
-  #riseFromMs = Number.NEGATIVE_INFINITY;
-  #downSinceMs = performance.now();
-  /** When the last sign that has come was sent, and how many turns ago one came in time. */
-  #leaseFromMs = Number.NEGATIVE_INFINITY;
-  #turns = 0;
+  readonly #clock: CacheClock;
   readonly #timer: NodeJS.Timeout;
-  #waiting: (() => void)[] = [];
+  #state: "down" | "up" | "renewing" = "down";
+  /** True until the first lease, unless it was revoked before. */
+  #isFirstLease = true;
+  #wasDisconnected = false;
+  /** No lease is granted before. */
+  #rejoinAtMs = Number.NEGATIVE_INFINITY;
+  #downSinceMs: number;
+  /** When the last heartbeat received was sent. */
+  #heartbeatSentAtMs = Number.NEGATIVE_INFINITY;
+  #ticksSinceHeartbeat = 0;
+  #waiters: (() => void)[] = [];
 
-  /** @param client whose server is subscribed to, on a connection of its own */
-  constructor(client: Redis, channel: string, events: LeaseEvents, log: Log) {
-    this.#client = client;
-    this.#channel = channel;
-    this.#signs = `${channel}:${randomUUID()}`;
-    this.#events = events;
+  /** @param client publishes the heartbeats; the subscription has a connection of its own */
+  constructor(
+    client: Redis,
+    channel: string,
+    handlers: LeaseHandlers,
+    { log, clock }: { log: Log; clock: CacheClock },
+  ) {
+    this.#handlers = handlers;
     this.#log = log;
-    this.#subscriber = client.duplicate({ autoResubscribe: false, commandTimeout: undefined });
-    this.#subscriber.on("ready", () => this.#subscribe());
-    this.#subscriber.on("close", () => {
-      this.#isLost = true;
-      this.#fall("closed");
+    this.#clock = clock;
+    this.#downSinceMs = clock.monotonicMs();
+    this.#subscription = new RedisSubscription(client, channel, {
+      onConnected: () => {
+        if (this.#wasDisconnected) this.#rejoinAtMs = this.#clock.monotonicMs() + REJOIN_DELAY_MS;
+      },
+      onDisconnected: () => {
+        this.#wasDisconnected = true;
+        this.#goDown("disconnected");
+      },
+      onMessage: (message) => handlers.onMessage(message),
+      onHeartbeat: (sentAtMs) => this.#receiveHeartbeat(sentAtMs),
     });
-    // The client that was duplicated tells of errors.
-    this.#subscriber.on("error", () => {});
-    this.#subscriber.on("message", (from: string, message: string) => {
-      if (from === channel) events.heard(message);
-      else this.#hear(Number(message));
-    });
-    this.#timer = setInterval(() => this.#turn(), SIGN_MS).unref();
+    this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS).unref();
   }
 
-  /** Whether all bumps up to LEASE_MS ago have been heard. */
+  /** Whether all invalidations of up to LEASE_MS ago have been received. */
   get isHeld(): boolean {
-    return this.#state === "up" && performance.now() - this.#leaseFromMs <= LEASE_MS;
+    return this.#state === "up" && this.#clock.monotonicMs() - this.#heartbeatSentAtMs <= LEASE_MS;
   }
 
-  /** Whether there is a connection to Redis, so that others may have theirs. */
-  get isRedisReachable(): boolean {
-    return this.#client.status === "ready" || this.#subscriber.status === "ready";
-  }
-
-  /** Whether Redis can be asked at all. */
+  /** Whether Redis is used: the lease is held, or was a moment ago and is about to be extended. */
   get isUp(): boolean {
     return this.#state === "up";
   }
 
-  /** When a state that is not up began, in milliseconds of `performance.now()`. */
+  /** Whether this process has any connection to Redis; if so, other replicas may have theirs. */
+  get isRedisReachable(): boolean {
+    return this.#subscription.isRedisReachable;
+  }
+
+  /** When the state was last left "up", by the monotonic clock. */
   get downSinceMs(): number {
     return this.#downSinceMs;
   }
 
-  /** Waits for the next sign, or for the silence to be certain: some LEASE_MS. @returns whether it is live */
+  /**
+   * Waits for the next heartbeat or until it counts as missed, about LEASE_MS.
+   * @returns whether the lease is held then
+   */
   async waitUntilHeld(): Promise<boolean> {
     if (this.isHeld) return true;
     if (this.#state !== "up") return false;
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await new Promise<void>((resolve) => this.#waiters.push(resolve));
     return this.isHeld;
   }
 
-  /** A bump could not be sent: nothing is relied upon until Redis has been made to forget. */
+  /** Gives up the lease because an invalidation was not published; the next one invalidates all of Redis first. */
   revoke(): void {
-    this.#isNew = false;
-    this.#fall("a bump failed");
+    this.#isFirstLease = false;
+    this.#goDown("invalidation failed");
   }
 
   close(): void {
     clearInterval(this.#timer);
-    this.#fall("closing");
-    this.#subscriber.disconnect();
+    this.#goDown("closed");
+    this.#subscription.close();
   }
 
-  #subscribe(): void {
-    if (this.#isLost) this.#riseFromMs = performance.now() + REJOIN_MS;
-    // A subscription that fails ends with its connection, and the next one begins here again.
-    this.#subscriber.subscribe(this.#channel, this.#signs).catch(() => this.#subscriber.disconnect(true));
+  #tick(): void {
+    this.#ticksSinceHeartbeat += 1;
+    if (this.#state === "up" && this.#ticksSinceHeartbeat >= MISSED_TICKS && !this.isHeld) {
+      this.#goDown("heartbeats missed");
+    }
+    if (!this.#subscription.isConnected) return;
+    this.#subscription.sendHeartbeat(this.#clock.monotonicMs());
+    if (this.#state !== "up") this.#subscription.ping();
   }
 
-  #turn(): void {
-    this.#turns += 1;
-    if (this.#state === "up" && this.#turns >= SILENT_TURNS && !this.isHeld) this.#fall("silent");
-    if (this.#subscriber.status !== "ready") return;
-    // One that fails is missed, which is enough.
-    this.#client.publish(this.#signs, String(performance.now())).catch(() => {});
-    if (this.#state === "up") return;
-    // A connection that has no other end any more is noticed when it does not answer.
-    this.#subscriber.ping().catch(() => {});
-  }
-
-  #hear(sentAtMs: number): void {
-    this.#leaseFromMs = sentAtMs;
-    const nowMs = performance.now();
-    // Signs that all come late are as good as none.
+  #receiveHeartbeat(sentAtMs: number): void {
+    this.#heartbeatSentAtMs = sentAtMs;
+    const nowMs = this.#clock.monotonicMs();
+    // Heartbeats that all arrive late grant nothing.
     if (nowMs - sentAtMs > LEASE_MS) return;
-    this.#turns = 0;
-    if (this.#state === "up") this.#wake();
-    else if (this.#state === "down" && nowMs >= this.#riseFromMs) void this.#rise();
+    this.#ticksSinceHeartbeat = 0;
+    if (this.#state === "up") this.#wakeWaiters();
+    else if (this.#state === "down" && nowMs >= this.#rejoinAtMs) void this.#goUp();
   }
 
   /**
-   * Whoever could not reach Redis has bumped nothing there meanwhile, and its replicas may be back sooner than
-   * that process: each one that comes back makes what was kept unusable before it relies on it.
+   * A writer that could not reach Redis has invalidated nothing there, and other replicas may be back sooner
+   * than the writer: each makes the entries in Redis outdated before it uses them.
    */
-  async #rise(): Promise<void> {
+  async #goUp(): Promise<void> {
     this.#state = "renewing";
     try {
-      const isNew = this.#isNew;
-      await (isNew ? this.#events.meet() : this.#events.renew());
+      const isFirstLease = this.#isFirstLease;
+      await (isFirstLease ? this.#handlers.beforeFirstLease() : this.#handlers.beforeRenewedLease());
       if (this.#state !== "renewing") return;
-      this.#events.lost();
+      this.#handlers.onLeaseGranted();
       this.#state = "up";
-      this.#turns = 0;
-      this.#isNew = false;
-      if (!isNew) this.#log.info({ away_ms: performance.now() - this.#downSinceMs }, "cache is back");
+      this.#ticksSinceHeartbeat = 0;
+      this.#isFirstLease = false;
+      if (isFirstLease) return;
+      this.#log.info({ down_ms: this.#clock.monotonicMs() - this.#downSinceMs }, "cache resumed");
     } catch {
       this.#state = "down";
     }
   }
 
-  #fall(why: string): void {
+  #goDown(reason: "disconnected" | "heartbeats missed" | "invalidation failed" | "closed"): void {
     if (this.#state === "up") {
-      this.#downSinceMs = performance.now();
-      if (why !== "closing")
-        this.#log.warn({ reason: why }, "cache is not to be relied upon; reading without it");
+      this.#downSinceMs = this.#clock.monotonicMs();
+      if (reason !== "closed") this.#log.warn({ reason }, "cache suspended: reads bypass it");
     }
     this.#state = "down";
-    this.#wake();
+    this.#wakeWaiters();
   }
 
-  #wake(): void {
-    for (const resolve of this.#waiting.splice(0)) resolve();
+  #wakeWaiters(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve();
   }
 }

@@ -1,37 +1,45 @@
-/** What the cache has done since the process started, and what it holds now. */
+/** Counts since the start of the process, and the present size. */
 export interface CacheStats {
-  /** Answers from the memory of this process; those of them that were past their time, while a new one was made. */
+  /** Entries returned from the memory of this process. */
   memoryHits: number;
+  /** Those of them that had expired and were returned while a new value was loaded. */
   staleHits: number;
-  /** "There is no such thing", given again. */
+  /** NOT_FOUND errors returned from memory. */
   negativeHits: number;
-  /** Answers from Redis. */
+  /** Entries returned from Redis. */
   redisHits: number;
-  /** Answers that had to be made. */
+  /** Entries that had to be loaded. */
   misses: number;
-  /** Calls that waited for an answer that was being made for another. */
+  /** Calls that joined a load that was already under way. */
   coalesced: number;
-  /** Answers that were made without asking either tier, since they could not be relied upon. */
+  /** Loads that used neither tier because Redis was unavailable. */
   bypasses: number;
-  /** Answers that were kept. */
+  /** Entries stored in memory. */
   fills: number;
-  /** Answers that were not kept, for a write came while they were made. */
+  /** Entries not stored because one of their tags was invalidated during the load. */
   fencedFills: number;
-  /** Times that Redis did not do what it was asked. */
+  /** Commands to Redis that failed. */
   redisFailures: number;
-  /** Tags that this process has bumped. */
-  invalidations: number;
-  /** What is in memory: answers, and what they take, estimated. */
+  /** Entries in memory now. */
   entries: number;
+  /** The estimated size of these entries. */
   bytes: number;
 }
 
-/** The part of them that is counted. */
+/** The counters of {@link CacheStats}. */
 export type CacheCounters = Omit<CacheStats, "entries" | "bytes">;
 
 export function createCacheCounters(): CacheCounters {
   return {
-    ...{ memoryHits: 0, staleHits: 0, negativeHits: 0, redisHits: 0, misses: 0, coalesced: 0 },
-    ...{ bypasses: 0, fills: 0, fencedFills: 0, redisFailures: 0, invalidations: 0 },
+    memoryHits: 0,
+    staleHits: 0,
+    negativeHits: 0,
+    redisHits: 0,
+    misses: 0,
+    coalesced: 0,
+    bypasses: 0,
+    fills: 0,
+    fencedFills: 0,
+    redisFailures: 0,
   };
 }

@@ -1,51 +1,53 @@
-/** How many bumped tags are remembered one by one, some 100 bytes each. */
+/** How many invalidated tags are remembered individually, about 100 bytes each. */
 const MAX_TAGS = 100_000;
 
 /**
- * When tags were last bumped, as far as this process has heard, in ticks of its own. Whoever is about to read
- * the database notes the tick first, and what he made of it is current for as long as none of its tags was
- * bumped in a later one: a write that comes between the read and the keeping of its answer is never missed.
+ * Records when tags were last invalidated, as far as this process knows, by a counter of its own. A reader
+ * notes the current version before it queries the database; what it loads is current as long as none of its
+ * tags was invalidated in a later version. So a write between the query and the storing of its result is
+ * never missed.
  */
 export class TagVersions {
-  #tick = 0;
-  /** What began before this tick is not current, whatever its tags are. */
-  #floor = 0;
-  readonly #bumped = new Map<string, number>();
+  #current = 0;
+  /** Entries loaded before this version are outdated, whatever their tags are. */
+  #minimum = 0;
+  /** The version of the last invalidation of each tag, in ascending order of versions. */
+  readonly #invalidatedIn = new Map<string, number>();
 
-  /** The tick of this moment. */
+  /** The version to note before loading. */
   get current(): number {
-    return this.#tick;
+    return this.#current;
   }
 
-  /** Whatever was made of these tags up to now is outdated. */
+  /** Makes all entries with one of these tags outdated. */
   invalidate(tags: Iterable<string>): void {
-    this.#tick += 1;
+    this.#current += 1;
     for (const tag of tags) {
-      // Anew, so that the map stays in the order of ticks.
-      this.#bumped.delete(tag);
-      this.#bumped.set(tag, this.#tick);
+      // Deleted first, so that the map stays in the order of versions.
+      this.#invalidatedIn.delete(tag);
+      this.#invalidatedIn.set(tag, this.#current);
     }
-    for (const [tag, tick] of this.#bumped) {
-      if (this.#bumped.size <= MAX_TAGS) break;
-      // What cannot be remembered for one tag holds for all.
-      this.#floor = tick;
-      this.#bumped.delete(tag);
+    for (const [tag, version] of this.#invalidatedIn) {
+      if (this.#invalidatedIn.size <= MAX_TAGS) break;
+      // A tag that is no longer remembered counts as invalidated, and with it all others of that version.
+      this.#minimum = version;
+      this.#invalidatedIn.delete(tag);
     }
   }
 
-  /** Whatever was made up to now is outdated: bumps may have been missed. */
+  /** Makes all entries outdated, for instance because invalidations may have been missed. */
   invalidateAll(): void {
-    this.#tick += 1;
-    this.#floor = this.#tick;
-    this.#bumped.clear();
+    this.#current += 1;
+    this.#minimum = this.#current;
+    this.#invalidatedIn.clear();
   }
 
-  /** Whether what began at tick `since` and is made of `tags` is as of the last bump that was heard. */
-  isCurrent(tags: readonly string[], since: number): boolean {
-    if (since < this.#floor) return false;
+  /** Returns whether an entry with these tags, loaded in this version, is still current. */
+  isCurrent(tags: readonly string[], version: number): boolean {
+    if (version < this.#minimum) return false;
     for (const tag of tags) {
-      const bumped = this.#bumped.get(tag);
-      if (bumped !== undefined && bumped > since) return false;
+      const invalidatedIn = this.#invalidatedIn.get(tag);
+      if (invalidatedIn !== undefined && invalidatedIn > version) return false;
     }
     return true;
   }

@@ -1,5 +1,5 @@
 import type { Call } from "../../kernel/call.ts";
-import type { Cache } from "../cache/cache.ts";
+import type { InvalidationBus } from "../cache/invalidation-bus.ts";
 import { type Generation, newGeneration } from "../cache/redis-tier.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { invalidationQueue } from "../jobs/queues.ts";
@@ -16,12 +16,12 @@ export interface InvalidationPublisher {
 /** Tells by the cache at once, and by a job. */
 export function createInvalidationPublisher(
   jobs: Pick<Jobs, "enqueue">,
-  cache: Pick<Cache<unknown>, "invalidate">,
+  bus: Pick<InvalidationBus, "invalidate">,
 ): InvalidationPublisher {
   return {
     enqueue: (tx, tags, generation) =>
       jobs.enqueue(tx, invalidationQueue, { tags: [...tags], generation: generation.toString("base64") }),
-    invalidate: (tags, generation) => cache.invalidate(tags, generation),
+    invalidate: (tags, generation) => bus.invalidate(tags, generation),
   };
 }
 

@@ -1,45 +1,46 @@
 import { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
 
-/** The Redis-protocol server that replicas share. The shop goes on without it. */
+/** The connection to the Redis-protocol server that replicas share. The shop works without it. */
 export interface RedisConnection {
   readonly client: Redis;
-  /** Whether it answers at this moment, within its command timeout. */
+  /** Returns whether the server answers a PING within the command timeout. */
   isUp(): Promise<boolean>;
   close(): Promise<void>;
 }
 
-// A command that takes longer than this is given up: what Redis speeds up must not slow down by it.
+/** Redis must not make a call slower than it would be without it. */
 const COMMAND_TIMEOUT_MS = 50;
 const CONNECT_TIMEOUT_MS = 2_000;
-// A connection that has not answered for so long may have no other end.
-const DEAD_MS = 1_000;
-/** The longest that a client waits between two tries to connect, milliseconds. */
+/** A connection that receives no response for so long is closed: its other end may be gone. */
+const SOCKET_TIMEOUT_MS = 1_000;
+const RECONNECT_STEP_MS = 50;
+/** The longest delay between two attempts to connect, milliseconds. */
 export const MAX_RECONNECT_DELAY_MS = 250;
 
-/** Connects in the background and keeps reconnecting; commands fail at once while there is no connection. */
+/** Connects in the background and reconnects for ever; commands fail at once while there is no connection. */
 export function openRedis(url: string, log: Log): RedisConnection {
   const client = new Redis(url, {
-    // With its defaults ioredis would hold commands back for as long as the server is away.
+    // By default ioredis holds commands back while the server is away, for 10 s and more.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: DEAD_MS,
-    retryStrategy: (attempt) => Math.min(attempt * 50, MAX_RECONNECT_DELAY_MS),
+    socketTimeout: SOCKET_TIMEOUT_MS,
+    retryStrategy: (attempt) => Math.min(attempt * RECONNECT_STEP_MS, MAX_RECONNECT_DELAY_MS),
   });
-  let up: boolean | undefined;
-  let closing = false;
-  const say = (now: boolean, error?: Error) => {
-    if (up === now || closing) return;
-    up = now;
-    if (now) log.info({}, "redis is connected");
-    else log.warn({ err: error }, "redis is away; going on without it");
+  let loggedState: "connected" | "disconnected" | undefined;
+  let isClosing = false;
+  const logState = (state: "connected" | "disconnected", error?: Error) => {
+    if (state === loggedState || isClosing) return;
+    loggedState = state;
+    if (state === "connected") log.info({}, "Redis connected");
+    else log.warn({ err: error }, "Redis disconnected; continuing without it");
   };
-  client.on("ready", () => say(true));
-  client.on("error", (error: Error) => say(false, error));
-  client.on("close", () => say(false));
+  client.on("ready", () => logState("connected"));
+  client.on("error", (error: Error) => logState("disconnected", error));
+  client.on("close", () => logState("disconnected"));
 
   return {
     client,
@@ -51,7 +52,7 @@ export function openRedis(url: string, log: Log): RedisConnection {
       }
     },
     async close() {
-      closing = true;
+      isClosing = true;
       client.disconnect();
     },
   };

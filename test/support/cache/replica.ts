@@ -54,7 +54,7 @@ export function openReplica(url: string, namespace: string, maxBytes = 1_000_000
     bus,
     redis,
     falls: () => falls,
-    write: (...tags) => cache.invalidate(tags, newGeneration()),
+    write: (...tags) => bus.invalidate(tags, newGeneration()),
     async close() {
       bus.close();
       await redis.close();

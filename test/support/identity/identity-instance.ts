@@ -6,7 +6,6 @@ import { inject, onTestFinished } from "vitest";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
 import { createIdentity, type Identity } from "../../../src/identity/identity.ts";
-import { Cache } from "../../../src/infra/cache/cache.ts";
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
 import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
@@ -82,7 +81,6 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const plain = await openPostgres({ url: site.database.url, entities, log: silentLog, ...limits });
   const redis = openRedis(inject("redisUrl"), silentLog);
   const bus = new InvalidationBus({ redis: redis.client, namespace: site.namespace, log: silentLog });
-  const cache = new Cache<string>({ bus, maxBytes: 1_000_000 });
   const reads: string[] = [];
   const db = withInvalidationOutbox(
     {
@@ -92,7 +90,7 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
         return plain.read(call, statement, values);
       },
     },
-    { enqueue: async () => {}, invalidate: (tags, generation) => cache.invalidate(tags, generation) },
+    { enqueue: async () => {}, invalidate: (tags, generation) => bus.invalidate(tags, generation) },
   );
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const room = { db, tokens, clock, ids: createIds() };

@@ -232,7 +232,7 @@ test("the bump of everything that a job does is heard in its own process too", (
       const ask = cacheRequest(randomUUID(), row.load);
       for (const replica of both()) await replica.cache.getOrLoad(ask);
       row.value = "coffee";
-      await worker.cache.ensureInvalidated([ALL_TAGS], newGeneration());
+      await worker.bus.ensureInvalidated([ALL_TAGS], newGeneration());
       const [a, b] = both();
       expect(resultOf(await worker.cache.getOrLoad(ask))).toBe("coffee");
       await vi.waitFor(async () => {

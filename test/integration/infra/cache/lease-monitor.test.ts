@@ -89,14 +89,14 @@ test("a write that could not be told is told by its job, and dropped by the proc
   await road.cut();
   value = "new";
   const id = newGeneration();
-  expect(await far.cache.invalidate([key], id)).toBe(false);
+  expect(await far.bus.invalidate([key], id)).toBe(false);
   expect(resultOf(await far.cache.getOrLoad(ask))).toBe("new");
-  await near.cache.ensureInvalidated([key], id);
+  await near.bus.ensureInvalidated([key], id);
   expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new");
   // Once it is done, it is not done again.
   await near.cache.getOrLoad(ask);
   await sleep(20);
-  await near.cache.ensureInvalidated([key], id);
+  await near.bus.ensureInvalidated([key], id);
   expect((await near.cache.getOrLoad(ask)).state).toBe("memory");
   await close();
 });

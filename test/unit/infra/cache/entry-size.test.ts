@@ -36,7 +36,7 @@ test.each(pages)("$name takes no more memory than is counted for it, and not far
         encode: () => payload,
         decode: (bytes: Uint8Array) => fromBinary(ListProductsResponseSchema, bytes),
       };
-      return createEntry(wanted, wanted.decode(payload), payload, { since: 1, madeAtMs: Date.now() });
+      return createEntry(wanted, wanted.decode(payload), payload, { version: 1, loadedAtMs: Date.now() });
     });
   const share = async () => {
     const before = await measureLiveBytes();

@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CacheClock } from "./cache-clock.ts";
+import { type CacheRequest, createEntry, type Entry } from "./entry.ts";
+import type { Generation, RedisEntry, RedisTier } from "./redis-tier.ts";
+import type { CacheCounters } from "./stats.ts";
+
+/** The result of a lookup: an entry, or what is needed to store one. */
+export interface RedisLookupResult<T> {
+  entry?: Entry<T>;
+  /** The generations of the tags before the load. Absent: the entry must not be stored in Redis. */
+  generations?: readonly Generation[] | undefined;
+  /** Whether this process is the first to load the entry; false: another one does, but not in time. */
+  isFirst?: boolean;
+}
+
+/** How long to wait for an entry that another process loads, and how often to look, milliseconds. */
+const LOCK_WAIT_MS = 50;
+const LOCK_POLL_MS = 10;
+/** Redis is not used for COOLDOWN_MS after a command that failed after SLOW_MS, so that not each call waits for it. */
+const SLOW_MS = 25;
+const COOLDOWN_MS = 200;
+
+/** Finds and stores the entries of one cache in Redis. Failures of Redis are counted and never thrown. */
+export class RedisLookup<T> {
+  readonly #redisTier: RedisTier;
+  readonly #counters: CacheCounters;
+  readonly #clock: CacheClock;
+  #coolsDownUntilMs = 0;
+
+  constructor(redisTier: RedisTier, counters: CacheCounters, clock: CacheClock) {
+    this.#redisTier = redisTier;
+    this.#counters = counters;
+    this.#clock = clock;
+  }
+
+  /**
+   * Finds the entry. If there is none, the first process to notice loads it, and the others wait for it for up
+   * to LOCK_WAIT_MS.
+   * @param isRefresh ignores expired entries that could still be returned
+   */
+  async find(request: CacheRequest<T>, version: number, isRefresh: boolean): Promise<RedisLookupResult<T>> {
+    const { key, tags, decode } = request;
+    if (decode === undefined) return {};
+    const deadlineMs = this.#clock.monotonicMs() + LOCK_WAIT_MS;
+    for (let isFirst: boolean | undefined; ; await sleep(LOCK_POLL_MS)) {
+      const read = await this.#attempt(() => this.#redisTier.read(key, tags));
+      const entry = read?.entry && this.#decode(request, decode, read.entry, version);
+      if (
+        entry !== undefined &&
+        (isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > this.#clock.wallMs()
+      ) {
+        return { entry };
+      }
+      isFirst ??= read === undefined || (await this.#attempt(() => this.#redisTier.tryLock(key))) !== false;
+      if (isFirst || this.#clock.monotonicMs() >= deadlineMs)
+        return { generations: read?.generations, isFirst };
+    }
+  }
+
+  /** Stores a loaded entry and releases the lock. @param payload the encoded value; absent: there is none */
+  async store(
+    { key, freshMs, staleMs }: CacheRequest<T>,
+    { loadedAtMs }: Entry<T>,
+    payload: Uint8Array | undefined,
+    { generations, isFirst }: RedisLookupResult<T>,
+  ): Promise<void> {
+    if (payload !== undefined && generations !== undefined) {
+      const ttlMs = freshMs + staleMs;
+      await this.#attempt(() => this.#redisTier.write(key, generations, { loadedAtMs, payload }, ttlMs));
+    }
+    if (isFirst === true) await this.#attempt(() => this.#redisTier.unlock(key));
+  }
+
+  /** Other programs may write to Redis too: bytes that cannot be decoded count as no entry and are replaced. */
+  #decode(
+    request: CacheRequest<T>,
+    decode: (bytes: Uint8Array) => T,
+    { loadedAtMs, payload }: RedisEntry,
+    version: number,
+  ): Entry<T> | undefined {
+    try {
+      return createEntry(request, decode(payload), payload, { version, loadedAtMs });
+    } catch {
+      this.#counters.redisFailures += 1;
+      return undefined;
+    }
+  }
+
+  /** Runs a command, unless Redis was too slow a moment ago. @returns undefined if it was not run or failed */
+  async #attempt<R>(command: () => Promise<R>): Promise<R | undefined> {
+    const startedAtMs = this.#clock.monotonicMs();
+    if (startedAtMs < this.#coolsDownUntilMs) return undefined;
+    try {
+      return await command();
+    } catch {
+      this.#counters.redisFailures += 1;
+      const nowMs = this.#clock.monotonicMs();
+      if (nowMs - startedAtMs >= SLOW_MS) this.#coolsDownUntilMs = nowMs + COOLDOWN_MS;
+      return undefined;
+    }
+  }
+}
