@@ -9,10 +9,10 @@ import { StockReason } from "../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { seedId } from "../src/cli/seed/generate/seed-id.ts";
 import { StartupError } from "../src/kernel/errors.ts";
-import { format } from "./numbers.ts";
-import { publish } from "./results.ts";
-import { readOptions, runBench, whole } from "./run.ts";
-import { createStage } from "./stage.ts";
+import { formatNumber } from "./harness/numbers.ts";
+import { publishResults } from "./harness/results.ts";
+import { parseInteger, readOptions, runBench } from "./harness/run-bench.ts";
+import { createShops } from "./harness/shops.ts";
 
 const run = promisify(execFile);
 const INSTALL = "go install github.com/bojand/ghz/cmd/ghz@v0.121.0";
@@ -79,9 +79,9 @@ function readArguments() {
       },
     });
     return {
-      products: whole("products", values.products, ORDERED_PRODUCTS, 2_000_000),
-      seconds: whole("seconds", values.seconds, 1, 600),
-      concurrency: whole("concurrency", values.concurrency, 1, 1_000),
+      products: parseInteger("products", values.products, ORDERED_PRODUCTS, 2_000_000),
+      seconds: parseInteger("seconds", values.seconds, 1, 600),
+      concurrency: parseInteger("concurrency", values.concurrency, 1, 1_000),
     };
   });
 }
@@ -111,10 +111,10 @@ function summarize(method: string, cache: string, report: Report): { row: string
     return found === undefined ? "-" : (found.latency / 1e6).toFixed(1);
   };
   const codes = Object.entries(report.statusCodeDistribution);
-  const answers = codes.map(([code, count]) => `${code} ${format(count)}`).join(", ");
+  const answers = codes.map(([code, count]) => `${code} ${formatNumber(count)}`).join(", ");
   const isGood = codes.length === 1 && codes[0]?.[0] === "OK";
   return {
-    row: [method, cache, format(Math.round(report.rps)), at(50), at(95), at(99), answers],
+    row: [method, cache, formatNumber(Math.round(report.rps)), at(50), at(95), at(99), answers],
     failures: isGood
       ? []
       : [`${method}, cache ${cache}: ${answers} ${JSON.stringify(report.errorDistribution)}`],
@@ -136,9 +136,9 @@ async function restock(url: string): Promise<void> {
 await runBench(async () => {
   const { products, seconds, concurrency } = readArguments();
   const ghz = await findGhz();
-  const stage = createStage(products);
+  const shops = createShops(products);
   try {
-    const services = { on: await stage.cached(), off: await stage.plain() };
+    const services = { on: await shops.cached(), off: await shops.plain() };
     await restock(services.on.url);
     const rows = [["method", "cache", "calls/s", "p50 ms", "p95 ms", "p99 ms", "answers"]];
     const failures: string[] = [];
@@ -151,10 +151,16 @@ await runBench(async () => {
       failures.push(...result.failures);
     }
     const load = `${concurrency} calls at once on one connection, ${seconds} s each`;
-    const notes = `${format(products)} products; ghz ${await versionOf(ghz)}, ${load}.`;
-    await publish({ title: "Calls a second, by ghz", stores: services.off.stores, notes, rows, write: true });
+    const notes = `${formatNumber(products)} products; ghz ${await versionOf(ghz)}, ${load}.`;
+    await publishResults({
+      title: "Calls a second, by ghz",
+      stores: services.off.stores,
+      notes,
+      rows,
+      write: true,
+    });
     if (failures.length > 0) throw new StartupError(`Not every answer was OK:\n${failures.join("\n")}`);
   } finally {
-    await stage.close();
+    await shops.close();
   }
 });

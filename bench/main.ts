@@ -1,17 +1,17 @@
 import { parseArgs } from "node:util";
 import { StartupError } from "../src/kernel/errors.ts";
-import { access } from "./access.ts";
-import { cache } from "./cache.ts";
-import { imports } from "./import.ts";
-import { overload } from "./overload.ts";
-import { pages } from "./pages.ts";
-import type { Part } from "./part.ts";
-import { reads } from "./reads.ts";
-import { publish } from "./results.ts";
-import { readOptions, runBench, whole } from "./run.ts";
-import { search } from "./search.ts";
-import { size } from "./size.ts";
-import { createStage } from "./stage.ts";
+import type { Part } from "./harness/part.ts";
+import { publishResults } from "./harness/results.ts";
+import { parseInteger, readOptions, runBench } from "./harness/run-bench.ts";
+import { createShops } from "./harness/shops.ts";
+import { access } from "./parts/access.ts";
+import { cache } from "./parts/cache.ts";
+import { imports } from "./parts/import.ts";
+import { overload } from "./parts/overload.ts";
+import { pages } from "./parts/pages.ts";
+import { reads } from "./parts/reads.ts";
+import { search } from "./parts/search.ts";
+import { size } from "./parts/size.ts";
 
 /** In the order in which they run: imports come last, since they change the shop. */
 const PARTS: ReadonlyMap<string, Part> = new Map([
@@ -39,22 +39,22 @@ function readArguments(): { names: string[]; products: number } {
     if (unknown !== undefined) throw new StartupError(`There is no part "${unknown}".`);
     return {
       names: [...PARTS.keys()].filter((name) => positionals.length === 0 || positionals.includes(name)),
-      products: whole("products", values.products, FEWEST_PRODUCTS, 2_000_000),
+      products: parseInteger("products", values.products, FEWEST_PRODUCTS, 2_000_000),
     };
   });
 }
 
 await runBench(async () => {
   const { names, products } = readArguments();
-  const stage = createStage(products);
+  const shops = createShops(products);
   const missed: string[] = [];
   try {
-    const { stores } = await stage.plain();
+    const { stores } = await shops.plain();
     for (const name of names) {
       try {
-        const measured = await PARTS.get(name)?.(stage);
+        const measured = await PARTS.get(name)?.(shops);
         if (measured === undefined) continue;
-        await publish({ ...measured, stores, write: products === PRODUCTS });
+        await publishResults({ ...measured, stores, write: products === PRODUCTS });
         missed.push(...measured.missed);
       } catch (error) {
         // The other parts are worth their time all the same.
@@ -63,7 +63,7 @@ await runBench(async () => {
       }
     }
   } finally {
-    await stage.close();
+    await shops.close();
   }
   if (missed.length > 0) throw new StartupError(`Missed:\n${missed.map((one) => `  ${one}`).join("\n")}`);
 });

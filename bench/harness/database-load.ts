@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
 
 /** What a database is made to do, by its own account and the kernel's. */
-export interface Gauge {
+export interface DatabaseLoad {
   /** Transactions that its connections have ended so far; a read outside a transaction is one. Takes 11 s. */
   transactions(): Promise<number>;
   /** Processor time that all processes of its server have taken so far, seconds; NaN where there is no /proc. */
@@ -17,7 +17,7 @@ const REPORTED_AFTER_MS = 11_000;
 const TICKS_A_SECOND = 100;
 
 /** Looks at a database from another one of its server, so that its own questions do not count. */
-export async function openGauge(databaseUrl: string): Promise<Gauge> {
+export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoad> {
   const url = new URL(databaseUrl);
   const database = decodeURIComponent(url.pathname.slice(1));
   url.pathname = "/postgres";

@@ -1,9 +1,9 @@
-import { pick } from "./numbers.ts";
+import { pick } from "../harness/numbers.ts";
 import { CATEGORIES, type ListInit } from "./requests.ts";
 
 /** A kind of search, as people make them. */
 export interface QueryKind {
-  what: string;
+  name: string;
   /** The next one, on a shop of so many products. */
   next(random: () => number, products: number): ListInit & { query: string };
 }
@@ -11,7 +11,7 @@ export interface QueryKind {
 type Random = () => number;
 
 /** A product that could be: words that are found together. */
-function imagine(random: Random) {
+function imagineProduct(random: Random) {
   const category = pick(CATEGORIES, random);
   const [noun] = pick(category.productKinds, random);
   return {
@@ -46,56 +46,58 @@ function misspell(word: string, random: Random): string {
 }
 
 /** Some letters of a phrase, as they are sent while it is typed. */
-const typed = (phrase: string, random: Random): string =>
+const typePartially = (phrase: string, random: Random): string =>
   phrase.slice(0, 2 + Math.floor(random() * (phrase.length - 2))).trim();
 
 const ORDERS = ["price", "price desc", "popularity desc", "rating desc", "create_time desc", "name"];
 
 /** All kinds; each finds something else slow. */
-export const KINDS: readonly QueryKind[] = [
+export const QUERY_KINDS: readonly QueryKind[] = [
   {
-    what: "one word",
+    name: "one word",
     next: (random) => {
-      const { noun, brand, material } = imagine(random);
+      const { noun, brand, material } = imagineProduct(random);
       return { query: pick([lastWord(noun), lastWord(brand), lastWord(material)], random) };
     },
   },
   {
-    what: "two words",
+    name: "two words",
     next: (random) => {
-      const { noun, brand, material } = imagine(random);
+      const { noun, brand, material } = imagineProduct(random);
       return { query: `${pick([brand, material], random)} ${lastWord(noun)}` };
     },
   },
   {
-    what: "as typed",
+    name: "as typed",
     next: (random) => {
-      const { noun, brand, material } = imagine(random);
-      return { query: typed(pick([noun, brand, `${material} ${noun}`, `${brand} ${noun}`], random), random) };
+      const { noun, brand, material } = imagineProduct(random);
+      return {
+        query: typePartially(pick([noun, brand, `${material} ${noun}`, `${brand} ${noun}`], random), random),
+      };
     },
   },
   {
-    what: "misspelled",
+    name: "misspelled",
     next: (random) => {
-      const { noun, brand } = imagine(random);
+      const { noun, brand } = imagineProduct(random);
       const word = [lastWord(noun), lastWord(brand)].find(({ length }) => length > 4) ?? "Keyboard";
       const wrong = misspell(word, random);
       return { query: pick([wrong, `${wrong} ${noun === word ? brand : noun}`], random) };
     },
   },
   {
-    what: "rare",
+    name: "rare",
     next: (random, products) => {
-      const { noun, brand } = imagine(random);
+      const { noun, brand } = imagineProduct(random);
       const number = String(1 + Math.floor(random() * products)).padStart(6, "0");
       const model = `${pick([..."CEPUL"], random)}${10 + Math.floor(random() * 90)}`;
       return { query: pick([`SKU-${number}`, number, `${brand} ${noun} ${model}`], random) };
     },
   },
   {
-    what: "with filters",
+    name: "with filters",
     next: (random) => {
-      const { category, noun, brand, material } = imagine(random);
+      const { category, noun, brand, material } = imagineProduct(random);
       const query = pick([lastWord(noun), material], random);
       return pick(
         [
@@ -109,9 +111,9 @@ export const KINDS: readonly QueryKind[] = [
     },
   },
   {
-    what: "in another order",
+    name: "in another order",
     next: (random) => {
-      const { noun, brand } = imagine(random);
+      const { noun, brand } = imagineProduct(random);
       return {
         query: pick([lastWord(noun), brand, `${brand} ${noun}`], random),
         orderBy: pick(ORDERS, random),
@@ -119,7 +121,7 @@ export const KINDS: readonly QueryKind[] = [
     },
   },
   {
-    what: "finds nothing",
+    name: "finds nothing",
     next: (random) => {
       const letters = Array.from({ length: 7 }, () => pick([..."bcdfghjklmnpqrstvwxz"], random));
       return { query: letters.join("") };

@@ -1,26 +1,26 @@
+import type { EncodedRequest, GrpcClient } from "./grpc-client.ts";
 import { median } from "./numbers.ts";
-import type { Wire, WireRequest } from "./wire.ts";
 
 /** One side of a comparison: requests, each made when it is its turn, and where they go. */
 export interface Side {
-  wire: Wire;
-  next(): WireRequest;
+  client: GrpcClient;
+  next(): EncodedRequest;
 }
 
 /**
- * Medians of two sides, milliseconds over the wire, one call at a time and in turn, so that both see the same
+ * Medians of two sides, milliseconds over the client, one call at a time and in turn, so that both see the same
  * machine. A fifth more of them come first and do not count.
  */
-export async function compare(
+export async function comparePaired(
   one: Side,
   other: Side,
   rounds: number,
 ): Promise<{ ms: number; otherMs: number }> {
   const [times, otherTimes]: [number[], number[]] = [[], []];
-  const time = async ({ wire, next }: Side): Promise<number> => {
+  const time = async ({ client, next }: Side): Promise<number> => {
     const request = next();
     const startMs = performance.now();
-    await wire.call(request);
+    await client.call(request);
     return performance.now() - startMs;
   };
   const warmUp = Math.ceil(rounds / 5);

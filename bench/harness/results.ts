@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
-import { draw, type Plot } from "./plot.ts";
+import { drawSvg, type Plot } from "./plot.ts";
 
 const FILE = join(import.meta.dirname, "RESULTS.md");
 const PLOTS = join(import.meta.dirname, "plots");
@@ -25,12 +25,19 @@ export interface Results {
 }
 
 /** Prints a table, and keeps it when that is wanted. */
-export async function publish({ title, notes, rows, plots = [], stores, write }: Results): Promise<void> {
+export async function publishResults({
+  title,
+  notes,
+  rows,
+  plots = [],
+  stores,
+  write,
+}: Results): Promise<void> {
   const table = align(rows);
   console.log(`\n${title}: ${notes}\n\n${table}\n`);
   if (!write) return;
   await mkdir(PLOTS, { recursive: true });
-  for (const plot of plots) await writeFile(join(PLOTS, `${plot.name}.svg`), draw(plot));
+  for (const plot of plots) await writeFile(join(PLOTS, `${plot.name}.svg`), drawSvg(plot));
   const images = plots.map(({ name, title }) => `\n![${title}](plots/${name}.svg)\n`).join("");
   const section = `## ${title}\n\n${await circumstances(stores)}\n${notes}\n\n${table}\n${images}`;
   const text = await readFile(FILE, "utf8").catch(() => HEAD);

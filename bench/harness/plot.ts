@@ -12,7 +12,7 @@ const COLORS = ["#2f6f9f", "#d98324", "#5f9e57"];
 const [LEFT, TOP, HEIGHT, BAR, GAP, FOOT] = [56, 64, 220, 26, 30, 44];
 
 /** Draws a plot as SVG, its scale from 0 to a round number at or above the largest value. */
-export function draw({ title, groups, series }: Plot): string {
+export function drawSvg({ title, groups, series }: Plot): string {
   const top = roundUp(Math.max(...series.flatMap(({ values }) => values)));
   const groupWidth = Math.max(series.length * BAR, ...groups.map((name) => name.length * 7)) + GAP;
   const width = LEFT + groups.length * groupWidth + GAP;
@@ -43,7 +43,7 @@ export function draw({ title, groups, series }: Plot): string {
   const size = `width="${width}" height="${TOP + HEIGHT + FOOT}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="11">`,
-    `<title>${escaped(title)}</title>`,
+    `<title>${escapeXml(title)}</title>`,
     `<rect ${size} fill="white"/>`,
     text(LEFT, 20, "start", title),
     ...[...lines, ...legend, ...bars],
@@ -52,9 +52,9 @@ export function draw({ title, groups, series }: Plot): string {
 }
 
 const text = (x: number, y: number, anchor: string, words: string): string =>
-  `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="#222">${escaped(words)}</text>`;
+  `<text x="${x}" y="${y}" text-anchor="${anchor}" fill="#222">${escapeXml(words)}</text>`;
 
-const escaped = (words: string): string => words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+const escapeXml = (words: string): string => words.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 const short = (value: number): string => String(Number(value.toPrecision(2)));
 

@@ -8,17 +8,17 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { StartupError } from "../src/kernel/errors.ts";
+import { StartupError } from "../../src/kernel/errors.ts";
 
 /** A call as it goes out, ready to be sent as often as wanted. */
-export interface WireRequest<Output extends DescMessage = DescMessage> {
+export interface EncodedRequest<Output extends DescMessage = DescMessage> {
   path: string;
   frame: Buffer;
   output: Output;
 }
 
 /** An answer that was OK, undecoded. */
-export interface WireAnswer {
+export interface EncodedResponse {
   /** One message in its frame. */
   body: Buffer;
   /** What the cache says of it: memory, redis, miss or bypass. */
@@ -29,9 +29,9 @@ export interface WireAnswer {
  * Calls by gRPC that cost the caller next to nothing, on one machine with what is measured: requests are
  * encoded beforehand, answers are not decoded, and nothing is between them and node:http2.
  */
-export interface Wire {
+export interface GrpcClient {
   /** @throws StartError when the answer is not OK */
-  call(request: WireRequest): Promise<WireAnswer>;
+  call(request: EncodedRequest): Promise<EncodedResponse>;
   close(): void;
 }
 
@@ -39,10 +39,10 @@ export interface Wire {
 const PREFIX_BYTES = 5;
 
 /** A request of a method, encoded. */
-export function prepare<Input extends DescMessage, Output extends DescMessage>(
+export function encodeRequest<Input extends DescMessage, Output extends DescMessage>(
   method: DescMethodUnary<Input, Output>,
   init: MessageInitShape<Input>,
-): WireRequest<Output> {
+): EncodedRequest<Output> {
   const message = toBinary(method.input, create(method.input, init));
   const frame = Buffer.alloc(PREFIX_BYTES + message.length);
   frame.writeUInt32BE(message.length, 1);
@@ -51,25 +51,25 @@ export function prepare<Input extends DescMessage, Output extends DescMessage>(
 }
 
 /** What an answer says. */
-export function decode<Output extends DescMessage>(
-  { output }: WireRequest<Output>,
-  { body }: WireAnswer,
+export function decodeResponse<Output extends DescMessage>(
+  { output }: EncodedRequest<Output>,
+  { body }: EncodedResponse,
 ): MessageShape<Output> {
   return fromBinary(output, body.subarray(PREFIX_BYTES));
 }
 
 /** Whether it is a message of which no field is set, such as a list of nothing. */
-export const isEmpty = ({ body }: WireAnswer): boolean => body.length === PREFIX_BYTES;
+export const isEmpty = ({ body }: EncodedResponse): boolean => body.length === PREFIX_BYTES;
 
 /**
  * @param connections that take turns
  * @param headers that each call carries
  */
-export function openWire(
+export function openGrpcClient(
   url: string,
   connections: number,
   headers: Readonly<Record<string, string>> = {},
-): Wire {
+): GrpcClient {
   const sessions = Array.from({ length: connections }, () => connect(url));
   for (const session of sessions) session.on("error", () => {}); // its calls tell
   let turn = 0;
@@ -83,10 +83,10 @@ export function openWire(
 
 function send(
   session: ClientHttp2Session | undefined,
-  { path, frame }: WireRequest,
+  { path, frame }: EncodedRequest,
   headers: Readonly<Record<string, string>>,
-): Promise<WireAnswer> {
-  if (session === undefined) throw new RangeError("A wire has one connection at least.");
+): Promise<EncodedResponse> {
+  if (session === undefined) throw new RangeError("A client has one connection at least.");
   return new Promise((resolve, reject) => {
     const stream = session.request({
       ":method": "POST",

@@ -1,9 +1,9 @@
-import { type Gauge, openGauge } from "./gauge.ts";
-import { CONNECTIONS, drive, during, LOAD, times } from "./load.ts";
-import { createRandom, createZipf, format, quantile } from "./numbers.ts";
-import { Goals, type Part } from "./part.ts";
-import { listRequests, productRequests } from "./traffic.ts";
-import { openWire, type Wire, type WireRequest } from "./wire.ts";
+import { CONNECTIONS, drive, during, LOAD, times } from "../harness/closed-loop.ts";
+import { type DatabaseLoad, openDatabaseLoad } from "../harness/database-load.ts";
+import { type EncodedRequest, type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
+import { createRandom, createZipf, formatNumber, quantile } from "../harness/numbers.ts";
+import { Goals, type Part } from "../harness/part.ts";
+import { listRequests, productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 3;
 const SECONDS_A_ROUND = 4;
@@ -43,12 +43,15 @@ class Tally {
 /** Reads with the cache on and off: how long they take, and what they cost the database. */
 export const cache: Part = async ({ products, plain, cached }) => {
   const [plainService, cachedService] = [await plain(), await cached()];
-  const [off, on] = [openWire(plainService.url, CONNECTIONS), openWire(cachedService.url, CONNECTIONS)];
-  const gauge = await openGauge(plainService.databaseUrl);
+  const [off, on] = [
+    openGrpcClient(plainService.url, CONNECTIONS),
+    openGrpcClient(cachedService.url, CONNECTIONS),
+  ];
+  const load = await openDatabaseLoad(plainService.databaseUrl);
   const goals = new Goals();
   const rows = [["of 16 at once", "cache on", "cache off", "on / off", "goal"]];
   const notes = [
-    `${format(products)} products; two services on one database, asked in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
+    `${formatNumber(products)} products; two services on one database, asked in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
   ];
   const latencies = { names: [] as string[], on: [] as number[], off: [] as number[] };
   try {
@@ -57,15 +60,15 @@ export const cache: Part = async ({ products, plain, cached }) => {
       { name: "ListProducts", requests: await listRequests(off, products) },
     ];
     // First of all, for a list is made anew every two minutes: its rounds must not wait.
-    const atRest = await gauge.transactions();
-    const ofRest = (await gauge.transactions()) - atRest;
+    const atRest = await load.transactions();
+    const ofRest = (await load.transactions()) - atRest;
     for (const { name, requests } of traffic) {
       console.log(`${name} ...`);
-      const result = await compare(on, off, requests, gauge, ofRest);
+      const result = await compare(on, off, requests, load, ofRest);
       rows.push(...report(name, result, goals));
       const { cold } = result;
       notes.push(
-        `${name}: ${format(requests.length)} requests by Zipf's law. Of the first ${format(cold.ms.length)} calls from cold (${format(cold.seconds)} s) ${percent(cold.share(...HITS))} were hits; the hits in the table are of as many calls after that. Then what had not come yet was asked for once, and the rounds began.`,
+        `${name}: ${formatNumber(requests.length)} requests by Zipf's law. Of the first ${formatNumber(cold.ms.length)} calls from cold (${formatNumber(cold.seconds)} s) ${percent(cold.share(...HITS))} were hits; the hits in the table are of as many calls after that. Then what had not come yet was asked for once, and the rounds began.`,
       );
       for (const share of [0.5, 0.95, 0.99]) {
         latencies.names.push(`${name} p${share * 100}`);
@@ -74,8 +77,8 @@ export const cache: Part = async ({ products, plain, cached }) => {
       }
     }
   } finally {
-    for (const wire of [on, off]) wire.close();
-    await gauge.close();
+    for (const client of [on, off]) client.close();
+    await load.close();
   }
   notes.push(
     "Queries are the database's transactions (a read is one) during the first round, less those of a rest; its busy time is the processor time of all of PostgreSQL's processes. In the long run an answer is made anew when its time is over: a list every 2 minutes, a product every 15.",
@@ -96,36 +99,42 @@ export const cache: Part = async ({ products, plain, cached }) => {
 type Compared = Awaited<ReturnType<typeof compare>>;
 
 /** Warms both up, and then asks them in turn. */
-async function compare(onWire: Wire, offWire: Wire, requests: WireRequest[], gauge: Gauge, ofRest: number) {
+async function compare(
+  onClient: GrpcClient,
+  offClient: GrpcClient,
+  requests: EncodedRequest[],
+  load: DatabaseLoad,
+  ofRest: number,
+) {
   const next = createZipf(requests, createRandom(1));
   const [cold, warm, on, off] = [new Tally(), new Tally(), new Tally(), new Tally()];
-  await drive(offWire, times(PLAIN_WARM_UP_CALLS, next));
+  await drive(offClient, times(PLAIN_WARM_UP_CALLS, next));
   for (const tally of [cold, warm]) {
-    tally.seconds = await drive(onWire, times(WARM_UP_CALLS * requests.length, next), (_, ms, answer) =>
+    tally.seconds = await drive(onClient, times(WARM_UP_CALLS * requests.length, next), (_, ms, answer) =>
       tally.note(ms, answer.cache),
     );
   }
-  await drive(onWire, requests);
-  const round = async (wire: Wire, tally: Tally) => {
-    const busyBefore = await gauge.busySeconds();
-    tally.seconds += await drive(wire, during(SECONDS_A_ROUND, next), (_, ms, answer) =>
+  await drive(onClient, requests);
+  const round = async (client: GrpcClient, tally: Tally) => {
+    const busyBefore = await load.busySeconds();
+    tally.seconds += await drive(client, during(SECONDS_A_ROUND, next), (_, ms, answer) =>
       tally.note(ms, answer.cache),
     );
-    tally.busySeconds += (await gauge.busySeconds()) - busyBefore;
+    tally.busySeconds += (await load.busySeconds()) - busyBefore;
   };
-  let before = await gauge.transactions();
-  for (const [wire, tally] of [
-    [onWire, on],
-    [offWire, off],
+  let before = await load.transactions();
+  for (const [client, tally] of [
+    [onClient, on],
+    [offClient, off],
   ] as const) {
-    await round(wire, tally);
-    const after = await gauge.transactions();
+    await round(client, tally);
+    const after = await load.transactions();
     tally.queriesPer1000 = (Math.max(0, after - before - ofRest) / tally.ms.length) * 1_000;
     before = after;
   }
   for (let more = 1; more < ROUNDS; more += 1) {
-    await round(onWire, on);
-    await round(offWire, off);
+    await round(onClient, on);
+    await round(offClient, off);
   }
   return { cold, warm, on, off };
 }
@@ -135,20 +144,20 @@ function report(name: string, { warm, on, off }: Compared, goals: Goals): string
   const latency = (share: number): string[] => {
     const [onMs, offMs] = [quantile(on.ms, share), quantile(off.ms, share)];
     const what = `${name} p${share * 100} ms`;
-    const goal = share === 0.5 ? goals.most(`${what}, on / off,`, onMs / offMs, GOALS.p50) : "";
+    const goal = share === 0.5 ? goals.atMost(`${what}, on / off,`, onMs / offMs, GOALS.p50) : "";
     return [what, onMs.toFixed(2), offMs.toFixed(2), (onMs / offMs).toFixed(3), goal];
   };
   const [onBusy, offBusy] = [on.busyMsPer1000, off.busyMsPer1000];
   const busyGoal = Number.isNaN(onBusy)
     ? ""
-    : goals.most(`${name}, busy database, on / off,`, onBusy / offBusy, GOALS.busy);
+    : goals.atMost(`${name}, busy database, on / off,`, onBusy / offBusy, GOALS.busy);
   const hits = warm.share(...HITS);
   return [
     ...[0.5, 0.95, 0.99].map(latency),
     [
       `${name} calls/s`,
-      format(Math.round(on.callsPerSecond)),
-      format(Math.round(off.callsPerSecond)),
+      formatNumber(Math.round(on.callsPerSecond)),
+      formatNumber(Math.round(off.callsPerSecond)),
       (on.callsPerSecond / off.callsPerSecond).toFixed(1),
       "",
     ],
@@ -157,15 +166,15 @@ function report(name: string, { warm, on, off }: Compared, goals: Goals): string
       `${percent(hits)} (${percent(warm.share("redis"))})`,
       "",
       "",
-      goals.least(`${name}, share of hits,`, hits, GOALS.hits),
+      goals.atLeast(`${name}, share of hits,`, hits, GOALS.hits),
     ],
     [`${name} calls that passed the cache by`, percent(warm.share("bypass")), "100%", "", ""],
     [
       `${name} queries per 1,000 calls`,
       on.queriesPer1000.toFixed(2),
-      format(Math.round(off.queriesPer1000)),
+      formatNumber(Math.round(off.queriesPer1000)),
       "",
-      goals.most(`${name}, queries per 1,000 calls,`, on.queriesPer1000, GOALS.queries),
+      goals.atMost(`${name}, queries per 1,000 calls,`, on.queriesPer1000, GOALS.queries),
     ],
     [
       `${name} database busy, ms per 1,000 calls`,

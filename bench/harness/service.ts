@@ -2,8 +2,8 @@ import { mkdtemp, open as openFile, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startChild } from "../src/infra/embedded/child-process.ts";
-import { StartupError } from "../src/kernel/errors.ts";
+import { startChild } from "../../src/infra/embedded/child-process.ts";
+import { StartupError } from "../../src/kernel/errors.ts";
 
 /** A service of its own process. It ends with this process, in whatever way, and so do stores of its own. */
 export interface Service {

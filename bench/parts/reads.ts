@@ -1,18 +1,18 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
-import { createCatalog } from "../src/catalog/catalog.ts";
-import { ALL_COLUMNS, keyStatement } from "../src/catalog/product/product-query.ts";
-import { seedId } from "../src/cli/seed/generate/seed-id.ts";
-import { entities } from "../src/entities.ts";
-import { createLog } from "../src/infra/log.ts";
-import { openPostgres } from "../src/infra/postgres/postgres.ts";
-import { createInventory } from "../src/inventory/inventory.ts";
-import { internalCall } from "../src/kernel/call.ts";
-import { systemClock } from "../src/kernel/clock.ts";
-import { createIds } from "../src/kernel/ids.ts";
-import { createPageTokens } from "../src/kernel/page.ts";
-import { createRandom, format, median } from "./numbers.ts";
-import { Goals, type Part } from "./part.ts";
+import { createCatalog } from "../../src/catalog/catalog.ts";
+import { ALL_COLUMNS, keyStatement } from "../../src/catalog/product/product-query.ts";
+import { seedId } from "../../src/cli/seed/generate/seed-id.ts";
+import { entities } from "../../src/entities.ts";
+import { createLog } from "../../src/infra/log.ts";
+import { openPostgres } from "../../src/infra/postgres/postgres.ts";
+import { createInventory } from "../../src/inventory/inventory.ts";
+import { internalCall } from "../../src/kernel/call.ts";
+import { systemClock } from "../../src/kernel/clock.ts";
+import { createIds } from "../../src/kernel/ids.ts";
+import { createPageTokens } from "../../src/kernel/page.ts";
+import { createRandom, formatNumber, median } from "../harness/numbers.ts";
+import { Goals, type Part } from "../harness/part.ts";
 
 const CONCURRENCY = 16;
 const ROUNDS = 9;
@@ -47,7 +47,7 @@ export const reads: Part = async ({ products, plain }) => {
   const raw = () => (id: string) => pool.query({ ...statement, values: [id] });
   const [rawRates, ourRates]: [number[], number[]] = [[], []];
   try {
-    console.log(`${format(ROUNDS)} rounds of reads ...`);
+    console.log(`${formatNumber(ROUNDS)} rounds of reads ...`);
     for (let round = 0; round <= ROUNDS; round += 1) {
       const rawRate = await measure(raw, products, round);
       const ourRate = await measure(ours, products, round);
@@ -60,11 +60,11 @@ export const reads: Part = async ({ products, plain }) => {
   }
   const ratio = median(ourRates.map((rate, round) => rate / (rawRates[round] ?? Number.NaN)));
   const goals = new Goals();
-  const goal = goals.least("by-id read, ours / raw pg,", ratio, GOAL);
-  const perSecond = (rates: number[]) => format(Math.round(median(rates)));
+  const goal = goals.atLeast("by-id read, ours / raw pg,", ratio, GOAL);
+  const perSecond = (rates: number[]) => formatNumber(Math.round(median(rates)));
   return {
     title: "Reads against raw pg",
-    notes: `${format(products)} products; in one process, ${CONCURRENCY} at once on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} rounds of ${format(READS_A_ROUND)} reads in turn. Ours is the catalogue's own function, without cache and wire, to the product that it gives back.`,
+    notes: `${formatNumber(products)} products; in one process, ${CONCURRENCY} at once on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} rounds of ${formatNumber(READS_A_ROUND)} reads in turn. Ours is the catalogue's own function, without cache and client, to the product that it gives back.`,
     rows: [
       ["read", "ours /s", "raw pg /s", "ratio", "goal"],
       ["product by id", perSecond(ourRates), perSecond(rawRates), ratio.toFixed(2), goal],

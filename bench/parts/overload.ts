@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { drive, during } from "./load.ts";
-import { createRandom, createZipf, format, quantile } from "./numbers.ts";
-import { Goals, type Part } from "./part.ts";
-import { productRequests } from "./traffic.ts";
-import { openWire, type Wire, type WireRequest } from "./wire.ts";
+import { drive, during } from "../harness/closed-loop.ts";
+import { type EncodedRequest, type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
+import { createRandom, createZipf, formatNumber, quantile } from "../harness/numbers.ts";
+import { Goals, type Part } from "../harness/part.ts";
+import { productRequests } from "../workload/traffic.ts";
 
 /** Enough that no queue of the caller's own hides how many there are: each takes 256 calls at once. */
 const CONNECTIONS = 16;
@@ -25,18 +25,18 @@ interface Offered {
 /** More calls than the service can answer: how many it answers all the same. */
 export const overload: Part = async ({ products, beside }) => {
   const service = await beside({});
-  const wire = openWire(service.url, CONNECTIONS);
+  const client = openGrpcClient(service.url, CONNECTIONS);
   const goals = new Goals();
   try {
     const requests = productRequests(products);
     const next = createZipf(requests, createRandom(1));
-    await drive(wire, requests);
+    await drive(client, requests);
     const peaks: number[] = [];
     const offers = TIMES.map((): Offered => ({ sent: 0, good: 0, ms: [] }));
     for (let round = 0; round < ROUNDS; round += 1) {
       let calls = 0;
       const seconds = await drive(
-        wire,
+        client,
         during(SECONDS_A_ROUND, next),
         () => {
           calls += 1;
@@ -45,7 +45,7 @@ export const overload: Part = async ({ products, beside }) => {
       );
       peaks.push(calls / seconds);
       for (const [index, offered] of offers.entries()) {
-        await offer(wire, next, (TIMES[index] ?? 1) * (calls / seconds), offered);
+        await offer(client, next, (TIMES[index] ?? 1) * (calls / seconds), offered);
       }
     }
     const peak = peaks.reduce((sum, one) => sum + one, 0) / peaks.length;
@@ -62,8 +62,8 @@ export const overload: Part = async ({ products, beside }) => {
     ];
     rows.push([
       `peak, ${PEAK_CALLS_AT_ONCE} at once`,
-      format(Math.round(peak)),
-      format(Math.round(peak)),
+      formatNumber(Math.round(peak)),
+      formatNumber(Math.round(peak)),
       "1",
       "",
       "",
@@ -73,25 +73,25 @@ export const overload: Part = async ({ products, beside }) => {
       const share = good / (ROUNDS * SECONDS_A_ROUND) / peak;
       rows.push([
         `${TIMES[index]} times the peak`,
-        format(Math.round(sent / (ROUNDS * SECONDS_A_ROUND))),
-        format(Math.round(good / (ROUNDS * SECONDS_A_ROUND))),
+        formatNumber(Math.round(sent / (ROUNDS * SECONDS_A_ROUND))),
+        formatNumber(Math.round(good / (ROUNDS * SECONDS_A_ROUND))),
         share.toFixed(2),
         quantile(ms, 0.5).toFixed(0),
         quantile(ms, 0.99).toFixed(0),
-        TIMES[index] === 2 ? goals.least("goodput at twice the peak, of the peak,", share, GOAL) : "",
+        TIMES[index] === 2 ? goals.atLeast("goodput at twice the peak, of the peak,", share, GOAL) : "",
       ]);
     }
-    const notes = `${format(products)} products; ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each. The peak is of a closed loop; then calls are sent at that rate and its multiples, whether those before were answered or not (an open loop), over ${CONNECTIONS} connections. Those beyond MAX_CALLS are turned away with UNAVAILABLE. The caller and the stores share the machine.`;
+    const notes = `${formatNumber(products)} products; ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each. The peak is of a closed loop; then calls are sent at that rate and its multiples, whether those before were answered or not (an open loop), over ${CONNECTIONS} connections. Those beyond MAX_CALLS are turned away with UNAVAILABLE. The caller and the stores share the machine.`;
     return { title: "More calls than can be answered", notes, rows, missed: goals.missed };
   } finally {
-    wire.close();
+    client.close();
   }
 };
 
 /** Sends so many calls a second. */
 async function offer(
-  wire: Wire,
-  next: () => WireRequest,
+  client: GrpcClient,
+  next: () => EncodedRequest,
   perSecond: number,
   offered: Offered,
 ): Promise<void> {
@@ -100,7 +100,7 @@ async function offer(
   const send = async () => {
     const sentMs = performance.now();
     try {
-      await wire.call(next());
+      await client.call(next());
     } catch {
       return; // turned away
     }

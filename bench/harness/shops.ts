@@ -1,9 +1,9 @@
-import { seedShop } from "../src/cli/seed/seed-shop.ts";
-import { format } from "./numbers.ts";
+import { seedShop } from "../../src/cli/seed/seed-shop.ts";
+import { formatNumber } from "./numbers.ts";
 import { type Service, startService } from "./service.ts";
 
 /** The shops that a bench is about. Each is started and filled when it is first asked for. */
-export interface Stage {
+export interface Shops {
   /** How many products the large shop has, and the small one. */
   readonly products: number;
   readonly smallProducts: number;
@@ -25,7 +25,7 @@ const FEWEST_PRODUCTS = 2_000;
 const CUSTOMERS = 1_000;
 
 /** @param products of the large shop; the small one has a hundredth */
-export function createStage(products: number): Stage {
+export function createShops(products: number): Shops {
   const running: Service[] = [];
   const start = async (settings: Readonly<Record<string, string>>): Promise<Service> => {
     const service = await startService({ ...QUIET, ...settings });
@@ -34,9 +34,9 @@ export function createStage(products: number): Stage {
   };
   const startFilled = async (count: number): Promise<Service> => {
     const service = await start({ CACHE: "off" });
-    console.log(`seeding ${format(count)} products ...`);
+    console.log(`seeding ${formatNumber(count)} products ...`);
     const { ms } = await seedShop({ url: service.databaseUrl, products: count, customers: CUSTOMERS });
-    console.log(`  in ${format(ms / 1_000)} s`);
+    console.log(`  in ${formatNumber(ms / 1_000)} s`);
     return service;
   };
   const smallProducts = Math.max(FEWEST_PRODUCTS, Math.floor(products / 100));

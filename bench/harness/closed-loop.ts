@@ -1,4 +1,4 @@
-import type { Wire, WireAnswer, WireRequest } from "./wire.ts";
+import type { EncodedRequest, EncodedResponse, GrpcClient } from "./grpc-client.ts";
 
 /** Calls at once, and the connections that they share. */
 export const CONCURRENCY = 16;
@@ -12,10 +12,10 @@ export const LOAD = `${CONCURRENCY} calls at once over ${CONNECTIONS} connection
  * @param note told of each answer, with the milliseconds from the call to its last byte
  * @returns how long it took in all, seconds
  */
-export async function drive<Request extends WireRequest>(
-  wire: Wire,
+export async function drive<Request extends EncodedRequest>(
+  client: GrpcClient,
   requests: Iterable<Request>,
-  note: (request: Request, ms: number, answer: WireAnswer) => void = () => {},
+  note: (request: Request, ms: number, answer: EncodedResponse) => void = () => {},
   concurrency = CONCURRENCY,
 ): Promise<number> {
   const source = Iterator.from(requests);
@@ -23,7 +23,7 @@ export async function drive<Request extends WireRequest>(
   const worker = async () => {
     for (const request of source) {
       const sentMs = performance.now();
-      const answer = await wire.call(request);
+      const answer = await client.call(request);
       note(request, performance.now() - sentMs, answer);
     }
   };

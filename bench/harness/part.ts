@@ -1,8 +1,8 @@
 import type { Plot } from "./plot.ts";
-import type { Stage } from "./stage.ts";
+import type { Shops } from "./shops.ts";
 
 /** What a part has measured. */
-export interface Measured {
+export interface Measurement {
   /** Of its section in RESULTS.md. */
   title: string;
   /** What was measured and how. */
@@ -15,19 +15,19 @@ export interface Measured {
 }
 
 /** A part of the bench, which can be run by itself. */
-export type Part = (stage: Stage) => Promise<Measured>;
+export type Part = (shops: Shops) => Promise<Measurement>;
 
 /** Holds what was measured to its goals: a cell for the table each time, and a note of each that is missed. */
 export class Goals {
   readonly missed: string[] = [];
 
   /** @returns the goal, such as "<= 1.2", once `value` is held to it */
-  most(what: string, value: number, limit: number): string {
+  atMost(what: string, value: number, limit: number): string {
     return this.#hold(what, value, value <= limit, `<= ${limit}`);
   }
 
   /** @returns the goal, such as ">= 0.8", once `value` is held to it */
-  least(what: string, value: number, limit: number): string {
+  atLeast(what: string, value: number, limit: number): string {
     return this.#hold(what, value, value >= limit, `>= ${limit}`);
   }
 

@@ -1,4 +1,4 @@
-import { StartupError } from "../src/kernel/errors.ts";
+import { StartupError } from "../../src/kernel/errors.ts";
 
 /** Runs a bench. What the person can mend is said in words, and ends it with exit code 1. */
 export async function runBench(main: () => Promise<void>): Promise<void> {
@@ -24,7 +24,7 @@ export function readOptions<T>(usage: string, read: () => T): T {
 }
 
 /** A whole number of an option, in a range. */
-export function whole(name: string, text: string, min: number, max: number): number {
+export function parseInteger(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw new StartupError(`--${name} must be a whole number from ${min} to ${max}.`);

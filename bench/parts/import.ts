@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { ImportMode, type ImportProductsRequestSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
-import { generateProducts, PRODUCT_BLOCK } from "../src/cli/seed/generate/products.ts";
-import { splitIntoBlocks } from "../src/cli/seed/generate/seed-id.ts";
-import { createClient } from "../src/client/client.ts";
-import { StartupError } from "../src/kernel/errors.ts";
-import { format } from "./numbers.ts";
-import { Goals, type Part } from "./part.ts";
+import { ImportMode, type ImportProductsRequestSchema } from "../../gen/cartwright/catalog/v1/import_pb.ts";
+import { generateProducts, PRODUCT_BLOCK } from "../../src/cli/seed/generate/products.ts";
+import { splitIntoBlocks } from "../../src/cli/seed/generate/seed-id.ts";
+import { createClient } from "../../src/client/client.ts";
+import { StartupError } from "../../src/kernel/errors.ts";
+import { formatNumber } from "../harness/numbers.ts";
+import { Goals, type Part } from "../harness/part.ts";
 
 /** What is imported of a product of the seed. */
 type Row = ReturnType<typeof createRows>[number];
@@ -26,8 +26,8 @@ export const imports: Part = async ({ products, smallProducts, plain, small }) =
   const fresh = createRows(products, count);
   const dearer = fresh.map((row) => ({ ...row, price: { currencyCode: "EUR", minorUnits: 77_700n } }));
   const runs = [
-    { what: `new, into ${format(smallProducts)} products`, url: smallUrl, rows: fresh },
-    { what: `new, into ${format(products)} products`, url, rows: fresh },
+    { what: `new, into ${formatNumber(smallProducts)} products`, url: smallUrl, rows: fresh },
+    { what: `new, into ${formatNumber(products)} products`, url, rows: fresh },
     { what: "prices changed", url, rows: dearer },
     { what: "nothing changed", url, rows: dearer },
   ];
@@ -35,10 +35,10 @@ export const imports: Part = async ({ products, smallProducts, plain, small }) =
     console.log(`import, ${run.what} ...`);
     const seconds = await importRows(run.url, run.rows);
     const rate = count / seconds;
-    const goal = goals.least(`import, ${run.what}, rows/s,`, rate, GOAL_ROWS_A_SECOND);
-    rows.push([run.what, seconds.toFixed(2), format(Math.round(rate)), goal]);
+    const goal = goals.atLeast(`import, ${run.what}, rows/s,`, rate, GOAL_ROWS_A_SECOND);
+    rows.push([run.what, seconds.toFixed(2), formatNumber(Math.round(rate)), goal]);
   }
-  const notes = `${format(count)} rows by ImportProducts over gRPC, through the typed client, ${format(PRODUCT_BLOCK)} a message.`;
+  const notes = `${formatNumber(count)} rows by ImportProducts over gRPC, through the typed client, ${formatNumber(PRODUCT_BLOCK)} a message.`;
   return { title: "Import", notes, rows, missed: goals.missed };
 };
 

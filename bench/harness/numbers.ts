@@ -1,5 +1,5 @@
 /** 1,234 or 12.3 or 0.057: as many digits as mean something. */
-export function format(value: number): string {
+export function formatNumber(value: number): string {
   const digits = value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

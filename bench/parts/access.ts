@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { CONNECTIONS, drive, during, LOAD } from "./load.ts";
-import { createRandom, createZipf, format, median } from "./numbers.ts";
-import { Goals, type Part } from "./part.ts";
-import type { Service } from "./service.ts";
-import { productRequests } from "./traffic.ts";
-import { openWire, type Wire } from "./wire.ts";
+import { CONNECTIONS, drive, during, LOAD } from "../harness/closed-loop.ts";
+import { type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
+import { createRandom, createZipf, formatNumber, median } from "../harness/numbers.ts";
+import { Goals, type Part } from "../harness/part.ts";
+import type { Service } from "../harness/service.ts";
+import { productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 9;
 const SECONDS_A_ROUND = 3;
@@ -21,33 +21,33 @@ export const access: Part = async ({ products, beside }) => {
   const limited = await beside(AMPLE);
   const both = await beside({ ACCESS: "on", ...AMPLE });
   const sides = [
-    { name: "neither", wire: openWire(open.url, CONNECTIONS), goal: undefined },
-    { name: "limits", wire: openWire(limited.url, CONNECTIONS), goal: GOALS.limits },
-    { name: "access, with a token", wire: await signedInWire(signedIn), goal: GOALS.access },
-    { name: "both, with a token", wire: await signedInWire(both), goal: undefined },
+    { name: "neither", client: openGrpcClient(open.url, CONNECTIONS), goal: undefined },
+    { name: "limits", client: openGrpcClient(limited.url, CONNECTIONS), goal: GOALS.limits },
+    { name: "access, with a token", client: await signedInClient(signedIn), goal: GOALS.access },
+    { name: "both, with a token", client: await signedInClient(both), goal: undefined },
   ];
   const requests = productRequests(products).slice(0, PRODUCTS);
   const next = createZipf(requests, createRandom(1));
   const perSecond = sides.map((): number[] => []);
   try {
     // Everything is in memory, and the compiler has seen it, before the rounds begin.
-    for (const { wire } of sides) {
-      await drive(wire, requests);
-      await drive(wire, during(SECONDS_A_ROUND, next));
+    for (const { client } of sides) {
+      await drive(client, requests);
+      await drive(client, during(SECONDS_A_ROUND, next));
     }
     for (let round = 0; round < ROUNDS; round += 1) {
       // Each comes first as often as the others.
       for (let turn = 0; turn < sides.length; turn += 1) {
         const index = (round + turn) % sides.length;
         let calls = 0;
-        const seconds = await drive(sides[index]?.wire ?? raise(), during(SECONDS_A_ROUND, next), () => {
+        const seconds = await drive(sides[index]?.client ?? raise(), during(SECONDS_A_ROUND, next), () => {
           calls += 1;
         });
         perSecond[index]?.push(calls / seconds);
       }
     }
   } finally {
-    for (const { wire } of sides) wire.close();
+    for (const { client } of sides) client.close();
   }
   const goals = new Goals();
   const rows = sides.map(({ name, goal }, index) => {
@@ -58,9 +58,9 @@ export const access: Part = async ({ products, beside }) => {
     const what = `throughput with ${name} to without`;
     return [
       name,
-      format(median(perSecond[index] ?? [])),
-      format(ratio),
-      goal === undefined ? "" : goals.least(what, ratio, goal),
+      formatNumber(median(perSecond[index] ?? [])),
+      formatNumber(ratio),
+      goal === undefined ? "" : goals.atLeast(what, ratio, goal),
     ];
   });
   return {
@@ -71,15 +71,15 @@ export const access: Part = async ({ products, beside }) => {
   };
 };
 
-/** A wire whose calls carry the token of a new account. */
-async function signedInWire({ url }: Service): Promise<Wire> {
+/** A client whose calls carry the token of a new account. */
+async function signedInClient({ url }: Service): Promise<GrpcClient> {
   const response = await fetch(`${url}/cartwright.identity.v1.IdentityService/Register`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ email: `${randomUUID()}@example.com`, name: "Bench", password: randomUUID() }),
   });
   const [, token = ""] = /"accessToken":"([^"]+)"/.exec(await response.text()) ?? [];
-  return openWire(url, CONNECTIONS, { authorization: `Bearer ${token}` });
+  return openGrpcClient(url, CONNECTIONS, { authorization: `Bearer ${token}` });
 }
 
 function raise(): never {
