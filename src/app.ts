@@ -38,11 +38,11 @@ import { orderRpc } from "./order/order.rpc.ts";
 import { createOrders, type Orders } from "./order/order.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
-import { getCall } from "./rpc/call/active-call.ts";
-import { createCallLimits } from "./rpc/interceptors/rate-limit.ts";
-import { createCheck } from "./rpc/interceptors/validation.ts";
+import { getCall } from "./rpc/call/call-context.ts";
 import { readPolicies } from "./rpc/policy/read-policies.ts";
+import { createCallRateLimiter } from "./rpc/rate-limit/call-rate-limiter.ts";
 import { createServer, type Server } from "./rpc/server/server.ts";
+import { createMessageValidator } from "./rpc/validation/message-validator.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
 import { startWorker } from "./worker.ts";
@@ -214,7 +214,7 @@ function buildServer(
   { redis, db, cache, limiter, log }: Infrastructure,
   { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
-  const check = createCheck();
+  const validate = createMessageValidator();
   const { budgets, signedInTimes, serviceTimes } = config;
   const policies = readPolicies(services);
   return createServer({
@@ -229,7 +229,7 @@ function buildServer(
       router
         .service(
           CatalogService,
-          catalogRpc(catalog, getCall, (row) => check(ImportRowSchema, row)),
+          catalogRpc(catalog, getCall, (row) => validate(ImportRowSchema, row)),
         )
         .service(OrderService, orderRpc(orders, getCall))
         .service(TrackerService, trackerRpc(tracker, getCall))
@@ -238,9 +238,9 @@ function buildServer(
         .service(IdentityService, identityRpc(identity, getCall)),
     authenticate: config.access ? identity.authenticate : undefined,
     encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
-    callLimits:
+    rateLimiter:
       limiter &&
-      createCallLimits({ limiter, budgets, signedInTimes, serviceTimes, policies: policies.values() }),
+      createCallRateLimiter({ limiter, budgets, signedInTimes, serviceTimes, policies: policies.values() }),
     cache: config.cache ? cache : undefined,
     jwks: identity.jwks,
     isReady: async () => {

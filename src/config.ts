@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
 import { StartupError } from "./kernel/errors.ts";
-import type { ClassBudget, RateLimitClassName } from "./rpc/interceptors/rate-limit.ts";
+import type { ClassBudget, RateLimitClassName } from "./rpc/rate-limit/class-budgets.ts";
 
 /** Parses a whole number in a range, written in digits only. */
 const integer = (min: number, max: number) =>

@@ -6,12 +6,9 @@ import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts"
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { createLimiter } from "../../src/infra/rate-limit/limiter.ts";
 import { openRedis } from "../../src/infra/redis/redis.ts";
-import {
-  type CallLimits,
-  type ClassBudget,
-  createCallLimits,
-} from "../../src/rpc/interceptors/rate-limit.ts";
 import { readPolicies } from "../../src/rpc/policy/read-policies.ts";
+import { type CallRateLimiter, createCallRateLimiter } from "../../src/rpc/rate-limit/call-rate-limiter.ts";
+import type { ClassBudget } from "../../src/rpc/rate-limit/class-budgets.ts";
 import { silentLog } from "./log.ts";
 import { type Fixture, type FixtureOptions, start } from "./rpc-server.ts";
 
@@ -24,7 +21,7 @@ export interface Budgets {
 }
 
 /** Limits of a shop of a test's own. Budgets that are not given are never spent. */
-export async function openLimits(budgets: Budgets, serviceTimes = 100): Promise<CallLimits> {
+export async function openLimits(budgets: Budgets, serviceTimes = 100): Promise<CallRateLimiter> {
   const { windowMs = 60_000 } = budgets;
   const redis = openRedis(inject("redisUrl"), silentLog);
   const limiter = createLimiter({ redis: redis.client, namespace: randomUUID(), log: silentLog });
@@ -34,7 +31,7 @@ export async function openLimits(budgets: Budgets, serviceTimes = 100): Promise<
   });
   await expect.poll(() => limiter.isShared).toBe(true);
   const of = (units = 1_000_000): ClassBudget => ({ units, windowMs, failClosed: false });
-  return createCallLimits({
+  return createCallRateLimiter({
     limiter,
     budgets: {
       READ: of(budgets.READ),
@@ -50,7 +47,7 @@ export async function openLimits(budgets: Budgets, serviceTimes = 100): Promise<
 
 /** A server that holds its callers to these budgets. */
 export async function startLimited(budgets: Budgets, options: FixtureOptions = {}): Promise<Fixture> {
-  return start({ callLimits: await openLimits(budgets), ...options });
+  return start({ rateLimiter: await openLimits(budgets), ...options });
 }
 
 /** Believes what this machine says of whom it calls for. */

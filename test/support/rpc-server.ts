@@ -81,7 +81,7 @@ export async function start({ catalog, order, tracker, ...options }: FixtureOpti
       router.service(TrackerService, { ...tracker });
     },
     authenticate: undefined,
-    callLimits: undefined,
+    rateLimiter: undefined,
     cache: undefined,
     encodedBytes: 2 ** 20,
     isReady: async () => ({ ready: true, checks: { store: "ok" } }),

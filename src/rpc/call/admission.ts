@@ -1,70 +1,72 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { completeErrors } from "../errors/complete-errors.ts";
-import { type Authenticate, admit, identify } from "../interceptors/access.ts";
-import type { WriteCall } from "../interceptors/access-log.ts";
-import type { Translate } from "../interceptors/errors.ts";
-import { type CallLimits, isEndedCredential, isWrongCredential } from "../interceptors/rate-limit.ts";
-import { type ActiveCall, callKey } from "./active-call.ts";
+import type { ErrorTranslator } from "../errors/error-translator.ts";
+import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
+import { isFailedAuth, isRetiredCredential } from "../rate-limit/credential-errors.ts";
+import type { AccessLog } from "./access-log.ts";
+import type { ActiveCall } from "./active-call.ts";
+import { type Authenticate, authenticateHeader } from "./authentication.ts";
+import { authorize } from "./authorization.ts";
+import { callKey } from "./call-context.ts";
 
-/** What is looked at before anything of a request is read. */
 export interface AdmissionOptions {
-  /** Absent: everyone may do everything. */
+  /** Absent: access control is off. */
   authenticate: Authenticate | undefined;
-  /** Absent: nobody is held to a budget. */
-  limits: CallLimits | undefined;
-  translate: Translate;
-  write: WriteCall;
+  /** Absent: rate limits are off. */
+  rateLimiter: CallRateLimiter | undefined;
+  translate: ErrorTranslator;
+  logCall: AccessLog;
 }
 
-/** What each call passes before its body is read. */
+/** Admission control: what each call passes before its body is read. */
 export interface Admission {
-  /** @throws ConnectError, which is in the log already, for a call that may not be made */
-  enter(call: ActiveCall, method: DescMethod): Promise<void>;
-  /** The same, where Connect asks for it. */
-  forConnect(context: HandlerContext): Promise<void>;
+  /** Admits a call. @throws ConnectError, logged already, for a call that is rejected */
+  admit(call: ActiveCall, method: DescMethod): Promise<void>;
+  /** Admits a call that came through Connect, unless the fast path admitted it before. */
+  admitConnect(context: HandlerContext): Promise<void>;
 }
 
 /**
- * What is done with each call before its body is read: it is found out who calls, that they have not called
- * too often, and that they may call this. In this order, so that what is refused has a price too.
+ * Creates the admission control: it authenticates the caller, charges the rate limit and checks the access that the
+ * method requires, in this order, so that rejected calls cost too.
  */
-export function createAdmission({ authenticate, limits, translate, write }: AdmissionOptions): Admission {
-  const admitted = async (call: ActiveCall): Promise<void> => {
+export function createAdmission(options: AdmissionOptions): Admission {
+  const { authenticate, rateLimiter, translate, logCall } = options;
+  const check = async (call: ActiveCall): Promise<void> => {
     const { policy, authorization } = call.setup;
     if (policy === undefined) return;
     try {
-      const beforeAsking = () => limits?.assertTrusted(call);
-      const principal = identify(authenticate, authorization, beforeAsking);
-      call.principal = principal instanceof Promise ? await principal : principal;
-      call.identifiedAtMs = performance.now();
+      const beforeLookup = () => rateLimiter?.assertAuthAllowed(call);
+      const principal = authenticateHeader(authenticate, authorization, beforeLookup);
+      call.identify(principal instanceof Promise ? await principal : principal);
     } catch (error) {
-      if (isWrongCredential(error)) await limits?.punish(call);
-      // It is nobody's any more, so that the address pays for the call as it does for anyone's.
-      if (isEndedCredential(error)) await limits?.spend(call, policy);
+      if (isFailedAuth(error)) await rateLimiter?.chargeFailedAuth(call);
+      // The credential has no owner any more, so the address pays, as for anonymous calls.
+      if (isRetiredCredential(error)) await rateLimiter?.charge(call, policy);
       throw error;
     }
-    await limits?.spend(call, policy);
-    admit(call.principal, policy);
+    await rateLimiter?.charge(call, policy);
+    authorize(call.principal, policy);
   };
-  const enter = async (call: ActiveCall, method: DescMethod): Promise<void> => {
+  const admit = async (call: ActiveCall, method: DescMethod): Promise<void> => {
     try {
-      await admitted(call);
+      await check(call);
     } catch (error) {
-      // No interceptor is passed any more.
-      const told = translate(error, method);
-      write(method, call, told);
-      throw told;
+      // A rejected call passes no interceptor.
+      const translated = translate(error, method);
+      logCall(method, call, translated);
+      throw translated;
     }
   };
   return {
-    enter,
-    async forConnect(context) {
+    admit,
+    async admitConnect(context) {
       completeErrors(context);
       const call = context.values.get(callKey);
       if (call === undefined) return;
-      call.answer = { header: context.responseHeader, trailer: context.responseTrailer };
-      if (!call.isAdmitted) await enter(call, context.method);
+      call.notes.connect = { header: context.responseHeader, trailer: context.responseTrailer };
+      if (!call.isIdentified) await admit(call, context.method);
     },
   };
 }

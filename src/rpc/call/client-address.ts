@@ -1,26 +1,25 @@
 import { type BlockList, isIP, SocketAddress } from "node:net";
 
-/** Proxies in a row that are looked through. More than that is a mistake, or a lie. */
-const maxHops = 20;
+/** The most proxies in a row that are resolved; longer chains are mistakes or forged. */
+const MAX_HOPS = 20;
 
 /**
- * The address of the caller. `X-Forwarded-For` is believed as far as proxies of ours wrote it: read from the
- * right, the first address that is no trusted proxy is the caller. What stands left of it, or left of
- * anything that is no address, anybody may have written.
+ * Returns the address of the client: the first address of `X-Forwarded-For`, read from the right, that is not a trusted
+ * proxy. Everything to the left of it, or of a malformed entry, may be forged and is ignored.
  *
- * @param peer the address at the other end of the socket; undefined when it has gone already
+ * @param peer the address at the other end of the socket; undefined when it is closed already
  */
-export function clientAddressOf(
+export function resolveClientAddress(
   peer: string | undefined,
   forwardedFor: string | string[] | undefined,
-  trusted: BlockList,
+  trustedProxies: BlockList,
 ): string {
-  let address = canonical(peer ?? "") ?? "";
+  let address = canonicalAddress(peer ?? "") ?? "";
   if (forwardedFor === undefined) return address;
   let rest = typeof forwardedFor === "string" ? forwardedFor : forwardedFor.join(",");
-  for (let hop = 0; hop < maxHops && isTrusted(address, trusted); hop += 1) {
+  for (let hop = 0; hop < MAX_HOPS && isTrusted(address, trustedProxies); hop += 1) {
     const comma = rest.lastIndexOf(",");
-    const next = canonical(withoutPort(rest.slice(comma + 1).trim()));
+    const next = canonicalAddress(withoutPort(rest.slice(comma + 1).trim()));
     if (next === undefined) return address;
     address = next;
     if (comma === -1) return address;
@@ -29,22 +28,22 @@ export function clientAddressOf(
   return address;
 }
 
-function isTrusted(address: string, trusted: BlockList): boolean {
-  return address !== "" && trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+function isTrusted(address: string, trustedProxies: BlockList): boolean {
+  return address !== "" && trustedProxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 
-/** Some proxies write ports: `192.0.2.1:1234`, `[2001:db8::1]:1234`. */
+/** Removes the port that some proxies write: `192.0.2.1:1234`, `[2001:db8::1]:1234`. */
 function withoutPort(text: string): string {
   return /^\[([^\]]*)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
 }
 
-/** One spelling for one address: IPv4 in IPv6 as IPv4, no zone, RFC 5952. Undefined for anything else. */
-function canonical(text: string): string | undefined {
+/** Returns the canonical text of an address: IPv4-mapped IPv6 as IPv4, no zone, RFC 5952. Undefined for other text. */
+function canonicalAddress(text: string): string | undefined {
   const version = isIP(text);
   if (version === 0) return undefined;
   if (version === 4) return text;
-  const [bare = ""] = text.split("%");
-  const { address } = new SocketAddress({ address: bare, family: "ipv6" });
+  const [withoutZone = ""] = text.split("%");
+  const { address } = new SocketAddress({ address: withoutZone, family: "ipv6" });
   const mapped = address.startsWith("::ffff:") ? address.slice(7) : "";
   return isIP(mapped) === 4 ? mapped : address;
 }

@@ -1,73 +1,80 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { BlockList } from "node:net";
 import type { Log } from "../../kernel/log.ts";
+import { protocolOf } from "../protocol/content-type.ts";
+import { takeTimeout } from "../protocol/timeout-header.ts";
 import type { Route } from "../server/routes.ts";
 import type { ServerLimits } from "../server/server-limits.ts";
 import { ActiveCall } from "./active-call.ts";
-import { clientAddressOf } from "./client-address.ts";
-import { takeTimeout } from "./timeout.ts";
+import { resolveClientAddress } from "./client-address.ts";
 
-/** What a call is made of. */
-export interface Arrival {
-  headers: IncomingHttpHeaders;
-  /** Names and values in turn, as they came. */
-  rawHeaders: readonly string[];
+/** User agents are cut to so many UTF-16 units. */
+const MAX_USER_AGENT_LENGTH = 200;
+
+/** An HTTP request whose headers have arrived. */
+export interface IncomingCall {
+  readonly headers: IncomingHttpHeaders;
+  /** Names and values in turn, as they were sent. */
+  readonly rawHeaders: readonly string[];
   /** The address at the other end of the connection. */
-  peer: string | undefined;
-  /** Ends the exchange without an answer. */
-  cut(): void;
+  readonly peer: string | undefined;
+  /** Ends the exchange without a response. */
+  abort(): void;
 }
 
-/** Begins a call whose headers have come. */
-export type OpenCall = (route: Route, arrival: Arrival) => ActiveCall;
+/** Opens a call for a request, and starts its deadline. */
+export type OpenCall = (route: Route, incoming: IncomingCall) => ActiveCall;
 
-export interface CallOptions {
+export interface OpenCallOptions {
   trustedProxies: BlockList;
   limits: ServerLimits;
   log: Log;
 }
 
-/** @returns a function that reads from the headers what there is to know of a call, and starts its clock */
-export function createOpenCall({ trustedProxies, limits, log }: CallOptions): OpenCall {
-  const none = new BlockList();
-  let hasToldOfProxy = false;
-  const addressOf = ({ headers, peer }: Arrival): string => {
+/** Creates the function that opens calls. It warns once of a proxy that is not trusted. */
+export function createOpenCall({ trustedProxies, limits, log }: OpenCallOptions): OpenCall {
+  const noProxies = new BlockList();
+  let hasWarned = false;
+  const clientAddressOf = ({ headers, peer }: IncomingCall): string => {
     const forwardedFor = headers["x-forwarded-for"];
-    const address = clientAddressOf(peer, forwardedFor, trustedProxies);
-    if (forwardedFor !== undefined && !hasToldOfProxy && address === clientAddressOf(peer, undefined, none)) {
-      hasToldOfProxy = true;
+    const address = resolveClientAddress(peer, forwardedFor, trustedProxies);
+    if (
+      forwardedFor !== undefined &&
+      !hasWarned &&
+      address === resolveClientAddress(peer, undefined, noProxies)
+    ) {
+      hasWarned = true;
       log.info(
         { peer },
-        "X-Forwarded-For is not believed from here: if this is a proxy of yours, name it in TRUSTED_PROXIES",
+        "X-Forwarded-For ignored: if the peer is a proxy of yours, add it to TRUSTED_PROXIES",
       );
     }
     return address;
   };
-  return (route, arrival) => {
-    const { headers } = arrival;
-    const type = headers["content-type"] ?? "";
-    const grpc = type.startsWith("application/grpc");
-    const askedMs = takeTimeout(headers, grpc);
+  return (route, incoming) => {
+    const { headers } = incoming;
+    const protocol = protocolOf(headers["content-type"]);
+    const timeoutMs = takeTimeout(headers, protocol !== "connect");
     return new ActiveCall({
-      protocol: !grpc ? "connect" : type.startsWith("application/grpc-web") ? "grpc-web" : "grpc",
-      clientAddress: addressOf(arrival),
-      userAgent: (headers["user-agent"] ?? "").slice(0, 200),
-      authorization: authorizationOf(arrival),
+      protocol,
+      clientAddress: clientAddressOf(incoming),
+      userAgent: (headers["user-agent"] ?? "").slice(0, MAX_USER_AGENT_LENGTH),
+      authorization: authorizationOf(incoming),
       policy: route.policy,
-      timeoutMs: askedMs === undefined ? route.defaultMs : Math.min(askedMs, route.maxMs),
+      timeoutMs: timeoutMs === undefined ? route.defaultTimeoutMs : Math.min(timeoutMs, route.maxTimeoutMs),
       bodyIdleMs: limits.bodyIdleMs,
       deliveryMs: limits.deliveryMs,
       settleMs: limits.settleMs,
-      cut: () => arrival.cut(),
+      abort: () => incoming.abort(),
     });
   };
 }
 
-/** What the caller shows; two credentials are one that is no good, for who could say which of them counts. */
-function authorizationOf({ headers, rawHeaders }: Arrival): string | undefined {
+/** Returns the Authorization header. Several of them are joined, which makes them invalid: none takes precedence. */
+function authorizationOf({ headers, rawHeaders }: IncomingCall): string | undefined {
   if (headers.authorization === undefined) return undefined;
-  const shown = rawHeaders.filter((_, index) => index % 2 === 1 && isAuthorization(rawHeaders[index - 1]));
-  return shown.length > 1 ? shown.join(", ") : headers.authorization;
+  const values = rawHeaders.filter((_, index) => index % 2 === 1 && isAuthorization(rawHeaders[index - 1]));
+  return values.length > 1 ? values.join(", ") : headers.authorization;
 }
 
 function isAuthorization(name = ""): boolean {

@@ -1,8 +1,7 @@
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import { codeName } from "../interceptors/access-log.ts";
-import { errorDomain } from "../interceptors/errors.ts";
+import { codeName, ERROR_DOMAIN } from "./connect-errors.ts";
 
 /**
  * Completes the errors that Connect itself raises: malformed and oversized messages, unknown compressions,
@@ -11,16 +10,16 @@ import { errorDomain } from "../interceptors/errors.ts";
  */
 export function completeErrors({ signal, requestMethod, url }: HandlerContext): void {
   signal.addEventListener("abort", onAbort);
-  if (requestMethod === "GET") checkBase64(new URL(url).searchParams);
+  if (requestMethod === "GET") assertBase64(new URL(url).searchParams);
 }
 
-/** Connect decodes it by itself too, but calls its faults INTERNAL. */
-function checkBase64(query: URLSearchParams): void {
+/** Rejects malformed base64 with the right code: Connect decodes it too, but answers INTERNAL. */
+function assertBase64(query: URLSearchParams): void {
   if (query.get("base64") !== "1") return;
   try {
     base64Decode(query.get("message") ?? "");
   } catch {
-    throw new ConnectError("The message in the query is not base64.", Code.InvalidArgument);
+    throw new ConnectError("The query parameter message is not valid base64.", Code.InvalidArgument);
   }
 }
 
@@ -30,18 +29,18 @@ function onAbort(event: Event): void {
   }
 }
 
-/** Adds what Connect leaves out of an error of its own; others have their details. */
+/** Adds the ErrorInfo that Connect's own errors lack. Errors with details stay as they are. */
 export function completeError(error: ConnectError): void {
   if (error.details.length > 0) return;
-  // Connect calls a malformed JSON message INVALID_ARGUMENT, and these INTERNAL.
+  // Connect answers INVALID_ARGUMENT to malformed JSON, but INTERNAL to these.
   if (error.code === Code.Internal && /^(parse binary: |decompression failed$)/.test(error.rawMessage)) {
     Object.assign(error, { code: Code.InvalidArgument });
   }
   const reason = reasons[error.code] ?? codeName(error.code);
-  error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: errorDomain } });
+  error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN } });
 }
 
-/** Where Connect's only use of a code says more than its name. */
+/** The codes that Connect raises for one reason only. */
 const reasons: Partial<Record<Code, string>> = {
   [Code.InvalidArgument]: "MALFORMED_REQUEST",
   [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",

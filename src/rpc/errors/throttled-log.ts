@@ -1,46 +1,48 @@
 import type { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 
-/** How long a reason is not written again. */
-const quietMs = 1_000;
+/** How long a reason is not logged again. */
+const INTERVAL_MS = 1_000;
 
-/** A driver's sentence is short; whatever else comes along is cut. */
-const maxCauseLength = 500;
+/** UTF-16 units. The message of a driver is short; the rest is cut. */
+const MAX_CAUSE_LENGTH = 500;
 
-/** Lines that were not written, and what the last of them would have said. */
-interface HeldBack {
+/** The lines that were suppressed, and the fields of the last of them. */
+interface Suppressed {
   count: number;
   fields: Record<string, unknown>;
 }
 
 /**
- * Tells of failures that are expected and not the caller's. A database that is away fails thousands of calls
- * a second, so each reason is written once a second at most, with the number of lines that were held back.
- * Of the cause only its sentence is written: a stack says nothing here, and PostgreSQL's details hold values.
+ * Creates a log for failures that are expected and not the caller's fault. A database that is away fails thousands of
+ * calls a second, so each reason is logged at most once a second, with the number of suppressed lines. Of the cause only
+ * the message is logged: a stack says nothing here, and PostgreSQL's details contain values.
  */
 export function createThrottledLog(log: Log): (method: string, error: AppError) => void {
-  const quiet = new Map<string, HeldBack>();
-  const write = (reason: string, fields: HeldBack["fields"]): void => {
-    quiet.set(reason, { count: 0, fields });
-    setTimeout(endQuiet, quietMs, reason).unref();
-    log.warn(fields, "A call could not be done");
+  const recent = new Map<string, Suppressed>();
+  const write = (reason: string, fields: Suppressed["fields"]): void => {
+    recent.set(reason, { count: 0, fields });
+    setTimeout(endInterval, INTERVAL_MS, reason).unref();
+    log.warn(fields, "Call failed");
   };
-  const endQuiet = (reason: string): void => {
-    const held = quiet.get(reason);
-    quiet.delete(reason);
-    if (held !== undefined && held.count > 0) write(reason, { ...held.fields, held_back: held.count });
+  const endInterval = (reason: string): void => {
+    const suppressed = recent.get(reason);
+    recent.delete(reason);
+    if (suppressed !== undefined && suppressed.count > 0) {
+      write(reason, { ...suppressed.fields, suppressed: suppressed.count });
+    }
   };
   return (method, { details: { reason }, cause }) => {
-    const fields = { method, reason, cause: sentenceOf(cause) };
-    const held = quiet.get(reason);
-    if (held === undefined) write(reason, fields);
-    else quiet.set(reason, { count: held.count + 1, fields });
+    const fields = { method, reason, cause: causeMessage(cause) };
+    const suppressed = recent.get(reason);
+    if (suppressed === undefined) write(reason, fields);
+    else recent.set(reason, { count: suppressed.count + 1, fields });
   };
 }
 
-function sentenceOf(cause: unknown): string | undefined {
+function causeMessage(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
-  // Node tries several addresses of a host, and has no sentence when all of them fail.
+  // Node tries several addresses of a host, and has no message when all of them fail.
   const code = "code" in cause && typeof cause.code === "string" ? cause.code : cause.name;
-  return (cause.message || code).slice(0, maxCauseLength);
+  return (cause.message || code).slice(0, MAX_CAUSE_LENGTH);
 }

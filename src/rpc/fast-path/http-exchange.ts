@@ -2,17 +2,17 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
 
-/** An answer that is complete. Names of headers are in lower case. */
+/** A complete response. Names of headers are in lower case. */
 export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Absent: there is none, which is not the same as one of no bytes. */
+  /** Absent: there is no body, which differs from an empty one. */
   readonly body?: Uint8Array | undefined;
-  /** For gRPC, which only HTTP/2 carries here. */
+  /** For gRPC, which is served over HTTP/2 only. */
   readonly trailers?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A request and the way to answer it, the same for both versions of HTTP. */
+/** An HTTP request and the way to answer it, the same for HTTP/1.1 and HTTP/2. */
 export interface HttpExchange {
   readonly httpVersion: "1.1" | "2.0";
   readonly method: string;
@@ -20,35 +20,35 @@ export interface HttpExchange {
   readonly target: string;
   readonly authority: string | undefined;
   readonly headers: IncomingHttpHeaders;
-  /** Names and values in turn, as they came. */
+  /** Names and values in turn, as they were sent. */
   readonly rawHeaders: readonly string[];
   readonly peer: string | undefined;
   readonly body: Readable;
-  /** Whether all of the request has come. */
+  /** Whether the whole request has arrived. */
   readonly complete: boolean;
-  /** Sends an answer, unless the caller has gone. */
-  reply(reply: HttpResponse): void;
-  /** Ends the exchange such that a part of an answer does not pass for the whole. */
-  cut(): void;
-  /** Calls back once, when the exchange is over. */
+  /** Sends a response, unless the caller has gone. */
+  respond(response: HttpResponse): void;
+  /** Ends the exchange so that a partial response does not pass for a complete one. */
+  abort(): void;
+  /** Calls the listener once, when the exchange is over. */
   onClose(listener: () => void): void;
 }
 
-/** A reset overtakes what is queued before it: an answer needs this long to be on its way. */
-const lingerMs = 1_000;
+/** A reset overtakes queued frames: a response needs this long to leave the socket. */
+const RESET_DELAY_MS = 1_000;
 
-/** Ends a stream that is answered before all of it has come, once the caller can have read the answer. */
-export function releaseStream(stream: ServerHttp2Stream): void {
+/** Closes a stream whose response was sent before its request was complete, once the caller can have read it. */
+export function closeUnreadStream(stream: ServerHttp2Stream): void {
   if (stream.readableEnded || stream.destroyed || stream.endAfterHeaders) return;
-  setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs).unref();
+  setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), RESET_DELAY_MS).unref();
 }
 
-/** Takes the rest of a request that is answered already off its connection, so that the next can come. */
-export function releaseRequest(request: IncomingMessage): void {
+/** Discards the rest of a request whose response was sent early, so that its connection can carry the next. */
+export function drainRequest(request: IncomingMessage): void {
   if (!request.complete) request.resume();
 }
 
-/** A stream of HTTP/2, without the layer that makes it look like HTTP/1.1: that costs as much as the call. */
+/** A stream of HTTP/2, without Node's HTTP/1.1 compatibility layer, which costs as much as the call. */
 export class Http2Exchange implements HttpExchange {
   readonly httpVersion = "2.0";
   readonly headers: IncomingHttpHeaders;
@@ -69,15 +69,15 @@ export class Http2Exchange implements HttpExchange {
   }
 
   get method(): string {
-    return textOf(this.headers[":method"]);
+    return singleValue(this.headers[":method"]);
   }
 
   get target(): string {
-    return textOf(this.headers[":path"]);
+    return singleValue(this.headers[":path"]);
   }
 
   get authority(): string | undefined {
-    return textOf(this.headers[":authority"]) || this.headers.host;
+    return singleValue(this.headers[":authority"]) || this.headers.host;
   }
 
   get body(): Readable {
@@ -88,10 +88,10 @@ export class Http2Exchange implements HttpExchange {
     return this.#stream.readableEnded || this.#stream.destroyed;
   }
 
-  reply({ status, headers, body, trailers }: HttpResponse): void {
+  respond({ status, headers, body, trailers }: HttpResponse): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.headersSent) return;
-    stream.once("finish", () => releaseStream(stream));
+    stream.once("finish", () => closeUnreadStream(stream));
     if (trailers === undefined && body === undefined) {
       stream.respond({ ":status": status, ...headers }, { endStream: true });
       return;
@@ -101,7 +101,7 @@ export class Http2Exchange implements HttpExchange {
     stream.end(body);
   }
 
-  cut(): void {
+  abort(): void {
     this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 
@@ -153,15 +153,16 @@ export class Http1Exchange implements HttpExchange {
     return this.#request.complete;
   }
 
-  reply({ status, headers, body }: HttpResponse): void {
-    const [request, response] = [this.#request, this.#response];
+  respond({ status, headers, body }: HttpResponse): void {
+    const request = this.#request;
+    const response = this.#response;
     if (response.destroyed || response.headersSent) return;
-    response.once("finish", () => releaseRequest(request));
+    response.once("finish", () => drainRequest(request));
     response.writeHead(status, { ...headers });
     response.end(body);
   }
 
-  cut(): void {
+  abort(): void {
     this.#response.destroy();
   }
 
@@ -170,6 +171,6 @@ export class Http1Exchange implements HttpExchange {
   }
 }
 
-function textOf(value: string | string[] | undefined): string {
+function singleValue(value: string | string[] | undefined): string {
   return typeof value === "string" ? value : "";
 }

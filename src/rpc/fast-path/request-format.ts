@@ -1,27 +1,28 @@
-import { hasFaultyTimeout } from "../call/timeout.ts";
-import { maxMessageBytes } from "../server/server-limits.ts";
+import type { Protocol } from "../protocol/content-type.ts";
+import { hasMalformedTimeout } from "../protocol/timeout-header.ts";
+import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 import type { HttpExchange } from "./http-exchange.ts";
 
-/** How a call is written, where it is written as nearly all are. */
+/** The format of a request that the fast path reads. */
 export interface RequestFormat {
-  readonly protocol: "grpc" | "grpc-web" | "connect";
+  readonly protocol: Protocol;
   readonly isJson: boolean;
-  /** What answers are called. */
-  readonly contentType: string;
-  /** Whether the caller reads gzip. */
-  readonly gzip: boolean;
-  /** Of a GET: where the message is. */
+  /** The content type of the response. */
+  readonly responseType: string;
+  readonly acceptsGzip: boolean;
+  /** The query of a GET, which contains the message. */
   readonly query: URLSearchParams | undefined;
 }
 
-type Kind = Pick<RequestFormat, "protocol" | "isJson" | "contentType">;
+type Codec = Pick<RequestFormat, "protocol" | "isJson" | "responseType">;
 
-const grpc: Kind = { protocol: "grpc", isJson: false, contentType: "application/grpc+proto" };
-const grpcWeb: Kind = { protocol: "grpc-web", isJson: false, contentType: "application/grpc-web+proto" };
-const connectProto: Kind = { protocol: "connect", isJson: false, contentType: "application/proto" };
-const connectJson: Kind = { protocol: "connect", isJson: true, contentType: "application/json" };
+const grpc: Codec = { protocol: "grpc", isJson: false, responseType: "application/grpc+proto" };
+const grpcWeb: Codec = { protocol: "grpc-web", isJson: false, responseType: "application/grpc-web+proto" };
+const connectProto: Codec = { protocol: "connect", isJson: false, responseType: "application/proto" };
+const connectJson: Codec = { protocol: "connect", isJson: true, responseType: "application/json" };
 
-const posted: ReadonlyMap<string | undefined, Kind> = new Map([
+/** The codecs of POST, by content type. */
+const postCodecs: ReadonlyMap<string | undefined, Codec> = new Map([
   ["application/grpc", grpc],
   ["application/grpc+proto", grpc],
   ["application/grpc-web", grpcWeb],
@@ -29,46 +30,47 @@ const posted: ReadonlyMap<string | undefined, Kind> = new Map([
   ["application/proto", connectProto],
   ["application/json", connectJson],
 ]);
-const got: ReadonlyMap<string | null, Kind> = new Map([
+/** The codecs of GET, by the query parameter `encoding`. */
+const getCodecs: ReadonlyMap<string | null, Codec> = new Map([
   ["proto", connectProto],
   ["json", connectJson],
 ]);
 
-/** Names and addresses with a port, as URLs have them. What is not of this kind is for others to refuse. */
-const plainAuthority = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
+/** Host names and addresses with an optional port. Connect rejects what is malformed. */
+const PLAIN_AUTHORITY = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
 
 /**
- * The form of a request; undefined for those that only Connect reads: compressed, with faults, in codecs that are
- * seldom used. Nothing of the request is changed by looking.
- * @param mayGet whether the method has no side effects
+ * Returns the format of a request; undefined for requests that only Connect reads: compressed, malformed, or in a codec
+ * that is rarely used. Does not change the request.
+ * @param isGetAllowed whether the method has no side effects
  */
-export function readRequestFormat(exchange: HttpExchange, mayGet: boolean): RequestFormat | undefined {
+export function readRequestFormat(exchange: HttpExchange, isGetAllowed: boolean): RequestFormat | undefined {
   const { headers, method, authority = "" } = exchange;
-  if (headers.expect !== undefined || !plainAuthority.test(authority)) return undefined;
-  if (method === "GET") return mayGet ? formOfGet(exchange) : undefined;
-  const kind = method === "POST" ? posted.get(headers["content-type"]) : undefined;
-  if (kind === undefined || (kind.protocol === "grpc" && exchange.httpVersion === "1.1")) return undefined;
-  const isGrpc = kind.protocol !== "connect";
-  if (hasFaultyTimeout(headers, isGrpc)) return undefined;
+  if (headers.expect !== undefined || !PLAIN_AUTHORITY.test(authority)) return undefined;
+  if (method === "GET") return isGetAllowed ? readGetFormat(exchange) : undefined;
+  const codec = method === "POST" ? postCodecs.get(headers["content-type"]) : undefined;
+  if (codec === undefined || (codec.protocol === "grpc" && exchange.httpVersion === "1.1")) return undefined;
+  const isGrpc = codec.protocol !== "connect";
+  if (hasMalformedTimeout(headers, isGrpc)) return undefined;
   const encoding = isGrpc ? headers["grpc-encoding"] : headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") return undefined;
   const length = headers["content-length"];
-  if (length !== undefined && !(Number(length) <= maxMessageBytes)) return undefined;
+  if (length !== undefined && !(Number(length) <= MAX_MESSAGE_BYTES)) return undefined;
   const accepted = isGrpc ? headers["grpc-accept-encoding"] : headers["accept-encoding"];
-  return { ...kind, gzip: readsGzip(accepted), query: undefined };
+  return { ...codec, acceptsGzip: includesGzip(accepted), query: undefined };
 }
 
-function formOfGet({ headers, target }: HttpExchange): RequestFormat | undefined {
-  // A GET that says what it brings means something else.
-  if (headers["content-type"] !== undefined || hasFaultyTimeout(headers, false)) return undefined;
+function readGetFormat({ headers, target }: HttpExchange): RequestFormat | undefined {
+  // Connect decides about a GET with a body.
+  if (headers["content-type"] !== undefined || hasMalformedTimeout(headers, false)) return undefined;
   const query = new URLSearchParams(target.slice(target.indexOf("?") + 1));
-  const kind = got.get(query.get("encoding"));
+  const codec = getCodecs.get(query.get("encoding"));
   const compression = query.get("compression") ?? "identity";
-  if (kind === undefined || compression !== "identity") return undefined;
-  return { ...kind, gzip: readsGzip(headers["accept-encoding"]), query };
+  if (codec === undefined || compression !== "identity") return undefined;
+  return { ...codec, acceptsGzip: includesGzip(headers["accept-encoding"]), query };
 }
 
-function readsGzip(accepted: string | string[] | undefined): boolean {
-  if (typeof accepted !== "string" || !accepted.includes("gzip")) return false;
-  return accepted.split(",").some((name) => name.trim() === "gzip");
+function includesGzip(encodings: string | string[] | undefined): boolean {
+  if (typeof encodings !== "string" || !encodings.includes("gzip")) return false;
+  return encodings.split(",").some((name) => name.trim() === "gzip");
 }

@@ -3,126 +3,119 @@ import { gzip } from "node:zlib";
 import { type DescMessage, type Message, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
-import { jsonOptions } from "../server/routes.ts";
-import { maxMessageBytes } from "../server/server-limits.ts";
+import { ENVELOPE_HEADER_BYTES, encodeEnvelope, envelopeFlags } from "../protocol/envelope.ts";
+import { jsonOptions } from "../protocol/json-options.ts";
+import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 
-/** How a message is written: alone, or in the frame that gRPC puts around it. */
-export type Encoding = "proto" | "json" | "frame";
+/** The encoding of a message: bare, or in the envelope of gRPC. */
+export type Encoding = "proto" | "json" | "envelope";
 
 /** A message as it is sent. */
-export interface Encoded {
+export interface EncodedMessage {
   readonly bytes: Buffer;
   readonly isGzip: boolean;
 }
 
-/** Smaller ones are not worth the work, which is what Connect thinks too. */
+/** Smaller messages are not compressed; Connect has the same threshold. */
 const COMPRESS_MIN_BYTES = 1_024;
-/** Flags and length. */
-export const FRAME_HEAD_BYTES = 5;
-const COMPRESSED = 1;
 
 const compress = promisify(gzip);
 
-/** What a kept form takes besides its bytes, estimated. */
-const FORM_BYTES = 300;
+/** The memory of a cached encoding beside its bytes, estimated. */
+const ENTRY_BYTES = 300;
 
-/** What has been made of a message so far. It is the message that finds it, and the bytes that are bounded. */
-interface Forms {
-  readonly made: Map<string, Encoded>;
+/** The cached encodings of one message. */
+interface CachedEncodings {
+  readonly byName: Map<string, EncodedMessage>;
   bytes: number;
 }
 
 /**
- * Writes a message.
- * @param how.isShared the very same message is given to others too: what is made of it is kept
+ * Encodes a message.
+ * @param options.isShared the same message object is sent to others too: its encodings are cached
  * @throws ConnectError for a message that is too large
  */
 export type ResponseEncoder = (
   schema: DescMessage,
   message: Message,
   encoding: Encoding,
-  how: { gzip: boolean; isShared: boolean },
-) => Encoded | Promise<Encoded>;
+  options: { gzip: boolean; isShared: boolean },
+) => EncodedMessage | Promise<EncodedMessage>;
 
-/** @param maxBytes how much memory kept bytes may take; those go first that were not asked for for longest */
+/** Creates an encoder. @param maxBytes the memory for cached encodings; the least recently used are dropped */
 export function createResponseEncoder(maxBytes: number): ResponseEncoder {
-  const found = new WeakMap<Message, Forms>();
-  // By their bytes: a value that is the same as before would keep the size that it had.
-  const bounded = new LRUCache<Forms, number>({
+  const encodingsOf = new WeakMap<Message, CachedEncodings>();
+  // The value is the size: setting the same object again would keep the size that it had.
+  const lru = new LRUCache<CachedEncodings, number>({
     maxSize: maxBytes,
     sizeCalculation: (bytes) => bytes,
-    dispose: (_, forms, reason) => {
-      if (reason !== "set") forms.made.clear();
+    dispose: (_, encodings, reason) => {
+      if (reason !== "set") encodings.byName.clear();
     },
   });
-  const keep = (message: Message, name: string, encoded: Encoded): Encoded => {
-    const forms = found.get(message) ?? { made: new Map(), bytes: 0 };
-    if (forms.made.size === 0) forms.bytes = 0;
-    const bytes = forms.bytes + FORM_BYTES + encoded.bytes.length;
+  const store = (message: Message, name: string, encoded: EncodedMessage): EncodedMessage => {
+    const encodings = encodingsOf.get(message) ?? { byName: new Map(), bytes: 0 };
+    if (encodings.byName.size === 0) encodings.bytes = 0;
+    const bytes = encodings.bytes + ENTRY_BYTES + encoded.bytes.length;
     if (bytes > maxBytes) return encoded;
-    found.set(message, forms);
-    forms.made.set(name, encoded);
-    forms.bytes = bytes;
-    bounded.set(forms, bytes);
+    encodingsOf.set(message, encodings);
+    encodings.byName.set(name, encoded);
+    encodings.bytes = bytes;
+    lru.set(encodings, bytes);
     return encoded;
   };
-  const kept = (message: Message, name: string): Encoded | undefined => {
-    const forms = found.get(message);
-    return forms !== undefined && bounded.get(forms) !== undefined ? forms.made.get(name) : undefined;
+  const find = (message: Message, name: string): EncodedMessage | undefined => {
+    const encodings = encodingsOf.get(message);
+    return encodings !== undefined && lru.get(encodings) !== undefined
+      ? encodings.byName.get(name)
+      : undefined;
   };
   return (schema, message, encoding, { gzip, isShared }) => {
     const name = gzip ? `${encoding}+gzip` : encoding;
-    const known = isShared ? kept(message, name) : undefined;
-    if (known !== undefined) return known;
-    const plain = (isShared ? kept(message, encoding) : undefined) ?? write(schema, message, encoding);
+    const cached = isShared ? find(message, name) : undefined;
+    if (cached !== undefined) return cached;
+    const plain = (isShared ? find(message, encoding) : undefined) ?? encode(schema, message, encoding);
     if (gzip) {
-      const squeezed = squeeze(plain, encoding);
-      return isShared ? squeezed.then((made) => keep(message, name, made)) : squeezed;
+      const compressed = compressMessage(plain, encoding);
+      return isShared ? compressed.then((encoded) => store(message, name, encoded)) : compressed;
     }
-    return isShared ? keep(message, name, plain) : plain;
+    return isShared ? store(message, name, plain) : plain;
   };
 }
 
-function write(schema: DescMessage, message: Message, encoding: Encoding): Encoded {
+function encode(schema: DescMessage, message: Message, encoding: Encoding): EncodedMessage {
   const bytes =
     encoding === "json"
-      ? bytesOf(toJsonString(schema, message, jsonOptions))
-      : bufferOf(toBinary(schema, message));
-  if (bytes.length > maxMessageBytes) {
-    const text = `message size ${bytes.length} is larger than configured writeMaxBytes ${maxMessageBytes}`;
+      ? encodeText(toJsonString(schema, message, jsonOptions))
+      : asBuffer(toBinary(schema, message));
+  if (bytes.length > MAX_MESSAGE_BYTES) {
+    const text = `message size ${bytes.length} is larger than configured writeMaxBytes ${MAX_MESSAGE_BYTES}`;
     throw new ConnectError(text, Code.ResourceExhausted);
   }
-  return { bytes: encoding === "frame" ? framed(bytes, 0) : bytes, isGzip: false };
+  return {
+    bytes: encoding === "envelope" ? encodeEnvelope(bytes, envelopeFlags.none) : bytes,
+    isGzip: false,
+  };
 }
 
-async function squeeze(plain: Encoded, encoding: Encoding): Promise<Encoded> {
-  const isFrame = encoding === "frame";
-  const content = isFrame ? plain.bytes.subarray(FRAME_HEAD_BYTES) : plain.bytes;
+async function compressMessage(plain: EncodedMessage, encoding: Encoding): Promise<EncodedMessage> {
+  const isEnvelope = encoding === "envelope";
+  const content = isEnvelope ? plain.bytes.subarray(ENVELOPE_HEADER_BYTES) : plain.bytes;
   if (content.length < COMPRESS_MIN_BYTES) return plain;
-  const squeezed = await compress(content);
-  if (isFrame) return { bytes: framed(squeezed, COMPRESSED), isGzip: true };
-  // What zlib gives is a part of a longer piece, all of which would be kept.
-  const bytes = Buffer.allocUnsafeSlow(squeezed.length);
-  bytes.set(squeezed);
+  const compressed = await compress(content);
+  if (isEnvelope) return { bytes: encodeEnvelope(compressed, envelopeFlags.compressed), isGzip: true };
+  // zlib returns a slice of a larger buffer, all of which would be kept.
+  const bytes = Buffer.allocUnsafeSlow(compressed.length);
+  bytes.set(compressed);
   return { bytes, isGzip: true };
 }
 
-/** A message with its flags and length before it. */
-export function framed(message: Uint8Array, flags: number): Buffer {
-  // Not from the pool: a kept frame would keep all of that.
-  const frame = Buffer.allocUnsafeSlow(FRAME_HEAD_BYTES + message.length);
-  frame.writeUInt8(flags);
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, FRAME_HEAD_BYTES);
-  return frame;
-}
-
-function bytesOf(text: string): Buffer {
+function encodeText(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
   bytes.write(text);
   return bytes;
 }
 
-function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }

@@ -2,30 +2,29 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConnectError, ContextValues, UnaryResponse } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import type { ActiveCall } from "../call/active-call.ts";
-import { jsonOptions, type Route } from "../server/routes.ts";
-import { grpcOk, grpcStatusOf } from "./grpc-status.ts";
+import { encodeEnvelope, envelopeFlags } from "../protocol/envelope.ts";
+import { GRPC_OK, grpcErrorTrailers, normalizeGrpcMessage } from "../protocol/grpc-status.ts";
+import { jsonOptions } from "../protocol/json-options.ts";
+import type { Route } from "../server/routes.ts";
 import type { HttpExchange, HttpResponse } from "./http-exchange.ts";
 import type { RequestFormat } from "./request-format.ts";
-import { framed, type ResponseEncoder } from "./response-encoder.ts";
+import type { ResponseEncoder } from "./response-encoder.ts";
 
 type Fields = Readonly<Record<string, string>>;
 
-/** What marks the last frame of gRPC-Web, which has the trailers in it. */
-const TRAILERS = 0x80;
-
-/** An answer with a message. @throws ConnectError for one that is too large */
-export async function messageReply(
+/** Returns the response with a message. @throws ConnectError for a message that is too large */
+export async function messageResponse(
   encode: ResponseEncoder,
   schema: DescMessage,
   { message, header, trailer }: UnaryResponse,
-  { protocol, isJson, contentType, gzip }: RequestFormat,
-  { cached }: ActiveCall,
+  { protocol, isJson, responseType, acceptsGzip }: RequestFormat,
+  { notes }: ActiveCall,
 ): Promise<HttpResponse> {
-  const isShared = cached !== undefined && cached.state !== "bypass";
-  const encoding = protocol !== "connect" ? "frame" : isJson ? "json" : "proto";
-  const made = encode(schema, message, encoding, { gzip, isShared });
-  const { bytes, isGzip } = made instanceof Promise ? await made : made;
-  const headers: Record<string, string> = { "content-type": contentType };
+  const isShared = notes.cache !== undefined && notes.cache.state !== "bypass";
+  const encoding = protocol !== "connect" ? "envelope" : isJson ? "json" : "proto";
+  const encoded = encode(schema, message, encoding, { gzip: acceptsGzip, isShared });
+  const { bytes, isGzip } = encoded instanceof Promise ? await encoded : encoded;
+  const headers: Record<string, string> = { "content-type": responseType };
   for (const [name, value] of header) headers[name] = value;
   if (isGzip) headers[protocol === "connect" ? "content-encoding" : "grpc-encoding"] = "gzip";
   if (protocol === "connect") {
@@ -33,13 +32,13 @@ export async function messageReply(
     headers["content-length"] = String(bytes.length);
     return { status: 200, headers, body: bytes };
   }
-  const trailers = { ...grpcOk, ...Object.fromEntries(trailer) };
+  const trailers = { ...GRPC_OK, ...Object.fromEntries(trailer) };
   if (protocol === "grpc") return { status: 200, headers, body: bytes, trailers };
-  return { status: 200, headers, body: Buffer.concat([bytes, trailerFrame(trailers)]) };
+  return { status: 200, headers, body: Buffer.concat([bytes, trailersEnvelope(trailers)]) };
 }
 
-/** An answer that says what is wrong, in a few hundred bytes mostly: it is not compressed. */
-export function errorReply(error: ConnectError, { protocol, contentType }: RequestFormat): HttpResponse {
+/** Returns the response with an error. It is not compressed: most have a few hundred bytes. */
+export function errorResponse(error: ConnectError, { protocol, responseType }: RequestFormat): HttpResponse {
   if (protocol === "connect") {
     const body = errorToJsonBytes(error, jsonOptions);
     const headers = { "content-type": "application/json", "content-length": String(body.length) };
@@ -49,25 +48,25 @@ export function errorReply(error: ConnectError, { protocol, contentType }: Reque
       body,
     };
   }
-  const headers = { "content-type": contentType };
-  const trailers = grpcStatusOf(error);
+  const headers = { "content-type": responseType };
+  const trailers = grpcErrorTrailers(error);
   if (protocol === "grpc") return { status: 200, headers, trailers };
-  return { status: 200, headers, body: trailerFrame(trailers) };
+  return { status: 200, headers, body: trailersEnvelope(trailers) };
 }
 
-/** Connect's answer to a request of which all is here, behind the gate. */
-export async function universalReply(
+/** Returns Connect's response to a request whose body is complete and that is admitted. */
+export async function handleByConnect(
   { handle }: Route,
   exchange: HttpExchange,
   call: ActiveCall,
   contextValues: ContextValues,
   body: Buffer,
 ): Promise<HttpResponse> {
-  const answer = await handle({
+  const response = await handle({
     httpVersion: exchange.httpVersion,
     method: exchange.method,
     url: urlOf(exchange),
-    header: headerOf(exchange),
+    header: headersOf(exchange),
     body: (async function* () {
       yield body;
     })(),
@@ -75,42 +74,33 @@ export async function universalReply(
     contextValues,
   });
   const chunks: Uint8Array[] = [];
-  for await (const chunk of answer.body ?? []) chunks.push(chunk);
-  const reply = {
-    status: answer.status,
-    headers: Object.fromEntries(answer.header ?? []),
+  for await (const chunk of response.body ?? []) chunks.push(chunk);
+  return {
+    status: response.status,
+    headers: Object.fromEntries(response.header ?? []),
     body: chunks.length === 0 ? undefined : Buffer.concat(chunks),
+    // Read after the body: the trailers are complete only then.
+    trailers: response.trailer && normalizeGrpcMessage(Object.fromEntries(response.trailer)),
   };
-  // Complete once the body is.
-  return answer.trailer === undefined
-    ? reply
-    : { ...reply, trailers: decodeGrpcMessage(Object.fromEntries(answer.trailer)) };
 }
 
-/** What Connect escapes that need not be, and that some clients would show as it is. */
-export function decodeGrpcMessage(trailers: Fields): Fields {
-  const message = trailers["grpc-message"];
-  return message === undefined
-    ? trailers
-    : { ...trailers, "grpc-message": encodeURI(decodeURIComponent(message)) };
-}
-
-/** The address of a request, as handlers are told it. */
+/** Returns the URL of a request as handlers see it. */
 export function urlOf({ authority = "", target }: HttpExchange): string {
   return `http://${authority}${target}`;
 }
 
-/** The headers of a request, as handlers are told them. */
-export function headerOf({ headers }: HttpExchange): Headers {
-  const header = new Headers();
+/** Returns the headers of a request as handlers see them. */
+export function headersOf({ headers }: HttpExchange): Headers {
+  const list = new Headers();
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || name.startsWith(":")) continue;
-    for (const one of typeof value === "string" ? [value] : value) header.append(name, one);
+    for (const one of typeof value === "string" ? [value] : value) list.append(name, one);
   }
-  return header;
+  return list;
 }
 
-function trailerFrame(trailers: Fields): Buffer {
+/** Returns the last envelope of gRPC-Web, which contains the trailers. */
+function trailersEnvelope(trailers: Fields): Buffer {
   const lines = Object.entries(trailers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return framed(Buffer.from(lines.join("")), TRAILERS);
+  return encodeEnvelope(Buffer.from(lines.join("")), envelopeFlags.trailers);
 }

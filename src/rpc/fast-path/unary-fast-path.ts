@@ -7,132 +7,143 @@ import {
   type UnaryRequest,
 } from "@connectrpc/connect";
 import type { Log } from "../../kernel/log.ts";
-import { type ActiveCall, callKey } from "../call/active-call.ts";
+import type { ActiveCall } from "../call/active-call.ts";
 import type { Admission } from "../call/admission.ts";
+import { readBody } from "../call/body-reader.ts";
+import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
 import { completeError } from "../errors/complete-errors.ts";
-import { cacheHeadersOf } from "../headers/cache-headers.ts";
-import { limitHeadersOf } from "../headers/rate-limit-headers.ts";
+import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
-import { busyReply, type LoadShedder } from "../server/load-shedder.ts";
-import type { Route, Unary } from "../server/routes.ts";
-import { maxMessageBytes } from "../server/server-limits.ts";
-import { assertUtf8Query } from "../validation/utf8.ts";
+import { requestPath } from "../protocol/request-path.ts";
+import type { LoadShedder } from "../server/load-shedding/load-shedder.ts";
+import { overloadedResponse } from "../server/load-shedding/overloaded-response.ts";
+import type { Route, UnaryRoute } from "../server/routes.ts";
+import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
+import { assertUtf8Target } from "../validation/utf8.ts";
 import type { HttpExchange, HttpResponse } from "./http-exchange.ts";
 import { type RequestFormat, readRequestFormat } from "./request-format.ts";
-import { frameBytes, messageOf } from "./request-message.ts";
+import { maxBodyBytes, readMessage } from "./request-message.ts";
 import type { ResponseEncoder } from "./response-encoder.ts";
-import { errorReply, headerOf, messageReply, universalReply, urlOf } from "./responses.ts";
+import { errorResponse, handleByConnect, headersOf, messageResponse, urlOf } from "./responses.ts";
 
 export interface UnaryFastPathOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
-  gate: Admission;
+  admission: Admission;
   encode: ResponseEncoder;
-  shedder: LoadShedder;
-  /** What CORS says to callers from there. */
+  loadShedder: LoadShedder;
+  /** Returns the CORS headers of responses to an origin. */
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>>;
+  /** Aborted when the server begins to stop. */
   draining: AbortSignal;
   log: Log;
 }
 
-/** Takes a request if it is one for the lane. @returns whether it did */
+/** Handles a request if it is a unary call in a common format. @returns whether it does */
 export type UnaryFastPath = (exchange: HttpExchange) => boolean;
 
-/** A call on the lane. */
-interface Taken {
+/** A call on the fast path. */
+interface FastCall {
   readonly route: Route;
-  readonly unary: Unary;
-  readonly form: RequestFormat;
+  readonly unary: UnaryRoute;
+  readonly format: RequestFormat;
   readonly exchange: HttpExchange;
   readonly call: ActiveCall;
 }
 
 /**
- * The short way for unary calls in their usual form, in all three protocols. It passes the same gate and the same
- * interceptors as the long way by Connect, which takes everything else, and is asked about messages that cannot
- * be read. What it leaves out is what makes calls of all kinds look the same: streams of bytes within streams.
+ * Creates the fast path for unary calls in their common formats, in all three protocols: about five times the calls a
+ * second of Connect's stream layers. It runs the same admission and the same interceptors as the path through Connect,
+ * which takes all other requests and words the errors of malformed messages.
  */
 export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPath {
-  const { routes, openCall, gate, encode, shedder, corsHeaders, draining, log } = options;
+  const { routes, openCall, admission, encode, loadShedder, corsHeaders, draining, log } = options;
 
-  const answer = async (taken: Taken): Promise<HttpResponse> => {
-    const { route, unary, form, exchange, call } = taken;
+  const run = async (fastCall: FastCall): Promise<HttpResponse> => {
+    const { route, unary, format, exchange, call } = fastCall;
     try {
       const { input, output } = unary.method;
-      await gate.enter(call, route.method);
-      const bound = form.protocol === "connect" ? () => maxMessageBytes : frameBytes;
-      shedder.expect(exchange);
-      const body = form.query === undefined ? await call.gather(exchange.body, bound) : NOTHING;
-      if (!shedder.arrive(exchange)) return busyReply(exchange.headers["content-type"]);
-      if (form.isJson && form.query !== undefined) assertUtf8Query(exchange.target);
-      const message = messageOf(input, form, body, exchange.headers);
+      await admission.admit(call, route.method);
+      loadShedder.startReceiving(exchange);
+      const body = format.query === undefined ? await readRequestBody(fastCall) : NO_BODY;
+      if (!loadShedder.finishReceiving(exchange)) return overloadedResponse(exchange.headers["content-type"]);
+      if (format.isJson && format.query !== undefined) assertUtf8Target(exchange.target);
+      const message = readMessage(input, format, body, exchange.headers);
       const values = createContextValues().set(callKey, call);
-      if (message === undefined) return await universalReply(route, exchange, call, values, body);
-      const response = await unary.run(requestOf(taken, values, message));
-      return await messageReply(encode, output, response, form, call);
+      if (message === undefined) return await handleByConnect(route, exchange, call, values, body);
+      const response = await unary.run(unaryRequest(fastCall, values, message));
+      return await messageResponse(encode, output, response, format, call);
     } catch (error) {
       if (error instanceof ConnectError) {
         completeError(error);
-        return errorReply(error, form);
+        return errorResponse(error, format);
       }
-      log.error({ method: methodKey(route.method), err: error }, "An answer could not be written");
-      return errorReply(new ConnectError("internal error", Code.Internal), form);
+      log.error({ method: methodKey(route.method), err: error }, "Response could not be encoded");
+      return errorResponse(new ConnectError("internal error", Code.Internal), format);
     }
   };
 
-  const withCors = (exchange: HttpExchange, reply: HttpResponse): HttpResponse => ({
-    ...reply,
-    headers: { ...corsHeaders(exchange.headers.origin), ...reply.headers },
-  });
-  const send = (exchange: HttpExchange, reply: HttpResponse): void => {
-    const last = draining.aborted && exchange.httpVersion === "1.1";
-    exchange.reply(last ? { ...reply, headers: { ...reply.headers, connection: "close" } } : reply);
+  /** Returns the headers that all responses to a request have. */
+  const commonHeaders = (exchange: HttpExchange): Record<string, string> => {
+    const headers = { ...corsHeaders(exchange.headers.origin) };
+    if (draining.aborted && exchange.httpVersion === "1.1") headers.connection = "close";
+    return headers;
   };
 
-  const take = async (taken: Taken): Promise<void> => {
-    const { route, form, exchange, call } = taken;
+  const handle = async (fastCall: FastCall): Promise<void> => {
+    const { route, exchange, call } = fastCall;
     try {
-      const reply = await answer(taken);
-      shedder.finish(exchange, reply.body?.length ?? 0, () => exchange.cut());
-      send(exchange, tell(withCors(exchange, reply), form, exchange, call));
+      const response = await run(fastCall);
+      loadShedder.startSending(exchange, response.body?.length ?? 0, () => exchange.abort());
+      exchange.respond(withResponseHeaders(response, commonHeaders(exchange), fastCall));
     } catch (error) {
-      if (!call.closed) log.warn({ method: methodKey(route.method), err: error }, "An answer was not sent");
-      exchange.cut();
+      if (!call.lifetime.isClosed) {
+        log.warn({ method: methodKey(route.method), err: error }, "Response could not be sent");
+      }
+      exchange.abort();
     }
+  };
+
+  const reject = (exchange: HttpExchange, isGet: boolean): void => {
+    const response = overloadedResponse(exchange.headers["content-type"]);
+    const headers = Object.assign(commonHeaders(exchange), response.headers);
+    if (isGet) headers["cache-control"] = "no-store";
+    exchange.respond({ status: response.status, headers, body: response.body });
   };
 
   return (exchange) => {
-    const route = routes.get(pathOf(exchange));
+    const route = routes.get(requestPath(exchange.target));
     if (route?.unary === undefined) return false;
-    const form = readRequestFormat(exchange, route.mayGet);
-    if (form === undefined) return false;
-    if (!shedder.enter(exchange)) {
-      const reply = withCors(exchange, busyReply(exchange.headers["content-type"]));
-      const kept: Record<string, string> = form.query === undefined ? {} : { "cache-control": "no-store" };
-      send(exchange, { ...reply, headers: { ...reply.headers, ...kept } });
+    const format = readRequestFormat(exchange, route.isGetAllowed);
+    if (format === undefined) return false;
+    if (!loadShedder.acquire(exchange)) {
+      reject(exchange, format.query !== undefined);
       return true;
     }
     const call = openCall(route, exchange);
     exchange.onClose(() => {
-      call.close();
-      shedder.leave(exchange);
+      call.lifetime.close();
+      loadShedder.release(exchange);
     });
-    void take({ route, unary: route.unary, form, exchange, call });
+    void handle({ route, unary: route.unary, format, exchange, call });
     return true;
   };
 }
 
-const NOTHING = Buffer.alloc(0);
+const NO_BODY = Buffer.alloc(0);
 
-function pathOf({ target }: HttpExchange): string {
-  const query = target.indexOf("?");
-  return query === -1 ? target : target.slice(0, query);
+function readRequestBody({ format, exchange, call }: FastCall): Promise<Buffer> {
+  return readBody(call, exchange.body, format.protocol === "connect" ? maxMessageBytes : maxBodyBytes);
 }
 
-/** What interceptors and handlers are told. Few of them look at what takes work to make. */
-function requestOf(
-  { unary, exchange, call }: Taken,
+function maxMessageBytes(): number {
+  return MAX_MESSAGE_BYTES;
+}
+
+/** Returns the request as interceptors and handlers see it. Few of them read the URL or headers, which cost time. */
+function unaryRequest(
+  { unary, exchange, call }: FastCall,
   contextValues: ContextValues,
   message: Message,
 ): UnaryRequest {
@@ -148,7 +159,7 @@ function requestOf(
       return urlOf(exchange);
     },
     get header() {
-      return headerOf(exchange);
+      return headersOf(exchange);
     },
     get signal() {
       return call.signal;
@@ -156,24 +167,23 @@ function requestOf(
   };
 }
 
-/** Adds to an answer what callers, and caches on the way to them, are to know. */
-function tell(
-  reply: HttpResponse,
-  form: RequestFormat,
-  { headers }: HttpExchange,
-  call: ActiveCall,
+/** Returns a response with all of its headers; 304 without a body when the caller has the content already. */
+function withResponseHeaders(
+  response: HttpResponse,
+  headers: Record<string, string>,
+  { format, exchange, call }: FastCall,
 ): HttpResponse {
-  const cache = cacheHeadersOf(call, {
-    isGet: form.query !== undefined,
-    isOk: reply.status === 200,
-    ifNoneMatch: headers["if-none-match"],
-    vary: reply.headers.vary,
+  Object.assign(headers, response.headers);
+  const noted = responseHeaders(call, {
+    isGet: format.query !== undefined,
+    isOk: response.status === 200,
+    ifNoneMatch: exchange.headers["if-none-match"],
+    vary: headers.vary,
   });
-  const told: Record<string, string> = { ...reply.headers };
-  for (const [name, value] of limitHeadersOf(call)) told[name] = value;
-  for (const [name, value] of cache.headers) told[name] = value;
-  if (!cache.isNotModified) return { ...reply, headers: told };
-  // What describes the body that is not sent is not for the body that the caller has.
-  for (const name of ["content-type", "content-length", "content-encoding"]) delete told[name];
-  return { status: 304, headers: told };
+  for (const [name, value] of noted.headers) headers[name] = value;
+  if (noted.isNotModified) {
+    for (const name of contentHeaderNames) delete headers[name];
+    return { status: 304, headers };
+  }
+  return { status: response.status, headers, body: response.body, trailers: response.trailers };
 }

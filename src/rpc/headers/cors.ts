@@ -1,41 +1,45 @@
 import { cors } from "@connectrpc/connect";
-import type { Request, Response } from "../server/http-pages.ts";
-import { cacheHeaders } from "./cache-headers.ts";
-import { limitHeaders } from "./rate-limit-headers.ts";
+import type { Request, Response } from "../server/node-http.ts";
+import { cacheCorsHeaders } from "./cache-headers.ts";
+import { rateLimitCorsHeaders } from "./rate-limit-headers.ts";
 
 const allowedMethods = cors.allowedMethods.join(", ");
-const allowedHeaders = [...cors.allowedHeaders, "Authorization", ...cacheHeaders.allowed].join(", ");
-const exposedHeaders = [...cors.exposedHeaders, ...cacheHeaders.exposed, ...limitHeaders.exposed].join(", ");
+const allowedHeaders = [...cors.allowedHeaders, "Authorization", ...cacheCorsHeaders.allowed].join(", ");
+const exposedHeaders = [
+  ...cors.exposedHeaders,
+  ...cacheCorsHeaders.exposed,
+  ...rateLimitCorsHeaders.exposed,
+].join(", ");
 
-/** How long browsers may remember a preflight, seconds. Chromium's most. */
-const maxAgeSeconds = 7_200;
+/** How long browsers may cache a preflight, seconds. The maximum of Chromium. */
+const MAX_AGE_SECONDS = 7_200;
 
-/** What scripts of web pages may read and send. Cookies are not part of it: callers send a bearer token. */
+/** Cross-origin resource sharing for scripts of web pages. Without cookies: callers send a bearer token. */
 export interface Cors {
-  /** What is said with each answer to a caller from a page of this origin. */
+  /** Returns the headers of each response to a page of this origin; undefined: the caller is not a page. */
   headersFor(origin: string | undefined): Readonly<Record<string, string>>;
-  /** Adds that, and is true when it has answered, which a preflight is. */
-  answer(request: Request, response: Response): boolean;
+  /** Sets these headers, and answers preflights. @returns whether it answered */
+  handle(request: Request, response: Response): boolean;
 }
 
-/** Lets scripts from these origins call. */
+/** Creates CORS for pages of these origins; "*" allows all of them. */
 export function createCors(origins: readonly string[]): Cors {
-  const anyone = origins.includes("*");
-  const listed = new Set(origins);
-  // Caches must not give one origin's answer to another.
-  const always: Record<string, string> = anyone || origins.length === 0 ? {} : { vary: "Origin" };
-  const readable = (reader: string) => ({
-    ...always,
-    "access-control-allow-origin": reader,
+  const isOpen = origins.includes("*");
+  const allowed = new Set(origins);
+  // HTTP caches must not serve the response for one origin to another.
+  const common: Record<string, string> = isOpen || origins.length === 0 ? {} : { vary: "Origin" };
+  const readableBy = (origin: string) => ({
+    ...common,
+    "access-control-allow-origin": origin,
     "access-control-expose-headers": exposedHeaders,
   });
-  // Everyone's "*" is for callers without an origin too: a cache may give their answer to a page.
-  const forAnyone = anyone ? readable("*") : undefined;
+  // Set for callers without an origin too: an HTTP cache may serve their response to a page.
+  const open = isOpen ? readableBy("*") : undefined;
   const headersFor = (origin: string | undefined) =>
-    forAnyone ?? (origin !== undefined && listed.has(origin) ? readable(origin) : always);
+    open ?? (origin !== undefined && allowed.has(origin) ? readableBy(origin) : common);
   return {
     headersFor,
-    answer(request, response) {
+    handle(request, response) {
       if (origins.length === 0) return false;
       const { origin } = request.headers;
       const headers = headersFor(origin);
@@ -48,7 +52,7 @@ export function createCors(origins: readonly string[]): Cors {
       if ("access-control-allow-origin" in headers) {
         response.setHeader("access-control-allow-methods", allowedMethods);
         response.setHeader("access-control-allow-headers", allowedHeaders);
-        response.setHeader("access-control-max-age", String(maxAgeSeconds));
+        response.setHeader("access-control-max-age", String(MAX_AGE_SECONDS));
       }
       response.statusCode = 204;
       response.end();

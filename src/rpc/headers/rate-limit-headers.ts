@@ -1,24 +1,23 @@
-import type { ActiveCall } from "../call/active-call.ts";
+import type { ResponseNotes } from "../call/response-notes.ts";
+import { ceilSeconds } from "../errors/connect-errors.ts";
 
-/** Headers that scripts of web pages may read. */
-export const limitHeaders = {
+/** The headers that scripts of web pages may read. */
+export const rateLimitCorsHeaders = {
   exposed: ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"],
 };
 
 /**
- * Tells in headers what the caller has left, as draft-ietf-httpapi-ratelimit-headers-03 names it. Known once the
- * call is over. When to come back is told by the error of who has too little.
+ * Adds the headers that state what is left of the caller's budget (draft-ietf-httpapi-ratelimit-headers-03). The error
+ * of a rejected call states when to retry.
  */
-export function limitHeadersOf({ quota }: ActiveCall): [name: string, value: string][] {
-  if (quota === undefined) return [];
-  return [
-    ["ratelimit-limit", String(quota.limit)],
-    ["ratelimit-remaining", String(quota.remaining)],
-    ["ratelimit-reset", wholeSeconds(quota.resetMs)],
-  ];
-}
-
-/** Rounded up: whoever waits so long has waited enough. */
-function wholeSeconds(milliseconds: number): string {
-  return String(Math.ceil(milliseconds / 1_000));
+export function addRateLimitHeaders(
+  headers: [name: string, value: string][],
+  { rateLimit }: ResponseNotes,
+): void {
+  if (rateLimit === undefined) return;
+  headers.push(
+    ["ratelimit-limit", String(rateLimit.limit)],
+    ["ratelimit-remaining", String(rateLimit.remaining)],
+    ["ratelimit-reset", String(ceilSeconds(rateLimit.resetMs))],
+  );
 }

@@ -10,36 +10,36 @@ import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import type { Interceptor } from "@connectrpc/connect";
 import { type MethodPolicy, RateLimitClass } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Principal } from "../../kernel/principal.ts";
-import { callKey } from "../call/active-call.ts";
+import { callKey } from "../call/call-context.ts";
 import { isReadMethod, methodKey } from "../policy/method-policy.ts";
 
-/** The longest request that is noted as it is, in UTF-16 units. */
-const maxRequestLength = 4_000;
+/** Longer requests are cut, in UTF-16 units. */
+const MAX_REQUEST_LENGTH = 4_000;
 
 /**
- * Notes in the call what staff and other services ask to be changed. Whoever makes the change writes it down in the
- * same transaction.
+ * Creates the interceptor that notes in the call which changes staff and other services request. The transaction that
+ * makes the change writes the note to the audit log.
  */
 export function createAuditInterceptor(policies: ReadonlyMap<string, MethodPolicy>): Interceptor {
   return (next) => (request) => {
     const { method } = request;
     const call = request.contextValues.get(callKey);
-    const role = call === undefined ? undefined : roleOf(call.principal);
-    if (call === undefined || role === undefined || !isNoted(method, policies)) return next(request);
+    const role = call === undefined ? undefined : auditedRole(call.principal);
+    if (call === undefined || role === undefined || !isAudited(method, policies)) return next(request);
     const note = (text: string) => {
       call.audit = { role, method: methodKey(method), request: text };
     };
     if (!request.stream) {
-      note(withoutSecrets(method.input, request.message));
+      note(toRedactedJson(method.input, request.message));
       return next(request);
     }
     note("");
-    return next({ ...request, message: noted(request.message, method.input, note) });
+    return next({ ...request, message: noteFirst(request.message, method.input, note) });
   };
 }
 
-/** Notes what a stream begins with, without what it brings. */
-async function* noted<T extends Message>(
+/** Notes the scalar fields of a stream's first message: what the stream is about, without its rows. */
+async function* noteFirst<T extends Message>(
   messages: AsyncIterable<T>,
   schema: DescMessage,
   note: (text: string) => void,
@@ -53,32 +53,32 @@ async function* noted<T extends Message>(
           head.set(field, reflect(schema, message).get(field));
         }
       }
-      note(withoutSecrets(schema, head.message));
+      note(toRedactedJson(schema, head.message));
     }
     isFirst = false;
     yield message;
   }
 }
 
-/** Changes are; but for events that are recorded one by one, each of which is a row of its own. */
-function isNoted(method: DescMethod, policies: ReadonlyMap<string, MethodPolicy>): boolean {
+/** Returns whether a method is audited: one that changes data, except for events that are each a row of their own. */
+function isAudited(method: DescMethod, policies: ReadonlyMap<string, MethodPolicy>): boolean {
   const policy = policies.get(methodKey(method));
   if (policy === undefined || isReadMethod(method)) return false;
   return policy.rateLimit?.class !== RateLimitClass.INGEST || method.methodKind === "client_streaming";
 }
 
-/** What is noted of callers who may change other people's things; undefined for the others. */
-function roleOf(principal: Principal): string | undefined {
+/** Returns the role to note for callers who may change other people's data; undefined for the others. */
+function auditedRole(principal: Principal): string | undefined {
   if (principal.kind === "service") return "SERVICE";
   return principal.kind === "account" && principal.role !== "CUSTOMER" ? principal.role : undefined;
 }
 
-/** The request as JSON, without the fields that the contract marks with debug_redact. */
-export function withoutSecrets(schema: DescMessage, message: Message): string {
+/** Returns the request as JSON, without the fields that the contract marks with debug_redact. */
+function toRedactedJson(schema: DescMessage, message: Message): string {
   const copy = clone(schema, message);
   redact(reflect(schema, copy));
   const text = toJsonString(schema, copy);
-  return text.length > maxRequestLength ? `${text.slice(0, maxRequestLength).toWellFormed()}...` : text;
+  return text.length > MAX_REQUEST_LENGTH ? `${text.slice(0, MAX_REQUEST_LENGTH).toWellFormed()}...` : text;
 }
 
 function redact(message: ReflectMessage): void {
@@ -87,11 +87,11 @@ function redact(message: ReflectMessage): void {
     if (field.proto.options?.debugRedact === true) message.clear(field);
     else if (field.fieldKind === "message") redact(message.get(field));
     else if (field.fieldKind === "list" && field.listKind === "message") {
-      for (const item of message.get(field)) if (isMessage(item)) redact(item);
+      for (const item of message.get(field)) if (isReflectMessage(item)) redact(item);
     }
   }
 }
 
-function isMessage(value: unknown): value is ReflectMessage {
+function isReflectMessage(value: unknown): value is ReflectMessage {
   return typeof value === "object" && value !== null && "fields" in value && "clear" in value;
 }

@@ -10,74 +10,76 @@ import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.t
 import type { Cache } from "../../infra/cache/cache.ts";
 import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
-import { type CacheNote, callKey, deadlinePassed } from "../call/active-call.ts";
+import { callKey } from "../call/call-context.ts";
+import type { CacheNote } from "../call/response-notes.ts";
+import { deadlineExceeded } from "../errors/call-errors.ts";
 import { type CachePlan, createCachePlan } from "../policy/cache-plan.ts";
 import { durationMs, methodKey } from "../policy/method-policy.ts";
 
-/** Answers of all methods, as the messages that are sent. */
-export type AnswerCache = Cache<Message>;
+/** The cache of responses, as messages. */
+export type ResponseCache = Cache<Message>;
 
 interface CachedMethod {
   plan: CachePlan;
-  /** How long an answer may take to make. */
-  limitMs: number;
+  /** How long a load may take, milliseconds. */
+  loadTimeoutMs: number;
 }
 
 /**
- * Answers from the cache, for methods whose policy declares one: handlers know nothing of it, and are asked
- * only when neither tier has the answer. The message is the very one that is kept, for all who ask.
- * @param cache absent: handlers are asked each time
+ * Creates the interceptor that answers from the cache, for methods with a cache policy. Handlers know nothing of it, and
+ * run only when neither tier has the response. Everyone gets the same message object that the cache holds.
+ * @param cache absent: handlers run each time
  */
 export function createCacheInterceptor(
-  cache: AnswerCache | undefined,
+  cache: ResponseCache | undefined,
   policies: ReadonlyMap<string, MethodPolicy>,
 ): Interceptor {
   const methods = new Map<DescMethod, CachedMethod | undefined>();
-  const find = (method: DescMethod): CachedMethod | undefined => {
+  const cachedMethodOf = (method: DescMethod): CachedMethod | undefined => {
     if (!methods.has(method)) methods.set(method, readMethod(method, policies.get(methodKey(method))));
     return methods.get(method);
   };
   return (next) => async (request) => {
-    const cached = request.stream ? undefined : find(request.method);
+    const cached = request.stream ? undefined : cachedMethodOf(request.method);
     if (request.stream || cached === undefined) return next(request);
-    const call = request.contextValues.get(callKey);
-    if (call !== undefined) call.cached = BYPASS;
+    const notes = request.contextValues.get(callKey)?.notes;
+    if (notes !== undefined) notes.cache = BYPASS;
     if (cache === undefined) {
       const response = await next(request);
-      if (call !== undefined) call.cached = { ...BYPASS, etag: tagOf(request, response) };
+      if (notes !== undefined) notes.cache = { ...BYPASS, etag: etagForGet(request, response) };
       return response;
     }
-    const found = await kept(cache, cached, request, next);
-    if (call !== undefined) call.cached = found.note;
+    const found = await findOrLoad(cache, cached, request, next);
+    if (notes !== undefined) notes.cache = found.note;
     if (found.error !== undefined) throw found.error;
     const { service, method } = request;
-    // Connect takes over whatever is in these, and forgets what it had there, its content type for one.
-    const { header, trailer } = call?.answer ?? BARE;
+    // Connect adopts these headers in place of its own, which already have the content type.
+    const { header, trailer } = notes?.connect ?? NO_HEADERS;
     return { stream: false, service, method, header, trailer, message: found.message };
   };
 }
 
-/** Of calls that nothing else is known of: they failed, or there is no cache. */
+/** For calls that failed, and while the cache is off. */
 const BYPASS: CacheNote = { state: "bypass", etag: "", ageMs: 0 };
-/** Kept answers are messages and nothing else. */
-const BARE = { header: new Headers(), trailer: new Headers() };
+/** For the fast path: a cached response has no headers of its own. */
+const NO_HEADERS = { header: new Headers(), trailer: new Headers() };
 
 type Next = Parameters<Interceptor>[0];
-type Answer = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
+type Found = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
 
-async function kept(
-  cache: AnswerCache,
-  { plan, limitMs }: CachedMethod,
+async function findOrLoad(
+  cache: ResponseCache,
+  { plan, loadTimeoutMs }: CachedMethod,
   request: UnaryRequest,
   next: Next,
-): Promise<Answer> {
+): Promise<Found> {
   const { output } = request.method;
   const { state, entry } = await cache.getOrLoad({
     key: plan.keyOf(request.message),
     tags: plan.tagsOf(request.message),
     freshMs: plan.freshMs,
     staleMs: plan.staleMs,
-    load: () => loadForAll(request, next, limitMs),
+    load: () => load(request, next, loadTimeoutMs),
     encode: (message) => toBinary(output, message),
     decode: (bytes) => fromBinary(output, bytes),
   });
@@ -86,31 +88,27 @@ async function kept(
   return "error" in outcome ? { note, error: outcome.error } : { note, message: outcome.value };
 }
 
-/** Names the content for a GET, which may ask whether it has changed; for others it would be work for nothing. */
-function tagOf(request: UnaryRequest, response: UnaryResponse | StreamResponse): string {
+/** Returns the etag of a response to a GET, which may be conditional; empty for POST, which would not use it. */
+function etagForGet(request: UnaryRequest, response: UnaryResponse | StreamResponse): string {
   if (request.requestMethod !== "GET" || response.stream) return "";
   return contentHash(toBinary(request.method.output, response.message));
 }
 
-/** Asks the handler on behalf of all who wait: the caller who was first may leave, and have little time. */
-async function loadForAll(request: UnaryRequest, next: Next, limitMs: number): Promise<Message> {
+/** Runs the handler for all who wait for the response, with a signal of its own: the first caller may leave. */
+async function load(request: UnaryRequest, next: Next, timeoutMs: number): Promise<Message> {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(deadlinePassed(limitMs)), limitMs);
+  const timer = setTimeout(() => controller.abort(deadlineExceeded(timeoutMs)), timeoutMs);
   try {
     const { signal } = controller;
-    return await messageOf(next({ ...request, signal, contextValues: createContextValues() }));
+    const response = await next({ ...request, signal, contextValues: createContextValues() });
+    if (response.stream) throw new TypeError(`${methodKey(request.method)} streams and cannot be cached`);
+    return response.message;
   } finally {
     clearTimeout(timer);
   }
 }
 
-async function messageOf(answer: ReturnType<Next>): Promise<Message> {
-  const response = await answer;
-  if (response.stream) throw new Error(`${response.method.name} streams, and cannot be cached`);
-  return response.message;
-}
-
 function readMethod(method: DescMethod, policy: MethodPolicy | undefined): CachedMethod | undefined {
   if (policy?.cache === undefined) return undefined;
-  return { plan: createCachePlan(method, policy.cache), limitMs: durationMs(policy.deadline?.max) };
+  return { plan: createCachePlan(method, policy.cache), loadTimeoutMs: durationMs(policy.deadline?.max) };
 }

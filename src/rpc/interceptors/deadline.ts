@@ -1,42 +1,43 @@
 import type { Interceptor } from "@connectrpc/connect";
-import { type ActiveCall, callKey } from "../call/active-call.ts";
+import { callKey } from "../call/call-context.ts";
+import type { CallLifetime } from "../call/call-lifetime.ts";
 
 /**
- * Holds handlers to the deadline of their call and to a caller who may leave. Each is told by the signal
- * and given a little time to settle; what it answers in that time is the answer, for it may have committed.
+ * Creates the interceptor that enforces the deadline of calls and stops them when their caller has gone. The signal
+ * tells the handler, which has a little time to settle; a response in that time counts, for it may have committed.
  */
 export function createDeadlineInterceptor(): Interceptor {
   return (next) => async (request) => {
-    const call = request.contextValues.get(callKey);
-    if (call === undefined) return next(request);
-    call.begin();
-    let streams = false;
+    const lifetime = request.contextValues.get(callKey)?.lifetime;
+    if (lifetime === undefined) return next(request);
+    lifetime.begin();
+    let isStream = false;
     try {
-      const response = await call.settle(next(request));
+      const response = await lifetime.settle(next(request));
       if (!response.stream) return response;
-      streams = true;
-      return { ...response, message: bounded(call, response.message) };
+      isStream = true;
+      return { ...response, message: untilStopped(lifetime, response.message) };
     } finally {
-      if (!streams) call.end();
+      if (!isStream) lifetime.finish();
     }
   };
 }
 
-async function* bounded<T>(call: ActiveCall, source: AsyncIterable<T>): AsyncGenerator<T> {
+async function* untilStopped<T>(lifetime: CallLifetime, source: AsyncIterable<T>): AsyncGenerator<T> {
   const messages = source[Symbol.asyncIterator]();
-  let finished = false;
+  let isComplete = false;
   try {
     for (;;) {
-      const message = await call.settle(messages.next());
+      const message = await lifetime.settle(messages.next());
       if (message.done === true) {
-        finished = true;
+        isComplete = true;
         return;
       }
       yield message.value;
     }
   } finally {
-    call.end();
-    // Not awaited: a handler that ignores its signal would hold the answer back.
-    if (!finished) messages.return?.().catch(() => {});
+    lifetime.finish();
+    // Not awaited: a handler that ignores its signal would delay the response.
+    if (!isComplete) messages.return?.().catch(() => {});
   }
 }

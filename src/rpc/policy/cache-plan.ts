@@ -5,67 +5,67 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Cache } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { durationMs, methodKey } from "./method-policy.ts";
 
-/** How a method's answers are cached, read from its policy once. Times are milliseconds. */
+/** How the responses of a method are cached, read from its policy once. Times are milliseconds. */
 export interface CachePlan {
   readonly freshMs: number;
   readonly staleMs: number;
-  /** The same for requests that ask the same: the method, who may see the answer, and the request. */
+  /** Returns the key of a request: a hash of the method, its contract and the request. */
   keyOf(request: Message): string;
-  /** What the answer to a request is made of. */
+  /** Returns the tags whose invalidation drops the response to a request. */
   tagsOf(request: Message): readonly string[];
 }
 
-/** Cached methods are for everyone, which the policies are held to: all viewers are of one class. */
-const VIEWER_CLASS = "public";
+/** Part of each key. The policy check allows a cache on public methods only, whose responses are the same for all. */
+const AUDIENCE = "public";
 
-/** Reads the cache part of a method's policy. */
+/** Creates the plan of a method from the cache part of its policy. */
 export function createCachePlan(method: DescMethod, cache: Cache): CachePlan {
   const templates = cache.tags.map((tag) => parseTemplate(method, tag));
   const isConstant = templates.every(({ field }) => field === undefined);
-  const constant = templates.map(({ text }) => text);
-  const name = Buffer.from(`${methodKey(method)}/${VIEWER_CLASS}/${contractOf(method)}/`);
+  const constantTags = templates.map(({ prefix }) => prefix);
+  const keyPrefix = Buffer.from(`${methodKey(method)}/${AUDIENCE}/${contractFingerprint(method)}/`);
   return {
     freshMs: durationMs(cache.freshFor),
     staleMs: durationMs(cache.staleWhileRevalidate),
     keyOf(request) {
-      // Fields that this server does not know change nothing of its answer.
+      // Fields that this server does not know do not change its response.
       const bytes = toBinary(method.input, request, { writeUnknownFields: false });
-      // At once: an object for each hash is more work, for the collector too, than the hashing.
-      return hash("sha256", Buffer.concat([name, bytes]), "base64url");
+      // The one-shot function: a Hash object costs more than the hashing, in garbage too.
+      return hash("sha256", Buffer.concat([keyPrefix, bytes]), "base64url");
     },
     tagsOf(request) {
-      if (isConstant) return constant;
+      if (isConstant) return constantTags;
       const message = reflect(method.input, request);
-      return templates.flatMap((template) => fill(template, message));
+      return templates.flatMap((template) => expandTemplate(template, message));
     },
   };
 }
 
-/** A tag with a gap: `product:{id}` is "product:" and the field id; `catalog` has no field. */
-interface Template {
-  text: string;
+/** A tag with a placeholder: `product:{id}` is "product:" and the field id; `catalog` has no field. */
+interface TagTemplate {
+  prefix: string;
   field: DescField | undefined;
 }
 
-function parseTemplate(method: DescMethod, tag: string): Template {
-  const [, text = tag, name] = /^([^{]*)\{([^}]*)\}$/.exec(tag) ?? [];
-  return { text, field: method.input.fields.find((field) => field.name === name) };
+function parseTemplate(method: DescMethod, tag: string): TagTemplate {
+  const [, prefix = tag, name] = /^([^{]*)\{([^}]*)\}$/.exec(tag) ?? [];
+  return { prefix, field: method.input.fields.find((field) => field.name === name) };
 }
 
-/** The tags of a template: none when the field is not set, one for each of its values. */
-function fill({ text, field }: Template, message: ReflectMessage): string[] {
-  if (field === undefined) return [text];
+/** Returns the tags of a template: one for each value of its field, none when the field is not set. */
+function expandTemplate({ prefix, field }: TagTemplate, message: ReflectMessage): string[] {
+  if (field === undefined) return [prefix];
   if (!message.isSet(field)) return [];
   const values = field.fieldKind === "list" ? [...message.get(field)] : [message.get(field)];
-  // Ids mean the same in upper case; writers name their tags in lower case too.
-  return values.map((value) => `${text}${String(value).toLowerCase()}`);
+  // Ids are case-insensitive, and writers invalidate tags in lower case.
+  return values.map((value) => `${prefix}${String(value).toLowerCase()}`);
 }
 
 /**
- * A fingerprint of the contract that the method's messages are of. Replicas of two versions may share a Redis
- * while one follows the other, and an answer of the old one lacks what is new.
+ * Returns a fingerprint of the files that define the method's messages. During a rolling update replicas of two versions
+ * share a Redis, and a response of the old one lacks the new fields.
  */
-function contractOf(method: DescMethod): string {
+function contractFingerprint(method: DescMethod): string {
   const contract = createHash("sha256");
   const seen = new Set<DescFile>();
   const add = (file: DescFile): void => {

@@ -3,41 +3,47 @@ import { createContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Log } from "../../kernel/log.ts";
-import { type ActiveCall, callKey } from "../call/active-call.ts";
+import type { ActiveCall } from "../call/active-call.ts";
+import { streamBody } from "../call/body-reader.ts";
+import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
-import { type HttpResponse, releaseRequest, releaseStream } from "../fast-path/http-exchange.ts";
-import { decodeGrpcMessage } from "../fast-path/responses.ts";
-import { cacheHeadersOf } from "../headers/cache-headers.ts";
-import { limitHeadersOf } from "../headers/rate-limit-headers.ts";
+import { closeUnreadStream, drainRequest, type HttpResponse } from "../fast-path/http-exchange.ts";
+import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
-import { utf8Only } from "../validation/utf8.ts";
-import { isHttp1, pathOf, type Request, type Response, send } from "./http-pages.ts";
-import { busy, busyReply, type LoadShedder } from "./load-shedder.ts";
+import { normalizeGrpcMessage } from "../protocol/grpc-status.ts";
+import { requestPath } from "../protocol/request-path.ts";
+import { requireUtf8 } from "../validation/utf8.ts";
+import type { LoadShedder } from "./load-shedding/load-shedder.ts";
+import { overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
+import { isHttp1, type Request, type Response, sendText } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 
-export interface RpcOptions {
+export interface ConnectAdapterOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
-  /** The address at the other end of a request's connection. */
+  /** Returns the address at the other end of a request's connection. */
   peerOf(request: Request): string | undefined;
-  shedder: LoadShedder;
+  loadShedder: LoadShedder;
+  /** Aborted when the server begins to stop. */
   draining: AbortSignal;
   log: Log;
 }
 
 /**
- * Answers calls in all three protocols, by Connect. Its own Node adapter is not used for it lets a request
- * with a broken Host header end the process, and writes to the console.
- * @returns a function that is true when the request is for a method of ours
+ * Creates the handler that passes calls of all three protocols to Connect. It replaces Connect's own Node adapter, which
+ * lets a malformed Host header end the process and writes to the console.
+ * @returns a function that returns whether the request is for a method of the server, and so is handled
  */
-export function createRpcListener(options: RpcOptions): (request: Request, response: Response) => boolean {
-  const { routes, openCall, log, shedder } = options;
+export function createConnectAdapter(
+  options: ConnectAdapterOptions,
+): (request: Request, response: Response) => boolean {
+  const { routes, openCall, peerOf, loadShedder, draining, log } = options;
 
-  /** The body of a call, which may have lost its place when all of it has come. @throws ConnectError then */
-  async function* arriving(body: AsyncIterable<Uint8Array>, request: Request, isUnary: boolean) {
-    shedder.expect(request);
+  /** Yields the body of a call. @throws ConnectError when a unary call has lost its slot meanwhile */
+  async function* withSlot(body: AsyncIterable<Uint8Array>, request: Request, isUnary: boolean) {
+    loadShedder.startReceiving(request);
     yield* body;
-    if (isUnary && !shedder.arrive(request)) throw busy;
+    if (isUnary && !loadShedder.finishReceiving(request)) throw overloadedError;
   }
 
   const respond = async (
@@ -48,109 +54,110 @@ export function createRpcListener(options: RpcOptions): (request: Request, respo
     response: Response,
   ) => {
     try {
-      const made = await route.handle(universal);
+      const handled = await route.handle(universal);
       if (route.method.methodKind === "unary") {
-        const bytes = Number(made.header?.get("content-length") ?? 0);
-        shedder.finish(request, bytes, () => cut(response));
+        const bytes = Number(handled.header?.get("content-length") ?? 0);
+        loadShedder.startSending(request, bytes, () => abortResponse(response));
       }
-      for (const [name, value] of limitHeadersOf(call)) response.setHeader(name, value);
-      const answer = tellCaches(call, universal, made, response);
-      if (options.draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
-      if (answer.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
-      await universalResponseToNodeResponse(withLegible(answer), response);
+      const result = withResponseHeaders(call, universal, handled, response);
+      if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
+      if (result.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
+      await universalResponseToNodeResponse(withGrpcMessage(result), response);
     } catch (error) {
-      // A caller who left is nothing to report.
-      if (!call.closed) log.warn({ method: methodKey(route.method), err: error }, "An answer was not sent");
-      cut(response);
+      // A caller who has left is not worth a line.
+      if (!call.lifetime.isClosed) {
+        log.warn({ method: methodKey(route.method), err: error }, "Response could not be sent");
+      }
+      abortResponse(response);
     }
   };
 
   return (request, response) => {
-    const route = routes.get(pathOf(request));
+    const route = routes.get(requestPath(request.url ?? ""));
     if (route === undefined) return false;
-    if ("stream" in request) request.stream.once("finish", () => releaseStream(request.stream));
-    else response.once("finish", () => releaseRequest(request));
-    // Probes and reflection have no policy, and must be answered when there is no room as well.
-    const isBounded = route.policy !== undefined;
-    if (isBounded && !shedder.enter(request)) {
-      sendReply(response, busyReply(request.headers["content-type"]));
+    if ("stream" in request) request.stream.once("finish", () => closeUnreadStream(request.stream));
+    else response.once("finish", () => drainRequest(request));
+    // Health and reflection have no policy, and are served at the concurrency limit too.
+    const needsSlot = route.policy !== undefined;
+    if (needsSlot && !loadShedder.acquire(request)) {
+      sendResponse(response, overloadedResponse(request.headers["content-type"]));
       return true;
     }
     const { headers, rawHeaders } = request;
-    const arrival = { headers, rawHeaders, peer: options.peerOf(request), cut: () => cut(response) };
-    const call = openCall(route, arrival);
+    const abort = () => abortResponse(response);
+    const call = openCall(route, { headers, rawHeaders, peer: peerOf(request), abort });
     response.once("close", () => {
-      call.close();
-      if (isBounded) shedder.leave(request);
+      call.lifetime.close();
+      if (needsSlot) loadShedder.release(request);
     });
     let universal: UniversalServerRequest;
     try {
       const values = createContextValues().set(callKey, call);
       universal = universalRequestFromNodeRequest(request, response, undefined, values);
     } catch {
-      // No authority, or one that is none.
-      send(response, 400, "text/plain", "The Host header is missing or malformed.\n");
+      sendText(response, 400, "text/plain", "The Host header is missing or malformed.\n");
       return true;
     }
-    const bytes = call.body(request.iterator({ destroyOnReturn: false }));
-    const body = isPlainJson(headers) ? utf8Only(bytes) : bytes;
+    const bytes = streamBody(call, request.iterator({ destroyOnReturn: false }));
+    const body = isUncompressedJson(headers) ? requireUtf8(bytes) : bytes;
     const isUnary = route.method.methodKind === "unary";
-    const counted = isBounded ? arriving(body, request, isUnary) : body;
-    void respond(route, call, { ...universal, body: counted }, request, response);
+    universal = { ...universal, body: needsSlot ? withSlot(body, request, isUnary) : body };
+    void respond(route, call, universal, request, response);
     return true;
   };
 }
 
-/** Whether a body is one JSON message, which can be looked at as it comes. */
-function isPlainJson({ "content-type": type, "content-encoding": encoding }: Request["headers"]): boolean {
+/** Returns whether a body is one JSON message, whose text can be checked as it arrives. */
+function isUncompressedJson({
+  "content-type": type,
+  "content-encoding": encoding,
+}: Request["headers"]): boolean {
   return (encoding === undefined || encoding === "identity") && /^application\/json\b/i.test(type ?? "");
 }
 
-/** Adds what our cache and those of HTTP are to know. @returns what is to be sent: the answer, or 304 without it */
-function tellCaches(
+/** Sets the headers that interceptors noted. @returns what to send: the response, or 304 without a body */
+function withResponseHeaders(
   call: ActiveCall,
   { method, header }: UniversalServerRequest,
-  answer: UniversalServerResponse,
+  result: UniversalServerResponse,
   response: Response,
 ): UniversalServerResponse {
-  const before = response.getHeader("vary");
-  const vary = before === undefined ? undefined : String(before);
-  const told = cacheHeadersOf(call, {
+  const vary = response.getHeader("vary");
+  const { headers, isNotModified } = responseHeaders(call, {
     isGet: method !== "POST",
-    isOk: answer.status === 200,
+    isOk: result.status === 200,
     ifNoneMatch: header.get("if-none-match") ?? undefined,
-    vary,
+    vary: vary === undefined ? undefined : String(vary),
   });
-  for (const [name, value] of told.headers) response.setHeader(name, value);
-  if (!told.isNotModified) return answer;
-  // What describes the body that is not sent is not for the body that the caller has.
-  const kept = new Headers(answer.header);
-  for (const name of ["content-type", "content-length", "content-encoding"]) kept.delete(name);
-  return { status: 304, header: kept };
+  for (const [name, value] of headers) response.setHeader(name, value);
+  if (!isNotModified) return result;
+  const remaining = new Headers(result.header);
+  for (const name of contentHeaderNames) remaining.delete(name);
+  return { status: 304, header: remaining };
 }
 
-/** Writes errors of gRPC such that every client can read them. */
-function withLegible(answer: UniversalServerResponse): UniversalServerResponse {
-  const { trailer } = answer;
-  if (trailer === undefined) return answer;
+/** Returns a response whose gRPC error message every client decodes. */
+function withGrpcMessage(response: UniversalServerResponse): UniversalServerResponse {
+  const { trailer } = response;
+  if (trailer === undefined) return response;
   return {
-    ...answer,
-    // Asked for once the body is written, which is when it is complete.
+    ...response,
+    // Read after the body: the trailers are complete only then.
     get trailer() {
-      return new Headers(decodeGrpcMessage(Object.fromEntries(trailer)));
+      return new Headers(normalizeGrpcMessage(Object.fromEntries(trailer)));
     },
   };
 }
 
-function sendReply(response: Response, { status, headers, body }: HttpResponse): void {
+function sendResponse(response: Response, { status, headers, body }: HttpResponse): void {
   response.statusCode = status;
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (body === undefined) response.end();
   else response.end(body);
 }
 
-/** Ends an exchange such that a part of an answer does not pass for the whole. */
-function cut(response: Response): void {
+/** Ends an exchange so that a partial response does not pass for a complete one. */
+function abortResponse(response: Response): void {
   if (isHttp1(response)) response.destroy();
   else response.stream.close(constants.NGHTTP2_CANCEL);
 }

@@ -1,68 +1,60 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { Code } from "@connectrpc/connect";
-import type { Readiness } from "./readiness.ts";
-
-/** A request and its answer, of either version of HTTP. */
-export type Request = IncomingMessage | Http2ServerRequest;
-export type Response = ServerResponse | Http2ServerResponse;
-
-/** The path of a request, without its query. */
-export function pathOf({ url = "" }: Request): string {
-  const query = url.indexOf("?");
-  return query === -1 ? url : url.slice(0, query);
-}
-
-/** Whether an answer goes out over HTTP/1.1. */
-export function isHttp1(response: Response): response is ServerResponse {
-  return !("stream" in response);
-}
+import { protocolOf } from "../protocol/content-type.ts";
+import { encodeGrpcMessage } from "../protocol/grpc-status.ts";
+import { requestPath } from "../protocol/request-path.ts";
+import { type Request, type Response, sendText } from "./node-http.ts";
+import type { Readiness } from "./services/readiness.ts";
 
 export interface PagesOptions {
-  /** Names of the services, for people who look at `/`. */
+  /** The names of the services, for `/`. */
   serviceNames: readonly string[];
   readiness(): Promise<Readiness>;
-  /** The keys that access tokens are signed by (RFC 7517); absent: there are none. */
+  /** Returns the public signing keys (RFC 7517); absent: there are none. */
   jwks: (() => Promise<object>) | undefined;
 }
 
-/** Where the keys are that access tokens are signed by. */
-const jwksPath = "/.well-known/jwks.json";
-/** How long others may keep them: a new key signs at once, and whoever meets an unknown one asks again. */
-const jwksMaxAgeSeconds = 300;
+const JWKS_PATH = "/.well-known/jwks.json";
+/** How long verifiers may cache the keys. A new key signs at once: a verifier that meets an unknown one fetches again. */
+const JWKS_MAX_AGE_SECONDS = 300;
+/** Longer paths are cut in errors, in UTF-16 units. */
+const MAX_SHOWN_PATH_LENGTH = 100;
 
-/** Answers what is no call: probes, a greeting, and a sentence for everything that is not here. */
-export function createPages({ serviceNames, readiness, jwks }: PagesOptions) {
-  const greeting = [
-    "This is Cartwright. It answers gRPC, gRPC-Web and Connect calls to",
+/** Creates the handler of requests that are not calls: the index, probes, signing keys, and errors for all others. */
+export function createPages({
+  serviceNames,
+  readiness,
+  jwks,
+}: PagesOptions): (request: Request, response: Response) => void {
+  const index = [
+    "Cartwright serves gRPC, gRPC-Web and Connect:",
     ...serviceNames.map((name) => `  ${name}`),
-    "at POST /<service>/<method>, with GET for reads. grpcurl and buf curl can list the methods by reflection.",
-    "GET /healthz says whether the process lives, GET /readyz whether it can answer calls.",
+    "Call a method with POST /<service>/<method>, or GET for reads. grpcurl and buf curl list them by reflection.",
+    "GET /healthz: the process is alive. GET /readyz: it is ready to answer calls.",
     "",
   ].join("\n");
-  const readyz = async (response: Response) => {
-    const answer = await readiness();
+  const sendReadiness = async (response: Response) => {
+    const result = await readiness();
     response.setHeader("cache-control", "no-store");
-    send(response, answer.ready ? 200 : 503, "application/json", `${JSON.stringify(answer)}\n`);
+    sendText(response, result.ready ? 200 : 503, "application/json", `${JSON.stringify(result)}\n`);
   };
-  const keys = async (response: Response) => {
+  const sendKeys = async (response: Response) => {
     try {
       const body = JSON.stringify(await jwks?.());
-      response.setHeader("cache-control", `public, max-age=${jwksMaxAgeSeconds}`);
-      send(response, 200, "application/jwk-set+json", body);
+      response.setHeader("cache-control", `public, max-age=${JWKS_MAX_AGE_SECONDS}`);
+      sendText(response, 200, "application/jwk-set+json", body);
     } catch {
       response.setHeader("cache-control", "no-store");
-      send(response, 503, "text/plain", "The keys cannot be read at this moment. Try again.\n");
+      sendText(response, 503, "text/plain", "Signing keys temporarily unavailable. Retry later.\n");
     }
   };
   const pages = new Map<string, (response: Response) => unknown>([
-    ["/", (response) => send(response, 200, "text/plain", greeting)],
-    ["/healthz", (response) => send(response, 200, "text/plain", "ok\n")],
-    ["/readyz", readyz],
-    ...(jwks === undefined ? [] : [[jwksPath, keys] as const]),
+    ["/", (response) => sendText(response, 200, "text/plain", index)],
+    ["/healthz", (response) => sendText(response, 200, "text/plain", "ok\n")],
+    ["/readyz", sendReadiness],
   ]);
-  return (request: Request, response: Response): void => {
-    const path = pathOf(request);
+  if (jwks !== undefined) pages.set(JWKS_PATH, sendKeys);
+  return (request, response) => {
+    const path = requestPath(request.url ?? "");
     const page = request.method === "GET" || request.method === "HEAD" ? pages.get(path) : undefined;
     if (page === undefined) sendNotFound(request, response, path);
     else page(response);
@@ -70,31 +62,18 @@ export function createPages({ serviceNames, readiness, jwks }: PagesOptions) {
 }
 
 function sendNotFound(request: Request, response: Response, path: string): void {
-  const shown = path.length > 100 ? `${path.slice(0, 100)}...` : path;
-  const sentence = `There is nothing at ${shown}. GET / lists the services; a method is at POST /<service>/<method>.`;
+  const shown = path.length > MAX_SHOWN_PATH_LENGTH ? `${path.slice(0, MAX_SHOWN_PATH_LENGTH)}...` : path;
+  const message = `Not found: ${shown}. GET / lists the services; call a method with POST /<service>/<method>.`;
   const type = request.headers["content-type"] ?? "";
-  if (type.startsWith("application/grpc")) {
-    // gRPC tells errors in trailers, and this is their short form.
+  if (protocolOf(type) !== "connect") {
+    // A response without messages carries the status in its headers ("Trailers-Only").
     response.setHeader("grpc-status", String(Code.Unimplemented));
-    response.setHeader("grpc-message", encodeURI(sentence.toWellFormed()));
-    send(response, 200, type, "");
+    response.setHeader("grpc-message", encodeGrpcMessage(message));
+    sendText(response, 200, type, "");
   } else if (/^application\/(json|proto|connect\+)/.test(type)) {
-    const body = JSON.stringify({ code: "unimplemented", message: sentence });
-    send(response, 404, "application/json", body);
+    const body = JSON.stringify({ code: "unimplemented", message });
+    sendText(response, 404, "application/json", body);
   } else {
-    send(response, 404, "text/plain", `${sentence}\n`);
+    sendText(response, 404, "text/plain", `${message}\n`);
   }
-}
-
-/** Answers with a text and ends. */
-export function send(response: Response, status: number, type: string, body: string): void {
-  response.statusCode = status;
-  response.setHeader("content-type", type.startsWith("text/") ? `${type}; charset=utf-8` : type);
-  if (body === "") {
-    // Even an empty text would part the headers from the end, and gRPC wants them as one.
-    response.end();
-    return;
-  }
-  response.setHeader("content-length", Buffer.byteLength(body));
-  response.end(body);
 }

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Http2Server, Http2Session, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { ServerLimits } from "./server-limits.ts";
 
-/** Told of each stream that a peer opens, with what Node says of it and the address of the peer. */
+/** Handles a stream that a peer opened, with the address of the peer. */
 export type OnStream = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
@@ -11,40 +11,38 @@ export type OnStream = (
   peer: string | undefined,
 ) => void;
 
-/** What is known of one HTTP/2 connection. */
-interface Session {
+/** The state of one HTTP/2 connection. */
+interface SessionState {
   peer: string | undefined;
   openStreams: number;
   /** When its last stream ended, in milliseconds of `performance.now()`. */
   idleSinceMs: number;
-  /** A ping is out that has not come back. */
-  waiting: boolean;
+  isPingUnanswered: boolean;
 }
 
-/** The HTTP/2 connections of a server: ends idle ones, and those whose peer has gone without a word. */
+/** The HTTP/2 connections of a server. Ends idle ones and those whose peer does not answer pings. */
 export class Http2Sessions {
-  readonly #sessions = new Map<Http2Session, Session>();
+  readonly #sessions = new Map<Http2Session, SessionState>();
   readonly #limits: ServerLimits;
   readonly #timer: NodeJS.Timeout;
-
   readonly #onStream: OnStream;
 
   constructor(server: Http2Server, limits: ServerLimits, onStream: OnStream) {
     this.#limits = limits;
     this.#onStream = onStream;
     server.on("session", (session) => this.#add(session));
-    this.#timer = setInterval(() => this.#lookAround(), limits.pingMs);
+    this.#timer = setInterval(() => this.#checkAll(), limits.pingMs);
     this.#timer.unref();
   }
 
-  /** The address at the other end. */
+  /** Returns the address of the peer; undefined when the session is closed. */
   peerOf(session: Http2Session | undefined): string | undefined {
     return session === undefined ? undefined : this.#sessions.get(session)?.peer;
   }
 
   /**
-   * Announces the end by GOAWAY; streams that are open may finish. It says which was the last that was
-   * begun, so that callers know what they may ask again elsewhere.
+   * Sends GOAWAY to all peers; open streams may finish. GOAWAY names the last stream that is served, so that callers
+   * know which calls they may retry elsewhere.
    */
   closeAll(): void {
     clearInterval(this.#timer);
@@ -52,12 +50,12 @@ export class Http2Sessions {
   }
 
   #add(session: ServerHttp2Session): void {
-    const state: Session = {
-      // Asking the session's socket goes through a proxy; once is enough.
+    const state: SessionState = {
+      // Read once: the session's socket is behind a proxy object, which is slow.
       peer: session.socket.remoteAddress,
       openStreams: 0,
       idleSinceMs: performance.now(),
-      waiting: false,
+      isPingUnanswered: false,
     };
     this.#sessions.set(session, state);
     session.on("close", () => this.#sessions.delete(session));
@@ -69,25 +67,25 @@ export class Http2Sessions {
     session.on("stream", (stream, headers, flags, rawHeaders) => {
       state.openStreams += 1;
       stream.on("close", onStreamClose);
-      // A caller that resets its connection raises an error on every open stream.
+      // A peer that resets its connection raises an error on every open stream, which would end the process.
       stream.on("error", ignore);
       this.#onStream(stream, headers, flags, rawHeaders, state.peer);
     });
   }
 
-  #lookAround(): void {
+  #checkAll(): void {
     const nowMs = performance.now();
     for (const [session, state] of this.#sessions) {
       if (session.closed) continue;
       if (state.openStreams === 0 && nowMs - state.idleSinceMs >= this.#limits.idleSessionMs) session.close();
-      else if (state.waiting) session.destroy();
+      else if (state.isPingUnanswered) session.destroy();
       else this.#ping(session, state);
     }
   }
 
-  #ping(session: Http2Session, state: Session): void {
-    state.waiting = session.ping(() => {
-      state.waiting = false;
+  #ping(session: Http2Session, state: SessionState): void {
+    state.isPingUnanswered = session.ping(() => {
+      state.isPingUnanswered = false;
     });
   }
 }

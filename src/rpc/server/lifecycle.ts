@@ -7,42 +7,44 @@ import type { Log } from "../../kernel/log.ts";
 import type { Http2Sessions } from "./http2-sessions.ts";
 import type { Listener } from "./listener.ts";
 
+/** A server that can be started and stopped. */
 export interface Server {
-  /** @throws StartError when the address cannot be listened on */
+  /** Listens, and returns the address. @throws StartupError when the address cannot be bound */
   listen(): Promise<{ url: string; port: number }>;
   /**
-   * Stops: health says NOT_SERVING, no new connections, callers are told to go elsewhere, calls in flight
-   * finish. What is left after `graceMs` is cut off. A second call waits for the first.
+   * Stops gracefully: health reports NOT_SERVING, new connections are refused, callers are told to connect elsewhere,
+   * calls in flight finish. After `graceMs` milliseconds the rest is aborted. A second call waits for the first.
    */
   close(graceMs: number): Promise<void>;
 }
 
 export interface LifecycleOptions {
-  address: { host: string; port: number; secure: boolean };
-  port: Listener;
+  address: { host: string; port: number; isSecure: boolean };
+  listener: Listener;
   http1: Http1Server;
-  sessions: Http2Sessions;
+  http2Sessions: Http2Sessions;
   /** Aborted when the stop begins. */
   drain: AbortController;
   log: Log;
 }
 
-/** How often HTTP/1.1 connections are looked at, during a stop, for those whose last call has finished. */
-const lookMs = 50;
+/** The interval at which a stop closes idle HTTP/1.1 connections. */
+const IDLE_CHECK_MS = 50;
 
 /**
- * How long such a connection stays open when a stop begins. A caller who is just writing its next request
- * could not know whether that was read; in this time it is answered, and told to connect elsewhere.
+ * How long such a connection stays open when a stop begins. A caller who is sending its next request could not know
+ * whether it was read; in this time it is answered, and told to connect elsewhere.
  */
-const idleMs = 200;
+const IDLE_GRACE_MS = 200;
 
-/** How long a destroyed socket may take to go. */
-const destroyMs = 1_000;
+/** How long destroyed sockets may take to close. */
+const DESTROY_MS = 1_000;
 
-/** Starts and stops a server whose parts are put together. */
-export function createLifecycle({ address, port, http1, sessions, drain, log }: LifecycleOptions): Server {
+/** Creates the start and stop of a server from its parts. */
+export function createLifecycle(options: LifecycleOptions): Server {
+  const { address, listener, http1, http2Sessions, drain, log } = options;
   const sockets = new Set<Socket>();
-  port.server.on("connection", (socket) => {
+  listener.server.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("error", ignore);
     socket.once("close", () => sockets.delete(socket));
@@ -51,48 +53,49 @@ export function createLifecycle({ address, port, http1, sessions, drain, log }: 
   const stop = async (graceMs: number): Promise<void> => {
     drain.abort();
     const allClosed = new Promise<void>((resolve) => {
-      port.server.close(() => resolve());
+      listener.server.close(() => resolve());
     });
-    port.closeSilent();
-    sessions.closeAll();
+    listener.closeSilent();
+    http2Sessions.closeAll();
     const startedAtMs = performance.now();
-    const look = setInterval(() => {
-      if (performance.now() - startedAtMs >= idleMs) http1.closeIdleConnections();
-    }, lookMs);
+    const idleCheck = setInterval(() => {
+      if (performance.now() - startedAtMs >= IDLE_GRACE_MS) http1.closeIdleConnections();
+    }, IDLE_CHECK_MS);
     await Promise.race([allClosed, sleep(graceMs, undefined, { ref: false })]);
-    clearInterval(look);
+    clearInterval(idleCheck);
     http1.close();
     for (const socket of sockets) socket.destroy();
-    await Promise.race([allClosed, sleep(destroyMs, undefined, { ref: false })]);
+    await Promise.race([allClosed, sleep(DESTROY_MS, undefined, { ref: false })]);
   };
 
   let stopping: Promise<void> | undefined;
   return {
-    listen: async () => {
-      const { host } = address;
-      const name = isIPv6(host) ? `[${host}]` : host;
-      port.server.listen({ host, port: address.port });
+    async listen() {
+      const { host, port, isSecure } = address;
+      const hostName = isIPv6(host) ? `[${host}]` : host;
+      listener.server.listen({ host, port });
       try {
-        await once(port.server, "listening");
+        await once(listener.server, "listening");
       } catch (error) {
-        throw new StartupError(`Cannot listen on ${name}:${address.port}: ${reasonOf(error)}`);
+        throw new StartupError(`Cannot listen on ${hostName}:${port}: ${listenErrorText(error)}`);
       }
-      port.server.on("error", (error) => log.error({ err: error }, "The listening socket failed"));
-      const bound = port.server.address();
-      if (bound === null || typeof bound === "string")
-        throw new StartupError(`${host} is no network address`);
-      return { url: `http${address.secure ? "s" : ""}://${name}:${bound.port}`, port: bound.port };
+      listener.server.on("error", (error) => log.error({ err: error }, "Listener failed"));
+      const bound = listener.server.address();
+      if (bound === null || typeof bound === "string") {
+        throw new StartupError(`${host} is not a network address`);
+      }
+      return { url: `http${isSecure ? "s" : ""}://${hostName}:${bound.port}`, port: bound.port };
     },
-    close: (graceMs) => {
+    close(graceMs) {
       stopping ??= stop(graceMs);
       return stopping;
     },
   };
 }
 
-function reasonOf(error: unknown): string {
+function listenErrorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if ("code" in error && error.code === "EADDRINUSE") return "another process has this port. Set PORT.";
+  if ("code" in error && error.code === "EADDRINUSE") return "the port is in use. Set PORT to another one.";
   return error.message;
 }
 

@@ -4,67 +4,73 @@ import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { StartupError } from "../../kernel/errors.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
-/** How every HTTP/2 connection begins (RFC 9113, 3.4: "PRI * HTTP/2.0"). No other method starts like it. */
-const prefaceStart = Buffer.from("PRI");
+/** The start of the HTTP/2 preface (RFC 9113, 3.4: "PRI * HTTP/2.0"), which no HTTP/1.1 method shares. */
+const PREFACE_START = Buffer.from("PRI");
+
+/** The paths of a certificate and its key, in PEM. */
+export interface TlsFiles {
+  certFile: string;
+  keyFile: string;
+}
 
 export interface ListenerOptions {
   /** Absent: plaintext. */
-  tls: { certFile: string; keyFile: string } | undefined;
-  /** Where connections go once it is known what they speak. */
-  http1(socket: Socket): void;
-  http2(socket: Socket): void;
+  tls: TlsFiles | undefined;
+  /** Takes a connection that speaks HTTP/1.1. */
+  onHttp1(socket: Socket): void;
+  /** Takes a connection that speaks HTTP/2. */
+  onHttp2(socket: Socket): void;
   limits: ServerLimits;
 }
 
+/** One port for HTTP/1.1 and HTTP/2. */
 export interface Listener {
   server: Server;
-  /** Ends connections that have not said anything yet. */
+  /** Closes connections that have not sent anything yet. */
   closeSilent(): void;
 }
 
 /**
- * One port for HTTP/1.1 and HTTP/2. With TLS the handshake says which (ALPN), without it the first bytes do.
- * @throws StartError for a certificate or key that cannot be used
+ * Creates the listener. With TLS the handshake decides the version of HTTP (ALPN), without it the first bytes do.
+ * @throws StartupError for a certificate or key that cannot be used
  */
 export function createListener(options: ListenerOptions): Listener {
   const silent = new Set<Socket>();
-  const server = options.tls === undefined ? createPlain(options, silent) : createTls(options, options.tls);
+  const server =
+    options.tls === undefined
+      ? createPlainListener(options, silent)
+      : createTlsListener(options, options.tls);
   server.maxConnections = options.limits.maxConnections;
   return {
     server,
-    closeSilent: () => {
+    closeSilent() {
       for (const socket of silent) socket.destroy();
     },
   };
 }
 
-function createPlain({ http1, http2, limits }: ListenerOptions, silent: Set<Socket>): Server {
+function createPlainListener({ onHttp1, onHttp2, limits }: ListenerOptions, silent: Set<Socket>): Server {
   return createServer({ noDelay: true }, (socket) => {
     socket.on("error", ignore);
     silent.add(socket);
     const timer = setTimeout(() => socket.destroy(), limits.firstByteMs);
-    const settle = () => {
+    const endSilence = () => {
       clearTimeout(timer);
       silent.delete(socket);
     };
-    socket.once("close", settle);
-    sniff(socket, undefined, (isHttp2) => {
-      settle();
-      if (isHttp2) http2(socket);
-      else http1(socket);
+    socket.once("close", endSilence);
+    detectHttpVersion(socket, undefined, (isHttp2) => {
+      endSilence();
+      if (isHttp2) onHttp2(socket);
+      else onHttp1(socket);
     });
   });
 }
 
-function createTls(
-  { http1, http2, limits }: ListenerOptions,
-  files: { certFile: string; keyFile: string },
-): Server {
-  const cert = readPem(files.certFile, "TLS_CERT_FILE");
-  const key = readPem(files.keyFile, "TLS_KEY_FILE");
+function createTlsListener({ onHttp1, onHttp2, limits }: ListenerOptions, files: TlsFiles): Server {
   const tlsOptions: TlsOptions = {
-    cert,
-    key,
+    cert: readPem(files.certFile, "TLS_CERT_FILE"),
+    key: readPem(files.keyFile, "TLS_KEY_FILE"),
     ALPNProtocols: ["h2", "http/1.1"],
     minVersion: "TLSv1.2",
     handshakeTimeout: limits.firstByteMs,
@@ -73,48 +79,52 @@ function createTls(
   try {
     return createTlsServer(tlsOptions, (socket) => {
       socket.on("error", ignore);
-      if (socket.alpnProtocol === "h2") http2(socket);
-      else http1(socket);
+      if (socket.alpnProtocol === "h2") onHttp2(socket);
+      else onHttp1(socket);
     });
   } catch (error) {
-    throw new StartupError(`TLS_CERT_FILE and TLS_KEY_FILE cannot be used: ${reasonOf(error)}`);
+    throw new StartupError(`TLS_CERT_FILE and TLS_KEY_FILE cannot be used: ${errorText(error)}`);
   }
 }
 
 /**
- * Looks at the first bytes of a connection and leaves them in it.
- * @param seen what was read before, too little to tell
+ * Reads the first bytes of a connection, puts them back and reports the version of HTTP.
+ * @param received the bytes that were too few to decide
  */
-function sniff(socket: Socket, seen: Buffer | undefined, decide: (isHttp2: boolean) => void): void {
-  // By 'readable' and not by 'data': a socket that flows would lose bytes on its way to HTTP/2.
+function detectHttpVersion(
+  socket: Socket,
+  received: Buffer | undefined,
+  onDetected: (isHttp2: boolean) => void,
+): void {
+  // By 'readable' and not by 'data': a flowing socket would lose bytes on its way to HTTP/2.
   socket.once("readable", () => {
     const chunk: Buffer | null = socket.read();
     if (chunk === null) {
       if (socket.readableEnded || socket.destroyed) socket.destroy();
-      else sniff(socket, seen, decide);
+      else detectHttpVersion(socket, received, onDetected);
       return;
     }
-    const bytes = seen === undefined ? chunk : Buffer.concat([seen, chunk]);
-    const length = Math.min(bytes.length, prefaceStart.length);
-    const alike = bytes.compare(prefaceStart, 0, length, 0, length) === 0;
-    if (alike && length < prefaceStart.length) {
-      sniff(socket, bytes, decide);
+    const bytes = received === undefined ? chunk : Buffer.concat([received, chunk]);
+    const length = Math.min(bytes.length, PREFACE_START.length);
+    const isPreface = bytes.compare(PREFACE_START, 0, length, 0, length) === 0;
+    if (isPreface && length < PREFACE_START.length) {
+      detectHttpVersion(socket, bytes, onDetected);
       return;
     }
     socket.unshift(bytes);
-    decide(alike);
+    onDetected(isPreface);
   });
 }
 
-function readPem(file: string, name: string): Buffer {
+function readPem(file: string, variable: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new StartupError(`${name}: ${reasonOf(error)}`);
+    throw new StartupError(`${variable}: ${errorText(error)}`);
   }
 }
 
-function reasonOf(error: unknown): string {
+function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -11,96 +11,119 @@ import {
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { callKey } from "../call/active-call.ts";
-import type { Chain } from "../interceptors/chain.ts";
+import { callKey } from "../call/call-context.ts";
 import { durationMs, isReadMethod, methodKey } from "../policy/method-policy.ts";
-import { maxMessageBytes, type ServerLimits } from "./server-limits.ts";
+import { jsonOptions } from "../protocol/json-options.ts";
+import type { InterceptorChain } from "./interceptor-chain.ts";
+import { MAX_MESSAGE_BYTES, type ServerLimits } from "./server-limits.ts";
 
-/** One method as it is found by its path. */
+/** The ways to a method, which is found by its path. */
 export interface Route {
-  /** Connect's way to the handler: every protocol, every form of it. */
+  /** Connect's handler, for every protocol and format. */
   readonly handle: UniversalHandler;
-  /** The short way, behind the gate; for unary methods with a policy. */
-  readonly unary: Unary | undefined;
+  /** The fast path behind admission, for unary methods with a policy. */
+  readonly unary: UnaryRoute | undefined;
   readonly method: DescMethod;
-  /** It has no side effects. */
-  readonly mayGet: boolean;
+  /** Whether the method has no side effects. */
+  readonly isGetAllowed: boolean;
   readonly policy: MethodPolicy | undefined;
-  readonly defaultMs: number;
-  readonly maxMs: number;
+  /** The timeout of callers who set none, and the longest that they may set, milliseconds. */
+  readonly defaultTimeoutMs: number;
+  readonly maxTimeoutMs: number;
 }
 
-export interface Unary {
+/** A unary method without Connect's stream layers. */
+export interface UnaryRoute {
   readonly method: DescMethodUnary;
-  /** Takes a call through the interceptors, to its handler if need be. @throws ConnectError */
+  /** Runs the interceptors and the handler. @throws ConnectError */
   run(request: UnaryRequest): Promise<UnaryResponse>;
 }
 
-export interface RouteOptions {
-  routes(router: ConnectRouter): void;
-  chain: Chain;
+export interface RoutesOptions {
+  /** Registers the implementations of the services. */
+  register(router: ConnectRouter): void;
+  chain: InterceptorChain;
   policies: ReadonlyMap<string, MethodPolicy>;
   limits: ServerLimits;
 }
 
-/** People who read JSON see every field, and are told when they misspell one. */
-export const jsonOptions = { alwaysEmitImplicit: true, ignoreUnknownFields: false };
-
-/** Every method, by its path. */
-export function createRoutes({ routes, chain, policies, limits }: RouteOptions): ReadonlyMap<string, Route> {
+/** Creates the routes of all methods, by path. */
+export function createRoutes(options: RoutesOptions): ReadonlyMap<string, Route> {
+  const { register, chain, policies, limits } = options;
   const router = createConnectRouter({
     interceptors: chain.interceptors,
-    requestGate: chain.gate.forConnect,
-    readMaxBytes: maxMessageBytes,
-    writeMaxBytes: maxMessageBytes,
+    requestGate: chain.admission.admitConnect,
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    writeMaxBytes: MAX_MESSAGE_BYTES,
     acceptCompression: [compressionGzip],
     jsonOptions,
   });
-  const unaries = new Map<DescMethod, Unary>();
-  const recording: ConnectRouter = {
+  const unaryRoutes = new Map<DescMethod, UnaryRoute>();
+  const recordingRouter: ConnectRouter = {
     handlers: router.handlers,
     service(service, implementation, options) {
       const interceptors = options?.interceptors ?? chain.interceptors;
       for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) {
-        if (spec.kind === "unary") unaries.set(spec.method, createUnary(spec, interceptors));
+        if (spec.kind === "unary") unaryRoutes.set(spec.method, createUnaryRoute(spec, interceptors));
       }
       router.service(service, implementation, options);
-      return recording;
+      return recordingRouter;
     },
     rpc(method, implementation, options) {
       router.rpc(method, implementation, options);
-      return recording;
+      return recordingRouter;
     },
   };
-  routes(recording);
+  register(recordingRouter);
   return new Map(
     router.handlers.map((handle) => {
-      const { method, requestPath } = handle;
+      const { method } = handle;
       const policy = policies.get(methodKey(method));
-      const plainMs = method.methodKind === "unary" ? limits.plainTimeoutMs : Number.POSITIVE_INFINITY;
-      const defaultMs = policy === undefined ? plainMs : durationMs(policy.deadline?.default);
-      const maxMs = policy === undefined ? plainMs : durationMs(policy.deadline?.max);
-      const unary = policy === undefined ? undefined : unaries.get(method);
-      const mayGet = isReadMethod(method);
-      return [requestPath, { handle, unary, method, mayGet, policy, defaultMs, maxMs }];
+      return [
+        handle.requestPath,
+        {
+          handle,
+          unary: policy === undefined ? undefined : unaryRoutes.get(method),
+          method,
+          isGetAllowed: isReadMethod(method),
+          policy,
+          ...timeoutsOf(method, policy, limits),
+        },
+      ];
     }),
   );
 }
 
-/** What the contract and the feature say of a unary method. */
+function timeoutsOf(
+  method: DescMethod,
+  policy: MethodPolicy | undefined,
+  limits: ServerLimits,
+): Pick<Route, "defaultTimeoutMs" | "maxTimeoutMs"> {
+  if (policy === undefined) {
+    const timeoutMs = method.methodKind === "unary" ? limits.standardTimeoutMs : Number.POSITIVE_INFINITY;
+    return { defaultTimeoutMs: timeoutMs, maxTimeoutMs: timeoutMs };
+  }
+  return {
+    defaultTimeoutMs: durationMs(policy.deadline?.default),
+    maxTimeoutMs: durationMs(policy.deadline?.max),
+  };
+}
+
+/** The contract and the implementation of a unary method. */
 interface UnarySpec {
   readonly method: DescMethodUnary;
   impl(request: Message, context: HandlerContext): unknown;
 }
 
-type AnyFn = ReturnType<Interceptor>;
+type Next = ReturnType<Interceptor>;
 
-function createUnary({ method, impl }: UnarySpec, interceptors: readonly Interceptor[]): Unary {
-  const handler: AnyFn = async (request) => {
-    if (request.stream) throw new TypeError(`${methodKey(method)} does not stream`);
-    const [header, trailer] = [new Headers(), new Headers()];
-    const answer = await impl(request.message, contextOf(request, header, trailer));
-    const message = isMessage(answer, method.output) ? answer : create(method.output, Object(answer));
+function createUnaryRoute({ method, impl }: UnarySpec, interceptors: readonly Interceptor[]): UnaryRoute {
+  const handler: Next = async (request) => {
+    assertUnary(request);
+    const header = new Headers();
+    const trailer = new Headers();
+    const result = await impl(request.message, handlerContext(request, header, trailer));
+    const message = isMessage(result, method.output) ? result : create(method.output, Object(result));
     return { stream: false, service: method.parent, method, header, trailer, message };
   };
   const chained = interceptors.reduceRight((next, interceptor) => interceptor(next), handler);
@@ -108,20 +131,35 @@ function createUnary({ method, impl }: UnarySpec, interceptors: readonly Interce
     method,
     async run(request) {
       const response = await chained(request);
-      if (response.stream) throw new TypeError(`${methodKey(method)} does not stream`);
+      assertUnary(response);
       return response;
     },
   };
 }
 
-/** What Connect tells a handler; times and callers are told by the call. */
-function contextOf(request: UnaryRequest, responseHeader: Headers, responseTrailer: Headers): HandlerContext {
-  const { method, service, signal, requestMethod, header, url, contextValues } = request;
+function assertUnary<T extends { stream: boolean; method: DescMethod }>(
+  value: T,
+): asserts value is T & { stream: false } {
+  if (value.stream) throw new TypeError(`${methodKey(value.method)} is unary, but streams`);
+}
+
+/** Returns the context that Connect would pass to a handler. The call states deadline and caller. */
+function handlerContext(
+  request: UnaryRequest,
+  responseHeader: Headers,
+  responseTrailer: Headers,
+): HandlerContext {
   return {
-    ...{ method, service, signal, requestMethod, url, responseHeader, responseTrailer },
-    requestHeader: header,
-    protocolName: contextValues.get(callKey)?.setup.protocol ?? "connect",
-    values: contextValues,
+    method: request.method,
+    service: request.service,
+    signal: request.signal,
+    requestMethod: request.requestMethod,
+    requestHeader: request.header,
+    url: request.url,
+    responseHeader,
+    responseTrailer,
+    protocolName: request.contextValues.get(callKey)?.setup.protocol ?? "connect",
+    values: request.contextValues,
     timeoutMs: () => undefined,
   };
 }

@@ -1,27 +1,35 @@
-/** What one caller can take of the server. Tests set smaller ones. */
+/** The limits that protect the server from its callers. Tests set smaller ones. */
 export interface ServerLimits {
-  /** Connections at once; further ones are closed at once. */
+  /** The most connections; further ones are closed when they open. */
   maxConnections: number;
-  /** How long a connection may say nothing before its first request. */
+  /** How long a connection may be silent before its first request, or its TLS handshake may take. */
   firstByteMs: number;
   /** How long the headers of an HTTP/1.1 request may take. */
   headersMs: number;
   /** How long the next part of a request's body may take. */
   bodyIdleMs: number;
-  /** How long a caller may take to receive an answer that is complete. */
+  /** How long the body of a request keeps its slot while the server is at its concurrency limit. */
+  slotBodyMs: number;
+  /** How long a caller may take to receive a response that is complete. */
   deliveryMs: number;
-  /** Bytes of answers, of all callers, that are complete and not received; beyond it the oldest are given up. */
-  maxUntakenBytes: number;
-  /** How long a handler may go on after its deadline, so that a commit in flight is told of. */
+  /** The most bytes of complete responses that all callers have not received; beyond it the oldest are aborted. */
+  maxUnsentBytes: number;
+  /** How long a handler may go on after its deadline, so that a commit in flight is reported. */
   settleMs: number;
-  /** The deadline of unary methods of other people's protocols, which declare no policy. */
-  plainTimeoutMs: number;
+  /** The deadline of unary methods of the standard services, which declare no policy. */
+  standardTimeoutMs: number;
   /** How long an HTTP/1.1 connection is kept without a request: longer than the usual 60 s of proxies. */
   keepAliveMs: number;
   /** How long an HTTP/2 connection is kept without a stream. */
   idleSessionMs: number;
-  /** How often HTTP/2 peers are asked for a sign of life; two missed in a row end the connection. */
+  /** The interval of HTTP/2 pings. A connection whose last ping is unanswered is ended. */
   pingMs: number;
+  /** How long the result of a readiness check is reused. */
+  readinessMaxAgeMs: number;
+  /** How long a readiness check may take. */
+  readinessTimeoutMs: number;
+  /** The interval at which health watches look for a change. */
+  healthWatchMs: number;
 }
 
 export const defaultServerLimits: ServerLimits = {
@@ -29,20 +37,24 @@ export const defaultServerLimits: ServerLimits = {
   firstByteMs: 10_000,
   headersMs: 15_000,
   bodyIdleMs: 30_000,
+  slotBodyMs: 1_000,
   deliveryMs: 60_000,
-  maxUntakenBytes: 64 * 1024 * 1024,
+  maxUnsentBytes: 64 * 1024 * 1024,
   settleMs: 1_000,
-  plainTimeoutMs: 30_000,
+  standardTimeoutMs: 30_000,
   keepAliveMs: 75_000,
   idleSessionMs: 300_000,
   pingMs: 30_000,
+  readinessMaxAgeMs: 1_000,
+  readinessTimeoutMs: 2_000,
+  healthWatchMs: 1_000,
 };
 
-/** The largest message, either way, once decompressed. */
-export const maxMessageBytes = 4 * 1024 * 1024;
+/** The largest message of requests and responses, decompressed. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 /** The headers of one request, all together. */
-export const maxHeaderBytes = 16 * 1024;
+export const MAX_HEADER_BYTES = 16 * 1024;
 
 /** The header fields of one request. */
-export const maxHeaderCount = 100;
+export const MAX_HEADER_COUNT = 100;

@@ -1,66 +1,67 @@
 import { type DescField, type DescMessage, getOption, type Message, ScalarType } from "@bufbuild/protobuf";
 import { field as fieldRules, Ignore } from "../../../gen/buf/validate/validate_pb.ts";
 
-/** Where a string is in a message, from the inside out; written only when the string is faulty. */
-interface Place {
-  parent: Place | undefined;
+/** The path to a string, from the inside out; written as text only for a violation. */
+interface Path {
+  parent: Path | undefined;
   /** A field name, or an index or key in brackets. */
   name: string | number;
 }
 
-/** Told of each faulty string; true ends the search. */
+/** Reports a violation; returns true to end the search. */
 type Report = (path: string, description: string) => boolean;
 
-type Visit = (message: Message, place: Place | undefined, report: Report) => boolean;
-type VisitValue = (value: unknown, place: Place, report: Report) => boolean;
+type Visit = (message: Message, path: Path | undefined, report: Report) => boolean;
+type VisitValue = (value: unknown, path: Path, report: Report) => boolean;
 
-/** What to do with a message of a type, or undefined when no string can be in it. */
-const visits = new Map<DescMessage, Visit | undefined>();
+/** The visitor of each message type; undefined for types without strings. */
+const visitors = new Map<DescMessage, Visit | undefined>();
 
 /**
- * Looks at every string of a message, map keys too: each must be well-formed Unicode and hold no NUL
- * character, for PostgreSQL stores neither. JSON can bring both, gRPC NUL.
- * Each message type is looked at once, so that types without strings cost nothing.
+ * Checks every string of a message, map keys too: each must be well-formed Unicode without NUL characters, since
+ * PostgreSQL stores neither. JSON can carry both, gRPC only NUL.
+ * Visitors are compiled once for each message type, so that types without strings cost nothing.
  */
-export function checkText(schema: DescMessage, message: Message, report: Report): void {
-  visitOf(schema)?.(message, undefined, report);
+export function checkStrings(schema: DescMessage, message: Message, report: Report): void {
+  visitorOf(schema)?.(message, undefined, report);
 }
 
-function visitOf(schema: DescMessage): Visit | undefined {
-  if (visits.has(schema)) return visits.get(schema);
-  if (!holdsText(schema, new Set())) {
-    visits.set(schema, undefined);
+function visitorOf(schema: DescMessage): Visit | undefined {
+  if (visitors.has(schema)) return visitors.get(schema);
+  if (!containsStrings(schema, new Set())) {
+    visitors.set(schema, undefined);
     return undefined;
   }
   const fields: { field: DescField; visit: VisitValue }[] = [];
-  const visit: Visit = (message, place, report) => {
+  const visit: Visit = (message, path, report) => {
     for (const { field, visit } of fields) {
       const value = fieldValue(message, field);
-      if (value !== undefined && visit(value, { parent: place, name: field.name }, report)) return true;
+      if (value !== undefined && visit(value, { parent: path, name: field.name }, report)) return true;
     }
     return false;
   };
-  // Before the fields: a message can hold itself.
-  visits.set(schema, visit);
+  // Before the fields: a message can contain itself.
+  visitors.set(schema, visit);
   for (const field of schema.fields) {
-    const visit = isExempt(field) ? undefined : visitField(field);
+    const visit = isExempt(field) ? undefined : compileField(field);
     if (visit !== undefined) fields.push({ field, visit });
   }
   return visit;
 }
 
-function holdsText(schema: DescMessage, seen: Set<DescMessage>): boolean {
+function containsStrings(schema: DescMessage, seen: Set<DescMessage>): boolean {
   if (seen.has(schema)) return false;
   seen.add(schema);
   return schema.fields.some((field) => {
     if (field.fieldKind === "map" && field.mapKey === ScalarType.STRING) return true;
     return (
-      field.scalar === ScalarType.STRING || (field.message !== undefined && holdsText(field.message, seen))
+      field.scalar === ScalarType.STRING ||
+      (field.message !== undefined && containsStrings(field.message, seen))
     );
   });
 }
 
-/** Items that the contract exempts from the rules of their request are checked one by one, by whoever reads them. */
+/** Returns whether the contract exempts the items of a field: the feature validates them one by one. */
 function isExempt(field: DescField): boolean {
   const { type } = getOption(field, fieldRules);
   return type.case === "repeated" && type.value.items?.ignore === Ignore.ALWAYS;
@@ -68,43 +69,43 @@ function isExempt(field: DescField): boolean {
 
 function fieldValue(message: Message, field: DescField): unknown {
   if (field.oneof === undefined) return Reflect.get(message, field.localName);
-  const chosen: { case?: string; value?: unknown } = Reflect.get(message, field.oneof.localName);
-  return chosen.case === field.localName ? chosen.value : undefined;
+  const selected: { case?: string; value?: unknown } = Reflect.get(message, field.oneof.localName);
+  return selected.case === field.localName ? selected.value : undefined;
 }
 
-function visitField(field: DescField): VisitValue | undefined {
-  const visit = field.scalar === ScalarType.STRING ? visitText : visitMessage(field.message);
-  if (field.fieldKind === "list") return visit && visitList(visit);
-  if (field.fieldKind === "map") return visitMap(field.mapKey === ScalarType.STRING, visit);
+function compileField(field: DescField): VisitValue | undefined {
+  const visit = field.scalar === ScalarType.STRING ? visitString : compileMessage(field.message);
+  if (field.fieldKind === "list") return visit && compileList(visit);
+  if (field.fieldKind === "map") return compileMap(field.mapKey === ScalarType.STRING, visit);
   return visit;
 }
 
-const visitText: VisitValue = (value, place, report) => {
+const visitString: VisitValue = (value, path, report) => {
   if (typeof value !== "string") return false;
-  if (value.includes("\0")) return report(pathOf(place), "must not hold a NUL character");
-  if (!value.isWellFormed()) return report(pathOf(place), "must be well-formed Unicode");
+  if (value.includes("\0")) return report(pathText(path), "must not contain a NUL character");
+  if (!value.isWellFormed()) return report(pathText(path), "must be well-formed Unicode");
   return false;
 };
 
-function visitMessage(schema: DescMessage | undefined): VisitValue | undefined {
-  const visit = schema && visitOf(schema);
-  return visit && ((value, place, report) => isMessage(value) && visit(value, place, report));
+function compileMessage(schema: DescMessage | undefined): VisitValue | undefined {
+  const visit = schema && visitorOf(schema);
+  return visit && ((value, path, report) => isMessage(value) && visit(value, path, report));
 }
 
-function visitList(visit: VisitValue): VisitValue {
-  return (values, place, report) =>
+function compileList(visit: VisitValue): VisitValue {
+  return (values, path, report) =>
     Array.isArray(values) &&
-    values.some((value, index) => visit(value, { parent: place, name: index }, report));
+    values.some((value, index) => visit(value, { parent: path, name: index }, report));
 }
 
-function visitMap(textKeys: boolean, visit: VisitValue | undefined): VisitValue | undefined {
-  if (!textKeys && visit === undefined) return undefined;
+function compileMap(hasStringKeys: boolean, visit: VisitValue | undefined): VisitValue | undefined {
+  if (!hasStringKeys && visit === undefined) return undefined;
   return (map, parent, report) => {
     if (typeof map !== "object" || map === null) return false;
     for (const [key, value] of Object.entries(map)) {
-      const place = { parent, name: JSON.stringify(key) };
-      if (textKeys && visitText(key, place, report)) return true;
-      if (visit?.(value, place, report)) return true;
+      const path = { parent, name: JSON.stringify(key) };
+      if (hasStringKeys && visitString(key, path, report)) return true;
+      if (visit?.(value, path, report)) return true;
     }
     return false;
   };
@@ -114,8 +115,8 @@ function isMessage(value: unknown): value is Message {
   return typeof value === "object" && value !== null;
 }
 
-function pathOf({ parent, name }: Place): string {
+function pathText({ parent, name }: Path): string {
   if (parent === undefined) return String(name);
-  const inBrackets = typeof name === "number" || name.startsWith('"');
-  return `${pathOf(parent)}${inBrackets ? `[${name}]` : `.${name}`}`;
+  const isBracketed = typeof name === "number" || name.startsWith('"');
+  return `${pathText(parent)}${isBracketed ? `[${name}]` : `.${name}`}`;
 }

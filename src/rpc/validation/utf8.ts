@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** What is said of JSON that is not UTF-8 (RFC 8259, 8.1). Read all the same, its text would be another one. */
+/** Returns the error for JSON that is not UTF-8 (RFC 8259, 8.1). Decoding it anyway would change its text. */
 function notUtf8(): ConnectError {
-  return new ConnectError("The message is not UTF-8. Encode JSON so.", Code.InvalidArgument);
+  return new ConnectError("The message is not valid UTF-8. Encode JSON as UTF-8.", Code.InvalidArgument);
 }
 
 /** @throws ConnectError for bytes that are not UTF-8 */
@@ -11,8 +11,8 @@ export function assertUtf8(bytes: Uint8Array): void {
   if (!isUtf8(bytes)) throw notUtf8();
 }
 
-/** @throws ConnectError for a query whose escapes stand for bytes that are not UTF-8 */
-export function assertUtf8Query(target: string): void {
+/** @throws ConnectError for a request target whose percent-encoding is not UTF-8 */
+export function assertUtf8Target(target: string): void {
   try {
     decodeURIComponent(target);
   } catch {
@@ -20,8 +20,8 @@ export function assertUtf8Query(target: string): void {
   }
 }
 
-/** A body as it comes. @throws ConnectError as soon as it is not UTF-8 */
-export async function* utf8Only(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Yields a body as it arrives. @throws ConnectError at the first chunk that is not UTF-8 */
+export async function* requireUtf8(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const check = (bytes?: Uint8Array) => {
     try {

@@ -16,7 +16,7 @@ import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { orderRpc } from "../../../src/order/order.rpc.ts";
 import { createOrders } from "../../../src/order/order.ts";
-import { getCall } from "../../../src/rpc/call/active-call.ts";
+import { getCall } from "../../../src/rpc/call/call-context.ts";
 import { createServer } from "../../../src/rpc/server/server.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { failureOf } from "../../support/errors.ts";
@@ -160,7 +160,7 @@ async function serveNaively(databaseUrl: string) {
     services: [OrderService],
     routes: (router) => router.service(OrderService, orderRpc(orders, getCall)),
     authenticate: undefined,
-    callLimits: undefined,
+    rateLimiter: undefined,
     cache: undefined,
     encodedBytes: 1,
     isReady: async () => ({ ready: true, checks: {} }),

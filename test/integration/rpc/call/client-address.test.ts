@@ -2,8 +2,8 @@ import { BlockList } from "node:net";
 import { createClient } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { getCall } from "../../../../src/rpc/call/active-call.ts";
-import { clientAddressOf } from "../../../../src/rpc/call/client-address.ts";
+import { getCall } from "../../../../src/rpc/call/call-context.ts";
+import { resolveClientAddress } from "../../../../src/rpc/call/client-address.ts";
 import { post, start, transportNames, transports } from "../../../support/rpc-server.ts";
 
 const trusted = new BlockList();
@@ -34,12 +34,12 @@ test.each<[string, string | undefined, string | string[] | undefined, string]>([
   ["IPv4 in IPv6, in hexadecimal", "::ffff:cb00:7109", undefined, "203.0.113.9"],
   ["a trusted proxy as IPv4 in IPv6", "::ffff:10.0.0.1", "::ffff:203.0.113.9", "203.0.113.9"],
 ])("%s", (_, peer, header, expected) => {
-  expect(clientAddressOf(peer, header, trusted)).toBe(expected);
+  expect(resolveClientAddress(peer, header, trusted)).toBe(expected);
 });
 
 test("a header of nothing but proxies is not walked for ever", () => {
   const header = Array.from({ length: 5_000 }, (_, index) => `10.0.${index >> 8}.${index & 255}`).join(",");
-  expect(clientAddressOf("10.0.0.1", `203.0.113.9,${header}`, trusted)).toMatch(/^10\./);
+  expect(resolveClientAddress("10.0.0.1", `203.0.113.9,${header}`, trusted)).toMatch(/^10\./);
 });
 
 test("a proxy that nobody has named is told of, once", async () => {

@@ -9,7 +9,7 @@ import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts"
 import { Health } from "../../../../gen/grpc/health/v1/health_pb.ts";
 import type { Call } from "../../../../src/kernel/call.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
-import { getCall } from "../../../../src/rpc/call/active-call.ts";
+import { getCall } from "../../../../src/rpc/call/call-context.ts";
 import {
   callGrpcJs,
   connectHttp2,
@@ -263,7 +263,9 @@ test("the error says what to do", async () => {
   const { url } = await startBounded(obedient);
   const client = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
   const error = await client.getProduct({ key }).catch(ConnectError.from);
-  expect(error).toSatisfy((error: ConnectError) => error.rawMessage.startsWith("Not done within 150 ms."));
+  expect(error).toSatisfy((error: ConnectError) =>
+    error.rawMessage.startsWith("The call exceeded its deadline of 150 ms."),
+  );
   expect(error).toSatisfy(
     (error: ConnectError) => error.findDetails(ErrorInfoSchema)[0]?.metadata.timeout_ms === "150",
   );

@@ -5,8 +5,9 @@ import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { type CacheNote, callKey } from "../../../../src/rpc/call/active-call.ts";
-import { parseEntityTags } from "../../../../src/rpc/headers/cache-headers.ts";
+import { callKey } from "../../../../src/rpc/call/call-context.ts";
+import type { CacheNote } from "../../../../src/rpc/call/response-notes.ts";
+import { parseEntityTags } from "../../../../src/rpc/headers/entity-tags.ts";
 import { createDeadlineInterceptor } from "../../../../src/rpc/interceptors/deadline.ts";
 import type { ServerOptions } from "../../../../src/rpc/server/server.ts";
 import {
@@ -55,7 +56,7 @@ async function startCached(options: Partial<ServerOptions> = {}) {
             createDeadlineInterceptor(),
             (next) => (request) => {
               const call = request.contextValues.get(callKey);
-              if (call !== undefined) call.cached = state.note;
+              if (call !== undefined) call.notes.cache = state.note;
               return next(request);
             },
           ],

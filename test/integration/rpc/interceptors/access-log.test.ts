@@ -17,7 +17,7 @@ test.each([
   expect(lines).toEqual([
     {
       level: "debug",
-      message: "call",
+      message: "Call ended",
       fields: {
         method,
         code: "OK",
@@ -46,8 +46,8 @@ test.each([
   });
   const client = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
   await expect(client.getProduct({ key })).rejects.toThrow();
-  const calls = lines.filter(({ message }) => message === "call");
+  const calls = lines.filter(({ message }) => message === "Call ended");
   expect(calls).toEqual([
-    { level, message: "call", fields: expect.objectContaining({ method, code: written }) },
+    { level, message: "Call ended", fields: expect.objectContaining({ method, code: written }) },
   ]);
 });

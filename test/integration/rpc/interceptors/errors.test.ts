@@ -159,7 +159,7 @@ describe("what nobody expected", () => {
     expect(error.code).toBe(Code.Internal);
     const id = error.findDetails(ErrorInfoSchema)[0]?.metadata.trace_id ?? "";
     expect(id).toMatch(/^[0-9a-f-]{36}$/);
-    expect(error.rawMessage).toBe(`Something went wrong on our side; the log has the cause under id ${id}.`);
+    expect(error.rawMessage).toBe(`Internal error. The cause is logged under trace ID ${id}.`);
     const line = lines.find(({ level }) => level === "error");
     expect(line?.fields).toMatchObject({
       trace_id: id,
@@ -238,14 +238,14 @@ test("what fails thousands of times is written once a second for each reason, wi
   ]);
   await expect.poll(() => warnings().length, { timeout: 2_000 }).toBe(4);
   expect(warnings().slice(2)).toEqual([
-    expect.objectContaining({ reason: "DATABASE_AWAY", cause: "refused", held_back: 29 }),
-    expect.objectContaining({ reason: "DATABASE_BUSY", held_back: 4 }),
+    expect.objectContaining({ reason: "DATABASE_AWAY", cause: "refused", suppressed: 29 }),
+    expect.objectContaining({ reason: "DATABASE_BUSY", suppressed: 4 }),
   ]);
   // The second of these lines counts too.
   await fail("AWAY", 3);
   expect(warnings()).toHaveLength(4);
   await expect.poll(() => warnings().length, { timeout: 2_000 }).toBe(5);
-  expect(warnings()[4]).toMatchObject({ held_back: 3 });
+  expect(warnings()[4]).toMatchObject({ suppressed: 3 });
 });
 
 test("a long sentence is cut, so that trailers stay small", async () => {

@@ -13,7 +13,7 @@ import {
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { OrderService } from "../../../../gen/cartwright/order/v1/order_service_pb.ts";
 import { BadRequestSchema, ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
-import { checkText } from "../../../../src/rpc/validation/string-safety.ts";
+import { checkStrings } from "../../../../src/rpc/validation/string-safety.ts";
 import {
   altered,
   callGrpcJs,
@@ -159,8 +159,8 @@ describe("text", () => {
     const { catalog } = await clients();
     const request = { query: "a\0b", readMask: { paths: ["name", "sku\0"] } };
     expect(await refused(catalog.listProducts(request))).toEqual({
-      query: "must not hold a NUL character",
-      "read_mask.paths[1]": "must not hold a NUL character",
+      query: "must not contain a NUL character",
+      "read_mask.paths[1]": "must not contain a NUL character",
     });
     const product = { name: "x", attributes: { "a\0": "1" } };
     const violations = await refused(catalog.createProduct({ product }));
@@ -215,7 +215,7 @@ describe("text", () => {
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
       code: "invalid_argument",
-      message: "The message is not UTF-8. Encode JSON so.",
+      message: "The message is not valid UTF-8. Encode JSON as UTF-8.",
       details: [{ type: "google.rpc.ErrorInfo" }],
     });
   });
@@ -231,10 +231,10 @@ describe("text", () => {
 
 describe("the search for faulty text", () => {
   const faults = (
-    ...[schema, message]: [Parameters<typeof checkText>[0], Parameters<typeof checkText>[1]]
+    ...[schema, message]: [Parameters<typeof checkStrings>[0], Parameters<typeof checkStrings>[1]]
   ) => {
     const paths: string[] = [];
-    checkText(schema, message, (path) => {
+    checkStrings(schema, message, (path) => {
       paths.push(path);
       return false;
     });
@@ -272,7 +272,7 @@ describe("the search for faulty text", () => {
   test("ends when it is told to", () => {
     let found = 0;
     const message = create(ProductSchema, { sku: "\0", name: "\0", brand: "\0" });
-    checkText(ProductSchema, message, () => {
+    checkStrings(ProductSchema, message, () => {
       found += 1;
       return found === 2;
     });

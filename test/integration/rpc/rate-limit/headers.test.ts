@@ -57,7 +57,7 @@ describe.each(transportNames)("%s", (name) => {
     expect(seconds).toBeLessThanOrEqual(61);
     expect(error.metadata.get("ratelimit-remaining")).toBe("0");
     expect(Number(error.metadata.get("retry-after"))).toBeGreaterThanOrEqual(seconds);
-    expect(error.rawMessage).toMatch(/^Too many calls: .*Try again in \d+ s\.$/);
+    expect(error.rawMessage).toMatch(/^Rate limit exceeded: 2 reads a minute\. Retry in \d+ s\.$/);
   });
 });
 

@@ -101,7 +101,7 @@ describe("Watch", () => {
   });
 
   test("has no deadline of ours", async () => {
-    const { url } = await start({ limits: { plainTimeoutMs: 50, bodyIdleMs: 50, settleMs: 1 } });
+    const { url } = await start({ limits: { standardTimeoutMs: 50, bodyIdleMs: 50, settleMs: 1 } });
     const client = createClient(Health, transports(url)["Connect over HTTP/1.1"]);
     const left = new AbortController();
     const watch = client.watch({}, { signal: left.signal })[Symbol.asyncIterator]();

@@ -99,7 +99,7 @@ test("an address in use is told to a person", async () => {
   const { port } = await start();
   const again = start({ port });
   await expect(again).rejects.toThrow(StartupError);
-  await expect(again).rejects.toThrow(`Cannot listen on 127.0.0.1:${port}: another process has this port.`);
+  await expect(again).rejects.toThrow(`Cannot listen on 127.0.0.1:${port}: the port is in use.`);
 });
 
 describe("TLS", () => {

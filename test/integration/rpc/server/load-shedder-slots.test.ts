@@ -39,7 +39,7 @@ test.each(["identity", "gzip"])("who does not take his answers keeps nobody out 
 
 test("of the answers that nobody takes, the oldest are given up when they are too much", async () => {
   const { url } = await start({
-    limits: { maxUntakenBytes: 250_000 },
+    limits: { maxUnsentBytes: 250_000 },
     catalog: { listProducts: () => ({ products: [{ name: "x".repeat(100_000) }] }) },
   });
   const slow = connectHttp2(url, { settings: { initialWindowSize: 0 } });

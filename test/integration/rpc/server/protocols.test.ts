@@ -220,7 +220,7 @@ describe("what is not here", () => {
     const { url } = await start();
     const answer = await fetch(`${url}/products/1`);
     expect(answer.status).toBe(404);
-    expect(await answer.text()).toContain("nothing at /products/1");
+    expect(await answer.text()).toContain("Not found: /products/1.");
   });
 
   test("is told to Connect callers as a Connect error", async () => {

@@ -12,7 +12,7 @@ import {
 } from "../../../../src/rpc/fast-path/response-encoder.ts";
 import { measureLiveBytes } from "../../../support/live-memory.ts";
 
-const encodings = ["frame", "json", "proto"] as const satisfies readonly Encoding[];
+const encodings = ["envelope", "json", "proto"] as const satisfies readonly Encoding[];
 
 function page(): ListProductsResponse {
   const products = Array.from({ length: 20 }, () => ({
@@ -56,17 +56,17 @@ test("kept bytes take as much memory as they may, and what is asked for stays", 
   const maxBytes = 2 ** 20;
   const encode = createResponseEncoder(maxBytes);
   const asked = page();
-  const { bytes } = await write(encode, asked, "frame");
+  const { bytes } = await write(encode, asked, "envelope");
   const others = Array.from({ length: 1_000 }, page);
   await measureLiveBytes();
   const before = process.memoryUsage().arrayBuffers;
   for (const message of others) {
     for (const encoding of encodings) await write(encode, message, encoding);
-    await write(encode, asked, "frame");
+    await write(encode, asked, "envelope");
   }
   await measureLiveBytes();
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1.5 * maxBytes);
-  expect((await write(encode, asked, "frame")).bytes).toBe(bytes);
+  expect((await write(encode, asked, "envelope")).bytes).toBe(bytes);
   // The messages themselves are held by whoever gives them.
   const [gone] = others;
   if (gone === undefined) throw new Error("there are none");

@@ -1,110 +1,71 @@
 import { type DescFile, type DescService, toBinary } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectRouter, type HandlerContext } from "@connectrpc/connect";
-import { file_google_rpc_error_details } from "../../../gen/google/rpc/error_details_pb.ts";
-import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
-import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
-import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { untilAborted } from "../call/until-aborted.ts";
+import { Code } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "../../../../gen/google/rpc/error_details_pb.ts";
 
-/** What may be asked; both versions have the same shape. */
-type Question =
+/** A reflection request; both versions have the same shape. */
+export type DescriptorQuery =
   | { case: "fileByFilename" | "fileContainingSymbol" | "allExtensionNumbersOfType"; value: string }
   | { case: "fileContainingExtension"; value: { containingType: string; extensionNumber: number } }
   | { case: "listServices"; value: string }
   | { case: undefined; value?: undefined };
 
-type Answer =
+/** A reflection response; both versions have the same shape. */
+export type DescriptorResult =
   | { case: "fileDescriptorResponse"; value: { fileDescriptorProto: Uint8Array[] } }
   | { case: "allExtensionNumbersResponse"; value: { baseTypeName: string; extensionNumber: number[] } }
   | { case: "listServicesResponse"; value: { service: { name: string }[] } }
   | { case: "errorResponse"; value: { errorCode: Code; errorMessage: string } };
 
-export interface ReflectionOptions {
-  services: readonly DescService[];
-  /** Takes from the caller's budget what one answer costs. @throws AppError exhausted */
-  charge(context: HandlerContext): Promise<void>;
-  draining: AbortSignal;
-}
-
-/**
- * grpc.reflection v1 and v1alpha for these services, the health service, themselves, and all that their files import.
- * Answers are a thousand times as long as questions, so that each is paid for, not each stream.
- */
-export function registerReflection(
-  router: ConnectRouter,
-  { services, charge, draining }: ReflectionOptions,
-): void {
-  const index = new Index([...services, Health, ServerReflection, ServerReflectionAlpha]);
-  router.service(ServerReflection, {
-    async *serverReflectionInfo(requests, context) {
-      for await (const request of untilAborted(requests, draining)) {
-        await charge(context);
-        const messageResponse = index.answer(request.messageRequest);
-        yield { validHost: request.host, originalRequest: request, messageResponse };
-      }
-    },
-  });
-  router.service(ServerReflectionAlpha, {
-    async *serverReflectionInfo(requests, context) {
-      for await (const request of untilAborted(requests, draining)) {
-        await charge(context);
-        const messageResponse = index.answer(request.messageRequest);
-        yield { validHost: request.host, originalRequest: request, messageResponse };
-      }
-    },
-  });
-}
-
-/** What can be found, and the files that it is in. */
-class Index {
-  readonly #services: string[];
+/** The files of services and all that they import, by file name, symbol and extension. */
+export class DescriptorIndex {
+  readonly #serviceNames: string[];
   readonly #files = new Map<string, DescFile>();
   readonly #symbols = new Map<string, DescFile>();
   readonly #extensions = new Map<string, Map<number, DescFile>>();
-  /** Encoded once, with all their imports. */
   readonly #encoded = new Map<DescFile, Uint8Array>();
 
   constructor(services: readonly DescService[]) {
-    this.#services = services.map((service) => service.typeName).sort();
+    this.#serviceNames = services.map((service) => service.typeName).sort();
     for (const service of services) this.#addFile(service.file);
-    // No method names them, but every error can carry them.
+    // No file imports these, but every error can carry them.
     this.#addFile(file_google_rpc_error_details);
   }
 
-  answer(question: Question): Answer {
-    switch (question.case) {
+  /** Returns the result of a query: files with all their imports, names, or an error. */
+  find(query: DescriptorQuery): DescriptorResult {
+    switch (query.case) {
       case "listServices":
         return {
           case: "listServicesResponse",
-          value: { service: this.#services.map((name) => ({ name })) },
+          value: { service: this.#serviceNames.map((name) => ({ name })) },
         };
       case "fileByFilename":
-        return this.#file(this.#files.get(question.value), `file ${question.value}`);
+        return this.#fileResult(this.#files.get(query.value), `file ${query.value}`);
       case "fileContainingSymbol":
-        return this.#file(this.#symbols.get(withoutDot(question.value)), `symbol ${question.value}`);
+        return this.#fileResult(this.#symbols.get(withoutDot(query.value)), `symbol ${query.value}`);
       case "fileContainingExtension": {
-        const { containingType, extensionNumber } = question.value;
+        const { containingType, extensionNumber } = query.value;
         const file = this.#extensions.get(withoutDot(containingType))?.get(extensionNumber);
-        return this.#file(file, `extension ${extensionNumber} of ${containingType}`);
+        return this.#fileResult(file, `extension ${extensionNumber} of ${containingType}`);
       }
       case "allExtensionNumbersOfType": {
-        const numbers = this.#extensions.get(withoutDot(question.value));
-        if (numbers === undefined) return notFound(`message ${question.value}`);
+        const numbers = this.#extensions.get(withoutDot(query.value));
+        if (numbers === undefined) return notFound(`message ${query.value}`);
         const extensionNumber = [...numbers.keys()];
         return {
           case: "allExtensionNumbersResponse",
-          value: { baseTypeName: question.value, extensionNumber },
+          value: { baseTypeName: query.value, extensionNumber },
         };
       }
       default:
-        return refusal(Code.InvalidArgument, "The request asks for nothing that is known here.");
+        return errorResult(Code.InvalidArgument, "The message_request is not set or not supported.");
     }
   }
 
-  #file(file: DescFile | undefined, what: string): Answer {
-    if (file === undefined) return notFound(what);
+  #fileResult(file: DescFile | undefined, name: string): DescriptorResult {
+    if (file === undefined) return notFound(name);
     const fileDescriptorProto = withImports(file).map((part) => this.#encode(part));
     return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
   }
@@ -158,10 +119,10 @@ class Index {
   }
 }
 
-/** A file and all that it imports, itself first, each once. */
+/** Returns a file and all that it imports, itself first, each once. */
 function withImports(file: DescFile): DescFile[] {
   const files = new Set([file]);
-  // A set that grows is walked to its new end.
+  // Iterating a set includes what is added meanwhile.
   for (const part of files) for (const dependency of part.dependencies) files.add(dependency);
   return [...files];
 }
@@ -170,10 +131,10 @@ function withoutDot(name: string): string {
   return name.startsWith(".") ? name.slice(1) : name;
 }
 
-function notFound(what: string): Answer {
-  return refusal(Code.NotFound, `There is no ${what} here.`);
+function notFound(name: string): DescriptorResult {
+  return errorResult(Code.NotFound, `Not found: ${name}.`);
 }
 
-function refusal(errorCode: Code, errorMessage: string): Answer {
+function errorResult(errorCode: Code, errorMessage: string): DescriptorResult {
   return { case: "errorResponse", value: { errorCode, errorMessage } };
 }

@@ -1,6 +1,6 @@
-const ended = { done: true, value: undefined } as const;
+const DONE = { done: true, value: undefined } as const;
 
-/** The values of a source until it ends or the signal aborts, whichever comes first. */
+/** Yields the values of a source until it ends or the signal aborts, whichever is first. */
 export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const values = source[Symbol.asyncIterator]();
   let stop = () => {};
@@ -9,7 +9,7 @@ export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSi
   try {
     while (!signal.aborted) {
       const next = await new Promise<IteratorResult<T, unknown>>((resolve, reject) => {
-        stop = () => resolve(ended);
+        stop = () => resolve(DONE);
         values.next().then(resolve, reject);
       });
       if (next.done === true) return;

@@ -1,0 +1,36 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Log } from "../../kernel/log.ts";
+import { principalName } from "../../kernel/principal.ts";
+import { codeName } from "../errors/connect-errors.ts";
+import { methodKey } from "../policy/method-policy.ts";
+import type { ActiveCall } from "./active-call.ts";
+
+/**
+ * The codes that are the service's fault. UNAVAILABLE is not among them: thousands may come in a second, and the
+ * throttled log reports them.
+ */
+const serverFaults: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
+
+/** Logs how a call ended; without an error: with OK. */
+export type AccessLog = (method: DescMethod, call: ActiveCall | undefined, error?: unknown) => void;
+
+/**
+ * Creates the access log: one line for each call, with its method, code, duration and caller, never its content. The
+ * level is debug, and warn for faults of the service.
+ */
+export function createAccessLog(log: Log): AccessLog {
+  return (method, call, error) => {
+    const code = error === undefined ? undefined : ConnectError.from(error).code;
+    const fields = {
+      method: methodKey(method),
+      code: code === undefined ? "OK" : codeName(code),
+      duration_ms: call === undefined ? undefined : performance.now() - call.lifetime.startedAtMs,
+      protocol: call?.setup.protocol,
+      client_address: call?.clientAddress,
+      caller: (call && principalName(call.principal)) || undefined,
+    };
+    if (code !== undefined && serverFaults.has(code)) log.warn(fields, "Call ended");
+    else log.debug(fields, "Call ended");
+  };
+}

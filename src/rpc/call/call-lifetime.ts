@@ -1,0 +1,144 @@
+import type { AppError } from "../../kernel/errors.ts";
+import { callCancelled, deadlineExceeded } from "../errors/call-errors.ts";
+import { toConnectError } from "../errors/connect-errors.ts";
+
+/** The time limits of a call, in milliseconds, and the way to abort it. */
+export interface LifetimeOptions {
+  /** From now to the deadline. Infinity: there is none. */
+  readonly timeoutMs: number;
+  /** How long the handler may go on after its signal has aborted. */
+  readonly settleMs: number;
+  /** How long the caller may take to receive the response once it is complete. */
+  readonly deliveryMs: number;
+  /** Ends the exchange without a response. */
+  readonly abort: () => void;
+}
+
+/**
+ * The deadline and the end of one call, from its headers on. A call receives its request, then its handler runs, then
+ * its response is delivered. A stop (deadline, caller gone, stalled body) ends the wait for the request at once; a
+ * running handler gets the signal and `settleMs` to finish. Connect itself would wait for such a handler forever.
+ */
+export class CallLifetime {
+  /** When the headers arrived, in milliseconds of `performance.now()`. */
+  readonly startedAtMs: number;
+  readonly deadlineAtMs: number;
+  readonly #options: LifetimeOptions;
+  /** Created on first use: most calls end before anyone listens. */
+  #controller: AbortController | undefined;
+  #phase: "receiving" | "running" | "delivering" = "receiving";
+  #isClosed = false;
+  #stopReason: AppError | undefined;
+  /** The time to settle after the stop has passed. */
+  #isAbandoned = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** Set while a part of the request is awaited. */
+  #rejectRequest: ((reason: Error) => void) | undefined;
+  #rejectWork: ((reason: Error) => void) | undefined;
+
+  constructor(options: LifetimeOptions) {
+    this.#options = options;
+    this.startedAtMs = performance.now();
+    this.deadlineAtMs = this.startedAtMs + options.timeoutMs;
+    if (options.timeoutMs < Number.POSITIVE_INFINITY) {
+      this.#timer = setTimeout(CallLifetime.#passDeadline, options.timeoutMs, this);
+    }
+  }
+
+  /** Aborts with the reason when the call is stopped. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#stopReason !== undefined) this.#controller.abort(this.#stopReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Whether the exchange is over: the response was sent, or the caller has gone. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  get isAwaitingRequest(): boolean {
+    return this.#rejectRequest !== undefined;
+  }
+
+  /**
+   * Waits for a part of the request, until the call is stopped.
+   * @throws ConnectError when it is: no interceptor translates errors on the way from here
+   */
+  awaitRequest<T>(part: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#stopReason !== undefined) reject(toConnectError(this.#stopReason));
+      this.#rejectRequest = reject;
+      part.then((value) => {
+        this.#rejectRequest = undefined;
+        resolve(value);
+      }, reject);
+    });
+  }
+
+  /** Marks the request as received and the handler as running. @throws AppError when the call is stopped already */
+  begin(): void {
+    if (performance.now() >= this.deadlineAtMs) CallLifetime.#passDeadline(this);
+    if (this.#stopReason !== undefined) throw this.#stopReason;
+    this.#phase = "running";
+  }
+
+  /**
+   * Waits for work of the handler. After a stop the work is awaited for `settleMs` more: it may be past its commit,
+   * and then its response counts.
+   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle
+   */
+  settle<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#isAbandoned) reject(this.#stopReason);
+      this.#rejectWork = reject;
+      work.then(resolve, (error: unknown) => reject(this.#stopReason ?? error));
+    });
+  }
+
+  /** Marks the handler as done. The caller has `deliveryMs` to receive the response. */
+  finish(): void {
+    this.#phase = "delivering";
+    clearTimeout(this.#timer);
+    this.#limitDelivery();
+  }
+
+  /** Marks the exchange as closed. A call whose response is not complete is cancelled. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // A handler that was stopped before keeps its time to settle.
+    if (this.#phase !== "running") clearTimeout(this.#timer);
+    if (this.#phase !== "delivering") this.stop(callCancelled());
+  }
+
+  /** Stops the call for a reason, once. */
+  stop(reason: AppError): void {
+    if (this.#stopReason !== undefined) return;
+    this.#stopReason = reason;
+    clearTimeout(this.#timer);
+    if (this.#phase === "running") {
+      this.#timer = setTimeout(CallLifetime.#abandon, this.#options.settleMs, this, reason);
+    } else {
+      this.#limitDelivery();
+    }
+    this.#controller?.abort(reason);
+    this.#rejectRequest?.(toConnectError(reason));
+  }
+
+  #limitDelivery(): void {
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(this.#options.abort, this.#options.deliveryMs);
+  }
+
+  static #passDeadline(this: void, lifetime: CallLifetime): void {
+    lifetime.stop(deadlineExceeded(lifetime.#options.timeoutMs));
+  }
+
+  static #abandon(this: void, lifetime: CallLifetime, reason: AppError): void {
+    lifetime.#isAbandoned = true;
+    lifetime.#rejectWork?.(reason);
+  }
+}

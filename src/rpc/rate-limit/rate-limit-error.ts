@@ -1,0 +1,35 @@
+import type { Budget, Decision } from "../../infra/rate-limit/limiter.ts";
+import { AppError } from "../../kernel/errors.ts";
+import { ceilSeconds } from "../errors/connect-errors.ts";
+
+/** The units of each class in an error message. */
+const UNIT_NAMES: Readonly<Record<string, string>> = {
+  READ: "reads",
+  WRITE: "writes",
+  INGEST: "records",
+  AUTH: "sign-in attempts",
+};
+
+/** Windows that have a name of their own, by their seconds. */
+const WINDOW_NAMES: Readonly<Record<number, string>> = {
+  1: "a second",
+  60: "a minute",
+  3600: "an hour",
+  86400: "a day",
+};
+
+/** Returns RESOURCE_EXHAUSTED for a call that a budget does not cover. */
+export function rateLimitExceeded(
+  { name, units, windowMs }: Budget,
+  { retryAfterMs = 0 }: Decision,
+): AppError {
+  const [className = ""] = name.split(":");
+  const windowSeconds = windowMs / 1_000;
+  const rate = `${units} ${UNIT_NAMES[className] ?? "calls"} ${WINDOW_NAMES[windowSeconds] ?? `in ${windowSeconds} s`}`;
+  return new AppError("exhausted", `Rate limit exceeded: ${rate}. Retry in ${ceilSeconds(retryAfterMs)} s.`, {
+    reason: "RATE_LIMITED",
+    quota: name.replace(":", "/"),
+    metadata: { class: className, limit: String(units), window_ms: String(windowMs) },
+    retryAfterMs,
+  });
+}

@@ -1,0 +1,56 @@
+import type { Interceptor } from "@connectrpc/connect";
+import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import type { Log } from "../../kernel/log.ts";
+import { createAccessLog } from "../call/access-log.ts";
+import { type Admission, createAdmission } from "../call/admission.ts";
+import type { Authenticate } from "../call/authentication.ts";
+import { createErrorTranslator } from "../errors/error-translator.ts";
+import { createAccessInterceptor } from "../interceptors/access.ts";
+import { createAccessLogInterceptor } from "../interceptors/access-log.ts";
+import { createAuditInterceptor } from "../interceptors/audit.ts";
+import { createCacheInterceptor, type ResponseCache } from "../interceptors/cache.ts";
+import { createDeadlineInterceptor } from "../interceptors/deadline.ts";
+import { createErrorInterceptor } from "../interceptors/errors.ts";
+import { createRateLimitInterceptor } from "../interceptors/rate-limit.ts";
+import { createValidationInterceptor } from "../interceptors/validation.ts";
+import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
+
+export interface InterceptorChainOptions {
+  policies: ReadonlyMap<string, MethodPolicy>;
+  /** Absent: access control is off. */
+  authenticate: Authenticate | undefined;
+  /** Absent: rate limits are off. */
+  rateLimiter: CallRateLimiter | undefined;
+  /** Absent: the cache is off. */
+  cache: ResponseCache | undefined;
+  log: Log;
+}
+
+/** What a call passes on its way to a handler. */
+export interface InterceptorChain {
+  /** Passed before the body is read. */
+  admission: Admission;
+  /** Passed next, outermost first. */
+  interceptors: Interceptor[];
+}
+
+/** Creates the chain. */
+export function createInterceptorChain(options: InterceptorChainOptions): InterceptorChain {
+  const { policies, authenticate, rateLimiter, cache, log } = options;
+  const translate = createErrorTranslator(log);
+  const logCall = createAccessLog(log);
+  const rateLimit = rateLimiter === undefined ? [] : [createRateLimitInterceptor(rateLimiter)];
+  return {
+    admission: createAdmission({ authenticate, rateLimiter, translate, logCall }),
+    interceptors: [
+      createAccessLogInterceptor(logCall),
+      createErrorInterceptor(translate),
+      ...rateLimit,
+      createDeadlineInterceptor(),
+      createAccessInterceptor(authenticate),
+      createValidationInterceptor(),
+      createAuditInterceptor(policies),
+      createCacheInterceptor(cache, policies),
+    ],
+  };
+}

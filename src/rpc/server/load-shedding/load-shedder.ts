@@ -1,0 +1,138 @@
+import type { Log } from "../../../kernel/log.ts";
+
+/** The part of a request that load shedding looks at: whether all of it has arrived. */
+export interface SlotRequest {
+  readonly complete: boolean;
+}
+
+/** Bounds the concurrent calls, and the responses that callers do not receive. */
+export interface LoadShedder {
+  /** Acquires a slot for a call. @returns false when there is none */
+  acquire(request: SlotRequest): boolean;
+  /** Marks that the body of a call is awaited. */
+  startReceiving(request: SlotRequest): void;
+  /** Marks that the request has arrived. @returns false when it lost its slot meanwhile, and no other is free */
+  finishReceiving(request: SlotRequest): boolean;
+  /**
+   * Frees the slot of a call whose response is complete, and counts the response until it is sent.
+   * @param abort ends the exchange without waiting for the caller any longer
+   */
+  startSending(request: SlotRequest, bytes: number, abort: () => void): void;
+  /** Forgets a call whose exchange is over. */
+  release(request: SlotRequest): void;
+}
+
+export interface LoadShedderOptions {
+  /** The most concurrent calls. Calls beyond it are rejected. */
+  maxCalls: number;
+  /** The most bytes of unsent responses. Beyond it the oldest are aborted. */
+  maxUnsentBytes: number;
+  /** How long an incomplete request keeps its slot while others are rejected, milliseconds. */
+  slotBodyMs: number;
+  log: Log;
+  /** Milliseconds of a monotonic clock. */
+  nowMs?: () => number;
+}
+
+/** The shortest interval of log lines about rejected calls, milliseconds. */
+const LOG_INTERVAL_MS = 1_000;
+/** The shortest interval at which stalled requests are searched, milliseconds. */
+const SEARCH_INTERVAL_MS = 100;
+
+/** The state of a call. Receiving and running calls hold a slot; stalled and sending ones do not. */
+type Slot =
+  | { state: "receiving"; sinceMs: number }
+  | { state: "running" }
+  | { state: "stalled" }
+  | { state: "sending"; bytes: number; abort: () => void };
+
+/**
+ * Creates the load shedder: it rejects calls that would have to wait for others. Callers who begin calls and do not
+ * finish them cause no work and must not keep others out: after `slotBodyMs` they lose their slots until their requests
+ * are complete. A caller who does not receive responses holds no slot either.
+ */
+export function createLoadShedder(options: LoadShedderOptions): LoadShedder {
+  const { maxCalls, maxUnsentBytes, slotBodyMs, log, nowMs = () => performance.now() } = options;
+  /** In the order in which they entered their states. */
+  const slots = new Map<SlotRequest, Slot>();
+  const unsent = new Map<SlotRequest, Slot & { state: "sending" }>();
+  let concurrent = 0;
+  let unsentBytes = 0;
+  let rejected = 0;
+  let nextLogAtMs = 0;
+  let nextSearchAtMs = 0;
+  const reject = (now: number): false => {
+    rejected += 1;
+    if (now >= nextLogAtMs) {
+      nextLogAtMs = now + LOG_INTERVAL_MS;
+      log.warn({ calls: concurrent, rejected }, "Calls rejected at the concurrency limit");
+      rejected = 0;
+    }
+    return false;
+  };
+  const freeStalledSlots = (now: number) => {
+    nextSearchAtMs = now + SEARCH_INTERVAL_MS;
+    for (const [request, slot] of slots) {
+      if (slot.state !== "receiving") continue;
+      if (slot.sinceMs > now - slotBodyMs) return;
+      if (request.complete) slots.set(request, { state: "running" });
+      else {
+        slots.set(request, { state: "stalled" });
+        concurrent -= 1;
+      }
+    }
+  };
+  const hasFreeSlot = (): boolean => {
+    const now = nowMs();
+    if (concurrent >= maxCalls && now >= nextSearchAtMs) freeStalledSlots(now);
+    return concurrent < maxCalls || reject(now);
+  };
+  const release = (request: SlotRequest): void => {
+    const slot = slots.get(request);
+    if (slot === undefined) return;
+    slots.delete(request);
+    if (slot.state === "receiving" || slot.state === "running") concurrent -= 1;
+    if (slot.state !== "sending") return;
+    unsent.delete(request);
+    unsentBytes -= slot.bytes;
+  };
+  return {
+    acquire(request) {
+      if (!hasFreeSlot()) return false;
+      concurrent += 1;
+      slots.set(request, { state: "running" });
+      return true;
+    },
+    startReceiving(request) {
+      if (slots.get(request)?.state !== "running") return;
+      // Deleted first, so that the map stays in the order of `sinceMs`.
+      slots.delete(request);
+      slots.set(request, { state: "receiving", sinceMs: nowMs() });
+    },
+    finishReceiving(request) {
+      const slot = slots.get(request);
+      if (slot === undefined) return true;
+      if (slot.state === "stalled") {
+        if (!hasFreeSlot()) return false;
+        concurrent += 1;
+      }
+      slots.set(request, { state: "running" });
+      return true;
+    },
+    startSending(request, bytes, abort) {
+      const slot = slots.get(request);
+      if (slot === undefined || slot.state === "sending") return;
+      if (slot.state !== "stalled") concurrent -= 1;
+      const sending = { state: "sending", bytes, abort } as const;
+      slots.set(request, sending);
+      unsent.set(request, sending);
+      unsentBytes += bytes;
+      for (const [oldest, { abort }] of unsent) {
+        if (unsentBytes <= maxUnsentBytes || oldest === request) return;
+        release(oldest);
+        abort();
+      }
+    },
+    release,
+  };
+}

@@ -1,0 +1,24 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+
+/** Node's request and response, of either version of HTTP. */
+export type Request = IncomingMessage | Http2ServerRequest;
+export type Response = ServerResponse | Http2ServerResponse;
+
+/** Returns whether a response is sent over HTTP/1.1. */
+export function isHttp1(response: Response): response is ServerResponse {
+  return !("stream" in response);
+}
+
+/** Sends a text and ends the response. */
+export function sendText(response: Response, status: number, type: string, body: string): void {
+  response.statusCode = status;
+  response.setHeader("content-type", type.startsWith("text/") ? `${type}; charset=utf-8` : type);
+  if (body === "") {
+    // An empty write would separate the headers from the end, and gRPC needs both in one frame.
+    response.end();
+    return;
+  }
+  response.setHeader("content-length", Buffer.byteLength(body));
+  response.end(body);
+}
