@@ -16,7 +16,7 @@ import { createShops } from "./harness/shops.ts";
 
 const run = promisify(execFile);
 const INSTALL = "go install github.com/bojand/ghz/cmd/ghz@v0.121.0";
-/** Reads are measured both ways; writes on the service as it is. */
+/** The measured methods. Reads run with and without the cache. */
 const RUNS = [
   { method: "GetProduct", cache: "on" },
   { method: "GetProduct", cache: "off" },
@@ -26,10 +26,10 @@ const RUNS = [
   { method: "RecordPurchase", cache: "on" },
 ] as const;
 const USAGE = "Usage: npm run bench:ghz -- [--products 20000] [--seconds 5] [--concurrency 50]";
-/** The products that CreateOrder.json orders: it must find them in stock, or it would measure refusals. */
+/** The products that CreateOrder.json orders. They must be in stock, or rejections would be measured. */
 const ORDERED_PRODUCTS = 1_000;
 
-/** What ghz reports; times are nanoseconds. */
+/** The report of ghz; times are nanoseconds. */
 interface Report {
   count: number;
   rps: number;
@@ -38,7 +38,7 @@ interface Report {
   errorDistribution: Record<string, number>;
 }
 
-/** @throws StartError when there is no ghz, with the way to get it */
+/** Returns the path of ghz. @throws StartupError with install instructions when it is missing */
 async function findGhz(): Promise<string> {
   const gopath = await run("go", ["env", "GOPATH"]).then(
     ({ stdout }) => stdout.trim(),
@@ -58,12 +58,12 @@ async function findGhz(): Promise<string> {
   }
   throw new StartupError(
     gopath === undefined
-      ? `This bench needs ghz, a load generator for gRPC, and there is none. Install Go (https://go.dev), then: ${INSTALL}`
-      : `This bench needs ghz, a load generator for gRPC, and there is none. Install it with: ${INSTALL}`,
+      ? `This bench needs ghz, a load generator for gRPC. Install Go (https://go.dev), then run: ${INSTALL}`
+      : `This bench needs ghz, a load generator for gRPC. Install it with: ${INSTALL}`,
   );
 }
 
-/** What it was built from; asked of it, ghz only says "dev". */
+/** Returns the version of the Go module: `ghz --version` prints only "dev". */
 async function versionOf(ghz: string): Promise<string> {
   const built = await run("go", ["version", "-m", ghz]).catch(() => undefined);
   return /\bghz\s+(v[\d.]+)/.exec(built?.stdout ?? "")?.[1] ?? "of unknown version";
@@ -86,12 +86,12 @@ function readArguments() {
   });
 }
 
-/** Calls one method for so many seconds, as its configuration says. */
+/** Calls one method for a number of seconds, by its configuration file. */
 async function measure(ghz: string, method: string, url: string, seconds: number, concurrency: number) {
   const config = join(import.meta.dirname, "ghz", `${method}.json`);
   const settings = ["--config", config, "--duration", `${seconds}s`, "--concurrency", String(concurrency)];
   const calling = run(ghz, [...settings, "--format", "json", new URL(url).host], {
-    maxBuffer: 1 << 30, // it lists every call
+    maxBuffer: 1 << 30, // the report lists every call
     timeout: (seconds + 60) * 1_000,
   });
   const stop = () => calling.child.kill("SIGKILL");
@@ -104,7 +104,7 @@ async function measure(ghz: string, method: string, url: string, seconds: number
   return JSON.parse(stdout) as Report;
 }
 
-/** A row of the table, and what went wrong. */
+/** Returns a row of the table and the failures. */
 function summarize(method: string, cache: string, report: Report): { row: string[]; failures: string[] } {
   const at = (percentage: number) => {
     const found = report.latencyDistribution?.find((entry) => entry.percentage === percentage);
@@ -145,21 +145,21 @@ await runBench(async () => {
     for (const { method, cache } of RUNS) {
       const { url } = services[cache];
       console.log(`${method} for ${seconds} s, cache ${cache} ...`);
-      await measure(ghz, method, url, 1, concurrency); // so that code is compiled and plans are made
+      await measure(ghz, method, url, 1, concurrency); // warm-up
       const result = summarize(method, cache, await measure(ghz, method, url, seconds, concurrency));
       rows.push(result.row);
       failures.push(...result.failures);
     }
-    const load = `${concurrency} calls at once on one connection, ${seconds} s each`;
+    const load = `${concurrency} concurrent calls on one connection, ${seconds} s each`;
     const notes = `${formatNumber(products)} products; ghz ${await versionOf(ghz)}, ${load}.`;
     await publishResults({
-      title: "Calls a second, by ghz",
+      title: "Calls per second, by ghz",
       stores: services.off.stores,
       notes,
       rows,
       write: true,
     });
-    if (failures.length > 0) throw new StartupError(`Not every answer was OK:\n${failures.join("\n")}`);
+    if (failures.length > 0) throw new StartupError(`Some calls failed:\n${failures.join("\n")}`);
   } finally {
     await shops.close();
   }

@@ -13,7 +13,7 @@ import { reads } from "./parts/reads.ts";
 import { search } from "./parts/search.ts";
 import { size } from "./parts/size.ts";
 
-/** In the order in which they run: imports come last, since they change the shop. */
+/** The parts in the order in which they run. Imports come last, because they change the shop. */
 const PARTS: ReadonlyMap<string, Part> = new Map([
   ["reads", reads],
   ["pages", pages],
@@ -36,7 +36,7 @@ function readArguments(): { names: string[]; products: number } {
       options: { products: { type: "string", default: String(PRODUCTS) } },
     });
     const unknown = positionals.find((name) => !PARTS.has(name));
-    if (unknown !== undefined) throw new StartupError(`There is no part "${unknown}".`);
+    if (unknown !== undefined) throw new StartupError(`Unknown part "${unknown}".`);
     return {
       names: [...PARTS.keys()].filter((name) => positionals.length === 0 || positionals.includes(name)),
       products: parseInteger("products", values.products, FEWEST_PRODUCTS, 2_000_000),
@@ -57,7 +57,7 @@ await runBench(async () => {
         await publishResults({ ...measured, stores, write: products === PRODUCTS });
         missed.push(...measured.missed);
       } catch (error) {
-        // The other parts are worth their time all the same.
+        // The other parts still run.
         console.error(error);
         missed.push(`${name} failed: ${error instanceof Error ? error.message : error}`);
       }
@@ -65,5 +65,6 @@ await runBench(async () => {
   } finally {
     await shops.close();
   }
-  if (missed.length > 0) throw new StartupError(`Missed:\n${missed.map((one) => `  ${one}`).join("\n")}`);
+  if (missed.length > 0)
+    throw new StartupError(`Missed goals:\n${missed.map((one) => `  ${one}`).join("\n")}`);
 });

@@ -2,27 +2,27 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
 
-/** What a database is made to do, by its own account and the kernel's. */
+/** The work of a database server, as PostgreSQL and the kernel report it. */
 export interface DatabaseLoad {
-  /** Transactions that its connections have ended so far; a read outside a transaction is one. Takes 11 s. */
+  /** Returns the transactions that have ended so far; a read outside a transaction counts as one. Takes 11 s. */
   transactions(): Promise<number>;
-  /** Processor time that all processes of its server have taken so far, seconds; NaN where there is no /proc. */
+  /** Returns the processor time of all processes of the server so far, seconds; NaN without /proc. */
   busySeconds(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** PostgreSQL's processes report what they did once they were idle for 10 s, if not before. */
+/** PostgreSQL processes report their statistics after 10 s of idleness at the latest. */
 const REPORTED_AFTER_MS = 11_000;
-/** Of the times in /proc, whatever the kernel's own clock is: USER_HZ. */
+/** The unit of times in /proc, independent of the kernel's clock: USER_HZ. */
 const TICKS_A_SECOND = 100;
 
-/** Looks at a database from another one of its server, so that its own questions do not count. */
+/** Observes a database through another database of the same server, so that the queries do not count. */
 export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoad> {
   const url = new URL(databaseUrl);
   const database = decodeURIComponent(url.pathname.slice(1));
   url.pathname = "/postgres";
   const client = new Client({ connectionString: url.href });
-  client.on("error", () => {}); // a query that fails says so itself
+  client.on("error", () => {}); // a failed query rejects
   await client.connect();
   const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
   const server = (await readProcess(backend.rows[0]?.pid ?? 0))?.parent;
@@ -49,7 +49,7 @@ export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoa
   };
 }
 
-/** A process as the kernel knows it; undefined when it has ended, or this is not Linux. */
+/** Reads the state of a process; undefined when it has ended or this is not Linux. */
 async function readProcess(pid: number) {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   if (text === undefined) return undefined;

@@ -10,60 +10,61 @@ import {
 } from "@bufbuild/protobuf";
 import { StartupError } from "../../src/kernel/errors.ts";
 
-/** A call as it goes out, ready to be sent as often as wanted. */
+/** An encoded request that can be sent any number of times. */
 export interface EncodedRequest<Output extends DescMessage = DescMessage> {
   path: string;
   frame: Buffer;
   output: Output;
 }
 
-/** An answer that was OK, undecoded. */
+/** A successful response, undecoded. */
 export interface EncodedResponse {
-  /** One message in its frame. */
+  /** One message with its gRPC frame header. */
   body: Buffer;
-  /** What the cache says of it: memory, redis, miss or bypass. */
+  /** The header x-cartwright-cache: memory, redis, miss or bypass. */
   cache: string;
 }
 
 /**
- * Calls by gRPC that cost the caller next to nothing, on one machine with what is measured: requests are
- * encoded beforehand, answers are not decoded, and nothing is between them and node:http2.
+ * A gRPC client with little overhead, because it shares the machine with the measured service: requests are encoded
+ * beforehand, responses are not decoded, and calls go directly to node:http2.
  */
 export interface GrpcClient {
-  /** @throws StartError when the answer is not OK */
+  /** @throws StartupError when the response is not OK */
   call(request: EncodedRequest): Promise<EncodedResponse>;
   close(): void;
 }
 
-/** Five bytes before each message: not compressed, and how long it is. */
-const PREFIX_BYTES = 5;
+/** The gRPC frame header: a compression flag and the length. */
+const FRAME_HEADER_BYTES = 5;
 
-/** A request of a method, encoded. */
+/** Encodes a request. */
 export function encodeRequest<Input extends DescMessage, Output extends DescMessage>(
   method: DescMethodUnary<Input, Output>,
   init: MessageInitShape<Input>,
 ): EncodedRequest<Output> {
   const message = toBinary(method.input, create(method.input, init));
-  const frame = Buffer.alloc(PREFIX_BYTES + message.length);
+  const frame = Buffer.alloc(FRAME_HEADER_BYTES + message.length);
   frame.writeUInt32BE(message.length, 1);
-  frame.set(message, PREFIX_BYTES);
+  frame.set(message, FRAME_HEADER_BYTES);
   return { path: `/${method.parent.typeName}/${method.name}`, frame, output: method.output };
 }
 
-/** What an answer says. */
+/** Decodes a response. */
 export function decodeResponse<Output extends DescMessage>(
   { output }: EncodedRequest<Output>,
   { body }: EncodedResponse,
 ): MessageShape<Output> {
-  return fromBinary(output, body.subarray(PREFIX_BYTES));
+  return fromBinary(output, body.subarray(FRAME_HEADER_BYTES));
 }
 
-/** Whether it is a message of which no field is set, such as a list of nothing. */
-export const isEmpty = ({ body }: EncodedResponse): boolean => body.length === PREFIX_BYTES;
+/** Whether no field of the message is set, as in an empty list. */
+export const isEmpty = ({ body }: EncodedResponse): boolean => body.length === FRAME_HEADER_BYTES;
 
 /**
- * @param connections that take turns
- * @param headers that each call carries
+ * Opens a client.
+ * @param connections how many connections calls rotate over
+ * @param headers sent with each call
  */
 export function openGrpcClient(
   url: string,
@@ -71,7 +72,7 @@ export function openGrpcClient(
   headers: Readonly<Record<string, string>> = {},
 ): GrpcClient {
   const sessions = Array.from({ length: connections }, () => connect(url));
-  for (const session of sessions) session.on("error", () => {}); // its calls tell
+  for (const session of sessions) session.on("error", () => {}); // its calls reject
   let turn = 0;
   return {
     call: (request) => send(sessions[turn++ % connections], request, headers),
@@ -86,7 +87,7 @@ function send(
   { path, frame }: EncodedRequest,
   headers: Readonly<Record<string, string>>,
 ): Promise<EncodedResponse> {
-  if (session === undefined) throw new RangeError("A client has one connection at least.");
+  if (session === undefined) throw new RangeError("A client needs at least one connection.");
   return new Promise((resolve, reject) => {
     const stream = session.request({
       ":method": "POST",
@@ -111,8 +112,8 @@ function send(
     stream.on("end", () => {
       const [only] = chunks;
       const body = chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
-      if (status === "0" && body.length >= PREFIX_BYTES) resolve({ body, cache });
-      else reject(new StartupError(`${path} was answered with gRPC status ${status || "?"}: ${message}`));
+      if (status === "0" && body.length >= FRAME_HEADER_BYTES) resolve({ body, cache });
+      else reject(new StartupError(`${path} failed with gRPC status ${status || "?"}: ${message}`));
     });
     stream.end(frame);
   });

@@ -1,18 +1,19 @@
-/** 1,234 or 12.3 or 0.057: as many digits as mean something. */
+/** Formats a number with its significant digits: 1,234 or 12.3 or 0.057. */
 export function formatNumber(value: number): string {
   const digits = value >= 100 || Number.isInteger(value) ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** The value that a share of them lies at or below; NaN when there are none. */
+/** Returns the value at or below which a share of the values lies; NaN when there are none. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
 
+/** Returns the median; NaN when there are no values. */
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** Numbers from 0 up to 1 that look random and are always the same: mulberry32, by Tommy Ettinger. */
+/** Creates a seeded generator of pseudo-random numbers in [0, 1): mulberry32, by Tommy Ettinger. */
 export function createRandom(seed: number): () => number {
   let state = seed;
   return () => {
@@ -23,14 +24,14 @@ export function createRandom(seed: number): () => number {
   };
 }
 
-/** One of them, each as likely as the others. */
+/** Picks a value with uniform probability. */
 export function pick<T>(values: readonly T[], random: () => number): T {
   const value = values[Math.floor(random() * values.length)];
-  if (value === undefined) throw new RangeError("There is nothing to pick from.");
+  if (value === undefined) throw new RangeError("Cannot pick from no values.");
   return value;
 }
 
-/** One of them, the n-th with a weight of 1/n (Zipf's law with exponent 1), as clicks in shops go. */
+/** Creates a generator that picks the n-th value with weight 1/n (Zipf's law with exponent 1), as shop traffic is distributed. */
 export function createZipf<T>(values: readonly T[], random: () => number): () => T {
   let total = 0;
   const ends = values.map((_, index) => {
@@ -46,12 +47,12 @@ export function createZipf<T>(values: readonly T[], random: () => number): () =>
       else low = middle + 1;
     }
     const value = values[low];
-    if (value === undefined) throw new RangeError("There is nothing to pick from.");
+    if (value === undefined) throw new RangeError("Cannot pick from no values.");
     return value;
   };
 }
 
-/** The same values in an order of chance that is always the same. */
+/** Returns the values in a random order. */
 export function shuffle<T>(values: readonly T[], random: () => number): T[] {
   return values
     .map((value) => ({ value, at: random() }))

@@ -1,15 +1,15 @@
 import type { EncodedRequest, GrpcClient } from "./grpc-client.ts";
 import { median } from "./numbers.ts";
 
-/** One side of a comparison: requests, each made when it is its turn, and where they go. */
+/** One side of a comparison: a client and its requests. */
 export interface Side {
   client: GrpcClient;
   next(): EncodedRequest;
 }
 
 /**
- * Medians of two sides, milliseconds over the client, one call at a time and in turn, so that both see the same
- * machine. A fifth more of them come first and do not count.
+ * Returns the median latencies of two sides, milliseconds. Calls alternate one at a time, so that both sides see the
+ * same state of the machine. A warm-up of a fifth of the rounds does not count.
  */
 export async function comparePaired(
   one: Side,
@@ -25,7 +25,7 @@ export async function comparePaired(
   };
   const warmUp = Math.ceil(rounds / 5);
   for (let round = 0; round < warmUp + rounds; round += 1) {
-    // Who comes second finds the processor awake.
+    // Alternates, because the second call finds the processor awake.
     const isFirst = round % 2 === 0;
     const early = await time(isFirst ? one : other);
     const late = await time(isFirst ? other : one);

@@ -1,38 +1,38 @@
 import type { Plot } from "./plot.ts";
 import type { Shops } from "./shops.ts";
 
-/** What a part has measured. */
+/** The result of a part. */
 export interface Measurement {
-  /** Of its section in RESULTS.md. */
+  /** The heading of its section in RESULTS.md. */
   title: string;
   /** What was measured and how. */
   notes: string;
-  /** The table, its head first. */
+  /** The table; the first row is its header. */
   rows: string[][];
-  /** Goals that were missed, in words. */
+  /** The goals that were missed, one sentence each. */
   missed: string[];
   plots?: Plot[];
 }
 
-/** A part of the bench, which can be run by itself. */
+/** A part of the bench that can run alone. */
 export type Part = (shops: Shops) => Promise<Measurement>;
 
-/** Holds what was measured to its goals: a cell for the table each time, and a note of each that is missed. */
+/** Compares measured values with their goals and collects the goals that were missed. */
 export class Goals {
   readonly missed: string[] = [];
 
-  /** @returns the goal, such as "<= 1.2", once `value` is held to it */
-  atMost(what: string, value: number, limit: number): string {
-    return this.#hold(what, value, value <= limit, `<= ${limit}`);
+  /** Checks that `value` is at most `limit`. Returns the goal as a table cell, such as "<= 1.2". */
+  atMost(name: string, value: number, limit: number): string {
+    return this.#check(name, value, value <= limit, `<= ${limit}`);
   }
 
-  /** @returns the goal, such as ">= 0.8", once `value` is held to it */
-  atLeast(what: string, value: number, limit: number): string {
-    return this.#hold(what, value, value >= limit, `>= ${limit}`);
+  /** Checks that `value` is at least `limit`. Returns the goal as a table cell, such as ">= 0.8". */
+  atLeast(name: string, value: number, limit: number): string {
+    return this.#check(name, value, value >= limit, `>= ${limit}`);
   }
 
-  #hold(what: string, value: number, isReached: boolean, goal: string): string {
-    if (!isReached) this.missed.push(`${what} is ${value.toPrecision(3)}, not ${goal}`);
+  #check(name: string, value: number, isReached: boolean, goal: string): string {
+    if (!isReached) this.missed.push(`${name} is ${value.toPrecision(3)}, not ${goal}`);
     return goal;
   }
 }

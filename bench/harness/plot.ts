@@ -1,17 +1,17 @@
-/** Bars side by side, a group for each thing that is compared. */
+/** A grouped bar chart. */
 export interface Plot {
-  /** The file's name, without its end. */
+  /** The file name without its extension. */
   name: string;
   title: string;
   groups: readonly string[];
-  /** A bar in each group; the values in the order of the groups. */
+  /** One bar in each group; the values are in the order of the groups. */
   series: readonly { name: string; values: readonly number[] }[];
 }
 
 const COLORS = ["#2f6f9f", "#d98324", "#5f9e57"];
 const [LEFT, TOP, HEIGHT, BAR, GAP, FOOT] = [56, 64, 220, 26, 30, 44];
 
-/** Draws a plot as SVG, its scale from 0 to a round number at or above the largest value. */
+/** Returns a plot as SVG. The scale runs from 0 to a round number at or above the largest value. */
 export function drawSvg({ title, groups, series }: Plot): string {
   const top = roundUp(Math.max(...series.flatMap(({ values }) => values)));
   const groupWidth = Math.max(series.length * BAR, ...groups.map((name) => name.length * 7)) + GAP;
@@ -58,7 +58,7 @@ const escapeXml = (words: string): string => words.replaceAll("&", "&amp;").repl
 
 const short = (value: number): string => String(Number(value.toPrecision(2)));
 
-/** 1, 2 or 5 times a power of ten. */
+/** Returns the next 1, 2 or 5 times a power of ten. */
 function roundUp(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value || 1));
   return power * ([1, 2, 5].find((step) => step * power >= value) ?? 10);

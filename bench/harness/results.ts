@@ -5,26 +5,26 @@ import { drawSvg, type Plot } from "./plot.ts";
 
 const FILE = join(import.meta.dirname, "RESULTS.md");
 const PLOTS = join(import.meta.dirname, "plots");
-const HEAD = `# Measured
+const HEAD = `# Results
 
-Written by \`npm run bench\` and \`npm run bench:ghz\`, each its own part. Callers, service and stores share one
-machine, so numbers of one table compare with each other and with nothing else.
+Written by \`npm run bench\` and \`npm run bench:ghz\`, one section for each part. Callers, service and stores share one
+machine, so compare the numbers of one table with each other only.
 `;
 
-/** Some results and where they are from. */
+/** A table with its origin. */
 export interface Results {
   title: string;
   notes: string;
-  /** The table, its head first. */
+  /** The table; the first row is its header. */
   rows: readonly (readonly string[])[];
   plots?: readonly Plot[];
-  /** What the stores are, such as "PostgreSQL 18.4". */
+  /** The versions of the stores, such as "PostgreSQL 18.4". */
   stores: string;
-  /** Whether they are kept: in RESULTS.md in place of the former ones of that title, with their plots beside it. */
+  /** Whether to write RESULTS.md, replacing the section of the same title, and the plots. */
   write: boolean;
 }
 
-/** Prints a table, and keeps it when that is wanted. */
+/** Prints a table and, with `write`, stores it in RESULTS.md. */
 export async function publishResults({
   title,
   notes,
@@ -39,15 +39,15 @@ export async function publishResults({
   await mkdir(PLOTS, { recursive: true });
   for (const plot of plots) await writeFile(join(PLOTS, `${plot.name}.svg`), drawSvg(plot));
   const images = plots.map(({ name, title }) => `\n![${title}](plots/${name}.svg)\n`).join("");
-  const section = `## ${title}\n\n${await circumstances(stores)}\n${notes}\n\n${table}\n${images}`;
+  const section = `## ${title}\n\n${await describeRun(stores)}\n${notes}\n\n${table}\n${images}`;
   const text = await readFile(FILE, "utf8").catch(() => HEAD);
   const parts = text.split(/^(?=## )/m).filter((part) => !part.startsWith(`## ${title}\n`));
   const [head = HEAD, ...others] = parts.map((part) => part.trimEnd());
   await writeFile(FILE, `${[head, ...[...others, section.trimEnd()].sort()].join("\n\n")}\n`);
 }
 
-/** When, what and on what kind of machine; nothing that names the machine. */
-async function circumstances(stores: string): Promise<string> {
+/** Describes date, versions and hardware, without naming the machine. */
+async function describeRun(stores: string): Promise<string> {
   const manifest = join(import.meta.dirname, "../package.json");
   const { version } = JSON.parse(await readFile(manifest, "utf8")) as { version: string };
   const [cpu, ...others] = cpus();
@@ -59,7 +59,7 @@ async function circumstances(stores: string): Promise<string> {
   ].join("; ");
 }
 
-/** A Markdown table whose columns stand under each other, numbers to the right. */
+/** Formats a Markdown table with aligned columns, numbers to the right. */
 function align(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const cellsOf = (column: number) => rows.slice(1).flatMap((row) => row[column] || []);

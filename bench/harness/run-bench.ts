@@ -1,6 +1,6 @@
 import { StartupError } from "../../src/kernel/errors.ts";
 
-/** Runs a bench. What the person can mend is said in words, and ends it with exit code 1. */
+/** Runs a bench. A StartupError is printed without a stack and sets exit code 1. */
 export async function runBench(main: () => Promise<void>): Promise<void> {
   try {
     await main();
@@ -12,8 +12,8 @@ export async function runBench(main: () => Promise<void>): Promise<void> {
 }
 
 /**
- * Reads options with the help of `read`.
- * @throws StartError with the usage for whatever it throws
+ * Reads options by `read`.
+ * @throws StartupError with the message of an error of `read` and the usage
  */
 export function readOptions<T>(usage: string, read: () => T): T {
   try {
@@ -23,7 +23,10 @@ export function readOptions<T>(usage: string, read: () => T): T {
   }
 }
 
-/** A whole number of an option, in a range. */
+/**
+ * Parses the whole number of an option.
+ * @throws StartupError when it is out of range
+ */
 export function parseInteger(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;

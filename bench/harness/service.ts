@@ -5,11 +5,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import { startChild } from "../../src/infra/embedded/child-process.ts";
 import { StartupError } from "../../src/kernel/errors.ts";
 
-/** A service of its own process. It ends with this process, in whatever way, and so do stores of its own. */
+/** A service in a child process. It ends with this process, and so do its embedded stores. */
 export interface Service {
-  /** Such as http://127.0.0.1:40123. */
+  /** The address, such as http://127.0.0.1:40123. */
   url: string;
-  /** What its own stores are, such as "PostgreSQL 18.4". */
+  /** The versions of its embedded stores, such as "PostgreSQL 18.4". */
   stores: string;
   databaseUrl: string;
   redisUrl: string;
@@ -19,8 +19,9 @@ export interface Service {
 const STARTS_WITHIN_MS = 60_000;
 
 /**
- * Starts the service as a stranger would, with nothing given but `settings`, and all doors open. Without stores among them it has
- * its own, empty ones, which are removed with it.
+ * Starts the service with `settings` only, with access control and rate limits off. Without DATABASE_URL and REDIS_URL
+ * it has empty embedded stores, which are removed at the end.
+ * @throws StartupError with the log when the service does not start
  */
 export async function startService(settings: Readonly<Record<string, string>>): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-bench-"));
@@ -56,14 +57,14 @@ export async function startService(settings: Readonly<Record<string, string>>): 
   }
 }
 
-/** The line that says so, as the service writes it where there is no terminal. */
+/** Waits for the log line that announces the address. */
 async function untilListening(logFile: string): Promise<{ url: string; stores: string }> {
   for (const end = Date.now() + STARTS_WITHIN_MS; Date.now() < end; await delay(50)) {
     const lines = (await readFile(logFile, "utf8")).split("\n");
     const line = lines.find((text) => text.startsWith("{") && text.includes("listening"));
     if (line === undefined) continue;
     const { address, started } = JSON.parse(line) as { address: string; started: string[] };
-    // Each begins with its name and version; the rest says where it is on this machine.
+    // Each line begins with name and version; the rest is a path of this machine.
     return { url: address, stores: started.map((text) => /^\S+ [\d.]+/.exec(text)?.[0] ?? "").join(", ") };
   }
   throw new StartupError(`The service does not listen after ${STARTS_WITHIN_MS / 1_000} s.`);

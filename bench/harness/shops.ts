@@ -2,33 +2,33 @@ import { seedShop } from "../../src/cli/seed/seed-shop.ts";
 import { formatNumber } from "./numbers.ts";
 import { type Service, startService } from "./service.ts";
 
-/** The shops that a bench is about. Each is started and filled when it is first asked for. */
+/** The shops that a bench measures. Each is started and seeded at its first use. */
 export interface Shops {
-  /** How many products the large shop has, and the small one. */
+  /** The number of products in the large and in the small shop. */
   readonly products: number;
   readonly smallProducts: number;
-  /** The large shop with the cache off: every read goes to the database. */
+  /** Returns the large shop with the cache off: every read goes to the database. */
   plain(): Promise<Service>;
-  /** Another process on the stores of the large shop, with the cache on. */
+  /** Returns a second process on the stores of the large shop, with the cache on. */
   cached(): Promise<Service>;
-  /** One more of these, with settings of its own. */
+  /** Starts another process on the stores of the large shop, with more settings. */
   beside(settings: Readonly<Record<string, string>>): Promise<Service>;
-  /** A small shop on stores of its own, with the cache off. */
+  /** Returns a small shop on stores of its own, with the cache off. */
   small(): Promise<Service>;
   close(): Promise<void>;
 }
 
-/** Nothing in the background, so that what the stores do is what was asked of them. */
-const QUIET = { WORKERS: "0" };
-/** Enough for categories of more than a page. */
+/** Turns background jobs off, so that the stores do only the measured work. */
+const NO_WORKERS = { WORKERS: "0" };
+/** The fewest products with which categories have more than a page. */
 const FEWEST_PRODUCTS = 2_000;
 const CUSTOMERS = 1_000;
 
-/** @param products of the large shop; the small one has a hundredth */
+/** Creates the shops. @param products in the large shop; the small one has a hundredth */
 export function createShops(products: number): Shops {
   const running: Service[] = [];
   const start = async (settings: Readonly<Record<string, string>>): Promise<Service> => {
-    const service = await startService({ ...QUIET, ...settings });
+    const service = await startService({ ...NO_WORKERS, ...settings });
     running.push(service);
     return service;
   };
@@ -40,14 +40,14 @@ export function createShops(products: number): Shops {
     return service;
   };
   const smallProducts = Math.max(FEWEST_PRODUCTS, Math.floor(products / 100));
-  const plain = once(() => startFilled(products));
+  const plain = memoize(() => startFilled(products));
   const beside = async (settings: Readonly<Record<string, string>>) => {
     const { databaseUrl, redisUrl } = await plain();
     return start({ CACHE: "on", DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, ...settings });
   };
-  const cached = once(() => beside({}));
+  const cached = memoize(() => beside({}));
   const close = async () => {
-    // Last come, first gone: those before have the stores.
+    // In reverse order: the first processes own the stores.
     for (const service of running.splice(0).reverse()) await service.close();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -59,13 +59,13 @@ export function createShops(products: number): Shops {
     plain,
     cached,
     beside,
-    small: once(() => startFilled(smallProducts)),
+    small: memoize(() => startFilled(smallProducts)),
     close,
   };
 }
 
-/** Does it when first asked, and gives the same to all. */
-function once<T>(make: () => Promise<T>): () => Promise<T> {
+/** Returns a function that calls `make` once and returns the same promise every time. */
+function memoize<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return () => {
     made ??= make();

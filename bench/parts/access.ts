@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { CONNECTIONS, drive, during, LOAD } from "../harness/closed-loop.ts";
+import { CONNECTIONS, LOAD, repeatFor, runClosedLoop } from "../harness/closed-loop.ts";
 import { type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
 import { createRandom, createZipf, formatNumber, median } from "../harness/numbers.ts";
 import { Goals, type Part } from "../harness/part.ts";
@@ -9,17 +9,17 @@ import { productRequests } from "../workload/traffic.ts";
 const ROUNDS = 9;
 const SECONDS_A_ROUND = 3;
 const PRODUCTS = 200;
-/** What of a cached read's throughput must be left. */
+/** The share of the throughput of a cached read that must remain. */
 const GOALS = { limits: 0.9, access: 0.95 };
-/** Nobody comes to the end of it, and everyone is counted. */
-const AMPLE = { LIMITS: "on", LIMIT_READ: "999999999/60", LIMIT_AUTH: "1000/60" };
+/** Budgets that are counted and never exhausted. */
+const LARGE_BUDGETS = { LIMITS: "on", LIMIT_READ: "999999999/60", LIMIT_AUTH: "1000/60" };
 
-/** What it costs a cached read to be held to access, to a budget, and to both. */
+/** Measures the cost of access control and rate limits on a cached read. */
 export const access: Part = async ({ products, beside }) => {
   const open = await beside({});
   const signedIn = await beside({ ACCESS: "on" });
-  const limited = await beside(AMPLE);
-  const both = await beside({ ACCESS: "on", ...AMPLE });
+  const limited = await beside(LARGE_BUDGETS);
+  const both = await beside({ ACCESS: "on", ...LARGE_BUDGETS });
   const sides = [
     { name: "neither", client: openGrpcClient(open.url, CONNECTIONS), goal: undefined },
     { name: "limits", client: openGrpcClient(limited.url, CONNECTIONS), goal: GOALS.limits },
@@ -30,19 +30,23 @@ export const access: Part = async ({ products, beside }) => {
   const next = createZipf(requests, createRandom(1));
   const perSecond = sides.map((): number[] => []);
   try {
-    // Everything is in memory, and the compiler has seen it, before the rounds begin.
+    // Fills the cache and warms up the compiler before the rounds.
     for (const { client } of sides) {
-      await drive(client, requests);
-      await drive(client, during(SECONDS_A_ROUND, next));
+      await runClosedLoop(client, requests);
+      await runClosedLoop(client, repeatFor(SECONDS_A_ROUND, next));
     }
     for (let round = 0; round < ROUNDS; round += 1) {
-      // Each comes first as often as the others.
+      // Rotates the order, so that each side is first equally often.
       for (let turn = 0; turn < sides.length; turn += 1) {
         const index = (round + turn) % sides.length;
         let calls = 0;
-        const seconds = await drive(sides[index]?.client ?? raise(), during(SECONDS_A_ROUND, next), () => {
-          calls += 1;
-        });
+        const seconds = await runClosedLoop(
+          sides[index]?.client ?? raise(),
+          repeatFor(SECONDS_A_ROUND, next),
+          () => {
+            calls += 1;
+          },
+        );
         perSecond[index]?.push(calls / seconds);
       }
     }
@@ -65,13 +69,13 @@ export const access: Part = async ({ products, beside }) => {
   });
   return {
     title: "Access and limits",
-    notes: `GetProduct from the cache, ${PRODUCTS} products by Zipf's law over gRPC; ${LOAD}. Four services on one database and one Redis, asked in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; the medians. A token is verified once and then known; a budget is asked of Redis at each call.`,
-    rows: [["held to", "calls a second", "to neither", "goal"], ...rows],
+    notes: `GetProduct from the cache, ${PRODUCTS} products by Zipf's law over gRPC; ${LOAD}. Four services on one database and one Redis, measured in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; the medians. A token is verified once and then cached; each call checks its budget in Redis.`,
+    rows: [["enforced", "calls/s", "against neither", "goal"], ...rows],
     missed: goals.missed,
   };
 };
 
-/** A client whose calls carry the token of a new account. */
+/** Opens a client that sends the access token of a new account. */
 async function signedInClient({ url }: Service): Promise<GrpcClient> {
   const response = await fetch(`${url}/cartwright.identity.v1.IdentityService/Register`, {
     method: "POST",
@@ -83,5 +87,5 @@ async function signedInClient({ url }: Service): Promise<GrpcClient> {
 }
 
 function raise(): never {
-  throw new RangeError("There is no such side.");
+  throw new RangeError("The side does not exist.");
 }

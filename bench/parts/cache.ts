@@ -1,4 +1,4 @@
-import { CONNECTIONS, drive, during, LOAD, times } from "../harness/closed-loop.ts";
+import { CONNECTIONS, LOAD, repeat, repeatFor, runClosedLoop } from "../harness/closed-loop.ts";
 import { type DatabaseLoad, openDatabaseLoad } from "../harness/database-load.ts";
 import { type EncodedRequest, type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
 import { createRandom, createZipf, formatNumber, quantile } from "../harness/numbers.ts";
@@ -7,19 +7,19 @@ import { listRequests, productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 3;
 const SECONDS_A_ROUND = 4;
-/** So many calls for each request of the traffic warm the cache up, and as many show what it is worth then. */
+/** Calls for each request of the traffic that warm the cache up; as many measure the hit ratio afterwards. */
 const WARM_UP_CALLS = 10;
 const PLAIN_WARM_UP_CALLS = 2_000;
 const HITS = ["memory", "redis"];
 const GOALS = { p50: 0.65, busy: 0.4, hits: 0.95, queries: 1 };
 
-/** What came of some calls. */
+/** The results of a series of calls. */
 class Tally {
   readonly ms: number[] = [];
   readonly #states = new Map<string, number>();
   seconds = 0;
   busySeconds = 0;
-  /** Of the first round alone, as they take long to count. */
+  /** Of the first round only, because counting takes long. */
   queriesPer1000 = Number.NaN;
 
   note(ms: number, cache: string): void {
@@ -40,7 +40,7 @@ class Tally {
   }
 }
 
-/** Reads with the cache on and off: how long they take, and what they cost the database. */
+/** Measures latency and database load of reads with the cache on and off. */
 export const cache: Part = async ({ products, plain, cached }) => {
   const [plainService, cachedService] = [await plain(), await cached()];
   const [off, on] = [
@@ -49,9 +49,9 @@ export const cache: Part = async ({ products, plain, cached }) => {
   ];
   const load = await openDatabaseLoad(plainService.databaseUrl);
   const goals = new Goals();
-  const rows = [["of 16 at once", "cache on", "cache off", "on / off", "goal"]];
+  const rows = [["16 concurrent calls", "cache on", "cache off", "on / off", "goal"]];
   const notes = [
-    `${formatNumber(products)} products; two services on one database, asked in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
+    `${formatNumber(products)} products; two services on one database, measured in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
   ];
   const latencies = { names: [] as string[], on: [] as number[], off: [] as number[] };
   try {
@@ -59,7 +59,7 @@ export const cache: Part = async ({ products, plain, cached }) => {
       { name: "GetProduct", requests: productRequests(products) },
       { name: "ListProducts", requests: await listRequests(off, products) },
     ];
-    // First of all, for a list is made anew every two minutes: its rounds must not wait.
+    // Measured first: cached lists expire after two minutes, so their rounds must not wait.
     const atRest = await load.transactions();
     const ofRest = (await load.transactions()) - atRest;
     for (const { name, requests } of traffic) {
@@ -68,7 +68,7 @@ export const cache: Part = async ({ products, plain, cached }) => {
       rows.push(...report(name, result, goals));
       const { cold } = result;
       notes.push(
-        `${name}: ${formatNumber(requests.length)} requests by Zipf's law. Of the first ${formatNumber(cold.ms.length)} calls from cold (${formatNumber(cold.seconds)} s) ${percent(cold.share(...HITS))} were hits; the hits in the table are of as many calls after that. Then what had not come yet was asked for once, and the rounds began.`,
+        `${name}: ${formatNumber(requests.length)} requests by Zipf's law. Of the first ${formatNumber(cold.ms.length)} calls on a cold cache (${formatNumber(cold.seconds)} s) ${percent(cold.share(...HITS))} were hits; the table shows the hits of the same number of calls after that. Then each remaining request was sent once before the rounds.`,
       );
       for (const share of [0.5, 0.95, 0.99]) {
         latencies.names.push(`${name} p${share * 100}`);
@@ -81,7 +81,7 @@ export const cache: Part = async ({ products, plain, cached }) => {
     await load.close();
   }
   notes.push(
-    "Queries are the database's transactions (a read is one) during the first round, less those of a rest; its busy time is the processor time of all of PostgreSQL's processes. In the long run an answer is made anew when its time is over: a list every 2 minutes, a product every 15.",
+    "Queries are the transactions of the database during the first round (a read is one), less those of an idle period; busy time is the processor time of all PostgreSQL processes. A cached list expires after 2 minutes, a product after 15.",
   );
   const series = [
     { name: "cache on", values: latencies.on },
@@ -92,13 +92,13 @@ export const cache: Part = async ({ products, plain, cached }) => {
     notes: notes.join("\n"),
     rows,
     missed: goals.missed,
-    plots: [{ name: "cache", title: "Latency of 16 calls at once, ms", groups: latencies.names, series }],
+    plots: [{ name: "cache", title: "Latency of 16 concurrent calls, ms", groups: latencies.names, series }],
   };
 };
 
 type Compared = Awaited<ReturnType<typeof compare>>;
 
-/** Warms both up, and then asks them in turn. */
+/** Warms both sides up and measures them in turn. */
 async function compare(
   onClient: GrpcClient,
   offClient: GrpcClient,
@@ -108,16 +108,18 @@ async function compare(
 ) {
   const next = createZipf(requests, createRandom(1));
   const [cold, warm, on, off] = [new Tally(), new Tally(), new Tally(), new Tally()];
-  await drive(offClient, times(PLAIN_WARM_UP_CALLS, next));
+  await runClosedLoop(offClient, repeat(PLAIN_WARM_UP_CALLS, next));
   for (const tally of [cold, warm]) {
-    tally.seconds = await drive(onClient, times(WARM_UP_CALLS * requests.length, next), (_, ms, answer) =>
-      tally.note(ms, answer.cache),
+    tally.seconds = await runClosedLoop(
+      onClient,
+      repeat(WARM_UP_CALLS * requests.length, next),
+      (_, ms, answer) => tally.note(ms, answer.cache),
     );
   }
-  await drive(onClient, requests);
+  await runClosedLoop(onClient, requests);
   const round = async (client: GrpcClient, tally: Tally) => {
     const busyBefore = await load.busySeconds();
-    tally.seconds += await drive(client, during(SECONDS_A_ROUND, next), (_, ms, answer) =>
+    tally.seconds += await runClosedLoop(client, repeatFor(SECONDS_A_ROUND, next), (_, ms, answer) =>
       tally.note(ms, answer.cache),
     );
     tally.busySeconds += (await load.busySeconds()) - busyBefore;
@@ -139,7 +141,7 @@ async function compare(
   return { cold, warm, on, off };
 }
 
-/** The rows of one method. */
+/** Returns the table rows of one method. */
 function report(name: string, { warm, on, off }: Compared, goals: Goals): string[][] {
   const latency = (share: number): string[] => {
     const [onMs, offMs] = [quantile(on.ms, share), quantile(off.ms, share)];
@@ -168,7 +170,7 @@ function report(name: string, { warm, on, off }: Compared, goals: Goals): string
       "",
       goals.atLeast(`${name}, share of hits,`, hits, GOALS.hits),
     ],
-    [`${name} calls that passed the cache by`, percent(warm.share("bypass")), "100%", "", ""],
+    [`${name} cache bypasses`, percent(warm.share("bypass")), "100%", "", ""],
     [
       `${name} queries per 1,000 calls`,
       on.queriesPer1000.toFixed(2),

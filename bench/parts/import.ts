@@ -9,15 +9,15 @@ import { StartupError } from "../../src/kernel/errors.ts";
 import { formatNumber } from "../harness/numbers.ts";
 import { Goals, type Part } from "../harness/part.ts";
 
-/** What is imported of a product of the seed. */
+/** The imported fields of a seeded product. */
 type Row = ReturnType<typeof createRows>[number];
 
-/** Fewer are over before they have begun. */
+/** The fewest rows that give a meaningful duration. */
 const FEWEST_ROWS = 10_000;
-/** 100,000 in under 10 s. */
+/** The goal: 100,000 rows in less than 10 s. */
 const GOAL_ROWS_A_SECOND = 10_000;
 
-/** How fast a file of products is imported, as a tenth of the shop and into one that is much smaller. */
+/** Measures imports of a tenth of the shop: new, changed and unchanged products. */
 export const imports: Part = async ({ products, smallProducts, plain, small }) => {
   const count = Math.max(FEWEST_ROWS, Math.ceil(products / 10));
   const goals = new Goals();
@@ -42,7 +42,7 @@ export const imports: Part = async ({ products, smallProducts, plain, small }) =
   return { title: "Import", notes, rows, missed: goals.missed };
 };
 
-/** Rows of products that come behind the first `products`. */
+/** Yields rows of products after the first `products`. */
 function createRows(products: number, count: number) {
   const first = Math.ceil(products / PRODUCT_BLOCK) * PRODUCT_BLOCK;
   return [...splitIntoBlocks(count, PRODUCT_BLOCK)]
@@ -54,7 +54,7 @@ function createRows(products: number, count: number) {
     }));
 }
 
-/** @returns how long it took, seconds */
+/** Runs one import. Returns its duration, seconds. */
 async function importRows(url: string, rows: readonly Row[]): Promise<number> {
   const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport });
   const requestId = randomUUID();

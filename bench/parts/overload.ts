@@ -1,28 +1,28 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { drive, during } from "../harness/closed-loop.ts";
+import { repeatFor, runClosedLoop } from "../harness/closed-loop.ts";
 import { type EncodedRequest, type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
 import { createRandom, createZipf, formatNumber, quantile } from "../harness/numbers.ts";
 import { Goals, type Part } from "../harness/part.ts";
 import { productRequests } from "../workload/traffic.ts";
 
-/** Enough that no queue of the caller's own hides how many there are: each takes 256 calls at once. */
+/** Enough connections that no client queue forms: each carries 256 concurrent streams. */
 const CONNECTIONS = 16;
-const PEAK_CALLS_AT_ONCE = 32;
+const PEAK_CONCURRENCY = 32;
 const ROUNDS = 3;
 const SECONDS_A_ROUND = 5;
 const TIMES = [1, 2, 3];
 const GOAL = 0.8;
-/** A call that waits for longer is of no use to anybody. */
+/** Responses that take longer count as failed. */
 const USEFUL_MS = 1_000;
 
-/** What came of calls that were sent whether others were answered or not. */
+/** The results of an open loop. */
 interface Offered {
   sent: number;
   good: number;
   ms: number[];
 }
 
-/** More calls than the service can answer: how many it answers all the same. */
+/** Measures the goodput under more calls than the service can answer. */
 export const overload: Part = async ({ products, beside }) => {
   const service = await beside({});
   const client = openGrpcClient(service.url, CONNECTIONS);
@@ -30,18 +30,18 @@ export const overload: Part = async ({ products, beside }) => {
   try {
     const requests = productRequests(products);
     const next = createZipf(requests, createRandom(1));
-    await drive(client, requests);
+    await runClosedLoop(client, requests);
     const peaks: number[] = [];
     const offers = TIMES.map((): Offered => ({ sent: 0, good: 0, ms: [] }));
     for (let round = 0; round < ROUNDS; round += 1) {
       let calls = 0;
-      const seconds = await drive(
+      const seconds = await runClosedLoop(
         client,
-        during(SECONDS_A_ROUND, next),
+        repeatFor(SECONDS_A_ROUND, next),
         () => {
           calls += 1;
         },
-        PEAK_CALLS_AT_ONCE,
+        PEAK_CONCURRENCY,
       );
       peaks.push(calls / seconds);
       for (const [index, offered] of offers.entries()) {
@@ -50,18 +50,10 @@ export const overload: Part = async ({ products, beside }) => {
     }
     const peak = peaks.reduce((sum, one) => sum + one, 0) / peaks.length;
     const rows = [
-      [
-        "cached GetProduct",
-        "sent/s",
-        "answered within 1 s, a second",
-        "of the peak",
-        "p50 ms",
-        "p99 ms",
-        "goal",
-      ],
+      ["cached GetProduct", "sent/s", "answered within 1 s, /s", "of the peak", "p50 ms", "p99 ms", "goal"],
     ];
     rows.push([
-      `peak, ${PEAK_CALLS_AT_ONCE} at once`,
+      `peak, ${PEAK_CONCURRENCY} concurrent`,
       formatNumber(Math.round(peak)),
       formatNumber(Math.round(peak)),
       "1",
@@ -81,14 +73,14 @@ export const overload: Part = async ({ products, beside }) => {
         TIMES[index] === 2 ? goals.atLeast("goodput at twice the peak, of the peak,", share, GOAL) : "",
       ]);
     }
-    const notes = `${formatNumber(products)} products; ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each. The peak is of a closed loop; then calls are sent at that rate and its multiples, whether those before were answered or not (an open loop), over ${CONNECTIONS} connections. Those beyond MAX_CALLS are turned away with UNAVAILABLE. The caller and the stores share the machine.`;
-    return { title: "More calls than can be answered", notes, rows, missed: goals.missed };
+    const notes = `${formatNumber(products)} products; ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each. The peak is measured in a closed loop; then calls are sent at multiples of that rate in an open loop over ${CONNECTIONS} connections. Calls beyond MAX_CALLS are rejected with UNAVAILABLE. The load generator and the stores share the machine.`;
+    return { title: "Overload", notes, rows, missed: goals.missed };
   } finally {
     client.close();
   }
 };
 
-/** Sends so many calls a second. */
+/** Sends calls at a fixed rate, whether earlier ones were answered or not. */
 async function offer(
   client: GrpcClient,
   next: () => EncodedRequest,
@@ -102,7 +94,7 @@ async function offer(
     try {
       await client.call(next());
     } catch {
-      return; // turned away
+      return; // rejected
     }
     const ms = performance.now() - sentMs;
     offered.ms.push(ms);

@@ -8,17 +8,17 @@ import { Goals, type Part } from "../harness/part.ts";
 const PAGE_SIZE = 20;
 const FAR_PAGE = 4_000;
 const ROUNDS = 1_000;
-/** A page far back may cost at most so many times what the first costs. */
+/** The maximum ratio of the latency of a far page to that of the first page. */
 const GOAL = 1.2;
 
-/** The lists that are measured; each has an index of its own. */
+/** The measured lists; each has an index of its own. */
 const LISTS = [
   { what: "products by id", orderBy: "" },
-  { what: "products by price, dearest first", orderBy: "price desc" },
+  { what: "products by price, descending", orderBy: "price desc" },
   { what: "products by name", orderBy: "name" },
 ];
 
-/** What a page far back costs, against the first. */
+/** Compares the latency of a far page with that of the first page. */
 export const pages: Part = async ({ products, plain }) => {
   const { url } = await plain();
   const client = openGrpcClient(url, 1);
@@ -33,7 +33,8 @@ export const pages: Part = async ({ products, plain }) => {
       const [first, far] = [page(""), page(await findToken(client, orderBy, farPage))];
       for (const request of [first, far]) {
         const { length } = decodeResponse(request, await client.call(request)).products;
-        if (length !== PAGE_SIZE) throw new StartupError(`A page had ${length} products.`);
+        if (length !== PAGE_SIZE)
+          throw new StartupError(`Expected ${PAGE_SIZE} products on a page, got ${length}.`);
       }
       const { ms, otherMs } = await comparePaired(
         { client, next: () => first },
@@ -51,7 +52,7 @@ export const pages: Part = async ({ products, plain }) => {
   return { title, notes, rows, missed: goals.missed };
 };
 
-/** The token of the far page: large steps first, as a token does not depend on the size of the page before. */
+/** Returns the token of the far page. Large pages lead there, because a token does not depend on the page size. */
 async function findToken(client: GrpcClient, orderBy: string, farPage: number): Promise<string> {
   let pageToken = "";
   for (let left = (farPage - 1) * PAGE_SIZE; left > 0; ) {

@@ -17,13 +17,13 @@ import { Goals, type Part } from "../harness/part.ts";
 const CONCURRENCY = 16;
 const ROUNDS = 9;
 const READS_A_ROUND = 5_000;
-/** Ours are to reach this share of what the driver alone does. */
+/** The share of the throughput of the driver alone that reads must reach. */
 const GOAL = 0.8;
 
 /** Reads a product by its id. */
 type Read = (id: string) => Promise<unknown>;
 
-/** Reads of a product by id through the catalogue, against the same prepared statement through raw pg. */
+/** Compares reads of a product by id through the catalogue with the same prepared statement through raw pg. */
 export const reads: Part = async ({ products, plain }) => {
   const { databaseUrl } = await plain();
   const db = await openPostgres({
@@ -51,7 +51,7 @@ export const reads: Part = async ({ products, plain }) => {
     for (let round = 0; round <= ROUNDS; round += 1) {
       const rawRate = await measure(raw, products, round);
       const ourRate = await measure(ours, products, round);
-      if (round === 0) continue; // code is compiled, connections are made, statements are planned
+      if (round === 0) continue; // warm-up: compiles code, opens connections, plans statements
       rawRates.push(rawRate);
       ourRates.push(ourRate);
     }
@@ -64,7 +64,7 @@ export const reads: Part = async ({ products, plain }) => {
   const perSecond = (rates: number[]) => formatNumber(Math.round(median(rates)));
   return {
     title: "Reads against raw pg",
-    notes: `${formatNumber(products)} products; in one process, ${CONCURRENCY} at once on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} rounds of ${formatNumber(READS_A_ROUND)} reads in turn. Ours is the catalogue's own function, without cache and client, to the product that it gives back.`,
+    notes: `${formatNumber(products)} products; one process, ${CONCURRENCY} concurrent reads on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} alternating rounds of ${formatNumber(READS_A_ROUND)} reads. Ours is the catalogue's function, without cache and network, up to the returned product.`,
     rows: [
       ["read", "ours /s", "raw pg /s", "ratio", "goal"],
       ["product by id", perSecond(ourRates), perSecond(rawRates), ratio.toFixed(2), goal],
@@ -73,7 +73,7 @@ export const reads: Part = async ({ products, plain }) => {
   };
 };
 
-/** Reads a second. */
+/** Returns reads per second. */
 async function measure(createRead: () => Read, products: number, seed: number): Promise<number> {
   const random = createRandom(seed);
   let left = READS_A_ROUND;

@@ -1,4 +1,4 @@
-import { CONNECTIONS, drive, LOAD, times } from "../harness/closed-loop.ts";
+import { CONNECTIONS, LOAD, repeat, runClosedLoop } from "../harness/closed-loop.ts";
 import { openDatabaseLoad } from "../harness/database-load.ts";
 import { isEmpty, openGrpcClient } from "../harness/grpc-client.ts";
 import { createRandom, createZipf, formatNumber, median, pick, quantile } from "../harness/numbers.ts";
@@ -9,10 +9,10 @@ import { QUERY_KINDS, type QueryKind } from "../workload/search-queries.ts";
 const CALLS = 3_000;
 const WARM_UP_CALLS = 800;
 const CALLS_ALONE = 100;
-/** What 99 of 100 searches may take at most, milliseconds. */
+/** The goal for the 99th percentile, milliseconds. */
 const GOAL_MS = 50;
 
-/** A search that was answered. */
+/** An answered search. */
 interface Search {
   kind: string;
   words: string;
@@ -20,11 +20,11 @@ interface Search {
   found: boolean;
 }
 
-/** Searches of visitors: so many different ones, the most wanted first, and how often they are made. */
-const WANTED = 5_000;
+/** The number of different searches of visitors, and of their calls. */
+const DISTINCT_SEARCHES = 5_000;
 const VISITS = 10_000;
 
-/** How long searches take: as visitors make them, then with the cache off, all kinds at once and each by itself. */
+/** Measures searches as visitors make them with the cache, then without it: all kinds mixed, and each kind alone. */
 export const search: Part = async ({ products, plain, cached }) => {
   const visits = await visit((await cached()).url, products);
   const { url, databaseUrl } = await plain();
@@ -41,15 +41,15 @@ export const search: Part = async ({ products, plain, cached }) => {
   let seconds = 0;
   try {
     console.log(`${formatNumber(CALLS)} searches ...`);
-    await drive(client, times(WARM_UP_CALLS, mixed));
-    seconds = await drive(client, times(CALLS, mixed), ({ kind, words }, ms, answer) => {
+    await runClosedLoop(client, repeat(WARM_UP_CALLS, mixed));
+    seconds = await runClosedLoop(client, repeat(CALLS, mixed), ({ kind, words }, ms, answer) => {
       searches.push({ kind, words, ms, found: !isEmpty(answer) });
     });
     for (const kind of QUERY_KINDS) {
       const ms: number[] = [];
       const busyBefore = await load.busySeconds();
-      const requests = times(CALLS_ALONE, () => prepareOne(kind));
-      await drive(client, requests, (_, callMs) => ms.push(callMs), 1);
+      const requests = repeat(CALLS_ALONE, () => prepareOne(kind));
+      await runClosedLoop(client, requests, (_, callMs) => ms.push(callMs), 1);
       const busyMs = (((await load.busySeconds()) - busyBefore) / CALLS_ALONE) * 1_000;
       alone.set(kind.name, { ms: median(ms), busyMs });
     }
@@ -65,7 +65,15 @@ export const search: Part = async ({ products, plain, cached }) => {
     const slowest = of.reduce((slow, one) => (one.ms > slow.ms ? one : slow)).words;
     const cells = [0.5, 0.95, 0.99].map((share) => at(of, share).toFixed(1));
     const { ms, busyMs } = alone.get(what) ?? {};
-    return [what, ...cells, goal, shown(ms), shown(busyMs), `${Math.round(found * 100)}%`, `\`${slowest}\``];
+    return [
+      what,
+      ...cells,
+      goal,
+      formatMs(ms),
+      formatMs(busyMs),
+      `${Math.round(found * 100)}%`,
+      `\`${slowest}\``,
+    ];
   };
   const kinds = QUERY_KINDS.map(({ name: what }) => ({
     what,
@@ -73,7 +81,7 @@ export const search: Part = async ({ products, plain, cached }) => {
   }));
   return {
     title: "Search",
-    notes: `${formatNumber(products)} products; ListProducts with a query over gRPC, ${LOAD}. First as visitors search, with the cache on: ${formatNumber(VISITS)} calls for ${formatNumber(WANTED)} different searches by Zipf's law, after as many to warm up; ${formatNumber(visits.hits * 100)}% came from the cache. Then with the cache off: ${formatNumber(CALLS)} calls, ${formatNumber(Math.round(CALLS / seconds))} a second, and ${CALLS_ALONE} of each kind one at a time: their median, and the processor time of PostgreSQL for each. All kinds have equal shares.`,
+    notes: `${formatNumber(products)} products; ListProducts with a query over gRPC, ${LOAD}. First the searches of visitors, with the cache on: ${formatNumber(VISITS)} calls for ${formatNumber(DISTINCT_SEARCHES)} different searches by Zipf's law, after the same number to warm up; ${formatNumber(visits.hits * 100)}% came from the cache. Then with the cache off: ${formatNumber(CALLS)} calls, ${formatNumber(Math.round(CALLS / seconds))} a second, and ${CALLS_ALONE} of each kind one at a time: the median and the processor time of PostgreSQL for one. All kinds have equal shares.`,
     rows: [
       ["query", "p50 ms", "p95 ms", "p99 ms", "goal", "alone ms", "PostgreSQL ms", "found", "slowest"],
       row("of visitors", visits.searches, held("of visitors", visits.searches)),
@@ -84,7 +92,7 @@ export const search: Part = async ({ products, plain, cached }) => {
     plots: [
       {
         name: "search",
-        title: "Search by kind of query, 16 at once, ms",
+        title: "Search by kind of query, 16 concurrent, ms",
         groups: kinds.map(({ what }) => what),
         series: [0.5, 0.99].map((share) => ({
           name: `p${share * 100}`,
@@ -95,22 +103,22 @@ export const search: Part = async ({ products, plain, cached }) => {
   };
 };
 
-/** Makes the searches of visitors, and tells what became of them. */
+/** Runs the searches of visitors. Returns them with the share of cache hits. */
 async function visit(url: string, products: number): Promise<{ searches: Search[]; hits: number }> {
   const client = openGrpcClient(url, CONNECTIONS);
   const random = createRandom(3);
-  const wanted = Array.from({ length: WANTED }, () => {
+  const distinct = Array.from({ length: DISTINCT_SEARCHES }, () => {
     const kind = pick(QUERY_KINDS, random);
     const init = kind.next(random, products);
     return { ...listRequest(init), kind: kind.name, words: init.query };
   });
-  const next = createZipf(wanted, random);
+  const next = createZipf(distinct, random);
   const searches: Search[] = [];
   let hits = 0;
   try {
     console.log(`${formatNumber(2 * VISITS)} searches of visitors ...`);
-    await drive(client, times(VISITS, next));
-    await drive(client, times(VISITS, next), ({ kind, words }, ms, answer) => {
+    await runClosedLoop(client, repeat(VISITS, next));
+    await runClosedLoop(client, repeat(VISITS, next), ({ kind, words }, ms, answer) => {
       searches.push({ kind, words, ms, found: !isEmpty(answer) });
       if (answer.cache === "memory" || answer.cache === "redis") hits += 1;
     });
@@ -126,4 +134,4 @@ const at = (searches: readonly Search[], share: number): number =>
     share,
   );
 
-const shown = (ms: number | undefined): string => (ms === undefined ? "" : ms.toFixed(2));
+const formatMs = (ms: number | undefined): string => (ms === undefined ? "" : ms.toFixed(2));

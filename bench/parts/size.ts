@@ -5,10 +5,10 @@ import { Goals, type Part } from "../harness/part.ts";
 import { CATEGORIES, listRequest, productByIdRequest, productBySkuRequest } from "../workload/requests.ts";
 
 const ROUNDS = 1_000;
-/** A hundred times as many products may cost at most so many times as much. */
+/** The maximum ratio of latencies for a hundred times as many products. */
 const GOAL = 1.2;
 
-/** A read, and its next request to a shop of so many products. */
+/** A read with its next request to a shop of a number of products. */
 interface Read {
   what: string;
   next(products: number, random: () => number): EncodedRequest;
@@ -30,7 +30,7 @@ const READS: readonly Read[] = [
   })),
 ];
 
-/** What reads cost in the large shop, against the small one. */
+/** Compares the latency of reads in the large shop with the small one. */
 export const size: Part = async ({ products, smallProducts, plain, small }) => {
   const [largeClient, smallClient] = [
     openGrpcClient((await plain()).url, 1),
@@ -43,7 +43,7 @@ export const size: Part = async ({ products, smallProducts, plain, small }) => {
   try {
     for (const { what, next } of READS) {
       console.log(`${what} ...`);
-      // Each shop is asked for the same: the n-th category, a product at the same place.
+      // The same seed gives both shops the same categories and relative positions.
       const side = (client: Side["client"], count: number): Side => {
         const random = createRandom(1);
         return { client, next: () => next(count, random) };
@@ -60,6 +60,6 @@ export const size: Part = async ({ products, smallProducts, plain, small }) => {
     for (const client of [largeClient, smallClient]) client.close();
   }
   const title = "A large shop against a small one";
-  const notes = `${formatNumber(products)} products against ${formatNumber(smallProducts)}, cache off; over gRPC, medians of ${formatNumber(ROUNDS)} calls each, one at a time and in turn; lists of 20, products and categories at random.`;
+  const notes = `${formatNumber(products)} products against ${formatNumber(smallProducts)}, cache off; over gRPC, medians of ${formatNumber(ROUNDS)} calls each, alternating one at a time; lists of 20, products and categories at random.`;
   return { title, notes, rows, missed: goals.missed };
 };

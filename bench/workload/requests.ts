@@ -9,21 +9,21 @@ import { encodeRequest } from "../harness/grpc-client.ts";
 
 const { getProduct, listProducts } = CatalogService.method;
 
-/** What a list can be asked for. */
+/** The fields of a ListProducts request. */
 export type ListInit = MessageInitShape<typeof ListProductsRequestSchema>;
 
-/** A list. */
+/** Encodes a ListProducts request. */
 export const listRequest = (init: ListInit) => encodeRequest(listProducts, init);
 
-/** The n-th product of the seeded shop. */
+/** Encodes a GetProduct request for the n-th seeded product, by id. */
 export const productByIdRequest = (number: number) =>
   encodeRequest(getProduct, { key: { case: "id", value: seedId("product", number) } });
 
-/** The same by its sku. */
+/** Encodes a GetProduct request for the n-th seeded product, by sku. */
 export const productBySkuRequest = (number: number) =>
   encodeRequest(getProduct, { key: { case: "sku", value: `SKU-${String(number).padStart(6, "0")}` } });
 
-/** The seeded categories, with their ids. */
+/** The seeded categories with their ids. */
 export const CATEGORIES: readonly (SeedCategory & { id: string })[] = SEED_CATEGORIES.map(
   (category, index) => ({
     ...category,

@@ -1,16 +1,16 @@
 import { pick } from "../harness/numbers.ts";
 import { CATEGORIES, type ListInit } from "./requests.ts";
 
-/** A kind of search, as people make them. */
+/** A kind of search that visitors make. */
 export interface QueryKind {
   name: string;
-  /** The next one, on a shop of so many products. */
+  /** Returns the next query, for a shop with a number of products. */
   next(random: () => number, products: number): ListInit & { query: string };
 }
 
 type Random = () => number;
 
-/** A product that could be: words that are found together. */
+/** Returns words that occur together in a seeded product. */
 function imagineProduct(random: Random) {
   const category = pick(CATEGORIES, random);
   const [noun] = pick(category.productKinds, random);
@@ -22,10 +22,10 @@ function imagineProduct(random: Random) {
   };
 }
 
-/** The last word of a name, such as "Headphones". */
+/** Returns the last word of a name, such as "Headphones". */
 const lastWord = (name: string): string => name.slice(name.lastIndexOf(" ") + 1);
 
-/** One letter left out, doubled, replaced, or two of them swapped; the first one people get right. */
+/** Omits, doubles, replaces or swaps letters after the first one, which people rarely mistype. */
 function misspell(word: string, random: Random): string {
   const at = 1 + Math.floor(random() * (word.length - 2));
   const [before, here, next, after] = [
@@ -45,13 +45,13 @@ function misspell(word: string, random: Random): string {
   );
 }
 
-/** Some letters of a phrase, as they are sent while it is typed. */
+/** Returns the beginning of a phrase, as sent while it is being typed. */
 const typePartially = (phrase: string, random: Random): string =>
   phrase.slice(0, 2 + Math.floor(random() * (phrase.length - 2))).trim();
 
 const ORDERS = ["price", "price desc", "popularity desc", "rating desc", "create_time desc", "name"];
 
-/** All kinds; each finds something else slow. */
+/** All kinds of queries. Each exercises a different strategy. */
 export const QUERY_KINDS: readonly QueryKind[] = [
   {
     name: "one word",

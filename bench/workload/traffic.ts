@@ -9,17 +9,17 @@ import {
 } from "./requests.ts";
 import { QUERY_KINDS } from "./search-queries.ts";
 
-/** Products that visitors look at, and lists. */
+/** How many different products and lists visitors request. */
 const PRODUCTS = 2_000;
 const LISTS = 1_500;
-/** How many of the lists are second and third pages, and how many are searches. */
-const WALKED = 200;
+/** How many lists have requests for pages 2 and 3, and how many lists are searches. */
+const DEEP_LISTS = 200;
 const SEARCHES = 300;
 
-/** Far from each other in the shop, whatever their rank: a prime. */
+/** Spreads popular products over the shop: a prime. */
 const STRIDE = 7_919;
 
-/** Requests for products, the most wanted first: nine of ten by id, the others by sku. */
+/** Returns GetProduct requests, the most frequent first: nine of ten by id, the others by sku. */
 export function productRequests(products: number): EncodedRequest[] {
   return Array.from({ length: Math.min(PRODUCTS, products) }, (_, rank) => {
     const number = 1 + ((rank * STRIDE) % products);
@@ -27,17 +27,17 @@ export function productRequests(products: number): EncodedRequest[] {
   });
 }
 
-/** Requests for lists, the most wanted first: what categories, brands and searches of a shop show. */
+/** Returns ListProducts requests, the most frequent first: categories, brands, searches and further pages. */
 export async function listRequests(client: GrpcClient, products: number): Promise<EncodedRequest[]> {
   const random = createRandom(2);
   const searches = Array.from({ length: SEARCHES }, () => pick(QUERY_KINDS, random).next(random, products));
-  const firstPages = shuffle(browsed(), random).slice(0, LISTS - 2 * WALKED - SEARCHES);
+  const firstPages = shuffle(browsed(), random).slice(0, LISTS - 2 * DEEP_LISTS - SEARCHES);
   const further: ListInit[] = [];
-  for (const init of firstPages.slice(0, WALKED)) further.push(...(await furtherPages(client, init)));
+  for (const init of firstPages.slice(0, DEEP_LISTS)) further.push(...(await furtherPages(client, init)));
   return shuffle([...firstPages, ...searches, ...further], random).map(listRequest);
 }
 
-/** Every category and all of them, each brand in it, in each order, with and without what is sold out. */
+/** Returns the lists of every category and brand, in every sort order, with and without sold-out products. */
 function browsed(): ListInit[] {
   const places: ListInit[] = [
     {},
@@ -54,7 +54,7 @@ function browsed(): ListInit[] {
   );
 }
 
-/** Pages 2 and 3, where there are so many. */
+/** Requests pages 2 and 3, as far as they exist. */
 async function furtherPages(client: GrpcClient, init: ListInit): Promise<ListInit[]> {
   const pages: ListInit[] = [];
   for (let last = init; pages.length < 2; ) {
