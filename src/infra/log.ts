@@ -1,19 +1,20 @@
 import pino from "pino";
 import pretty from "pino-pretty";
+import { errorMessage } from "../kernel/error-message.ts";
 import type { Log } from "../kernel/log.ts";
 
-/** What is written of an error. Whatever else libraries hang on theirs may be a connection with its secrets. */
+/** How many nested causes of an error are logged. */
+const MAX_CAUSES = 5;
+
+/** Returns the fields of an error that are safe to log. Libraries attach more, such as connections with passwords. */
 export function serializeError(error: unknown, depth = 0): unknown {
-  if (!(error instanceof Error) || depth > MAX_CAUSES) return String(error);
+  if (!(error instanceof Error) || depth > MAX_CAUSES) return errorMessage(error);
   const code = "code" in error ? error.code : undefined;
   const cause = error.cause === undefined ? undefined : serializeError(error.cause, depth + 1);
   return { type: error.name, message: error.message, code, stack: error.stack, cause };
 }
 
-/** How far causes of causes are told. */
-const MAX_CAUSES = 5;
-
-/** Logs to standard output: JSON lines, or lines for people when it is a terminal. */
+/** Creates a log on standard output: JSON lines, or colored text on a terminal. */
 export function createLog(level: string, isTerminal: boolean): Log {
   const options: pino.LoggerOptions = {
     level,

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 
 /**
- * One text for one value: keys sorted, absent and undefined alike, bigints and dates written out. Two
- * requests that mean the same have the same text.
+ * Returns JSON that is equal for equal values: keys are sorted, undefined properties are left out, bigints and dates
+ * are written as text.
  */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_key, item: unknown) => {
@@ -14,12 +14,12 @@ export function canonicalJson(value: unknown): string {
   });
 }
 
-/** SHA-256 of the canonical text, 32 bytes. */
+/** Returns the SHA-256 of the canonical JSON, 32 bytes. */
 export function fingerprint(value: unknown): Buffer {
   return createHash("sha256").update(canonicalJson(value)).digest();
 }
 
-/** A short name for encoded content: the same for the same bytes. */
+/** Returns a short hash of encoded content, 20 characters of base64url. */
 export function contentHash(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("base64url").slice(0, 20);
 }

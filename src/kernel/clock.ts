@@ -1,4 +1,4 @@
-/** Time comes in from outside, so that a test can hold it still. */
+/** The source of time. It is injected, so that tests control it. */
 export interface Clock {
   now(): Date;
 }
@@ -6,5 +6,5 @@ export interface Clock {
 /** The system's clock. */
 export const systemClock: Clock = { now: () => new Date() };
 
-/** How far ahead of ours a caller's clock may be, milliseconds. */
+/** How far a caller's clock may be ahead of ours, in milliseconds. */
 export const MAX_CLOCK_SKEW_MS = 60_000;

@@ -1,6 +1,5 @@
 /**
- * The shop's own error codes. One table in `interceptors/errors.ts` maps each to a gRPC code and
- * google.rpc details; domain code knows nothing of either.
+ * Error codes of the features. `rpc/errors` maps each to a gRPC code and google.rpc details; features know neither.
  */
 export type ErrorCode =
   | "invalid"
@@ -16,41 +15,42 @@ export type ErrorCode =
   | "permission_denied"
   | "internal";
 
-/** One field that is wrong, by its path in the request (`order.items[1].quantity`). */
+/** An invalid field of a request. */
 export interface FieldViolation {
+  /** Path in the request, such as `order.items[1].quantity`. */
   field: string;
   description: string;
 }
 
-/** What forbids the call now (`STOCK`, `products/{id}`, `3 left, 5 asked for`). */
+/** A state that forbids the call for now, such as `STOCK`, `products/{id}`, `3 left, 5 requested`. */
 export interface StateViolation {
   type: string;
   subject: string;
   description: string;
 }
 
-/** What a caller can act upon besides the sentence; all of it is sent. */
+/** What a caller can act upon besides the message; all of it is sent. */
 export interface ErrorDetails {
-  /** Stable reason in UPPER_SNAKE_CASE; clients switch on it. */
+  /** Stable reason in UPPER_SNAKE_CASE, which clients switch on. */
   reason: string;
   /** Values that belong to the reason, such as the current etag. */
   metadata?: Record<string, string>;
   fields?: FieldViolation[];
   preconditions?: StateViolation[];
-  /** The thing that is missing or already there. */
+  /** The resource that is missing or exists already. */
   resource?: { type: string; name: string };
-  /** Which budget is spent, such as READ/address. */
+  /** The rate limit that is exceeded, such as READ/address. */
   quota?: string;
-  /** How long to wait before the next try, milliseconds. */
+  /** Delay before the next attempt, in milliseconds. */
   retryAfterMs?: number;
 }
 
-/** An error that a caller is told about: the code, a sentence that says what to do, and details. */
+/** An error that is sent to the caller: a code, a message that says what is wrong and what to do, and details. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly details: ErrorDetails;
 
-  /** @param cause logged, never sent */
+  /** @param cause is logged and never sent */
   constructor(code: ErrorCode, message: string, details: ErrorDetails, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "AppError";
@@ -59,30 +59,34 @@ export class AppError extends Error {
   }
 }
 
-/** A mistake in what the process was started with. Its message is for a person; no stack is printed. */
+/** A mistake in the environment or the arguments of the process. Its message is printed without a stack. */
 export class StartupError extends Error {
-  override readonly name = "StartError";
+  override readonly name = "StartupError";
 }
 
-/** INVALID_ARGUMENT on one field. */
+/** Returns INVALID_ARGUMENT for one field. */
 export function invalidField(field: string, description: string, reason = "INVALID_FIELD"): AppError {
   return new AppError("invalid", `${field}: ${description}`, { reason, fields: [{ field, description }] });
 }
 
-/** A caller's text as an error shows it: no longer than a line, whatever was sent. */
+/** Longest part of a caller's text that an error message repeats, in UTF-16 units. */
+const MAX_QUOTED_LENGTH = 64;
+
+/** Returns a caller's text in quotes, cut to the length of a line. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > 64 ? `${text.slice(0, 64).toWellFormed()}...` : text);
+  if (text.length <= MAX_QUOTED_LENGTH) return JSON.stringify(text);
+  return JSON.stringify(`${text.slice(0, MAX_QUOTED_LENGTH).toWellFormed()}...`);
 }
 
-/** NOT_FOUND for a resource, named by its type and the id or key that was asked for. */
+/** Returns NOT_FOUND for a resource, with its type and the id or key that was asked for. */
 export function notFound(type: string, name: string): AppError {
-  return new AppError("not_found", `No ${type} ${name}. Check the id; deleted ones are not shown.`, {
+  return new AppError("not_found", `Not found: ${type.replaceAll("_", " ")} ${name}.`, {
     reason: `${type.toUpperCase()}_NOT_FOUND`,
     resource: { type, name },
   });
 }
 
-/** ABORTED for an etag that is no longer the current one, which is sent along. */
+/** Returns ABORTED for an outdated etag, with the current one. */
 export function staleEtag(type: string, name: string, currentEtag: string): AppError {
   return new AppError(
     "conflict",

@@ -4,18 +4,18 @@ import { type Clock, systemClock } from "./clock.ts";
 const ID_BYTES = 16;
 const POOL_BYTES = 256 * ID_BYTES;
 
-/** Where new ids come from. */
+/** Returns a new id. */
 export type Ids = () => string;
 
 /**
- * UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then 74 random bits. Ids of one process rise: within
- * a millisecond the 12 bits after the version count up (6.2, method 1), so that keys are appended to
- * their index and sort by creation.
+ * Creates a generator of UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds and 74 random bits. The ids of one
+ * process increase strictly: within a millisecond the 12 bits after the version count up (section 6.2, method 1), so
+ * that rows sort by creation and are appended to their index.
  */
 export function createIds(clock: Clock = systemClock): Ids {
   let lastMs = 0;
   let count = 0;
-  // Random bytes cost a call of the system, however few they are: 3.5 us an id, against 0.1 from a pool.
+  // One system call for many ids: 0.1 us an id, against 3.5 us with a call for each.
   const pool = Buffer.alloc(POOL_BYTES);
   let used = POOL_BYTES;
   return () => {

@@ -1,7 +1,7 @@
-/** One line of the log: fields for machines, then a sentence for people. pino's loggers are of this shape. */
+/** Writes one line: structured fields, then a short event in the past tense. */
 type Write = (fields: Record<string, unknown>, message: string) => void;
 
-/** Where a room writes what happened. Secrets and message bodies never go in. */
+/** The log, a subset of pino's logger. Secrets and message bodies are never logged. */
 export interface Log {
   debug: Write;
   info: Write;

@@ -1,15 +1,17 @@
 import { AppError } from "./errors.ts";
 
-/** An amount in the minor unit of an ISO 4217 currency. */
+/** An amount of money. */
 export interface Money {
+  /** ISO 4217 code. */
   currencyCode: string;
+  /** The amount in the currency's smallest unit, such as cents. */
   minorUnits: bigint;
 }
 
-/** The most that one amount may be, 10^15 minor units: below 2^53, so that no JSON reader rounds it. */
+/** The largest amount, 10^15 minor units. It is below 2^53, so that JSON parsers do not round it. */
 export const MAX_MINOR_UNITS = 10n ** 15n;
 
-/** Throws INVALID_ARGUMENT when a computed amount passes the most that an amount may be. */
+/** @throws AppError invalid when a computed amount is larger than `MAX_MINOR_UNITS` */
 export function assertAmount(minorUnits: bigint, field: string): void {
   if (minorUnits > MAX_MINOR_UNITS) {
     throw new AppError("invalid", `${field}: the amount is too large. Split it into several.`, {

@@ -1,9 +1,9 @@
 import { isIPv6 } from "node:net";
 
 /**
- * What stands for a caller's address where callers are told apart by it. Whoever has one IPv6 address has all of its
- * /64.
- * @param address in one spelling: IPv4 in IPv6 as IPv4, IPv6 after RFC 5952
+ * Returns the part of an address that identifies a caller: an IPv4 address, or the /64 prefix of an IPv6 address, since
+ * a network assigns its users whole prefixes.
+ * @param address in canonical form: IPv4-mapped addresses as IPv4, IPv6 as in RFC 5952
  */
 export function networkPrefix(address: string): string {
   if (!isIPv6(address)) return address;

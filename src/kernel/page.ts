@@ -3,41 +3,38 @@ import { fingerprint } from "./canonical-json.ts";
 import type { Clock } from "./clock.ts";
 import { invalidField } from "./errors.ts";
 
-/** The values of the last row's sort columns: where the next page begins. */
+/** Keyset cursor: the values of the last row's sort columns. The next page begins after them. */
 export type Cursor = readonly (string | number | null)[];
 
-/** A page of a list, asked for. */
+/** The paging fields of a list request. */
 export interface PageRequest {
+  /** Number of rows; 0 for the default. */
   pageSize: number;
+  /** Empty for the first page. */
   pageToken: string;
 }
 
-/** A page of a list, and the token of the next one; empty on the last. */
+/** A page of a list. */
 export interface Page<T> {
   items: T[];
+  /** Empty on the last page. */
   nextPageToken: string;
 }
 
-const SIGNATURE_BYTES = 16;
-/** When a token was made, seconds since 1970: an unsigned 32-bit number, good until 2106. */
-const TIME_BYTES = 4;
-/** How long a token is good for, seconds: nobody walks one list for longer than that. */
-const LIFETIME_SECONDS = 3 * 24 * 60 * 60;
-const DEFAULT_SIZE = 20;
-const MAX_SIZE = 100;
-
-/** How many rows a page has: 20 when not said, 100 at most. */
-export function resolvePageSize(asked: number): number {
-  return asked === 0 ? DEFAULT_SIZE : Math.min(asked, MAX_SIZE);
-}
-
 /**
- * Page tokens: where the next page begins, signed, and bound to the query that they came from. A token is
- * base64url of an HMAC-SHA-256 (its first 16 bytes), the time and the cursor as JSON; the query is signed
- * along. It is good for 3 days.
+ * Encodes cursors as page tokens and back.
+ *
+ * A token is base64url of an HMAC-SHA-256 (its first 16 bytes), the time of its creation and the cursor as JSON. The
+ * signature covers the query as well, so that a token is valid for its own query only. It expires after 3 days.
  */
 export interface PageTokens {
-  /** The page of the rows that a query for one more than the page's size has found. */
+  /**
+   * Returns a page, with a token when there are more rows.
+   * @param rows result of a query for `size` + 1 rows
+   * @param query filters and order of the list, which the token is bound to
+   * @param cursor returns the sort columns of a row
+   * @param item returns the item of a row
+   */
   createPage<Row, T>(
     rows: Row[],
     size: number,
@@ -45,19 +42,35 @@ export interface PageTokens {
     cursor: (row: Row) => Cursor,
     item: (row: Row) => T,
   ): Page<T>;
-  /** Where the page begins; undefined for the first. INVALID_ARGUMENT for an old token, or another query's. */
+  /**
+   * Returns the cursor of a token; undefined for an empty token, which is the first page.
+   * @throws AppError invalid for a token that is expired, forged, or from another query
+   */
   readCursor(token: string, query: unknown): Cursor | undefined;
 }
 
+const SIGNATURE_BYTES = 16;
+/** Seconds since 1970 as an unsigned 32-bit number, which lasts until 2106. */
+const TIME_BYTES = 4;
+const LIFETIME_SECONDS = 3 * 24 * 60 * 60;
+const DEFAULT_PAGE_SIZE = 20;
+const MAX_PAGE_SIZE = 100;
+
+/** Returns the number of rows of a page: 20 by default, 100 at most. */
+export function resolvePageSize(requested: number): number {
+  return requested === 0 ? DEFAULT_PAGE_SIZE : Math.min(requested, MAX_PAGE_SIZE);
+}
+
 /**
+ * Creates page tokens.
  * @param key secret that all replicas share
- * @param clock what tokens are dated by
+ * @param clock dates the tokens
  */
 export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
   const nowSeconds = (): number => Math.floor(clock.now().getTime() / 1_000);
   const sign = (body: Buffer, query: unknown): Buffer =>
     createHmac("sha256", key).update(fingerprint(query)).update(body).digest().subarray(0, SIGNATURE_BYTES);
-  const write = (cursor: Cursor, query: unknown): string => {
+  const encode = (cursor: Cursor, query: unknown): string => {
     const time = Buffer.alloc(TIME_BYTES);
     time.writeUInt32BE(nowSeconds());
     const body = Buffer.concat([time, Buffer.from(JSON.stringify(cursor))]);
@@ -69,32 +82,31 @@ export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
       const last = rows.length > size ? rows[size - 1] : undefined;
       return {
         items: rows.slice(0, size).map(item),
-        nextPageToken: last === undefined ? "" : write(cursor(last), query),
+        nextPageToken: last === undefined ? "" : encode(cursor(last), query),
       };
     },
     readCursor(token, query) {
       if (token === "") return undefined;
       const bytes = Buffer.from(token, "base64url");
+      const signature = bytes.subarray(0, SIGNATURE_BYTES);
       const body = bytes.subarray(SIGNATURE_BYTES);
-      const expected = sign(body, query);
-      const given = bytes.subarray(0, SIGNATURE_BYTES);
-      // The text is compared too: base64url readers skip what they do not know, and a token has one form.
-      const intact = given.length === SIGNATURE_BYTES && timingSafeEqual(given, expected);
-      if (!intact || bytes.toString("base64url") !== token) {
+      const isSigned = signature.length === SIGNATURE_BYTES && timingSafeEqual(signature, sign(body, query));
+      // Node skips characters that are not base64url, so the text is compared too: a token has one spelling.
+      if (!isSigned || bytes.toString("base64url") !== token) {
         throw invalidField(
           "page_token",
-          "is not a token of this query. Send the next_page_token as it came, with the same filters and order, or start over without one.",
+          "is not a token of this query. Send next_page_token unchanged with the same filters and order, or start again without a token.",
           "PAGE_TOKEN_INVALID",
         );
       }
       if (nowSeconds() - body.readUInt32BE() > LIFETIME_SECONDS) {
         throw invalidField(
           "page_token",
-          "is more than 3 days old. Start over without one.",
+          "has expired after 3 days. Start again without a token.",
           "PAGE_TOKEN_EXPIRED",
         );
       }
-      return JSON.parse(body.toString("utf8", TIME_BYTES)) as Cursor;
+      return JSON.parse(body.toString("utf8", TIME_BYTES));
     },
   };
 }

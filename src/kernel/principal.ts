@@ -1,12 +1,13 @@
 import { AppError } from "./errors.ts";
 
-/** What an account may do: its own things, everybody's things, or the keys of other services as well. */
+/** The rights of an account: its own resources, everyone's resources, or API keys as well. */
 export type Role = "CUSTOMER" | "STAFF" | "ADMIN";
 
-/** On whose behalf a call is made. */
+/** The caller. */
 export type Principal =
-  /** Nobody has signed in. */
+  /** A caller without credentials. */
   | { readonly kind: "anonymous" }
+  /** A signed-in person. */
   | {
       readonly kind: "account";
       readonly accountId: string;
@@ -19,27 +20,38 @@ export type Principal =
       readonly kind: "service";
       readonly keyId: string;
       readonly serviceAccount: string;
-      /** As the contract spells them, without SCOPE_: `ORDERS_READ`. */
+      /** Names of the contract without the prefix SCOPE_, such as `ORDERS_READ`. */
       readonly scopes: ReadonlySet<string>;
     }
-  /** The service itself and, while ACCESS is off, everyone. */
+  /** The service itself and, while ACCESS is off, every caller. */
   | { readonly kind: "system" };
 
-/** Nobody has signed in. */
+/** A caller without credentials. */
 export const anonymous: Principal = Object.freeze({ kind: "anonymous" });
 /** The service itself. */
 export const system: Principal = Object.freeze({ kind: "system" });
 
+/** Reason for a caller without credentials. */
+export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
+/** Reasons for credentials that were valid once. Wrong credentials have other reasons. */
+export const TOKEN_EXPIRED = "TOKEN_EXPIRED";
+export const SESSION_ENDED = "SESSION_ENDED";
+/** Reason for a refresh token that was used before. */
+export const REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
+/** Reason for an API key that was revoked or has expired. */
+export const API_KEY_ENDED = "API_KEY_ENDED";
+
 /**
- * The customer to whose things the caller is confined. Undefined for those who may see all.
- * @throws UNAUTHENTICATED for who has not signed in, and so owns nothing
+ * Returns the id of the customer whose resources alone the caller may access; undefined for staff and services, who
+ * may access everyone's.
+ * @throws AppError unauthenticated for an anonymous caller
  */
 export function ownerScope(principal: Principal): string | undefined {
   if (principal.kind === "anonymous") throw signInRequired();
   return principal.kind === "account" && principal.role === "CUSTOMER" ? principal.customerId : undefined;
 }
 
-/** Names what the caller has shown, such as `account:<id>` or `service:<key id>`; empty for the service itself. */
+/** Returns a name such as `account:<id>` or `service:<key id>`; empty for the service itself. */
 export function principalName(principal: Principal): string {
   switch (principal.kind) {
     case "account":
@@ -54,8 +66,8 @@ export function principalName(principal: Principal): string {
 }
 
 /**
- * Names whose a request_id is, such as `account:<id>`; empty for the service itself. All keys of a service account are
- * one caller: it may change them between a call and its repeat.
+ * Returns the owner of a caller's request_ids. All keys of a service account are one owner, so that a service may
+ * rotate its key between a request and its repeat.
  */
 export function requestOwner(principal: Principal): string {
   return principal.kind === "service"
@@ -63,33 +75,23 @@ export function requestOwner(principal: Principal): string {
     : principalName(principal);
 }
 
-/** UNAUTHENTICATED for a caller without a token. */
+/** Returns UNAUTHENTICATED for a caller without credentials. */
 export function signInRequired(): AppError {
   return new AppError(
     "unauthenticated",
-    "This needs a token. Sign in with IdentityService/SignIn and send the header authorization: Bearer <access_token>.",
+    "This method requires a token. Sign in with IdentityService/SignIn and send the header authorization: Bearer <access_token>.",
     { reason: SIGN_IN_REQUIRED },
   );
 }
 
-/** UNAUTHENTICATED for an Authorization header that can hold no token. */
+/** Returns UNAUTHENTICATED for an Authorization header that holds no bearer token. */
 export function malformedAuthorization(): AppError {
-  return new AppError("unauthenticated", "The header must read authorization: Bearer <token>.", {
+  return new AppError("unauthenticated", "The header must have the form authorization: Bearer <token>.", {
     reason: "AUTHORIZATION_MALFORMED",
   });
 }
 
-/** The reason of who has shown nothing yet. */
-export const SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED";
-/** The reasons of who has shown something that was good once. Whoever has shown something wrong gets another. */
-export const TOKEN_EXPIRED = "TOKEN_EXPIRED";
-export const SESSION_ENDED = "SESSION_ENDED";
-/** Of a refresh token that was used before. */
-export const REFRESH_TOKEN_REUSED = "REFRESH_TOKEN_REUSED";
-/** Of an API key that was revoked, or has expired. */
-export const API_KEY_ENDED = "API_KEY_ENDED";
-
-/** PERMISSION_DENIED, with a sentence that says what is needed. */
+/** Returns PERMISSION_DENIED. The message says which permission is needed. */
 export function permissionDenied(message: string, reason = "PERMISSION_DENIED"): AppError {
   return new AppError("permission_denied", message, { reason });
 }

@@ -1,6 +1,7 @@
 import { Client } from "pg";
 import { entities } from "../../src/entities.ts";
-import { installJobs, type Jobs, openJobs } from "../../src/infra/jobs/jobs.ts";
+import { installJobs } from "../../src/infra/jobs/install-jobs.ts";
+import { type Jobs, openJobs } from "../../src/infra/jobs/jobs.ts";
 import type { Queue } from "../../src/infra/jobs/queues.ts";
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../src/kernel/call.ts";

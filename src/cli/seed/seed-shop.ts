@@ -4,7 +4,7 @@ import { rollUpAll } from "../../catalog/stats/count-rollup.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
 import { invalidationQueue } from "../../infra/jobs/queues.ts";
-import type { TextStatement } from "../../infra/postgres/postgres.ts";
+import { compileStatement, type Statement } from "../../infra/postgres/statement.ts";
 import type { Log } from "../../kernel/log.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./generate/customers.ts";
 import { generateProducts, PRODUCT_BLOCK, writeProducts } from "./generate/products.ts";
@@ -105,10 +105,12 @@ const QUIET: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 /** Leaves word for the caches of a shop that runs: they drop all that they have. */
 async function announce(url: string, keeper: ClientBase): Promise<void> {
   const jobs = await openJobs({ url, workers: 0, log: QUIET });
-  const run = async <Row>({ text }: TextStatement, values: readonly unknown[]): Promise<Row[]> =>
-    (await keeper.query<Row & object>(text, [...values])).rows;
+  const query = async <Row>(statement: Statement<Row>): Promise<Row[]> => {
+    const { text, values } = compileStatement(statement);
+    return (await keeper.query<Row & object>(text, [...values])).rows;
+  };
   const everything = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
-  await jobs.enqueue({ run }, invalidationQueue, everything).finally(() => jobs.close());
+  await jobs.enqueue({ query }, invalidationQueue, everything).finally(() => jobs.close());
 }
 
 async function seedProducts(

@@ -5,12 +5,12 @@ import type { Ids } from "../../kernel/ids.ts";
 import { principalName } from "../../kernel/principal.ts";
 import type { Database, Tx } from "../postgres/postgres.ts";
 
-/** Who is at the machine itself. */
+/** Actor of the administration commands, which run without a principal. */
 const OPERATOR = "operator";
 
 /**
- * A database whose transactions write down who made them and what for, where the call asks for it: the change and
- * its note are committed together, or neither is.
+ * Wraps a database so that transactions of calls with audit details write an audit entry: it is committed together
+ * with the change, or not at all.
  */
 export function withAuditLog(db: Database, { ids, clock }: { ids: Ids; clock: Clock }): Database {
   return {
@@ -18,12 +18,13 @@ export function withAuditLog(db: Database, { ids, clock }: { ids: Ids; clock: Cl
     transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
       const { audit, principal, clientAddress } = call;
       if (audit === undefined) return db.transact(call, work);
-      const { role, method, request } = audit;
       return db.transact(call, async (tx) => {
         const result = await work(tx);
+        const actor = principalName(principal) || OPERATOR;
         await tx.query(sql`
-          insert into audit_entry (id, actor, role, method, request, client_address, created_at)
-          values (${ids()}, ${principalName(principal) || OPERATOR}, ${role}, ${method}, ${request}, ${clientAddress}, ${clock.now()})`);
+          insert into audit_entry (id, actor, role, method, request, client_address, created_at) values (
+            ${ids()}, ${actor}, ${audit.role}, ${audit.method}, ${audit.request}, ${clientAddress}, ${clock.now()}
+          )`);
         return result;
       });
     },

@@ -1,15 +1,15 @@
 declare const data: unique symbol;
 
-/** A kind of job. `Data` is what its jobs carry, as JSON. */
+/** A kind of job. `Data` is the type of its jobs' payload, which is stored as JSON. */
 export interface Queue<Data extends object> {
   readonly name: string;
-  /** How many jobs a handler is given at once, 2 at least: after a batch of one pg-boss waits for its next poll. */
+  /** How many jobs a handler gets at once, at least 2: after a batch of one pg-boss waits for its next poll. */
   readonly batchSize: number;
-  /** How long a batch may take. It also is how long the jobs of a worker that died wait to be run again. */
+  /** Time limit of a batch, in seconds. Jobs of a worker that died run again after it. */
   readonly expireInSeconds: number;
   /**
-   * Whether a commit wakes the workers, which then run the job within milliseconds; else within a second.
-   * That costs each commit a lock of the whole server, and each job a fetch of its own.
+   * Whether a commit notifies the workers, which then run the job within milliseconds instead of a second. A
+   * notification takes a server-wide lock in each commit and causes a fetch for each job.
    */
   readonly notify: boolean;
   readonly [data]?: Data;
@@ -18,11 +18,11 @@ export interface Queue<Data extends object> {
 /** Cache tags that a transaction has changed. */
 export interface Invalidation {
   tags: string[];
-  /** The transaction's generation, base64. */
+  /** Generation of the transaction, base64. */
   generation: string;
 }
 
-// The writer drops what is cached itself, after its commit. The job is for when it could not, so it may wait.
+// The writer invalidates the cache itself after its commit; the job only covers its failures, so it may wait.
 export const invalidationQueue: Queue<Invalidation> = {
   name: "invalidation",
   batchSize: 200,
@@ -30,5 +30,5 @@ export const invalidationQueue: Queue<Invalidation> = {
   notify: false,
 };
 
-/** All queues. They are made when the database is migrated. */
+/** All queues. The migration creates them. */
 export const queues: readonly Queue<object>[] = [invalidationQueue];

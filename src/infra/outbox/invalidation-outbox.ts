@@ -5,15 +5,15 @@ import type { Jobs } from "../jobs/jobs.ts";
 import { invalidationQueue } from "../jobs/queues.ts";
 import type { Database, Tx } from "../postgres/postgres.ts";
 
-/** Who is told which cache tags a transaction has changed. */
+/** Delivers the cache tags that a transaction has changed. */
 export interface InvalidationPublisher {
-  /** In the transaction: notes that it is to be told again, should `invalidate` fail or never be reached. */
+  /** Stores the tags in the transaction, so that they are delivered even if the process dies after the commit. */
   enqueue(tx: Tx, tags: readonly string[], generation: Generation): Promise<void>;
-  /** After the commit. It must not throw: the change is made. */
+  /** Invalidates the tags after the commit. It must not throw, since the change is made. */
   invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
 }
 
-/** Tells by the cache at once, and by a job. */
+/** Creates a publisher that invalidates the cache directly, and by a job in case that fails. */
 export function createInvalidationPublisher(
   jobs: Pick<Jobs, "enqueue">,
   bus: Pick<InvalidationBus, "invalidate">,
@@ -26,36 +26,36 @@ export function createInvalidationPublisher(
 }
 
 /**
- * A database whose transactions announce what they have changed: once for certain, by a job that is committed
- * with them, and at once, before their caller gets his answer.
+ * Wraps a database so that `tx.invalidate` takes effect: the tags of a transaction are stored with it, and invalidated
+ * before `transact` returns.
  */
-export function withInvalidationOutbox(db: Database, announcer: InvalidationPublisher): Database {
+export function withInvalidationOutbox(db: Database, publisher: InvalidationPublisher): Database {
   return {
     ...db,
     async transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
       const generation = newGeneration();
       let tags: readonly string[] = [];
-      const run = async (tx: Tx): Promise<T> => {
+      const attempt = async (tx: Tx): Promise<T> => {
         const changed = new Set<string>();
-        const result = await work({
-          ...tx,
-          invalidate: (...more) => more.forEach((tag) => void changed.add(tag)),
-        });
+        const invalidate = (...added: string[]) => {
+          for (const tag of added) changed.add(tag);
+        };
+        const result = await work({ ...tx, invalidate });
         tags = [...changed];
-        if (tags.length > 0) await announcer.enqueue(tx, tags, generation);
+        if (tags.length > 0) await publisher.enqueue(tx, tags, generation);
         return result;
       };
-      let answer: T;
+      let result: T;
       try {
-        answer = await db.transact(call, run);
+        result = await db.transact(call, attempt);
       } catch (error) {
-        // A connection that broke may have committed all the same, or be about to: this is for the former, and
-        // under another name, so that the job does not take it for done.
-        if (tags.length > 0) await announcer.invalidate(tags, newGeneration());
+        // A connection lost during the commit may have committed, or may still. A generation of its own keeps the job
+        // from skipping these tags as already invalidated.
+        if (tags.length > 0) await publisher.invalidate(tags, newGeneration());
         throw error;
       }
-      if (tags.length > 0) await announcer.invalidate(tags, generation);
-      return answer;
+      if (tags.length > 0) await publisher.invalidate(tags, generation);
+      return result;
     },
   };
 }

@@ -1,4 +1,4 @@
 import { p } from "@mikro-orm/postgresql";
 
-/** A moment, in milliseconds as JavaScript has them: what is read equals what was written. */
+/** A point in time with the millisecond precision of JavaScript dates, so that it reads as it was written. */
 export const timestamp = () => p.datetime().columnType("timestamptz(3)");

@@ -1,13 +1,13 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "./columns.ts";
 
-/** The first answer to a request_id, kept to be given again. */
+/** The first result for a request_id, returned to repeats. */
 export const IdempotencyEntity = defineEntity({
   name: "Idempotency",
   tableName: "idempotency",
   properties: {
     method: p.text().primary(),
-    /** Whose request_id it is; empty when nobody's. */
+    /** The caller that the request_id belongs to; empty for the service itself. */
     owner: p.text().primary(),
     requestId: p.uuid().primary(),
     fingerprint: p.blob(),

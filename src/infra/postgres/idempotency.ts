@@ -3,62 +3,75 @@ import { sql } from "kysely";
 import { fingerprint } from "../../kernel/canonical-json.ts";
 import { type AppError, invalidField } from "../../kernel/errors.ts";
 import type { Tx } from "./postgres.ts";
+import { prepare } from "./statement.ts";
 
-/** Whose request it is, and which. An empty `requestId` is nobody's and is never remembered. */
+/** Identifies a request. With an empty `requestId` it has no identity, and its result is not stored. */
 export interface RequestKey {
   method: string;
+  /** The caller that the request_id belongs to; empty for the service itself. */
   owner: string;
   requestId: string;
 }
 
-/** What a method returns, and whether it was returned before. */
+/** The result of a method, and whether it is that of an earlier request. */
 export interface IdempotentResult<T> {
   result: T;
   replayed: boolean;
 }
 
+const CLAIM = prepare<[method: string, owner: string, requestId: string, fingerprint: Buffer], object>(
+  (method, owner, requestId, body) => sql`
+    insert into idempotency (method, owner, request_id, fingerprint)
+    values (${method}, ${owner}, ${requestId}, ${body})
+    on conflict do nothing
+    returning 1 as claimed`,
+);
+const STORE_RESULT = prepare<[result: Buffer, method: string, owner: string, requestId: string], object>(
+  (result, method, owner, requestId) => sql`
+    update idempotency set response = ${result}
+    where method = ${method} and owner = ${owner} and request_id = ${requestId}`,
+);
+const FIND_RESULT = prepare<
+  [method: string, owner: string, requestId: string],
+  { fingerprint: Buffer; response: Buffer }
+>(
+  (method, owner, requestId) => sql`
+    select fingerprint, response from idempotency
+    where method = ${method} and owner = ${owner} and request_id = ${requestId}`,
+);
+
 /**
- * Does `work` once for a request_id, in the caller's transaction: the answer is kept beside its effects, both
- * or neither, and given again to a repeat. A repeat that comes while the first is still at work waits for it
- * at the primary key. Dates and bigints in the answer survive (V8's serialization, which promises to read
- * what older versions wrote).
- * @throws INVALID_ARGUMENT when the request_id was used for another body
+ * Runs `work` once for each request_id, in the caller's transaction: its result is stored together with its effects
+ * and returned to repeats. A concurrent repeat waits at the primary key for the first one to commit. Dates and
+ * bigints survive: V8's serialization reads what older versions wrote.
+ * @param request what is asked for; a repeat must ask for the same
+ * @throws AppError invalid when the request_id was used for another request
  */
 export async function runIdempotent<T>(
   tx: Tx,
-  key: RequestKey,
+  { method, owner, requestId }: RequestKey,
   request: unknown,
   work: () => Promise<T>,
 ): Promise<IdempotentResult<T>> {
-  if (key.requestId === "") return { result: await work(), replayed: false };
+  if (requestId === "") return { result: await work(), replayed: false };
   const body = fingerprint(request);
-  const fresh = await tx.query(sql<{ one: number }>`
-    insert into idempotency (method, owner, request_id, fingerprint)
-    values (${key.method}, ${key.owner}, ${key.requestId}, ${body})
-    on conflict do nothing
-    returning 1 as one`);
-  if (fresh.length === 1) {
+  const claimed = await tx.query(CLAIM(method, owner, requestId, body));
+  if (claimed.length === 1) {
     const result = await work();
     await tx.em.flush();
-    await tx.query(sql`
-      update idempotency set response = ${serialize(result)}
-      where method = ${key.method} and owner = ${key.owner} and request_id = ${key.requestId}`);
+    await tx.query(STORE_RESULT(serialize(result), method, owner, requestId));
     return { result, replayed: false };
   }
-  const [first] = await tx.query(sql<{ fingerprint: Buffer; response: Buffer }>`
-    select fingerprint, response from idempotency
-    where method = ${key.method} and owner = ${key.owner} and request_id = ${key.requestId}`);
-  if (first === undefined || !body.equals(first.fingerprint)) {
-    throw requestIdReused();
-  }
-  return { result: deserialize(first.response) as T, replayed: true };
+  const [stored] = await tx.query(FIND_RESULT(method, owner, requestId));
+  if (stored === undefined || !body.equals(stored.fingerprint)) throw requestIdReused();
+  return { result: deserialize(stored.response), replayed: true };
 }
 
-/** INVALID_ARGUMENT for a request_id that stands for another request. */
+/** Returns INVALID_ARGUMENT for a request_id that was used for another request. */
 export function requestIdReused(): AppError {
   return invalidField(
     "request_id",
-    "was used before for another request. Make a new UUID for each new request.",
+    "was used before for another request. Generate a new UUID for each new request.",
     "REQUEST_ID_REUSED",
   );
 }

@@ -2,9 +2,10 @@ import type { MigrationObject } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import { Client, DatabaseError } from "pg";
+import { errorMessage } from "../../kernel/error-message.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { installJobs } from "../jobs/jobs.ts";
+import { installJobs } from "../jobs/install-jobs.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
@@ -20,15 +21,16 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121210000-words", class: Migration20261121210000 },
 ];
 
-// Any number will do, as long as nobody else locks the same one: "cart" in ASCII.
+/** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
 const LOCK_KEY = 0x63617274;
-// How long a start waits for another one that migrates.
+/** How long an instance waits for another one that migrates, in milliseconds. */
 const LOCK_WAIT_MS = 30 * 60_000;
 
 /**
- * Brings the schema and the job queue's up to date. Of several instances that start at once one migrates,
- * under an advisory lock of its session (which ends with the session, however that ends), and the others wait.
- * @returns how many migrations ran here
+ * Migrates the schema and that of the job queue. Of several instances that start together one migrates while the
+ * others wait for its advisory lock, which PostgreSQL releases when the session ends, even by a crash.
+ * @returns the number of migrations that ran
+ * @throws StartupError when PostgreSQL is unreachable or another instance holds the lock for too long
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
   const client = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
@@ -36,15 +38,16 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     await client.connect();
   } catch (error) {
     const { host } = new URL(url);
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StartupError(`PostgreSQL at ${host} cannot be used: ${why}. Check DATABASE_URL.`);
+    throw new StartupError(
+      `Cannot connect to PostgreSQL at ${host}: ${errorMessage(error)}. Check DATABASE_URL.`,
+    );
   }
   try {
     await client.query("select pg_advisory_lock($1)", [LOCK_KEY]).catch((error: unknown) => {
       const minutes = LOCK_WAIT_MS / 60_000;
       if (!(error instanceof DatabaseError) || error.code !== "55P03") throw error;
       throw new StartupError(
-        `Another instance has been migrating for ${minutes} minutes. Start again once it is done.`,
+        `Another instance has been migrating the database for ${minutes} minutes. Start again when it has finished.`,
       );
     });
     const orm = await openForMigration(entities, url);
@@ -61,7 +64,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
   }
 }
 
-/** The ORM with what migrations need; without a url it only compares entities with the snapshot. */
+/** Opens the ORM for migrations. Without a URL it only compares the entities with the snapshot. */
 export function openForMigration(entities: EntitySchema[], url?: string): Promise<MikroORM> {
   return MikroORM.init({
     ...(url === undefined ? { dbName: "cartwright", connect: false } : { clientUrl: url }),

@@ -1,105 +1,107 @@
 import { OptimisticLockError } from "@mikro-orm/postgresql";
 import { AppError } from "../../kernel/errors.ts";
 
-/** The parts of a PostgreSQL or socket error that decide what to do, wherever the ORM has put them. */
+/** The parts of a PostgreSQL or socket error that decide how to handle it. */
 export interface PostgresError {
-  /** SQLSTATE, or Node's code for a socket's error. */
+  /** SQLSTATE, Node's code of a socket error, CONNECTION_LOST or POOL_EXHAUSTED. */
   code: string;
   constraint: string | undefined;
-  /** PostgreSQL's detail, which holds the values of a broken key. Never sent as it is. */
+  /** PostgreSQL's DETAIL, which holds the values of a violated key. Never sent to callers as it is. */
   detail: string;
   message: string;
 }
 
-/** What the driver says of an error, or undefined when it is not the driver's. */
+// pg raises these without a code.
+const CONNECTION_LOST_MESSAGE = /Connection terminated|not queryable|Query read timeout/i;
+const POOL_EXHAUSTED_MESSAGE = /timeout exceeded when trying to connect|timeout expired/i;
+
+// Deadlock, serialization failure, lock timeout.
+const CONTENTION_CODES = new Set(["40P01", "40001", "55P03"]);
+// Class 08: connection exceptions. 57P01 to 57P05: shutdown, crash, start, drop, idle timeout. Class 53: resources.
+const UNAVAILABLE_CODES = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
+// 25P01 to 25P03: the connection is in a transaction state that it should not be in.
+const CONNECTION_LOST_CODES = /^(08...|25P0[123]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
+const QUERY_CANCELED = "57014";
+const NUMERIC_VALUE_OUT_OF_RANGE = "22003";
+
+/** Depth of the causes to search: the ORM wraps the driver's errors. */
+const MAX_CAUSES = 4;
+
+/** Returns the driver's part of an error, or undefined when the error did not come from the driver. */
 export function readPostgresError(error: unknown): PostgresError | undefined {
-  // An AppError is ours, and its sentence may hold a caller's words.
+  // Its message may hold a caller's text that looks like one of the driver's.
   if (error instanceof AppError) return undefined;
-  for (let next = error, depth = 0; next instanceof Error && depth < 4; next = next.cause, depth += 1) {
-    const code = "code" in next && typeof next.code === "string" ? next.code : undefined;
-    const constraint =
-      "constraint" in next && typeof next.constraint === "string" ? next.constraint : undefined;
-    const detail = "detail" in next && typeof next.detail === "string" ? next.detail : "";
-    const known =
-      code ??
-      (LOST.test(next.message)
-        ? "CONNECTION_LOST"
-        : WAITED.test(next.message)
-          ? "POOL_EXHAUSTED"
-          : undefined);
-    if (known !== undefined) return { code: known, constraint, detail, message: next.message };
+  let cause = error;
+  for (let depth = 0; cause instanceof Error && depth < MAX_CAUSES; depth += 1) {
+    const code = textOf(cause, "code") ?? codeOfMessage(cause.message);
+    if (code !== undefined) {
+      return {
+        code,
+        constraint: textOf(cause, "constraint"),
+        detail: textOf(cause, "detail") ?? "",
+        message: cause.message,
+      };
+    }
+    cause = cause.cause;
   }
   return undefined;
 }
 
-// pg gives these no code.
-const LOST = /Connection terminated|not queryable|Query read timeout/i;
-const WAITED = /timeout exceeded when trying to connect|timeout expired/i;
-
-// Deadlock, serialization failure, lock timeout: the whole transaction can be run again.
-const CONTENTION = new Set(["40P01", "40001", "55P03"]);
-// Class 08: connection. 57P01-57P05: server going, crashed, starting, dropped or idle too long. 53*: out of resources.
-const AWAY = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
-// Class 25: the connection is in a transaction that should not be there any more.
-const BROKEN = /^(08...|25P0[123]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
-const CANCELLED = "57014";
-
-/** The transaction lost against another one, by a lock or by a version, and can be run again. */
+/** Returns whether a transaction lost against a concurrent one and may succeed when it runs again. */
 export function isContention(error: unknown): boolean {
-  return error instanceof OptimisticLockError || CONTENTION.has(readPostgresError(error)?.code ?? "");
+  return error instanceof OptimisticLockError || CONTENTION_CODES.has(readPostgresError(error)?.code ?? "");
 }
 
-/** The connection died under the statement; another connection may do. */
+/** Returns whether the connection is unusable; another one may work. */
 export function isConnectionLost(error: unknown): boolean {
-  return BROKEN.test(readPostgresError(error)?.code ?? "");
+  return CONNECTION_LOST_CODES.test(readPostgresError(error)?.code ?? "");
 }
 
-/** A row breaks this unique, foreign-key or check constraint. */
+/** Returns whether a row violates this unique, foreign-key or check constraint. */
 export function violatesConstraint(error: unknown, constraint: string): boolean {
-  const fault = readPostgresError(error);
-  return fault?.code.startsWith("23") === true && fault.constraint === constraint;
+  const found = readPostgresError(error);
+  return found?.code.startsWith("23") === true && found.constraint === constraint;
 }
 
-/** A number is larger than its column holds. */
+/** Returns whether a number does not fit its column. */
 export function isNumberOutOfRange(error: unknown): boolean {
-  return readPostgresError(error)?.code === "22003";
+  return readPostgresError(error)?.code === NUMERIC_VALUE_OUT_OF_RANGE;
 }
 
-/** The value in PostgreSQL's "Key (column)=(value) is not present"; empty when it does not say. */
+/** Returns the value of "Key (column)=(value) is not present" of a foreign-key violation; empty without one. */
 export function missingKeyValue(error: unknown): string {
   return /=\((.*)\) is not present/.exec(readPostgresError(error)?.detail ?? "")?.[1] ?? "";
 }
 
-/** True for all methods: whether a change was committed is not always known, and not all of them can be repeated. */
-const TRY_AGAIN =
-  "Try again, with the same request_id where the method has one: then what is done already is not done twice.";
+/** True of every method: it may be unknown whether a change was committed, and some methods have no request_id. */
+const TRY_AGAIN = "Try again, with the same request_id where the method has one: then nothing is done twice.";
 
-/** The caller's view of a database error; other errors are returned as they are. */
+/** Maps a database error to the AppError that its caller gets; returns other errors as they are. */
 export function toAppError(error: unknown): unknown {
   if (error instanceof AppError) return error;
   if (isContention(error)) {
     return new AppError(
       "conflict",
-      "Too many callers change the same rows at this moment. Try again.",
+      "Too many concurrent changes of the same rows. Try again.",
       { reason: "CONTENTION", retryAfterMs: 100 },
       error,
     );
   }
-  const fault = readPostgresError(error);
-  if (fault === undefined) return error;
-  if (fault.code === CANCELLED) {
+  const code = readPostgresError(error)?.code;
+  if (code === undefined) return error;
+  if (code === QUERY_CANCELED) {
     return new AppError(
       "deadline_exceeded",
-      "The database took too long. Nothing was changed. Try again, with a narrower query or a longer deadline.",
+      "The database took too long. Nothing was changed. Try again with a narrower query or a longer deadline.",
       { reason: "STATEMENT_TIMEOUT" },
       error,
     );
   }
-  if (fault.code === "POOL_EXHAUSTED") return databaseBusy(error);
-  if (AWAY.test(fault.code)) {
+  if (code === "POOL_EXHAUSTED") return databaseBusy(error);
+  if (UNAVAILABLE_CODES.test(code)) {
     return new AppError(
       "unavailable",
-      `The database cannot be reached at this moment. ${TRY_AGAIN}`,
+      `The database is temporarily unavailable. ${TRY_AGAIN}`,
       { reason: "DATABASE_AWAY", retryAfterMs: 1_000 },
       error,
     );
@@ -107,12 +109,22 @@ export function toAppError(error: unknown): unknown {
   return error;
 }
 
-/** No connection was to be had in time. */
+/** Returns the AppError for a call that waited too long for a connection. */
 export function databaseBusy(cause?: unknown): AppError {
   return new AppError(
     "unavailable",
-    `The shop is busier than it can serve at this moment. ${TRY_AGAIN}`,
+    `The service is overloaded: no database connection became free in time. ${TRY_AGAIN}`,
     { reason: "DATABASE_BUSY", retryAfterMs: 1_000 },
     cause,
   );
+}
+
+function textOf(error: Error, key: string): string | undefined {
+  const value: unknown = Reflect.get(error, key);
+  return typeof value === "string" ? value : undefined;
+}
+
+function codeOfMessage(message: string): string | undefined {
+  if (CONNECTION_LOST_MESSAGE.test(message)) return "CONNECTION_LOST";
+  return POOL_EXHAUSTED_MESSAGE.test(message) ? "POOL_EXHAUSTED" : undefined;
 }

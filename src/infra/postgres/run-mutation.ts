@@ -3,27 +3,29 @@ import { requestOwner } from "../../kernel/principal.ts";
 import { type IdempotentResult, runIdempotent } from "./idempotency.ts";
 import type { Database, Tx } from "./postgres.ts";
 
-/** How a change is to be done: once for its request_id, or only tried. */
 export interface MutationOptions {
+  /** Name of the RPC method. Equal request_ids of different methods are different requests. */
   method: string;
-  /** Whose request_id it is. By default the caller's: nobody is given the answer to somebody else's. */
+  /** The caller that the request_id belongs to. By default the call's principal, so that no caller sees another's. */
   owner?: string;
+  /** Idempotency key; empty for a request that is not repeatable. */
   requestId: string;
+  /** Rolls the changes back after all checks. False by default. */
   validateOnly?: boolean;
 }
 
 /**
- * Runs a change in one transaction: once for its request_id, which is refused for another `body`; or, with
- * `validateOnly`, to its end and undone.
+ * Runs a change in one transaction, once for each request_id.
+ * @param request what is asked for; a repeat must ask for the same
+ * @throws AppError invalid when the request_id was used for another request
  */
 export async function runMutation<T>(
   db: Database,
   call: Call,
-  options: MutationOptions,
-  body: unknown,
+  { method, owner = requestOwner(call.principal), requestId, validateOnly = false }: MutationOptions,
+  request: unknown,
   work: (tx: Tx) => Promise<T>,
 ): Promise<IdempotentResult<T>> {
-  const { method, owner = requestOwner(call.principal), requestId, validateOnly = false } = options;
-  const all = (tx: Tx) => runIdempotent(tx, { method, owner, requestId }, body, () => work(tx));
-  return validateOnly ? db.dryRun(call, all) : db.transact(call, all);
+  const run = (tx: Tx) => runIdempotent(tx, { method, owner, requestId }, request, () => work(tx));
+  return validateOnly ? db.dryRun(call, run) : db.transact(call, run);
 }

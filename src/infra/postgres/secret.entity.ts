@@ -1,6 +1,6 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 
-/** Keys that all replicas share, made at first start. */
+/** A random key that all replicas share. */
 export const SecretEntity = defineEntity({
   name: "Secret",
   tableName: "secret",

@@ -1,43 +1,44 @@
-/** Lets a limited number of tasks in at a time; the others wait in line. */
+/** Limits how many tasks run at once. The others wait in the order of their arrival. */
 export interface Semaphore {
-  /** Resolves when there is room. Rejects with `late()` when that takes too long, and when the signal aborts. */
+  /** Resolves when a permit is free. Rejects after the wait timeout, and when the signal aborts. */
   acquire(signal: AbortSignal): Promise<void>;
-  /** To be called once for each time that `enter` resolved. */
+  /** Returns a permit. To be called once for each `acquire` that resolved. */
   release(): void;
 }
 
 /**
- * @param room how many tasks may be in at a time
- * @param waitMs how long one may wait for that, milliseconds
- * @param late makes the error of those who waited in vain
+ * Creates a semaphore.
+ * @param permits how many tasks may run at once
+ * @param waitMs how long `acquire` waits, in milliseconds
+ * @param timeoutError makes the error of an `acquire` that timed out
  */
-export function createSemaphore(room: number, waitMs: number, late: () => Error): Semaphore {
-  const line = new Set<() => void>();
-  let inside = 0;
+export function createSemaphore(permits: number, waitMs: number, timeoutError: () => Error): Semaphore {
+  const waiting = new Set<() => void>();
+  let acquired = 0;
   return {
     acquire(signal) {
-      if (inside < room) {
-        inside += 1;
+      if (acquired < permits) {
+        acquired += 1;
         return Promise.resolve();
       }
       return new Promise((resolve, reject) => {
-        const leave = (settle: () => void) => {
+        const settle = (finish: () => void) => {
           clearTimeout(timer);
           signal.removeEventListener("abort", abort);
-          line.delete(admit);
-          settle();
+          waiting.delete(grant);
+          finish();
         };
-        const abort = () => leave(() => reject(signal.reason));
-        const timer = setTimeout(() => leave(() => reject(late())), waitMs);
-        const admit = () => leave(resolve);
+        const abort = () => settle(() => reject(signal.reason));
+        const timer = setTimeout(() => settle(() => reject(timeoutError())), waitMs);
+        const grant = () => settle(resolve);
         signal.addEventListener("abort", abort, { once: true });
-        line.add(admit);
+        waiting.add(grant);
       });
     },
     release() {
-      const [admitNext] = line;
-      if (admitNext === undefined) inside -= 1;
-      else admitNext();
+      const [grantNext] = waiting;
+      if (grantNext === undefined) acquired -= 1;
+      else grantNext();
     },
   };
 }

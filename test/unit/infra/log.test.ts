@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { serializeError } from "../../../src/infra/log.ts";
 
-test("of an error is written what it says and why, and nothing that was hung on it", () => {
+test("an error is logged with its message, stack and cause, and without other properties", () => {
   const cause = Object.assign(new RangeError("refused"), {
     code: "ECONNREFUSED",
     client: { secretKey: 4711 },
@@ -17,8 +17,12 @@ test("of an error is written what it says and why, and nothing that was hung on 
   expect(JSON.stringify(fields)).not.toMatch(/4711|hunter2/);
 });
 
-test("causes without end are told to some depth", () => {
+test("endless causes are logged to a limited depth", () => {
   const error = new Error("around");
   error.cause = error;
   expect(JSON.stringify(serializeError(error)).match(/"message"/g)?.length).toBeLessThan(10);
+});
+
+test("a thrown value that is no Error is logged by its message", () => {
+  expect(serializeError({ message: "refused", secretKey: 4711 })).toBe("refused");
 });

@@ -3,7 +3,7 @@ import { AppError } from "../../../src/kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../../src/kernel/fields.ts";
 import { assertAmount, MAX_MINOR_UNITS } from "../../../src/kernel/money.ts";
 
-const changeable: UpdatableFields<"name" | "parentId" | "labels"> = {
+const updatable: UpdatableFields<"name" | "parentId" | "labels"> = {
   resource: "thing",
   fields: { name: "name", parent_id: "parentId", labels: "labels" },
   required: new Set(["name"]),
@@ -11,7 +11,7 @@ const changeable: UpdatableFields<"name" | "parentId" | "labels"> = {
 const full = { name: "A", parentId: "p", labels: { a: "b" } };
 const empty = { name: "", parentId: "", labels: {} };
 
-function refusal(act: () => unknown): unknown {
+function rejection(act: () => unknown): unknown {
   try {
     return act();
   } catch (error) {
@@ -20,57 +20,64 @@ function refusal(act: () => unknown): unknown {
   }
 }
 
-describe("what an update changes", () => {
+describe("an update", () => {
   test.each([
-    ["the fields of the mask", full, ["parent_id"], ["parentId"]],
-    ["an empty field of the mask too", empty, ["parent_id", "labels"], ["parentId", "labels"]],
-    ["a field named twice, once", full, ["name", "name"], ["name"]],
-    ["without a mask, the fields that are not empty", { ...empty, labels: { a: "" } }, [], ["labels"]],
-    ["without a mask, all when none is empty", full, [], ["name", "parentId", "labels"]],
-    ["all of them for *", { ...empty, name: "A" }, ["*"], ["name", "parentId", "labels"]],
+    ["changes the fields of the mask", full, ["parent_id"], ["parentId"]],
+    ["empties the empty fields of the mask", empty, ["parent_id", "labels"], ["parentId", "labels"]],
+    ["changes a field that is named twice once", full, ["name", "name"], ["name"]],
+    ["without a mask changes the fields that are not empty", { ...empty, labels: { a: "" } }, [], ["labels"]],
+    ["without a mask changes all fields when none is empty", full, [], ["name", "parentId", "labels"]],
+    ["changes all fields for *", { ...empty, name: "A" }, ["*"], ["name", "parentId", "labels"]],
   ])("%s", (_, input, mask, keys) => {
-    expect(fieldsToUpdate(changeable, input, mask)).toEqual(keys);
+    expect(fieldsToUpdate(updatable, input, mask)).toEqual(keys);
   });
 
   test.each([
     ["an unknown path", full, ["size"], ["INVALID_FIELD", ["update_mask"]]],
-    ["a path of the code, not the contract", full, ["parentId"], ["INVALID_FIELD", ["update_mask"]]],
-    ["a path below a field", full, ["labels.a"], ["INVALID_FIELD", ["update_mask"]]],
-    ["a path that every object has", full, ["name", "constructor"], ["INVALID_FIELD", ["update_mask"]]],
-    ["* beside others", full, ["*", "size"], ["INVALID_FIELD", ["update_mask"]]],
-    ["nothing to change", empty, [], ["INVALID_FIELD", ["update_mask"]]],
-    ["a required field emptied", empty, ["name"], ["FIELD_REQUIRED", ["thing.name"]]],
-    ["a required field emptied by *", empty, ["*"], ["FIELD_REQUIRED", ["thing.name"]]],
-  ])("is refused for %s", (_, input, mask, expected) => {
-    expect(refusal(() => fieldsToUpdate(changeable, input, mask))).toEqual(expected);
+    ["a property name that is not the contract's", full, ["parentId"], ["INVALID_FIELD", ["update_mask"]]],
+    ["a path inside of a field", full, ["labels.a"], ["INVALID_FIELD", ["update_mask"]]],
+    [
+      "a property that every object inherits",
+      full,
+      ["name", "constructor"],
+      ["INVALID_FIELD", ["update_mask"]],
+    ],
+    ["* next to other paths", full, ["*", "size"], ["INVALID_FIELD", ["update_mask"]]],
+    ["no field to change", empty, [], ["INVALID_FIELD", ["update_mask"]]],
+    ["emptying a required field", empty, ["name"], ["FIELD_REQUIRED", ["thing.name"]]],
+    ["emptying a required field by *", empty, ["*"], ["FIELD_REQUIRED", ["thing.name"]]],
+  ])("is rejected for %s", (_, input, mask, expected) => {
+    expect(rejection(() => fieldsToUpdate(updatable, input, mask))).toEqual(expected);
   });
 
-  test("a refusal is short, however long the path", () => {
+  test("is rejected with a short message, however long the path", () => {
     const path = "x".repeat(1_000_000);
-    const error = (() => {
-      try {
-        return fieldsToUpdate(changeable, full, [path]);
-      } catch (error) {
-        return error;
-      }
-    })();
+    let error: unknown;
+    try {
+      fieldsToUpdate(updatable, full, [path]);
+    } catch (thrown) {
+      error = thrown;
+    }
     expect(error).toBeInstanceOf(AppError);
     if (error instanceof AppError) expect(JSON.stringify(error.details).length).toBeLessThan(1_000);
   });
 });
 
-test("all missing fields are named at once", () => {
+test("an error names all missing fields", () => {
   const values = { "a.b": "", "a.c": undefined, "a.d": {}, "a.e": 0n, "a.f": "x", "a.g": false };
-  expect(refusal(() => assertPresent(values))).toEqual(["FIELD_REQUIRED", ["a.b", "a.c", "a.d"]]);
+  expect(rejection(() => assertPresent(values))).toEqual(["FIELD_REQUIRED", ["a.b", "a.c", "a.d"]]);
   expect(assertPresent({ "a.e": 0n, "a.f": " " })).toBeUndefined();
 });
 
-test("pick takes the chosen properties and no more", () => {
+test("pick returns exactly the chosen properties", () => {
   expect(pick({ a: 1, b: 2, c: undefined }, ["a", "c"])).toEqual({ a: 1, c: undefined });
 });
 
-test("an amount may be 10^15 minor units and no more", () => {
+test("an amount of up to 10^15 minor units is accepted, a larger one rejected", () => {
   expect(assertAmount(MAX_MINOR_UNITS, "order")).toBeUndefined();
   expect(MAX_MINOR_UNITS).toBe(1_000_000_000_000_000n);
-  expect(refusal(() => assertAmount(MAX_MINOR_UNITS + 1n, "order"))).toEqual(["AMOUNT_TOO_LARGE", ["order"]]);
+  expect(rejection(() => assertAmount(MAX_MINOR_UNITS + 1n, "order"))).toEqual([
+    "AMOUNT_TOO_LARGE",
+    ["order"],
+  ]);
 });

@@ -8,27 +8,27 @@ function millisecondsOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-function rises(ids: readonly string[]): boolean {
+function isIncreasing(ids: readonly string[]): boolean {
   return ids.every((id, at) => at === 0 || (ids[at - 1] ?? "") < id);
 }
 
-test("an id is a UUIDv7 of the clock's time", () => {
+test("an id is a UUIDv7 that holds the clock's time", () => {
   const id = createIds({ now: () => new Date(START_MS) })();
   expect(id).toMatch(UUID_V7);
   expect(millisecondsOf(id)).toBe(START_MS);
 });
 
-test("10,000 ids rise while the clock stands still, and stay near its time", () => {
+test("10,000 ids of one millisecond increase and stay within 5 ms of it", () => {
   const next = createIds({ now: () => new Date(START_MS) });
   const ids = Array.from({ length: 10_000 }, next);
-  expect(rises(ids)).toBe(true);
+  expect(isIncreasing(ids)).toBe(true);
   expect(ids.filter((id) => !UUID_V7.test(id))).toEqual([]);
   expect(new Set(ids).size).toBe(10_000);
-  // A millisecond has room for at least 2,048 of them; the rest borrows from the next ones.
+  // A millisecond holds at least 2,048 ids; more of them take the next milliseconds.
   expect(millisecondsOf(ids.at(-1) ?? "") - START_MS).toBeLessThanOrEqual(5);
 });
 
-test("ids rise when the clock is set back", () => {
+test("ids increase when the clock is set back", () => {
   let nowMs = START_MS;
   const next = createIds({ now: () => new Date(nowMs) });
   const before = Array.from({ length: 10 }, next);
@@ -36,18 +36,18 @@ test("ids rise when the clock is set back", () => {
   const after = Array.from({ length: 10 }, next);
   nowMs += 120_000;
   const later = next();
-  expect(rises([...before, ...after, later])).toBe(true);
+  expect(isIncreasing([...before, ...after, later])).toBe(true);
   expect(millisecondsOf(later)).toBe(nowMs);
 });
 
-test("two processes at the same moment make different ids", () => {
+test("two processes generate different ids in the same millisecond", () => {
   const clock = { now: () => new Date(START_MS) };
   const [here, there] = [createIds(clock), createIds(clock)];
   const ids = Array.from({ length: 1_000 }, () => [here(), there()]).flat();
   expect(new Set(ids).size).toBe(2_000);
 });
 
-test("what is random of an id is not what was random of another", () => {
+test("the random parts of ids differ", () => {
   const next = createIds({ now: () => new Date(START_MS) });
   const tails = Array.from({ length: 2_000 }, () => next().slice(20));
   expect(new Set(tails).size).toBe(2_000);

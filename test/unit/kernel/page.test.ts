@@ -20,7 +20,7 @@ function tokenOf(cursor: Cursor, of: unknown = query, by = tokens): string {
   ).nextPageToken;
 }
 
-function refusal(token: string, of: unknown = query, by = tokens): unknown {
+function rejection(token: string, of: unknown = query, by = tokens): unknown {
   try {
     return by.readCursor(token, of);
   } catch (error) {
@@ -28,12 +28,12 @@ function refusal(token: string, of: unknown = query, by = tokens): unknown {
   }
 }
 
-const REFUSED = ["invalid", "PAGE_TOKEN_INVALID"];
+const REJECTED = ["invalid", "PAGE_TOKEN_INVALID"];
 const cursors = fc.array(fc.oneof(fc.string({ unit: "binary" }), fc.integer(), fc.constant(null)), {
   maxLength: 3,
 });
 
-test("a token gives back the cursor that it was made of", () => {
+test("a token decodes to the cursor that it encodes", () => {
   fc.assert(
     fc.property(cursors, (cursor) => {
       expect(tokens.readCursor(tokenOf(cursor), query)).toEqual(cursor);
@@ -41,23 +41,23 @@ test("a token gives back the cursor that it was made of", () => {
   );
 });
 
-test("an empty token is the first page", () => {
+test("an empty token stands for the first page", () => {
   expect(tokens.readCursor("", query)).toBeUndefined();
 });
 
-describe("a token is refused", () => {
-  test("with any bit flipped", () => {
+describe("a token is rejected", () => {
+  test("when any bit is flipped", () => {
     fc.assert(
       fc.property(cursors, fc.nat(), (cursor, at) => {
         const bytes = Buffer.from(tokenOf(cursor), "base64url");
         const bit = at % (bytes.length * 8);
         bytes.writeUInt8(bytes.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
-        expect(refusal(bytes.toString("base64url"))).toEqual(REFUSED);
+        expect(rejection(bytes.toString("base64url"))).toEqual(REJECTED);
       }),
     );
   });
 
-  test("with any character taken, added or replaced", () => {
+  test("when any character is removed, added or replaced", () => {
     const character = fc.constantFrom(..."AZaz09-_+/= \n!é");
     fc.assert(
       fc.property(cursors, fc.nat(), character, fc.nat(2), (cursor, place, inserted, kind) => {
@@ -66,54 +66,54 @@ describe("a token is refused", () => {
         const middle = [inserted, "", inserted + token.charAt(at)][kind] ?? "";
         const altered = token.slice(0, at) + middle + token.slice(at + 1);
         fc.pre(altered !== token);
-        expect(refusal(altered)).toEqual(REFUSED);
+        expect(rejection(altered)).toEqual(REJECTED);
       }),
     );
   });
 
-  test("cut short at any place", () => {
+  test("when it is cut anywhere", () => {
     const token = tokenOf(["Hammer", "01890000-0000-7000-8000-000000000000"]);
     for (let length = 1; length < token.length; length += 1) {
-      expect(refusal(token.slice(0, length))).toEqual(REFUSED);
+      expect(rejection(token.slice(0, length))).toEqual(REJECTED);
     }
   });
 
   test.each(["x", "not a token", "%%%", "AAAA", "A".repeat(1_000), "null", "W10", "\u{1f600}"])(
     "when it is %j",
     (garbage) => {
-      expect(refusal(garbage)).toEqual(REFUSED);
+      expect(rejection(garbage)).toEqual(REJECTED);
     },
   );
 
-  test("for another query, and by a shop with another key", () => {
+  test("for another query, and with another key", () => {
     const token = tokenOf(["a"]);
-    expect(refusal(token, { ...query, color: "blue" })).toEqual(REFUSED);
-    expect(refusal(token, { ...query, minPrice: "5" })).toEqual(REFUSED);
-    expect(refusal(token, query, createPageTokens(randomBytes(32), clock))).toEqual(REFUSED);
+    expect(rejection(token, { ...query, color: "blue" })).toEqual(REJECTED);
+    expect(rejection(token, { ...query, minPrice: "5" })).toEqual(REJECTED);
+    expect(rejection(token, query, createPageTokens(randomBytes(32), clock))).toEqual(REJECTED);
   });
 });
 
-test("a token is good for 3 days, and says so afterwards", () => {
+test("a token is accepted for 3 days, and rejected as expired afterwards", () => {
   const token = tokenOf(["a"]);
   const madeMs = nowMs;
   nowMs = madeMs + 3 * 24 * 3_600_000;
   expect(tokens.readCursor(token, query)).toEqual(["a"]);
   nowMs += 1_000;
-  expect(refusal(token)).toEqual(["invalid", "PAGE_TOKEN_EXPIRED"]);
-  // What is not ours is not old either.
-  expect(refusal(token, { ...query, color: "blue" })).toEqual(REFUSED);
+  expect(rejection(token)).toEqual(["invalid", "PAGE_TOKEN_EXPIRED"]);
+  // A token with a wrong signature is invalid, however old.
+  expect(rejection(token, { ...query, color: "blue" })).toEqual(REJECTED);
   expect(tokens.readCursor(tokenOf(["b"]), query)).toEqual(["b"]);
   nowMs = madeMs;
 });
 
-test("the longest cursor makes a token that a request may carry", () => {
+test("the token of the longest cursor fits into a request", () => {
   const name = "\u0001".repeat(200);
   const note = Array.from({ length: 3 }, (_, at) => [at, "w".repeat(32), "w".repeat(32)].join(" ")).join(";");
   const cursor = [name, "01890000-0000-7000-8000-000000000000", note, "name"];
   expect(tokenOf(cursor).length).toBeLessThanOrEqual(2_048);
 });
 
-test("the last page has no token, and no page has the row beyond it", () => {
+test("the last page has no token, and no page contains the extra row", () => {
   const page = (rows: number[]) =>
     tokens.createPage(
       rows,
@@ -133,6 +133,6 @@ test.each([
   [1, 1],
   [100, 100],
   [101, 100],
-])("a page of %i rows asked for has %i at most", (asked, size) => {
-  expect(resolvePageSize(asked)).toBe(size);
+])("a request for %i rows gets at most %i", (requested, size) => {
+  expect(resolvePageSize(requested)).toBe(size);
 });

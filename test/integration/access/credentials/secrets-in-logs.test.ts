@@ -98,7 +98,7 @@ test("no log at any level holds a password, a token, a key or the like, whatever
 
 test("nor does it hold the keys by which what is done in the database can be cancelled, when connections end", async () => {
   const since = service.lines.length;
-  const problem = () => service.lines.slice(since).find(({ msg }) => String(msg).startsWith("the job queue"));
+  const problem = () => service.lines.slice(since).find(({ msg }) => String(msg).startsWith("job queue"));
   const cut = async () => {
     await database.query(
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",

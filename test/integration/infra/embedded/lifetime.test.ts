@@ -156,7 +156,7 @@ describe("the lock of a data folder", { timeout: 15_000 }, () => {
     const program = await startProgram({ dataDir, lockOnly: true });
     await program.ready();
     await expect(lockDataDir(dataDir)).rejects.toMatchObject({
-      name: "StartError",
+      name: "StartupError",
       message: `DATA_DIR ${dataDir} is in use by process ${program.pid}. Stop it, or start this one with another DATA_DIR.`,
     });
     await program.kill9();

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { installJobs } from "../../../../src/infra/jobs/jobs.ts";
+import { installJobs } from "../../../../src/infra/jobs/install-jobs.ts";
 import { queues } from "../../../../src/infra/jobs/queues.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { type Bench, openBench } from "../../../support/jobs-bench.ts";

@@ -1,21 +1,37 @@
 import { expect, test } from "vitest";
-import { databaseBusy, toAppError } from "../../../../src/infra/postgres/postgres-errors.ts";
+import {
+  databaseBusy,
+  isConnectionLost,
+  readPostgresError,
+  toAppError,
+} from "../../../../src/infra/postgres/postgres-errors.ts";
+import { AppError } from "../../../../src/kernel/errors.ts";
+
+const ADVICE = /Try again, with the same request_id where the method has one: .*\.$/;
 
 test.each([
-  ["cannot be reached", Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" })],
-  ["is busier", new Error("timeout exceeded when trying to connect")],
-])("what is said when the database %s is true for methods without a request_id too", (says, error) => {
-  const told = toAppError(error);
-  expect(told).toMatchObject({
+  ["temporarily unavailable", Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" })],
+  ["overloaded", new Error("timeout exceeded when trying to connect")],
+])("the advice of an error that says %s holds for methods without a request_id as well", (says, error) => {
+  const mapped = toAppError(error);
+  expect(mapped).toMatchObject({
     code: "unavailable",
     message: expect.stringContaining(says),
     details: { retryAfterMs: 1_000 },
   });
-  expect(told).toMatchObject({
-    message: expect.stringMatching(/Try again, with the same request_id where the method has one: .*\.$/),
-  });
+  expect(mapped).toMatchObject({ message: expect.stringMatching(ADVICE) });
 });
 
-test("so is what is said to whom no connection is lent", () => {
-  expect(databaseBusy().message).toMatch(/with the same request_id where the method has one/);
+test("the advice after waiting in vain for a connection holds for methods without a request_id as well", () => {
+  expect(databaseBusy().message).toMatch(ADVICE);
 });
+
+test.each(["Connection terminated", "not queryable", "timeout exceeded when trying to connect"])(
+  "a caller's text in an AppError is not mistaken for the driver's message: %s",
+  (text) => {
+    const refusal = new AppError("failed_precondition", `user ${text} has used up`, { reason: "LIMIT" });
+    expect(readPostgresError(refusal)).toBeUndefined();
+    expect(isConnectionLost(refusal)).toBe(false);
+    expect(isConnectionLost(new Error(text))).toBe(text !== "timeout exceeded when trying to connect");
+  },
+);

@@ -1,44 +1,53 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { afterEach, expect, test, vi } from "vitest";
 import { createSemaphore } from "../../../../src/infra/postgres/semaphore.ts";
 
 const { signal } = new AbortController();
+const timeoutError = () => new Error("timed out");
 
-test("no more than its room are in at a time, in the order they came, and all get their turn", async () => {
-  const gate = createSemaphore(3, 5_000, () => new Error("late"));
-  let [inside, most] = [0, 0];
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+test("a semaphore never grants more than its permits, and grants them in the order of arrival", async () => {
+  const semaphore = createSemaphore(3, 60_000, timeoutError);
+  let running = 0;
+  let maxRunning = 0;
   const order: number[] = [];
   await Promise.all(
     Array.from({ length: 50 }, async (_, index) => {
-      await gate.acquire(signal);
+      await semaphore.acquire(signal);
       order.push(index);
-      inside += 1;
-      most = Math.max(most, inside);
-      await sleep(1);
-      inside -= 1;
-      gate.release();
+      running += 1;
+      maxRunning = Math.max(maxRunning, running);
+      await nextTurn();
+      running -= 1;
+      semaphore.release();
     }),
   );
-  expect(most).toBe(3);
+  expect(maxRunning).toBe(3);
   expect(order).toEqual(Array.from({ length: 50 }, (_, index) => index));
 });
 
-test("who waits too long is told, and takes no place with them", async () => {
-  const gate = createSemaphore(1, 30, () => new Error("late"));
-  await gate.acquire(signal);
-  await expect(gate.acquire(signal)).rejects.toThrow("late");
-  gate.release();
-  await gate.acquire(signal);
-  gate.release();
+test("a task that waits too long is rejected and holds no permit", async () => {
+  vi.useFakeTimers();
+  const semaphore = createSemaphore(1, 30, timeoutError);
+  await semaphore.acquire(signal);
+  const rejected = expect(semaphore.acquire(signal)).rejects.toThrow("timed out");
+  await vi.advanceTimersByTimeAsync(30);
+  await rejected;
+  semaphore.release();
+  await semaphore.acquire(signal);
+  semaphore.release();
 });
 
-test("who leaves the line takes no place with them", async () => {
-  const gate = createSemaphore(1, 5_000, () => new Error("late"));
-  await gate.acquire(signal);
-  const gone = new AbortController();
-  const waiting = gate.acquire(gone.signal);
-  gone.abort(new Error("gone"));
-  await expect(waiting).rejects.toThrow("gone");
-  gate.release();
-  await gate.acquire(signal);
+test("a task that is aborted while it waits holds no permit", async () => {
+  const semaphore = createSemaphore(1, 60_000, timeoutError);
+  await semaphore.acquire(signal);
+  const caller = new AbortController();
+  const waiting = semaphore.acquire(caller.signal);
+  caller.abort(new Error("aborted"));
+  await expect(waiting).rejects.toThrow("aborted");
+  semaphore.release();
+  await semaphore.acquire(signal);
 });

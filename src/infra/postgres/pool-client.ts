@@ -1,0 +1,70 @@
+import type { Pool, PoolClient } from "pg";
+import type { Call } from "../../kernel/call.ts";
+import { errorMessage } from "../../kernel/error-message.ts";
+import { AppError } from "../../kernel/errors.ts";
+import { isConnectionLost } from "./postgres-errors.ts";
+import { compileStatement, type Statement } from "./statement.ts";
+
+/**
+ * Runs `work` on a connection of the pool, which is closed when the caller leaves or the deadline passes.
+ *
+ * PostgreSQL notices that within client_connection_check_interval and rolls back. A new connection now and then is
+ * the price; in return it cannot hit a later statement of another call, as a cancel request that comes late can.
+ * @param work may call `discard` to keep a broken connection from going back to the pool
+ */
+export async function withClient<T>(
+  pool: Pool,
+  call: Call,
+  work: (client: PoolClient, discard: (reason: Error) => void) => Promise<T>,
+): Promise<T> {
+  const client = await acquireClient(pool, call);
+  const close = () => void client.end();
+  let failure: Error | undefined;
+  const discard = (reason: Error) => {
+    failure = reason;
+  };
+  call.signal.addEventListener("abort", close, { once: true });
+  try {
+    assertNotAborted(call);
+    return await work(client, discard);
+  } catch (error) {
+    if (isConnectionLost(error)) discard(error instanceof Error ? error : new Error(errorMessage(error)));
+    throw error;
+  } finally {
+    call.signal.removeEventListener("abort", close);
+    client.release(failure);
+  }
+}
+
+/** Runs a statement on a connection and returns its rows. */
+export async function queryClient<Row>(client: PoolClient, statement: Statement<Row>): Promise<Row[]> {
+  const { text, values, name } = compileStatement(statement);
+  const { rows } = await client.query<Row & object>({ text, name, values: [...values] });
+  return rows;
+}
+
+/** @throws AppError cancelled or deadline_exceeded when the call was aborted */
+export function assertNotAborted(call: Call): void {
+  if (!call.signal.aborted) return;
+  throw call.signal.reason instanceof AppError
+    ? call.signal.reason
+    : new AppError("cancelled", "The caller left before the change was committed. Nothing was changed.", {
+        reason: "CALLER_GONE",
+      });
+}
+
+/** Takes a connection from the pool; rejects when the call is aborted before there is one. */
+async function acquireClient(pool: Pool, call: Call): Promise<PoolClient> {
+  assertNotAborted(call);
+  const { signal } = call;
+  return new Promise<PoolClient>((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    // The pool cannot be told that nobody waits any more: a connection that comes too late goes back.
+    const accept = (client: PoolClient) => (signal.aborted ? client.release() : resolve(client));
+    pool
+      .connect()
+      .then(accept, reject)
+      .finally(() => signal.removeEventListener("abort", abort));
+  });
+}
