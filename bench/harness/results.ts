@@ -3,8 +3,8 @@ import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { drawSvg, type Plot } from "./plot.ts";
 
-const FILE = join(import.meta.dirname, "RESULTS.md");
-const PLOTS = join(import.meta.dirname, "plots");
+const FILE = join(import.meta.dirname, "../RESULTS.md");
+const PLOTS = join(import.meta.dirname, "../plots");
 const HEAD = `# Results
 
 Written by \`npm run bench\` and \`npm run bench:ghz\`, one section for each part. Callers, service and stores share one
@@ -48,7 +48,7 @@ export async function publishResults({
 
 /** Describes date, versions and hardware, without naming the machine. */
 async function describeRun(stores: string): Promise<string> {
-  const manifest = join(import.meta.dirname, "../package.json");
+  const manifest = join(import.meta.dirname, "../../package.json");
   const { version } = JSON.parse(await readFile(manifest, "utf8")) as { version: string };
   const [cpu, ...others] = cpus();
   return [
