@@ -5,8 +5,6 @@ const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{npm,process,rate-limit-replicas}.test.ts",
   "test/faults/**/*.test.ts",
-  "test/integration/identity/accounts/*.test.ts",
-  "test/integration/identity/sessions/sessions.test.ts",
   "test/integration/infra/{cache,embedded}/*.test.ts",
   "test/integration/order/concurrent-orders.test.ts",
   "test/integration/rpc/call/deadline.test.ts",

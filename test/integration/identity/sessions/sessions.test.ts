@@ -3,72 +3,30 @@ import { internalCall } from "../../../../src/kernel/call.ts";
 import { anonymous } from "../../../../src/kernel/principal.ts";
 import {
   callAs,
+  countValidRefreshTokens,
   createSharedStores,
-  type IdentityInstance,
-  newEmail,
+  credentialStatus,
   openIdentity,
+  type RegisteredAccount,
   registerAccount,
   rejectionReason,
+  waitUntilCached,
 } from "../../../support/identity/identity-instance.ts";
 
-const page = { pageSize: 0, pageToken: "" };
-const refresh = ({ identity }: IdentityInstance, token: string) => identity.refresh(callAs(), token);
-const statusOf = ({ identity }: IdentityInstance, accessToken: string) =>
-  rejectionReason(() => identity.authenticate(accessToken)).catch(() => "GOOD");
-/** Refresh tokens that are good, of all sessions (invariant I8). */
-const good = async ({ database }: IdentityInstance) =>
-  (await database.query<{ id: string }>("select id from session where refresh_hash is not null")).length;
+const firstPage = { pageSize: 0, pageToken: "" };
 
-describe("a registration", () => {
-  test("makes a customer and an account that is signed in", async () => {
-    const instance = await openIdentity();
-    const { email, account, principal } = await registerAccount(instance);
-    expect(account).toMatchObject({ email, name: "Ada", role: "CUSTOMER" });
-    expect(await instance.identity.getMe(callAs(principal))).toEqual(account);
-    expect(await instance.customers.get(internalCall(), account.customerId, false)).toMatchObject({ email });
-  });
-
-  test("twice at once makes one account, and nothing of the other", async () => {
-    const instance = await openIdentity();
-    const email = newEmail();
-    const outcomes = await Promise.allSettled(
-      [email, email.toUpperCase(), email, email].map((one) =>
-        instance.identity.register(callAs(), { email: one, name: "Ada", password: "correct horse" }),
-      ),
-    );
-    const refused = outcomes.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
-    expect(refused).toHaveLength(3);
-    for (const error of refused) {
-      expect(error).toMatchObject({ code: "already_exists", details: { reason: "EMAIL_TAKEN" } });
-    }
-    for (const table of ["customer", "account", "session"]) {
-      expect(await instance.database.query(`select from ${table}`), table).toHaveLength(1);
-    }
-  });
-
-  test("with the email of a customer whom staff made is refused", async () => {
-    const instance = await openIdentity();
-    const email = newEmail();
-    const made = { customer: { email, name: "Ada" }, requestId: "", validateOnly: false };
-    await instance.customers.create(internalCall(), made);
-    const register = () =>
-      instance.identity.register(callAs(), { email, name: "Mallory", password: "correct horse" });
-    expect(await rejectionReason(register)).toBe("EMAIL_TAKEN");
-  });
-});
-
-describe("a session", () => {
-  test("ends by its refresh token, spent or not, or by its access token; again that does nothing", async () => {
+describe("sessions", () => {
+  test("Signing out revokes the session by its current or rotated refresh token or its access token, any number of times", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
-    const signOuts = [
+    const signIns = [
       async () => {
         const { tokens } = await registerAccount(instance);
         return { tokens, signOut: () => identity.signOut(callAs(), tokens.refreshToken) };
       },
       async () => {
         const { tokens: first } = await registerAccount(instance);
-        const tokens = await refresh(instance, first.refreshToken);
+        const tokens = await identity.refresh(callAs(), first.refreshToken);
         return { tokens, signOut: () => identity.signOut(callAs(), first.refreshToken) };
       },
       async () => {
@@ -76,170 +34,111 @@ describe("a session", () => {
         return { tokens, signOut: () => identity.signOut(callAs(principal), "") };
       },
     ];
-    for (const open of signOuts) {
-      const { tokens, signOut } = await open();
-      expect(await statusOf(instance, tokens.accessToken)).toBe("GOOD");
+    for (const signIn of signIns) {
+      const { tokens, signOut } = await signIn();
+      expect(await credentialStatus(instance, tokens.accessToken)).toBe("VALID");
       await signOut();
       await signOut();
-      expect(await statusOf(instance, tokens.accessToken)).toBe("SESSION_ENDED");
-      expect(await rejectionReason(() => refresh(instance, tokens.refreshToken))).toBe("SESSION_ENDED");
+      expect(await credentialStatus(instance, tokens.accessToken)).toBe("SESSION_ENDED");
+      const refresh = () => identity.refresh(callAs(), tokens.refreshToken);
+      expect(await rejectionReason(refresh)).toBe("SESSION_ENDED");
     }
-    expect(await good(instance)).toBe(0);
+    expect(await countValidRefreshTokens(instance)).toBe(0);
     expect(await rejectionReason(() => identity.signOut(callAs(anonymous), ""))).toBe("SIGN_IN_REQUIRED");
   });
 
-  test("is listed for whose it is, newest first, until it ends", async () => {
+  test("The active sessions of an account are listed to its owner, newest first, in pages", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const { email, password, principal } = await registerAccount(instance);
     await registerAccount(instance);
-    const call = { ...callAs(undefined, "192.0.2.7"), userAgent: `${"a".repeat(199)}\u{1f9ee}` };
+    const userAgent = `${"a".repeat(199)}\u{1f9ee}`;
+    const call = { ...callAs(undefined, "192.0.2.7"), userAgent };
     const { tokens } = await identity.signIn(call, { email, password });
-    const listed = await identity.listSessions(callAs(principal), page);
+    const listed = await identity.listSessions(callAs(principal), firstPage);
     expect(listed.items).toHaveLength(2);
     expect(listed.items[0]).toMatchObject({ clientAddress: "192.0.2.7", current: false });
     expect(listed.items[0]?.userAgent).toBe(`${"a".repeat(199)}\ufffd`);
     expect(listed.items[1]).toMatchObject({ current: true, userAgent: "test" });
-    const walked = await identity.listSessions(callAs(principal), { pageSize: 1, pageToken: "" });
-    const rest = await identity.listSessions(callAs(principal), {
-      pageSize: 1,
-      pageToken: walked.nextPageToken,
-    });
-    expect([...walked.items, ...rest.items]).toEqual(listed.items);
-    expect(rest.nextPageToken).toBe("");
-    // The page token of one is not another's.
+    const first = await identity.listSessions(callAs(principal), { pageSize: 1, pageToken: "" });
+    const secondPage = { pageSize: 1, pageToken: first.nextPageToken };
+    const second = await identity.listSessions(callAs(principal), secondPage);
+    expect([...first.items, ...second.items]).toEqual(listed.items);
+    expect(second.nextPageToken).toBe("");
     const stranger = (await registerAccount(instance)).principal;
-    const stolen = { pageSize: 1, pageToken: walked.nextPageToken };
-    expect(await rejectionReason(() => identity.listSessions(callAs(stranger), stolen))).toBe(
-      "PAGE_TOKEN_INVALID",
-    );
+    const stolen = () => identity.listSessions(callAs(stranger), secondPage);
+    expect(await rejectionReason(stolen)).toBe("PAGE_TOKEN_INVALID");
     await identity.signOut(callAs(), tokens.refreshToken);
-    expect((await identity.listSessions(callAs(principal), page)).items).toEqual([listed.items[1]]);
+    expect((await identity.listSessions(callAs(principal), firstPage)).items).toEqual([listed.items[1]]);
   });
 
-  test("is revoked by whose it is and by nobody else", async () => {
+  test("A session can be revoked by its owner only", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const { email, password, principal } = await registerAccount(instance);
     const { tokens } = await identity.signIn(callAs(), { email, password });
-    const [device] = (await identity.listSessions(callAs(principal), page)).items;
-    const id = device?.id ?? "";
+    const [session] = (await identity.listSessions(callAs(principal), firstPage)).items;
+    const id = session?.id ?? "";
     const stranger = (await registerAccount(instance)).principal;
-    expect(await rejectionReason(() => identity.revokeSession(callAs(stranger), id))).toBe(
-      "SESSION_NOT_FOUND",
-    );
-    expect(await statusOf(instance, tokens.accessToken)).toBe("GOOD");
-    await identity.revokeSession(callAs(principal), id);
-    expect(await statusOf(instance, tokens.accessToken)).toBe("SESSION_ENDED");
-    expect(await rejectionReason(() => identity.revokeSession(callAs(principal), id))).toBe(
-      "SESSION_NOT_FOUND",
-    );
+    const revokeAs = (caller: typeof principal) => () => identity.revokeSession(callAs(caller), id);
+    expect(await rejectionReason(revokeAs(stranger))).toBe("SESSION_NOT_FOUND");
+    expect(await credentialStatus(instance, tokens.accessToken)).toBe("VALID");
+    await revokeAs(principal)();
+    expect(await credentialStatus(instance, tokens.accessToken)).toBe("SESSION_ENDED");
+    expect(await rejectionReason(revokeAs(principal))).toBe("SESSION_NOT_FOUND");
   });
 
-  test("that is the hundred and first of an account ends the oldest", async () => {
+  test("The 101st active session of an account revokes the oldest", async () => {
     const instance = await openIdentity();
-    const { tokens, account, principal } = await registerAccount(instance);
-    await instance.database.query(
+    const { identity, database } = instance;
+    const { tokens, email, password, principal } = await registerAccount(instance);
+    await database.query(
       `insert into session select gen_random_uuid(), account_id, decode(md5(n::text), 'hex'), 1, '', '',
          created_at, refreshed_at, expires_at, null from session, generate_series(1, 98) as n`,
     );
-    // Their ids are random, and the first one's is the lowest.
-    await instance.database.query(
+    // Random ids are made larger than that of the registration, which thereby is the oldest session.
+    await database.query(
       "update session set id = overlay(id::text placing 'f' from 1)::uuid where generation = 1 and client_address = ''",
     );
-    const { email, password } = { email: account.email, password: "correct horse" };
-    await instance.identity.signIn(callAs(), { email, password });
-    expect(await good(instance)).toBe(100);
-    expect(await statusOf(instance, tokens.accessToken)).toBe("GOOD");
-    await instance.identity.signIn(callAs(), { email, password });
-    expect(await good(instance)).toBe(100);
-    expect(await statusOf(instance, tokens.accessToken)).toBe("SESSION_ENDED");
-    expect((await instance.identity.listSessions(callAs(principal), page)).items).toHaveLength(20);
-  });
-});
-
-describe("a new password", () => {
-  test("ends all other sessions, and from then on it alone is good", async () => {
-    const instance = await openIdentity();
-    const { identity } = instance;
-    const { email, password, tokens, principal } = await registerAccount(instance);
-    const other = (await identity.signIn(callAs(), { email, password })).tokens;
-    const change = (currentPassword: string) =>
-      identity.changePassword(callAs(principal), { currentPassword, newPassword: "battery staple" });
-    expect(await rejectionReason(() => change("wrong"))).toBe("PASSWORD_WRONG");
-    expect(await statusOf(instance, other.accessToken)).toBe("GOOD");
-    await change(password);
-    expect(await statusOf(instance, other.accessToken)).toBe("SESSION_ENDED");
-    expect(await rejectionReason(() => refresh(instance, other.refreshToken))).toBe("SESSION_ENDED");
-    expect(await statusOf(instance, tokens.accessToken)).toBe("GOOD");
-    await refresh(instance, tokens.refreshToken);
-    expect(await rejectionReason(() => identity.signIn(callAs(), { email, password }))).toBe(
-      "SIGN_IN_FAILED",
-    );
-    await identity.signIn(callAs(), { email, password: "battery staple" });
+    await identity.signIn(callAs(), { email, password });
+    expect(await countValidRefreshTokens(instance)).toBe(100);
+    expect(await credentialStatus(instance, tokens.accessToken)).toBe("VALID");
+    await identity.signIn(callAs(), { email, password });
+    expect(await countValidRefreshTokens(instance)).toBe(100);
+    expect(await credentialStatus(instance, tokens.accessToken)).toBe("SESSION_ENDED");
+    expect((await identity.listSessions(callAs(principal), firstPage)).items).toHaveLength(20);
   });
 
-  test("leaves no session that began by the old one meanwhile", async () => {
-    const instance = await openIdentity();
-    const { identity } = instance;
-    for (let round = 0; round < 5; round += 1) {
-      const { email, password, principal } = await registerAccount(instance);
-      const [changed, ...signIns] = await Promise.allSettled([
-        identity.changePassword(callAs(principal), {
-          currentPassword: password,
-          newPassword: "battery staple",
-        }),
-        ...Array.from({ length: 3 }, () => identity.signIn(callAs(), { email, password })),
-      ]);
-      expect(changed?.status).toBe("fulfilled");
-      for (const one of signIns) {
-        if (one.status === "rejected" || one.value === undefined) continue;
-        expect(await statusOf(instance, one.value.tokens.accessToken)).toBe("SESSION_ENDED");
-      }
-    }
-  });
-});
-
-describe("of two replicas", () => {
-  test("each knows at once what ended at the other", async () => {
-    const site = await createSharedStores();
-    const one = await openIdentity({ site });
-    const two = await openIdentity({ site });
-    const settled = async (token: string) => {
-      for (const { identity } of [one, two]) {
-        await expect.poll(() => identity.authenticate(token)).not.toBeInstanceOf(Promise);
-      }
-    };
-    const ends: [string, (who: Awaited<ReturnType<typeof registerAccount>>) => Promise<unknown>, string][] = [
-      ["sign-out", ({ tokens }) => two.identity.signOut(callAs(), tokens.refreshToken), "SESSION_ENDED"],
-      [
-        "deletion",
-        ({ account }) => two.customers.remove(internalCall(), account.customerId, ""),
-        "SESSION_ENDED",
-      ],
-      [
-        "replay",
-        async ({ tokens }) => {
-          await refresh(one, tokens.refreshToken);
-          await rejectionReason(() => refresh(two, tokens.refreshToken));
-        },
-        "SESSION_ENDED",
-      ],
-    ];
-    for (const [what, end, reason] of ends) {
-      const who = await registerAccount(one);
-      await settled(who.tokens.accessToken);
-      await end(who);
-      const endedAtMs = performance.now();
-      let lastGoodMs = 0;
-      while (performance.now() - endedAtMs < 400) {
-        const status = await statusOf(one, who.tokens.accessToken);
-        if (status === "GOOD") lastGoodMs = performance.now() - endedAtMs;
-        else expect(status).toBe(reason);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-      expect(lastGoodMs, what).toBeLessThan(200);
-      expect(await statusOf(two, who.tokens.accessToken)).toBe(reason);
-    }
-  });
+  const revocations: [
+    string,
+    (instance: Awaited<ReturnType<typeof openIdentity>>, account: RegisteredAccount) => Promise<unknown>,
+  ][] = [
+    ["sign-out", ({ identity }, { tokens }) => identity.signOut(callAs(), tokens.refreshToken)],
+    [
+      "deletion of the customer",
+      ({ customers }, { account }) => customers.remove(internalCall(), account.customerId, ""),
+    ],
+    [
+      "reuse of a refresh token",
+      async ({ identity }, { tokens }) => {
+        await identity.refresh(callAs(), tokens.refreshToken);
+        await rejectionReason(() => identity.refresh(callAs(), tokens.refreshToken));
+      },
+    ],
+  ];
+  test.each(revocations)(
+    "A %s at one replica invalidates the cached session at the other",
+    async (_, revoke) => {
+      const stores = await createSharedStores();
+      const one = await openIdentity({ stores });
+      const two = await openIdentity({ stores });
+      const account = await registerAccount(one);
+      const { accessToken } = account.tokens;
+      await waitUntilCached([one, two], accessToken);
+      await revoke(two, account);
+      expect(await credentialStatus(two, accessToken)).toBe("SESSION_ENDED");
+      // Long before the cached principal expires by itself, after ten minutes.
+      await expect.poll(() => credentialStatus(one, accessToken), { timeout: 30_000 }).toBe("SESSION_ENDED");
+    },
+  );
 });
