@@ -24,7 +24,12 @@ export interface Budgets {
 export async function openLimits(budgets: Budgets, serviceTimes = 100): Promise<CallRateLimiter> {
   const { windowMs = 60_000 } = budgets;
   const redis = openRedis(inject("redisUrl"), silentLog);
-  const limiter = createLimiter({ redis: redis.client, namespace: randomUUID(), log: silentLog });
+  const limiter = createLimiter({
+    redis: redis.client,
+    namespace: randomUUID(),
+    log: silentLog,
+    timeoutMs: 30_000,
+  });
   onTestFinished(async () => {
     limiter.close();
     await redis.close();

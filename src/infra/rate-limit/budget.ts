@@ -1,45 +1,46 @@
-/** How much may be taken in any stretch of time. */
+/** A limit of cost units in a sliding window. */
 export interface Budget {
-  /** Its own keys in Redis: `READ:address`. Budgets of one name must be the same. */
+  /** Prefix of its keys in Redis, such as `READ:address`. Budgets of the same name must be equal. */
   readonly name: string;
-  /** Units of cost in any `windowMs` milliseconds, which are whole seconds. */
+  /** Units of cost in any period of `windowMs`. */
   readonly units: number;
+  /** A multiple of 1,000. */
   readonly windowMs: number;
-  /** While Redis is away: refuse, instead of going on with a budget of this process alone. */
+  /** Whether calls are rejected if Redis is unavailable; false: this process enforces the budget alone. */
   readonly failClosed: boolean;
 }
 
-/** Whether a call may pass, and what is left. */
+/** Whether a call is allowed, and the state of its budget. */
 export interface Decision {
   readonly allowed: boolean;
-  /** The size of the budget, and what is left of it. */
+  /** The units of the budget. */
   readonly limit: number;
   readonly remaining: number;
-  /** When it is whole again if nothing more is spent, milliseconds from now; refused: at the latest. */
+  /** When the whole budget is available again if nothing more is spent, milliseconds from now; denied: at the latest. */
   readonly resetMs: number;
-  /** Refused: when as much may be spent, milliseconds from now. */
+  /** Only if denied: when the same cost is available, milliseconds from now. */
   readonly retryAfterMs?: number | undefined;
 }
 
 /**
- * In how many grains a window is divided. What is spent is counted by grains, and a grain counts until all of it
- * has left the window: so no stretch of `windowMs` ever holds more than the budget, and what was spent is given
- * back late by one grain at most. A key takes so many small numbers and no more, however much is spent.
+ * Number of buckets in a window. Units are counted by bucket, and a bucket counts until all of it has left the
+ * window: so no period of `windowMs` ever exceeds the budget, and units become available again one bucket late at
+ * most. The size of a key is bounded by it, however much is spent.
  */
 export const BUCKETS = 64;
 
-/** The longest time after which a budget is whole again. */
-export function resetAfterMs({ windowMs }: Budget): number {
+/** Returns the longest time until a whole budget is available again, milliseconds. */
+export function maxResetMs({ windowMs }: Budget): number {
   return windowMs + Math.ceil(windowMs / BUCKETS);
 }
 
-/** The verdict on a call that passes. @param spent units in the window, with it */
+/** Returns the decision on an allowed call. @param spent units in the window, including the call */
 export function allow(budget: Budget, spent: number, resetMs: number): Decision {
   return { allowed: true, limit: budget.units, remaining: budget.units - spent, resetMs };
 }
 
-/** The verdict on a call that does not. @param spent units in the window, without it */
+/** Returns the decision on a denied call. @param spent units in the window, without the call */
 export function deny(budget: Budget, spent: number, retryAfterMs: number): Decision {
   const remaining = Math.max(0, budget.units - spent);
-  return { allowed: false, limit: budget.units, remaining, resetMs: resetAfterMs(budget), retryAfterMs };
+  return { allowed: false, limit: budget.units, remaining, resetMs: maxResetMs(budget), retryAfterMs };
 }

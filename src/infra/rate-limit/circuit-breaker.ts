@@ -1,46 +1,46 @@
 import type { Log } from "../../kernel/log.ts";
 
-/** How long a server that failed is left alone before one call tries it again, milliseconds. */
-const REST_MS = 1_000;
+/** How long a failed Redis is left alone before one call tries it again, milliseconds. */
+export const COOLDOWN_MS = 1_000;
 
-/** Remembers that a server failed, so that not every call waits to see it fail. */
+/** Remembers that Redis failed, so that not every call waits for its timeout. Times are of a monotonic clock. */
 export class CircuitBreaker {
   readonly #log: Log;
   #isOpen = false;
-  #tryAgainAtMs = 0;
+  #retryAtMs = 0;
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** Whether it has not failed since it last answered. */
+  /** Whether the last request succeeded. */
   get isClosed(): boolean {
     return !this.#isOpen;
   }
 
-  /** Whether to ask it now. While it fails, the answer is yes once in REST_MS. */
-  mayAsk(nowMs: number): boolean {
+  /** Returns whether a request may be sent now: always while closed, once in COOLDOWN_MS while open. */
+  allowsRequest(nowMs: number): boolean {
     if (!this.#isOpen) return true;
-    if (nowMs < this.#tryAgainAtMs) return false;
-    this.#tryAgainAtMs = nowMs + REST_MS;
+    if (nowMs < this.#retryAtMs) return false;
+    this.#retryAtMs = nowMs + COOLDOWN_MS;
     return true;
   }
 
-  /** How long until the next one may try, milliseconds. */
-  restMs(nowMs: number): number {
-    return this.#isOpen ? Math.max(1, Math.ceil(this.#tryAgainAtMs - nowMs)) : REST_MS;
+  /** Returns how long until the next request may be sent, milliseconds. */
+  retryAfterMs(nowMs: number): number {
+    return this.#isOpen ? Math.max(1, Math.ceil(this.#retryAtMs - nowMs)) : COOLDOWN_MS;
   }
 
-  failed(error: unknown, nowMs: number): void {
-    this.#tryAgainAtMs = nowMs + REST_MS;
+  recordFailure(error: unknown, nowMs: number): void {
+    this.#retryAtMs = nowMs + COOLDOWN_MS;
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#log.warn({ err: error }, "limits are kept by this process alone; redis does not answer");
+    this.#log.warn({ err: error }, "Redis failed; enforcing rate limits in this process alone");
   }
 
-  succeeded(): void {
+  recordSuccess(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#log.info({}, "limits are shared again");
+    this.#log.info({}, "sharing rate limits again");
   }
 }

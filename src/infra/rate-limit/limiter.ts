@@ -1,147 +1,146 @@
 import type { Redis } from "ioredis";
-import { LRUCache } from "lru-cache";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { type Budget, type Decision, deny, resetAfterMs } from "./budget.ts";
+import { type Budget, type Decision, maxResetMs } from "./budget.ts";
 import { CircuitBreaker } from "./circuit-breaker.ts";
+import { DenialCache } from "./denial-cache.ts";
 import { LocalWindow } from "./local-window.ts";
 import { SharedWindow } from "./shared-window.ts";
 
 export type { Budget, Decision };
 
-/** Keeps the budgets of callers, together with the other processes on the same Redis. */
+/** Enforces budgets together with the other processes that use the same Redis. */
 export interface Limiter {
   /**
-   * Takes `cost` units, a whole number, from what `key` has of a budget; nothing when that is too little.
-   * @throws AppError unavailable while Redis is away, for budgets that fail closed
+   * Spends `cost` units, a whole number, of the budget of `key`; nothing if fewer are left.
+   * @throws AppError unavailable if Redis is unavailable and the budget fails closed
    */
   spend(budget: Budget, key: string, cost: number): Decision | Promise<Decision>;
-  /** What this process knows without asking: the refusal of who is over, undefined for all others. Takes nothing. */
+  /** Returns the denial if this process knows already that too little is left. Spends nothing. */
   cachedDenial(budget: Budget, key: string, cost: number): Decision | undefined;
-  /** Whether other processes are told what is spent, as far as is known. */
+  /** Whether spending is shared with other processes, as far as is known. */
   readonly isShared: boolean;
   close(): void;
 }
 
 export interface LimiterOptions {
-  /** The limiter talks to its server over a connection of its own. */
+  /** The limiter uses a connection of its own to the same server. */
   redis: Redis;
-  /** Keeps shops apart that use one Redis. */
+  /** Separates shops that use the same Redis. */
   namespace: string;
   log: Log;
+  /** How long a response of Redis may take, milliseconds; absent: 50. */
+  timeoutMs?: number;
+  /** A clock that never goes back, milliseconds; absent: the system's. */
+  nowMs?: () => number;
 }
 
-/** Callers who are known to have too little. Whoever is forgotten is asked about again. */
-const MAX_BLOCKS = 20_000;
+const TIMEOUT_MS = 50;
 
-/** What is known of a caller who was refused. */
-interface Block {
-  /** Until when, in milliseconds of `performance.now()`, there is no room for this cost and more. */
-  untilMs: number;
-  cost: number;
-  spent: number;
+/** Creates a limiter. It enforces budgets locally until its connection is open: create it before the first call. */
+export function createLimiter(options: LimiterOptions): Limiter {
+  return new RedisLimiter(options);
 }
 
-/** Opens a limiter. It counts by itself until its connection stands: open it some time before the first call. */
-export function createLimiter({ redis, namespace, log }: LimiterOptions): Limiter {
-  const shared = new SharedWindow(redis, namespace);
-  const local = new LocalWindow();
-  const breaker = new CircuitBreaker(log);
-  const blocks = new LRUCache<string, Block>({ max: MAX_BLOCKS });
+class RedisLimiter implements Limiter {
+  readonly #nowMs: () => number;
+  readonly #shared: SharedWindow;
+  readonly #local = new LocalWindow();
+  readonly #breaker: CircuitBreaker;
+  readonly #denials = new DenialCache();
+  /** When units were last spent that Redis does not know of. */
+  #divergedAtMs = Number.NEGATIVE_INFINITY;
 
-  const blockedVerdict = (
-    budget: Budget,
-    name: string,
-    cost: number,
-    nowMs: number,
-  ): Decision | undefined => {
-    const block = blocks.get(name);
-    if (block === undefined || cost < block.cost) return undefined;
-    if (nowMs < block.untilMs) return deny(budget, block.spent, Math.ceil(block.untilMs - nowMs));
-    blocks.delete(name);
-    return undefined;
-  };
-  const block = (budget: Budget, name: string, cost: number, verdict: Decision, nowMs: number): void => {
-    const untilMs = nowMs + (verdict.retryAfterMs ?? 0);
-    blocks.set(name, { untilMs, cost, spent: budget.units - verdict.remaining });
-  };
-  /** When something was last spent that Redis was not told of, or what it knew may have been lost. */
-  let apartAtMs = Number.NEGATIVE_INFINITY;
-  const isApart = (budget: Budget, nowMs: number): boolean =>
-    nowMs < Math.max(apartAtMs, shared.lostAtMs) + resetAfterMs(budget);
+  constructor(options: LimiterOptions) {
+    const { redis, namespace, log, timeoutMs = TIMEOUT_MS, nowMs = () => performance.now() } = options;
+    this.#nowMs = nowMs;
+    this.#shared = new SharedWindow(redis, namespace, { timeoutMs, nowMs });
+    this.#breaker = new CircuitBreaker(log);
+  }
 
-  const spendAlone = (budget: Budget, name: string, cost: number, nowMs: number): Decision => {
-    if (budget.failClosed) throw limitsAway(breaker.restMs(nowMs));
-    apartAtMs = nowMs;
-    const verdict = local.spend(budget, name, cost, nowMs);
-    if (!verdict.allowed) block(budget, name, cost, verdict, nowMs);
-    return verdict;
-  };
-  const ask = async (budget: Budget, key: string, name: string, cost: number): Promise<Decision> => {
-    const verdict = await shared.spend(budget, key, cost);
-    breaker.succeeded();
-    if (!verdict.allowed) block(budget, name, cost, verdict, performance.now());
-    return verdict;
-  };
-  const spendShared = async (budget: Budget, key: string, name: string, cost: number): Promise<Decision> => {
-    try {
-      const verdict = await ask(budget, key, name, cost);
-      if (verdict.allowed) local.count(budget, name, cost, performance.now());
-      return verdict;
-    } catch (error) {
-      breaker.failed(error, performance.now());
-      return spendAlone(budget, name, cost, performance.now());
+  get isShared(): boolean {
+    return this.#shared.isConnected && this.#breaker.isClosed;
+  }
+
+  spend(budget: Budget, key: string, cost: number): Decision | Promise<Decision> {
+    const name = `${budget.name}:${key}`;
+    const nowMs = this.#nowMs();
+    const denial = this.#denials.find(budget, name, cost, nowMs);
+    if (denial !== undefined) return denial;
+    if (!this.#shared.isConnected || !this.#breaker.allowsRequest(nowMs)) {
+      return this.#spendLocally(budget, name, cost, nowMs);
     }
-  };
-  /** After trouble, what this process knows and what Redis knows must both allow it, for as long as they differ. */
-  const spendBoth = async (
+    if (this.#hasDiverged(budget, nowMs)) return this.#spendInBoth(budget, key, name, cost, nowMs);
+    return this.#spendShared(budget, key, name, cost);
+  }
+
+  cachedDenial(budget: Budget, key: string, cost: number): Decision | undefined {
+    return this.#denials.find(budget, `${budget.name}:${key}`, cost, this.#nowMs());
+  }
+
+  close(): void {
+    this.#shared.close();
+  }
+
+  /** Whether Redis may lack units that this process knows of, after a failure or a lost connection. */
+  #hasDiverged(budget: Budget, nowMs: number): boolean {
+    return nowMs < Math.max(this.#divergedAtMs, this.#shared.disconnectedAtMs) + maxResetMs(budget);
+  }
+
+  #spendLocally(budget: Budget, name: string, cost: number, nowMs: number): Decision {
+    if (budget.failClosed) throw limitsUnavailable(this.#breaker.retryAfterMs(nowMs));
+    this.#divergedAtMs = nowMs;
+    const decision = this.#local.spend(budget, name, cost, nowMs);
+    this.#denials.add(budget, name, cost, decision, nowMs);
+    return decision;
+  }
+
+  async #spendShared(budget: Budget, key: string, name: string, cost: number): Promise<Decision> {
+    try {
+      const decision = await this.#spendInRedis(budget, key, name, cost);
+      if (decision.allowed) this.#local.count(budget, name, cost, this.#nowMs());
+      return decision;
+    } catch (error) {
+      this.#breaker.recordFailure(error, this.#nowMs());
+      return this.#spendLocally(budget, name, cost, this.#nowMs());
+    }
+  }
+
+  /** Requires that both the local window and Redis allow the call, for as long as they may differ. */
+  async #spendInBoth(
     budget: Budget,
     key: string,
     name: string,
     cost: number,
     nowMs: number,
-  ): Promise<Decision> => {
-    const own = local.spend(budget, name, cost, nowMs);
-    if (!own.allowed) return own;
+  ): Promise<Decision> {
+    const local = this.#local.spend(budget, name, cost, nowMs);
+    if (!local.allowed) return local;
     try {
-      const verdict = await ask(budget, key, name, cost);
-      if (verdict.allowed) return { ...verdict, remaining: Math.min(own.remaining, verdict.remaining) };
-      local.giveBack(budget, name, cost, nowMs, performance.now());
-      return verdict;
+      const decision = await this.#spendInRedis(budget, key, name, cost);
+      if (decision.allowed) return { ...decision, remaining: Math.min(local.remaining, decision.remaining) };
+      this.#local.refund(budget, name, cost, nowMs, this.#nowMs());
+      return decision;
     } catch (error) {
-      breaker.failed(error, performance.now());
-      if (budget.failClosed) throw limitsAway(breaker.restMs(performance.now()));
-      apartAtMs = performance.now();
-      return own;
+      this.#breaker.recordFailure(error, this.#nowMs());
+      if (budget.failClosed) throw limitsUnavailable(this.#breaker.retryAfterMs(this.#nowMs()));
+      this.#divergedAtMs = this.#nowMs();
+      return local;
     }
-  };
-  return {
-    spend(budget, key, cost) {
-      const name = `${budget.name}:${key}`;
-      const nowMs = performance.now();
-      const blocked = blockedVerdict(budget, name, cost, nowMs);
-      if (blocked !== undefined) return blocked;
-      if (!shared.isConnected || !breaker.mayAsk(nowMs)) return spendAlone(budget, name, cost, nowMs);
-      if (isApart(budget, nowMs)) return spendBoth(budget, key, name, cost, nowMs);
-      return spendShared(budget, key, name, cost);
-    },
-    get isShared() {
-      return shared.isConnected && breaker.isClosed;
-    },
-    cachedDenial: (budget, key, cost) =>
-      blockedVerdict(budget, `${budget.name}:${key}`, cost, performance.now()),
-    close: () => shared.close(),
-  };
+  }
+
+  async #spendInRedis(budget: Budget, key: string, name: string, cost: number): Promise<Decision> {
+    const decision = await this.#shared.spend(budget, key, cost);
+    this.#breaker.recordSuccess();
+    this.#denials.add(budget, name, cost, decision, this.#nowMs());
+    return decision;
+  }
 }
 
-/** Who keeps no budgets for a moment lets nobody pass. */
-function limitsAway(retryAfterMs: number): AppError {
+function limitsUnavailable(retryAfterMs: number): AppError {
   return new AppError(
     "unavailable",
-    "It cannot be seen whether you may call this now. Try again in a second.",
-    {
-      reason: "LIMITS_AWAY",
-      retryAfterMs,
-    },
+    "Service temporarily unavailable: rate limiting needs Redis. Try again in a second.",
+    { reason: "LIMITS_AWAY", retryAfterMs },
   );
 }

@@ -1,59 +1,57 @@
-/** Something that is waited for. */
-interface Wait {
-  readonly endsAtMs: number;
-  readonly giveUp: (reason: Error) => void;
+interface PendingWork {
+  readonly deadlineMs: number;
+  readonly reject: (reason: Error) => void;
 }
 
 /**
- * Gives up what takes too long. There is one timer for all of it: one for each, as ioredis has for its commands,
+ * Applies a timeout to promises with one timer for all of them. A timer for each, as ioredis has for its commands,
  * costs more than the commands do.
  */
 export class SharedTimeout {
-  readonly #waitMs: number;
-  /** In the order in which they end. */
-  readonly #waits = new Set<Wait>();
-  #isArmed = false;
+  readonly #timeoutMs: number;
+  /** In the order of their deadlines. */
+  readonly #pending = new Set<PendingWork>();
+  #isTimerSet = false;
 
-  /** @param waitMs how long things may take, milliseconds */
-  constructor(waitMs: number) {
-    this.#waitMs = waitMs;
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
   }
 
-  /** What `work` resolves or rejects with; rejects when that takes too long. */
-  await<T>(work: Promise<T>): Promise<T> {
+  /** Settles as `work` does; rejects if that takes longer than the timeout. */
+  apply<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const wait: Wait = { endsAtMs: performance.now() + this.#waitMs, giveUp: reject };
-      this.#waits.add(wait);
-      if (!this.#isArmed) this.#arm(this.#waitMs);
+      const pending: PendingWork = { deadlineMs: performance.now() + this.#timeoutMs, reject };
+      this.#pending.add(pending);
+      if (!this.#isTimerSet) this.#setTimer(this.#timeoutMs);
       work.then(
         (value) => {
-          this.#waits.delete(wait);
+          this.#pending.delete(pending);
           resolve(value);
         },
         (error: unknown) => {
-          this.#waits.delete(wait);
+          this.#pending.delete(pending);
           reject(error);
         },
       );
     });
   }
 
-  #arm(ms: number): void {
-    this.#isArmed = true;
-    // When it was we who were busy, answers wait in the socket: they are read before anything is given up.
-    setTimeout(() => setImmediate(() => this.#look()), ms).unref();
+  #setTimer(delayMs: number): void {
+    this.#isTimerSet = true;
+    // If this process was busy, responses wait in the socket: setImmediate lets them be read first.
+    setTimeout(() => setImmediate(() => this.#rejectExpired()), delayMs).unref();
   }
 
-  #look(): void {
+  #rejectExpired(): void {
     const nowMs = performance.now();
-    for (const wait of this.#waits) {
-      if (wait.endsAtMs > nowMs) {
-        this.#arm(wait.endsAtMs - nowMs);
+    for (const pending of this.#pending) {
+      if (pending.deadlineMs > nowMs) {
+        this.#setTimer(pending.deadlineMs - nowMs);
         return;
       }
-      this.#waits.delete(wait);
-      wait.giveUp(new Error(`no answer within ${this.#waitMs} ms`));
+      this.#pending.delete(pending);
+      pending.reject(new Error(`no response within ${this.#timeoutMs} ms`));
     }
-    this.#isArmed = false;
+    this.#isTimerSet = false;
   }
 }

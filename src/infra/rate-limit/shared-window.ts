@@ -4,37 +4,38 @@ import { allow, type Budget, type Decision, deny } from "./budget.ts";
 import { SharedTimeout } from "./shared-timeout.ts";
 import { slidingWindowScript } from "./sliding-window-script.ts";
 
-/** How long Redis may take, milliseconds. */
-const ANSWER_MS = 50;
-
-/** A call that came while Redis was being asked about the same key. */
-interface Waiting {
+interface PendingCall {
   readonly cost: number;
-  resolve(verdict: Decision): void;
+  resolve(decision: Decision): void;
   reject(error: unknown): void;
 }
 
 /**
- * The sliding window that processes share, in Redis. Calls that come together are asked about together: those of
- * one key with the sum of what they cost, those of others in one pipeline.
+ * The sliding window in Redis that processes share. Concurrent calls are batched: those of one key into one request
+ * with the sum of their costs, requests of different keys into one pipeline.
  */
 export class SharedWindow {
   readonly #redis: Redis;
   readonly #prefix: string;
   readonly #limiters = new Map<string, RateLimiterRedis>();
-  /** By key, of those that Redis is being asked about. */
-  readonly #lines = new Map<string, Waiting[]>();
-  readonly #patience = new SharedTimeout(ANSWER_MS);
-  #lostAtMs = Number.NEGATIVE_INFINITY;
+  /** The calls that wait for the response to the request of their key, by key. */
+  readonly #queues = new Map<string, PendingCall[]>();
+  readonly #timeout: SharedTimeout;
+  #disconnectedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** @param redis whose server is asked, over a connection of its own */
-  constructor(redis: Redis, namespace: string) {
-    // The script has its name on this client alone.
+  /** @param redis the server to use, over a connection of its own */
+  constructor(
+    redis: Redis,
+    namespace: string,
+    { timeoutMs, nowMs }: { timeoutMs: number; nowMs: () => number },
+  ) {
+    this.#timeout = new SharedTimeout(timeoutMs);
+    // rate-limiter-flexible defines its script on the client, which must be used for no other script.
     this.#redis = redis.duplicate({ enableAutoPipelining: true, commandTimeout: undefined });
-    // The client that was duplicated tells of errors.
+    // The client that was duplicated logs errors.
     this.#redis.on("error", () => {});
     this.#redis.on("close", () => {
-      this.#lostAtMs = performance.now();
+      this.#disconnectedAtMs = nowMs();
     });
     this.#prefix = `cartwright:{${namespace}}:limit`;
   }
@@ -43,30 +44,30 @@ export class SharedWindow {
     return this.#redis.status === "ready";
   }
 
-  /** When the connection was last lost, by `performance.now()`: a server that comes back may know nothing any more. */
-  get lostAtMs(): number {
-    return this.#lostAtMs;
+  /** When the connection was last lost: a server that is back may have lost its keys. */
+  get disconnectedAtMs(): number {
+    return this.#disconnectedAtMs;
   }
 
   /**
-   * Rejects when Redis is away or takes longer than ANSWER_MS; a call that comes while Redis is asked about its key waits
-   * for that answer first.
+   * Rejects if Redis is unavailable or slower than the timeout. A call waits for the response to an
+   * earlier request of its key first.
    */
   spend(budget: Budget, key: string, cost: number): Promise<Decision> {
     const name = `${budget.name}:${key}`;
     return new Promise((resolve, reject) => {
-      const waiting: Waiting = { cost, resolve, reject };
-      const line = this.#lines.get(name);
-      if (line !== undefined) {
-        line.push(waiting);
+      const call: PendingCall = { cost, resolve, reject };
+      const queue = this.#queues.get(name);
+      if (queue !== undefined) {
+        queue.push(call);
         return;
       }
-      const first = [waiting];
-      this.#lines.set(name, first);
-      // What other connections have brought meanwhile is asked about with it: a question costs more than a call.
+      const batch = [call];
+      this.#queues.set(name, batch);
+      // Calls that other connections deliver in this turn join the batch: a request costs more than a call.
       setImmediate(() => {
-        this.#lines.set(name, []);
-        void this.#decide(budget, key, name, first);
+        this.#queues.set(name, []);
+        void this.#decide(budget, key, name, batch);
       });
     });
   }
@@ -75,47 +76,49 @@ export class SharedWindow {
     this.#redis.disconnect();
   }
 
-  async #decide(budget: Budget, key: string, name: string, calls: readonly Waiting[]): Promise<void> {
+  async #decide(budget: Budget, key: string, name: string, batch: readonly PendingCall[]): Promise<void> {
     try {
-      await this.#ask(budget, key, calls);
+      await this.#request(budget, key, batch);
     } catch (error) {
-      // Those who came meanwhile need not wait to see the same.
-      const line = this.#lines.get(name) ?? [];
-      this.#lines.delete(name);
-      for (const { reject } of [...calls, ...line]) reject(error);
+      // Calls that were queued meanwhile fail at once instead of waiting for a failure of their own.
+      const queue = this.#queues.get(name) ?? [];
+      this.#queues.delete(name);
+      for (const { reject } of [...batch, ...queue]) reject(error);
       return;
     }
-    const line = this.#lines.get(name);
-    if (line === undefined || line.length === 0) {
-      this.#lines.delete(name);
+    const queue = this.#queues.get(name);
+    if (queue === undefined || queue.length === 0) {
+      this.#queues.delete(name);
       return;
     }
-    this.#lines.set(name, []);
-    void this.#decide(budget, key, name, line);
+    this.#queues.set(name, []);
+    void this.#decide(budget, key, name, queue);
   }
 
-  /** Asks for all at once and, where that is too much, for each. */
-  async #ask(budget: Budget, key: string, calls: readonly Waiting[]): Promise<void> {
-    const cost = calls.reduce((sum, call) => sum + call.cost, 0);
-    const verdict = await this.#consume(budget, key, cost);
-    if (verdict.allowed) {
-      let remaining = verdict.remaining + cost;
-      for (const call of calls) {
+  /** Spends the sum of the costs or, if that is too much, each cost by itself. */
+  async #request(budget: Budget, key: string, batch: readonly PendingCall[]): Promise<void> {
+    const cost = batch.reduce((sum, call) => sum + call.cost, 0);
+    const decision = await this.#consume(budget, key, cost);
+    if (decision.allowed) {
+      let remaining = decision.remaining + cost;
+      for (const call of batch) {
         remaining -= call.cost;
-        call.resolve({ ...verdict, remaining });
+        call.resolve({ ...decision, remaining });
       }
       return;
     }
-    const [only, ...others] = calls;
-    if (only !== undefined && others.length === 0) only.resolve(verdict);
-    else
-      await Promise.all(calls.map(async (call) => call.resolve(await this.#consume(budget, key, call.cost))));
+    const [only, ...others] = batch;
+    if (only !== undefined && others.length === 0) {
+      only.resolve(decision);
+      return;
+    }
+    await Promise.all(batch.map(async (call) => call.resolve(await this.#consume(budget, key, call.cost))));
   }
 
   async #consume(budget: Budget, key: string, cost: number): Promise<Decision> {
     try {
-      const consumed = await this.#patience.await(this.#limiterOf(budget).consume(key, cost));
-      return allow(budget, consumed.consumedPoints, consumed.msBeforeNext);
+      const result = await this.#timeout.apply(this.#limiterOf(budget).consume(key, cost));
+      return allow(budget, result.consumedPoints, result.msBeforeNext);
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw error;
       return deny(budget, error.consumedPoints - cost, error.msBeforeNext);
@@ -129,7 +132,7 @@ export class SharedWindow {
     const limiter = new RateLimiterRedis({
       storeClient: this.#redis,
       customIncrTtlLuaScript: slidingWindowScript,
-      // Grains of one length mean nothing among those of another.
+      // Windows of different length have buckets of different length, and must not share keys.
       keyPrefix: `${this.#prefix}:${name}:${duration}s`,
       points: units,
       duration,

@@ -18,14 +18,17 @@ const RECONNECT_STEP_MS = 50;
 /** The longest delay between two attempts to connect, milliseconds. */
 export const MAX_RECONNECT_DELAY_MS = 250;
 
-/** Connects in the background and reconnects for ever; commands fail at once while there is no connection. */
-export function openRedis(url: string, log: Log): RedisConnection {
+/**
+ * Connects in the background and reconnects for ever; commands fail at once while there is no connection.
+ * @param commandTimeoutMs how long a response may take
+ */
+export function openRedis(url: string, log: Log, commandTimeoutMs = COMMAND_TIMEOUT_MS): RedisConnection {
   const client = new Redis(url, {
     // By default ioredis holds commands back while the server is away, for 10 s and more.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: COMMAND_TIMEOUT_MS,
+    commandTimeout: commandTimeoutMs,
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
     retryStrategy: (attempt) => Math.min(attempt * RECONNECT_STEP_MS, MAX_RECONNECT_DELAY_MS),

