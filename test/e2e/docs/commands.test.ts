@@ -21,7 +21,8 @@ const pages = readPages("README.md", "docs/*.md");
 
 let shop: TestShop;
 beforeAll(async () => {
-  shop = await startShop({ SEED_DEMO: "on", ACCESS: "on", LIMITS: "on" });
+  // A reader does not sign in on all pages within one minute.
+  shop = await startShop({ SEED_DEMO: "on", ACCESS: "on", LIMITS: "on", LIMIT_AUTH: "100/60" });
 });
 afterAll(() => shop.close());
 
