@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { createCatalog } from "../../src/catalog/catalog.ts";
-import { ALL_COLUMNS, keyStatement } from "../../src/catalog/product/product-query.ts";
+import { keyStatement } from "../../src/catalog/product/product.ts";
+import { ALL_COLUMNS } from "../../src/catalog/product/product-row.ts";
 import { seedId } from "../../src/cli/seed/generate/seed-id.ts";
 import { entities } from "../../src/entities.ts";
 import { createLog } from "../../src/infra/log.ts";
 import { openPostgres } from "../../src/infra/postgres/postgres.ts";
+import { compileStatement } from "../../src/infra/postgres/statement.ts";
 import { createInventory } from "../../src/inventory/inventory.ts";
 import { internalCall } from "../../src/kernel/call.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
@@ -38,13 +40,17 @@ export const reads: Part = async ({ products, plain }) => {
   const tokens = createPageTokens(randomBytes(32), systemClock);
   const inventory = createInventory({ clock: systemClock });
   const catalog = createCatalog({ db, ids: createIds(systemClock), clock: systemClock, tokens, inventory });
-  const statement = keyStatement("id", ALL_COLUMNS, false);
   const all = { showDeleted: false, readMask: [] };
   const ours = () => {
     const call = internalCall();
     return (id: string) => catalog.products.get(call, { column: "id", value: id }, all);
   };
-  const raw = () => (id: string) => pool.query({ ...statement, values: [id] });
+  const raw = () => (id: string) => {
+    const { text, name, values } = compileStatement(
+      keyStatement({ column: "id", value: id }, ALL_COLUMNS, false),
+    );
+    return pool.query({ text, name, values: [...values] });
+  };
   const [rawRates, ourRates]: [number[], number[]] = [[], []];
   try {
     console.log(`${formatNumber(ROUNDS)} rounds of reads ...`);

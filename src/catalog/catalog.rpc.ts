@@ -15,12 +15,12 @@ import {
 import type { StockReason } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Catalog } from "./catalog.ts";
-import type { Category } from "./category/category.ts";
+import type { Category } from "./category/category-row.ts";
 import { importRpc, type RowCheck } from "./import/import.rpc.ts";
-import type { ProductInput } from "./product/product.ts";
 import type { TotalMode } from "./product/product-count.ts";
-import type { Facet } from "./product/product-facet.ts";
-import type { ProductView } from "./product/product-query.ts";
+import type { Facet } from "./product/product-facets.ts";
+import type { ProductView } from "./product/product-row.ts";
+import type { ProductInput } from "./product/product-writes.ts";
 
 const TOTALS = new Map<TotalModeMessage, TotalMode>([
   [TotalModeMessage.ESTIMATED, "ESTIMATED"],
@@ -42,8 +42,10 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
 ]);
 
 /**
- * CatalogService on the wire: messages in, messages out, no rules. Ids that are compared or given back are
- * written in lower case, as PostgreSQL writes UUIDs.
+ * Implements CatalogService: converts messages, and leaves the rules to the catalogue. Ids become lower case, as
+ * PostgreSQL writes UUIDs.
+ * @param callOf returns the call of a handler
+ * @param checkRow returns the rules of the contract that an import row violates
  */
 export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call, checkRow: RowCheck) {
   const { products, categories } = catalog;
@@ -57,7 +59,7 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
     },
 
     async batchGetProducts({ ids, readMask }, context) {
-      const found = await products.batch(callOf(context), ids, readMask?.paths ?? []);
+      const found = await products.batchGet(callOf(context), ids, readMask?.paths ?? []);
       return { products: found.map(toProduct) };
     },
 
@@ -83,26 +85,26 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
     },
 
     async createProduct({ product, requestId, validateOnly }, context) {
-      const change = { product: fromProduct(product), requestId, validateOnly };
-      return { product: toProduct(await products.create(callOf(context), change)) };
+      const creation = { product: fromProduct(product), requestId, validateOnly };
+      return { product: toProduct(await products.create(callOf(context), creation)) };
     },
 
     async updateProduct({ product, updateMask, requestId, validateOnly }, context) {
-      const change = {
+      const update = {
         product: fromProduct(product),
         mask: updateMask?.paths ?? [],
         requestId,
         validateOnly,
       };
-      return { product: toProduct(await products.update(callOf(context), change)) };
+      return { product: toProduct(await products.update(callOf(context), update)) };
     },
 
     async deleteProduct({ id, etag }, context) {
-      return { product: toProduct(await products.remove(callOf(context), id, etag)) };
+      return { product: toProduct(await products.delete(callOf(context), id, etag)) };
     },
 
     async undeleteProduct({ id, etag }, context) {
-      return { product: toProduct(await products.restore(callOf(context), id, etag)) };
+      return { product: toProduct(await products.undelete(callOf(context), id, etag)) };
     },
 
     async adjustStock({ productId, delta, expectedQuantity, reason, effectiveTime, requestId }, context) {
@@ -118,8 +120,8 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
     },
 
     async getCategory({ key }, context) {
-      const wanted = key.case === "slug" ? { slug: key.value } : { id: key.value ?? "" };
-      return { category: toCategory(await categories.get(callOf(context), wanted)) };
+      const categoryKey = key.case === "slug" ? { slug: key.value } : { id: key.value ?? "" };
+      return { category: toCategory(await categories.get(callOf(context), categoryKey)) };
     },
 
     async listCategories({ parentId, ...request }, context) {
@@ -130,23 +132,23 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
     async createCategory({ category, requestId, validateOnly }, context) {
       const { slug = "", name = "", parentId = "" } = category ?? {};
       const input = { slug, name, parentId: parentId.toLowerCase() };
-      const change = { category: input, requestId, validateOnly };
-      return { category: toCategory(await categories.create(callOf(context), change)) };
+      const creation = { category: input, requestId, validateOnly };
+      return { category: toCategory(await categories.create(callOf(context), creation)) };
     },
 
     async updateCategory({ category, updateMask, requestId, validateOnly }, context) {
       const { id = "", etag = "", slug = "", name = "", parentId = "" } = category ?? {};
-      const change = {
+      const update = {
         category: { id: id.toLowerCase(), etag, slug, name, parentId: parentId.toLowerCase() },
         mask: updateMask?.paths ?? [],
         requestId,
         validateOnly,
       };
-      return { category: toCategory(await categories.update(callOf(context), change)) };
+      return { category: toCategory(await categories.update(callOf(context), update)) };
     },
 
     async deleteCategory({ id, etag }, context) {
-      await categories.remove(callOf(context), id, etag);
+      await categories.delete(callOf(context), id, etag);
       return {};
     },
 
@@ -156,33 +158,34 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
     },
 
     async getCatalogStats({ lowStockThreshold }, context) {
-      const { asOfTime, ...stats } = await catalog.stats(callOf(context), lowStockThreshold);
+      const { asOfTime, ...stats } = await catalog.getStats(callOf(context), lowStockThreshold);
       return { stats: { ...stats, asOfTime: timestampFromDate(asOfTime) } };
     },
   } satisfies ServiceImpl<typeof CatalogService>;
 }
 
-type ProductChange = ProductInput & { id: string; etag: string; stockQuantity: bigint };
-
-function fromProduct(product: ProductMessage | undefined): ProductChange {
-  const {
-    id = "",
-    etag = "",
-    sku = "",
-    name = "",
-    description = "",
-    categoryId = "",
-    brand = "",
-  } = product ?? {};
-  const { price, imageUri = "", attributes = {}, stockQuantity = 0n } = product ?? {};
+function fromProduct(
+  product: ProductMessage | undefined,
+): ProductInput & { id: string; etag: string; stockQuantity: bigint } {
   return {
-    ...{ id: id.toLowerCase(), categoryId: categoryId.toLowerCase() },
-    ...{ etag, sku, name, description, brand, imageUri, attributes, stockQuantity },
-    price: price && { currencyCode: price.currencyCode, minorUnits: price.minorUnits },
+    id: product?.id.toLowerCase() ?? "",
+    etag: product?.etag ?? "",
+    sku: product?.sku ?? "",
+    name: product?.name ?? "",
+    description: product?.description ?? "",
+    categoryId: product?.categoryId.toLowerCase() ?? "",
+    brand: product?.brand ?? "",
+    price: product?.price && {
+      currencyCode: product.price.currencyCode,
+      minorUnits: product.price.minorUnits,
+    },
+    stockQuantity: product?.stockQuantity ?? 0n,
+    imageUri: product?.imageUri ?? "",
+    attributes: product?.attributes ?? {},
   };
 }
 
-/** Times are kept in milliseconds: what is at this time or later is so at the next whole one. */
+/** Rounds up to milliseconds, the precision of stored times, so that a bound includes the same products. */
 function fromTimestamp(time: Timestamp | undefined): Date | undefined {
   return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
 }

@@ -1,22 +1,69 @@
-import type { Database } from "../infra/postgres/postgres.ts";
-import type { Inventory } from "../inventory/inventory.ts";
+import type { Database, Tx } from "../infra/postgres/postgres.ts";
+import type { Inventory, StockAdjustment, StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
-import type { PageTokens } from "../kernel/page.ts";
-import { createBrands } from "./brand/brand.ts";
-import { createCategories } from "./category/category.ts";
+import type { Page, PageRequest, PageTokens } from "../kernel/page.ts";
+import { type Brand, listBrands } from "./brand/brand.ts";
+import { type Categories, createCategories } from "./category/category.ts";
 import { importProducts } from "./import/import-products.ts";
+import type { ImportProgress } from "./import/progress.ts";
 import type { ImportChunk } from "./import/row.ts";
-import { createProducts } from "./product/product.ts";
-import { createProductReads } from "./product/product-read.ts";
-import { createProductStock } from "./product/product-stock.ts";
-import { addRating, assertActive } from "./product/rating.ts";
-import { createCatalogStats } from "./stats/stats.ts";
+import { createProducts, type Products } from "./product/product.ts";
+import { addRating, assertActive, type RatingChange } from "./product/product-rating.ts";
+import type { Product } from "./product/product-row.ts";
+import { createProductStock, type SoldProduct } from "./product/product-stock.ts";
+import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
 export type { SoldProduct } from "./product/product-stock.ts";
 
-/** What the catalogue is made of. */
+/** The catalogue: products with their stock, categories, brands and statistics. */
+export interface Catalog {
+  readonly products: Products;
+  readonly categories: Categories;
+  /** Returns a page of the brands that have products which are not deleted, sorted by name. */
+  listBrands(call: Call, page: PageRequest): Promise<Page<Brand>>;
+  /**
+   * Returns the statistics of the catalogue.
+   * @param lowStockThreshold units up to which the stock counts as low; 10 when 0
+   */
+  getStats(call: Call, lowStockThreshold: bigint): Promise<CatalogStats>;
+  /**
+   * Changes the stock of a product and records it in the ledger, in one transaction.
+   * @throws AppError not_found, conflict, failed_precondition or invalid_argument as `Inventory.adjust` does
+   */
+  adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<Product>;
+  /**
+   * Imports products from a stream of rows. An interrupted import can be sent again.
+   * @returns the result of the import, and whether it had been finished before
+   * @throws AppError failed_precondition, conflict or invalid_argument as `importProducts` does
+   */
+  importProducts(
+    call: Call,
+    chunks: AsyncGenerator<ImportChunk>,
+  ): Promise<ImportProgress & { replayed: boolean }>;
+  /**
+   * Locks the products of an order until the transaction ends, and checks that they are available.
+   * @returns the products by id
+   * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is deleted or
+   *   has too little stock
+   */
+  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>>;
+  /** Locks the products of a cancelled order until the transaction ends. */
+  lockForReturn(tx: Tx, lines: readonly StockLine[]): Promise<void>;
+  /**
+   * Checks that a product exists and is not deleted.
+   * @throws AppError not_found
+   */
+  assertActive(tx: Tx, productId: string): Promise<void>;
+  /**
+   * Adds reviews to the rating of a product, deleted or not. Its row stays locked until the transaction ends.
+   * @throws AppError not_found
+   */
+  addRating(tx: Tx, productId: string, change: RatingChange): Promise<void>;
+}
+
+/** The services that the catalogue uses. */
 export interface CatalogOptions {
   db: Database;
   ids: Ids;
@@ -25,20 +72,16 @@ export interface CatalogOptions {
   inventory: Inventory;
 }
 
-/** The catalogue: products with their stock, categories and statistics. */
-export function createCatalog(options: CatalogOptions) {
+/** Creates the catalogue. */
+export function createCatalog(options: CatalogOptions): Catalog {
   return {
-    products: { ...createProducts(options), ...createProductReads(options) },
+    products: createProducts(options),
     categories: createCategories(options),
-    ...createBrands(options),
-    ...createCatalogStats(options),
-    importProducts: (call: Call, parts: AsyncGenerator<ImportChunk>) => importProducts(options, call, parts),
+    listBrands: (call, page) => listBrands(options, call, page),
+    getStats: (call, lowStockThreshold) => readCatalogStats(options.db, call, lowStockThreshold),
+    importProducts: (call, chunks) => importProducts(options, call, chunks),
     ...createProductStock(options),
-    /** For reviews, in their transaction. */
     assertActive,
     addRating,
   };
 }
-
-/** The catalogue as other rooms see it. */
-export type Catalog = ReturnType<typeof createCatalog>;

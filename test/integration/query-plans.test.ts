@@ -178,7 +178,7 @@ const some = [9, 10, 11].map((n) => idOf("product", n));
 test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number]>([
   ["a product by id", byKey("id", idOf("product", 9)), /^product_pkey$/, 1],
   ["a product by sku", byKey("sku", "SKU-9"), /^product_sku_unique$/, 1],
-  ["products by id", ({ catalog }) => catalog.products.batch(call, some, []), /^product_pkey$/, 3],
+  ["products by id", ({ catalog }) => catalog.products.batchGet(call, some, []), /^product_pkey$/, 3],
   ["an order", ({ orders }) => orders.get(call, idOf("order", 9)), /^orders_pkey$/, 2],
   ["a customer", ({ customers }) => customers.get(call, idOf("customer", 9), false), /^customer_pkey$/, 1],
   [

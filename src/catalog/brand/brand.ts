@@ -1,53 +1,55 @@
 import { sql } from "kysely";
-import { type Database, prepared, type Tx } from "../../infra/postgres/postgres.ts";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 
-/** A brand with products that are sold. */
+/** A brand that has products which are not deleted. */
 export interface Brand {
   name: string;
   productCount: bigint;
 }
 
-// From brand to brand, until the page is full: each looks up its own counts, and what has changed lately is read
-// once for all of them. The brand without a name stands for none: no name is lower.
-const BRANDS = prepared(`
-  with changed as materialized (
-    select brand, sum(product_count) as product_count from product_count_delta where brand > $1 group by brand
+interface BrandRow {
+  name: string;
+  product_count: string;
+}
+
+/** Reads brand after brand until the page is full. The deltas of the counts are read once for all brands. */
+const findBrands = prepare<[after: string, limit: number], BrandRow>(
+  (after, limit) => sql`
+  with delta as materialized (
+    select brand, sum(product_count) as product_count from product_count_delta where brand > ${after} group by brand
   )
-  select name, counted.product_count::text as count
+  select name, total.product_count::text
   from brand cross join lateral (
     select sum(product_count) as product_count from (
       select product_count from product_count where product_count.brand = brand.name
-      union all select product_count from changed where changed.brand = brand.name
+      union all select product_count from delta where delta.brand = brand.name
     ) as part
-  ) as counted
-  where name > $1 and counted.product_count > 0 order by name limit $2`);
+  ) as total
+  where name > ${after} and total.product_count > 0 order by name limit ${limit}`,
+);
 
-/** The brands: each comes with the first product of its name, and is listed while products of it are sold. */
-export function createBrands({ db, tokens }: { db: Database; tokens: PageTokens }) {
-  return {
-    /** Brands with products that are sold, by name. */
-    async listBrands(call: Call, page: PageRequest): Promise<Page<Brand>> {
-      const query = { list: "brands" };
-      const size = resolvePageSize(page.pageSize);
-      const [after = ""] = tokens.readCursor(page.pageToken, query) ?? [];
-      const rows = await db.read<{ name: string; count: string }>(call, BRANDS, [after, size + 1]);
-      return tokens.createPage(
-        rows,
-        size,
-        query,
-        (row) => [row.name],
-        ({ name, count }) => ({ name, productCount: BigInt(count) }),
-      );
-    },
-  };
+/** Returns a page of the brands that have products which are not deleted, sorted by name. */
+export async function listBrands(
+  { db, tokens }: { db: Database; tokens: PageTokens },
+  call: Call,
+  page: PageRequest,
+): Promise<Page<Brand>> {
+  const query = { list: "brands" };
+  const size = resolvePageSize(page.pageSize);
+  // The empty name stands for no brand, and sorts before all others.
+  const [after = ""] = tokens.readCursor(page.pageToken, query) ?? [];
+  const rows = await db.read(call, findBrands(String(after), size + 1));
+  return tokens.createPage(rows, size, query, ({ name }) => [name], toBrand);
 }
 
-/**
- * Makes the brands that there are not yet: a brand is made by its first product. In order, so that two imports
- * never wait for each other in a circle.
- */
+function toBrand({ name, product_count: productCount }: BrandRow): Brand {
+  return { name, productCount: BigInt(productCount) };
+}
+
+/** Inserts the brands that do not exist yet, in the order of their names, so that two imports never deadlock. */
 export async function ensureBrands(tx: Tx, names: readonly string[], now: Date): Promise<void> {
   const sorted = [...new Set(names)].sort();
   await tx.query(sql`

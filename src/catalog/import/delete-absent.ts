@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import { productTags } from "../product/product.ts";
+import { productTags } from "../product/product-row.ts";
 import { lockComplete } from "./progress.ts";
 
 /** Products that are examined in one transaction: it takes some tens of milliseconds if all of them are deleted. */

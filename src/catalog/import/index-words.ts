@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { splitWords } from "../search/terms.ts";
+import { splitWords } from "../search/query-terms.ts";
 import type { ImportRow } from "./row.ts";
 
 /** Words that are remembered as indexed. Beyond that all are dropped, and indexed again. */

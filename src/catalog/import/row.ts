@@ -1,6 +1,6 @@
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
-import type { ProductInput } from "../product/product.ts";
+import type { ProductInput } from "../product/product-writes.ts";
 import type { ImportKey } from "./progress.ts";
 
 /** Fields of a product that a row sets. */

@@ -4,7 +4,7 @@ import { type Inventory, RECOUNT_OUTDATED, type StockChange } from "../../invent
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
-import { productTags } from "../product/product.ts";
+import { productTags } from "../product/product-row.ts";
 import type { ImportBatch } from "./batch-rows.ts";
 import {
   type ImportedProduct,

@@ -1,78 +1,86 @@
-import { prepared, type TextStatement } from "../../infra/postgres/postgres.ts";
+import { type RawBuilder, sql } from "kysely";
+import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
+import { allOf, prepareDynamic, type Statement } from "../../infra/postgres/statement.ts";
 import type { Cursor } from "../../kernel/page.ts";
-import { ALL_COLUMNS, conditions, type ProductRow, type ProductScope } from "./product-query.ts";
-import { isAfter, type ProductSort, sortColumns, sorted } from "./product-sort.ts";
+import { filterCondition, type ResolvedFilter } from "./product-filter.ts";
+import { ALL_COLUMNS, type ProductRow, selectList } from "./product-row.ts";
+import { type ProductSort, sortColumns, toKeyset } from "./product-sort.ts";
 
-/** Up to so many categories each give their part of a page; of more, the index of the order finds them. */
-const MAX_MERGED = 200;
+/** Up to so many categories each contribute a page that is merged; for more, the index of the sort order is read. */
+const MAX_MERGED_CATEGORIES = 200;
 
-/** A page of a list. */
+/** A page of a list to be read. */
 export interface PageSpec {
   columns: readonly (keyof ProductRow)[];
-  order: ProductSort;
-  /** Where the page begins. */
+  sort: ProductSort;
+  /** Sort values of the last row of the previous page; undefined on the first page. */
   after: Cursor | undefined;
-  /** How many rows; one more is read to know whether there is a next page. */
+  /** Rows of the page. One more is read, which tells whether there is a next page. */
   size: number;
 }
 
-interface PageParts {
-  columns: string;
-  where: string;
-  /** The order and the limit. */
-  tail: string;
+/** Returns the columns of a page with those of its sort order, which the cursor needs. */
+export function pageColumns({ columns, sort }: PageSpec): (keyof ProductRow)[] {
+  return [...columns, ...sortColumns(sort)];
 }
 
-/** The statement of one page without words, by key and not by offset, so that each costs what the first costs. */
-export function pageStatement(
-  scope: ProductScope,
-  { columns, order, after, size }: PageSpec,
-): { statement: TextStatement; values: unknown[] } {
-  const parts = partsOf(scope, order);
-  const byCategory = parts.includes("category_id");
-  const { where, values } = conditions(byCategory ? { ...scope, categoryIds: [] } : scope);
-  const bind = (value: unknown) => `$${values.push(value)}`;
-  const page: PageParts = {
-    columns: [...new Set([...columns, ...sortColumns(order)])].join(", "),
-    where: after === undefined ? where : `${where} and ${isAfter(order, after, bind)}`,
-    tail: `${sorted(order, ...sortColumns(order))} limit ${bind(size + 1)}`,
-  };
-  const lists: Record<Part, string> = {
-    category_id: byCategory ? `unnest(${bind(scope.categoryIds)}::uuid[])` : "",
-    active: "unnest(array[true, false])",
-  };
-  const text = parts.length === 0 ? pageText(page) : mergedText(page, parts, lists);
-  // Each named text stays in each connection: the usual shapes get a name, those of all masks would be too many.
-  const usual = columns === ALL_COLUMNS && !scope.showDeleted;
-  return { statement: usual ? prepared(text) : { text }, values };
+/** Returns the statement of a page without a text query. It reads by keyset, so every page costs the same. */
+export function pageStatement(filter: ResolvedFilter, page: PageSpec): Statement<ProductRow> {
+  const merged = mergedColumns(filter, page.sort);
+  const statement = merged.length === 0 ? plainPage(filter, page) : mergedPage(filter, page, merged);
+  // A prepared text stays in each connection: there are few with all columns, and too many with read masks.
+  return page.columns === ALL_COLUMNS && !filter.showDeleted ? prepareDynamic(statement) : statement;
 }
 
-function pageText({ columns, where, tail }: PageParts): string {
-  return `select ${columns} from product where ${where} ${tail}`;
+function plainPage(
+  filter: ResolvedFilter,
+  page: PageSpec,
+  condition?: RawBuilder<unknown>,
+): RawBuilder<ProductRow> {
+  const keyset = toKeyset(page.sort);
+  return sql<ProductRow>`
+    select ${selectList(pageColumns(page))} from product
+    where ${allOf([condition, filterCondition(filter, "estimate"), keysetCondition(keyset, page.after)])}
+    ${keysetOrder(keyset)} limit ${page.size + 1}`;
 }
 
-/** What the indexes of an order begin with; a list of several of its values is merged of one list of each. */
-type Part = "category_id" | "active";
+/** A leading column of an index of a sort order. */
+type LeadingColumn = "category_id" | "active";
 
-/** The columns of which the list wants several values where the index of its order begins with them. */
-function partsOf({ categoryIds, showDeleted }: ProductScope, { column }: ProductSort): Part[] {
-  const several = categoryIds.length > 1 && categoryIds.length <= MAX_MERGED;
-  const both = showDeleted && (column === "name" || (column === undefined && categoryIds.length > 0));
-  const indexed =
+/** Returns the leading columns of the sort order's index of which the filter accepts several values. */
+function mergedColumns(
+  { categoryIds, showDeleted }: ResolvedFilter,
+  { column }: ProductSort,
+): LeadingColumn[] {
+  const hasCategoryIndex =
     column === undefined || column === "name" || column === "price_minor" || column === "popularity";
-  const parts: (Part | false)[] = [several && indexed && "category_id", both && "active"];
-  return parts.filter((part) => part !== false);
+  const hasActiveIndex = column === "name" || (column === undefined && categoryIds.length > 0);
+  const merged: LeadingColumn[] = [];
+  if (hasCategoryIndex && categoryIds.length > 1 && categoryIds.length <= MAX_MERGED_CATEGORIES) {
+    merged.push("category_id");
+  }
+  if (hasActiveIndex && showDeleted) merged.push("active");
+  return merged;
 }
 
 /**
- * A list of several categories, or of sold and deleted products, is merged of the first rows of each, so that it
- * costs as many pages as it has parts. PostgreSQL would sort all of them.
+ * Merges a page of each value of the leading columns, so that the cost is that of as many pages. Without this,
+ * PostgreSQL sorts all matching products.
  */
-function mergedText(page: PageParts, parts: readonly Part[], lists: Record<Part, string>): string {
-  const from = parts.map((part) => `${lists[part]} as of_${part} (wanted)`).join(" cross join ");
-  const own = parts.map((part) => `${part} = of_${part}.wanted`).join(" and ");
-  return `
-    select product.* from ${from} cross join lateral (
-      ${pageText({ ...page, where: `${own} and ${page.where}` })}
-    ) as product ${page.tail}`;
+function mergedPage(
+  filter: ResolvedFilter,
+  page: PageSpec,
+  columns: readonly LeadingColumn[],
+): RawBuilder<ProductRow> {
+  const values: Record<LeadingColumn, RawBuilder<unknown>> = {
+    category_id: sql`unnest(${filter.categoryIds}::uuid[])`,
+    active: sql`unnest(array[true, false])`,
+  };
+  const lists = columns.map((column) => sql`${values[column]} as ${sql.raw(`leading_${column} (value)`)}`);
+  const isPart = allOf(columns.map((column) => sql.raw(`${column} = leading_${column}.value`)));
+  const rest = columns.includes("category_id") ? { ...filter, categoryIds: [] } : filter;
+  return sql<ProductRow>`
+    select product.* from ${sql.join(lists, sql` cross join `)} cross join lateral (
+      ${plainPage(rest, page, isPart)}
+    ) as product ${keysetOrder(toKeyset(page.sort))} limit ${page.size + 1}`;
 }

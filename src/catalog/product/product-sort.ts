@@ -1,22 +1,24 @@
+import type { Keyset } from "../../infra/postgres/keyset.ts";
 import { invalidField } from "../../kernel/errors.ts";
 import type { Cursor } from "../../kernel/page.ts";
-import type { ProductRow } from "./product-query.ts";
+import type { ProductRow } from "./product-row.ts";
 
-type OrderColumn = "name" | "price_minor" | "created_at" | "popularity" | "rating_average" | "relevance";
+type SortColumn = "name" | "price_minor" | "created_at" | "popularity" | "rating_average" | "relevance";
 
-/** An order of products; without a column it is that of the ids. */
+/** A sort order of products. Products with equal values are sorted by id. */
 export interface ProductSort {
-  column: OrderColumn | undefined;
-  /** The column's PostgreSQL type, for the cursor. */
+  /** Undefined to sort by id alone, which is the order of creation. */
+  column: SortColumn | undefined;
+  /** PostgreSQL type of the column. */
   type: string;
   descending: boolean;
 }
 
-/** The order without a name: that of creation. */
+/** The sort order of a list without `order_by`. */
 export const BY_ID: ProductSort = { column: undefined, type: "uuid", descending: false };
 
-/** What a list can be ordered by. */
-const ORDERS: Readonly<Record<string, { column: OrderColumn; type: string }>> = {
+/** The columns behind each name that `order_by` accepts. */
+const SORTS: Readonly<Record<string, { column: SortColumn; type: string }>> = {
   name: { column: "name", type: "text" },
   price: { column: "price_minor", type: "bigint" },
   create_time: { column: "created_at", type: "timestamptz" },
@@ -26,45 +28,37 @@ const ORDERS: Readonly<Record<string, { column: OrderColumn; type: string }>> = 
 };
 
 /**
- * Reads `order_by` (AIP-132). INVALID_ARGUMENT that names what there is. Nobody wants the least relevant
- * first, so that "relevance" alone is the best first, and " asc" the other way round.
+ * Parses `order_by` (AIP-132). "relevance" without a direction sorts the most relevant first.
+ * @param hasQuery whether the list has a text query, which relevance needs
+ * @throws AppError invalid_argument for any other text, which lists the valid names
  */
-export function parseSort(orderBy: string, searched: boolean): ProductSort {
-  if (orderBy.trim() === "") return searched ? parseSort("relevance", true) : BY_ID;
-  const match = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy);
-  const order = match?.[1] !== undefined && Object.hasOwn(ORDERS, match[1]) ? ORDERS[match[1]] : undefined;
-  if (order === undefined || (order.column === "relevance" && !searched)) {
-    const names = Object.keys(ORDERS).filter((name) => searched || name !== "relevance");
-    const what = order === undefined ? "" : "by relevance needs a query; without one it ";
+export function parseSort(orderBy: string, hasQuery: boolean): ProductSort {
+  if (orderBy.trim() === "") return hasQuery ? parseSort("relevance", true) : BY_ID;
+  const [, name = "", direction] = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy) ?? [];
+  const sort = Object.hasOwn(SORTS, name) ? SORTS[name] : undefined;
+  if (sort === undefined || (sort.column === "relevance" && !hasQuery)) {
+    const names = Object.keys(SORTS).filter((known) => hasQuery || known !== "relevance");
+    const reason = sort === undefined ? "" : "by relevance needs a query; without one it ";
     throw invalidField(
       "order_by",
-      `${what}must be one of ${names.join(", ")}, with " desc" for the other way round`,
+      `${reason}must be one of ${names.join(", ")}, with " desc" for descending order`,
     );
   }
-  return {
-    ...order,
-    descending: order.column === "relevance" ? match?.[2] !== "asc" : match?.[2] === "desc",
-  };
+  return { ...sort, descending: sort.column === "relevance" ? direction !== "asc" : direction === "desc" };
 }
 
-/** The columns that a page is ordered by. */
+/** Returns the columns of a sort order, most significant first. */
 export function sortColumns({ column }: ProductSort): (keyof ProductRow)[] {
   return column === undefined ? ["id"] : [column, "id"];
 }
 
-/** Where a row is in an order. */
-export function sortValues(order: ProductSort, row: ProductRow): Cursor {
-  return order.column === undefined ? [row.id] : [row[order.column] ?? "", row.id];
+/** Returns the keyset of a sort order. */
+export function toKeyset({ column, type, descending }: ProductSort): Keyset {
+  const id = { name: "id", type: "uuid" };
+  return { columns: column === undefined ? [id] : [{ name: column, type }, id], descending };
 }
 
-/** The condition that a row comes after a place, both as SQL. */
-export function isAfter(order: ProductSort, after: Cursor, bind: (value: unknown) => string): string {
-  const types = order.column === undefined ? ["uuid"] : [order.type, "uuid"];
-  const place = after.map((value, at) => `${bind(value)}::${types[at]}`);
-  return `(${sortColumns(order)}) ${order.descending ? "<" : ">"} (${place})`;
-}
-
-/** Rows by some columns, all in the direction of the order, as SQL. */
-export function sorted({ descending }: ProductSort, ...columns: string[]): string {
-  return `order by ${columns.map((column) => `${column} ${descending ? "desc" : "asc"}`).join(", ")}`;
+/** Returns the values of a row's sort columns, for the cursor. */
+export function sortValues(sort: ProductSort, row: ProductRow): Cursor {
+  return sort.column === undefined ? [row.id] : [row[sort.column] ?? "", row.id];
 }

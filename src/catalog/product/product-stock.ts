@@ -5,8 +5,7 @@ import type { Inventory, StockAdjustment, StockLevel, StockLine } from "../../in
 import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
-import { ProductEntity } from "./product.entity.ts";
-import { type Product, productTags, toProduct } from "./product.ts";
+import { type Product, productTags, readProduct } from "./product-row.ts";
 
 /** What an order keeps of a product that it sells. */
 export interface SoldProduct {
@@ -44,9 +43,9 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       const options = { method: "AdjustStock", requestId };
       const { result } = await runMutation(db, call, options, adjustment, async (tx) => {
         const before = await inventory.adjust(tx, adjustment);
-        const row = await tx.em.findOneOrFail(ProductEntity, { id: adjustment.productId });
-        invalidateStock(tx, row, before, row.stockQuantity);
-        return toProduct(row);
+        const product = await readProduct(tx, adjustment.productId);
+        invalidateStock(tx, product, before, product.stockQuantity);
+        return product;
       });
       return result;
     },

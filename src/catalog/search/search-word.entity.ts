@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 
 /**
- * Every word in the searchable text of products and categories; a word with digits is cut before its first digit.
+ * Every word in the searchable text of products and categories; a word with digits up to its first digit.
  * Expands prefixes and corrects misspelled words.
  */
 export const SearchWordEntity = defineEntity({

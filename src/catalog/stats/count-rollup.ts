@@ -2,28 +2,27 @@ import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 
-/** Rows that are folded at a time: a second's work at most. */
+/** Deltas that are added up in one transaction: a second's work at most. */
 const BATCH = 20_000;
 
-// Only one fold is at work at a time, by this advisory lock ("fold" in ASCII), and nobody else writes
-// product_count: so there is nobody to wait for in a circle. Whoever comes meanwhile leaves it to the other.
+/** Advisory lock ("fold" in ASCII) of the rollup. Without it two rollups could deadlock; one that waits returns. */
 const LOCK_KEY = 0x666f6c64;
 
 const KEY = "category_id, brand, currency, band";
 const SUMS = ["product_count", "in_stock_count", "price_sum"];
 const list = (each: (column: string) => string) => SUMS.map(each).join(", ");
 
-// A transaction's rows may be torn apart by the batch, so only a row whose sums are all zero has nothing left
-// to say.
-const FOLD = `
-  with turn as materialized (select pg_try_advisory_xact_lock(${LOCK_KEY}) as mine),
-  taken as (
-    delete from product_count_delta using turn
-    where mine and id in (select id from product_count_delta order by id limit ${BATCH})
+// A batch may hold only some deltas of a transaction, so that counts can be negative meanwhile. A row is deleted only
+// when all its sums are zero.
+const ROLL_UP = `
+  with lock as materialized (select pg_try_advisory_xact_lock(${LOCK_KEY}) as acquired),
+  delta as (
+    delete from product_count_delta using lock
+    where acquired and id in (select id from product_count_delta order by id limit ${BATCH})
     returning ${KEY}, ${SUMS.join(", ")}
   ),
   added as materialized (
-    select ${KEY}, ${list((column) => `sum(${column}) as ${column}`)} from taken group by ${KEY}
+    select ${KEY}, ${list((column) => `sum(${column}) as ${column}`)} from delta group by ${KEY}
     having (${list((column) => `sum(${column})`)}) <> (0, 0, 0)
   ),
   emptied as (
@@ -32,23 +31,25 @@ const FOLD = `
       and (${list((column) => `old.${column} + added.${column}`)}) = (0, 0, 0)
     returning old.category_id, old.brand, old.currency, old.band
   ),
-  kept as (
+  updated as (
     insert into product_count as old (${KEY}, ${SUMS.join(", ")})
     select * from added where (${KEY}) not in (select * from emptied) order by ${KEY}
     on conflict (${KEY}) do update set ${list((column) => `${column} = old.${column} + excluded.${column}`)}
   )
-  select count(*)::int as folded from taken`;
+  select count(*)::int as deltas from delta`;
 
 /**
- * Adds what has changed in the counts of products (product_count_delta) up into product_count. Both together
- * are exact without it; it keeps the changes few, so that counts are read fast. It can run at any time, beside
- * writers and beside another one.
+ * Adds the deltas of product counts (product_count_delta) to the totals (product_count). Their sum is exact at any
+ * time; the rollup keeps the deltas few, so that counts are read fast. It runs beside writers and other rollups.
  */
 export function rollUpCounts(db: Database, call: Call): Promise<void> {
-  return rollUpAll((text) => db.transact(call, (tx) => tx.query(sql.raw<{ folded: number }>(text))));
+  return rollUpAll((text) => db.transact(call, (tx) => tx.query(sql.raw<{ deltas: number }>(text))));
 }
 
-/** The same on any connection. @param run answers a statement with its rows, and commits it */
-export async function rollUpAll(run: (text: string) => Promise<{ folded: number }[]>): Promise<void> {
-  for (let folded = BATCH; folded === BATCH; ) folded = (await run(FOLD))[0]?.folded ?? 0;
+/**
+ * Does the same on any connection.
+ * @param run executes a statement, commits it and returns its rows
+ */
+export async function rollUpAll(run: (text: string) => Promise<{ deltas: number }[]>): Promise<void> {
+  for (let deltas = BATCH; deltas === BATCH; ) deltas = (await run(ROLL_UP))[0]?.deltas ?? 0;
 }

@@ -94,7 +94,7 @@ export async function seedShop(options: SeedOptions): Promise<Seeded> {
  * the last words in their index; the commits of a vacuum wait for the disk, and so for all those before them.
  */
 async function tidy(keeper: ClientBase): Promise<void> {
-  await rollUpAll(async (text) => (await keeper.query<{ folded: number }>(text)).rows);
+  await rollUpAll(async (text) => (await keeper.query<{ deltas: number }>(text)).rows);
   await keeper.query(`vacuum (analyze) ${TABLES}`);
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Product } from "../../../src/catalog/product/product.ts";
+import type { Product } from "../../../src/catalog/product/product-row.ts";
 import { type HeardShop, openHeardShop } from "../../support/tags.ts";
 
 let shop: HeardShop;

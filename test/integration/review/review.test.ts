@@ -67,7 +67,7 @@ describe("a review", () => {
   test("leaves the product's etag alone", async () => {
     const productId = await rooms.product();
     await rooms.review(await buyer(productId), productId);
-    await expect(rooms.catalog.products.remove(rooms.call, productId, "1")).resolves.toBeDefined();
+    await expect(rooms.catalog.products.delete(rooms.call, productId, "1")).resolves.toBeDefined();
   });
 
   test("is written once, and again once it is deleted", async () => {
@@ -103,7 +103,7 @@ describe("a review", () => {
     const productId = await rooms.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
     const { id } = await rooms.review(ann, productId);
-    await rooms.catalog.products.remove(rooms.call, productId, "");
+    await rooms.catalog.products.delete(rooms.call, productId, "");
     for (const product of [productId, missing]) {
       const found = await refusal(rooms.review(bob, product));
       expect(found).toMatchObject({ code: "not_found", reason: "PRODUCT_NOT_FOUND" });

@@ -1,4 +1,4 @@
-import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/stats.ts";
+import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/catalog-stats.ts";
 import type { TestDatabase } from "../database.ts";
 
 /** Statistics in the plainest words, so that two ways to count can be compared. */

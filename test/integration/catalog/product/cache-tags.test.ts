@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Product } from "../../../../src/catalog/product/product.ts";
+import type { Product } from "../../../../src/catalog/product/product-row.ts";
 import { goods, type HeardShop, openHeardShop } from "../../../support/tags.ts";
 
 let shop: HeardShop;
@@ -42,7 +42,7 @@ test("a product changes itself and its lists, and counts of categories when it c
   const sku = `NEW-${product.sku}`;
   expect(await update({ sku }, ["sku"])).toEqual(tagsOf(product, "catalog", `sku:${sku}`));
   const renamed = { id: product.id, sku };
-  for (const change of [products.remove, products.restore]) {
+  for (const change of [products.delete, products.undelete]) {
     expect(await shop.tagsOf(() => change(call, product.id.toUpperCase(), ""))).toEqual(
       tagsOf(renamed, "catalog", "categories"),
     );
@@ -57,7 +57,7 @@ test("categories change themselves, and lists of products when the tree may have
   const { id } = await catalog.categories.create(call, create);
   const update = { ...how, category: { ...category, id, etag: "", name: "Other" }, mask: ["name"] };
   expect(await shop.tagsOf(() => catalog.categories.update(call, update))).toEqual(["catalog", "categories"]);
-  expect(await shop.tagsOf(() => catalog.categories.remove(call, id, ""))).toEqual(["categories"]);
+  expect(await shop.tagsOf(() => catalog.categories.delete(call, id, ""))).toEqual(["categories"]);
 });
 
 test("a stock changes its product, and lists when the last unit goes or the first comes", async () => {

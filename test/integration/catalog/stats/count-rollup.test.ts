@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createBrands } from "../../../../src/catalog/brand/brand.ts";
+import { listBrands } from "../../../../src/catalog/brand/brand.ts";
 import { createCategories } from "../../../../src/catalog/category/category.ts";
+import { readCatalogStats } from "../../../../src/catalog/stats/catalog-stats.ts";
 import { rollUpCounts } from "../../../../src/catalog/stats/count-rollup.ts";
-import { createCatalogStats } from "../../../../src/catalog/stats/stats.ts";
 import { entities } from "../../../../src/entities.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
@@ -104,17 +104,17 @@ async function breaches(): Promise<string[]> {
 /** Both ways to count, and the counts that lists show. */
 async function expectCounted(threshold: bigint): Promise<void> {
   const expected = await countFromProducts(database, threshold);
-  expect(toCounts(await createCatalogStats({ db }).stats(call, threshold))).toEqual(expected);
+  expect(toCounts(await readCatalogStats(db, call, threshold))).toEqual(expected);
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
-  const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const { items } = await createCategories(room).list(call, { ...firstPage, parentId: "" });
+  const options = { db, tokens, clock: systemClock, ids: createIds() };
+  const { items } = await createCategories(options).list(call, { ...firstPage, parentId: "" });
   const counted = items.filter(({ productCount }) => productCount > 0n);
   const categories = expected.categories.map((entry) => Array.isArray(entry) && `${entry[0]} ${entry[2]}`);
   expect(counted.map(({ id, productCount }) => `${id} ${productCount}`).sort()).toEqual(categories.sort());
   const brands = await database.query<{ name: string; count: string }>(
     "select brand as name, count(*) as count from product where active and brand <> '' group by 1 order by 1 limit 100",
   );
-  const page = await createBrands(room).listBrands(call, firstPage);
+  const page = await listBrands(options, call, firstPage);
   expect(page.items).toEqual(brands.map(({ name, count }) => ({ name, productCount: BigInt(count) })));
 }
 

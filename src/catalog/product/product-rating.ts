@@ -1,24 +1,29 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { notFound } from "../../kernel/errors.ts";
-import { productTags } from "./product.ts";
+import { productTags } from "./product-row.ts";
 
-/** How the ratings of a product change: the stars that come or go, and of how many reviews. */
+/** A change of a product's ratings. */
 export interface RatingChange {
+  /** Stars that are added; negative when reviews are removed. */
   sum: number;
+  /** Reviews that are added; negative when they are removed. */
   count: number;
 }
 
-/** The product is sold. NOT_FOUND when there is none, or it is deleted. */
+/**
+ * Checks that a product exists and is not deleted.
+ * @throws AppError not_found
+ */
 export async function assertActive(tx: Tx, productId: string): Promise<void> {
   const [row] = await tx.query(sql<{ active: boolean }>`select active from product where id = ${productId}`);
   if (row?.active !== true) throw notFound("product", productId);
 }
 
 /**
- * Counts reviews into the rating of a product, deleted or not. Its etag stays: nobody's change of the product
- * goes stale by it. The row is locked until the caller's transaction ends, so this comes last.
- * @throws NOT_FOUND when there is no such product
+ * Adds reviews to the rating of a product, deleted or not. Its etag stays the same. The row stays locked until the
+ * transaction ends, so call this last.
+ * @throws AppError not_found
  */
 export async function addRating(tx: Tx, productId: string, { sum, count }: RatingChange): Promise<void> {
   const [row] = await tx.query(sql<{ sku: string }>`

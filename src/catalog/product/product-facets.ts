@@ -1,28 +1,31 @@
+import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { MAX_MINOR_UNITS, type Money } from "../../kernel/money.ts";
-import { type CountColumn, countedBy } from "./product-count.ts";
-import type { ProductScope } from "./product-query.ts";
+import { type CountColumn, countStatement } from "./product-count.ts";
+import type { ResolvedFilter } from "./product-filter.ts";
 
-/** By what products can be counted. */
+/** A property by which the products of a list are counted. */
 export type Facet = "BRAND" | "CATEGORY" | "PRICE";
 
-/** The products in a band of prices: from `min` on, and below `max`, which the last band lacks. */
+/** The number of products in a price band. */
 export interface PriceFacet {
+  /** Inclusive. */
   min: Money;
+  /** Exclusive; undefined for the highest band. */
   max: Money | undefined;
   productCount: bigint;
 }
 
-/** Products counted in several ways. */
+/** The facets of a list; those that were not requested are empty. */
 export interface ProductFacets {
   brands: { brand: string; productCount: bigint }[];
   categories: { categoryId: string; slug: string; name: string; productCount: bigint }[];
   prices: PriceFacet[];
 }
 
-/** How many brands and categories are told. */
-const MOST = 100;
+/** Only the brands and the categories with the most products are returned. */
+const MAX_ENTRIES = 100;
 
 const COLUMNS: Readonly<Record<Facet, readonly CountColumn[]>> = {
   BRAND: ["brand"],
@@ -30,56 +33,58 @@ const COLUMNS: Readonly<Record<Facet, readonly CountColumn[]>> = {
   PRICE: ["currency", "band"],
 };
 
-// Counts are texts, as JSON would round large ones.
-const LISTS: Readonly<Record<Facet, string>> = {
+/** The entries of each facet. Counts are text, since a JSON number may be rounded. */
+const ENTRIES: Readonly<Record<Facet, string>> = {
   BRAND: `
     select brand, sum(count)::text as count from counted group by brand
-    having sum(count) > 0 order by sum(count) desc, brand limit ${MOST}`,
+    having sum(count) > 0 order by sum(count) desc, brand limit ${MAX_ENTRIES}`,
   CATEGORY: `
-    select category_id, slug, name, most.count::text from (
+    select category_id, slug, name, largest.count::text from (
       select category_id, sum(count) as count from counted group by category_id having sum(count) > 0
-    ) as most join category on category.id = category_id
-    order by most.count desc, category_id limit ${MOST}`,
+    ) as largest join category on category.id = category_id
+    order by largest.count desc, category_id limit ${MAX_ENTRIES}`,
   PRICE: `
     select currency, band::text, sum(count)::text as count from counted group by currency, band
     having sum(count) > 0 order by currency, counted.band`,
 };
 
-interface Row {
+interface FacetsRow {
   brand?: { brand: string; count: string }[] | null;
   category?: { category_id: string; slug: string; name: string; count: string }[] | null;
   price?: { currency: string; band: string; count: string }[] | null;
 }
 
-/** Counts the products of a filter in one statement, and so as of one moment. */
+/** Counts the products of a filter in one statement, and so in one snapshot. Returns undefined without facets. */
 export async function countFacets(
   db: Database,
   call: Call,
-  scope: ProductScope,
+  filter: ResolvedFilter,
   facets: readonly Facet[],
 ): Promise<ProductFacets | undefined> {
   if (facets.length === 0) return undefined;
-  const counted = countedBy(
-    scope,
-    facets.flatMap((facet) => COLUMNS[facet]),
-  );
+  const columns = facets.flatMap((facet) => COLUMNS[facet]);
   const lists = facets.map(
     (facet) =>
-      `(select json_agg(row_to_json(list)) from (${LISTS[facet]}) as list) as ${facet.toLowerCase()}`,
+      `(select json_agg(row_to_json(entry)) from (${ENTRIES[facet]}) as entry) as ${facet.toLowerCase()}`,
   );
-  const text = `with counted as materialized (${counted.text}) select ${lists.join(", ")}`;
-  const [row] = await db.read<Row>(call, { text }, counted.values);
+  const [row] = await db.read(
+    call,
+    sql<FacetsRow>`
+      with counted as materialized (${countStatement(filter, columns)}) select ${sql.raw(lists.join(", "))}`,
+  );
   return {
     brands: (row?.brand ?? []).map(({ brand, count }) => ({ brand, productCount: BigInt(count) })),
     categories: (row?.category ?? []).map(({ category_id: categoryId, slug, name, count }) => ({
-      ...{ categoryId, slug, name },
+      categoryId,
+      slug,
+      name,
       productCount: BigInt(count),
     })),
     prices: mergeBands(row?.price ?? []),
   };
 }
 
-/** The bands that are counted, ten to a power of ten, as bands that begin at 1, 2 and 5 of each. */
+/** Merges the stored price bands, ten per power of ten, into bands that begin at 1, 2 and 5 times each power. */
 function mergeBands(rows: readonly { currency: string; band: string; count: string }[]): PriceFacet[] {
   const facets: PriceFacet[] = [];
   for (const { currency: currencyCode, band, count } of rows) {
@@ -98,7 +103,7 @@ function mergeBands(rows: readonly { currency: string; band: string; count: stri
   return facets;
 }
 
-/** Where the band of a price begins, and where the next one does. */
+/** Returns the bounds of the merged band that contains a price. */
 function bandOf(price: bigint): [bigint, bigint] {
   if (price === 0n) return [0n, 1n];
   const power = 10n ** BigInt(price.toString().length - 1);

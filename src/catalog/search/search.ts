@@ -1,0 +1,65 @@
+import { sql } from "kysely";
+import type { Database } from "../../infra/postgres/postgres.ts";
+import type { Call } from "../../kernel/call.ts";
+import { filterCondition, hasRange, type ResolvedFilter } from "../product/product-filter.ts";
+import { ALL_COLUMNS, type ProductRow } from "../product/product-row.ts";
+import {
+  firstStrategy,
+  LONGEST_SCAN,
+  matchMethod,
+  nextStrategy,
+  type SearchFacts,
+  type ShopSize,
+} from "./plan.ts";
+import { type PageSearch, strategyStatement } from "./strategy-statement.ts";
+
+/** The services that a search uses. */
+export interface SearchOptions {
+  db: Database;
+  readShopSize(call: Call): Promise<ShopSize>;
+}
+
+/** Returns the rows of a page that match a text query, and one more if there is a next page. */
+export async function searchProducts(
+  { db, readShopSize }: SearchOptions,
+  call: Call,
+  search: PageSearch,
+): Promise<ProductRow[]> {
+  const { filter, page } = search;
+  const facts: SearchFacts = {
+    byRelevance: page.sort.column === "relevance",
+    descending: page.sort.descending,
+    isFirstPage: page.after === undefined,
+    // The index of names begins with `active`, so that it has deleted products in an order of their own.
+    hasSortIndex: !(filter.showDeleted && page.sort.column === "name"),
+    rows: page.size + 1,
+    shop: await readShopSize(call),
+  };
+  const isUsual =
+    page.columns === ALL_COLUMNS && !filter.showDeleted && filter.brand === "" && !hasRange(filter);
+  for (let strategy = firstStrategy(facts); ; ) {
+    const isScan = strategy.kind === "popular-products" || strategy.kind === "sort-order-scan";
+    const productsInRange = isScan ? undefined : await countInRange(db, call, filter);
+    const method = matchMethod(isUsual, productsInRange);
+    const rows = await db.read(call, strategyStatement(strategy, search, method));
+    if (rows.length === facts.rows) return rows;
+    const next = nextStrategy(strategy, rows.length, facts);
+    if (next === undefined) return rows;
+    strategy = next;
+  }
+}
+
+/**
+ * Counts the products in the range of a filter, no further than the plan needs; undefined without a range. The
+ * planner cannot know: it takes prices to be distributed alike in all categories.
+ */
+async function countInRange(db: Database, call: Call, filter: ResolvedFilter): Promise<number | undefined> {
+  if (!hasRange(filter)) return undefined;
+  const isInRange = filterCondition({ ...filter, search: undefined, inStockOnly: false }, "estimate");
+  const [row] = await db.read(
+    call,
+    sql<{ count: number }>`
+      select count(*)::int from (select from product where ${isInRange} limit ${sql.lit(LONGEST_SCAN + 1)}) as found`,
+  );
+  return row?.count;
+}
