@@ -203,7 +203,7 @@ async function createFeatures(
     tracker,
     onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
   });
-  const reviews = createReviews({ ...shared, catalog, orders, authorNameOf: customers.nameOf });
+  const reviews = createReviews({ ...shared, catalog, orders, authorNameOf: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   return { catalog, customers, tracker, orders, reviews, identity };

@@ -5,7 +5,9 @@ import { openForMigration } from "../infra/postgres/migrate.ts";
 
 const [name] = process.argv.slice(2);
 if (name === undefined || !/^[a-z0-9-]+$/.test(name)) {
-  process.stderr.write("Name the migration in lower-case letters, digits and hyphens: npm run migration -- add-reviews\n");
+  process.stderr.write(
+    "Name the migration in lower-case letters, digits and hyphens: npm run migration -- add-reviews\n",
+  );
   process.exit(1);
 }
 const orm = await openForMigration(entities);

@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
-/** Somebody who buys. */
+/** A person who buys. */
 export const CustomerEntity = defineEntity({
   name: "Customer",
   tableName: "customer",

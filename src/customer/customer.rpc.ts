@@ -6,37 +6,41 @@ import type { CustomerService } from "../../gen/cartwright/customer/v1/customer_
 import type { Call } from "../kernel/call.ts";
 import type { Customer, Customers } from "./customer.ts";
 
-/** CustomerService on the wire: messages in, messages out, no rules. */
-export function customerRpc(customers: Customers, callOf: (context: HandlerContext) => Call) {
+/** Creates the handlers of CustomerService, which translate between messages and plain values. */
+export function customerRpc(customers: Customers, getCall: (context: HandlerContext) => Call) {
   return {
     async createCustomer({ customer, requestId, validateOnly }, context) {
       const { email = "", name = "" } = customer ?? {};
       const change = { customer: { email, name }, requestId, validateOnly };
-      return { customer: toMessage(await customers.create(callOf(context), change)) };
+      return { customer: toMessage(await customers.create(getCall(context), change)) };
     },
 
     async getCustomer({ id, showDeleted }, context) {
-      return { customer: toMessage(await customers.get(callOf(context), id, showDeleted)) };
+      return { customer: toMessage(await customers.get(getCall(context), id, showDeleted)) };
     },
 
     async listCustomers(request, context) {
-      const page = await customers.list(callOf(context), request);
+      const page = await customers.list(getCall(context), request);
       return { customers: page.items.map(toMessage), nextPageToken: page.nextPageToken };
     },
 
     async updateCustomer({ customer, updateMask, requestId, validateOnly }, context) {
       const { id = "", etag = "", email = "", name = "" } = customer ?? {};
-      const mask = updateMask?.paths ?? [];
-      const change = { customer: { id: id.toLowerCase(), etag, email, name }, mask, requestId, validateOnly };
-      return { customer: toMessage(await customers.update(callOf(context), change)) };
+      const update = {
+        customer: { id: id.toLowerCase(), etag, email, name },
+        mask: updateMask?.paths ?? [],
+        requestId,
+        validateOnly,
+      };
+      return { customer: toMessage(await customers.update(getCall(context), update)) };
     },
 
     async deleteCustomer({ id, etag }, context) {
-      return { customer: toMessage(await customers.remove(callOf(context), id, etag)) };
+      return { customer: toMessage(await customers.delete(getCall(context), id, etag)) };
     },
 
     async undeleteCustomer({ id, etag }, context) {
-      return { customer: toMessage(await customers.restore(callOf(context), id, etag)) };
+      return { customer: toMessage(await customers.undelete(getCall(context), id, etag)) };
     },
   } satisfies ServiceImpl<typeof CustomerService>;
 }

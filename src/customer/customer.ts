@@ -1,275 +1,255 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
-import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts";
-import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
+import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
+import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { runMutation } from "../infra/postgres/run-mutation.ts";
+import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";
+import { notFound, staleEtag } from "../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../kernel/fields.ts";
 import type { Ids } from "../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { CustomerEntity } from "./customer.entity.ts";
+import { assertNotDeleted, assertVisibleName, emailTakenOr, notDeleted } from "./customer-errors.ts";
+import { CUSTOMER_COLUMNS, type CustomerRow, customerFromRow } from "./customer-row.ts";
 
-/** Somebody who buys. */
+export { assertVisibleName } from "./customer-errors.ts";
+
+/** A person who buys. */
 export interface Customer {
   id: string;
+  /** Unique among customers that are not deleted, without regard to case. */
   email: string;
   name: string;
   etag: string;
   createTime: Date;
   updateTime: Date;
+  /** Undefined unless deleted. */
   deleteTime: Date | undefined;
 }
 
-/** What staff write of a customer. */
+/** The fields of a customer that callers write. */
 export interface CustomerInput {
   email: string;
   name: string;
 }
 
-/** A change of a customer: the new values, and how it is to be done. */
+/** A change of a customer. */
 export interface CustomerChange<Input> {
   customer: Input;
   requestId: string;
   validateOnly: boolean;
 }
 
-const CHANGEABLE: UpdatableFields<keyof CustomerInput> = {
-  resource: "customer",
-  fields: { email: "email", name: "name" },
-  required: new Set(["email", "name"]),
-};
-
-type Row = InferEntity<typeof CustomerEntity>;
-
-interface ReadRow {
-  id: string;
-  email: string;
-  name: string;
-  version: number;
-  created_at: string;
-  updated_at: string;
-  deleted_at: string | null;
+/** A request to update a customer. */
+export interface CustomerUpdate extends CustomerChange<CustomerInput & { id: string; etag: string }> {
+  /** Contract names of the fields to change; empty for those that are not empty. */
+  mask: string[];
 }
 
-const BY_ID = prepared("select * from customer where id = $1 and ($2 or deleted_at is null)");
-// A page begins after an id; the first one after the lowest there is.
-const LIST = prepared(
-  "select * from customer where id > $1 and ($2 or deleted_at is null) order by id limit $3",
-);
-const BY_EMAIL = prepared(
-  "select * from customer where id > $1 and ($2 or deleted_at is null) and lower(email) = lower($4) order by id limit $3",
-);
-const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
+/** A request for a page of customers. */
+export interface CustomerListRequest extends PageRequest {
+  /** Empty for all customers. */
+  email: string;
+  showDeleted: boolean;
+}
 
-/** What the customers are made of. */
+/** The customers. */
+export interface Customers {
+  /**
+   * Returns a customer.
+   * @throws AppError not_found when there is none, or it is deleted and `showDeleted` is false
+   */
+  get(call: Call, id: string, showDeleted: boolean): Promise<Customer>;
+  /** Returns a page of customers in order of creation. */
+  list(call: Call, request: CustomerListRequest): Promise<Page<Customer>>;
+  /**
+   * Creates a customer.
+   * @throws AppError already_exists when the email is taken
+   */
+  create(call: Call, change: CustomerChange<CustomerInput>): Promise<Customer>;
+  /**
+   * Changes the fields of the mask.
+   * @throws AppError not_found; already_exists when the email is taken; failed_precondition for a deleted customer;
+   *   conflict for an outdated etag; permission_denied
+   */
+  update(call: Call, change: CustomerUpdate): Promise<Customer>;
+  /**
+   * Marks a customer as deleted; its orders remain.
+   * @throws AppError not_found when it is deleted already; conflict for an outdated etag; permission_denied
+   */
+  delete(call: Call, id: string, etag: string): Promise<Customer>;
+  /**
+   * Restores a deleted customer.
+   * @throws AppError already_exists when it is not deleted or its email is taken; conflict for an outdated etag
+   */
+  undelete(call: Call, id: string, etag: string): Promise<Customer>;
+  /** Returns the customer with an email, without regard to case; undefined when there is none or it is deleted. */
+  findByEmail(call: Call, email: string): Promise<Customer | undefined>;
+  /**
+   * Creates a customer in the caller's transaction, for a new account.
+   * @throws AppError already_exists when the email is taken
+   */
+  insert(tx: Tx, customer: CustomerInput): Promise<Customer>;
+  /**
+   * Locks a customer against deletion until the transaction ends.
+   * @throws AppError not_found; failed_precondition when it is deleted
+   */
+  lock(tx: Tx, id: string): Promise<void>;
+  /** Returns the name of a customer, also of a deleted one. @throws AppError not_found */
+  readName(tx: Tx, id: string): Promise<string>;
+}
+
 export interface CustomerOptions {
   db: Database;
   ids: Ids;
   clock: Clock;
   tokens: PageTokens;
-  /** Whether a caller may change a customer; absent: whoever may call may change all. @throws PERMISSION_DENIED */
+  /** Checks that the caller may change a customer. By default every caller may. @throws AppError permission_denied */
   assertMayChange?: (tx: Tx, principal: Principal, id: string) => Promise<void>;
 }
 
-/** The people who buy, as rows that staff keep. */
-export function createCustomers({ db, ids, clock, tokens, assertMayChange }: CustomerOptions) {
-  async function find(tx: Tx, call: Call, id: string): Promise<Row> {
-    const row = await tx.em.findOne(CustomerEntity, { id });
-    if (row === null) throw notFound("customer", id);
-    await assertMayChange?.(tx, call.principal, id);
-    return row;
-  }
+type Entity = InferEntity<typeof CustomerEntity>;
 
-  async function add(tx: Tx, customer: CustomerInput): Promise<Customer> {
+const UPDATABLE: UpdatableFields<keyof CustomerInput> = {
+  resource: "customer",
+  fields: { email: "email", name: "name" },
+  required: new Set(["email", "name"]),
+};
+const BY_CREATION: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: false };
+const BY_ID = prepare<[id: string, showDeleted: boolean], CustomerRow>(
+  (id, showDeleted) => sql`
+    select ${CUSTOMER_COLUMNS} from customer where id = ${id} and (${showDeleted} or deleted_at is null)`,
+);
+const BY_EMAIL = prepare<[email: string], CustomerRow>(
+  (email) => sql`
+    select ${CUSTOMER_COLUMNS} from customer where lower(email) = lower(${email}) and deleted_at is null`,
+);
+
+/** Creates the feature of customers. */
+export function createCustomers(options: CustomerOptions): Customers {
+  const { db, ids, clock, tokens } = options;
+
+  async function insert(tx: Tx, customer: CustomerInput): Promise<Customer> {
     const now = clock.now();
     const row = tx.em.create(CustomerEntity, { ...customer, id: ids(), createdAt: now, updatedAt: now });
     await flush(tx, row);
-    return toCustomer(row);
+    return customerFromRow(row);
   }
 
   return {
-    /** One customer. NOT_FOUND when there is none, or they are deleted and `showDeleted` is not set. */
-    async get(call: Call, id: string, showDeleted: boolean): Promise<Customer> {
-      const [row] = await db.read<ReadRow>(call, BY_ID, [id, showDeleted]);
+    async get(call, id, showDeleted) {
+      const [row] = await db.read(call, BY_ID(id, showDeleted));
       if (row === undefined) throw notFound("customer", id);
-      return fromRow(row);
+      return customerFromRow(row);
     },
 
-    /** Customers in order of creation: all, or those with an email. */
-    async list(
-      call: Call,
-      { email, showDeleted, ...page }: PageRequest & { email: string; showDeleted: boolean },
-    ): Promise<Page<Customer>> {
+    async list(call, { email, showDeleted, pageToken, pageSize }) {
       const query = { list: "customers", email, showDeleted };
-      const size = resolvePageSize(page.pageSize);
-      const [after = LOWEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
-      const values = [after, showDeleted, size + 1];
-      const rows = await (email === ""
-        ? db.read<ReadRow>(call, LIST, values)
-        : db.read<ReadRow>(call, BY_EMAIL, [...values, email]));
-      return tokens.createPage(rows, size, query, (row) => [row.id], fromRow);
+      const size = resolvePageSize(pageSize);
+      const where = allOf([
+        email === "" ? undefined : sql`lower(email) = lower(${email})`,
+        showDeleted ? undefined : sql`deleted_at is null`,
+        keysetCondition(BY_CREATION, tokens.readCursor(pageToken, query)),
+      ]);
+      const statement = sql<CustomerRow>`
+        select ${CUSTOMER_COLUMNS} from customer where ${where} ${keysetOrder(BY_CREATION)} limit ${size + 1}`;
+      const rows = await db.read(call, prepareDynamic(statement));
+      return tokens.createPage(rows, size, query, (row) => [row.id], customerFromRow);
     },
 
-    /** A new customer. ALREADY_EXISTS when the email is taken. */
-    async create(call: Call, { customer, ...how }: CustomerChange<CustomerInput>): Promise<Customer> {
+    async create(call, { customer, requestId, validateOnly }) {
       assertPresent({ "customer.email": customer.email, "customer.name": customer.name });
       assertVisibleName("customer.name", customer.name);
-      const { result } = await runMutation(db, call, { ...how, method: "CreateCustomer" }, customer, (tx) =>
-        add(tx, customer),
-      );
+      const mutation = { method: "CreateCustomer", requestId, validateOnly };
+      const { result } = await runMutation(db, call, mutation, customer, (tx) => insert(tx, customer));
       return result;
     },
 
-    /** Changes the fields of the mask; an empty mask stands for the fields that are not empty. */
-    async update(
-      call: Call,
-      {
-        customer,
-        mask,
-        ...how
-      }: CustomerChange<CustomerInput & { id: string; etag: string }> & { mask: string[] },
-    ): Promise<Customer> {
+    async update(call, { customer, mask, requestId, validateOnly }) {
       assertPresent({ "customer.id": customer.id });
-      const keys = fieldsToUpdate(CHANGEABLE, customer, mask);
+      const keys = fieldsToUpdate(UPDATABLE, customer, mask);
       if (keys.includes("name")) assertVisibleName("customer.name", customer.name);
-      const body = { customer, mask };
-      const { result } = await runMutation(
-        db,
-        call,
-        { ...how, method: "UpdateCustomer" },
-        body,
-        async (tx) => {
-          const row = await find(tx, call, customer.id);
-          assertLive(row.id, row.deletedAt);
-          assertCurrent(row, customer.etag);
-          tx.em.assign(row, { ...pick(customer, keys), updatedAt: clock.now() });
-          await flush(tx, row);
-          tx.invalidate(tagOf(row));
-          return toCustomer(row);
-        },
-      );
+      const mutation = { method: "UpdateCustomer", requestId, validateOnly };
+      const { result } = await runMutation(db, call, mutation, { customer, mask }, async (tx) => {
+        const row = await findChangeable(options, tx, call, customer.id);
+        assertNotDeleted(row.id, row.deletedAt);
+        assertEtag(row, customer.etag);
+        return save(tx, row, { ...pick(customer, keys), updatedAt: clock.now() });
+      });
       return result;
     },
 
-    /** Deletes a customer; their orders stay. NOT_FOUND when they are deleted already. */
-    remove(call: Call, id: string, etag: string): Promise<Customer> {
+    delete(call, id, etag) {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, call, id);
+        const row = await findChangeable(options, tx, call, id);
         if (row.deletedAt) throw notFound("customer", id);
-        assertCurrent(row, etag);
+        assertEtag(row, etag);
         const now = clock.now();
-        tx.em.assign(row, { deletedAt: now, updatedAt: now });
-        await flush(tx, row);
-        tx.invalidate(tagOf(row));
-        return toCustomer(row);
+        return save(tx, row, { deletedAt: now, updatedAt: now });
       });
     },
 
-    /** Brings a deleted customer back. ALREADY_EXISTS when they are not deleted, or their email is taken. */
-    restore(call: Call, id: string, etag: string): Promise<Customer> {
+    undelete(call, id, etag) {
       return db.transact(call, async (tx) => {
-        const row = await find(tx, call, id);
-        if (!row.deletedAt) {
-          throw new AppError("already_exists", `Customer ${id} is not deleted.`, {
-            reason: "CUSTOMER_NOT_DELETED",
-            resource: { type: "customer", name: id },
-          });
-        }
-        assertCurrent(row, etag);
-        tx.em.assign(row, { deletedAt: null, updatedAt: clock.now() });
-        await flush(tx, row);
-        tx.invalidate(tagOf(row));
-        return toCustomer(row);
+        const row = await findChangeable(options, tx, call, id);
+        if (!row.deletedAt) throw notDeleted(id);
+        assertEtag(row, etag);
+        return save(tx, row, { deletedAt: null, updatedAt: clock.now() });
       });
     },
 
-    /** For accounts, in their transaction: a new customer. ALREADY_EXISTS when the email is taken. */
-    add,
-
-    /** The customer with this email, without regard to case; none when they are deleted. */
-    async byEmail(call: Call, email: string): Promise<Customer | undefined> {
-      const [row] = await db.read<ReadRow>(call, BY_EMAIL, [LOWEST_ID, false, 1, email]);
-      return row && fromRow(row);
+    async findByEmail(call, email) {
+      const [row] = await db.read(call, BY_EMAIL(email));
+      return row && customerFromRow(row);
     },
 
-    /** For reviews, in their transaction: what a customer is called. */
-    async nameOf(tx: Tx, id: string): Promise<string> {
+    insert,
+
+    async lock(tx, id) {
+      const [row] = await tx.query(sql<{ deleted_at: string | null }>`
+        select deleted_at from customer where id = ${id} for share`);
+      if (row === undefined) throw notFound("customer", id);
+      assertNotDeleted(id, row.deleted_at);
+    },
+
+    async readName(tx, id) {
       const [row] = await tx.query(sql<{ name: string }>`select name from customer where id = ${id}`);
       if (row === undefined) throw notFound("customer", id);
       return row.name;
     },
-
-    /** For orders, in their transaction: the customer is there, and stays there until it ends. */
-    async assertExists(tx: Tx, id: string): Promise<void> {
-      const [row] = await tx.query(sql<{ deleted_at: string | null }>`
-        select deleted_at from customer where id = ${id} for share`);
-      if (row === undefined) throw notFound("customer", id);
-      assertLive(id, row.deleted_at);
-    },
   };
 }
 
-/** The customers as other rooms see them. */
-export type Customers = ReturnType<typeof createCustomers>;
-
-/**
- * What somebody is called can be seen: there is more to it than blanks and what shows nothing.
- * @param field where the request has it
- * @throws INVALID_ARGUMENT
- */
-export function assertVisibleName(field: string, name: string): void {
-  if (/[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name)) return;
-  throw invalidField(field, "is blank. Say what to call them, in letters that can be seen.");
+async function findChangeable(
+  { assertMayChange }: CustomerOptions,
+  tx: Tx,
+  call: Call,
+  id: string,
+): Promise<Entity> {
+  const row = await tx.em.findOne(CustomerEntity, { id });
+  if (row === null) throw notFound("customer", id);
+  await assertMayChange?.(tx, call.principal, id);
+  return row;
 }
 
-/** What is known of callers depends on their customer. */
-const tagOf = ({ id }: Row): string => `customer:${id}`;
-
-/** Comes after what the state forbids: who repeats a delete learns that it is done, not that it is stale. */
-function assertCurrent({ id, version }: Row, etag: string): void {
+/** Is checked after the state: a repeated delete reports that it is done, not that its etag is outdated. */
+function assertEtag({ id, version }: Entity, etag: string): void {
   if (etag !== "" && etag !== String(version)) throw staleEtag("customer", id, String(version));
 }
 
-function assertLive(id: string, deletedAt: Date | string | null | undefined): void {
-  if (!deletedAt) return;
-  throw new AppError("failed_precondition", `Customer ${id} is deleted. Undelete them first.`, {
-    reason: "CUSTOMER_DELETED",
-    preconditions: [{ type: "DELETED", subject: `customers/${id}`, description: "undelete them first" }],
+async function save(tx: Tx, row: Entity, changes: Partial<Entity>): Promise<Customer> {
+  tx.em.assign(row, changes);
+  await flush(tx, row);
+  // Cached authentications depend on the customer.
+  tx.invalidate(`customer:${row.id}`);
+  return customerFromRow(row);
+}
+
+async function flush(tx: Tx, row: Entity): Promise<void> {
+  await tx.em.flush().catch((error: unknown) => {
+    throw emailTakenOr(error, row.email);
   });
-}
-
-async function flush(tx: Tx, row: Row): Promise<void> {
-  try {
-    await tx.em.flush();
-  } catch (error) {
-    if (!violatesConstraint(error, "customer_email_unique")) throw error;
-    throw new AppError(
-      "already_exists",
-      "A customer with this email exists. Use another email, or that customer.",
-      { reason: "EMAIL_TAKEN", resource: { type: "customer", name: row.email } },
-    );
-  }
-}
-
-function toCustomer(row: Row): Customer {
-  return {
-    ...pick(row, ["id", "email", "name"]),
-    etag: String(row.version),
-    createTime: row.createdAt,
-    updateTime: row.updatedAt,
-    deleteTime: row.deletedAt ?? undefined,
-  };
-}
-
-function fromRow(row: ReadRow): Customer {
-  return {
-    ...pick(row, ["id", "email", "name"]),
-    etag: String(row.version),
-    createTime: new Date(row.created_at),
-    updateTime: new Date(row.updated_at),
-    deleteTime: row.deleted_at === null ? undefined : new Date(row.deleted_at),
-  };
 }

@@ -53,7 +53,7 @@ export function createOrders(options: OrderOptions) {
 
   async function place(tx: Tx, call: Call, input: OrderInput, requestId: string): Promise<Order> {
     const { customerId, promotionId, items: lines } = input;
-    if (customerId !== "") await customers.assertExists(tx, customerId);
+    if (customerId !== "") await customers.lock(tx, customerId);
     const products = await catalog.lockForSale(tx, lines);
     const order = price(input, products, ids(), clock.now());
     const now = order.createTime;

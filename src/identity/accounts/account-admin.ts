@@ -46,9 +46,9 @@ export function createAccountAdmin(options: AccountAdminOptions): AccountAdmin {
     async createAccount(call, { email, name, password, role }) {
       assertVisibleName("name", name);
       const passwordHash = await passwordHasher.hash(password, call.signal);
-      const existing = await customers.byEmail(call, email);
+      const existing = await customers.findByEmail(call, email);
       return db.transact(call, async (tx) => {
-        const customer = existing ?? (await customers.add(tx, { email, name }));
+        const customer = existing ?? (await customers.insert(tx, { email, name }));
         return accounts.create(tx, customer, { role, passwordHash });
       });
     },

@@ -98,7 +98,7 @@ export function createAccounts({ db, ids, clock, customers }: AccountsOptions): 
   }
 
   async function findCredentials(call: Call, email: string): Promise<AccountCredentials | undefined> {
-    const customer = await customers.byEmail(call, email);
+    const customer = await customers.findByEmail(call, email);
     // Queries for unknown emails too, so that the response time does not reveal whether an account exists.
     const [row] = await db.read(call, findByCustomer(customer?.id ?? NIL_UUID));
     return customer && row && fromRow(row, customer);
@@ -131,7 +131,7 @@ export function createAccounts({ db, ids, clock, customers }: AccountsOptions): 
       const [row] = await tx.query(sql<{ customer_id: string; role: string }>`
         select customer_id, role from account where id = ${id}`);
       if (row === undefined) throw notFound("account", id);
-      await customers.assertExists(tx, row.customer_id);
+      await customers.lock(tx, row.customer_id);
       return { id, customerId: row.customer_id, role: parseRole(row.role) };
     },
 

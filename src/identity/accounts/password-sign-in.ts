@@ -72,7 +72,7 @@ export function createPasswordSignIn(options: PasswordSignInOptions): PasswordSi
       assertVisibleName("name", name);
       const passwordHash = await passwordHasher.hash(password, call.signal);
       return db.transact(call, async (tx) => {
-        const customer = await customers.add(tx, { email, name });
+        const customer = await customers.insert(tx, { email, name });
         const account = await accounts.create(tx, customer, { role: "CUSTOMER", passwordHash });
         return { account, grant: await sessions.create(tx, call, account.id) };
       });

@@ -128,9 +128,9 @@ describe("refresh token rotation", () => {
   test("A refresh token of a deleted customer is rejected but not rotated", async () => {
     const instance = await openIdentity();
     const { tokens, account } = await registerAccount(instance);
-    await instance.customers.remove(internalCall(), account.customerId, "");
+    await instance.customers.delete(internalCall(), account.customerId, "");
     expect(await rejectionReason(() => refresh(instance, tokens.refreshToken))).toBe("SESSION_ENDED");
-    await instance.customers.restore(internalCall(), account.customerId, "");
+    await instance.customers.undelete(internalCall(), account.customerId, "");
     await refresh(instance, tokens.refreshToken);
   });
 });

@@ -116,7 +116,7 @@ describe("sessions", () => {
     ["sign-out", ({ identity }, { tokens }) => identity.signOut(callAs(), tokens.refreshToken)],
     [
       "deletion of the customer",
-      ({ customers }, { account }) => customers.remove(internalCall(), account.customerId, ""),
+      ({ customers }, { account }) => customers.delete(internalCall(), account.customerId, ""),
     ],
     [
       "reuse of a refresh token",
