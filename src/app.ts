@@ -25,7 +25,7 @@ import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
 import { createInvalidationPublisher, withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
-import { getSharedSecret } from "./infra/postgres/shared-secret.ts";
+import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
 import { createInventory } from "./inventory/inventory.ts";

@@ -13,8 +13,8 @@ import {
   SigningKeyEntity,
 } from "./identity/identity.entity.ts";
 import { AuditEntity } from "./infra/audit/audit.entity.ts";
-import { IdempotencyEntity } from "./infra/postgres/idempotency.entity.ts";
-import { SecretEntity } from "./infra/postgres/secret.entity.ts";
+import { IdempotencyEntity } from "./infra/postgres/idempotency/idempotency.entity.ts";
+import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
 import { StockMovementEntity } from "./inventory/inventory.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";

@@ -1,6 +1,18 @@
 import { sql } from "kysely";
 import { pick } from "../kernel/fields.ts";
-import type { Customer } from "./customer.ts";
+
+/** A person who buys. */
+export interface Customer {
+  id: string;
+  /** Unique among customers that are not deleted, without regard to case. */
+  email: string;
+  name: string;
+  etag: string;
+  createTime: Date;
+  updateTime: Date;
+  /** Undefined unless deleted. */
+  deleteTime: Date | undefined;
+}
 
 /** A row of the table customer, as the statements here and the entity have it. */
 export interface CustomerRow {

@@ -1,8 +1,8 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
+import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
-import { runMutation } from "../infra/postgres/run-mutation.ts";
 import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -13,22 +13,10 @@ import { type Page, type PageRequest, type PageTokens, resolvePageSize } from ".
 import type { Principal } from "../kernel/principal.ts";
 import { CustomerEntity } from "./customer.entity.ts";
 import { assertNotDeleted, assertVisibleName, emailTakenOr, notDeleted } from "./customer-errors.ts";
-import { CUSTOMER_COLUMNS, type CustomerRow, customerFromRow } from "./customer-row.ts";
+import { CUSTOMER_COLUMNS, type Customer, type CustomerRow, customerFromRow } from "./customer-row.ts";
 
 export { assertVisibleName } from "./customer-errors.ts";
-
-/** A person who buys. */
-export interface Customer {
-  id: string;
-  /** Unique among customers that are not deleted, without regard to case. */
-  email: string;
-  name: string;
-  etag: string;
-  createTime: Date;
-  updateTime: Date;
-  /** Undefined unless deleted. */
-  deleteTime: Date | undefined;
-}
+export type { Customer } from "./customer-row.ts";
 
 /** The fields of a customer that callers write. */
 export interface CustomerInput {

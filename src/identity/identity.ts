@@ -1,7 +1,7 @@
 import type { Customers } from "../customer/customer.ts";
 import type { InvalidationBus } from "../infra/cache/invalidation-bus.ts";
 import type { Database } from "../infra/postgres/postgres.ts";
-import { getSharedSecret } from "../infra/postgres/shared-secret.ts";
+import { getSharedSecret } from "../infra/postgres/secret/shared-secret.ts";
 import { type Call, internalCall } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";

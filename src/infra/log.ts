@@ -1,6 +1,6 @@
 import pino from "pino";
 import pretty from "pino-pretty";
-import { errorMessage } from "../kernel/error-message.ts";
+import { errorMessage } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 
 /** How many nested causes of an error are logged. */

@@ -1,10 +1,10 @@
 import { sql } from "kysely";
 import type { Catalog, SoldProduct } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
-import { requestIdReused } from "../infra/postgres/idempotency.ts";
+import { requestIdReused } from "../infra/postgres/idempotency/run-idempotent.ts";
+import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
-import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Inventory, MovementStatements, StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";

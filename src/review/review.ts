@@ -1,9 +1,9 @@
 import type { InferEntity, RequiredEntityData } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
+import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
-import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";

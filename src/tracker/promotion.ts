@@ -1,7 +1,7 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
+import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
-import { runMutation } from "../infra/postgres/run-mutation.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound, staleEtag } from "../kernel/errors.ts";

@@ -152,7 +152,7 @@ test.each([
   ['import a, { b } from "../a.ts";', "../a.ts", false],
   ['import * as all from "../a.ts";', "../a.ts", false],
   ['import "../a.ts";', "../a.ts", false],
-  ["import { a } from './a.ts';", "../a.ts", false],
+  ["import { a } from '../a.ts';", "../a.ts", false],
   ['export * from "../a.ts";', "../a.ts", false],
   ['export type { A } from "../a.ts";', "../a.ts", true],
   ['export { a as b } from "../a.ts";', "../a.ts", false],

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
+import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
-import { runMutation } from "../../infra/postgres/run-mutation.ts";
 import type { Inventory, StockAdjustment, StockLevel, StockLine } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";

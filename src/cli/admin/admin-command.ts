@@ -15,7 +15,7 @@ import {
   withInvalidationOutbox,
 } from "../../infra/outbox/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
-import { getSharedSecret } from "../../infra/postgres/shared-secret.ts";
+import { getSharedSecret } from "../../infra/postgres/secret/shared-secret.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
 import { type Clock, systemClock } from "../../kernel/clock.ts";
 import { StartupError } from "../../kernel/errors.ts";

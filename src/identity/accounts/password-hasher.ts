@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { hash, type Options, parseOptions, verify } from "@node-rs/argon2";
-import { createSemaphore } from "../../infra/postgres/semaphore.ts";
+import { createSemaphore } from "../../infra/postgres/connection/semaphore.ts";
 import { AppError } from "../../kernel/errors.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CryptoKey, importJWK } from "jose";
 import { LRUCache } from "lru-cache";
-import { errorMessage } from "../../kernel/error-message.ts";
+import { errorMessage } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { JwksStore, PublicJwk } from "./jwks-store.ts";
 

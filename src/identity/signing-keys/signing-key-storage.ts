@@ -3,8 +3,7 @@ import { link, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { calculateJwkThumbprint } from "jose";
 import { z } from "zod";
-import { errorMessage } from "../../kernel/error-message.ts";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 
 /** An Ed25519 key pair as a JWK (RFC 8037). */
 export interface PrivateJwk {

@@ -1,5 +1,5 @@
 import type { PgBoss } from "pg-boss";
-import { errorMessage } from "../../kernel/error-message.ts";
+import { errorMessage } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 
 /** Logs the errors and warnings of pg-boss. Without a listener its errors would end the process. */

@@ -1,60 +1,17 @@
-import { type EntitySchema, MikroORM, type SqlEntityManager } from "@mikro-orm/postgresql";
+import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import type { Pool } from "pg";
 import type { Call } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
 import { withRetries } from "../../kernel/with-retries.ts";
-import { assertNotAborted, queryClient, withClient } from "./pool-client.ts";
+import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
+import { createSemaphore } from "./connection/semaphore.ts";
+import { createRunTransaction } from "./connection/transaction.ts";
+import type { Database, TextStatement } from "./database.ts";
 import { databaseBusy, isConnectionLost, toAppError } from "./postgres-errors.ts";
-import { createSemaphore } from "./semaphore.ts";
-import { prepareText, type Statement } from "./statement.ts";
-import { createRunTransaction } from "./transaction.ts";
+import type { Statement } from "./statement.ts";
 
-/** An open transaction: entities where rules apply to single rows, statements for everything else. */
-export interface Tx {
-  /** Unit of work on the transaction's connection. It is flushed before the commit. */
-  readonly em: SqlEntityManager;
-  /** Runs a statement and returns its rows. */
-  query<Row>(statement: Statement<Row>): Promise<Row[]>;
-  /** @deprecated use `query` */
-  run<Row>(statement: TextStatement, values: readonly unknown[]): Promise<Row[]>;
-  /** Registers cache tags. Responses cached under them are dropped after the commit. */
-  invalidate(...tags: string[]): void;
-}
-
-/** @deprecated use Kysely's `sql`, and `prepare` or `prepareDynamic` where the plan is to be kept */
-export interface TextStatement {
-  text: string;
-  name?: string | undefined;
-}
-
-/** @deprecated use `prepare` or `prepareDynamic` */
-export function prepared(text: string): TextStatement {
-  return { text, name: prepareText(text, []).name };
-}
-
-/** The connection pool. Its methods throw AppErrors for failures that a caller can act upon. */
-export interface Database {
-  /** Runs one statement outside of a transaction and returns its rows. */
-  read<Row>(
-    call: Call,
-    statement: Statement<Row> | TextStatement,
-    values?: readonly unknown[],
-  ): Promise<Row[]>;
-  /**
-   * Runs `work` in a READ COMMITTED transaction and commits, unless the call was aborted by then.
-   *
-   * After a deadlock, a serialization failure, a lock timeout or a connection lost before the commit, it runs again,
-   * up to three attempts in all; `work` must therefore have no effects but its rows.
-   * @throws AppError conflict when the last attempt lost as well; unavailable without a connection; cancelled or
-   *   deadline_exceeded for an aborted call, of which nothing is committed
-   */
-  transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
-  /** Runs `work` like `transact` and rolls back, for `validate_only`. */
-  dryRun<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
-  /** Resolves when PostgreSQL has answered a statement. */
-  ping(): Promise<void>;
-  close(): Promise<void>;
-}
+export type { Database, TextStatement, Tx } from "./database.ts";
+export { prepared } from "./database.ts";
 
 export interface PostgresOptions {
   url: string;

@@ -1,9 +1,8 @@
 import type { Pool, PoolClient } from "pg";
-import type { Call } from "../../kernel/call.ts";
-import { errorMessage } from "../../kernel/error-message.ts";
-import { AppError } from "../../kernel/errors.ts";
-import { isConnectionLost } from "./postgres-errors.ts";
-import { compileStatement, type Statement } from "./statement.ts";
+import type { Call } from "../../../kernel/call.ts";
+import { AppError, errorMessage } from "../../../kernel/errors.ts";
+import { isConnectionLost } from "../postgres-errors.ts";
+import { compileStatement, type Statement } from "../statement.ts";
 
 /**
  * Runs `work` on a connection of the pool, which is closed when the caller leaves or the deadline passes.

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
-import { createSemaphore } from "../../../../src/infra/postgres/semaphore.ts";
+import { createSemaphore } from "../../../../../src/infra/postgres/connection/semaphore.ts";
 
 const { signal } = new AbortController();
 const timeoutError = () => new Error("timed out");

@@ -1,9 +1,9 @@
 import { deserialize, serialize } from "node:v8";
 import { sql } from "kysely";
-import { fingerprint } from "../../kernel/canonical-json.ts";
-import { type AppError, invalidField } from "../../kernel/errors.ts";
-import type { Tx } from "./postgres.ts";
-import { prepare } from "./statement.ts";
+import { fingerprint } from "../../../kernel/canonical-json.ts";
+import { type AppError, invalidField } from "../../../kernel/errors.ts";
+import type { Tx } from "../postgres.ts";
+import { prepare } from "../statement.ts";
 
 /** Identifies a request. With an empty `requestId` it has no identity, and its result is not stored. */
 export interface RequestKey {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { errorMessage } from "../../../src/kernel/error-message.ts";
+import { errorMessage } from "../../../src/kernel/errors.ts";
 
 test("an error's message is its text; without one, its code or its name", () => {
   expect(errorMessage(new Error("broken"))).toBe("broken");

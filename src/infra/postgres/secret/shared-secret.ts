@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
-import type { Call } from "../../kernel/call.ts";
-import type { Database } from "./postgres.ts";
+import type { Call } from "../../../kernel/call.ts";
+import type { Database } from "../postgres.ts";
 
 const SECRET_BYTES = 32;
 

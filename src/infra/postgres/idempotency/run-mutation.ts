@@ -1,7 +1,7 @@
-import type { Call } from "../../kernel/call.ts";
-import { requestOwner } from "../../kernel/principal.ts";
-import { type IdempotentResult, runIdempotent } from "./idempotency.ts";
-import type { Database, Tx } from "./postgres.ts";
+import type { Call } from "../../../kernel/call.ts";
+import { requestOwner } from "../../../kernel/principal.ts";
+import type { Database, Tx } from "../postgres.ts";
+import { type IdempotentResult, runIdempotent } from "./run-idempotent.ts";
 
 export interface MutationOptions {
   /** Name of the RPC method. Equal request_ids of different methods are different requests. */

@@ -1,5 +1,5 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
-import { timestamp } from "./columns.ts";
+import { timestamp } from "../columns.ts";
 
 /** The first result for a request_id, returned to repeats. */
 export const IdempotencyEntity = defineEntity({
