@@ -119,10 +119,10 @@ describe("sign-in", () => {
   test("A deleted customer cannot sign in until the customer is undeleted", async () => {
     const instance = await openIdentity();
     const { email, password, account } = await registerAccount(instance);
-    await instance.customers.remove(internalCall(), account.customerId, "");
+    await instance.customers.delete(internalCall(), account.customerId, "");
     const signIn = () => instance.identity.signIn(callAs(), { email, password });
     expect(await rejectionReason(signIn)).toBe("SIGN_IN_FAILED");
-    await instance.customers.restore(internalCall(), account.customerId, "");
+    await instance.customers.undelete(internalCall(), account.customerId, "");
     expect((await signIn()).account).toMatchObject({ id: account.id });
   });
 

@@ -96,9 +96,9 @@ describe("cached principals", () => {
   test("An access token of a deleted customer is rejected until the customer is undeleted", async () => {
     const instance = await openIdentity();
     const { tokens, account } = await registerAccount(instance);
-    await instance.customers.remove(internalCall(), account.customerId, "");
+    await instance.customers.delete(internalCall(), account.customerId, "");
     expect(await credentialStatus(instance, tokens.accessToken)).toBe("SESSION_ENDED");
-    await instance.customers.restore(internalCall(), account.customerId, "");
+    await instance.customers.undelete(internalCall(), account.customerId, "");
     expect(await credentialStatus(instance, tokens.accessToken)).toBe("VALID");
   });
 });
