@@ -7,6 +7,7 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -15,130 +16,132 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog.proto.
  */
 export const file_cartwright_catalog_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIuIFCgdQcm9kdWN0EhcKAmlkGAEgASgJQgu6SAjYAQFyA7ABARI1CgNza3UYAiABKAlCKLpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSGgoEbmFtZRgDIAEoCUIMukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIAoLY2F0ZWdvcnlfaWQYBSABKAlCC7pICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABIoCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIlCg5zdG9ja19xdWFudGl0eRgIIAEoA0INukgKIggYgKjWuQcoABIWCg5yYXRpbmdfYXZlcmFnZRgJIAEoARIUCgxyYXRpbmdfY291bnQYCiABKAMSFgoOcHVyY2hhc2VfY291bnQYCyABKAMSLQoJaW1hZ2VfdXJpGAwgASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJjCgphdHRyaWJ1dGVzGA0gAygLMi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QuQXR0cmlidXRlc0VudHJ5Qh+6SByaARkQMiIKcggQARhAugEBACoJcgcY9AO6AQEAEhkKBGV0YWcYDiABKAlCC7pICHIGGEC6AQEAEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqYCCghDYXRlZ29yeRIXCgJpZBgBIAEoCUILukgI2AEBcgOwAQESMgoEc2x1ZxgCIAEoCUIkukgh2AEBchwYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhkKBG5hbWUYAyABKAlCC7pICHIGGGS6AQEAEh4KCXBhcmVudF9pZBgEIAEoCUILukgI2AEBcgOwAQESFQoNcHJvZHVjdF9jb3VudBgFIAEoAxIZCgRldGFnGAYgASgJQgu6SAhyBhhAugEBABIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl8KBUJyYW5kEgwKBG5hbWUYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAxIxCgZwcmljZXMYAyADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VTdGF0cyIyCgpCcmFuZEZhY2V0Eg0KBWJyYW5kGAEgASgJEhUKDXByb2R1Y3RfY291bnQYAiABKAMiVwoNQ2F0ZWdvcnlGYWNldBITCgtjYXRlZ29yeV9pZBgBIAEoCRIMCgRzbHVnGAIgASgJEgwKBG5hbWUYAyABKAkSFQoNcHJvZHVjdF9jb3VudBgEIAEoAyJzCgpQcmljZUZhY2V0EiYKA21pbhgBIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRImCgNtYXgYAiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNcHJvZHVjdF9jb3VudBgDIAEoAyKvAQoNUHJvZHVjdEZhY2V0cxIxCgZicmFuZHMYASADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmRGYWNldBI4CgpjYXRlZ29yaWVzGAIgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5RmFjZXQSMQoGcHJpY2VzGAMgAygLMiEuY2FydHdyaWdodC5jYXRhbG9nLnYxLlByaWNlRmFjZXQiygEKClByaWNlU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxImCgNtaW4YAiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKgoHYXZlcmFnZRgDIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRImCgNtYXgYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKQoGbWVkaWFuGAUgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5InwKDUNhdGVnb3J5U3RhdHMSEwoLY2F0ZWdvcnlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIVCg1wcm9kdWN0X2NvdW50GAMgASgDEjEKBnByaWNlcxgEIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIr4CCgxDYXRhbG9nU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxIWCg5zb2xkX291dF9jb3VudBgCIAEoAxIXCg9sb3dfc3RvY2tfY291bnQYAyABKAMSGwoTbG93X3N0b2NrX3RocmVzaG9sZBgEIAEoAxIxCgZwcmljZXMYBSADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VTdGF0cxI4CgpjYXRlZ29yaWVzGAYgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5U3RhdHMSLAoGYnJhbmRzGAcgAygLMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkJyYW5kEi4KCmFzX29mX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKrIBCgtTdG9ja1JlYXNvbhIcChhTVE9DS19SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9DS19SRUFTT05fUkVDT1VOVBABEhkKFVNUT0NLX1JFQVNPTl9SRUNFSVZFRBACEhgKFFNUT0NLX1JFQVNPTl9EQU1BR0VEEAMSGQoVU1RPQ0tfUkVBU09OX1JFVFVSTkVEEAQSGwoXU1RPQ0tfUkVBU09OX0NPUlJFQ1RJT04QBULDAQoZY29tLmNhcnR3cmlnaHQuY2F0YWxvZy52MUIMQ2F0YWxvZ1Byb3RvUAFaTGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIpEGCgdQcm9kdWN0EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI4CgNza3UYAiABKAlCK+BBArpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSHQoEbmFtZRgDIAEoCUIP4EECukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIwoLY2F0ZWdvcnlfaWQYBSABKAlCDuBBArpICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABItCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EECEiUKDnN0b2NrX3F1YW50aXR5GAggASgDQg26SAoiCBiAqNa5BygAEhsKDnJhdGluZ19hdmVyYWdlGAkgASgBQgPgQQMSGQoMcmF0aW5nX2NvdW50GAogASgDQgPgQQMSGwoOcHVyY2hhc2VfY291bnQYCyABKANCA+BBAxItCglpbWFnZV91cmkYDCABKAlCGrpIF9gBAXISGNAPMgpeaHR0cHM/Oi8viAEBEmMKCmF0dHJpYnV0ZXMYDSADKAsyLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdC5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQASGQoEZXRhZxgOIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgIKCENhdGVnb3J5EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI1CgRzbHVnGAIgASgJQifgQQK6SCHYAQFyHBhAMhheW2EtejAtOV0rKC1bYS16MC05XSspKiQSHAoEbmFtZRgDIAEoCUIO4EECukgIcgYYZLoBAQASHgoJcGFyZW50X2lkGAQgASgJQgu6SAjYAQFyA7ABARIaCg1wcm9kdWN0X2NvdW50GAUgASgDQgPgQQMSGQoEZXRhZxgGIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMiXwoFQnJhbmQSDAoEbmFtZRgBIAEoCRIVCg1wcm9kdWN0X2NvdW50GAIgASgDEjEKBnByaWNlcxgDIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIjIKCkJyYW5kRmFjZXQSDQoFYnJhbmQYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAyJXCg1DYXRlZ29yeUZhY2V0EhMKC2NhdGVnb3J5X2lkGAEgASgJEgwKBHNsdWcYAiABKAkSDAoEbmFtZRgDIAEoCRIVCg1wcm9kdWN0X2NvdW50GAQgASgDInMKClByaWNlRmFjZXQSJgoDbWluGAEgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIVCg1wcm9kdWN0X2NvdW50GAMgASgDIq8BCg1Qcm9kdWN0RmFjZXRzEjEKBmJyYW5kcxgBIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CcmFuZEZhY2V0EjgKCmNhdGVnb3JpZXMYAiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlGYWNldBIxCgZwcmljZXMYAyADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VGYWNldCLKAQoKUHJpY2VTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEiYKA21pbhgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIqCgdhdmVyYWdlGAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgEIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIpCgZtZWRpYW4YBSABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkifAoNQ2F0ZWdvcnlTdGF0cxITCgtjYXRlZ29yeV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhUKDXByb2R1Y3RfY291bnQYAyABKAMSMQoGcHJpY2VzGAQgAygLMiEuY2FydHdyaWdodC5jYXRhbG9nLnYxLlByaWNlU3RhdHMivgIKDENhdGFsb2dTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEhYKDnNvbGRfb3V0X2NvdW50GAIgASgDEhcKD2xvd19zdG9ja19jb3VudBgDIAEoAxIbChNsb3dfc3RvY2tfdGhyZXNob2xkGAQgASgDEjEKBnByaWNlcxgFIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzEjgKCmNhdGVnb3JpZXMYBiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlTdGF0cxIsCgZicmFuZHMYByADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSLgoKYXNfb2ZfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqsgEKC1N0b2NrUmVhc29uEhwKGFNUT0NLX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNUT0NLX1JFQVNPTl9SRUNPVU5UEAESGQoVU1RPQ0tfUkVBU09OX1JFQ0VJVkVEEAISGAoUU1RPQ0tfUkVBU09OX0RBTUFHRUQQAxIZChVTVE9DS19SRUFTT05fUkVUVVJORUQQBBIbChdTVE9DS19SRUFTT05fQ09SUkVDVElPThAFQsMBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQgxDYXRhbG9nUHJvdG9QAVpMZ2l0aHViLmNvbS9jYXJ0d3JpZ2h0LXNob3AvY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9jYXRhbG9nL3YxO2NhdGFsb2d2MaoCFUNhcnR3cmlnaHQuQ2F0YWxvZy5WMcoCFUNhcnR3cmlnaHRcQ2F0YWxvZ1xWMeoCF0NhcnR3cmlnaHQ6OkNhdGFsb2c6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
- * A product that the shop sells.
+ * A product of the catalogue.
  *
  * @generated from message cartwright.catalog.v1.Product
  */
 export type Product = Message<"cartwright.catalog.v1.Product"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the product, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Stock keeping unit, unique among all products, deleted ones too. Required on create.
+   * Stock keeping unit, unique among all products, including deleted ones. It starts with a letter or digit;
+   * letters, digits, dots, hyphens and underscores follow.
    *
    * @generated from field: string sku = 2;
    */
   sku: string;
 
   /**
-   * What it is called. Required on create.
+   * Display name of the product, at most 200 characters.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * What it is, in plain text.
+   * Description of the product in plain text. No description if empty.
    *
    * @generated from field: string description = 4;
    */
   description: string;
 
   /**
-   * The category it is listed in. Required on create.
+   * Id of the category that lists the product.
    *
    * @generated from field: string category_id = 5;
    */
   categoryId: string;
 
   /**
-   * Who makes it. Empty: no brand.
+   * Name of the brand. No brand if empty.
    *
    * @generated from field: string brand = 6;
    */
   brand: string;
 
   /**
-   * The price of one unit. Required on create.
+   * Price of one unit of the product.
    *
    * @generated from field: cartwright.type.v1.Money price = 7;
    */
   price?: Money | undefined;
 
   /**
-   * Units that can be sold now, never below 0. On create the first stock; afterwards only AdjustStock
-   * and orders change it.
+   * Units in stock, never negative. CreateProduct sets the initial stock, 0 if empty. UpdateProduct cannot
+   * change it: AdjustStock, ImportProducts and orders do.
    *
    * @generated from field: int64 stock_quantity = 8;
    */
   stockQuantity: bigint;
 
   /**
-   * Mean of its ratings, 1 to 5; 0 while there are none. Set by the server.
+   * Mean of the ratings of all reviews, from 1 to 5. 0 if there are none.
    *
    * @generated from field: double rating_average = 9;
    */
   ratingAverage: number;
 
   /**
-   * Number of its ratings. Set by the server.
+   * Number of reviews of the product.
    *
    * @generated from field: int64 rating_count = 10;
    */
   ratingCount: bigint;
 
   /**
-   * Units sold in orders that were not cancelled. Set by the server.
+   * Units in all orders that were not cancelled.
    *
    * @generated from field: int64 purchase_count = 11;
    */
   purchaseCount: bigint;
 
   /**
-   * Where its picture is, an http or https address.
+   * Address of the product's image, with http or https. No image if empty.
    *
    * @generated from field: string image_uri = 12;
    */
   imageUri: string;
 
   /**
-   * What else there is to say, such as "color": "green".
+   * Further properties by name, such as "color": "green". An update replaces the whole map.
    *
    * @generated from field: map<string, string> attributes = 13;
    */
   attributes: { [key: string]: string };
 
   /**
-   * Changes with each change of what staff write; sales, stock and ratings leave it as it is. Send it
-   * back to change only the version that you read.
+   * Version of the product. It changes with every create, update, delete, undelete and import, and not with
+   * sales, stock or ratings. An update with an etag that is not the current one fails with ABORTED
+   * (STALE_ETAG).
    *
    * @generated from field: string etag = 14;
    */
   etag: string;
 
   /**
-   * When it was created. Set by the server.
+   * Time at which the product was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 15;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it was last changed by staff. Set by the server.
+   * Time of the last create, update, delete, undelete or import that changed the product.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 16;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * When it was deleted; absent while it is sold. Set by the server.
+   * Time at which the product was deleted. Absent while it is not deleted.
    *
    * @generated from field: google.protobuf.Timestamp delete_time = 17;
    */
@@ -153,62 +156,63 @@ export const ProductSchema: GenMessage<Product> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 0);
 
 /**
- * A place in the tree of categories.
+ * A category in the category tree.
  *
  * @generated from message cartwright.catalog.v1.Category
  */
 export type Category = Message<"cartwright.catalog.v1.Category"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the category, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Its name in addresses, unique: lower-case letters, digits and hyphens. Required on create.
+   * Name of the category in URLs, unique: lower-case letters and digits, in parts separated by single hyphens.
    *
    * @generated from field: string slug = 2;
    */
   slug: string;
 
   /**
-   * What it is called. Required on create.
+   * Display name of the category, at most 100 characters.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * The category above it; empty at the top. At most 8 levels.
+   * Id of the parent category. Top-level category if empty. The tree has at most 8 levels.
    *
    * @generated from field: string parent_id = 4;
    */
   parentId: string;
 
   /**
-   * Products that are listed in it and sold. Set by the server.
+   * Number of products in this category that are not deleted. Products of its subcategories are not included.
    *
    * @generated from field: int64 product_count = 5;
    */
   productCount: bigint;
 
   /**
-   * Changes with each change. Send it back to change only the version that you read.
+   * Version of the category; it changes with every update. An update with an etag that is not the current one
+   * fails with ABORTED (STALE_ETAG).
    *
    * @generated from field: string etag = 6;
    */
   etag: string;
 
   /**
-   * When it was created. Set by the server.
+   * Time at which the category was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 7;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it was last changed. Set by the server.
+   * Time at which the category was last updated.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
@@ -223,27 +227,28 @@ export const CategorySchema: GenMessage<Category> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 1);
 
 /**
- * A brand with products that are sold.
+ * A brand with at least one product that is not deleted.
  *
  * @generated from message cartwright.catalog.v1.Brand
  */
 export type Brand = Message<"cartwright.catalog.v1.Brand"> & {
   /**
-   * Its name.
+   * Name of the brand, as products have it.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * Its products that are sold.
+   * Number of the brand's products that are not deleted.
    *
    * @generated from field: int64 product_count = 2;
    */
   productCount: bigint;
 
   /**
-   * What they cost, one entry a currency. Filled by GetCatalogStats only.
+   * Prices of the brand's products, one entry for each currency. Only in the response of GetCatalogStats;
+   * otherwise empty.
    *
    * @generated from field: repeated cartwright.catalog.v1.PriceStats prices = 3;
    */
@@ -258,20 +263,20 @@ export const BrandSchema: GenMessage<Brand> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 2);
 
 /**
- * The products of a brand, counted.
+ * Number of matching products of one brand.
  *
  * @generated from message cartwright.catalog.v1.BrandFacet
  */
 export type BrandFacet = Message<"cartwright.catalog.v1.BrandFacet"> & {
   /**
-   * The brand's name; empty for products without one.
+   * Name of the brand. Empty for products without a brand.
    *
    * @generated from field: string brand = 1;
    */
   brand: string;
 
   /**
-   * How many.
+   * Number of matching products of the brand.
    *
    * @generated from field: int64 product_count = 2;
    */
@@ -286,34 +291,34 @@ export const BrandFacetSchema: GenMessage<BrandFacet> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 3);
 
 /**
- * The products listed in a category, counted. Those of categories below it count there.
+ * Number of matching products in one category, without its subcategories.
  *
  * @generated from message cartwright.catalog.v1.CategoryFacet
  */
 export type CategoryFacet = Message<"cartwright.catalog.v1.CategoryFacet"> & {
   /**
-   * The category.
+   * Id of the category.
    *
    * @generated from field: string category_id = 1;
    */
   categoryId: string;
 
   /**
-   * Its slug.
+   * Slug of the category.
    *
    * @generated from field: string slug = 2;
    */
   slug: string;
 
   /**
-   * Its name.
+   * Display name of the category.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * How many.
+   * Number of matching products in the category.
    *
    * @generated from field: int64 product_count = 4;
    */
@@ -328,28 +333,28 @@ export const CategoryFacetSchema: GenMessage<CategoryFacet> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 4);
 
 /**
- * The products in a band of prices, counted. Bands begin at 0 and at 1, 2 and 5 times each power of ten, in
- * minor units.
+ * Number of matching products in one price range. Ranges start at 0 and at 1, 2 and 5 times each power of ten,
+ * in minor units of the currency.
  *
  * @generated from message cartwright.catalog.v1.PriceFacet
  */
 export type PriceFacet = Message<"cartwright.catalog.v1.PriceFacet"> & {
   /**
-   * The lowest price in the band.
+   * Lowest price of the range, inclusive.
    *
    * @generated from field: cartwright.type.v1.Money min = 1;
    */
   min?: Money | undefined;
 
   /**
-   * The lowest price above the band; absent for the last one.
+   * Upper bound of the range, exclusive. Absent for the highest range.
    *
    * @generated from field: cartwright.type.v1.Money max = 2;
    */
   max?: Money | undefined;
 
   /**
-   * How many.
+   * Number of matching products in the range.
    *
    * @generated from field: int64 product_count = 3;
    */
@@ -364,27 +369,27 @@ export const PriceFacetSchema: GenMessage<PriceFacet> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 5);
 
 /**
- * Products counted in several ways.
+ * Numbers of matching products, grouped in the ways that the request asked for.
  *
  * @generated from message cartwright.catalog.v1.ProductFacets
  */
 export type ProductFacets = Message<"cartwright.catalog.v1.ProductFacets"> & {
   /**
-   * By brand, most first, 100 at most.
+   * Counts by brand, in descending order of product_count, at most 100.
    *
    * @generated from field: repeated cartwright.catalog.v1.BrandFacet brands = 1;
    */
   brands: BrandFacet[];
 
   /**
-   * By category, most first, 100 at most.
+   * Counts by category, in descending order of product_count, at most 100.
    *
    * @generated from field: repeated cartwright.catalog.v1.CategoryFacet categories = 2;
    */
   categories: CategoryFacet[];
 
   /**
-   * By price, lowest first, each currency by itself; bands without products are left out.
+   * Counts by price range, for each currency in ascending order of price. Ranges without products are omitted.
    *
    * @generated from field: repeated cartwright.catalog.v1.PriceFacet prices = 3;
    */
@@ -399,7 +404,7 @@ export const ProductFacetsSchema: GenMessage<ProductFacets> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 6);
 
 /**
- * What the products that are sold cost, in one currency.
+ * Statistics of the prices in one currency. Deleted products are not included.
  *
  * @generated from message cartwright.catalog.v1.PriceStats
  */
@@ -412,28 +417,28 @@ export type PriceStats = Message<"cartwright.catalog.v1.PriceStats"> & {
   productCount: bigint;
 
   /**
-   * The lowest price.
+   * Lowest price of the products.
    *
    * @generated from field: cartwright.type.v1.Money min = 2;
    */
   min?: Money | undefined;
 
   /**
-   * The mean, rounded to the minor unit.
+   * Mean price of the products, rounded to the minor unit.
    *
    * @generated from field: cartwright.type.v1.Money average = 3;
    */
   average?: Money | undefined;
 
   /**
-   * The highest price.
+   * Highest price of the products.
    *
    * @generated from field: cartwright.type.v1.Money max = 4;
    */
   max?: Money | undefined;
 
   /**
-   * Half of the products cost at most this.
+   * Median price: half of the products cost at most this.
    *
    * @generated from field: cartwright.type.v1.Money median = 5;
    */
@@ -448,34 +453,34 @@ export const PriceStatsSchema: GenMessage<PriceStats> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 7);
 
 /**
- * The products of one category.
+ * Statistics of the products in one category, without its subcategories.
  *
  * @generated from message cartwright.catalog.v1.CategoryStats
  */
 export type CategoryStats = Message<"cartwright.catalog.v1.CategoryStats"> & {
   /**
-   * The category.
+   * Id of the category.
    *
    * @generated from field: string category_id = 1;
    */
   categoryId: string;
 
   /**
-   * Its name.
+   * Display name of the category.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * Its products that are sold.
+   * Number of products in the category that are not deleted.
    *
    * @generated from field: int64 product_count = 3;
    */
   productCount: bigint;
 
   /**
-   * What they cost, one entry a currency.
+   * Prices of the products, one entry for each currency.
    *
    * @generated from field: repeated cartwright.catalog.v1.PriceStats prices = 4;
    */
@@ -490,63 +495,63 @@ export const CategoryStatsSchema: GenMessage<CategoryStats> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 8);
 
 /**
- * The catalogue in numbers, all as of one moment. Deleted products do not count.
+ * Statistics of the catalogue, all from one consistent snapshot. Deleted products are not included.
  *
  * @generated from message cartwright.catalog.v1.CatalogStats
  */
 export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
   /**
-   * Products that are sold.
+   * Number of products that are not deleted.
    *
    * @generated from field: int64 product_count = 1;
    */
   productCount: bigint;
 
   /**
-   * Products with no unit left.
+   * Number of products without a unit in stock.
    *
    * @generated from field: int64 sold_out_count = 2;
    */
   soldOutCount: bigint;
 
   /**
-   * Products with at least one unit and at most low_stock_threshold. Sales change it without dropping cached
-   * numbers, so that it may be as old as they may be cached.
+   * Number of products with at least one unit and at most low_stock_threshold units in stock. Sales do not
+   * invalidate the cached statistics, so this number can be as old as a cached response.
    *
    * @generated from field: int64 low_stock_count = 3;
    */
   lowStockCount: bigint;
 
   /**
-   * What counts as low.
+   * Number of units up to which stock counts as low, as in the request.
    *
    * @generated from field: int64 low_stock_threshold = 4;
    */
   lowStockThreshold: bigint;
 
   /**
-   * Prices, one entry a currency.
+   * Prices of all products, one entry for each currency.
    *
    * @generated from field: repeated cartwright.catalog.v1.PriceStats prices = 5;
    */
   prices: PriceStats[];
 
   /**
-   * Categories with products, most first, 1,000 at most.
+   * Categories with products, in descending order of product_count, at most 1,000.
    *
    * @generated from field: repeated cartwright.catalog.v1.CategoryStats categories = 6;
    */
   categories: CategoryStats[];
 
   /**
-   * Brands with products, most first, 100 at most.
+   * Brands with products, in descending order of product_count, at most 100.
    *
    * @generated from field: repeated cartwright.catalog.v1.Brand brands = 7;
    */
   brands: Brand[];
 
   /**
-   * The moment that the numbers are of.
+   * Time of the snapshot that the statistics were computed from.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 8;
    */
@@ -561,48 +566,48 @@ export const CatalogStatsSchema: GenMessage<CatalogStats> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 9);
 
 /**
- * Why stock was changed by hand.
+ * Why AdjustStock changed the stock of a product.
  *
  * @generated from enum cartwright.catalog.v1.StockReason
  */
 export const StockReason = {
   /**
-   * Not said: refused.
+   * No reason is given. A request with it fails with INVALID_ARGUMENT.
    *
    * @generated from enum value: STOCK_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Somebody counted.
+   * The stock was counted and differs from the recorded stock.
    *
    * @generated from enum value: STOCK_REASON_RECOUNT = 1;
    */
   RECOUNT: 1,
 
   /**
-   * A delivery came in.
+   * A delivery from a supplier arrived.
    *
    * @generated from enum value: STOCK_REASON_RECEIVED = 2;
    */
   RECEIVED: 2,
 
   /**
-   * Units broke or expired.
+   * Units were damaged, lost or expired.
    *
    * @generated from enum value: STOCK_REASON_DAMAGED = 3;
    */
   DAMAGED: 3,
 
   /**
-   * A customer brought units back.
+   * A customer returned units of the product.
    *
    * @generated from enum value: STOCK_REASON_RETURNED = 4;
    */
   RETURNED: 4,
 
   /**
-   * An earlier change was wrong.
+   * An earlier change of the stock was wrong.
    *
    * @generated from enum value: STOCK_REASON_CORRECTION = 5;
    */
@@ -610,7 +615,7 @@ export const StockReason = {
 } as const;
 
 /**
- * Why stock was changed by hand.
+ * Why AdjustStock changed the stock of a product.
  *
  * @generated from enum cartwright.catalog.v1.StockReason
  */

@@ -12,6 +12,7 @@ import { file_cartwright_catalog_v1_import } from "./import_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -20,22 +21,22 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog_service.proto.
  */
 export const file_cartwright_catalog_v1_catalog_service: GenFile = /*@__PURE__*/
-  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QisgEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiAKA2lkcxgBIAMoCUITukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IuUFChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAIsQBChRMaXN0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFEjQKBmZhY2V0cxgEIAEoCzIkLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0RmFjZXRzEhcKD2NvcnJlY3RlZF9xdWVyeRgFIAEoCSKHAQoUQ3JlYXRlUHJvZHVjdFJlcXVlc3QSNwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0Qga6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJIChVDcmVhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IoACChRVcGRhdGVQcm9kdWN0UmVxdWVzdBI3Cgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3RCBrpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJIChVVcGRhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkcKFERlbGV0ZVByb2R1Y3RSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJIChVEZWxldGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkkKFlVuZGVsZXRlUHJvZHVjdFJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIkoKF1VuZGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCLyAgoSQWRqdXN0U3RvY2tSZXF1ZXN0EhwKCnByb2R1Y3RfaWQYASABKAlCCLpIBXIDsAEBElIKBWRlbHRhGAIgASgDQkO6SEC6ASoKDmRlbHRhX25vdF96ZXJvEg1tdXN0IG5vdCBiZSAwGgl0aGlzICE9IDAiERiAlOvcAyiA7JSj/P////8BEi0KEWV4cGVjdGVkX3F1YW50aXR5GAMgASgDQg26SAoiCBiAlOvcAygASACIAQESPgoGcmVhc29uGAQgASgOMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrUmVhc29uQgq6SAeCAQQQASAAEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABAUIUChJfZXhwZWN0ZWRfcXVhbnRpdHkiRgoTQWRqdXN0U3RvY2tSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QiWQoSR2V0Q2F0ZWdvcnlSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEh0KBHNsdWcYAiABKAlCDbpICnIIEAEYQLoBAQBIAEIMCgNrZXkSBbpIAggBIkgKE0dldENhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkidwoVTGlzdENhdGVnb3JpZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIeCglwYXJlbnRfaWQYAyABKAlCC7pICNgBAXIDsAEBImYKFkxpc3RDYXRlZ29yaWVzUmVzcG9uc2USMwoKY2F0ZWdvcmllcxgBIAMoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiigEKFUNyZWF0ZUNhdGVnb3J5UmVxdWVzdBI5CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIGukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSwoWQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSKDAgoVVXBkYXRlQ2F0ZWdvcnlSZXF1ZXN0EjkKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5Qga6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSwoWVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSJIChVEZWxldGVDYXRlZ29yeVJlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIhgKFkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2UiUwoRTGlzdEJyYW5kc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAIlsKEkxpc3RCcmFuZHNSZXNwb25zZRIsCgZicmFuZHMYASADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkIKFkdldENhdGFsb2dTdGF0c1JlcXVlc3QSKAoTbG93X3N0b2NrX3RocmVzaG9sZBgBIAEoA0ILukgIIgYYwIQ9KAAiTQoXR2V0Q2F0YWxvZ1N0YXRzUmVzcG9uc2USMgoFc3RhdHMYASABKAsyIy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0YWxvZ1N0YXRzKmwKCVRvdGFsTW9kZRIaChZUT1RBTF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPVE9UQUxfTU9ERV9OT05FEAESGAoUVE9UQUxfTU9ERV9FU1RJTUFURUQQAhIUChBUT1RBTF9NT0RFX0VYQUNUEAMqVAoFRmFjZXQSFQoRRkFDRVRfVU5TUEVDSUZJRUQQABIPCgtGQUNFVF9CUkFORBABEhIKDkZBQ0VUX0NBVEVHT1JZEAISDwoLRkFDRVRfUFJJQ0UQAzLFEAoOQ2F0YWxvZ1NlcnZpY2USjgEKCkdldFByb2R1Y3QSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlc3BvbnNlIiuQAgHC8xgkGiIKAwiEBxICCDwaDHByb2R1Y3Q6e2lkfRoJc2t1Ontza3V9EpoBChBCYXRjaEdldFByb2R1Y3RzEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZSIlkAIBwvMYHhICEAIaGAoDCIQHEgIIPBoNcHJvZHVjdDp7aWRzfRKDAQoMTGlzdFByb2R1Y3RzEiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1JlcXVlc3QaKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFByb2R1Y3RzUmVzcG9uc2UiGpACAcLzGBMaEQoCCHgSAgg8GgdjYXRhbG9nEnIKDUNyZWF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAEScgoNVXBkYXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVzcG9uc2UiBsLzGAIoARJqCg1EZWxldGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXNwb25zZRJwCg9VbmRlbGV0ZVByb2R1Y3QSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRJsCgtBZGp1c3RTdG9jaxIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5BZGp1c3RTdG9ja1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXNwb25zZSIGwvMYAigBEokBCg5JbXBvcnRQcm9kdWN0cxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRQcm9kdWN0c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXNwb25zZSIYwvMYFBIECAMQZCIKCgMIrAISAwisAigCKAEShQEKC0dldENhdGVnb3J5EikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGVnb3J5UmVxdWVzdBoqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlc3BvbnNlIh+QAgHC8xgYGhYKAwiQHBIDCKwCGgpjYXRlZ29yaWVzEo4BCg5MaXN0Q2F0ZWdvcmllcxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0Q2F0ZWdvcmllc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxJ1Cg5DcmVhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEnUKDlVwZGF0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlc3BvbnNlIgbC8xgCKAESbQoORGVsZXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2USfwoKTGlzdEJyYW5kcxIoLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVxdWVzdBopLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVzcG9uc2UiHJACAcLzGBUaEwoDCJAcEgMIrAIaB2NhdGFsb2cSlwEKD0dldENhdGFsb2dTdGF0cxItLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXF1ZXN0Gi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGFsb2dTdGF0c1Jlc3BvbnNlIiWQAgHC8xgeEgIQBRoSCgMIrAISAgg8GgdjYXRhbG9nIgQKAggKGi7C8xgqChIIARIECAEQASIICgIIBRICCB4SFAgDEgQIAhABIggKAggFEgIIHjABQsoBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQhNDYXRhbG9nU2VydmljZVByb3RvUAFaTGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IuUFChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAIsQBChRMaXN0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFEjQKBmZhY2V0cxgEIAEoCzIkLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0RmFjZXRzEhcKD2NvcnJlY3RlZF9xdWVyeRgFIAEoCSKKAQoUQ3JlYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJIChVDcmVhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IoMCChRVcGRhdGVQcm9kdWN0UmVxdWVzdBI6Cgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3RCCeBBArpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJIChVVcGRhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkoKFERlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJIChVEZWxldGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkwKFlVuZGVsZXRlUHJvZHVjdFJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIkoKF1VuZGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCL7AgoSQWRqdXN0U3RvY2tSZXF1ZXN0Eh8KCnByb2R1Y3RfaWQYASABKAlCC+BBArpIBXIDsAEBElUKBWRlbHRhGAIgASgDQkbgQQK6SEC6ASoKDmRlbHRhX25vdF96ZXJvEg1tdXN0IG5vdCBiZSAwGgl0aGlzICE9IDAiERiAlOvcAyiA7JSj/P////8BEi0KEWV4cGVjdGVkX3F1YW50aXR5GAMgASgDQg26SAoiCBiAlOvcAygASACIAQESQQoGcmVhc29uGAQgASgOMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrUmVhc29uQg3gQQK6SAeCAQQQASAAEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABAUIUChJfZXhwZWN0ZWRfcXVhbnRpdHkiRgoTQWRqdXN0U3RvY2tSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QiWQoSR2V0Q2F0ZWdvcnlSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEh0KBHNsdWcYAiABKAlCDbpICnIIEAEYQLoBAQBIAEIMCgNrZXkSBbpIAggBIkgKE0dldENhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkidwoVTGlzdENhdGVnb3JpZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIeCglwYXJlbnRfaWQYAyABKAlCC7pICNgBAXIDsAEBImYKFkxpc3RDYXRlZ29yaWVzUmVzcG9uc2USMwoKY2F0ZWdvcmllcxgBIAMoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFUNyZWF0ZUNhdGVnb3J5UmVxdWVzdBI8CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSwoWQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSKGAgoVVXBkYXRlQ2F0ZWdvcnlSZXF1ZXN0EjwKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSwoWVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSJLChVEZWxldGVDYXRlZ29yeVJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIhgKFkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2UiUwoRTGlzdEJyYW5kc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAIlsKEkxpc3RCcmFuZHNSZXNwb25zZRIsCgZicmFuZHMYASADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkIKFkdldENhdGFsb2dTdGF0c1JlcXVlc3QSKAoTbG93X3N0b2NrX3RocmVzaG9sZBgBIAEoA0ILukgIIgYYwIQ9KAAiTQoXR2V0Q2F0YWxvZ1N0YXRzUmVzcG9uc2USMgoFc3RhdHMYASABKAsyIy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0YWxvZ1N0YXRzKmwKCVRvdGFsTW9kZRIaChZUT1RBTF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPVE9UQUxfTU9ERV9OT05FEAESGAoUVE9UQUxfTU9ERV9FU1RJTUFURUQQAhIUChBUT1RBTF9NT0RFX0VYQUNUEAMqVAoFRmFjZXQSFQoRRkFDRVRfVU5TUEVDSUZJRUQQABIPCgtGQUNFVF9CUkFORBABEhIKDkZBQ0VUX0NBVEVHT1JZEAISDwoLRkFDRVRfUFJJQ0UQAzLFEAoOQ2F0YWxvZ1NlcnZpY2USjgEKCkdldFByb2R1Y3QSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlc3BvbnNlIiuQAgHC8xgkGiIKAwiEBxICCDwaDHByb2R1Y3Q6e2lkfRoJc2t1Ontza3V9EpoBChBCYXRjaEdldFByb2R1Y3RzEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZSIlkAIBwvMYHhICEAIaGAoDCIQHEgIIPBoNcHJvZHVjdDp7aWRzfRKDAQoMTGlzdFByb2R1Y3RzEiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1JlcXVlc3QaKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFByb2R1Y3RzUmVzcG9uc2UiGpACAcLzGBMaEQoCCHgSAgg8GgdjYXRhbG9nEnIKDUNyZWF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAEScgoNVXBkYXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVzcG9uc2UiBsLzGAIoARJqCg1EZWxldGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXNwb25zZRJwCg9VbmRlbGV0ZVByb2R1Y3QSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRJsCgtBZGp1c3RTdG9jaxIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5BZGp1c3RTdG9ja1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXNwb25zZSIGwvMYAigBEokBCg5JbXBvcnRQcm9kdWN0cxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRQcm9kdWN0c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXNwb25zZSIYwvMYFBIECAMQZCIKCgMIrAISAwisAigCKAEShQEKC0dldENhdGVnb3J5EikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGVnb3J5UmVxdWVzdBoqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlc3BvbnNlIh+QAgHC8xgYGhYKAwiQHBIDCKwCGgpjYXRlZ29yaWVzEo4BCg5MaXN0Q2F0ZWdvcmllcxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0Q2F0ZWdvcmllc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxJ1Cg5DcmVhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEnUKDlVwZGF0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlc3BvbnNlIgbC8xgCKAESbQoORGVsZXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2USfwoKTGlzdEJyYW5kcxIoLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVxdWVzdBopLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVzcG9uc2UiHJACAcLzGBUaEwoDCJAcEgMIrAIaB2NhdGFsb2cSlwEKD0dldENhdGFsb2dTdGF0cxItLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXF1ZXN0Gi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGFsb2dTdGF0c1Jlc3BvbnNlIiWQAgHC8xgeEgIQBRoSCgMIrAISAgg8GgdjYXRhbG9nIgQKAggKGi7C8xgqChIIARIECAEQASIICgIIBRICCB4SFAgDEgQIAhABIggKAggFEgIIHjABQsoBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQhNDYXRhbG9nU2VydmljZVByb3RvUAFaTGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
- * Which product.
+ * Request of GetProduct.
  *
  * @generated from message cartwright.catalog.v1.GetProductRequest
  */
 export type GetProductRequest = Message<"cartwright.catalog.v1.GetProductRequest"> & {
   /**
-   * What it is known by.
+   * Id or sku of the product; one of them is required.
    *
    * @generated from oneof cartwright.catalog.v1.GetProductRequest.key
    */
   key: {
     /**
-     * Its id.
+     * Id of the product.
      *
      * @generated from field: string id = 1;
      */
@@ -43,7 +44,7 @@ export type GetProductRequest = Message<"cartwright.catalog.v1.GetProductRequest
     case: "id";
   } | {
     /**
-     * Its sku.
+     * Sku of the product.
      *
      * @generated from field: string sku = 2;
      */
@@ -52,14 +53,15 @@ export type GetProductRequest = Message<"cartwright.catalog.v1.GetProductRequest
   } | { case: undefined; value?: undefined };
 
   /**
-   * Answer with a deleted product too. For staff only.
+   * If true, a deleted product is returned as well. Requires staff, or an API key with SCOPE_CATALOG_WRITE.
    *
    * @generated from field: bool show_deleted = 3;
    */
   showDeleted: boolean;
 
   /**
-   * The fields to fill, such as "id,name,price"; all when absent or "*". id is always filled.
+   * Fields of the products to return, such as "id,name,price"; id is always returned. All fields if absent or
+   * "*".
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 4;
    */
@@ -74,13 +76,13 @@ export const GetProductRequestSchema: GenMessage<GetProductRequest> = /*@__PURE_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 0);
 
 /**
- * The product.
+ * Response of GetProduct.
  *
  * @generated from message cartwright.catalog.v1.GetProductResponse
  */
 export type GetProductResponse = Message<"cartwright.catalog.v1.GetProductResponse"> & {
   /**
-   * The product.
+   * The product, with the fields that read_mask selects.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -95,20 +97,21 @@ export const GetProductResponseSchema: GenMessage<GetProductResponse> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 1);
 
 /**
- * Which products.
+ * Request of BatchGetProducts.
  *
  * @generated from message cartwright.catalog.v1.BatchGetProductsRequest
  */
 export type BatchGetProductsRequest = Message<"cartwright.catalog.v1.BatchGetProductsRequest"> & {
   /**
-   * Their ids, each once.
+   * Ids of the products, from 1 to 100, without duplicates.
    *
    * @generated from field: repeated string ids = 1;
    */
   ids: string[];
 
   /**
-   * The fields to fill, such as "id,name,price"; all when absent or "*". id is always filled.
+   * Fields of the products to return, such as "id,name,price"; id is always returned. All fields if absent or
+   * "*".
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 2;
    */
@@ -123,13 +126,13 @@ export const BatchGetProductsRequestSchema: GenMessage<BatchGetProductsRequest> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 2);
 
 /**
- * The products.
+ * Response of BatchGetProducts.
  *
  * @generated from message cartwright.catalog.v1.BatchGetProductsResponse
  */
 export type BatchGetProductsResponse = Message<"cartwright.catalog.v1.BatchGetProductsResponse"> & {
   /**
-   * In the order of the ids.
+   * The products, in the order of the requested ids.
    *
    * @generated from field: repeated cartwright.catalog.v1.Product products = 1;
    */
@@ -144,118 +147,123 @@ export const BatchGetProductsResponseSchema: GenMessage<BatchGetProductsResponse
   messageDesc(file_cartwright_catalog_v1_catalog_service, 3);
 
 /**
- * Which products, in what order. All filters that are set must hold.
+ * Request of ListProducts. A product is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.catalog.v1.ListProductsRequest
  */
 export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of products in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Listed in this category or in one below it.
+   * Only products in this category or one of its descendants. All categories if empty.
    *
    * @generated from field: string category_id = 3;
    */
   categoryId: string;
 
   /**
-   * Made by this brand, exactly as written.
+   * Only products of this brand, an exact match. All brands if empty.
    *
    * @generated from field: string brand = 4;
    */
   brand: string;
 
   /**
-   * At this price or above, in its currency.
+   * Only products with this price or a higher one, in its currency. No lower bound if absent.
    *
    * @generated from field: cartwright.type.v1.Money min_price = 5;
    */
   minPrice?: Money | undefined;
 
   /**
-   * At this price or below, in its currency, which must be that of min_price.
+   * Only products with this price or a lower one, in its currency, which must be the currency of min_price. No
+   * upper bound if absent.
    *
    * @generated from field: cartwright.type.v1.Money max_price = 6;
    */
   maxPrice?: Money | undefined;
 
   /**
-   * With at least one unit left.
+   * If true, only products with at least one unit in stock.
    *
    * @generated from field: bool in_stock_only = 7;
    */
   inStockOnly: boolean;
 
   /**
-   * Words that name, brand, category, sku or description have, or have words that begin so; all of them, in
-   * any order, 16 at most. Categories above the product's own count too. When that finds next to nothing, words
-   * that are spelled much the same count too: see corrected_query. Without a letter or digit it is as empty.
+   * Search query of at most 16 words. A product matches if each word is a prefix of a word in its name, brand,
+   * sku or description, or in the name of its category or of a parent category. If there are next to no
+   * matches, similar spellings match as well; see corrected_query. All products match a query without letters
+   * and digits.
    *
    * @generated from field: string query = 8;
    */
   query: string;
 
   /**
-   * "name", "price", "create_time", "popularity" (units sold, in steps of about a tenth) or "rating", with
-   * " desc" for the other way round; ties, and what is in one step, by id. With a query also "relevance", which is the best first
-   * with " desc" and without, and the other way round with " asc"; of a great many matches that is the most
-   * popular. Empty: by relevance with a query, otherwise by id, which is the order of creation.
+   * Sort order: "name", "price", "create_time", "popularity" (units sold, in steps of about a tenth) or
+   * "rating"; append " desc" for descending order. Ties are sorted by id. With a query also "relevance", which
+   * lists the best matches first, with or without " desc"; append " asc" for the reverse. Among a great many
+   * matches the most popular ones are the most relevant. If empty, results are sorted by relevance with a
+   * query, and by id, which is the order of creation, without one.
    *
    * @generated from field: string order_by = 9;
    */
   orderBy: string;
 
   /**
-   * The fields to fill, such as "id,name,price"; all when absent or "*". id is always filled.
+   * Fields of the products to return, such as "id,name,price"; id is always returned. All fields if absent or
+   * "*".
    *
    * @generated from field: google.protobuf.FieldMask read_mask = 10;
    */
   readMask?: FieldMask | undefined;
 
   /**
-   * Whether to fill total_size.
+   * Whether to count the products over all pages, in total_size.
    *
    * @generated from field: cartwright.catalog.v1.TotalMode total = 11;
    */
   total: TotalMode;
 
   /**
-   * Include deleted products. For staff only.
+   * If true, deleted products are included. Requires staff, or an API key with SCOPE_CATALOG_WRITE.
    *
    * @generated from field: bool show_deleted = 12;
    */
   showDeleted: boolean;
 
   /**
-   * Created at this time or later.
+   * Only products created at this time or later. No lower bound if absent.
    *
    * @generated from field: google.protobuf.Timestamp min_create_time = 13;
    */
   minCreateTime?: Timestamp | undefined;
 
   /**
-   * Created before this time.
+   * Only products created before this time. No upper bound if absent.
    *
    * @generated from field: google.protobuf.Timestamp max_create_time = 14;
    */
   maxCreateTime?: Timestamp | undefined;
 
   /**
-   * What to count over all pages, each once. Costs more the more there is, except where category, brand and
-   * stock are the only filters.
+   * How to group and count the products over all pages, each value at most once. Counting takes longer the more
+   * products match, unless category, brand and stock are the only filters. No counts if empty.
    *
    * @generated from field: repeated cartwright.catalog.v1.Facet facets = 15;
    */
@@ -270,41 +278,41 @@ export const ListProductsRequestSchema: GenMessage<ListProductsRequest> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 4);
 
 /**
- * A page of products.
+ * Response of ListProducts.
  *
  * @generated from message cartwright.catalog.v1.ListProductsResponse
  */
 export type ListProductsResponse = Message<"cartwright.catalog.v1.ListProductsResponse"> & {
   /**
-   * The products.
+   * Products of the page, in the requested order.
    *
    * @generated from field: repeated cartwright.catalog.v1.Product products = 1;
    */
   products: Product[];
 
   /**
-   * The token of the next page; empty on the last. It is good for 3 days.
+   * Token of the next page, valid for 3 days; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
 
   /**
-   * How many there are over all pages; 0 unless total asked for it.
+   * Number of products over all pages. 0 unless the request sets total.
    *
    * @generated from field: int32 total_size = 3;
    */
   totalSize: number;
 
   /**
-   * Counts of all products that the filters let through, by what facets asked for.
+   * Numbers of products over all pages, grouped as facets in the request asked for.
    *
    * @generated from field: cartwright.catalog.v1.ProductFacets facets = 4;
    */
   facets?: ProductFacets | undefined;
 
   /**
-   * What was searched for instead, when query itself found next to nothing; otherwise empty.
+   * Query that was searched for in place of query, because query has next to no matches. Otherwise empty.
    *
    * @generated from field: string corrected_query = 5;
    */
@@ -319,28 +327,29 @@ export const ListProductsResponseSchema: GenMessage<ListProductsResponse> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 5);
 
 /**
- * The new product.
+ * Request of CreateProduct.
  *
  * @generated from message cartwright.catalog.v1.CreateProductRequest
  */
 export type CreateProductRequest = Message<"cartwright.catalog.v1.CreateProductRequest"> & {
   /**
-   * Its sku, name, category_id and price are required.
+   * Product to create.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
   product?: Product | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -355,13 +364,13 @@ export const CreateProductRequestSchema: GenMessage<CreateProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 6);
 
 /**
- * The product as created.
+ * Response of CreateProduct.
  *
  * @generated from message cartwright.catalog.v1.CreateProductResponse
  */
 export type CreateProductResponse = Message<"cartwright.catalog.v1.CreateProductResponse"> & {
   /**
-   * The product.
+   * The created product.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -376,36 +385,38 @@ export const CreateProductResponseSchema: GenMessage<CreateProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 7);
 
 /**
- * The change.
+ * Request of UpdateProduct.
  *
  * @generated from message cartwright.catalog.v1.UpdateProductRequest
  */
 export type UpdateProductRequest = Message<"cartwright.catalog.v1.UpdateProductRequest"> & {
   /**
-   * id says which product, etag (optional) which version; the other fields hold the new values.
+   * Product with its new values. id is required; etag, if set, must be the current one.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
   product?: Product | undefined;
 
   /**
-   * The fields to change: sku, name, description, category_id, brand, price, image_uri, attributes; "*"
-   * for all of them. When absent, those of them that are not empty.
+   * Fields to update: sku, name, description, category_id, brand, price, image_uri, attributes, or "*" for all
+   * of these. Output-only fields are ignored. If absent, the fields of the product that are not empty are
+   * updated.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
   updateMask?: FieldMask | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 4;
    */
@@ -420,13 +431,13 @@ export const UpdateProductRequestSchema: GenMessage<UpdateProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 8);
 
 /**
- * The product as changed.
+ * Response of UpdateProduct.
  *
  * @generated from message cartwright.catalog.v1.UpdateProductResponse
  */
 export type UpdateProductResponse = Message<"cartwright.catalog.v1.UpdateProductResponse"> & {
   /**
-   * The product.
+   * The updated product.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -441,21 +452,21 @@ export const UpdateProductResponseSchema: GenMessage<UpdateProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 9);
 
 /**
- * Which product.
+ * Request of DeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.DeleteProductRequest
  */
 export type DeleteProductRequest = Message<"cartwright.catalog.v1.DeleteProductRequest"> & {
   /**
-   * The product.
+   * Id of the product.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
@@ -470,13 +481,13 @@ export const DeleteProductRequestSchema: GenMessage<DeleteProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 10);
 
 /**
- * The product as deleted.
+ * Response of DeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.DeleteProductResponse
  */
 export type DeleteProductResponse = Message<"cartwright.catalog.v1.DeleteProductResponse"> & {
   /**
-   * The product, with its delete_time.
+   * The deleted product, with its delete_time.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -491,21 +502,21 @@ export const DeleteProductResponseSchema: GenMessage<DeleteProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 11);
 
 /**
- * Which product.
+ * Request of UndeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.UndeleteProductRequest
  */
 export type UndeleteProductRequest = Message<"cartwright.catalog.v1.UndeleteProductRequest"> & {
   /**
-   * The product.
+   * Id of the deleted product.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
@@ -520,13 +531,13 @@ export const UndeleteProductRequestSchema: GenMessage<UndeleteProductRequest> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 12);
 
 /**
- * The product, sold again.
+ * Response of UndeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.UndeleteProductResponse
  */
 export type UndeleteProductResponse = Message<"cartwright.catalog.v1.UndeleteProductResponse"> & {
   /**
-   * The product.
+   * The restored product.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -541,50 +552,52 @@ export const UndeleteProductResponseSchema: GenMessage<UndeleteProductResponse> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 13);
 
 /**
- * The change of stock.
+ * Request of AdjustStock.
  *
  * @generated from message cartwright.catalog.v1.AdjustStockRequest
  */
 export type AdjustStockRequest = Message<"cartwright.catalog.v1.AdjustStockRequest"> & {
   /**
-   * The product.
+   * Id of the product, which can be deleted.
    *
    * @generated from field: string product_id = 1;
    */
   productId: string;
 
   /**
-   * Units to add; negative to take. Not 0.
+   * Units to add to the stock; negative to remove units. Not 0.
    *
    * @generated from field: int64 delta = 2;
    */
   delta: bigint;
 
   /**
-   * The stock that you saw. ABORTED with the current one when it differs.
+   * Stock that the caller has read. If it is not the current stock, the call fails with ABORTED
+   * (STOCK_CHANGED); the error details have the current stock. Not checked if absent.
    *
    * @generated from field: optional int64 expected_quantity = 3;
    */
   expectedQuantity?: bigint | undefined;
 
   /**
-   * Why.
+   * Reason of the change, recorded in the stock ledger.
    *
    * @generated from field: cartwright.catalog.v1.StockReason reason = 4;
    */
   reason: StockReason;
 
   /**
-   * When it happened; now when absent, and not in the future. A RECOUNT older than the newest one
-   * already written down is refused with FAILED_PRECONDITION.
+   * Time at which the stock changed, not in the future. Time of the call if absent. A RECOUNT older than the
+   * latest recorded one fails with FAILED_PRECONDITION (RECOUNT_OUTDATED).
    *
    * @generated from field: google.protobuf.Timestamp effective_time = 5;
    */
   effectiveTime?: Timestamp | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 6;
    */
@@ -599,13 +612,13 @@ export const AdjustStockRequestSchema: GenMessage<AdjustStockRequest> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 14);
 
 /**
- * The product with its new stock.
+ * Response of AdjustStock.
  *
  * @generated from message cartwright.catalog.v1.AdjustStockResponse
  */
 export type AdjustStockResponse = Message<"cartwright.catalog.v1.AdjustStockResponse"> & {
   /**
-   * The product.
+   * The product with its new stock.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -620,19 +633,19 @@ export const AdjustStockResponseSchema: GenMessage<AdjustStockResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 15);
 
 /**
- * Which category.
+ * Request of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryRequest
  */
 export type GetCategoryRequest = Message<"cartwright.catalog.v1.GetCategoryRequest"> & {
   /**
-   * What it is known by.
+   * Id or slug of the category; one of them is required.
    *
    * @generated from oneof cartwright.catalog.v1.GetCategoryRequest.key
    */
   key: {
     /**
-     * Its id.
+     * Id of the category.
      *
      * @generated from field: string id = 1;
      */
@@ -640,7 +653,7 @@ export type GetCategoryRequest = Message<"cartwright.catalog.v1.GetCategoryReque
     case: "id";
   } | {
     /**
-     * Its slug.
+     * Slug of the category.
      *
      * @generated from field: string slug = 2;
      */
@@ -657,13 +670,13 @@ export const GetCategoryRequestSchema: GenMessage<GetCategoryRequest> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
 
 /**
- * The category.
+ * Response of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryResponse
  */
 export type GetCategoryResponse = Message<"cartwright.catalog.v1.GetCategoryResponse"> & {
   /**
-   * The category.
+   * The category with this id or slug.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -678,28 +691,29 @@ export const GetCategoryResponseSchema: GenMessage<GetCategoryResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
 
 /**
- * Which categories.
+ * Request of ListCategories.
  *
  * @generated from message cartwright.catalog.v1.ListCategoriesRequest
  */
 export type ListCategoriesRequest = Message<"cartwright.catalog.v1.ListCategoriesRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of categories in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Directly below this category. Empty: all categories.
+   * Only direct subcategories of this category. All categories if empty.
    *
    * @generated from field: string parent_id = 3;
    */
@@ -714,20 +728,20 @@ export const ListCategoriesRequestSchema: GenMessage<ListCategoriesRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
 
 /**
- * A page of categories.
+ * Response of ListCategories.
  *
  * @generated from message cartwright.catalog.v1.ListCategoriesResponse
  */
 export type ListCategoriesResponse = Message<"cartwright.catalog.v1.ListCategoriesResponse"> & {
   /**
-   * The categories.
+   * Categories of the page, in order of their name.
    *
    * @generated from field: repeated cartwright.catalog.v1.Category categories = 1;
    */
   categories: Category[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -742,28 +756,29 @@ export const ListCategoriesResponseSchema: GenMessage<ListCategoriesResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
 
 /**
- * The new category.
+ * Request of CreateCategory.
  *
  * @generated from message cartwright.catalog.v1.CreateCategoryRequest
  */
 export type CreateCategoryRequest = Message<"cartwright.catalog.v1.CreateCategoryRequest"> & {
   /**
-   * Its slug and name are required.
+   * Category to create.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
   category?: Category | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -778,13 +793,13 @@ export const CreateCategoryRequestSchema: GenMessage<CreateCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
 
 /**
- * The category as created.
+ * Response of CreateCategory.
  *
  * @generated from message cartwright.catalog.v1.CreateCategoryResponse
  */
 export type CreateCategoryResponse = Message<"cartwright.catalog.v1.CreateCategoryResponse"> & {
   /**
-   * The category.
+   * The created category.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -799,36 +814,37 @@ export const CreateCategoryResponseSchema: GenMessage<CreateCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
 
 /**
- * The change.
+ * Request of UpdateCategory.
  *
  * @generated from message cartwright.catalog.v1.UpdateCategoryRequest
  */
 export type UpdateCategoryRequest = Message<"cartwright.catalog.v1.UpdateCategoryRequest"> & {
   /**
-   * id says which category, etag (optional) which version; the other fields hold the new values.
+   * Category with its new values. id is required; etag, if set, must be the current one.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
   category?: Category | undefined;
 
   /**
-   * The fields to change: slug, name, parent_id; "*" for all of them. When absent, those of them that are
-   * not empty.
+   * Fields to update: slug, name, parent_id, or "*" for all of these. Output-only fields are ignored. If
+   * absent, the fields of the category that are not empty are updated.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
   updateMask?: FieldMask | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 4;
    */
@@ -843,13 +859,13 @@ export const UpdateCategoryRequestSchema: GenMessage<UpdateCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
 
 /**
- * The category as changed.
+ * Response of UpdateCategory.
  *
  * @generated from message cartwright.catalog.v1.UpdateCategoryResponse
  */
 export type UpdateCategoryResponse = Message<"cartwright.catalog.v1.UpdateCategoryResponse"> & {
   /**
-   * The category.
+   * The updated category.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -864,21 +880,21 @@ export const UpdateCategoryResponseSchema: GenMessage<UpdateCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
 
 /**
- * Which category.
+ * Request of DeleteCategory.
  *
  * @generated from message cartwright.catalog.v1.DeleteCategoryRequest
  */
 export type DeleteCategoryRequest = Message<"cartwright.catalog.v1.DeleteCategoryRequest"> & {
   /**
-   * The category.
+   * Id of the category.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
@@ -893,7 +909,7 @@ export const DeleteCategoryRequestSchema: GenMessage<DeleteCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
 
 /**
- * Nothing: the category is gone.
+ * Empty response of DeleteCategory.
  *
  * @generated from message cartwright.catalog.v1.DeleteCategoryResponse
  */
@@ -908,21 +924,22 @@ export const DeleteCategoryResponseSchema: GenMessage<DeleteCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
 
 /**
- * Which brands.
+ * Request of ListBrands.
  *
  * @generated from message cartwright.catalog.v1.ListBrandsRequest
  */
 export type ListBrandsRequest = Message<"cartwright.catalog.v1.ListBrandsRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of brands in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
@@ -937,20 +954,20 @@ export const ListBrandsRequestSchema: GenMessage<ListBrandsRequest> = /*@__PURE_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
 
 /**
- * A page of brands.
+ * Response of ListBrands.
  *
  * @generated from message cartwright.catalog.v1.ListBrandsResponse
  */
 export type ListBrandsResponse = Message<"cartwright.catalog.v1.ListBrandsResponse"> & {
   /**
-   * The brands.
+   * Brands of the page, in order of their name.
    *
    * @generated from field: repeated cartwright.catalog.v1.Brand brands = 1;
    */
   brands: Brand[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -965,13 +982,14 @@ export const ListBrandsResponseSchema: GenMessage<ListBrandsResponse> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
 
 /**
- * What to count.
+ * Request of GetCatalogStats.
  *
  * @generated from message cartwright.catalog.v1.GetCatalogStatsRequest
  */
 export type GetCatalogStatsRequest = Message<"cartwright.catalog.v1.GetCatalogStatsRequest"> & {
   /**
-   * How many units count as low; 10 when 0. Up to 100 it is cheap; above that each product is read.
+   * Number of units up to which stock counts as low. 10 if 0. Above 100 the call is slower, because it reads
+   * every product.
    *
    * @generated from field: int64 low_stock_threshold = 1;
    */
@@ -986,13 +1004,13 @@ export const GetCatalogStatsRequestSchema: GenMessage<GetCatalogStatsRequest> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
 
 /**
- * The numbers.
+ * Response of GetCatalogStats.
  *
  * @generated from message cartwright.catalog.v1.GetCatalogStatsResponse
  */
 export type GetCatalogStatsResponse = Message<"cartwright.catalog.v1.GetCatalogStatsResponse"> & {
   /**
-   * The numbers.
+   * Statistics of the whole catalogue.
    *
    * @generated from field: cartwright.catalog.v1.CatalogStats stats = 1;
    */
@@ -1007,34 +1025,34 @@ export const GetCatalogStatsResponseSchema: GenMessage<GetCatalogStatsResponse> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
 
 /**
- * Whether a list counts what it pages through.
+ * Whether and how a list counts its results.
  *
  * @generated from enum cartwright.catalog.v1.TotalMode
  */
 export const TotalMode = {
   /**
-   * As NONE.
+   * Same as TOTAL_MODE_NONE.
    *
    * @generated from enum value: TOTAL_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * total_size stays 0. The fastest.
+   * The results are not counted: total_size is 0. This is the fastest mode.
    *
    * @generated from enum value: TOTAL_MODE_NONE = 1;
    */
   NONE: 1,
 
   /**
-   * As PostgreSQL's planner guesses it: fast, and off by some percent.
+   * The results are estimated by PostgreSQL's query planner: fast, and inaccurate by some percent.
    *
    * @generated from enum value: TOTAL_MODE_ESTIMATED = 2;
    */
   ESTIMATED: 2,
 
   /**
-   * Counted. Costs more the more there is.
+   * The results are counted exactly, which takes longer the more there are.
    *
    * @generated from enum value: TOTAL_MODE_EXACT = 3;
    */
@@ -1042,7 +1060,7 @@ export const TotalMode = {
 } as const;
 
 /**
- * Whether a list counts what it pages through.
+ * Whether and how a list counts its results.
  *
  * @generated from enum cartwright.catalog.v1.TotalMode
  */
@@ -1055,34 +1073,34 @@ export const TotalModeSchema: GenEnum<TotalMode> = /*@__PURE__*/
   enumDesc(file_cartwright_catalog_v1_catalog_service, 0);
 
 /**
- * By what products can be counted.
+ * A property by which ListProducts can group and count products.
  *
  * @generated from enum cartwright.catalog.v1.Facet
  */
 export const Facet = {
   /**
-   * Not said: refused.
+   * No property is given. A request with it fails with INVALID_ARGUMENT.
    *
    * @generated from enum value: FACET_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * By brand.
+   * Count the products of each brand.
    *
    * @generated from enum value: FACET_BRAND = 1;
    */
   BRAND: 1,
 
   /**
-   * By the category that they are listed in.
+   * Count the products of each category.
    *
    * @generated from enum value: FACET_CATEGORY = 2;
    */
   CATEGORY: 2,
 
   /**
-   * By price, in bands that grow with it.
+   * Count the products in each price range. Ranges widen with the price.
    *
    * @generated from enum value: FACET_PRICE = 3;
    */
@@ -1090,7 +1108,7 @@ export const Facet = {
 } as const;
 
 /**
- * By what products can be counted.
+ * A property by which ListProducts can group and count products.
  *
  * @generated from enum cartwright.catalog.v1.Facet
  */
@@ -1103,14 +1121,14 @@ export const FacetSchema: GenEnum<Facet> = /*@__PURE__*/
   enumDesc(file_cartwright_catalog_v1_catalog_service, 1);
 
 /**
- * What the shop sells: products with their stock, and the categories they are listed in.
+ * The catalogue: products with their stock, categories, brands and statistics. Read methods are public.
  *
  * @generated from service cartwright.catalog.v1.CatalogService
  */
 export const CatalogService: GenService<{
   /**
-   * One product by its id or its sku. NOT_FOUND when there is none, or when it is deleted and show_deleted
-   * is not set.
+   * Returns a product by its id or sku. Fails with NOT_FOUND (PRODUCT_NOT_FOUND) if there is none, or if it is
+   * deleted and show_deleted is not set.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.GetProduct
    */
@@ -1120,8 +1138,8 @@ export const CatalogService: GenService<{
     output: typeof GetProductResponseSchema;
   },
   /**
-   * Up to 100 products by id, in the order asked for, as of one moment. NOT_FOUND when one of them is
-   * missing or deleted; the error names it.
+   * Returns up to 100 products by id, in the order of the request, from one consistent snapshot. Fails with
+   * NOT_FOUND (PRODUCT_NOT_FOUND) if one of them does not exist or is deleted; the error details name it.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.BatchGetProducts
    */
@@ -1131,9 +1149,9 @@ export const CatalogService: GenService<{
     output: typeof BatchGetProductsResponseSchema;
   },
   /**
-   * Products by category, brand, price, stock, age and text, a page at a time. Page 4,000 costs what page 1
-   * costs. Products, their prices and whether they are sold out are as of the last change; how many units
-   * are left or sold may be as old as the list may be cached.
+   * Lists products by category, brand, price, stock, creation time and search query. All pages cost the same,
+   * however deep. Products, prices and whether a product is sold out are current; stock_quantity and
+   * purchase_count can be as old as a cached response.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.ListProducts
    */
@@ -1143,7 +1161,8 @@ export const CatalogService: GenService<{
     output: typeof ListProductsResponseSchema;
   },
   /**
-   * A new product with its first stock. ALREADY_EXISTS when the sku is taken.
+   * Creates a product with its initial stock, atomically. Fails with ALREADY_EXISTS (SKU_TAKEN) if a product
+   * has the sku, and with NOT_FOUND (CATEGORY_NOT_FOUND) if the category does not exist.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.CreateProduct
    */
@@ -1153,7 +1172,9 @@ export const CatalogService: GenService<{
     output: typeof CreateProductResponseSchema;
   },
   /**
-   * Changes the fields of the mask, all or none. ABORTED when the etag is stale.
+   * Updates the fields in update_mask, all or none. Fails with ABORTED (STALE_ETAG) if product.etag is not the
+   * current one, with FAILED_PRECONDITION (PRODUCT_DELETED) if the product is deleted, and with ALREADY_EXISTS
+   * (SKU_TAKEN) if another product has the new sku.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.UpdateProduct
    */
@@ -1163,7 +1184,9 @@ export const CatalogService: GenService<{
     output: typeof UpdateProductResponseSchema;
   },
   /**
-   * Takes a product out of sale. It keeps its sku and can be undeleted; orders keep showing it.
+   * Deletes a product. It keeps its sku, orders still show it, and UndeleteProduct restores it. Fails with
+   * NOT_FOUND (PRODUCT_NOT_FOUND) if it is already deleted, and with ABORTED (STALE_ETAG) if etag is not the
+   * current one.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.DeleteProduct
    */
@@ -1173,7 +1196,8 @@ export const CatalogService: GenService<{
     output: typeof DeleteProductResponseSchema;
   },
   /**
-   * Sells a deleted product again. ALREADY_EXISTS when it is not deleted.
+   * Restores a deleted product. Fails with ALREADY_EXISTS (PRODUCT_NOT_DELETED) if it is not deleted, and with
+   * ABORTED (STALE_ETAG) if etag is not the current one.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.UndeleteProduct
    */
@@ -1183,10 +1207,10 @@ export const CatalogService: GenService<{
     output: typeof UndeleteProductResponseSchema;
   },
   /**
-   * Adds to or takes from the stock of a product, a deleted one too, and writes the change down, both or
-   * neither.
-   * FAILED_PRECONDITION when fewer units are left than are taken; ABORTED when the stock is not the
-   * expected one.
+   * Adds units to, or removes units from, the stock of a product and records the change in the stock ledger,
+   * atomically. Deleted products are included. Fails with FAILED_PRECONDITION (OUT_OF_STOCK or STOCK_TOO_LARGE)
+   * if the stock would leave its range, with FAILED_PRECONDITION (RECOUNT_OUTDATED) if there is a later
+   * recount, and with ABORTED (STOCK_CHANGED) if the stock is not expected_quantity.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.AdjustStock
    */
@@ -1196,12 +1220,12 @@ export const CatalogService: GenService<{
     output: typeof AdjustStockResponseSchema;
   },
   /**
-   * Creates and changes products by the thousand, told apart by their sku; in mode FULL also deletes those
-   * that are not among the rows. Rows are checked one by one: a faulty row is reported by its number and
-   * the others go on. Rows are written some thousand at a time, each such part all or nothing. A stream that
-   * breaks can be sent again with the same request_id, from its beginning or from any offset that has been
-   * reached: rows that are written already are passed over. A repeat of an import that is complete is
-   * answered with its report.
+   * Creates and updates products in bulk, identified by their sku; in mode FULL also deletes the products that
+   * the import does not contain. Each row is validated by itself: invalid rows are reported by number, and the
+   * others are imported. Rows are written in batches of some thousand, each batch atomically. After a broken
+   * stream, send the import again with the same request_id, from the start or from any offset received so far:
+   * rows that were already written are skipped. Repeating a complete import returns its response again. Fails
+   * with ABORTED (IMPORT_RUNNING_ELSEWHERE) if another stream of the same import is active.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.ImportProducts
    */
@@ -1211,7 +1235,7 @@ export const CatalogService: GenService<{
     output: typeof ImportProductsResponseSchema;
   },
   /**
-   * One category by its id or its slug.
+   * Returns a category by its id or slug. Fails with NOT_FOUND (CATEGORY_NOT_FOUND) if there is none.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.GetCategory
    */
@@ -1221,7 +1245,7 @@ export const CatalogService: GenService<{
     output: typeof GetCategoryResponseSchema;
   },
   /**
-   * Categories by name, a page at a time.
+   * Lists categories in order of their name.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.ListCategories
    */
@@ -1231,7 +1255,9 @@ export const CatalogService: GenService<{
     output: typeof ListCategoriesResponseSchema;
   },
   /**
-   * A new category. ALREADY_EXISTS when the slug is taken.
+   * Creates a category. Fails with ALREADY_EXISTS (SLUG_TAKEN) if a category has the slug, with NOT_FOUND
+   * (CATEGORY_NOT_FOUND) if the parent does not exist, and with INVALID_ARGUMENT (CATEGORY_TOO_DEEP) below
+   * level 8.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.CreateCategory
    */
@@ -1241,7 +1267,10 @@ export const CatalogService: GenService<{
     output: typeof CreateCategoryResponseSchema;
   },
   /**
-   * Changes the fields of the mask, all or none. A category cannot be moved below itself.
+   * Updates the fields in update_mask, all or none. Fails with ABORTED (STALE_ETAG) if category.etag is not the
+   * current one, with ALREADY_EXISTS (SLUG_TAKEN) if another category has the new slug, and with
+   * INVALID_ARGUMENT (CATEGORY_CIRCLE or CATEGORY_TOO_DEEP) if the new parent is the category itself or one of
+   * its descendants, or too deep.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.UpdateCategory
    */
@@ -1251,7 +1280,8 @@ export const CatalogService: GenService<{
     output: typeof UpdateCategoryResponseSchema;
   },
   /**
-   * Removes a category for good. FAILED_PRECONDITION while it has products or categories below it.
+   * Deletes a category permanently. Fails with FAILED_PRECONDITION (CATEGORY_NOT_EMPTY) if it has products,
+   * including deleted ones, or subcategories, and with ABORTED (STALE_ETAG) if etag is not the current one.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.DeleteCategory
    */
@@ -1261,7 +1291,7 @@ export const CatalogService: GenService<{
     output: typeof DeleteCategoryResponseSchema;
   },
   /**
-   * Brands with products that are sold, by name, a page at a time.
+   * Lists the brands with products that are not deleted, in order of their name.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.ListBrands
    */
@@ -1271,7 +1301,7 @@ export const CatalogService: GenService<{
     output: typeof ListBrandsResponseSchema;
   },
   /**
-   * The catalogue in numbers, all as of one moment.
+   * Returns statistics of the whole catalogue, from one consistent snapshot.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.GetCatalogStats
    */

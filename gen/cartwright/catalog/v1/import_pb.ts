@@ -7,80 +7,82 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/catalog/v1/import.proto.
  */
 export const file_cartwright_catalog_v1_import: GenFile = /*@__PURE__*/
-  fileDesc("CiJjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvaW1wb3J0LnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEilAQKCUltcG9ydFJvdxI0CgNza3UYASABKAlCJ7pIJHIiEAEYQDIcXltBLVphLXowLTldW0EtWmEtejAtOS5fLV0qJBIcCgRuYW1lGAIgASgJQg66SAtyCRABGMgBugEBABIhCgtkZXNjcmlwdGlvbhgDIAEoCUIMukgJcgcYkE66AQEAEjoKDWNhdGVnb3J5X3NsdWcYBCABKAlCI7pIIHIeEAEYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhoKBWJyYW5kGAUgASgJQgu6SAhyBhhkugEBABIwCgVwcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUIGukgDyAEBEioKDnN0b2NrX3F1YW50aXR5GAcgASgDQg26SAoiCBiAlOvcAygASACIAQESLQoJaW1hZ2VfdXJpGAggASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJlCgphdHRyaWJ1dGVzGAkgAygLMjAuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFJvdy5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX3N0b2NrX3F1YW50aXR5ItABChVJbXBvcnRQcm9kdWN0c1JlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESOwoEbW9kZRgCIAEoDjIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRNb2RlQgq6SAeCAQQQASAAEhwKBm9mZnNldBgDIAEoA0IMukgJIgcYgMLXLygAEj4KBHJvd3MYBCADKAsyIC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0Um93Qg66SAuSAQgQ6AciA9gBAyJSCgtJbXBvcnRFcnJvchISCgpyb3dfbnVtYmVyGAEgASgDEgsKA3NrdRgCIAEoCRINCgVmaWVsZBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCSLlAQoWSW1wb3J0UHJvZHVjdHNSZXNwb25zZRIRCglyb3dfY291bnQYASABKAMSFQoNY3JlYXRlZF9jb3VudBgCIAEoAxIVCg11cGRhdGVkX2NvdW50GAMgASgDEhcKD3VuY2hhbmdlZF9jb3VudBgEIAEoAxIVCg1kZWxldGVkX2NvdW50GAUgASgDEhQKDGZhaWxlZF9jb3VudBgGIAEoAxIyCgZlcnJvcnMYByADKAsyIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0RXJyb3ISEAoIcmVwbGF5ZWQYCCABKAgqXAoKSW1wb3J0TW9kZRIbChdJTVBPUlRfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0lNUE9SVF9NT0RFX0lOQ1JFTUVOVEFMEAESFAoQSU1QT1JUX01PREVfRlVMTBACQsIBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQgtJbXBvcnRQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2NhdGFsb2cvdjE7Y2F0YWxvZ3YxqgIVQ2FydHdyaWdodC5DYXRhbG9nLlYxygIVQ2FydHdyaWdodFxDYXRhbG9nXFYx6gIXQ2FydHdyaWdodDo6Q2F0YWxvZzo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_type_v1_money]);
+  fileDesc("CiJjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvaW1wb3J0LnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEioAQKCUltcG9ydFJvdxI3CgNza3UYASABKAlCKuBBArpIJHIiEAEYQDIcXltBLVphLXowLTldW0EtWmEtejAtOS5fLV0qJBIfCgRuYW1lGAIgASgJQhHgQQK6SAtyCRABGMgBugEBABIhCgtkZXNjcmlwdGlvbhgDIAEoCUIMukgJcgcYkE66AQEAEj0KDWNhdGVnb3J5X3NsdWcYBCABKAlCJuBBArpIIHIeEAEYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhoKBWJyYW5kGAUgASgJQgu6SAhyBhhkugEBABIzCgVwcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUIJ4EECukgDyAEBEioKDnN0b2NrX3F1YW50aXR5GAcgASgDQg26SAoiCBiAlOvcAygASACIAQESLQoJaW1hZ2VfdXJpGAggASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJlCgphdHRyaWJ1dGVzGAkgAygLMjAuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFJvdy5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX3N0b2NrX3F1YW50aXR5ItYBChVJbXBvcnRQcm9kdWN0c1JlcXVlc3QSHwoKcmVxdWVzdF9pZBgBIAEoCUIL4EECukgFcgOwAQESPgoEbW9kZRgCIAEoDjIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRNb2RlQg3gQQK6SAeCAQQQASAAEhwKBm9mZnNldBgDIAEoA0IMukgJIgcYgMLXLygAEj4KBHJvd3MYBCADKAsyIC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0Um93Qg66SAuSAQgQ6AciA9gBAyJSCgtJbXBvcnRFcnJvchISCgpyb3dfbnVtYmVyGAEgASgDEgsKA3NrdRgCIAEoCRINCgVmaWVsZBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCSLlAQoWSW1wb3J0UHJvZHVjdHNSZXNwb25zZRIRCglyb3dfY291bnQYASABKAMSFQoNY3JlYXRlZF9jb3VudBgCIAEoAxIVCg11cGRhdGVkX2NvdW50GAMgASgDEhcKD3VuY2hhbmdlZF9jb3VudBgEIAEoAxIVCg1kZWxldGVkX2NvdW50GAUgASgDEhQKDGZhaWxlZF9jb3VudBgGIAEoAxIyCgZlcnJvcnMYByADKAsyIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0RXJyb3ISEAoIcmVwbGF5ZWQYCCABKAgqXAoKSW1wb3J0TW9kZRIbChdJTVBPUlRfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0lNUE9SVF9NT0RFX0lOQ1JFTUVOVEFMEAESFAoQSU1QT1JUX01PREVfRlVMTBACQsIBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQgtJbXBvcnRQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2NhdGFsb2cvdjE7Y2F0YWxvZ3YxqgIVQ2FydHdyaWdodC5DYXRhbG9nLlYxygIVQ2FydHdyaWdodFxDYXRhbG9nXFYx6gIXQ2FydHdyaWdodDo6Q2F0YWxvZzo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior]);
 
 /**
- * One product to import. A product with this sku is changed to what the row says, and undeleted when it was
- * deleted; when there is none, it is created.
+ * A product to create or update, identified by its sku. An existing product gets the values of the row and is
+ * undeleted if it was deleted.
  *
  * @generated from message cartwright.catalog.v1.ImportRow
  */
 export type ImportRow = Message<"cartwright.catalog.v1.ImportRow"> & {
   /**
-   * Which product. Of rows with the same sku in one import one is taken, the others are faults.
+   * Stock keeping unit of the product. If several rows of an import have the same sku, one is imported and the
+   * others are rejected.
    *
    * @generated from field: string sku = 1;
    */
   sku: string;
 
   /**
-   * What it is called.
+   * Display name of the product, at most 200 characters.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * What it is, in plain text.
+   * Description of the product in plain text. No description if empty.
    *
    * @generated from field: string description = 3;
    */
   description: string;
 
   /**
-   * The slug of the category it is listed in, which must exist.
+   * Slug of an existing category that lists the product.
    *
    * @generated from field: string category_slug = 4;
    */
   categorySlug: string;
 
   /**
-   * Who makes it. Empty: no brand.
+   * Name of the brand. No brand if empty.
    *
    * @generated from field: string brand = 5;
    */
   brand: string;
 
   /**
-   * The price of one unit.
+   * Price of one unit of the product.
    *
    * @generated from field: cartwright.type.v1.Money price = 6;
    */
   price?: Money | undefined;
 
   /**
-   * Units that can be sold now. Absent: as they are, 0 for a new product. A difference goes into the ledger,
-   * as RECOUNT.
+   * Units in stock. If absent, the stock of an existing product does not change and a new product has 0. The
+   * difference is recorded in the stock ledger with reason RECOUNT.
    *
    * @generated from field: optional int64 stock_quantity = 7;
    */
   stockQuantity?: bigint | undefined;
 
   /**
-   * Where its picture is, an http or https address.
+   * Address of the product's image, with http or https. No image if empty.
    *
    * @generated from field: string image_uri = 8;
    */
   imageUri: string;
 
   /**
-   * What else there is to say, such as "color": "green".
+   * Further properties by name, such as "color": "green". They replace all properties of an existing product.
    *
    * @generated from field: map<string, string> attributes = 9;
    */
@@ -95,38 +97,39 @@ export const ImportRowSchema: GenMessage<ImportRow> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_import, 0);
 
 /**
- * Some rows of an import, in their order.
+ * One message of an import stream: some of the rows, in order.
  *
  * @generated from message cartwright.catalog.v1.ImportProductsRequest
  */
 export type ImportProductsRequest = Message<"cartwright.catalog.v1.ImportProductsRequest"> & {
   /**
-   * A UUID of your own making, the same in all messages. It names the import: send it again to go on after a
-   * break, with the same rows, which are told by their number alone. Under another mode it is refused with
-   * INVALID_ARGUMENT.
+   * UUID that identifies the import, the same in all messages. To continue after a broken stream, send the same
+   * rows with the same request_id: rows are identified by their number alone. Another mode under the same
+   * request_id fails with INVALID_ARGUMENT (REQUEST_ID_REUSED).
    *
    * @generated from field: string request_id = 1;
    */
   requestId: string;
 
   /**
-   * The same in all messages.
+   * What happens to products that the import does not contain, the same in all messages.
    *
    * @generated from field: cartwright.catalog.v1.ImportMode mode = 2;
    */
   mode: ImportMode;
 
   /**
-   * How many rows of the import come before the first of this message. When that is more than have been
-   * taken so far, the call is refused with FAILED_PRECONDITION, and next_offset in the details says where to
-   * go on.
+   * Number of rows of the import before the first row of this message. If it is greater than the number of rows
+   * received so far, the call fails with FAILED_PRECONDITION (IMPORT_OFFSET), and next_offset in the error
+   * details is the offset to continue at.
    *
    * @generated from field: int64 offset = 3;
    */
   offset: bigint;
 
   /**
-   * The rows. Each is held to its own rules by itself: one that breaks them is reported, and the others go on.
+   * Rows of the import, at most 1,000. Each row is validated by itself: an invalid row is reported in the
+   * response and does not fail the call.
    *
    * @generated from field: repeated cartwright.catalog.v1.ImportRow rows = 4;
    */
@@ -141,34 +144,34 @@ export const ImportProductsRequestSchema: GenMessage<ImportProductsRequest> = /*
   messageDesc(file_cartwright_catalog_v1_import, 1);
 
 /**
- * A row that was not imported, and why.
+ * A row that was rejected.
  *
  * @generated from message cartwright.catalog.v1.ImportError
  */
 export type ImportError = Message<"cartwright.catalog.v1.ImportError"> & {
   /**
-   * Its number; the first row is 1.
+   * Number of the row in the import. The first row has number 1.
    *
    * @generated from field: int64 row_number = 1;
    */
   rowNumber: bigint;
 
   /**
-   * Its sku, as far as it can be read.
+   * Sku of the row, at most 64 characters. Empty if the row has none.
    *
    * @generated from field: string sku = 2;
    */
   sku: string;
 
   /**
-   * The field that is at fault; empty when it is the row.
+   * Name of the invalid field. Empty if the error concerns the whole row.
    *
    * @generated from field: string field = 3;
    */
   field: string;
 
   /**
-   * What is wrong with it.
+   * Description of the error, in English.
    *
    * @generated from field: string description = 4;
    */
@@ -183,62 +186,62 @@ export const ImportErrorSchema: GenMessage<ImportError> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_import, 2);
 
 /**
- * What an import did, over all its streams.
+ * Totals of an import, over all streams with its request_id.
  *
  * @generated from message cartwright.catalog.v1.ImportProductsResponse
  */
 export type ImportProductsResponse = Message<"cartwright.catalog.v1.ImportProductsResponse"> & {
   /**
-   * Rows that were taken.
+   * Number of rows received.
    *
    * @generated from field: int64 row_count = 1;
    */
   rowCount: bigint;
 
   /**
-   * Products that are new.
+   * Number of products created.
    *
    * @generated from field: int64 created_count = 2;
    */
   createdCount: bigint;
 
   /**
-   * Products that were changed or undeleted.
+   * Number of products updated or undeleted.
    *
    * @generated from field: int64 updated_count = 3;
    */
   updatedCount: bigint;
 
   /**
-   * Products that were as their row says already.
+   * Number of products that already had the values of their row.
    *
    * @generated from field: int64 unchanged_count = 4;
    */
   unchangedCount: bigint;
 
   /**
-   * Products that were deleted since no row named them; mode FULL only.
+   * Number of products deleted because the import does not contain them. 0 unless the mode is FULL.
    *
    * @generated from field: int64 deleted_count = 5;
    */
   deletedCount: bigint;
 
   /**
-   * Rows that were not imported.
+   * Number of rows rejected.
    *
    * @generated from field: int64 failed_count = 6;
    */
   failedCount: bigint;
 
   /**
-   * Why not: one entry for each of them, the first 1,000.
+   * Errors of the rejected rows, in order of their number, at most 1,000.
    *
    * @generated from field: repeated cartwright.catalog.v1.ImportError errors = 7;
    */
   errors: ImportError[];
 
   /**
-   * Whether the import was complete already, and this is its report again.
+   * True if the import was already complete and this response repeats its totals.
    *
    * @generated from field: bool replayed = 8;
    */
@@ -253,29 +256,29 @@ export const ImportProductsResponseSchema: GenMessage<ImportProductsResponse> = 
   messageDesc(file_cartwright_catalog_v1_import, 3);
 
 /**
- * What an import does with products that are not among its rows.
+ * What an import does with products that it does not contain.
  *
  * @generated from enum cartwright.catalog.v1.ImportMode
  */
 export const ImportMode = {
   /**
-   * Not said: refused.
+   * No mode is given. A request with it fails with INVALID_ARGUMENT.
    *
    * @generated from enum value: IMPORT_MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Leaves them as they are.
+   * Products that the import does not contain are left unchanged.
    *
    * @generated from enum value: IMPORT_MODE_INCREMENTAL = 1;
    */
   INCREMENTAL: 1,
 
   /**
-   * Deletes them, as DeleteProduct does, once the stream has ended in order. A product whose row is faulty
-   * stays, and so does one that was created after the import began. An import without a single good row is refused with FAILED_PRECONDITION before anything is
-   * deleted.
+   * Products that the import does not contain are deleted, as by DeleteProduct, after the stream has ended
+   * successfully. Products with a rejected row and products created after the start of the import are not
+   * deleted. An import without a valid row fails with FAILED_PRECONDITION (IMPORT_EMPTY) and deletes nothing.
    *
    * @generated from enum value: IMPORT_MODE_FULL = 2;
    */
@@ -283,7 +286,7 @@ export const ImportMode = {
 } as const;
 
 /**
- * What an import does with products that are not among its rows.
+ * What an import does with products that it does not contain.
  *
  * @generated from enum cartwright.catalog.v1.ImportMode
  */

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,59 +14,59 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/customer/v1/customer.proto.
  */
 export const file_cartwright_customer_v1_customer: GenFile = /*@__PURE__*/
-  fileDesc("CiVjYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxL2N1c3RvbWVyLnByb3RvEhZjYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxIosCCghDdXN0b21lchIXCgJpZBgBIAEoCUILukgI2AEBcgOwAQESHAoFZW1haWwYAiABKAlCDbpICtgBAXIFGP4BYAESGgoEbmFtZRgDIAEoCUIMukgJcgcYyAG6AQEAEhkKBGV0YWcYBCABKAlCC7pICHIGGEC6AQEAEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZGVsZXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQsoBChpjb20uY2FydHdyaWdodC5jdXN0b21lci52MUINQ3VzdG9tZXJQcm90b1ABWk5naXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxO2N1c3RvbWVydjGqAhZDYXJ0d3JpZ2h0LkN1c3RvbWVyLlYxygIWQ2FydHdyaWdodFxDdXN0b21lclxWMeoCGENhcnR3cmlnaHQ6OkN1c3RvbWVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiVjYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxL2N1c3RvbWVyLnByb3RvEhZjYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxIqMCCghDdXN0b21lchIaCgJpZBgBIAEoCUIO4EEIukgI2AEBcgOwAQESHwoFZW1haWwYAiABKAlCEOBBArpICtgBAXIFGP4BYAESHQoEbmFtZRgDIAEoCUIP4EECukgJcgcYyAG6AQEAEhkKBGV0YWcYBCABKAlCC7pICHIGGEC6AQEAEjQKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC2RlbGV0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDQsoBChpjb20uY2FydHdyaWdodC5jdXN0b21lci52MUINQ3VzdG9tZXJQcm90b1ABWk5naXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxO2N1c3RvbWVydjGqAhZDYXJ0d3JpZ2h0LkN1c3RvbWVyLlYxygIWQ2FydHdyaWdodFxDdXN0b21lclxWMeoCGENhcnR3cmlnaHQ6OkN1c3RvbWVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
- * Somebody who buys.
+ * A customer of the shop.
  *
  * @generated from message cartwright.customer.v1.Customer
  */
 export type Customer = Message<"cartwright.customer.v1.Customer"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the customer, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Where to write to; unique without regard to case among customers that are not deleted. Required on
-   * create.
+   * Email address of the customer. Unique, without regard to case, among customers that are not deleted.
    *
    * @generated from field: string email = 2;
    */
   email: string;
 
   /**
-   * What to call them. Required on create.
+   * Display name of the customer, at most 200 characters. It must contain a visible character.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * Changes with each change. Send it back to change only the version that you read.
+   * Version of the customer; it changes with every write. An update with an etag that is not the current one
+   * fails with ABORTED (STALE_ETAG).
    *
    * @generated from field: string etag = 4;
    */
   etag: string;
 
   /**
-   * When they were created. Set by the server.
+   * Time at which the customer was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When they were last changed. Set by the server.
+   * Time at which the customer was last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * When they were deleted; absent otherwise. Set by the server.
+   * Time at which the customer was deleted. Absent while the customer is not deleted.
    *
    * @generated from field: google.protobuf.Timestamp delete_time = 7;
    */

@@ -8,6 +8,7 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import type { Customer } from "./customer_pb.ts";
 import { file_cartwright_customer_v1_customer } from "./customer_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,31 +17,32 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/customer/v1/customer_service.proto.
  */
 export const file_cartwright_customer_v1_customer_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1jYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxL2N1c3RvbWVyX3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuY3VzdG9tZXIudjEiiwEKFUNyZWF0ZUN1c3RvbWVyUmVxdWVzdBI6CghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXJCBrpIA8gBARIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkwKFkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIkAKEkdldEN1c3RvbWVyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESFAoMc2hvd19kZWxldGVkGAIgASgIIkkKE0dldEN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIokBChRMaXN0Q3VzdG9tZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASGwoFZW1haWwYAyABKAlCDLpICXIHGP4BugEBABIUCgxzaG93X2RlbGV0ZWQYBCABKAgiZQoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjMKCWN1c3RvbWVycxgBIAMoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoQCChVVcGRhdGVDdXN0b21lclJlcXVlc3QSOgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyQga6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiTAoWVXBkYXRlQ3VzdG9tZXJSZXNwb25zZRIyCghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXIiSAoVRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJMChZEZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lciJKChdVbmRlbGV0ZUN1c3RvbWVyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiTgoYVW5kZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lcjL9BQoPQ3VzdG9tZXJTZXJ2aWNlEncKDkNyZWF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5DcmVhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJrCgtHZXRDdXN0b21lchIqLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuR2V0Q3VzdG9tZXJSZXF1ZXN0GisuY2FydHdyaWdodC5jdXN0b21lci52MS5HZXRDdXN0b21lclJlc3BvbnNlIgOQAgEScQoNTGlzdEN1c3RvbWVycxIsLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkxpc3RDdXN0b21lcnNSZXNwb25zZSIDkAIBEncKDlVwZGF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5VcGRhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVwZGF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJvCg5EZWxldGVDdXN0b21lchItLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0Gi4uY2FydHdyaWdodC5jdXN0b21lci52MS5EZWxldGVDdXN0b21lclJlc3BvbnNlEnUKEFVuZGVsZXRlQ3VzdG9tZXISLy5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVuZGVsZXRlQ3VzdG9tZXJSZXF1ZXN0GjAuY2FydHdyaWdodC5jdXN0b21lci52MS5VbmRlbGV0ZUN1c3RvbWVyUmVzcG9uc2UaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAGEhQIAxIECAIQASIICgIIBRICCB4wB0LRAQoaY29tLmNhcnR3cmlnaHQuY3VzdG9tZXIudjFCFEN1c3RvbWVyU2VydmljZVByb3RvUAFaTmdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY3VzdG9tZXIvdjE7Y3VzdG9tZXJ2MaoCFkNhcnR3cmlnaHQuQ3VzdG9tZXIuVjHKAhZDYXJ0d3JpZ2h0XEN1c3RvbWVyXFYx6gIYQ2FydHdyaWdodDo6Q3VzdG9tZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_customer_v1_customer, file_cartwright_policy_v1_policy, file_google_protobuf_field_mask]);
+  fileDesc("Ci1jYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxL2N1c3RvbWVyX3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuY3VzdG9tZXIudjEijgEKFUNyZWF0ZUN1c3RvbWVyUmVxdWVzdBI9CghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXJCCeBBArpIA8gBARIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkwKFkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIkMKEkdldEN1c3RvbWVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESFAoMc2hvd19kZWxldGVkGAIgASgIIkkKE0dldEN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIokBChRMaXN0Q3VzdG9tZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASGwoFZW1haWwYAyABKAlCDLpICXIHGP4BugEBABIUCgxzaG93X2RlbGV0ZWQYBCABKAgiZQoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjMKCWN1c3RvbWVycxgBIAMoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIocCChVVcGRhdGVDdXN0b21lclJlcXVlc3QSPQoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyQgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiTAoWVXBkYXRlQ3VzdG9tZXJSZXNwb25zZRIyCghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXIiSwoVRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJMChZEZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lciJNChdVbmRlbGV0ZUN1c3RvbWVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiTgoYVW5kZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lcjL9BQoPQ3VzdG9tZXJTZXJ2aWNlEncKDkNyZWF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5DcmVhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJrCgtHZXRDdXN0b21lchIqLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuR2V0Q3VzdG9tZXJSZXF1ZXN0GisuY2FydHdyaWdodC5jdXN0b21lci52MS5HZXRDdXN0b21lclJlc3BvbnNlIgOQAgEScQoNTGlzdEN1c3RvbWVycxIsLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkxpc3RDdXN0b21lcnNSZXNwb25zZSIDkAIBEncKDlVwZGF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5VcGRhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVwZGF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJvCg5EZWxldGVDdXN0b21lchItLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0Gi4uY2FydHdyaWdodC5jdXN0b21lci52MS5EZWxldGVDdXN0b21lclJlc3BvbnNlEnUKEFVuZGVsZXRlQ3VzdG9tZXISLy5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVuZGVsZXRlQ3VzdG9tZXJSZXF1ZXN0GjAuY2FydHdyaWdodC5jdXN0b21lci52MS5VbmRlbGV0ZUN1c3RvbWVyUmVzcG9uc2UaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAGEhQIAxIECAIQASIICgIIBRICCB4wB0LRAQoaY29tLmNhcnR3cmlnaHQuY3VzdG9tZXIudjFCFEN1c3RvbWVyU2VydmljZVByb3RvUAFaTmdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY3VzdG9tZXIvdjE7Y3VzdG9tZXJ2MaoCFkNhcnR3cmlnaHQuQ3VzdG9tZXIuVjHKAhZDYXJ0d3JpZ2h0XEN1c3RvbWVyXFYx6gIYQ2FydHdyaWdodDo6Q3VzdG9tZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_customer_v1_customer, file_cartwright_policy_v1_policy, file_google_api_field_behavior, file_google_protobuf_field_mask]);
 
 /**
- * The new customer.
+ * Request of CreateCustomer.
  *
  * @generated from message cartwright.customer.v1.CreateCustomerRequest
  */
 export type CreateCustomerRequest = Message<"cartwright.customer.v1.CreateCustomerRequest"> & {
   /**
-   * Their email and name are required.
+   * Customer to create.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
   customer?: Customer | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -55,13 +57,13 @@ export const CreateCustomerRequestSchema: GenMessage<CreateCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 0);
 
 /**
- * The customer as created.
+ * Response of CreateCustomer.
  *
  * @generated from message cartwright.customer.v1.CreateCustomerResponse
  */
 export type CreateCustomerResponse = Message<"cartwright.customer.v1.CreateCustomerResponse"> & {
   /**
-   * The customer.
+   * The created customer.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -76,20 +78,20 @@ export const CreateCustomerResponseSchema: GenMessage<CreateCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 1);
 
 /**
- * Which customer.
+ * Request of GetCustomer.
  *
  * @generated from message cartwright.customer.v1.GetCustomerRequest
  */
 export type GetCustomerRequest = Message<"cartwright.customer.v1.GetCustomerRequest"> & {
   /**
-   * The customer.
+   * Id of the customer.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Answer with a deleted customer too.
+   * If true, a deleted customer is returned as well.
    *
    * @generated from field: bool show_deleted = 2;
    */
@@ -104,13 +106,13 @@ export const GetCustomerRequestSchema: GenMessage<GetCustomerRequest> = /*@__PUR
   messageDesc(file_cartwright_customer_v1_customer_service, 2);
 
 /**
- * The customer.
+ * Response of GetCustomer.
  *
  * @generated from message cartwright.customer.v1.GetCustomerResponse
  */
 export type GetCustomerResponse = Message<"cartwright.customer.v1.GetCustomerResponse"> & {
   /**
-   * The customer.
+   * The customer with this id.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -125,35 +127,36 @@ export const GetCustomerResponseSchema: GenMessage<GetCustomerResponse> = /*@__P
   messageDesc(file_cartwright_customer_v1_customer_service, 3);
 
 /**
- * Which customers.
+ * Request of ListCustomers. A customer is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.customer.v1.ListCustomersRequest
  */
 export type ListCustomersRequest = Message<"cartwright.customer.v1.ListCustomersRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of customers in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * With this email, without regard to case.
+   * Only customers with this email, without regard to case. All customers if empty.
    *
    * @generated from field: string email = 3;
    */
   email: string;
 
   /**
-   * Include deleted customers.
+   * If true, deleted customers are included.
    *
    * @generated from field: bool show_deleted = 4;
    */
@@ -168,20 +171,20 @@ export const ListCustomersRequestSchema: GenMessage<ListCustomersRequest> = /*@_
   messageDesc(file_cartwright_customer_v1_customer_service, 4);
 
 /**
- * A page of customers.
+ * Response of ListCustomers.
  *
  * @generated from message cartwright.customer.v1.ListCustomersResponse
  */
 export type ListCustomersResponse = Message<"cartwright.customer.v1.ListCustomersResponse"> & {
   /**
-   * The customers.
+   * Customers of the page, in order of creation.
    *
    * @generated from field: repeated cartwright.customer.v1.Customer customers = 1;
    */
   customers: Customer[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -196,35 +199,37 @@ export const ListCustomersResponseSchema: GenMessage<ListCustomersResponse> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 5);
 
 /**
- * The change.
+ * Request of UpdateCustomer.
  *
  * @generated from message cartwright.customer.v1.UpdateCustomerRequest
  */
 export type UpdateCustomerRequest = Message<"cartwright.customer.v1.UpdateCustomerRequest"> & {
   /**
-   * id says which customer, etag (optional) which version; the other fields hold the new values.
+   * Customer with the new values. id is required; etag, if set, must be the current one.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
   customer?: Customer | undefined;
 
   /**
-   * The fields to change: email, name; "*" for both. When absent, those of them that are not empty.
+   * Fields to update: email, name, or "*" for both. Output-only fields are ignored. If absent, the fields of
+   * the customer that are not empty are updated.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
   updateMask?: FieldMask | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 4;
    */
@@ -239,13 +244,13 @@ export const UpdateCustomerRequestSchema: GenMessage<UpdateCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 6);
 
 /**
- * The customer as changed.
+ * Response of UpdateCustomer.
  *
  * @generated from message cartwright.customer.v1.UpdateCustomerResponse
  */
 export type UpdateCustomerResponse = Message<"cartwright.customer.v1.UpdateCustomerResponse"> & {
   /**
-   * The customer.
+   * The updated customer.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -260,21 +265,21 @@ export const UpdateCustomerResponseSchema: GenMessage<UpdateCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 7);
 
 /**
- * Which customer.
+ * Request of DeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.DeleteCustomerRequest
  */
 export type DeleteCustomerRequest = Message<"cartwright.customer.v1.DeleteCustomerRequest"> & {
   /**
-   * The customer.
+   * Id of the customer.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
@@ -289,13 +294,13 @@ export const DeleteCustomerRequestSchema: GenMessage<DeleteCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 8);
 
 /**
- * The customer as deleted.
+ * Response of DeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.DeleteCustomerResponse
  */
 export type DeleteCustomerResponse = Message<"cartwright.customer.v1.DeleteCustomerResponse"> & {
   /**
-   * The customer, with their delete_time.
+   * The deleted customer, with its delete_time.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -310,21 +315,21 @@ export const DeleteCustomerResponseSchema: GenMessage<DeleteCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 9);
 
 /**
- * Which customer.
+ * Request of UndeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.UndeleteCustomerRequest
  */
 export type UndeleteCustomerRequest = Message<"cartwright.customer.v1.UndeleteCustomerRequest"> & {
   /**
-   * The customer.
+   * Id of the deleted customer.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
@@ -339,13 +344,13 @@ export const UndeleteCustomerRequestSchema: GenMessage<UndeleteCustomerRequest> 
   messageDesc(file_cartwright_customer_v1_customer_service, 10);
 
 /**
- * The customer, brought back.
+ * Response of UndeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.UndeleteCustomerResponse
  */
 export type UndeleteCustomerResponse = Message<"cartwright.customer.v1.UndeleteCustomerResponse"> & {
   /**
-   * The customer.
+   * The restored customer.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -360,13 +365,13 @@ export const UndeleteCustomerResponseSchema: GenMessage<UndeleteCustomerResponse
   messageDesc(file_cartwright_customer_v1_customer_service, 11);
 
 /**
- * The people who buy, as staff keep them.
+ * Customers, managed by staff. Customers manage their own accounts with IdentityService.
  *
  * @generated from service cartwright.customer.v1.CustomerService
  */
 export const CustomerService: GenService<{
   /**
-   * A new customer. ALREADY_EXISTS when the email is taken.
+   * Creates a customer without an account. Fails with ALREADY_EXISTS (EMAIL_TAKEN) if a customer has the email.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.CreateCustomer
    */
@@ -376,7 +381,8 @@ export const CustomerService: GenService<{
     output: typeof CreateCustomerResponseSchema;
   },
   /**
-   * One customer. NOT_FOUND when there is none, or when they are deleted and show_deleted is not set.
+   * Returns a customer. Fails with NOT_FOUND (CUSTOMER_NOT_FOUND) if there is none, or if the customer is
+   * deleted and show_deleted is not set.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.GetCustomer
    */
@@ -386,7 +392,7 @@ export const CustomerService: GenService<{
     output: typeof GetCustomerResponseSchema;
   },
   /**
-   * Customers in order of creation, a page at a time.
+   * Lists customers in order of creation.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.ListCustomers
    */
@@ -396,7 +402,9 @@ export const CustomerService: GenService<{
     output: typeof ListCustomersResponseSchema;
   },
   /**
-   * Changes the fields of the mask, all or none. ABORTED when the etag is stale.
+   * Updates the fields in update_mask, all or none. Fails with ABORTED (STALE_ETAG) if customer.etag is not the
+   * current one, with FAILED_PRECONDITION (CUSTOMER_DELETED) if the customer is deleted, and with
+   * ALREADY_EXISTS (EMAIL_TAKEN) if another customer has the new email.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.UpdateCustomer
    */
@@ -406,7 +414,9 @@ export const CustomerService: GenService<{
     output: typeof UpdateCustomerResponseSchema;
   },
   /**
-   * Deletes a customer. Their orders stay, their email becomes free, and they can be undeleted.
+   * Deletes a customer. The customer's orders stay, the email becomes available, and UndeleteCustomer restores
+   * the customer. Fails with NOT_FOUND (CUSTOMER_NOT_FOUND) if the customer is already deleted, and with
+   * ABORTED (STALE_ETAG) if etag is not the current one.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.DeleteCustomer
    */
@@ -416,8 +426,9 @@ export const CustomerService: GenService<{
     output: typeof DeleteCustomerResponseSchema;
   },
   /**
-   * Brings a deleted customer back. ALREADY_EXISTS when they are not deleted, or when somebody else has
-   * their email by now.
+   * Restores a deleted customer. Fails with ALREADY_EXISTS (CUSTOMER_NOT_DELETED) if the customer is not
+   * deleted, with ALREADY_EXISTS (EMAIL_TAKEN) if another customer has the email now, and with ABORTED
+   * (STALE_ETAG) if etag is not the current one.
    *
    * @generated from rpc cartwright.customer.v1.CustomerService.UndeleteCustomer
    */

@@ -7,6 +7,7 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Scope } from "../../policy/v1/policy_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -15,51 +16,51 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/identity/v1/identity.proto.
  */
 export const file_cartwright_identity_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiVjYXJ0d3JpZ2h0L2lkZW50aXR5L3YxL2lkZW50aXR5LnByb3RvEhZjYXJ0d3JpZ2h0LmlkZW50aXR5LnYxIqQBCgdBY2NvdW50EgoKAmlkGAEgASgJEhMKC2N1c3RvbWVyX2lkGAIgASgJEg0KBWVtYWlsGAMgASgJEgwKBG5hbWUYBCABKAkSKgoEcm9sZRgFIAEoDjIcLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUm9sZRIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAivAEKBlRva2VucxIZCgxhY2Nlc3NfdG9rZW4YASABKAlCA4ABARI8ChhhY2Nlc3NfdG9rZW5fZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKDXJlZnJlc2hfdG9rZW4YAyABKAlCA4ABARI9ChlyZWZyZXNoX3Rva2VuX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLmAQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIWCg5jbGllbnRfYWRkcmVzcxgCIAEoCRISCgp1c2VyX2FnZW50GAMgASgJEg8KB2N1cnJlbnQYBCABKAgSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHJlZnJlc2hfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuYCCgZBcGlLZXkSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEjgKD3NlcnZpY2VfYWNjb3VudBgCIAEoCUIfukgcchoYPzIWXlthLXpdW2EtejAtOS1dezEsNjJ9JBJACgZzY29wZXMYAyADKA4yGy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5TY29wZUITukgQkgENCAEQFCIHggEEEAEgABIiCg1zZWNyZXRfcHJlZml4GAQgASgJQgu6SAhyBhgQugEBABIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQQoLZXhwaXJlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEi8KC3Jldm9rZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpPCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIRCg1ST0xFX0NVU1RPTUVSEAESDgoKUk9MRV9TVEFGRhACEg4KClJPTEVfQURNSU4QA0LKAQoaY29tLmNhcnR3cmlnaHQuaWRlbnRpdHkudjFCDUlkZW50aXR5UHJvdG9QAVpOZ2l0aHViLmNvbS9jYXJ0d3JpZ2h0LXNob3AvY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9pZGVudGl0eS92MTtpZGVudGl0eXYxqgIWQ2FydHdyaWdodC5JZGVudGl0eS5WMcoCFkNhcnR3cmlnaHRcSWRlbnRpdHlcVjHqAhhDYXJ0d3JpZ2h0OjpJZGVudGl0eTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_google_protobuf_timestamp]);
+  fileDesc("CiVjYXJ0d3JpZ2h0L2lkZW50aXR5L3YxL2lkZW50aXR5LnByb3RvEhZjYXJ0d3JpZ2h0LmlkZW50aXR5LnYxIqkBCgdBY2NvdW50Eg8KAmlkGAEgASgJQgPgQQgSEwoLY3VzdG9tZXJfaWQYAiABKAkSDQoFZW1haWwYAyABKAkSDAoEbmFtZRgEIAEoCRIqCgRyb2xlGAUgASgOMhwuY2FydHdyaWdodC5pZGVudGl0eS52MS5Sb2xlEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK8AQoGVG9rZW5zEhkKDGFjY2Vzc190b2tlbhgBIAEoCUIDgAEBEjwKGGFjY2Vzc190b2tlbl9leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoNcmVmcmVzaF90b2tlbhgDIAEoCUIDgAEBEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIusBCgdTZXNzaW9uEg8KAmlkGAEgASgJQgPgQQgSFgoOY2xpZW50X2FkZHJlc3MYAiABKAkSEgoKdXNlcl9hZ2VudBgDIAEoCRIPCgdjdXJyZW50GAQgASgIEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxyZWZyZXNoX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCL6AgoGQXBpS2V5EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI+Cg9zZXJ2aWNlX2FjY291bnQYAiABKAlCJeBBAuBBBbpIHHIaGD8yFl5bYS16XVthLXowLTktXXsxLDYyfSQSRgoGc2NvcGVzGAMgAygOMhsuY2FydHdyaWdodC5wb2xpY3kudjEuU2NvcGVCGeBBAuBBBbpIEJIBDQgBEBQiB4IBBBABIAASGgoNc2VjcmV0X3ByZWZpeBgEIAEoCUID4EEDEjQKC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEkQKC2V4cGlyZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIT4EEFukgNsgEKIgYIgK6ZpA8yABI0CgtyZXZva2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAypPCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIRCg1ST0xFX0NVU1RPTUVSEAESDgoKUk9MRV9TVEFGRhACEg4KClJPTEVfQURNSU4QA0LKAQoaY29tLmNhcnR3cmlnaHQuaWRlbnRpdHkudjFCDUlkZW50aXR5UHJvdG9QAVpOZ2l0aHViLmNvbS9jYXJ0d3JpZ2h0LXNob3AvY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9pZGVudGl0eS92MTtpZGVudGl0eXYxqgIWQ2FydHdyaWdodC5JZGVudGl0eS5WMcoCFkNhcnR3cmlnaHRcSWRlbnRpdHlcVjHqAhhDYXJ0d3JpZ2h0OjpJZGVudGl0eTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
- * Who can sign in. It belongs to a customer, whose email it is known by.
+ * An account that can sign in. It belongs to one customer.
  *
  * @generated from message cartwright.identity.v1.Account
  */
 export type Account = Message<"cartwright.identity.v1.Account"> & {
   /**
-   * UUIDv7.
+   * UUIDv7 of the account, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The customer that it belongs to.
+   * Id of the customer that the account belongs to.
    *
    * @generated from field: string customer_id = 2;
    */
   customerId: string;
 
   /**
-   * Their email, by which they sign in.
+   * Email address of the customer, with which the account signs in.
    *
    * @generated from field: string email = 3;
    */
   email: string;
 
   /**
-   * What to call them.
+   * Display name of the customer.
    *
    * @generated from field: string name = 4;
    */
   name: string;
 
   /**
-   * What they may do.
+   * Role that determines the account's access.
    *
    * @generated from field: cartwright.identity.v1.Role role = 5;
    */
   role: Role;
 
   /**
-   * When it was registered.
+   * Time at which the account was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 6;
    */
@@ -74,36 +75,37 @@ export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity, 0);
 
 /**
- * What a caller shows from now on. Keep both secret.
+ * The tokens of a session. Both are secret.
  *
  * @generated from message cartwright.identity.v1.Tokens
  */
 export type Tokens = Message<"cartwright.identity.v1.Tokens"> & {
   /**
-   * Send it with each call, in the header `authorization: Bearer <access_token>`. A JWT (RFC 9068) signed by
-   * EdDSA; the keys are at /.well-known/jwks.json.
+   * Token to send with each call, in the header `authorization: Bearer <access_token>`. It is a JWT (RFC 9068)
+   * signed with EdDSA; the public keys are at /.well-known/jwks.json.
    *
    * @generated from field: string access_token = 1;
    */
   accessToken: string;
 
   /**
-   * When the access token ends: 10 minutes after it was made, or earlier, with its session.
+   * Time at which the access token expires: 10 minutes after it was issued, or at the end of the session if
+   * that is earlier.
    *
    * @generated from field: google.protobuf.Timestamp access_token_expire_time = 2;
    */
   accessTokenExpireTime?: Timestamp | undefined;
 
   /**
-   * Gets the next tokens, once: each refresh gives another. Whoever sends one a second time ends the session,
-   * for then somebody else has it too.
+   * Token to send to RefreshSession, once: each refresh issues a new one. Reusing a refresh token revokes the
+   * whole session.
    *
    * @generated from field: string refresh_token = 3;
    */
   refreshToken: string;
 
   /**
-   * When the session ends if it is not refreshed: 30 days after it last was.
+   * Time at which the session expires unless it is refreshed: 30 days after the last refresh.
    *
    * @generated from field: google.protobuf.Timestamp refresh_token_expire_time = 4;
    */
@@ -118,55 +120,55 @@ export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity, 1);
 
 /**
- * A sign-in and what came of it, on one device.
+ * A session: a sign-in on one device and its tokens.
  *
  * @generated from message cartwright.identity.v1.Session
  */
 export type Session = Message<"cartwright.identity.v1.Session"> & {
   /**
-   * UUIDv7.
+   * UUIDv7 of the session, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The address that it was begun from.
+   * IP address from which the account signed in.
    *
    * @generated from field: string client_address = 2;
    */
   clientAddress: string;
 
   /**
-   * What the caller called itself then (User-Agent), 200 characters at most.
+   * User-Agent header of the sign-in, at most 200 characters.
    *
    * @generated from field: string user_agent = 3;
    */
   userAgent: string;
 
   /**
-   * Whether it is the one that asks.
+   * True for the session of the call itself.
    *
    * @generated from field: bool current = 4;
    */
   current: boolean;
 
   /**
-   * When it was begun.
+   * Time at which the account signed in.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it was last refreshed.
+   * Time at which the session was last refreshed.
    *
    * @generated from field: google.protobuf.Timestamp refresh_time = 6;
    */
   refreshTime?: Timestamp | undefined;
 
   /**
-   * When it ends if it is not refreshed.
+   * Time at which the session expires unless it is refreshed.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 7;
    */
@@ -181,56 +183,56 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity, 2);
 
 /**
- * What another service shows to call this one, in the header `authorization: Bearer <secret>`.
+ * A key with which another service authenticates, in the header `authorization: Bearer <secret>`.
  *
  * @generated from message cartwright.identity.v1.ApiKey
  */
 export type ApiKey = Message<"cartwright.identity.v1.ApiKey"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the API key, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The service account that it belongs to, such as `warehouse`. Several keys may have the same, so that
-   * one can be replaced by the next. Required on create.
+   * Name of the service account that the key belongs to, such as `warehouse`: 2 to 63 lower-case letters,
+   * digits and hyphens, starting with a letter. Several keys can share a service account, for rotation.
    *
    * @generated from field: string service_account = 2;
    */
   serviceAccount: string;
 
   /**
-   * What it is good for. At least one.
+   * Scopes that the key grants, from 1 to 20.
    *
    * @generated from field: repeated cartwright.policy.v1.Scope scopes = 3;
    */
   scopes: Scope[];
 
   /**
-   * The first characters of its secret, by which people tell keys apart. Set by the server.
+   * First characters of the secret, to tell keys apart.
    *
    * @generated from field: string secret_prefix = 4;
    */
   secretPrefix: string;
 
   /**
-   * When it was made. Set by the server.
+   * Time at which the key was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it ends; absent: never.
+   * Time at which the key expires, in the future on creation. The key never expires if absent.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp | undefined;
 
   /**
-   * When it was revoked; absent otherwise. Set by the server.
+   * Time at which the key was revoked. Absent while it is not revoked.
    *
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */
@@ -245,34 +247,34 @@ export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity, 3);
 
 /**
- * What an account may do.
+ * The role of an account. Each role includes the access of the roles above it.
  *
  * @generated from enum cartwright.identity.v1.Role
  */
 export const Role = {
   /**
-   * Not said.
+   * No role is given. It is never returned.
    *
    * @generated from enum value: ROLE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Somebody who buys: their own things.
+   * A customer, with access to the own resources.
    *
    * @generated from enum value: ROLE_CUSTOMER = 1;
    */
   CUSTOMER: 1,
 
   /**
-   * Somebody who works in the shop: everybody's things.
+   * A member of staff, with access to the resources of all customers.
    *
    * @generated from enum value: ROLE_STAFF = 2;
    */
   STAFF: 2,
 
   /**
-   * Somebody who runs it: API keys too.
+   * An administrator, who also manages API keys.
    *
    * @generated from enum value: ROLE_ADMIN = 3;
    */
@@ -280,7 +282,7 @@ export const Role = {
 } as const;
 
 /**
- * What an account may do.
+ * The role of an account. Each role includes the access of the roles above it.
  *
  * @generated from enum cartwright.identity.v1.Role
  */

@@ -8,36 +8,37 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import type { Account, ApiKey, Session, Tokens } from "./identity_pb.ts";
 import { file_cartwright_identity_v1_identity } from "./identity_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/identity/v1/identity_service.proto.
  */
 export const file_cartwright_identity_v1_identity_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxL2lkZW50aXR5X3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuaWRlbnRpdHkudjEibwoPUmVnaXN0ZXJSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEhwKBG5hbWUYAiABKAlCDrpIC3IJEAEYyAG6AQEAEiMKCHBhc3N3b3JkGAMgASgJQhGAAQG6SAtyCRAIGIACugEBACJ0ChBSZWdpc3RlclJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQSLgoGdG9rZW5zGAIgASgLMh4uY2FydHdyaWdodC5pZGVudGl0eS52MS5Ub2tlbnMiTwoNU2lnbkluUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUY/gFgARIjCghwYXNzd29yZBgCIAEoCUIRgAEBukgLcgkQARiAAroBAQAicgoOU2lnbkluUmVzcG9uc2USMAoHYWNjb3VudBgBIAEoCzIfLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQWNjb3VudBIuCgZ0b2tlbnMYAiABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyJBChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSKAoNcmVmcmVzaF90b2tlbhgBIAEoCUIRgAEBukgLcgkQARiAAroBAQAiSAoWUmVmcmVzaFNlc3Npb25SZXNwb25zZRIuCgZ0b2tlbnMYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyI4Cg5TaWduT3V0UmVxdWVzdBImCg1yZWZyZXNoX3Rva2VuGAEgASgJQg+AAQG6SAlyBxiAAroBAQAiEQoPU2lnbk91dFJlc3BvbnNlIlUKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImIKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEjEKCHNlc3Npb25zGAEgAygLMh8uY2FydHdyaWdodC5pZGVudGl0eS52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIsChRSZXZva2VTZXNzaW9uUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIg4KDEdldE1lUmVxdWVzdCJBCg1HZXRNZVJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQibQoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EisKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCEYABAbpIC3IJEAEYgAK6AQEAEicKDG5ld19wYXNzd29yZBgCIAEoCUIRgAEBukgLcgkQCBiAAroBAQAiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSJOChNDcmVhdGVBcGlLZXlSZXF1ZXN0EjcKB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleUIGukgDyAEBIlwKFENyZWF0ZUFwaUtleVJlc3BvbnNlEi8KB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRITCgZzZWNyZXQYAiABKAlCA4ABASJUChJMaXN0QXBpS2V5c1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImAKE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoTUmV2b2tlQXBpS2V5UmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQEiRwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQXBpS2V5MoMKCg9JZGVudGl0eVNlcnZpY2USawoIUmVnaXN0ZXISJy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZ2lzdGVyUmVxdWVzdBooLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVnaXN0ZXJSZXNwb25zZSIMwvMYCAgBEgQIBBACEmMKBlNpZ25JbhIlLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVxdWVzdBomLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVzcG9uc2UiCsLzGAYIARICCAQSewoOUmVmcmVzaFNlc3Npb24SLS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZnJlc2hTZXNzaW9uUmVxdWVzdBouLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVmcmVzaFNlc3Npb25SZXNwb25zZSIKwvMYBggBEgIIARJmCgdTaWduT3V0EiYuY2FydHdyaWdodC5pZGVudGl0eS52MS5TaWduT3V0UmVxdWVzdBonLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbk91dFJlc3BvbnNlIgrC8xgGCAESAggBEm4KDExpc3RTZXNzaW9ucxIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiA5ACARJsCg1SZXZva2VTZXNzaW9uEiwuY2FydHdyaWdodC5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBotLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlElkKBUdldE1lEiQuY2FydHdyaWdodC5pZGVudGl0eS52MS5HZXRNZVJlcXVlc3QaJS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkdldE1lUmVzcG9uc2UiA5ACARJ5Cg5DaGFuZ2VQYXNzd29yZBItLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Gi4uY2FydHdyaWdodC5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgjC8xgEEgIIBBJxCgxDcmVhdGVBcGlLZXkSKy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgbC8xgCCAQScQoLTGlzdEFwaUtleXMSKi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkxpc3RBcGlLZXlzUmVxdWVzdBorLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXNwb25zZSIJkAIBwvMYAggEEnEKDFJldm9rZUFwaUtleRIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiBsLzGAIIBBoswvMYKAoSCAISBAgBEAEiCAoCCAUSAggeEhIIAhIECAIQASIICgIIBRICCB5C0QEKGmNvbS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxQhRJZGVudGl0eVNlcnZpY2VQcm90b1ABWk5naXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxO2lkZW50aXR5djGqAhZDYXJ0d3JpZ2h0LklkZW50aXR5LlYxygIWQ2FydHdyaWdodFxJZGVudGl0eVxWMeoCGENhcnR3cmlnaHQ6OklkZW50aXR5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_identity_v1_identity, file_cartwright_policy_v1_policy]);
+  fileDesc("Ci1jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxL2lkZW50aXR5X3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuaWRlbnRpdHkudjEieAoPUmVnaXN0ZXJSZXF1ZXN0EhwKBWVtYWlsGAEgASgJQg3gQQK6SAdyBRj+AWABEh8KBG5hbWUYAiABKAlCEeBBArpIC3IJEAEYyAG6AQEAEiYKCHBhc3N3b3JkGAMgASgJQhSAAQHgQQK6SAtyCRAIGIACugEBACJ0ChBSZWdpc3RlclJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQSLgoGdG9rZW5zGAIgASgLMh4uY2FydHdyaWdodC5pZGVudGl0eS52MS5Ub2tlbnMiVQoNU2lnbkluUmVxdWVzdBIcCgVlbWFpbBgBIAEoCUIN4EECukgHcgUY/gFgARImCghwYXNzd29yZBgCIAEoCUIUgAEB4EECukgLcgkQARiAAroBAQAicgoOU2lnbkluUmVzcG9uc2USMAoHYWNjb3VudBgBIAEoCzIfLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQWNjb3VudBIuCgZ0b2tlbnMYAiABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyJEChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSKwoNcmVmcmVzaF90b2tlbhgBIAEoCUIUgAEB4EECukgLcgkQARiAAroBAQAiSAoWUmVmcmVzaFNlc3Npb25SZXNwb25zZRIuCgZ0b2tlbnMYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyI4Cg5TaWduT3V0UmVxdWVzdBImCg1yZWZyZXNoX3Rva2VuGAEgASgJQg+AAQG6SAlyBxiAAroBAQAiEQoPU2lnbk91dFJlc3BvbnNlIlUKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImIKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEjEKCHNlc3Npb25zGAEgAygLMh8uY2FydHdyaWdodC5pZGVudGl0eS52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChRSZXZva2VTZXNzaW9uUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIg4KDEdldE1lUmVxdWVzdCJBCg1HZXRNZVJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQicwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Ei4KEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFIABAeBBArpIC3IJEAEYgAK6AQEAEioKDG5ld19wYXNzd29yZBgCIAEoCUIUgAEB4EECukgLcgkQCBiAAroBAQAiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSJRChNDcmVhdGVBcGlLZXlSZXF1ZXN0EjoKB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleUIJ4EECukgDyAEBIlwKFENyZWF0ZUFwaUtleVJlc3BvbnNlEi8KB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRITCgZzZWNyZXQYAiABKAlCA4ABASJUChJMaXN0QXBpS2V5c1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImAKE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiLgoTUmV2b2tlQXBpS2V5UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiRwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQXBpS2V5MoMKCg9JZGVudGl0eVNlcnZpY2USawoIUmVnaXN0ZXISJy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZ2lzdGVyUmVxdWVzdBooLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVnaXN0ZXJSZXNwb25zZSIMwvMYCAgBEgQIBBACEmMKBlNpZ25JbhIlLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVxdWVzdBomLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVzcG9uc2UiCsLzGAYIARICCAQSewoOUmVmcmVzaFNlc3Npb24SLS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZnJlc2hTZXNzaW9uUmVxdWVzdBouLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVmcmVzaFNlc3Npb25SZXNwb25zZSIKwvMYBggBEgIIARJmCgdTaWduT3V0EiYuY2FydHdyaWdodC5pZGVudGl0eS52MS5TaWduT3V0UmVxdWVzdBonLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbk91dFJlc3BvbnNlIgrC8xgGCAESAggBEm4KDExpc3RTZXNzaW9ucxIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiA5ACARJsCg1SZXZva2VTZXNzaW9uEiwuY2FydHdyaWdodC5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBotLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlElkKBUdldE1lEiQuY2FydHdyaWdodC5pZGVudGl0eS52MS5HZXRNZVJlcXVlc3QaJS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkdldE1lUmVzcG9uc2UiA5ACARJ5Cg5DaGFuZ2VQYXNzd29yZBItLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Gi4uY2FydHdyaWdodC5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgjC8xgEEgIIBBJxCgxDcmVhdGVBcGlLZXkSKy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgbC8xgCCAQScQoLTGlzdEFwaUtleXMSKi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkxpc3RBcGlLZXlzUmVxdWVzdBorLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXNwb25zZSIJkAIBwvMYAggEEnEKDFJldm9rZUFwaUtleRIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiBsLzGAIIBBoswvMYKAoSCAISBAgBEAEiCAoCCAUSAggeEhIIAhIECAIQASIICgIIBRICCB5C0QEKGmNvbS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxQhRJZGVudGl0eVNlcnZpY2VQcm90b1ABWk5naXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxO2lkZW50aXR5djGqAhZDYXJ0d3JpZ2h0LklkZW50aXR5LlYxygIWQ2FydHdyaWdodFxJZGVudGl0eVxWMeoCGENhcnR3cmlnaHQ6OklkZW50aXR5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_identity_v1_identity, file_cartwright_policy_v1_policy, file_google_api_field_behavior]);
 
 /**
- * Who registers.
+ * Request of Register.
  *
  * @generated from message cartwright.identity.v1.RegisterRequest
  */
 export type RegisterRequest = Message<"cartwright.identity.v1.RegisterRequest"> & {
   /**
-   * By which they sign in; unique without regard to case.
+   * Email address to sign in with, unique without regard to case.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * What to call them.
+   * Display name of the customer, at most 200 characters. It must contain a visible character.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * 8 to 256 characters of any kind. Compatible forms of a character are the same (Unicode NFKC).
+   * Password of 8 to 256 characters of any kind. Passwords are compared in Unicode normalization form NFKC.
    *
    * @generated from field: string password = 3;
    */
@@ -52,20 +53,20 @@ export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 0);
 
 /**
- * The account, signed in.
+ * Response of Register.
  *
  * @generated from message cartwright.identity.v1.RegisterResponse
  */
 export type RegisterResponse = Message<"cartwright.identity.v1.RegisterResponse"> & {
   /**
-   * The account.
+   * The created account.
    *
    * @generated from field: cartwright.identity.v1.Account account = 1;
    */
   account?: Account | undefined;
 
   /**
-   * Its first session.
+   * Tokens of the account's first session.
    *
    * @generated from field: cartwright.identity.v1.Tokens tokens = 2;
    */
@@ -80,20 +81,20 @@ export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*
   messageDesc(file_cartwright_identity_v1_identity_service, 1);
 
 /**
- * Who signs in.
+ * Request of SignIn.
  *
  * @generated from message cartwright.identity.v1.SignInRequest
  */
 export type SignInRequest = Message<"cartwright.identity.v1.SignInRequest"> & {
   /**
-   * Without regard to case.
+   * Email address of the account, without regard to case.
    *
    * @generated from field: string email = 1;
    */
   email: string;
 
   /**
-   * Their password.
+   * Password of the account.
    *
    * @generated from field: string password = 2;
    */
@@ -108,20 +109,20 @@ export const SignInRequestSchema: GenMessage<SignInRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 2);
 
 /**
- * Who signed in.
+ * Response of SignIn.
  *
  * @generated from message cartwright.identity.v1.SignInResponse
  */
 export type SignInResponse = Message<"cartwright.identity.v1.SignInResponse"> & {
   /**
-   * The account.
+   * The account that signed in.
    *
    * @generated from field: cartwright.identity.v1.Account account = 1;
    */
   account?: Account | undefined;
 
   /**
-   * The new session.
+   * Tokens of the new session.
    *
    * @generated from field: cartwright.identity.v1.Tokens tokens = 2;
    */
@@ -136,13 +137,13 @@ export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 3);
 
 /**
- * Which session.
+ * Request of RefreshSession.
  *
  * @generated from message cartwright.identity.v1.RefreshSessionRequest
  */
 export type RefreshSessionRequest = Message<"cartwright.identity.v1.RefreshSessionRequest"> & {
   /**
-   * The refresh token of the last answer.
+   * Refresh token of the previous response.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -157,13 +158,13 @@ export const RefreshSessionRequestSchema: GenMessage<RefreshSessionRequest> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 4);
 
 /**
- * The session goes on.
+ * Response of RefreshSession.
  *
  * @generated from message cartwright.identity.v1.RefreshSessionResponse
  */
 export type RefreshSessionResponse = Message<"cartwright.identity.v1.RefreshSessionResponse"> & {
   /**
-   * The next tokens.
+   * New tokens of the session.
    *
    * @generated from field: cartwright.identity.v1.Tokens tokens = 1;
    */
@@ -178,13 +179,13 @@ export const RefreshSessionResponseSchema: GenMessage<RefreshSessionResponse> = 
   messageDesc(file_cartwright_identity_v1_identity_service, 5);
 
 /**
- * Which session.
+ * Request of SignOut.
  *
  * @generated from message cartwright.identity.v1.SignOutRequest
  */
 export type SignOutRequest = Message<"cartwright.identity.v1.SignOutRequest"> & {
   /**
-   * Its refresh token. Empty: the session of the access token that the call is made with.
+   * Refresh token of the session to end. If empty, the session of the access token ends.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -199,7 +200,7 @@ export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 6);
 
 /**
- * It has ended.
+ * Empty response of SignOut.
  *
  * @generated from message cartwright.identity.v1.SignOutResponse
  */
@@ -214,21 +215,22 @@ export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 7);
 
 /**
- * Which sessions.
+ * Request of ListSessions.
  *
  * @generated from message cartwright.identity.v1.ListSessionsRequest
  */
 export type ListSessionsRequest = Message<"cartwright.identity.v1.ListSessionsRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of sessions in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
@@ -243,20 +245,20 @@ export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 8);
 
 /**
- * A page of sessions.
+ * Response of ListSessions.
  *
  * @generated from message cartwright.identity.v1.ListSessionsResponse
  */
 export type ListSessionsResponse = Message<"cartwright.identity.v1.ListSessionsResponse"> & {
   /**
-   * The sessions.
+   * Sessions of the page, newest first.
    *
    * @generated from field: repeated cartwright.identity.v1.Session sessions = 1;
    */
   sessions: Session[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -271,13 +273,13 @@ export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 9);
 
 /**
- * Which session.
+ * Request of RevokeSession.
  *
  * @generated from message cartwright.identity.v1.RevokeSessionRequest
  */
 export type RevokeSessionRequest = Message<"cartwright.identity.v1.RevokeSessionRequest"> & {
   /**
-   * The session.
+   * Id of the session.
    *
    * @generated from field: string id = 1;
    */
@@ -292,7 +294,7 @@ export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 10);
 
 /**
- * It has ended.
+ * Empty response of RevokeSession.
  *
  * @generated from message cartwright.identity.v1.RevokeSessionResponse
  */
@@ -307,7 +309,7 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 11);
 
 /**
- * Who is calling?
+ * Empty request of GetMe.
  *
  * @generated from message cartwright.identity.v1.GetMeRequest
  */
@@ -322,13 +324,13 @@ export const GetMeRequestSchema: GenMessage<GetMeRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 12);
 
 /**
- * The caller.
+ * Response of GetMe.
  *
  * @generated from message cartwright.identity.v1.GetMeResponse
  */
 export type GetMeResponse = Message<"cartwright.identity.v1.GetMeResponse"> & {
   /**
-   * The account.
+   * The account of the caller.
    *
    * @generated from field: cartwright.identity.v1.Account account = 1;
    */
@@ -343,20 +345,20 @@ export const GetMeResponseSchema: GenMessage<GetMeResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 13);
 
 /**
- * The change.
+ * Request of ChangePassword.
  *
  * @generated from message cartwright.identity.v1.ChangePasswordRequest
  */
 export type ChangePasswordRequest = Message<"cartwright.identity.v1.ChangePasswordRequest"> & {
   /**
-   * The password until now.
+   * Current password of the account.
    *
    * @generated from field: string current_password = 1;
    */
   currentPassword: string;
 
   /**
-   * The password from now on: 8 to 256 characters of any kind.
+   * New password of 8 to 256 characters of any kind.
    *
    * @generated from field: string new_password = 2;
    */
@@ -371,7 +373,7 @@ export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 14);
 
 /**
- * It is changed.
+ * Empty response of ChangePassword.
  *
  * @generated from message cartwright.identity.v1.ChangePasswordResponse
  */
@@ -386,13 +388,13 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_cartwright_identity_v1_identity_service, 15);
 
 /**
- * The new key.
+ * Request of CreateApiKey.
  *
  * @generated from message cartwright.identity.v1.CreateApiKeyRequest
  */
 export type CreateApiKeyRequest = Message<"cartwright.identity.v1.CreateApiKeyRequest"> & {
   /**
-   * service_account, scopes and, if it is to end by itself, expire_time.
+   * API key to create.
    *
    * @generated from field: cartwright.identity.v1.ApiKey api_key = 1;
    */
@@ -407,20 +409,20 @@ export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 16);
 
 /**
- * The key as made.
+ * Response of CreateApiKey.
  *
  * @generated from message cartwright.identity.v1.CreateApiKeyResponse
  */
 export type CreateApiKeyResponse = Message<"cartwright.identity.v1.CreateApiKeyResponse"> & {
   /**
-   * The key.
+   * The created API key.
    *
    * @generated from field: cartwright.identity.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
 
   /**
-   * What to send with each call. It is kept as a hash only, and cannot be shown again.
+   * Secret to send with each call. The server stores only its hash and cannot return it again.
    *
    * @generated from field: string secret = 2;
    */
@@ -435,21 +437,22 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 17);
 
 /**
- * Which keys.
+ * Request of ListApiKeys.
  *
  * @generated from message cartwright.identity.v1.ListApiKeysRequest
  */
 export type ListApiKeysRequest = Message<"cartwright.identity.v1.ListApiKeysRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of API keys in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
@@ -464,20 +467,20 @@ export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PUR
   messageDesc(file_cartwright_identity_v1_identity_service, 18);
 
 /**
- * A page of keys.
+ * Response of ListApiKeys.
  *
  * @generated from message cartwright.identity.v1.ListApiKeysResponse
  */
 export type ListApiKeysResponse = Message<"cartwright.identity.v1.ListApiKeysResponse"> & {
   /**
-   * The keys, without their secrets.
+   * API keys of the page, newest first, without their secrets.
    *
    * @generated from field: repeated cartwright.identity.v1.ApiKey api_keys = 1;
    */
   apiKeys: ApiKey[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -492,13 +495,13 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 19);
 
 /**
- * Which key.
+ * Request of RevokeApiKey.
  *
  * @generated from message cartwright.identity.v1.RevokeApiKeyRequest
  */
 export type RevokeApiKeyRequest = Message<"cartwright.identity.v1.RevokeApiKeyRequest"> & {
   /**
-   * The key.
+   * Id of the API key.
    *
    * @generated from field: string id = 1;
    */
@@ -513,13 +516,13 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 20);
 
 /**
- * The key as revoked.
+ * Response of RevokeApiKey.
  *
  * @generated from message cartwright.identity.v1.RevokeApiKeyResponse
  */
 export type RevokeApiKeyResponse = Message<"cartwright.identity.v1.RevokeApiKeyResponse"> & {
   /**
-   * The key, with its revoke_time.
+   * The revoked API key, with its revoke_time.
    *
    * @generated from field: cartwright.identity.v1.ApiKey api_key = 1;
    */
@@ -534,14 +537,14 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 21);
 
 /**
- * Who calls. People sign in and get tokens; other services have API keys.
+ * Authentication. People sign in and get tokens; other services use API keys.
  *
  * @generated from service cartwright.identity.v1.IdentityService
  */
 export const IdentityService: GenService<{
   /**
-   * A new account with a customer of its own, signed in. ALREADY_EXISTS when a customer has the email: who had
-   * no account before asks staff for one.
+   * Creates an account and its customer and signs in, atomically. Fails with ALREADY_EXISTS if a customer has
+   * the email: staff then create the account for the existing customer.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.Register
    */
@@ -551,8 +554,9 @@ export const IdentityService: GenService<{
     output: typeof RegisterResponseSchema;
   },
   /**
-   * Signs in and begins a session. UNAUTHENTICATED when email and password do not belong together, without a
-   * word on which is wrong. RESOURCE_EXHAUSTED, with the time to wait, after several failures in a row.
+   * Signs in and starts a session. Fails with UNAUTHENTICATED (SIGN_IN_FAILED) if email or password is wrong,
+   * without saying which, and with RESOURCE_EXHAUSTED (SIGN_IN_BACKOFF) and the time to wait after repeated
+   * failures.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.SignIn
    */
@@ -562,8 +566,9 @@ export const IdentityService: GenService<{
     output: typeof SignInResponseSchema;
   },
   /**
-   * The next tokens of a session. The refresh token that is sent is spent by that; UNAUTHENTICATED when it was
-   * before, and then the whole session is ended.
+   * Issues new tokens for a session and invalidates the refresh token of the request. Fails with
+   * UNAUTHENTICATED if the token is unknown (REFRESH_TOKEN_INVALID), if the session has ended (SESSION_ENDED),
+   * or if the token was used before (REFRESH_TOKEN_REUSED), which also revokes the session.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.RefreshSession
    */
@@ -573,8 +578,8 @@ export const IdentityService: GenService<{
     output: typeof RefreshSessionResponseSchema;
   },
   /**
-   * Ends a session: that of the refresh token or, without one, that of the access token. Its access tokens are no
-   * longer good either. Done again it does nothing.
+   * Ends a session: that of the refresh token or, without one, that of the access token. Access tokens of the
+   * session become invalid. Repeating the call has no effect.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.SignOut
    */
@@ -584,7 +589,7 @@ export const IdentityService: GenService<{
     output: typeof SignOutResponseSchema;
   },
   /**
-   * One's own sessions that have not ended, newest first, a page at a time.
+   * Lists the caller's sessions that have not ended, newest first.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.ListSessions
    */
@@ -594,7 +599,8 @@ export const IdentityService: GenService<{
     output: typeof ListSessionsResponseSchema;
   },
   /**
-   * Ends one of one's own sessions. NOT_FOUND when it has ended, or is somebody else's.
+   * Ends one of the caller's sessions. Fails with NOT_FOUND (SESSION_NOT_FOUND) if it has ended or belongs to
+   * another account.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.RevokeSession
    */
@@ -604,7 +610,7 @@ export const IdentityService: GenService<{
     output: typeof RevokeSessionResponseSchema;
   },
   /**
-   * One's own account.
+   * Returns the caller's account.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.GetMe
    */
@@ -614,7 +620,9 @@ export const IdentityService: GenService<{
     output: typeof GetMeResponseSchema;
   },
   /**
-   * Changes one's own password and ends all other sessions. UNAUTHENTICATED when the current one is wrong.
+   * Changes the caller's password and ends all other sessions of the account, atomically. Fails with
+   * UNAUTHENTICATED (PASSWORD_WRONG) if current_password is wrong, and with RESOURCE_EXHAUSTED
+   * (SIGN_IN_BACKOFF) and the time to wait after repeated failures.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.ChangePassword
    */
@@ -624,7 +632,7 @@ export const IdentityService: GenService<{
     output: typeof ChangePasswordResponseSchema;
   },
   /**
-   * A new API key. Its secret is in this answer and nowhere else.
+   * Creates an API key. Only this response contains its secret.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.CreateApiKey
    */
@@ -634,7 +642,7 @@ export const IdentityService: GenService<{
     output: typeof CreateApiKeyResponseSchema;
   },
   /**
-   * API keys, newest first, a page at a time; the revoked and expired ones too.
+   * Lists all API keys, newest first, including revoked and expired ones.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.ListApiKeys
    */
@@ -644,7 +652,8 @@ export const IdentityService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Ends an API key at once. NOT_FOUND when there is none, FAILED_PRECONDITION when it was revoked before.
+   * Revokes an API key, with immediate effect. Fails with NOT_FOUND (API_KEY_NOT_FOUND) if there is no such
+   * key, and with FAILED_PRECONDITION (API_KEY_REVOKED) if it is already revoked.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.RevokeApiKey
    */

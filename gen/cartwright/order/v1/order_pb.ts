@@ -7,6 +7,7 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -15,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order.proto.
  */
 export const file_cartwright_order_v1_order: GenFile = /*@__PURE__*/
-  fileDesc("Ch9jYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyLnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxItwBCglPcmRlckl0ZW0SHAoKcHJvZHVjdF9pZBgBIAEoCUIIukgFcgOwAQESGAoDc2t1GAIgASgJQgu6SAhyBhhAugEBABIaCgRuYW1lGAMgASgJQgy6SAlyBxjIAboBAQASLQoKdW5pdF9wcmljZRgEIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIcCghxdWFudGl0eRgFIAEoA0IKukgHIgUYkE4oARIuCgt0b3RhbF9wcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leSKFBAoFT3JkZXISFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEiAKC2N1c3RvbWVyX2lkGAIgASgJQgu6SAjYAQFyA7ABARI4CgVzdGF0ZRgDIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZUIIukgFggECEAESOQoFaXRlbXMYBCADKAsyHi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbUIKukgHkgEECAEQZBIuCgt0b3RhbF9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIhCgxwcm9tb3Rpb25faWQYBiABKAlCC7pICNgBAXIDsAEBEksKE2FsbG93ZWRfdHJhbnNpdGlvbnMYByADKA4yJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyVHJhbnNpdGlvbkIIukgFkgECEAoSGQoEZXRhZxgIIAEoCUILukgIcgYYQLoBAQASLwoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqXQoKT3JkZXJTdGF0ZRIbChdPUkRFUl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE09SREVSX1NUQVRFX1BFTkRJTkcQARIZChVPUkRFUl9TVEFURV9DQU5DRUxMRUQQAipQCg9PcmRlclRyYW5zaXRpb24SIAocT1JERVJfVFJBTlNJVElPTl9VTlNQRUNJRklFRBAAEhsKF09SREVSX1RSQU5TSVRJT05fQ0FOQ0VMEAFCtQEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQgpPcmRlclByb3RvUAFaSGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("Ch9jYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyLnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIuEBCglPcmRlckl0ZW0SIgoKcHJvZHVjdF9pZBgBIAEoCUIO4EEC4EEFukgFcgOwAQESEAoDc2t1GAIgASgJQgPgQQMSEQoEbmFtZRgDIAEoCUID4EEDEjIKCnVuaXRfcHJpY2UYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCA+BBAxIiCghxdWFudGl0eRgFIAEoA0IQ4EEC4EEFukgHIgUYkE4oARIzCgt0b3RhbF9wcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDIpYECgVPcmRlchIaCgJpZBgBIAEoCUIO4EEIukgI2AEBcgOwAQESIwoLY3VzdG9tZXJfaWQYAiABKAlCDuBBBbpICNgBAXIDsAEBEjMKBXN0YXRlGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgPgQQMSPwoFaXRlbXMYBCADKAsyHi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbUIQ4EEC4EEFukgHkgEECAEQZBIzCgt0b3RhbF9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDEiQKDHByb21vdGlvbl9pZBgGIAEoCUIO4EEFukgI2AEBcgOwAQESRgoTYWxsb3dlZF90cmFuc2l0aW9ucxgHIAMoDjIkLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJUcmFuc2l0aW9uQgPgQQMSEQoEZXRhZxgIIAEoCUID4EEDEjQKC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC2V4cGlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDKl0KCk9yZGVyU3RhdGUSGwoXT1JERVJfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNPUkRFUl9TVEFURV9QRU5ESU5HEAESGQoVT1JERVJfU1RBVEVfQ0FOQ0VMTEVEEAIqUAoPT3JkZXJUcmFuc2l0aW9uEiAKHE9SREVSX1RSQU5TSVRJT05fVU5TUEVDSUZJRUQQABIbChdPUkRFUl9UUkFOU0lUSU9OX0NBTkNFTBABQrUBChdjb20uY2FydHdyaWdodC5vcmRlci52MUIKT3JkZXJQcm90b1ABWkhnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * One product of an order, as it was when the order was placed.
@@ -24,42 +25,42 @@ export const file_cartwright_order_v1_order: GenFile = /*@__PURE__*/
  */
 export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
   /**
-   * The product. Required on create; each product at most once.
+   * Id of the product. Each product can be in an order once.
    *
    * @generated from field: string product_id = 1;
    */
   productId: string;
 
   /**
-   * Its sku then. Set by the server.
+   * Sku of the product when the order was placed.
    *
    * @generated from field: string sku = 2;
    */
   sku: string;
 
   /**
-   * Its name then. Set by the server.
+   * Name of the product when the order was placed.
    *
    * @generated from field: string name = 3;
    */
   name: string;
 
   /**
-   * Its price then. Set by the server.
+   * Price of one unit when the order was placed.
    *
    * @generated from field: cartwright.type.v1.Money unit_price = 4;
    */
   unitPrice?: Money | undefined;
 
   /**
-   * Units, 1 to 10,000. Required on create.
+   * Ordered units, from 1 to 10,000.
    *
    * @generated from field: int64 quantity = 5;
    */
   quantity: bigint;
 
   /**
-   * unit_price x quantity. Set by the server.
+   * Price of the item: unit_price multiplied by quantity.
    *
    * @generated from field: cartwright.type.v1.Money total_price = 6;
    */
@@ -74,84 +75,85 @@ export const OrderItemSchema: GenMessage<OrderItem> = /*@__PURE__*/
   messageDesc(file_cartwright_order_v1_order, 0);
 
 /**
- * What somebody bought. Its items never change.
+ * An order of one or more products.
  *
  * @generated from message cartwright.order.v1.Order
  */
 export type Order = Message<"cartwright.order.v1.Order"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the order, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * Who ordered. Empty: a guest.
+   * Id of the customer. If it is empty, CreateOrder sets the signed-in customer; staff and API keys then order
+   * for a guest who has no customer.
    *
    * @generated from field: string customer_id = 2;
    */
   customerId: string;
 
   /**
-   * Where it stands. Set by the server.
+   * Current state of the order.
    *
    * @generated from field: cartwright.order.v1.OrderState state = 3;
    */
   state: OrderState;
 
   /**
-   * What was ordered, 1 to 100 products, all priced in one currency.
+   * Items of the order, from 1 to 100, all with prices in the same currency.
    *
    * @generated from field: repeated cartwright.order.v1.OrderItem items = 4;
    */
   items: OrderItem[];
 
   /**
-   * The sum of the items. Set by the server.
+   * Price of the order: the sum of the prices of its items.
    *
    * @generated from field: cartwright.type.v1.Money total_price = 5;
    */
   totalPrice?: Money | undefined;
 
   /**
-   * The promotion that it belongs to. Empty: none. Each item counts as one purchase of it, and its
-   * limits hold.
+   * Id of the promotion that the order takes part in. Each item counts as one purchase of the promotion and
+   * against its purchase limits. No promotion if empty.
    *
    * @generated from field: string promotion_id = 6;
    */
   promotionId: string;
 
   /**
-   * What can be done to it now. Set by the server.
+   * Transitions that the current state allows.
    *
    * @generated from field: repeated cartwright.order.v1.OrderTransition allowed_transitions = 7;
    */
   allowedTransitions: OrderTransition[];
 
   /**
-   * Changes with each change. Send it back to change only the version that you read.
+   * Version of the order; it changes with every change of its state.
    *
    * @generated from field: string etag = 8;
    */
   etag: string;
 
   /**
-   * When it was placed. Set by the server.
+   * Time at which the order was placed.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 9;
    */
   createTime?: Timestamp | undefined;
 
   /**
-   * When it last changed. Set by the server.
+   * Time at which the order last changed.
    *
    * @generated from field: google.protobuf.Timestamp update_time = 10;
    */
   updateTime?: Timestamp | undefined;
 
   /**
-   * When it is called off by itself; absent when it never is. Set by the server.
+   * Time at which the order is cancelled automatically. Absent if it never is.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 11;
    */
@@ -166,27 +168,27 @@ export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
   messageDesc(file_cartwright_order_v1_order, 1);
 
 /**
- * Where an order stands.
+ * The state of an order.
  *
  * @generated from enum cartwright.order.v1.OrderState
  */
 export const OrderState = {
   /**
-   * Not said.
+   * No state is given. As a filter it matches all states.
    *
    * @generated from enum value: ORDER_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Placed: its units are taken from stock.
+   * The order is placed and its units are removed from stock.
    *
    * @generated from enum value: ORDER_STATE_PENDING = 1;
    */
   PENDING: 1,
 
   /**
-   * Called off: its units are back in stock. Final.
+   * The order is cancelled and its units are back in stock. This state is final.
    *
    * @generated from enum value: ORDER_STATE_CANCELLED = 2;
    */
@@ -194,7 +196,7 @@ export const OrderState = {
 } as const;
 
 /**
- * Where an order stands.
+ * The state of an order.
  *
  * @generated from enum cartwright.order.v1.OrderState
  */
@@ -207,20 +209,20 @@ export const OrderStateSchema: GenEnum<OrderState> = /*@__PURE__*/
   enumDesc(file_cartwright_order_v1_order, 0);
 
 /**
- * What can be done to an order; each is a method.
+ * A change of an order's state. Each transition has a method of its own.
  *
  * @generated from enum cartwright.order.v1.OrderTransition
  */
 export const OrderTransition = {
   /**
-   * Not said.
+   * No transition is given. It is never returned.
    *
    * @generated from enum value: ORDER_TRANSITION_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * CancelOrder.
+   * The order can be cancelled by CancelOrder.
    *
    * @generated from enum value: ORDER_TRANSITION_CANCEL = 1;
    */
@@ -228,7 +230,7 @@ export const OrderTransition = {
 } as const;
 
 /**
- * What can be done to an order; each is a method.
+ * A change of an order's state. Each transition has a method of its own.
  *
  * @generated from enum cartwright.order.v1.OrderTransition
  */

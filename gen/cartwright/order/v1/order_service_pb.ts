@@ -8,37 +8,38 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import type { Order, OrderState } from "./order_pb.ts";
 import { file_cartwright_order_v1_order } from "./order_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/order/v1/order_service.proto.
  */
 export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
-  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEifAoSQ3JlYXRlT3JkZXJSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEjEKBW9yZGVyGAIgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlckIGukgDyAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiUgoTQ3JlYXRlT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISEAoIcmVwbGF5ZWQYAiABKAgiJwoPR2V0T3JkZXJSZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABASI9ChBHZXRPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciKvAQoRTGlzdE9yZGVyc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEiAKC2N1c3RvbWVyX2lkGAMgASgJQgu6SAjYAQFyA7ABARI4CgVzdGF0ZRgEIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZUIIukgFggECEAEiWQoSTGlzdE9yZGVyc1Jlc3BvbnNlEioKBm9yZGVycxgBIAMoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImYKEkNhbmNlbE9yZGVyUmVxdWVzdBIUCgJpZBgBIAEoCUIIukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiQAoTQ2FuY2VsT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIy1gMKDE9yZGVyU2VydmljZRJoCgtDcmVhdGVPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5DcmVhdGVPcmRlclJlc3BvbnNlIgbC8xgCKAISXAoIR2V0T3JkZXISJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBolLmNhcnR3cmlnaHQub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZSIDkAIBEmIKCkxpc3RPcmRlcnMSJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GicuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVzcG9uc2UiA5ACARJoCgtDYW5jZWxPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlc3BvbnNlIgbC8xgCKAEaMMLzGCwKFAgCEgQIARABIggKAggFEgIIHjACEhQIAhIECAIQASIICgIIBRICCB4wA0K8AQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEU9yZGVyU2VydmljZVByb3RvUAFaSGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_order_v1_order, file_cartwright_policy_v1_policy]);
+  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEiggEKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI0CgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJCCeBBArpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIlIKE0NyZWF0ZU9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhAKCHJlcGxheWVkGAIgASgIIioKD0dldE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiPQoQR2V0T3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIirwEKEUxpc3RPcmRlcnNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjdXN0b21lcl9pZBgDIAEoCUILukgI2AEBcgOwAQESOAoFc3RhdGUYBCABKA4yHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyU3RhdGVCCLpIBYIBAhABIlkKEkxpc3RPcmRlcnNSZXNwb25zZRIqCgZvcmRlcnMYASADKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJpChJDYW5jZWxPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyMtYDCgxPcmRlclNlcnZpY2USaAoLQ3JlYXRlT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZSIGwvMYAigCElwKCEdldE9yZGVyEiQuY2FydHdyaWdodC5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVzcG9uc2UiA5ACARJiCgpMaXN0T3JkZXJzEiYuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVxdWVzdBonLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1Jlc3BvbnNlIgOQAgESaAoLQ2FuY2VsT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXNwb25zZSIGwvMYAigBGjDC8xgsChQIAhIECAEQASIICgIIBRICCB4wAhIUCAISBAgCEAEiCAoCCAUSAggeMANCvAEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWkhnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_order_v1_order, file_cartwright_policy_v1_policy, file_google_api_field_behavior]);
 
 /**
- * The new order.
+ * Request of CreateOrder.
  *
  * @generated from message cartwright.order.v1.CreateOrderRequest
  */
 export type CreateOrderRequest = Message<"cartwright.order.v1.CreateOrderRequest"> & {
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
    *
    * @generated from field: string request_id = 1;
    */
   requestId: string;
 
   /**
-   * Its items (product_id and quantity), customer_id and promotion_id; the rest is set by the server.
+   * Order to place, with items and, if they apply, customer_id and promotion_id.
    *
    * @generated from field: cartwright.order.v1.Order order = 2;
    */
   order?: Order | undefined;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -53,20 +54,20 @@ export const CreateOrderRequestSchema: GenMessage<CreateOrderRequest> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 0);
 
 /**
- * The order as placed.
+ * Response of CreateOrder.
  *
  * @generated from message cartwright.order.v1.CreateOrderResponse
  */
 export type CreateOrderResponse = Message<"cartwright.order.v1.CreateOrderResponse"> & {
   /**
-   * The order.
+   * The placed order.
    *
    * @generated from field: cartwright.order.v1.Order order = 1;
    */
   order?: Order | undefined;
 
   /**
-   * True when the request_id had been used before: this is the answer of that time.
+   * True if this repeats the response of an earlier call with the same request_id.
    *
    * @generated from field: bool replayed = 2;
    */
@@ -81,13 +82,13 @@ export const CreateOrderResponseSchema: GenMessage<CreateOrderResponse> = /*@__P
   messageDesc(file_cartwright_order_v1_order_service, 1);
 
 /**
- * Which order.
+ * Request of GetOrder.
  *
  * @generated from message cartwright.order.v1.GetOrderRequest
  */
 export type GetOrderRequest = Message<"cartwright.order.v1.GetOrderRequest"> & {
   /**
-   * The order.
+   * Id of the order.
    *
    * @generated from field: string id = 1;
    */
@@ -102,13 +103,13 @@ export const GetOrderRequestSchema: GenMessage<GetOrderRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_order_v1_order_service, 2);
 
 /**
- * The order.
+ * Response of GetOrder.
  *
  * @generated from message cartwright.order.v1.GetOrderResponse
  */
 export type GetOrderResponse = Message<"cartwright.order.v1.GetOrderResponse"> & {
   /**
-   * The order.
+   * The order with this id.
    *
    * @generated from field: cartwright.order.v1.Order order = 1;
    */
@@ -123,35 +124,38 @@ export const GetOrderResponseSchema: GenMessage<GetOrderResponse> = /*@__PURE__*
   messageDesc(file_cartwright_order_v1_order_service, 3);
 
 /**
- * Which orders.
+ * Request of ListOrders. An order is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.order.v1.ListOrdersRequest
  */
 export type ListOrdersRequest = Message<"cartwright.order.v1.ListOrdersRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of orders in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Of this customer. Empty: of all.
+   * Only orders of this customer. If empty, all orders that the caller can see: the own ones for a customer,
+   * all for staff and API keys. Customers who ask for the orders of another one get PERMISSION_DENIED
+   * (NOT_YOURS).
    *
    * @generated from field: string customer_id = 3;
    */
   customerId: string;
 
   /**
-   * In this state. UNSPECIFIED: in any.
+   * Only orders in this state. Orders in all states if UNSPECIFIED.
    *
    * @generated from field: cartwright.order.v1.OrderState state = 4;
    */
@@ -166,20 +170,20 @@ export const ListOrdersRequestSchema: GenMessage<ListOrdersRequest> = /*@__PURE_
   messageDesc(file_cartwright_order_v1_order_service, 4);
 
 /**
- * A page of orders.
+ * Response of ListOrders.
  *
  * @generated from message cartwright.order.v1.ListOrdersResponse
  */
 export type ListOrdersResponse = Message<"cartwright.order.v1.ListOrdersResponse"> & {
   /**
-   * The orders.
+   * Orders of the page, newest first.
    *
    * @generated from field: repeated cartwright.order.v1.Order orders = 1;
    */
   orders: Order[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -194,29 +198,30 @@ export const ListOrdersResponseSchema: GenMessage<ListOrdersResponse> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 5);
 
 /**
- * Which order.
+ * Request of CancelOrder.
  *
  * @generated from message cartwright.order.v1.CancelOrderRequest
  */
 export type CancelOrderRequest = Message<"cartwright.order.v1.CancelOrderRequest"> & {
   /**
-   * The order.
+   * Id of the order.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
   etag: string;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
@@ -231,13 +236,13 @@ export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 6);
 
 /**
- * The order as cancelled.
+ * Response of CancelOrder.
  *
  * @generated from message cartwright.order.v1.CancelOrderResponse
  */
 export type CancelOrderResponse = Message<"cartwright.order.v1.CancelOrderResponse"> & {
   /**
-   * The order.
+   * The cancelled order.
    *
    * @generated from field: cartwright.order.v1.Order order = 1;
    */
@@ -252,15 +257,21 @@ export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__P
   messageDesc(file_cartwright_order_v1_order_service, 7);
 
 /**
- * Orders. Stock is never sold twice, and an order is never made twice.
+ * Orders of customers and guests. Customers see and change their own orders only: the orders of others are
+ * NOT_FOUND.
  *
  * @generated from service cartwright.order.v1.OrderService
  */
 export const OrderService: GenService<{
   /**
-   * Places an order: takes the units from stock, writes the order and the stock ledger, all in one
-   * transaction or not at all. FAILED_PRECONDITION when units are missing, and the error says for which
-   * products. Safe to repeat with the same request_id.
+   * Places an order: takes its units from stock and records the order, the stock ledger and the purchases of
+   * its promotion, atomically. Repeating the call with the same request_id returns the first response. Fails
+   * with FAILED_PRECONDITION, and changes nothing, if units are missing (OUT_OF_STOCK), a product is deleted
+   * (PRODUCT_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not running
+   * (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED) or has reached a limit
+   * (PURCHASE_LIMIT_REACHED); the error details name the products. Fails with PERMISSION_DENIED (NOT_YOURS) if
+   * a customer orders for another one, and with INVALID_ARGUMENT (PRODUCT_TWICE) if two items have the same
+   * product.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CreateOrder
    */
@@ -270,7 +281,7 @@ export const OrderService: GenService<{
     output: typeof CreateOrderResponseSchema;
   },
   /**
-   * One order.
+   * Returns an order. Fails with NOT_FOUND (ORDER_NOT_FOUND) if there is none.
    *
    * @generated from rpc cartwright.order.v1.OrderService.GetOrder
    */
@@ -280,7 +291,7 @@ export const OrderService: GenService<{
     output: typeof GetOrderResponseSchema;
   },
   /**
-   * Orders, newest first, a page at a time.
+   * Lists orders, newest first. Customers list their own orders.
    *
    * @generated from rpc cartwright.order.v1.OrderService.ListOrders
    */
@@ -290,8 +301,10 @@ export const OrderService: GenService<{
     output: typeof ListOrdersResponseSchema;
   },
   /**
-   * Calls an order off and puts its units back in stock, once. FAILED_PRECONDITION when its state forbids
-   * it.
+   * Cancels an order and returns its units to stock, atomically. Fails with FAILED_PRECONDITION (ORDER_STATE)
+   * if the state does not allow it, for example because the order is already cancelled, with ABORTED
+   * (STALE_ETAG) if etag is not the current one, and with NOT_FOUND (ORDER_NOT_FOUND) if there is no such
+   * order.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CancelOrder
    */

@@ -160,7 +160,8 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
   requestId: RequestId;
 
   /**
-   * The scope that an API key needs. A key with it has the access of staff to this method. API keys are rejected
+   * The scope that an API key needs. A key with it has the access of staff to this method. API keys are
+   * rejected
    * if SCOPE_UNSPECIFIED, unless the method is public.
    *
    * @generated from field: cartwright.policy.v1.Scope scope = 6;

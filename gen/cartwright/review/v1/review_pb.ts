@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,58 +14,58 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/review/v1/review.proto.
  */
 export const file_cartwright_review_v1_review: GenFile = /*@__PURE__*/
-  fileDesc("CiFjYXJ0d3JpZ2h0L3Jldmlldy92MS9yZXZpZXcucHJvdG8SFGNhcnR3cmlnaHQucmV2aWV3LnYxIuYBCgZSZXZpZXcSFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhwKCnByb2R1Y3RfaWQYAiABKAlCCLpIBXIDsAEBEiEKC2F1dGhvcl9uYW1lGAMgASgJQgy6SAlyBxjIAboBAQASGQoGcmF0aW5nGAQgASgFQgm6SAYaBBgFKAESGgoFdGl0bGUYBSABKAlCC7pICHIGGHi6AQEAEhoKBGJvZHkYBiABKAlCDLpICXIHGKAfugEBABIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCvAEKGGNvbS5jYXJ0d3JpZ2h0LnJldmlldy52MUILUmV2aWV3UHJvdG9QAVpKZ2l0aHViLmNvbS9jYXJ0d3JpZ2h0LXNob3AvY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9yZXZpZXcvdjE7cmV2aWV3djGqAhRDYXJ0d3JpZ2h0LlJldmlldy5WMcoCFENhcnR3cmlnaHRcUmV2aWV3XFYx6gIWQ2FydHdyaWdodDo6UmV2aWV3OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("CiFjYXJ0d3JpZ2h0L3Jldmlldy92MS9yZXZpZXcucHJvdG8SFGNhcnR3cmlnaHQucmV2aWV3LnYxIvcBCgZSZXZpZXcSGgoCaWQYASABKAlCDuBBCLpICNgBAXIDsAEBEiIKCnByb2R1Y3RfaWQYAiABKAlCDuBBAuBBBbpIBXIDsAEBEhgKC2F1dGhvcl9uYW1lGAMgASgJQgPgQQMSHwoGcmF0aW5nGAQgASgFQg/gQQLgQQW6SAYaBBgFKAESHQoFdGl0bGUYBSABKAlCDuBBBbpICHIGGHi6AQEAEh0KBGJvZHkYBiABKAlCD+BBBbpICXIHGKAfugEBABI0CgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBA0K8AQoYY29tLmNhcnR3cmlnaHQucmV2aWV3LnYxQgtSZXZpZXdQcm90b1ABWkpnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3Jldmlldy92MTtyZXZpZXd2MaoCFENhcnR3cmlnaHQuUmV2aWV3LlYxygIUQ2FydHdyaWdodFxSZXZpZXdcVjHqAhZDYXJ0d3JpZ2h0OjpSZXZpZXc6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
- * What a customer thinks of a product that they bought. It never changes.
+ * A customer's review of a product that the customer bought. Reviews never change.
  *
  * @generated from message cartwright.review.v1.Review
  */
 export type Review = Message<"cartwright.review.v1.Review"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the review, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The product. Required on create.
+   * Id of the reviewed product.
    *
    * @generated from field: string product_id = 2;
    */
   productId: string;
 
   /**
-   * What its author is called: the first word of the customer's name. Set by the server.
+   * Name of the author: the first word of the customer's name.
    *
    * @generated from field: string author_name = 3;
    */
   authorName: string;
 
   /**
-   * Stars, 1 to 5. Required on create.
+   * Rating of the product in stars, from 1 to 5.
    *
    * @generated from field: int32 rating = 4;
    */
   rating: number;
 
   /**
-   * A few words; may be empty.
+   * Title of the review, at most 120 characters. No title if empty.
    *
    * @generated from field: string title = 5;
    */
   title: string;
 
   /**
-   * More words; may be empty.
+   * Text of the review, at most 4,000 characters. No text if empty.
    *
    * @generated from field: string body = 6;
    */
   body: string;
 
   /**
-   * When it was written. Set by the server.
+   * Time at which the review was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 7;
    */

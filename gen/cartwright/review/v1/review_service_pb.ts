@@ -8,37 +8,39 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
 import type { Review } from "./review_pb.ts";
 import { file_cartwright_review_v1_review } from "./review_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/review/v1/review_service.proto.
  */
 export const file_cartwright_review_v1_review_service: GenFile = /*@__PURE__*/
-  fileDesc("CiljYXJ0d3JpZ2h0L3Jldmlldy92MS9yZXZpZXdfc2VydmljZS5wcm90bxIUY2FydHdyaWdodC5yZXZpZXcudjEigwEKE0NyZWF0ZVJldmlld1JlcXVlc3QSNAoGcmV2aWV3GAEgASgLMhwuY2FydHdyaWdodC5yZXZpZXcudjEuUmV2aWV3Qga6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJEChRDcmVhdGVSZXZpZXdSZXNwb25zZRIsCgZyZXZpZXcYASABKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcicgoSTGlzdFJldmlld3NSZXF1ZXN0EhwKCnByb2R1Y3RfaWQYASABKAlCCLpIBXIDsAEBEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAyABKAlCDLpICXIHGIAQugEBACJdChNMaXN0UmV2aWV3c1Jlc3BvbnNlEi0KB3Jldmlld3MYASADKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIisKE0RlbGV0ZVJldmlld1JlcXVlc3QSFAoCaWQYASABKAlCCLpIBXIDsAEBIhYKFERlbGV0ZVJldmlld1Jlc3BvbnNlMqoDCg1SZXZpZXdTZXJ2aWNlEm0KDENyZWF0ZVJldmlldxIpLmNhcnR3cmlnaHQucmV2aWV3LnYxLkNyZWF0ZVJldmlld1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LnJldmlldy52MS5DcmVhdGVSZXZpZXdSZXNwb25zZSIGwvMYAigBEowBCgtMaXN0UmV2aWV3cxIoLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVxdWVzdBopLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVzcG9uc2UiKJACAcLzGCEaHwoDCKwCEgIIPBoUcmV2aWV3czp7cHJvZHVjdF9pZH0SbQoMRGVsZXRlUmV2aWV3EikuY2FydHdyaWdodC5yZXZpZXcudjEuRGVsZXRlUmV2aWV3UmVxdWVzdBoqLmNhcnR3cmlnaHQucmV2aWV3LnYxLkRlbGV0ZVJldmlld1Jlc3BvbnNlIgbC8xgCMAgaLMLzGCgKEggBEgQIARABIggKAggFEgIIHhISCAISBAgCEAEiCAoCCAUSAggeQsMBChhjb20uY2FydHdyaWdodC5yZXZpZXcudjFCElJldmlld1NlcnZpY2VQcm90b1ABWkpnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3Jldmlldy92MTtyZXZpZXd2MaoCFENhcnR3cmlnaHQuUmV2aWV3LlYxygIUQ2FydHdyaWdodFxSZXZpZXdcVjHqAhZDYXJ0d3JpZ2h0OjpSZXZpZXc6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_review_v1_review]);
+  fileDesc("CiljYXJ0d3JpZ2h0L3Jldmlldy92MS9yZXZpZXdfc2VydmljZS5wcm90bxIUY2FydHdyaWdodC5yZXZpZXcudjEihgEKE0NyZWF0ZVJldmlld1JlcXVlc3QSNwoGcmV2aWV3GAEgASgLMhwuY2FydHdyaWdodC5yZXZpZXcudjEuUmV2aWV3QgngQQK6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJEChRDcmVhdGVSZXZpZXdSZXNwb25zZRIsCgZyZXZpZXcYASABKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcidQoSTGlzdFJldmlld3NSZXF1ZXN0Eh8KCnByb2R1Y3RfaWQYASABKAlCC+BBArpIBXIDsAEBEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAyABKAlCDLpICXIHGIAQugEBACJdChNMaXN0UmV2aWV3c1Jlc3BvbnNlEi0KB3Jldmlld3MYASADKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi4KE0RlbGV0ZVJldmlld1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIhYKFERlbGV0ZVJldmlld1Jlc3BvbnNlMqoDCg1SZXZpZXdTZXJ2aWNlEm0KDENyZWF0ZVJldmlldxIpLmNhcnR3cmlnaHQucmV2aWV3LnYxLkNyZWF0ZVJldmlld1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LnJldmlldy52MS5DcmVhdGVSZXZpZXdSZXNwb25zZSIGwvMYAigBEowBCgtMaXN0UmV2aWV3cxIoLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVxdWVzdBopLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVzcG9uc2UiKJACAcLzGCEaHwoDCKwCEgIIPBoUcmV2aWV3czp7cHJvZHVjdF9pZH0SbQoMRGVsZXRlUmV2aWV3EikuY2FydHdyaWdodC5yZXZpZXcudjEuRGVsZXRlUmV2aWV3UmVxdWVzdBoqLmNhcnR3cmlnaHQucmV2aWV3LnYxLkRlbGV0ZVJldmlld1Jlc3BvbnNlIgbC8xgCMAgaLMLzGCgKEggBEgQIARABIggKAggFEgIIHhISCAISBAgCEAEiCAoCCAUSAggeQsMBChhjb20uY2FydHdyaWdodC5yZXZpZXcudjFCElJldmlld1NlcnZpY2VQcm90b1ABWkpnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3Jldmlldy92MTtyZXZpZXd2MaoCFENhcnR3cmlnaHQuUmV2aWV3LlYxygIUQ2FydHdyaWdodFxSZXZpZXdcVjHqAhZDYXJ0d3JpZ2h0OjpSZXZpZXc6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_review_v1_review, file_google_api_field_behavior]);
 
 /**
- * The new review.
+ * Request of CreateReview.
  *
  * @generated from message cartwright.review.v1.CreateReviewRequest
  */
 export type CreateReviewRequest = Message<"cartwright.review.v1.CreateReviewRequest"> & {
   /**
-   * product_id, rating and, if there is more to say, title and body.
+   * Review to create.
    *
    * @generated from field: cartwright.review.v1.Review review = 1;
    */
   review?: Review | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -53,13 +55,13 @@ export const CreateReviewRequestSchema: GenMessage<CreateReviewRequest> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 0);
 
 /**
- * The review as written.
+ * Response of CreateReview.
  *
  * @generated from message cartwright.review.v1.CreateReviewResponse
  */
 export type CreateReviewResponse = Message<"cartwright.review.v1.CreateReviewResponse"> & {
   /**
-   * The review.
+   * The created review.
    *
    * @generated from field: cartwright.review.v1.Review review = 1;
    */
@@ -74,28 +76,29 @@ export const CreateReviewResponseSchema: GenMessage<CreateReviewResponse> = /*@_
   messageDesc(file_cartwright_review_v1_review_service, 1);
 
 /**
- * Which reviews.
+ * Request of ListReviews.
  *
  * @generated from message cartwright.review.v1.ListReviewsRequest
  */
 export type ListReviewsRequest = Message<"cartwright.review.v1.ListReviewsRequest"> & {
   /**
-   * Of this product.
+   * Id of the reviewed product.
    *
    * @generated from field: string product_id = 1;
    */
   productId: string;
 
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of reviews in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 2;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 3;
    */
@@ -110,20 +113,20 @@ export const ListReviewsRequestSchema: GenMessage<ListReviewsRequest> = /*@__PUR
   messageDesc(file_cartwright_review_v1_review_service, 2);
 
 /**
- * A page of reviews.
+ * Response of ListReviews.
  *
  * @generated from message cartwright.review.v1.ListReviewsResponse
  */
 export type ListReviewsResponse = Message<"cartwright.review.v1.ListReviewsResponse"> & {
   /**
-   * The reviews.
+   * Reviews of the page, newest first.
    *
    * @generated from field: repeated cartwright.review.v1.Review reviews = 1;
    */
   reviews: Review[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -138,13 +141,13 @@ export const ListReviewsResponseSchema: GenMessage<ListReviewsResponse> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 3);
 
 /**
- * Which review.
+ * Request of DeleteReview.
  *
  * @generated from message cartwright.review.v1.DeleteReviewRequest
  */
 export type DeleteReviewRequest = Message<"cartwright.review.v1.DeleteReviewRequest"> & {
   /**
-   * The review.
+   * Id of the review.
    *
    * @generated from field: string id = 1;
    */
@@ -159,7 +162,7 @@ export const DeleteReviewRequestSchema: GenMessage<DeleteReviewRequest> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 4);
 
 /**
- * It is deleted.
+ * Empty response of DeleteReview.
  *
  * @generated from message cartwright.review.v1.DeleteReviewResponse
  */
@@ -174,14 +177,16 @@ export const DeleteReviewResponseSchema: GenMessage<DeleteReviewResponse> = /*@_
   messageDesc(file_cartwright_review_v1_review_service, 5);
 
 /**
- * Reviews of products by those who bought them. They make the products' ratings, in the same transaction.
+ * Product reviews by customers. A product's rating changes in the same transaction as its reviews.
  *
  * @generated from service cartwright.review.v1.ReviewService
  */
 export const ReviewService: GenService<{
   /**
-   * Writes a review. FAILED_PRECONDITION when the caller has no order with the product that was not cancelled,
-   * ALREADY_EXISTS when they have reviewed it. The product's rating_average and rating_count change with it.
+   * Creates the caller's review of a product and updates rating_average and rating_count of the product,
+   * atomically. Fails with FAILED_PRECONDITION (NOT_BOUGHT) if the caller has no order with the product that
+   * was not cancelled, and with ALREADY_EXISTS (REVIEW_EXISTS) if the caller has already reviewed the product.
+   * API keys are rejected.
    *
    * @generated from rpc cartwright.review.v1.ReviewService.CreateReview
    */
@@ -191,7 +196,7 @@ export const ReviewService: GenService<{
     output: typeof CreateReviewResponseSchema;
   },
   /**
-   * Reviews of a product, newest first, a page at a time.
+   * Lists the reviews of a product, newest first.
    *
    * @generated from rpc cartwright.review.v1.ReviewService.ListReviews
    */
@@ -201,8 +206,9 @@ export const ReviewService: GenService<{
     output: typeof ListReviewsResponseSchema;
   },
   /**
-   * Deletes a review: its author or staff may. The product's rating changes with it, and its author may write
-   * another.
+   * Deletes a review permanently and updates the rating of the product, atomically. The author can then write
+   * another one. Fails with PERMISSION_DENIED (NOT_THE_AUTHOR) for customers other than the author, and with
+   * NOT_FOUND (REVIEW_NOT_FOUND) if there is no such review.
    *
    * @generated from rpc cartwright.review.v1.ReviewService.DeleteReview
    */

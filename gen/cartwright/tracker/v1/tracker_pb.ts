@@ -7,6 +7,7 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -15,72 +16,73 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/tracker/v1/tracker.proto.
  */
 export const file_cartwright_tracker_v1_tracker: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlci5wcm90bxIVY2FydHdyaWdodC50cmFja2VyLnYxIqUDCglQcm9tb3Rpb24SFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEhoKBG5hbWUYAiABKAlCDLpICXIHGMgBugEBABI+CgVzdGF0ZRgDIAEoDjIlLmNhcnR3cmlnaHQudHJhY2tlci52MS5Qcm9tb3Rpb25TdGF0ZUIIukgFggECEAESQAoKc3RhcnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASPgoIZW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEiUKDnB1cmNoYXNlX2xpbWl0GAYgASgDQg26SAoiCBiAlOvcAygAEi4KF3B1cmNoYXNlX2xpbWl0X3Blcl91c2VyGAcgASgDQg26SAoiCBiAlOvcAygAEhkKBGV0YWcYCCABKAlCC7pICHIGGEC6AQEAEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKuAwoIUHVyY2hhc2USGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDsAEBEh4KB3VzZXJfaWQYAiABKAlCDbpICnIIEAEYQLoBAQASHgoMcHJvbW90aW9uX2lkGAMgASgJQgi6SAVyA7ABARIcCgpwcm9kdWN0X2lkGAQgASgJQgi6SAVyA7ABARIdCghvcmRlcl9pZBgFIAEoCUILukgI2AEBcgOwAQESOwoEa2luZBgGIAEoDjIjLmNhcnR3cmlnaHQudHJhY2tlci52MS5QdXJjaGFzZUtpbmRCCLpIBYIBAhABEjEKBmFtb3VudBgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUIGukgDyAEBEiMKDmNsaWVudF9hZGRyZXNzGAggASgJQgu6SAhyBhhAugEBABJDCg1wdXJjaGFzZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIvCgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqhwEKDlByb21vdGlvblN0YXRlEh8KG1BST01PVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh0KGVBST01PVElPTl9TVEFURV9TQ0hFRFVMRUQQARIaChZQUk9NT1RJT05fU1RBVEVfQUNUSVZFEAISGQoVUFJPTU9USU9OX1NUQVRFX0VOREVEEAMqYQoMUHVyY2hhc2VLaW5kEh0KGVBVUkNIQVNFX0tJTkRfVU5TUEVDSUZJRUQQABIWChJQVVJDSEFTRV9LSU5EX1NBTEUQARIaChZQVVJDSEFTRV9LSU5EX1JFVkVSU0FMEAJCwwEKGWNvbS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjFCDFRyYWNrZXJQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3RyYWNrZXIvdjE7dHJhY2tlcnYxqgIVQ2FydHdyaWdodC5UcmFja2VyLlYxygIVQ2FydHdyaWdodFxUcmFja2VyXFYx6gIXQ2FydHdyaWdodDo6VHJhY2tlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlci5wcm90bxIVY2FydHdyaWdodC50cmFja2VyLnYxIqMDCglQcm9tb3Rpb24SGgoCaWQYASABKAlCDuBBCLpICNgBAXIDsAEBEh0KBG5hbWUYAiABKAlCD+BBArpICXIHGMgBugEBABI5CgVzdGF0ZRgDIAEoDjIlLmNhcnR3cmlnaHQudHJhY2tlci52MS5Qcm9tb3Rpb25TdGF0ZUID4EEDEkAKCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEj4KCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIlCg5wdXJjaGFzZV9saW1pdBgGIAEoA0INukgKIggYgJTr3AMoABIuChdwdXJjaGFzZV9saW1pdF9wZXJfdXNlchgHIAEoA0INukgKIggYgJTr3AMoABIRCgRldGFnGAggASgJQgPgQQMSNAoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMixwMKCFB1cmNoYXNlEiAKCGV2ZW50X2lkGAEgASgJQg7gQQLgQQW6SAVyA7ABARIkCgd1c2VyX2lkGAIgASgJQhPgQQLgQQW6SApyCBABGEC6AQEAEiQKDHByb21vdGlvbl9pZBgDIAEoCUIO4EEC4EEFukgFcgOwAQESIgoKcHJvZHVjdF9pZBgEIAEoCUIO4EEC4EEFukgFcgOwAQESFQoIb3JkZXJfaWQYBSABKAlCA+BBAxI+CgRraW5kGAYgASgOMiMuY2FydHdyaWdodC50cmFja2VyLnYxLlB1cmNoYXNlS2luZEIL4EEFukgFggECEAESNwoGYW1vdW50GAcgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgzgQQLgQQW6SAPIAQESGwoOY2xpZW50X2FkZHJlc3MYCCABKAlCA+BBAxJGCg1wdXJjaGFzZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIT4EEFukgNsgEKIgYIgK6ZpA8yABI0CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAyqHAQoOUHJvbW90aW9uU3RhdGUSHwobUFJPTU9USU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHQoZUFJPTU9USU9OX1NUQVRFX1NDSEVEVUxFRBABEhoKFlBST01PVElPTl9TVEFURV9BQ1RJVkUQAhIZChVQUk9NT1RJT05fU1RBVEVfRU5ERUQQAyphCgxQdXJjaGFzZUtpbmQSHQoZUFVSQ0hBU0VfS0lORF9VTlNQRUNJRklFRBAAEhYKElBVUkNIQVNFX0tJTkRfU0FMRRABEhoKFlBVUkNIQVNFX0tJTkRfUkVWRVJTQUwQAkLDAQoZY29tLmNhcnR3cmlnaHQudHJhY2tlci52MUIMVHJhY2tlclByb3RvUAFaTGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvdHJhY2tlci92MTt0cmFja2VydjGqAhVDYXJ0d3JpZ2h0LlRyYWNrZXIuVjHKAhVDYXJ0d3JpZ2h0XFRyYWNrZXJcVjHqAhdDYXJ0d3JpZ2h0OjpUcmFja2VyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
- * A time in which purchases are counted, and limited.
+ * A period in which purchases are counted and can be limited.
  *
  * @generated from message cartwright.tracker.v1.Promotion
  */
 export type Promotion = Message<"cartwright.tracker.v1.Promotion"> & {
   /**
-   * UUIDv7, made by the server. Ignored on create.
+   * UUIDv7 of the promotion, assigned by the server.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * What it is called. Required on create.
+   * Display name of the promotion, at most 200 characters.
    *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
-   * Where it stands. Set by the server.
+   * Current state of the promotion.
    *
    * @generated from field: cartwright.tracker.v1.PromotionState state = 3;
    */
   state: PromotionState;
 
   /**
-   * From when on purchases count; now when absent on create.
+   * Start of the promotion, inclusive. Time of creation if absent.
    *
    * @generated from field: google.protobuf.Timestamp start_time = 4;
    */
   startTime?: Timestamp | undefined;
 
   /**
-   * Until when purchases count, exclusive. Absent: until EndPromotion.
+   * End of the promotion, exclusive; after start_time and in the future on creation. If absent, the promotion
+   * runs until EndPromotion.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 5;
    */
   endTime?: Timestamp | undefined;
 
   /**
-   * The most purchases over all users. 0: no limit.
+   * Maximum number of purchases of all users together. No limit if 0.
    *
    * @generated from field: int64 purchase_limit = 6;
    */
   purchaseLimit: bigint;
 
   /**
-   * The most purchases of one user. 0: no limit.
+   * Maximum number of purchases of each user. No limit if 0.
    *
    * @generated from field: int64 purchase_limit_per_user = 7;
    */
   purchaseLimitPerUser: bigint;
 
   /**
-   * Changes with each change. Send it back to change only the version that you read.
+   * Version of the promotion; it changes with EndPromotion.
    *
    * @generated from field: string etag = 8;
    */
   etag: string;
 
   /**
-   * When it was created. Set by the server.
+   * Time at which the promotion was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 9;
    */
@@ -95,76 +97,76 @@ export const PromotionSchema: GenMessage<Promotion> = /*@__PURE__*/
   messageDesc(file_cartwright_tracker_v1_tracker, 0);
 
 /**
- * A purchase that was made: a fact, written down once.
+ * The record of one purchase in a promotion. Purchases never change.
  *
  * @generated from message cartwright.tracker.v1.Purchase
  */
 export type Purchase = Message<"cartwright.tracker.v1.Purchase"> & {
   /**
-   * A UUID of the recorder's making. It is counted once, however often it is sent. Required.
+   * UUID of the purchase, created by the caller. However often it is sent, the purchase is counted once.
    *
    * @generated from field: string event_id = 1;
    */
   eventId: string;
 
   /**
-   * Who bought: the id of a customer, or any name of the recorder's that stays the same. Required.
+   * Id of the buyer: a customer id, or any stable id of the caller, from 1 to 64 characters.
    *
    * @generated from field: string user_id = 2;
    */
   userId: string;
 
   /**
-   * The promotion that it counts for. Required.
+   * Id of the promotion that the purchase counts for.
    *
    * @generated from field: string promotion_id = 3;
    */
   promotionId: string;
 
   /**
-   * What was bought. Required.
+   * Id of the purchased product.
    *
    * @generated from field: string product_id = 4;
    */
   productId: string;
 
   /**
-   * The order that it came from; empty when it was recorded from elsewhere. Set by the server.
+   * Id of the order that the purchase was recorded for. Empty for purchases of RecordPurchase.
    *
    * @generated from field: string order_id = 5;
    */
   orderId: string;
 
   /**
-   * SALE; a REVERSAL is not taken from callers.
+   * Kind of the purchase. A request with PURCHASE_KIND_REVERSAL fails with INVALID_ARGUMENT.
    *
    * @generated from field: cartwright.tracker.v1.PurchaseKind kind = 6;
    */
   kind: PurchaseKind;
 
   /**
-   * What was paid. Required.
+   * Amount paid for the purchase.
    *
    * @generated from field: cartwright.type.v1.Money amount = 7;
    */
   amount?: Money | undefined;
 
   /**
-   * The network address that it was recorded from. Set by the server.
+   * IP address of the caller that recorded the purchase.
    *
    * @generated from field: string client_address = 8;
    */
   clientAddress: string;
 
   /**
-   * When it was made; now when absent, and not in the future. Must lie within the promotion.
+   * Time of the purchase, not in the future and within the promotion. Time of the call if absent.
    *
    * @generated from field: google.protobuf.Timestamp purchase_time = 9;
    */
   purchaseTime?: Timestamp | undefined;
 
   /**
-   * When it was written down. Set by the server.
+   * Time at which the purchase was recorded.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 10;
    */
@@ -179,34 +181,34 @@ export const PurchaseSchema: GenMessage<Purchase> = /*@__PURE__*/
   messageDesc(file_cartwright_tracker_v1_tracker, 1);
 
 /**
- * Where a promotion stands.
+ * The state of a promotion, derived from its start_time and end_time.
  *
  * @generated from enum cartwright.tracker.v1.PromotionState
  */
 export const PromotionState = {
   /**
-   * Not said.
+   * No state is given. As a filter it matches all states.
    *
    * @generated from enum value: PROMOTION_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Its start_time is yet to come.
+   * The promotion has not started: its start_time is in the future.
    *
    * @generated from enum value: PROMOTION_STATE_SCHEDULED = 1;
    */
   SCHEDULED: 1,
 
   /**
-   * It runs.
+   * The promotion is running and counts purchases.
    *
    * @generated from enum value: PROMOTION_STATE_ACTIVE = 2;
    */
   ACTIVE: 2,
 
   /**
-   * Its end_time has passed. Final.
+   * The promotion has ended: its end_time has passed. This state is final.
    *
    * @generated from enum value: PROMOTION_STATE_ENDED = 3;
    */
@@ -214,7 +216,7 @@ export const PromotionState = {
 } as const;
 
 /**
- * Where a promotion stands.
+ * The state of a promotion, derived from its start_time and end_time.
  *
  * @generated from enum cartwright.tracker.v1.PromotionState
  */
@@ -227,28 +229,28 @@ export const PromotionStateSchema: GenEnum<PromotionState> = /*@__PURE__*/
   enumDesc(file_cartwright_tracker_v1_tracker, 0);
 
 /**
- * What a purchase record says.
+ * Whether a purchase counts for or against the totals.
  *
  * @generated from enum cartwright.tracker.v1.PurchaseKind
  */
 export const PurchaseKind = {
   /**
-   * As SALE.
+   * Same as PURCHASE_KIND_SALE in requests. It is never returned.
    *
    * @generated from enum value: PURCHASE_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
-   * Somebody bought.
+   * A sale of a product; it is added to the totals.
    *
    * @generated from enum value: PURCHASE_KIND_SALE = 1;
    */
   SALE: 1,
 
   /**
-   * A sale was undone; its amount is taken off the totals. Made by the server when an order is
-   * cancelled.
+   * The reversal of a sale; it is subtracted from the totals. Only the server creates reversals, when an order
+   * is cancelled.
    *
    * @generated from enum value: PURCHASE_KIND_REVERSAL = 2;
    */
@@ -256,7 +258,7 @@ export const PurchaseKind = {
 } as const;
 
 /**
- * What a purchase record says.
+ * Whether a purchase counts for or against the totals.
  *
  * @generated from enum cartwright.tracker.v1.PurchaseKind
  */

@@ -10,6 +10,7 @@ import type { Promotion, PromotionState, Purchase } from "./tracker_pb.ts";
 import { file_cartwright_tracker_v1_tracker } from "./tracker_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -18,31 +19,32 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/tracker/v1/tracker_service.proto.
  */
 export const file_cartwright_tracker_v1_tracker_service: GenFile = /*@__PURE__*/
-  fileDesc("CitjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlcl9zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LnRyYWNrZXIudjEijQEKFkNyZWF0ZVByb21vdGlvblJlcXVlc3QSOwoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbkIGukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiTgoXQ3JlYXRlUHJvbW90aW9uUmVzcG9uc2USMwoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbiIrChNHZXRQcm9tb3Rpb25SZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABASJLChRHZXRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIpcBChVMaXN0UHJvbW90aW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEj4KBXN0YXRlGAMgASgOMiUuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvblN0YXRlQgi6SAWCAQIQASJnChZMaXN0UHJvbW90aW9uc1Jlc3BvbnNlEjQKCnByb21vdGlvbnMYASADKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJnChNFbmRQcm9tb3Rpb25SZXF1ZXN0EhQKAmlkGAEgASgJQgi6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJLChRFbmRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIlIKFVJlY29yZFB1cmNoYXNlUmVxdWVzdBI5CghwdXJjaGFzZRgBIAEoCzIfLmNhcnR3cmlnaHQudHJhY2tlci52MS5QdXJjaGFzZUIGukgDyAEBIl4KFlJlY29yZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USEQoJZHVwbGljYXRlGAIgASgIIl4KG0JhdGNoUmVjb3JkUHVyY2hhc2VzUmVxdWVzdBI/CglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2VCC7pICJIBBQgBEOgHIo8BChxCYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlEj4KB3Jlc3VsdHMYASADKAsyLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgCIAEoBRIXCg9kdXBsaWNhdGVfY291bnQYAyABKAUiuAEKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIhCgxwcm9tb3Rpb25faWQYAyABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYBCABKAlCC7pICHIGGEC6AQEAEh8KCnByb2R1Y3RfaWQYBSABKAlCC7pICNgBAXIDsAEBImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIssBChdHZXRQdXJjaGFzZVN0YXRzUmVxdWVzdBIhCgxwcm9tb3Rpb25faWQYASABKAlCC7pICNgBAXIDsAEBEh8KCnByb2R1Y3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEj8KCXRpbWVmcmFtZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgM7aAzICCAESKwoNY3VycmVuY3lfY29kZRgEIAEoCUIUukgR2AEBcgwyCl5bQS1aXXszfSQi2AEKGEdldFB1cmNoYXNlU3RhdHNSZXNwb25zZRITCgt0b3RhbF9jb3VudBgBIAEoAxIUCgxyZWNlbnRfY291bnQYAiABKAMSLwoMdG90YWxfYW1vdW50GAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EjAKDXJlY2VudF9hbW91bnQYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSLgoKYXNfb2ZfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAykwgKDlRyYWNrZXJTZXJ2aWNlEngKD0NyZWF0ZVByb21vdGlvbhItLmNhcnR3cmlnaHQudHJhY2tlci52MS5DcmVhdGVQcm9tb3Rpb25SZXF1ZXN0Gi4uY2FydHdyaWdodC50cmFja2VyLnYxLkNyZWF0ZVByb21vdGlvblJlc3BvbnNlIgbC8xgCKAEScgoMR2V0UHJvbW90aW9uEiouY2FydHdyaWdodC50cmFja2VyLnYxLkdldFByb21vdGlvblJlcXVlc3QaKy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHJvbW90aW9uUmVzcG9uc2UiCZACAcLzGAIIARJ4Cg5MaXN0UHJvbW90aW9ucxIsLmNhcnR3cmlnaHQudHJhY2tlci52MS5MaXN0UHJvbW90aW9uc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuTGlzdFByb21vdGlvbnNSZXNwb25zZSIJkAIBwvMYAggBEm8KDEVuZFByb21vdGlvbhIqLmNhcnR3cmlnaHQudHJhY2tlci52MS5FbmRQcm9tb3Rpb25SZXF1ZXN0GisuY2FydHdyaWdodC50cmFja2VyLnYxLkVuZFByb21vdGlvblJlc3BvbnNlIgbC8xgCKAESdwoOUmVjb3JkUHVyY2hhc2USLC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXF1ZXN0Gi0uY2FydHdyaWdodC50cmFja2VyLnYxLlJlY29yZFB1cmNoYXNlUmVzcG9uc2UiCMLzGAQSAggDEpEBChRCYXRjaFJlY29yZFB1cmNoYXNlcxIyLmNhcnR3cmlnaHQudHJhY2tlci52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QaMy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZSIQwvMYDBIECAMQCiIECgIIChJvCg1MaXN0UHVyY2hhc2VzEisuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXF1ZXN0GiwuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXNwb25zZSIDkAIBEngKEEdldFB1cmNoYXNlU3RhdHMSLi5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1JlcXVlc3QaLy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1Jlc3BvbnNlIgOQAgEaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAEEhQIAxIECAIQASIICgIIBRICCB4wBULKAQoZY29tLmNhcnR3cmlnaHQudHJhY2tlci52MUITVHJhY2tlclNlcnZpY2VQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3RyYWNrZXIvdjE7dHJhY2tlcnYxqgIVQ2FydHdyaWdodC5UcmFja2VyLlYxygIVQ2FydHdyaWdodFxUcmFja2VyXFYx6gIXQ2FydHdyaWdodDo6VHJhY2tlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_tracker_v1_tracker, file_cartwright_type_v1_money, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CitjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlcl9zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LnRyYWNrZXIudjEikAEKFkNyZWF0ZVByb21vdGlvblJlcXVlc3QSPgoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbkIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiTgoXQ3JlYXRlUHJvbW90aW9uUmVzcG9uc2USMwoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbiIuChNHZXRQcm9tb3Rpb25SZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABASJLChRHZXRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIpcBChVMaXN0UHJvbW90aW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEj4KBXN0YXRlGAMgASgOMiUuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvblN0YXRlQgi6SAWCAQIQASJnChZMaXN0UHJvbW90aW9uc1Jlc3BvbnNlEjQKCnByb21vdGlvbnMYASADKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJqChNFbmRQcm9tb3Rpb25SZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJLChRFbmRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIlUKFVJlY29yZFB1cmNoYXNlUmVxdWVzdBI8CghwdXJjaGFzZRgBIAEoCzIfLmNhcnR3cmlnaHQudHJhY2tlci52MS5QdXJjaGFzZUIJ4EECukgDyAEBIl4KFlJlY29yZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USEQoJZHVwbGljYXRlGAIgASgIImEKG0JhdGNoUmVjb3JkUHVyY2hhc2VzUmVxdWVzdBJCCglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2VCDuBBArpICJIBBQgBEOgHIo8BChxCYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlEj4KB3Jlc3VsdHMYASADKAsyLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgCIAEoBRIXCg9kdXBsaWNhdGVfY291bnQYAyABKAUiuAEKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIhCgxwcm9tb3Rpb25faWQYAyABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYBCABKAlCC7pICHIGGEC6AQEAEh8KCnByb2R1Y3RfaWQYBSABKAlCC7pICNgBAXIDsAEBImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIssBChdHZXRQdXJjaGFzZVN0YXRzUmVxdWVzdBIhCgxwcm9tb3Rpb25faWQYASABKAlCC7pICNgBAXIDsAEBEh8KCnByb2R1Y3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEj8KCXRpbWVmcmFtZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgM7aAzICCAESKwoNY3VycmVuY3lfY29kZRgEIAEoCUIUukgR2AEBcgwyCl5bQS1aXXszfSQi2AEKGEdldFB1cmNoYXNlU3RhdHNSZXNwb25zZRITCgt0b3RhbF9jb3VudBgBIAEoAxIUCgxyZWNlbnRfY291bnQYAiABKAMSLwoMdG90YWxfYW1vdW50GAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EjAKDXJlY2VudF9hbW91bnQYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSLgoKYXNfb2ZfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAykwgKDlRyYWNrZXJTZXJ2aWNlEngKD0NyZWF0ZVByb21vdGlvbhItLmNhcnR3cmlnaHQudHJhY2tlci52MS5DcmVhdGVQcm9tb3Rpb25SZXF1ZXN0Gi4uY2FydHdyaWdodC50cmFja2VyLnYxLkNyZWF0ZVByb21vdGlvblJlc3BvbnNlIgbC8xgCKAEScgoMR2V0UHJvbW90aW9uEiouY2FydHdyaWdodC50cmFja2VyLnYxLkdldFByb21vdGlvblJlcXVlc3QaKy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHJvbW90aW9uUmVzcG9uc2UiCZACAcLzGAIIARJ4Cg5MaXN0UHJvbW90aW9ucxIsLmNhcnR3cmlnaHQudHJhY2tlci52MS5MaXN0UHJvbW90aW9uc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuTGlzdFByb21vdGlvbnNSZXNwb25zZSIJkAIBwvMYAggBEm8KDEVuZFByb21vdGlvbhIqLmNhcnR3cmlnaHQudHJhY2tlci52MS5FbmRQcm9tb3Rpb25SZXF1ZXN0GisuY2FydHdyaWdodC50cmFja2VyLnYxLkVuZFByb21vdGlvblJlc3BvbnNlIgbC8xgCKAESdwoOUmVjb3JkUHVyY2hhc2USLC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXF1ZXN0Gi0uY2FydHdyaWdodC50cmFja2VyLnYxLlJlY29yZFB1cmNoYXNlUmVzcG9uc2UiCMLzGAQSAggDEpEBChRCYXRjaFJlY29yZFB1cmNoYXNlcxIyLmNhcnR3cmlnaHQudHJhY2tlci52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QaMy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZSIQwvMYDBIECAMQCiIECgIIChJvCg1MaXN0UHVyY2hhc2VzEisuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXF1ZXN0GiwuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXNwb25zZSIDkAIBEngKEEdldFB1cmNoYXNlU3RhdHMSLi5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1JlcXVlc3QaLy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1Jlc3BvbnNlIgOQAgEaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAEEhQIAxIECAIQASIICgIIBRICCB4wBULKAQoZY29tLmNhcnR3cmlnaHQudHJhY2tlci52MUITVHJhY2tlclNlcnZpY2VQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3RyYWNrZXIvdjE7dHJhY2tlcnYxqgIVQ2FydHdyaWdodC5UcmFja2VyLlYxygIVQ2FydHdyaWdodFxUcmFja2VyXFYx6gIXQ2FydHdyaWdodDo6VHJhY2tlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_tracker_v1_tracker, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * The new promotion.
+ * Request of CreatePromotion.
  *
  * @generated from message cartwright.tracker.v1.CreatePromotionRequest
  */
 export type CreatePromotionRequest = Message<"cartwright.tracker.v1.CreatePromotionRequest"> & {
   /**
-   * Its name is required; end_time must be after start_time and in the future.
+   * Promotion to create.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
   promotion?: Promotion | undefined;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
    */
   requestId: string;
 
   /**
-   * Check everything, change nothing, answer as if done.
+   * If true, checks the request and returns the response that it would have, without changing anything.
    *
    * @generated from field: bool validate_only = 3;
    */
@@ -57,13 +59,13 @@ export const CreatePromotionRequestSchema: GenMessage<CreatePromotionRequest> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 0);
 
 /**
- * The promotion as created.
+ * Response of CreatePromotion.
  *
  * @generated from message cartwright.tracker.v1.CreatePromotionResponse
  */
 export type CreatePromotionResponse = Message<"cartwright.tracker.v1.CreatePromotionResponse"> & {
   /**
-   * The promotion.
+   * The created promotion.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
@@ -78,13 +80,13 @@ export const CreatePromotionResponseSchema: GenMessage<CreatePromotionResponse> 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 1);
 
 /**
- * Which promotion.
+ * Request of GetPromotion.
  *
  * @generated from message cartwright.tracker.v1.GetPromotionRequest
  */
 export type GetPromotionRequest = Message<"cartwright.tracker.v1.GetPromotionRequest"> & {
   /**
-   * The promotion.
+   * Id of the promotion.
    *
    * @generated from field: string id = 1;
    */
@@ -99,13 +101,13 @@ export const GetPromotionRequestSchema: GenMessage<GetPromotionRequest> = /*@__P
   messageDesc(file_cartwright_tracker_v1_tracker_service, 2);
 
 /**
- * The promotion.
+ * Response of GetPromotion.
  *
  * @generated from message cartwright.tracker.v1.GetPromotionResponse
  */
 export type GetPromotionResponse = Message<"cartwright.tracker.v1.GetPromotionResponse"> & {
   /**
-   * The promotion.
+   * The promotion with this id.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
@@ -120,28 +122,29 @@ export const GetPromotionResponseSchema: GenMessage<GetPromotionResponse> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 3);
 
 /**
- * Which promotions.
+ * Request of ListPromotions.
  *
  * @generated from message cartwright.tracker.v1.ListPromotionsRequest
  */
 export type ListPromotionsRequest = Message<"cartwright.tracker.v1.ListPromotionsRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of promotions in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * In this state. UNSPECIFIED: in any.
+   * Only promotions in this state. Promotions in all states if UNSPECIFIED.
    *
    * @generated from field: cartwright.tracker.v1.PromotionState state = 3;
    */
@@ -156,20 +159,20 @@ export const ListPromotionsRequestSchema: GenMessage<ListPromotionsRequest> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 4);
 
 /**
- * A page of promotions.
+ * Response of ListPromotions.
  *
  * @generated from message cartwright.tracker.v1.ListPromotionsResponse
  */
 export type ListPromotionsResponse = Message<"cartwright.tracker.v1.ListPromotionsResponse"> & {
   /**
-   * The promotions.
+   * Promotions of the page, newest first.
    *
    * @generated from field: repeated cartwright.tracker.v1.Promotion promotions = 1;
    */
   promotions: Promotion[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -184,29 +187,30 @@ export const ListPromotionsResponseSchema: GenMessage<ListPromotionsResponse> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 5);
 
 /**
- * Which promotion.
+ * Request of EndPromotion.
  *
  * @generated from message cartwright.tracker.v1.EndPromotionRequest
  */
 export type EndPromotionRequest = Message<"cartwright.tracker.v1.EndPromotionRequest"> & {
   /**
-   * The promotion.
+   * Id of the promotion.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The version that you read. When it is no longer the current one, the call is refused with ABORTED
-   * and the current etag. Empty: any version.
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
    *
    * @generated from field: string etag = 2;
    */
   etag: string;
 
   /**
-   * A UUID of your own making. A repeat with the same one is answered with the first answer;
-   * the same one with another body is refused with INVALID_ARGUMENT.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
+   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
+   * empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
@@ -221,13 +225,13 @@ export const EndPromotionRequestSchema: GenMessage<EndPromotionRequest> = /*@__P
   messageDesc(file_cartwright_tracker_v1_tracker_service, 6);
 
 /**
- * The promotion as ended.
+ * Response of EndPromotion.
  *
  * @generated from message cartwright.tracker.v1.EndPromotionResponse
  */
 export type EndPromotionResponse = Message<"cartwright.tracker.v1.EndPromotionResponse"> & {
   /**
-   * The promotion.
+   * The promotion, with its end_time.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
@@ -242,13 +246,13 @@ export const EndPromotionResponseSchema: GenMessage<EndPromotionResponse> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 7);
 
 /**
- * The purchase.
+ * Request of RecordPurchase.
  *
  * @generated from message cartwright.tracker.v1.RecordPurchaseRequest
  */
 export type RecordPurchaseRequest = Message<"cartwright.tracker.v1.RecordPurchaseRequest"> & {
   /**
-   * event_id, user_id, promotion_id, product_id and amount are required.
+   * Purchase to record.
    *
    * @generated from field: cartwright.tracker.v1.Purchase purchase = 1;
    */
@@ -263,20 +267,20 @@ export const RecordPurchaseRequestSchema: GenMessage<RecordPurchaseRequest> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 8);
 
 /**
- * The purchase as written down.
+ * Response of RecordPurchase.
  *
  * @generated from message cartwright.tracker.v1.RecordPurchaseResponse
  */
 export type RecordPurchaseResponse = Message<"cartwright.tracker.v1.RecordPurchaseResponse"> & {
   /**
-   * The purchase.
+   * The recorded purchase.
    *
    * @generated from field: cartwright.tracker.v1.Purchase purchase = 1;
    */
   purchase?: Purchase | undefined;
 
   /**
-   * True when the event_id was known already: this is the purchase of that time, and nothing was counted.
+   * True if a purchase with this event_id was already recorded. It is then returned and not counted again.
    *
    * @generated from field: bool duplicate = 2;
    */
@@ -291,13 +295,13 @@ export const RecordPurchaseResponseSchema: GenMessage<RecordPurchaseResponse> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 9);
 
 /**
- * The purchases.
+ * Request of BatchRecordPurchases.
  *
  * @generated from message cartwright.tracker.v1.BatchRecordPurchasesRequest
  */
 export type BatchRecordPurchasesRequest = Message<"cartwright.tracker.v1.BatchRecordPurchasesRequest"> & {
   /**
-   * 1 to 1,000, each as in RecordPurchase.
+   * Purchases to record, from 1 to 1,000.
    *
    * @generated from field: repeated cartwright.tracker.v1.Purchase purchases = 1;
    */
@@ -312,27 +316,27 @@ export const BatchRecordPurchasesRequestSchema: GenMessage<BatchRecordPurchasesR
   messageDesc(file_cartwright_tracker_v1_tracker_service, 10);
 
 /**
- * The purchases as written down.
+ * Response of BatchRecordPurchases.
  *
  * @generated from message cartwright.tracker.v1.BatchRecordPurchasesResponse
  */
 export type BatchRecordPurchasesResponse = Message<"cartwright.tracker.v1.BatchRecordPurchasesResponse"> & {
   /**
-   * One a purchase, in their order.
+   * Result of each purchase, in the order of the request.
    *
    * @generated from field: repeated cartwright.tracker.v1.RecordPurchaseResponse results = 1;
    */
   results: RecordPurchaseResponse[];
 
   /**
-   * How many were new.
+   * Number of purchases that were recorded by this call.
    *
    * @generated from field: int32 recorded_count = 2;
    */
   recordedCount: number;
 
   /**
-   * How many were known already.
+   * Number of purchases that were already recorded.
    *
    * @generated from field: int32 duplicate_count = 3;
    */
@@ -347,42 +351,43 @@ export const BatchRecordPurchasesResponseSchema: GenMessage<BatchRecordPurchases
   messageDesc(file_cartwright_tracker_v1_tracker_service, 11);
 
 /**
- * Which purchases. All filters that are set must hold.
+ * Request of ListPurchases. A purchase is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.tracker.v1.ListPurchasesRequest
  */
 export type ListPurchasesRequest = Message<"cartwright.tracker.v1.ListPurchasesRequest"> & {
   /**
-   * How many at most; 20 when 0, 100 at most.
+   * Maximum number of purchases in the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of the page before; empty for the first. It belongs to the query that it
-   * came from: with other filters or another order it is refused.
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Of this promotion.
+   * Only purchases in this promotion. All promotions if empty.
    *
    * @generated from field: string promotion_id = 3;
    */
   promotionId: string;
 
   /**
-   * Of this user.
+   * Only purchases of this user. All users if empty.
    *
    * @generated from field: string user_id = 4;
    */
   userId: string;
 
   /**
-   * Of this product.
+   * Only purchases of this product. All products if empty.
    *
    * @generated from field: string product_id = 5;
    */
@@ -397,20 +402,20 @@ export const ListPurchasesRequestSchema: GenMessage<ListPurchasesRequest> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 12);
 
 /**
- * A page of purchases.
+ * Response of ListPurchases.
  *
  * @generated from message cartwright.tracker.v1.ListPurchasesResponse
  */
 export type ListPurchasesResponse = Message<"cartwright.tracker.v1.ListPurchasesResponse"> & {
   /**
-   * The purchases, by purchase_time.
+   * Purchases of the page, in descending order of purchase_time.
    *
    * @generated from field: repeated cartwright.tracker.v1.Purchase purchases = 1;
    */
   purchases: Purchase[];
 
   /**
-   * The token of the next page; empty on the last.
+   * Token of the next page; empty on the last page.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -425,34 +430,35 @@ export const ListPurchasesResponseSchema: GenMessage<ListPurchasesResponse> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 13);
 
 /**
- * What to count.
+ * Request of GetPurchaseStats.
  *
  * @generated from message cartwright.tracker.v1.GetPurchaseStatsRequest
  */
 export type GetPurchaseStatsRequest = Message<"cartwright.tracker.v1.GetPurchaseStatsRequest"> & {
   /**
-   * Of this promotion. Empty: of all.
+   * Only purchases in this promotion. All promotions if empty.
    *
    * @generated from field: string promotion_id = 1;
    */
   promotionId: string;
 
   /**
-   * Of this product. Empty: of all.
+   * Only purchases of this product. All products if empty.
    *
    * @generated from field: string product_id = 2;
    */
   productId: string;
 
   /**
-   * What counts as recent: up to this long ago, 1 second to 90 days; 24 hours when absent.
+   * Length of the recent period, which ends now: from 1 second to 90 days. 24 hours if absent.
    *
    * @generated from field: google.protobuf.Duration timeframe = 3;
    */
   timeframe?: Duration | undefined;
 
   /**
-   * The currency to count in. May be empty while all purchases asked for are in one.
+   * Currency of the purchases to count, as a code of three letters (ISO 4217). If empty, all purchases must be
+   * in the same currency.
    *
    * @generated from field: string currency_code = 4;
    */
@@ -467,41 +473,41 @@ export const GetPurchaseStatsRequestSchema: GenMessage<GetPurchaseStatsRequest> 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 14);
 
 /**
- * The numbers. Each is sales less reversals.
+ * Response of GetPurchaseStats. All numbers are sales minus reversals.
  *
  * @generated from message cartwright.tracker.v1.GetPurchaseStatsResponse
  */
 export type GetPurchaseStatsResponse = Message<"cartwright.tracker.v1.GetPurchaseStatsResponse"> & {
   /**
-   * Purchases ever.
+   * Number of purchases since the first one.
    *
    * @generated from field: int64 total_count = 1;
    */
   totalCount: bigint;
 
   /**
-   * Purchases within the timeframe.
+   * Number of purchases within the timeframe.
    *
    * @generated from field: int64 recent_count = 2;
    */
   recentCount: bigint;
 
   /**
-   * Their amounts; absent when there are none.
+   * Sum of the amounts of all purchases. Absent if there are none.
    *
    * @generated from field: cartwright.type.v1.Money total_amount = 3;
    */
   totalAmount?: Money | undefined;
 
   /**
-   * The amounts within the timeframe; absent when there are none at all.
+   * Sum of the amounts of the purchases within the timeframe. Absent if there are no purchases at all.
    *
    * @generated from field: cartwright.type.v1.Money recent_amount = 4;
    */
   recentAmount?: Money | undefined;
 
   /**
-   * The moment that the numbers are of.
+   * Time of the snapshot that the numbers were computed from.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 5;
    */
@@ -516,13 +522,13 @@ export const GetPurchaseStatsResponseSchema: GenMessage<GetPurchaseStatsResponse
   messageDesc(file_cartwright_tracker_v1_tracker_service, 15);
 
 /**
- * Purchases of promotions: recorded once each, counted exactly, limited strictly.
+ * Promotions and the purchases made in them. Each purchase is counted once, and purchase limits are exact.
  *
  * @generated from service cartwright.tracker.v1.TrackerService
  */
 export const TrackerService: GenService<{
   /**
-   * A new promotion.
+   * Creates a promotion. Fails with INVALID_ARGUMENT if end_time is not after start_time or not in the future.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.CreatePromotion
    */
@@ -532,7 +538,7 @@ export const TrackerService: GenService<{
     output: typeof CreatePromotionResponseSchema;
   },
   /**
-   * One promotion.
+   * Returns a promotion. Fails with NOT_FOUND (PROMOTION_NOT_FOUND) if there is none.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.GetPromotion
    */
@@ -542,7 +548,7 @@ export const TrackerService: GenService<{
     output: typeof GetPromotionResponseSchema;
   },
   /**
-   * Promotions, newest first, a page at a time.
+   * Lists promotions, newest first.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.ListPromotions
    */
@@ -552,7 +558,8 @@ export const TrackerService: GenService<{
     output: typeof ListPromotionsResponseSchema;
   },
   /**
-   * Ends a promotion now. FAILED_PRECONDITION when it has ended.
+   * Ends a promotion now. Fails with FAILED_PRECONDITION (PROMOTION_NOT_RUNNING) if it has already ended, and
+   * with ABORTED (STALE_ETAG) if etag is not the current one.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.EndPromotion
    */
@@ -562,8 +569,11 @@ export const TrackerService: GenService<{
     output: typeof EndPromotionResponseSchema;
   },
   /**
-   * Writes one purchase down and counts it, both or neither; durable when answered. An event_id that is
-   * already known is not counted again. FAILED_PRECONDITION when a limit of the promotion is reached.
+   * Records a purchase and adds it to the totals, atomically; it is durable when the call returns. A purchase
+   * with a known event_id is not counted again. Fails with FAILED_PRECONDITION if a limit of the promotion is
+   * reached (PURCHASE_LIMIT_REACHED) or the promotion has ended (PROMOTION_NOT_RUNNING), with INVALID_ARGUMENT
+   * (EVENT_ID_REUSED) if the event_id belongs to a different purchase, and with NOT_FOUND if the promotion or
+   * product does not exist.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.RecordPurchase
    */
@@ -573,7 +583,8 @@ export const TrackerService: GenService<{
     output: typeof RecordPurchaseResponseSchema;
   },
   /**
-   * Writes up to 1,000 purchases down, all or none. Faster by far than one at a time.
+   * Records up to 1,000 purchases, all or none, much faster than one by one. Fails with the errors of
+   * RecordPurchase.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.BatchRecordPurchases
    */
@@ -583,7 +594,7 @@ export const TrackerService: GenService<{
     output: typeof BatchRecordPurchasesResponseSchema;
   },
   /**
-   * Purchases, newest first, a page at a time.
+   * Lists purchases in descending order of purchase_time.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.ListPurchases
    */
@@ -593,7 +604,9 @@ export const TrackerService: GenService<{
     output: typeof ListPurchasesResponseSchema;
   },
   /**
-   * Totals and recent counts of a promotion, a product or both, all as of one moment.
+   * Returns the number and amount of purchases of a promotion, a product or both, from one consistent snapshot.
+   * Fails with INVALID_ARGUMENT (CURRENCY_REQUIRED) if the purchases are in several currencies and
+   * currency_code is empty.
    *
    * @generated from rpc cartwright.tracker.v1.TrackerService.GetPurchaseStats
    */

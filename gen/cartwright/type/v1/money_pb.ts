@@ -5,30 +5,31 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/type/v1/money.proto.
  */
 export const file_cartwright_type_v1_money: GenFile = /*@__PURE__*/
-  fileDesc("Ch5jYXJ0d3JpZ2h0L3R5cGUvdjEvbW9uZXkucHJvdG8SEmNhcnR3cmlnaHQudHlwZS52MSJYCgVNb25leRIoCg1jdXJyZW5jeV9jb2RlGAEgASgJQhG6SA5yDDIKXltBLVpdezN9JBIlCgttaW5vcl91bml0cxgCIAEoA0IQukgNIgsYgICapuqv4wEoAEKvAQoWY29tLmNhcnR3cmlnaHQudHlwZS52MUIKTW9uZXlQcm90b1ABWkZnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3R5cGUvdjE7dHlwZXYxqgISQ2FydHdyaWdodC5UeXBlLlYxygISQ2FydHdyaWdodFxUeXBlXFYx6gIUQ2FydHdyaWdodDo6VHlwZTo6VjFiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("Ch5jYXJ0d3JpZ2h0L3R5cGUvdjEvbW9uZXkucHJvdG8SEmNhcnR3cmlnaHQudHlwZS52MSJbCgVNb25leRIrCg1jdXJyZW5jeV9jb2RlGAEgASgJQhTgQQK6SA5yDDIKXltBLVpdezN9JBIlCgttaW5vcl91bml0cxgCIAEoA0IQukgNIgsYgICapuqv4wEoAEKvAQoWY29tLmNhcnR3cmlnaHQudHlwZS52MUIKTW9uZXlQcm90b1ABWkZnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3R5cGUvdjE7dHlwZXYxqgISQ2FydHdyaWdodC5UeXBlLlYxygISQ2FydHdyaWdodFxUeXBlXFYx6gIUQ2FydHdyaWdodDo6VHlwZTo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior]);
 
 /**
- * An amount of money, exact in every language.
+ * An amount of money in one currency.
  *
  * @generated from message cartwright.type.v1.Money
  */
 export type Money = Message<"cartwright.type.v1.Money"> & {
   /**
-   * ISO 4217 code, such as EUR.
+   * Currency as a code of three letters (ISO 4217), such as EUR.
    *
    * @generated from field: string currency_code = 1;
    */
   currencyCode: string;
 
   /**
-   * The amount in the currency's minor unit: 1999 is EUR 19.99, and JPY 1999. From 0 to 10^15 in
-   * requests; statistics in answers can lie outside.
+   * Amount in minor units of the currency: 1999 is EUR 19.99 or JPY 1999. Requests accept 0 to 10^15; amounts
+   * in statistics can be outside that range.
    *
    * @generated from field: int64 minor_units = 2;
    */
