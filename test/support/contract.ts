@@ -7,8 +7,9 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { type FieldRules, field as fieldRules, Ignore } from "../../gen/buf/validate/validate_pb.ts";
+import { FieldBehavior, field_behavior } from "../../gen/google/api/field_behavior_pb.ts";
 
-/** All services of the contracts, as generated: whoever adds one is held to the same. */
+/** Returns all services of the contracts, as generated. */
 export async function readServices(): Promise<DescService[]> {
   const services: DescService[] = [];
   for (const path of globSync("gen/cartwright/**/*_service_pb.ts").sort()) {
@@ -22,15 +23,22 @@ function isService(value: unknown): value is DescService {
   return typeof value === "object" && value !== null && "kind" in value && value.kind === "service";
 }
 
+/** Whether a field has a behavior (AIP-203). */
+export function hasBehavior(field: DescField, behavior: FieldBehavior): boolean {
+  return getOption(field, field_behavior).includes(behavior);
+}
+
 /**
- * The fields of a message, and of the messages of ours within it, that a caller could fill without bound: as
- * `Message.field` with what is missing.
+ * Returns the fields of a message, and of our messages within it, that a caller could fill without bound, as
+ * `Message.field` with what is missing. Output-only fields need no bound.
  */
 export function unboundedFields(message: DescMessage, seen = new Set<DescMessage>()): Map<string, string> {
   const found = new Map<string, string>();
   if (seen.has(message)) return found;
   seen.add(message);
   for (const field of message.fields) {
+    // The server clears it before it validates the request.
+    if (hasBehavior(field, FieldBehavior.OUTPUT_ONLY)) continue;
     const missing = missingBound(field, getOption(field, fieldRules));
     if (missing !== undefined) found.set(`${message.name}.${field.name}`, missing);
     const inner = field.message;

@@ -18,27 +18,27 @@ export const file_google_rpc_error_details: GenFile = /*@__PURE__*/
   fileDesc("Ch5nb29nbGUvcnBjL2Vycm9yX2RldGFpbHMucHJvdG8SCmdvb2dsZS5ycGMikwEKCUVycm9ySW5mbxIOCgZyZWFzb24YASABKAkSDgoGZG9tYWluGAIgASgJEjUKCG1ldGFkYXRhGAMgAygLMiMuZ29vZ2xlLnJwYy5FcnJvckluZm8uTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiOwoJUmV0cnlJbmZvEi4KC3JldHJ5X2RlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uInkKDFF1b3RhRmFpbHVyZRI2Cgp2aW9sYXRpb25zGAEgAygLMiIuZ29vZ2xlLnJwYy5RdW90YUZhaWx1cmUuVmlvbGF0aW9uGjEKCVZpb2xhdGlvbhIPCgdzdWJqZWN0GAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIpUBChNQcmVjb25kaXRpb25GYWlsdXJlEj0KCnZpb2xhdGlvbnMYASADKAsyKS5nb29nbGUucnBjLlByZWNvbmRpdGlvbkZhaWx1cmUuVmlvbGF0aW9uGj8KCVZpb2xhdGlvbhIMCgR0eXBlGAEgASgJEg8KB3N1YmplY3QYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkigwEKCkJhZFJlcXVlc3QSPwoQZmllbGRfdmlvbGF0aW9ucxgBIAMoCzIlLmdvb2dsZS5ycGMuQmFkUmVxdWVzdC5GaWVsZFZpb2xhdGlvbho0Cg5GaWVsZFZpb2xhdGlvbhINCgVmaWVsZBgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCSJgCgxSZXNvdXJjZUluZm8SFQoNcmVzb3VyY2VfdHlwZRgBIAEoCRIVCg1yZXNvdXJjZV9uYW1lGAIgASgJEg0KBW93bmVyGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJQmwKDmNvbS5nb29nbGUucnBjQhFFcnJvckRldGFpbHNQcm90b1ABWj9nb29nbGUuZ29sYW5nLm9yZy9nZW5wcm90by9nb29nbGVhcGlzL3JwYy9lcnJkZXRhaWxzO2VycmRldGFpbHOiAgNSUENiBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
- * Why a call failed, for programs: switch on the reason, never on the sentence.
+ * The cause of an error for programs, which handle the reason and not the message.
  *
  * @generated from message google.rpc.ErrorInfo
  */
 export type ErrorInfo = Message<"google.rpc.ErrorInfo"> & {
   /**
-   * Stable reason in UPPER_SNAKE_CASE, unique within the domain.
+   * Stable reason of the error in UPPER_SNAKE_CASE, unique within the domain.
    *
    * @generated from field: string reason = 1;
    */
   reason: string;
 
   /**
-   * Who defined the reason: always "cartwright".
+   * Domain of the reason: always "cartwright".
    *
    * @generated from field: string domain = 2;
    */
   domain: string;
 
   /**
-   * Values that belong to the reason, such as the current etag.
+   * Further values about the error, such as the current etag.
    *
    * @generated from field: map<string, string> metadata = 3;
    */
@@ -53,13 +53,13 @@ export const ErrorInfoSchema: GenMessage<ErrorInfo> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 0);
 
 /**
- * How long to wait before the next try.
+ * The delay before a retry.
  *
  * @generated from message google.rpc.RetryInfo
  */
 export type RetryInfo = Message<"google.rpc.RetryInfo"> & {
   /**
-   * Wait at least this long.
+   * Minimum delay before the call is retried.
    *
    * @generated from field: google.protobuf.Duration retry_delay = 1;
    */
@@ -74,13 +74,13 @@ export const RetryInfoSchema: GenMessage<RetryInfo> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 1);
 
 /**
- * Which budgets are used up.
+ * The rate limits that the call exceeds.
  *
  * @generated from message google.rpc.QuotaFailure
  */
 export type QuotaFailure = Message<"google.rpc.QuotaFailure"> & {
   /**
-   * All budgets that are used up.
+   * All rate limits that the call exceeds.
    *
    * @generated from field: repeated google.rpc.QuotaFailure.Violation violations = 1;
    */
@@ -95,20 +95,20 @@ export const QuotaFailureSchema: GenMessage<QuotaFailure> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 2);
 
 /**
- * One budget that is used up.
+ * A rate limit that the call exceeds.
  *
  * @generated from message google.rpc.QuotaFailure.Violation
  */
 export type QuotaFailure_Violation = Message<"google.rpc.QuotaFailure.Violation"> & {
   /**
-   * Whose budget it is.
+   * Class and owner of the rate limit, such as READ/address.
    *
    * @generated from field: string subject = 1;
    */
   subject: string;
 
   /**
-   * What the budget is and when it opens again.
+   * Description of the limit and the time until it admits the call.
    *
    * @generated from field: string description = 2;
    */
@@ -123,13 +123,13 @@ export const QuotaFailure_ViolationSchema: GenMessage<QuotaFailure_Violation> = 
   messageDesc(file_google_rpc_error_details, 2, 0);
 
 /**
- * Which states forbid the call.
+ * The preconditions that are not met.
  *
  * @generated from message google.rpc.PreconditionFailure
  */
 export type PreconditionFailure = Message<"google.rpc.PreconditionFailure"> & {
   /**
-   * All states that forbid the call.
+   * All preconditions that are not met.
    *
    * @generated from field: repeated google.rpc.PreconditionFailure.Violation violations = 1;
    */
@@ -144,27 +144,27 @@ export const PreconditionFailureSchema: GenMessage<PreconditionFailure> = /*@__P
   messageDesc(file_google_rpc_error_details, 3);
 
 /**
- * One state that forbids the call.
+ * A precondition that is not met.
  *
  * @generated from message google.rpc.PreconditionFailure.Violation
  */
 export type PreconditionFailure_Violation = Message<"google.rpc.PreconditionFailure.Violation"> & {
   /**
-   * The kind of state, such as STOCK.
+   * Type of the precondition, such as STOCK.
    *
    * @generated from field: string type = 1;
    */
   type: string;
 
   /**
-   * What has that state, such as products/{id}.
+   * Resource that does not meet the precondition, such as products/{id}.
    *
    * @generated from field: string subject = 2;
    */
   subject: string;
 
   /**
-   * What is so and what to do.
+   * Description of the failure and how to resolve it.
    *
    * @generated from field: string description = 3;
    */
@@ -179,13 +179,13 @@ export const PreconditionFailure_ViolationSchema: GenMessage<PreconditionFailure
   messageDesc(file_google_rpc_error_details, 3, 0);
 
 /**
- * Which fields of the request are wrong.
+ * The invalid fields of the request.
  *
  * @generated from message google.rpc.BadRequest
  */
 export type BadRequest = Message<"google.rpc.BadRequest"> & {
   /**
-   * All fields that are wrong.
+   * All invalid fields of the request.
    *
    * @generated from field: repeated google.rpc.BadRequest.FieldViolation field_violations = 1;
    */
@@ -200,7 +200,7 @@ export const BadRequestSchema: GenMessage<BadRequest> = /*@__PURE__*/
   messageDesc(file_google_rpc_error_details, 4);
 
 /**
- * One field that is wrong.
+ * An invalid field of the request.
  *
  * @generated from message google.rpc.BadRequest.FieldViolation
  */
@@ -213,7 +213,7 @@ export type BadRequest_FieldViolation = Message<"google.rpc.BadRequest.FieldViol
   field: string;
 
   /**
-   * What is wrong with it.
+   * Description of the error in the field.
    *
    * @generated from field: string description = 2;
    */
@@ -228,34 +228,34 @@ export const BadRequest_FieldViolationSchema: GenMessage<BadRequest_FieldViolati
   messageDesc(file_google_rpc_error_details, 4, 0);
 
 /**
- * Which resource the error is about.
+ * The resource that the error concerns.
  *
  * @generated from message google.rpc.ResourceInfo
  */
 export type ResourceInfo = Message<"google.rpc.ResourceInfo"> & {
   /**
-   * Its type, such as product.
+   * Type of the resource, such as product.
    *
    * @generated from field: string resource_type = 1;
    */
   resourceType: string;
 
   /**
-   * Its id or key.
+   * Id or key of the resource.
    *
    * @generated from field: string resource_name = 2;
    */
   resourceName: string;
 
   /**
-   * Who owns it; not used.
+   * Owner of the resource. Not used by this service.
    *
    * @generated from field: string owner = 3;
    */
   owner: string;
 
   /**
-   * What is the matter with it.
+   * Description of the error.
    *
    * @generated from field: string description = 4;
    */

@@ -1,17 +1,22 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { AppError, type FieldViolation } from "../../kernel/errors.ts";
+import { clearOutputOnlyFields } from "../policy/output-only-fields.ts";
 import { createMessageValidator } from "../validation/message-validator.ts";
 
 /**
- * Creates the interceptor that validates requests against the rules of the contract and of text. An invalid request
- * fails with INVALID_ARGUMENT and one violation for each field.
+ * Creates the interceptor that clears the output-only fields of requests and validates the rest against the rules of the
+ * contract and of text. An invalid request fails with INVALID_ARGUMENT and one violation for each field.
  */
 export function createValidationInterceptor(): Interceptor {
   const validate = createMessageValidator();
+  const accept = (schema: DescMessage, message: Message): void => {
+    clearOutputOnlyFields(schema, message);
+    assertValid(validate(schema, message));
+  };
   async function* validated<T extends Message>(schema: DescMessage, messages: AsyncIterable<T>) {
     for await (const message of messages) {
-      assertValid(validate(schema, message));
+      accept(schema, message);
       yield message;
     }
   }
@@ -19,7 +24,7 @@ export function createValidationInterceptor(): Interceptor {
     if (request.stream) {
       return next({ ...request, message: validated(request.method.input, request.message) });
     }
-    assertValid(validate(request.method.input, request.message));
+    accept(request.method.input, request.message);
     return next(request);
   };
 }

@@ -10,17 +10,16 @@ import { type FieldMask, FieldMaskSchema } from "@bufbuild/protobuf/wkt";
 import { FieldBehavior, field_behavior } from "../../../gen/google/api/field_behavior_pb.ts";
 import { invalidField } from "../../kernel/errors.ts";
 
-/** Clears the ignored fields of a message. */
+/** Clears the output-only fields of a message. */
 type Clear = (message: Message) => void;
 type ClearValue = (value: unknown) => void;
 
-/** By request type; undefined for types without ignored fields, which are most. */
+/** By request type; undefined for the types without output-only fields, which are most. */
 const clears = new Map<DescMessage, Clear | undefined>();
 
 /**
- * Clears the fields of a request that the server sets itself (AIP-203): OUTPUT_ONLY fields, and in a Create request
- * IDENTIFIER fields as well. Their paths are removed from the update_mask. Each request type is compiled once, and
- * types without such fields cost one lookup.
+ * Clears the OUTPUT_ONLY fields of a request and removes their paths from its update_mask (AIP-203). Each request type
+ * is compiled once; types without such fields cost one lookup.
  * @throws AppError invalid when the update_mask names nothing else
  */
 export function clearOutputOnlyFields(request: DescMessage, message: Message): void {
@@ -29,8 +28,7 @@ export function clearOutputOnlyFields(request: DescMessage, message: Message): v
 }
 
 function compileRequest(request: DescMessage): Clear | undefined {
-  const isIgnored = request.name.startsWith("Create") ? isIgnoredOnCreate : isOutputOnly;
-  const clear = compileMessage(request, isIgnored, new Map());
+  const clear = compileMessage(request, new Map());
   const clearMask = compileMask(request);
   if (clear === undefined || clearMask === undefined) return clear;
   return (message) => {
@@ -43,14 +41,9 @@ function isOutputOnly(field: DescField): boolean {
   return getOption(field, field_behavior).includes(FieldBehavior.OUTPUT_ONLY);
 }
 
-function isIgnoredOnCreate(field: DescField): boolean {
-  return isOutputOnly(field) || getOption(field, field_behavior).includes(FieldBehavior.IDENTIFIER);
-}
-
 /** @param compiled the message types that are compiled or being compiled, because a message can contain itself */
 function compileMessage(
   schema: DescMessage,
-  isIgnored: (field: DescField) => boolean,
   compiled: Map<DescMessage, Clear | undefined>,
 ): Clear | undefined {
   if (compiled.has(schema)) return compiled.get(schema);
@@ -60,13 +53,13 @@ function compileMessage(
   };
   compiled.set(schema, clear);
   for (const field of schema.fields) {
-    if (isIgnored(field)) {
+    if (isOutputOnly(field)) {
       steps.push((message) => {
         if (isFieldSet(message, field)) clearField(message, field);
       });
       continue;
     }
-    const inner = field.message && compileMessage(field.message, isIgnored, compiled);
+    const inner = field.message && compileMessage(field.message, compiled);
     if (inner !== undefined) steps.push(clearWithin(field, inner));
   }
   if (steps.length > 0) return clear;
@@ -95,14 +88,16 @@ function clearWithin(field: DescField, clear: Clear): Clear {
 function compileMask(request: DescMessage): Clear | undefined {
   const mask = request.fields.find(({ name }) => name === "update_mask");
   const resource = request.fields.find(({ message }) => message !== undefined && message !== mask?.message);
-  if (mask?.message?.typeName !== FieldMaskSchema.typeName || resource?.message === undefined) return undefined;
+  if (mask?.message?.typeName !== FieldMaskSchema.typeName || resource?.message === undefined)
+    return undefined;
   const schema = resource.message;
   return (message) => {
     const value: FieldMask | undefined = Reflect.get(message, mask.localName);
     if (value === undefined || value.paths.length === 0) return;
     value.paths = value.paths.filter((path) => !isOutputOnlyPath(schema, path));
     // An empty mask stands for all fields that are set, which is not what the caller asked for.
-    if (value.paths.length === 0) throw invalidField(mask.name, "names output-only fields only. Name a field to change.");
+    if (value.paths.length === 0)
+      throw invalidField(mask.name, "names output-only fields only. Name a field to change.");
   };
 }
 

@@ -566,7 +566,7 @@ export const CatalogStatsSchema: GenMessage<CatalogStats> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 9);
 
 /**
- * Why AdjustStock changed the stock of a product.
+ * Reason for a change of stock by AdjustStock.
  *
  * @generated from enum cartwright.catalog.v1.StockReason
  */
@@ -615,7 +615,7 @@ export const StockReason = {
 } as const;
 
 /**
- * Why AdjustStock changed the stock of a product.
+ * Reason for a change of stock by AdjustStock.
  *
  * @generated from enum cartwright.catalog.v1.StockReason
  */

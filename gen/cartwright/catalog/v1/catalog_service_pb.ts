@@ -24,7 +24,7 @@ export const file_cartwright_catalog_v1_catalog_service: GenFile = /*@__PURE__*/
   fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IuUFChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAIsQBChRMaXN0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgp0b3RhbF9zaXplGAMgASgFEjQKBmZhY2V0cxgEIAEoCzIkLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0RmFjZXRzEhcKD2NvcnJlY3RlZF9xdWVyeRgFIAEoCSKKAQoUQ3JlYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJIChVDcmVhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IoMCChRVcGRhdGVQcm9kdWN0UmVxdWVzdBI6Cgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3RCCeBBArpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJIChVVcGRhdGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkoKFERlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJIChVEZWxldGVQcm9kdWN0UmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IkwKFlVuZGVsZXRlUHJvZHVjdFJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIkoKF1VuZGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCL7AgoSQWRqdXN0U3RvY2tSZXF1ZXN0Eh8KCnByb2R1Y3RfaWQYASABKAlCC+BBArpIBXIDsAEBElUKBWRlbHRhGAIgASgDQkbgQQK6SEC6ASoKDmRlbHRhX25vdF96ZXJvEg1tdXN0IG5vdCBiZSAwGgl0aGlzICE9IDAiERiAlOvcAyiA7JSj/P////8BEi0KEWV4cGVjdGVkX3F1YW50aXR5GAMgASgDQg26SAoiCBiAlOvcAygASACIAQESQQoGcmVhc29uGAQgASgOMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrUmVhc29uQg3gQQK6SAeCAQQQASAAEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABAUIUChJfZXhwZWN0ZWRfcXVhbnRpdHkiRgoTQWRqdXN0U3RvY2tSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QiWQoSR2V0Q2F0ZWdvcnlSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEh0KBHNsdWcYAiABKAlCDbpICnIIEAEYQLoBAQBIAEIMCgNrZXkSBbpIAggBIkgKE0dldENhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkidwoVTGlzdENhdGVnb3JpZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIeCglwYXJlbnRfaWQYAyABKAlCC7pICNgBAXIDsAEBImYKFkxpc3RDYXRlZ29yaWVzUmVzcG9uc2USMwoKY2F0ZWdvcmllcxgBIAMoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFUNyZWF0ZUNhdGVnb3J5UmVxdWVzdBI8CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSwoWQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSKGAgoVVXBkYXRlQ2F0ZWdvcnlSZXF1ZXN0EjwKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSwoWVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSJLChVEZWxldGVDYXRlZ29yeVJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIhgKFkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2UiUwoRTGlzdEJyYW5kc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAIlsKEkxpc3RCcmFuZHNSZXNwb25zZRIsCgZicmFuZHMYASADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkIKFkdldENhdGFsb2dTdGF0c1JlcXVlc3QSKAoTbG93X3N0b2NrX3RocmVzaG9sZBgBIAEoA0ILukgIIgYYwIQ9KAAiTQoXR2V0Q2F0YWxvZ1N0YXRzUmVzcG9uc2USMgoFc3RhdHMYASABKAsyIy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0YWxvZ1N0YXRzKmwKCVRvdGFsTW9kZRIaChZUT1RBTF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPVE9UQUxfTU9ERV9OT05FEAESGAoUVE9UQUxfTU9ERV9FU1RJTUFURUQQAhIUChBUT1RBTF9NT0RFX0VYQUNUEAMqVAoFRmFjZXQSFQoRRkFDRVRfVU5TUEVDSUZJRUQQABIPCgtGQUNFVF9CUkFORBABEhIKDkZBQ0VUX0NBVEVHT1JZEAISDwoLRkFDRVRfUFJJQ0UQAzLFEAoOQ2F0YWxvZ1NlcnZpY2USjgEKCkdldFByb2R1Y3QSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlc3BvbnNlIiuQAgHC8xgkGiIKAwiEBxICCDwaDHByb2R1Y3Q6e2lkfRoJc2t1Ontza3V9EpoBChBCYXRjaEdldFByb2R1Y3RzEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZSIlkAIBwvMYHhICEAIaGAoDCIQHEgIIPBoNcHJvZHVjdDp7aWRzfRKDAQoMTGlzdFByb2R1Y3RzEiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1JlcXVlc3QaKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFByb2R1Y3RzUmVzcG9uc2UiGpACAcLzGBMaEQoCCHgSAgg8GgdjYXRhbG9nEnIKDUNyZWF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAEScgoNVXBkYXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVzcG9uc2UiBsLzGAIoARJqCg1EZWxldGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXNwb25zZRJwCg9VbmRlbGV0ZVByb2R1Y3QSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRJsCgtBZGp1c3RTdG9jaxIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5BZGp1c3RTdG9ja1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXNwb25zZSIGwvMYAigBEokBCg5JbXBvcnRQcm9kdWN0cxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRQcm9kdWN0c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXNwb25zZSIYwvMYFBIECAMQZCIKCgMIrAISAwisAigCKAEShQEKC0dldENhdGVnb3J5EikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGVnb3J5UmVxdWVzdBoqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlc3BvbnNlIh+QAgHC8xgYGhYKAwiQHBIDCKwCGgpjYXRlZ29yaWVzEo4BCg5MaXN0Q2F0ZWdvcmllcxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0Q2F0ZWdvcmllc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxJ1Cg5DcmVhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEnUKDlVwZGF0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlc3BvbnNlIgbC8xgCKAESbQoORGVsZXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2USfwoKTGlzdEJyYW5kcxIoLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVxdWVzdBopLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVzcG9uc2UiHJACAcLzGBUaEwoDCJAcEgMIrAIaB2NhdGFsb2cSlwEKD0dldENhdGFsb2dTdGF0cxItLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXF1ZXN0Gi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGFsb2dTdGF0c1Jlc3BvbnNlIiWQAgHC8xgeEgIQBRoSCgMIrAISAgg8GgdjYXRhbG9nIgQKAggKGi7C8xgqChIIARIECAEQASIICgIIBRICCB4SFAgDEgQIAhABIggKAggFEgIIHjABQsoBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQhNDYXRhbG9nU2VydmljZVByb3RvUAFaTGdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
- * Request of GetProduct.
+ * Request message of GetProduct.
  *
  * @generated from message cartwright.catalog.v1.GetProductRequest
  */
@@ -76,7 +76,7 @@ export const GetProductRequestSchema: GenMessage<GetProductRequest> = /*@__PURE_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 0);
 
 /**
- * Response of GetProduct.
+ * Response message of GetProduct.
  *
  * @generated from message cartwright.catalog.v1.GetProductResponse
  */
@@ -97,7 +97,7 @@ export const GetProductResponseSchema: GenMessage<GetProductResponse> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 1);
 
 /**
- * Request of BatchGetProducts.
+ * Request message of BatchGetProducts.
  *
  * @generated from message cartwright.catalog.v1.BatchGetProductsRequest
  */
@@ -126,7 +126,7 @@ export const BatchGetProductsRequestSchema: GenMessage<BatchGetProductsRequest> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 2);
 
 /**
- * Response of BatchGetProducts.
+ * Response message of BatchGetProducts.
  *
  * @generated from message cartwright.catalog.v1.BatchGetProductsResponse
  */
@@ -147,7 +147,7 @@ export const BatchGetProductsResponseSchema: GenMessage<BatchGetProductsResponse
   messageDesc(file_cartwright_catalog_v1_catalog_service, 3);
 
 /**
- * Request of ListProducts. A product is listed if it matches all filters that are set.
+ * Request message of ListProducts. A product is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.catalog.v1.ListProductsRequest
  */
@@ -234,7 +234,7 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
   readMask?: FieldMask | undefined;
 
   /**
-   * Whether to count the products over all pages, in total_size.
+   * Precision of total_size, the number of products over all pages. Not counted if UNSPECIFIED.
    *
    * @generated from field: cartwright.catalog.v1.TotalMode total = 11;
    */
@@ -262,7 +262,7 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
   maxCreateTime?: Timestamp | undefined;
 
   /**
-   * How to group and count the products over all pages, each value at most once. Counting takes longer the more
+   * Properties by which to group and count the products over all pages, without duplicates. Counting takes longer the more
    * products match, unless category, brand and stock are the only filters. No counts if empty.
    *
    * @generated from field: repeated cartwright.catalog.v1.Facet facets = 15;
@@ -278,7 +278,7 @@ export const ListProductsRequestSchema: GenMessage<ListProductsRequest> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 4);
 
 /**
- * Response of ListProducts.
+ * Response message of ListProducts.
  *
  * @generated from message cartwright.catalog.v1.ListProductsResponse
  */
@@ -327,13 +327,13 @@ export const ListProductsResponseSchema: GenMessage<ListProductsResponse> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 5);
 
 /**
- * Request of CreateProduct.
+ * Request message of CreateProduct.
  *
  * @generated from message cartwright.catalog.v1.CreateProductRequest
  */
 export type CreateProductRequest = Message<"cartwright.catalog.v1.CreateProductRequest"> & {
   /**
-   * Product to create.
+   * Product to create; the server assigns its id.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -364,13 +364,13 @@ export const CreateProductRequestSchema: GenMessage<CreateProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 6);
 
 /**
- * Response of CreateProduct.
+ * Response message of CreateProduct.
  *
  * @generated from message cartwright.catalog.v1.CreateProductResponse
  */
 export type CreateProductResponse = Message<"cartwright.catalog.v1.CreateProductResponse"> & {
   /**
-   * The created product.
+   * The created product, with its id and etag.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -385,7 +385,7 @@ export const CreateProductResponseSchema: GenMessage<CreateProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 7);
 
 /**
- * Request of UpdateProduct.
+ * Request message of UpdateProduct.
  *
  * @generated from message cartwright.catalog.v1.UpdateProductRequest
  */
@@ -431,13 +431,13 @@ export const UpdateProductRequestSchema: GenMessage<UpdateProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 8);
 
 /**
- * Response of UpdateProduct.
+ * Response message of UpdateProduct.
  *
  * @generated from message cartwright.catalog.v1.UpdateProductResponse
  */
 export type UpdateProductResponse = Message<"cartwright.catalog.v1.UpdateProductResponse"> & {
   /**
-   * The updated product.
+   * The updated product, with its new etag.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -452,7 +452,7 @@ export const UpdateProductResponseSchema: GenMessage<UpdateProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 9);
 
 /**
- * Request of DeleteProduct.
+ * Request message of DeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.DeleteProductRequest
  */
@@ -481,7 +481,7 @@ export const DeleteProductRequestSchema: GenMessage<DeleteProductRequest> = /*@_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 10);
 
 /**
- * Response of DeleteProduct.
+ * Response message of DeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.DeleteProductResponse
  */
@@ -502,7 +502,7 @@ export const DeleteProductResponseSchema: GenMessage<DeleteProductResponse> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 11);
 
 /**
- * Request of UndeleteProduct.
+ * Request message of UndeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.UndeleteProductRequest
  */
@@ -531,13 +531,13 @@ export const UndeleteProductRequestSchema: GenMessage<UndeleteProductRequest> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 12);
 
 /**
- * Response of UndeleteProduct.
+ * Response message of UndeleteProduct.
  *
  * @generated from message cartwright.catalog.v1.UndeleteProductResponse
  */
 export type UndeleteProductResponse = Message<"cartwright.catalog.v1.UndeleteProductResponse"> & {
   /**
-   * The restored product.
+   * The restored product, without delete_time.
    *
    * @generated from field: cartwright.catalog.v1.Product product = 1;
    */
@@ -552,7 +552,7 @@ export const UndeleteProductResponseSchema: GenMessage<UndeleteProductResponse> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 13);
 
 /**
- * Request of AdjustStock.
+ * Request message of AdjustStock.
  *
  * @generated from message cartwright.catalog.v1.AdjustStockRequest
  */
@@ -612,7 +612,7 @@ export const AdjustStockRequestSchema: GenMessage<AdjustStockRequest> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 14);
 
 /**
- * Response of AdjustStock.
+ * Response message of AdjustStock.
  *
  * @generated from message cartwright.catalog.v1.AdjustStockResponse
  */
@@ -633,7 +633,7 @@ export const AdjustStockResponseSchema: GenMessage<AdjustStockResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 15);
 
 /**
- * Request of GetCategory.
+ * Request message of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryRequest
  */
@@ -670,7 +670,7 @@ export const GetCategoryRequestSchema: GenMessage<GetCategoryRequest> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
 
 /**
- * Response of GetCategory.
+ * Response message of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryResponse
  */
@@ -691,7 +691,7 @@ export const GetCategoryResponseSchema: GenMessage<GetCategoryResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
 
 /**
- * Request of ListCategories.
+ * Request message of ListCategories.
  *
  * @generated from message cartwright.catalog.v1.ListCategoriesRequest
  */
@@ -728,7 +728,7 @@ export const ListCategoriesRequestSchema: GenMessage<ListCategoriesRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
 
 /**
- * Response of ListCategories.
+ * Response message of ListCategories.
  *
  * @generated from message cartwright.catalog.v1.ListCategoriesResponse
  */
@@ -756,13 +756,13 @@ export const ListCategoriesResponseSchema: GenMessage<ListCategoriesResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
 
 /**
- * Request of CreateCategory.
+ * Request message of CreateCategory.
  *
  * @generated from message cartwright.catalog.v1.CreateCategoryRequest
  */
 export type CreateCategoryRequest = Message<"cartwright.catalog.v1.CreateCategoryRequest"> & {
   /**
-   * Category to create.
+   * Category to create; the server assigns its id.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -793,13 +793,13 @@ export const CreateCategoryRequestSchema: GenMessage<CreateCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
 
 /**
- * Response of CreateCategory.
+ * Response message of CreateCategory.
  *
  * @generated from message cartwright.catalog.v1.CreateCategoryResponse
  */
 export type CreateCategoryResponse = Message<"cartwright.catalog.v1.CreateCategoryResponse"> & {
   /**
-   * The created category.
+   * The created category, with its id and etag.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -814,7 +814,7 @@ export const CreateCategoryResponseSchema: GenMessage<CreateCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
 
 /**
- * Request of UpdateCategory.
+ * Request message of UpdateCategory.
  *
  * @generated from message cartwright.catalog.v1.UpdateCategoryRequest
  */
@@ -859,13 +859,13 @@ export const UpdateCategoryRequestSchema: GenMessage<UpdateCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
 
 /**
- * Response of UpdateCategory.
+ * Response message of UpdateCategory.
  *
  * @generated from message cartwright.catalog.v1.UpdateCategoryResponse
  */
 export type UpdateCategoryResponse = Message<"cartwright.catalog.v1.UpdateCategoryResponse"> & {
   /**
-   * The updated category.
+   * The updated category, with its new etag.
    *
    * @generated from field: cartwright.catalog.v1.Category category = 1;
    */
@@ -880,7 +880,7 @@ export const UpdateCategoryResponseSchema: GenMessage<UpdateCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
 
 /**
- * Request of DeleteCategory.
+ * Request message of DeleteCategory.
  *
  * @generated from message cartwright.catalog.v1.DeleteCategoryRequest
  */
@@ -909,7 +909,7 @@ export const DeleteCategoryRequestSchema: GenMessage<DeleteCategoryRequest> = /*
   messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
 
 /**
- * Empty response of DeleteCategory.
+ * Empty response message of DeleteCategory.
  *
  * @generated from message cartwright.catalog.v1.DeleteCategoryResponse
  */
@@ -924,7 +924,7 @@ export const DeleteCategoryResponseSchema: GenMessage<DeleteCategoryResponse> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
 
 /**
- * Request of ListBrands.
+ * Request message of ListBrands.
  *
  * @generated from message cartwright.catalog.v1.ListBrandsRequest
  */
@@ -954,7 +954,7 @@ export const ListBrandsRequestSchema: GenMessage<ListBrandsRequest> = /*@__PURE_
   messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
 
 /**
- * Response of ListBrands.
+ * Response message of ListBrands.
  *
  * @generated from message cartwright.catalog.v1.ListBrandsResponse
  */
@@ -982,7 +982,7 @@ export const ListBrandsResponseSchema: GenMessage<ListBrandsResponse> = /*@__PUR
   messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
 
 /**
- * Request of GetCatalogStats.
+ * Request message of GetCatalogStats.
  *
  * @generated from message cartwright.catalog.v1.GetCatalogStatsRequest
  */
@@ -1004,7 +1004,7 @@ export const GetCatalogStatsRequestSchema: GenMessage<GetCatalogStatsRequest> = 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
 
 /**
- * Response of GetCatalogStats.
+ * Response message of GetCatalogStats.
  *
  * @generated from message cartwright.catalog.v1.GetCatalogStatsResponse
  */
@@ -1025,13 +1025,13 @@ export const GetCatalogStatsResponseSchema: GenMessage<GetCatalogStatsResponse> 
   messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
 
 /**
- * Whether and how a list counts its results.
+ * Precision with which a list counts its results.
  *
  * @generated from enum cartwright.catalog.v1.TotalMode
  */
 export const TotalMode = {
   /**
-   * Same as TOTAL_MODE_NONE.
+   * Same mode as TOTAL_MODE_NONE.
    *
    * @generated from enum value: TOTAL_MODE_UNSPECIFIED = 0;
    */
@@ -1060,7 +1060,7 @@ export const TotalMode = {
 } as const;
 
 /**
- * Whether and how a list counts its results.
+ * Precision with which a list counts its results.
  *
  * @generated from enum cartwright.catalog.v1.TotalMode
  */

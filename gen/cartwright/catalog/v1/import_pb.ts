@@ -112,7 +112,7 @@ export type ImportProductsRequest = Message<"cartwright.catalog.v1.ImportProduct
   requestId: string;
 
   /**
-   * What happens to products that the import does not contain, the same in all messages.
+   * Treatment of products that the import does not contain, the same in all messages.
    *
    * @generated from field: cartwright.catalog.v1.ImportMode mode = 2;
    */
@@ -256,7 +256,7 @@ export const ImportProductsResponseSchema: GenMessage<ImportProductsResponse> = 
   messageDesc(file_cartwright_catalog_v1_import, 3);
 
 /**
- * What an import does with products that it does not contain.
+ * Treatment of products that an import does not contain.
  *
  * @generated from enum cartwright.catalog.v1.ImportMode
  */
@@ -286,7 +286,7 @@ export const ImportMode = {
 } as const;
 
 /**
- * What an import does with products that it does not contain.
+ * Treatment of products that an import does not contain.
  *
  * @generated from enum cartwright.catalog.v1.ImportMode
  */

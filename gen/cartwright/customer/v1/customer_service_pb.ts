@@ -20,13 +20,13 @@ export const file_cartwright_customer_v1_customer_service: GenFile = /*@__PURE__
   fileDesc("Ci1jYXJ0d3JpZ2h0L2N1c3RvbWVyL3YxL2N1c3RvbWVyX3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuY3VzdG9tZXIudjEijgEKFUNyZWF0ZUN1c3RvbWVyUmVxdWVzdBI9CghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXJCCeBBArpIA8gBARIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIkwKFkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIkMKEkdldEN1c3RvbWVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESFAoMc2hvd19kZWxldGVkGAIgASgIIkkKE0dldEN1c3RvbWVyUmVzcG9uc2USMgoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyIokBChRMaXN0Q3VzdG9tZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASGwoFZW1haWwYAyABKAlCDLpICXIHGP4BugEBABIUCgxzaG93X2RlbGV0ZWQYBCABKAgiZQoVTGlzdEN1c3RvbWVyc1Jlc3BvbnNlEjMKCWN1c3RvbWVycxgBIAMoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIocCChVVcGRhdGVDdXN0b21lclJlcXVlc3QSPQoIY3VzdG9tZXIYASABKAsyIC5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkN1c3RvbWVyQgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiTAoWVXBkYXRlQ3VzdG9tZXJSZXNwb25zZRIyCghjdXN0b21lchgBIAEoCzIgLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuQ3VzdG9tZXIiSwoVRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJMChZEZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lciJNChdVbmRlbGV0ZUN1c3RvbWVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiTgoYVW5kZWxldGVDdXN0b21lclJlc3BvbnNlEjIKCGN1c3RvbWVyGAEgASgLMiAuY2FydHdyaWdodC5jdXN0b21lci52MS5DdXN0b21lcjL9BQoPQ3VzdG9tZXJTZXJ2aWNlEncKDkNyZWF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5DcmVhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkNyZWF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJrCgtHZXRDdXN0b21lchIqLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuR2V0Q3VzdG9tZXJSZXF1ZXN0GisuY2FydHdyaWdodC5jdXN0b21lci52MS5HZXRDdXN0b21lclJlc3BvbnNlIgOQAgEScQoNTGlzdEN1c3RvbWVycxIsLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuTGlzdEN1c3RvbWVyc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLkxpc3RDdXN0b21lcnNSZXNwb25zZSIDkAIBEncKDlVwZGF0ZUN1c3RvbWVyEi0uY2FydHdyaWdodC5jdXN0b21lci52MS5VcGRhdGVDdXN0b21lclJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVwZGF0ZUN1c3RvbWVyUmVzcG9uc2UiBsLzGAIoARJvCg5EZWxldGVDdXN0b21lchItLmNhcnR3cmlnaHQuY3VzdG9tZXIudjEuRGVsZXRlQ3VzdG9tZXJSZXF1ZXN0Gi4uY2FydHdyaWdodC5jdXN0b21lci52MS5EZWxldGVDdXN0b21lclJlc3BvbnNlEnUKEFVuZGVsZXRlQ3VzdG9tZXISLy5jYXJ0d3JpZ2h0LmN1c3RvbWVyLnYxLlVuZGVsZXRlQ3VzdG9tZXJSZXF1ZXN0GjAuY2FydHdyaWdodC5jdXN0b21lci52MS5VbmRlbGV0ZUN1c3RvbWVyUmVzcG9uc2UaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAGEhQIAxIECAIQASIICgIIBRICCB4wB0LRAQoaY29tLmNhcnR3cmlnaHQuY3VzdG9tZXIudjFCFEN1c3RvbWVyU2VydmljZVByb3RvUAFaTmdpdGh1Yi5jb20vY2FydHdyaWdodC1zaG9wL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY3VzdG9tZXIvdjE7Y3VzdG9tZXJ2MaoCFkNhcnR3cmlnaHQuQ3VzdG9tZXIuVjHKAhZDYXJ0d3JpZ2h0XEN1c3RvbWVyXFYx6gIYQ2FydHdyaWdodDo6Q3VzdG9tZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_customer_v1_customer, file_cartwright_policy_v1_policy, file_google_api_field_behavior, file_google_protobuf_field_mask]);
 
 /**
- * Request of CreateCustomer.
+ * Request message of CreateCustomer.
  *
  * @generated from message cartwright.customer.v1.CreateCustomerRequest
  */
 export type CreateCustomerRequest = Message<"cartwright.customer.v1.CreateCustomerRequest"> & {
   /**
-   * Customer to create.
+   * Customer to create; the server assigns its id.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -57,13 +57,13 @@ export const CreateCustomerRequestSchema: GenMessage<CreateCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 0);
 
 /**
- * Response of CreateCustomer.
+ * Response message of CreateCustomer.
  *
  * @generated from message cartwright.customer.v1.CreateCustomerResponse
  */
 export type CreateCustomerResponse = Message<"cartwright.customer.v1.CreateCustomerResponse"> & {
   /**
-   * The created customer.
+   * The created customer, with its id and etag.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -78,7 +78,7 @@ export const CreateCustomerResponseSchema: GenMessage<CreateCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 1);
 
 /**
- * Request of GetCustomer.
+ * Request message of GetCustomer.
  *
  * @generated from message cartwright.customer.v1.GetCustomerRequest
  */
@@ -106,7 +106,7 @@ export const GetCustomerRequestSchema: GenMessage<GetCustomerRequest> = /*@__PUR
   messageDesc(file_cartwright_customer_v1_customer_service, 2);
 
 /**
- * Response of GetCustomer.
+ * Response message of GetCustomer.
  *
  * @generated from message cartwright.customer.v1.GetCustomerResponse
  */
@@ -127,7 +127,7 @@ export const GetCustomerResponseSchema: GenMessage<GetCustomerResponse> = /*@__P
   messageDesc(file_cartwright_customer_v1_customer_service, 3);
 
 /**
- * Request of ListCustomers. A customer is listed if it matches all filters that are set.
+ * Request message of ListCustomers. A customer is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.customer.v1.ListCustomersRequest
  */
@@ -171,7 +171,7 @@ export const ListCustomersRequestSchema: GenMessage<ListCustomersRequest> = /*@_
   messageDesc(file_cartwright_customer_v1_customer_service, 4);
 
 /**
- * Response of ListCustomers.
+ * Response message of ListCustomers.
  *
  * @generated from message cartwright.customer.v1.ListCustomersResponse
  */
@@ -199,7 +199,7 @@ export const ListCustomersResponseSchema: GenMessage<ListCustomersResponse> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 5);
 
 /**
- * Request of UpdateCustomer.
+ * Request message of UpdateCustomer.
  *
  * @generated from message cartwright.customer.v1.UpdateCustomerRequest
  */
@@ -244,13 +244,13 @@ export const UpdateCustomerRequestSchema: GenMessage<UpdateCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 6);
 
 /**
- * Response of UpdateCustomer.
+ * Response message of UpdateCustomer.
  *
  * @generated from message cartwright.customer.v1.UpdateCustomerResponse
  */
 export type UpdateCustomerResponse = Message<"cartwright.customer.v1.UpdateCustomerResponse"> & {
   /**
-   * The updated customer.
+   * The updated customer, with its new etag.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */
@@ -265,7 +265,7 @@ export const UpdateCustomerResponseSchema: GenMessage<UpdateCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 7);
 
 /**
- * Request of DeleteCustomer.
+ * Request message of DeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.DeleteCustomerRequest
  */
@@ -294,7 +294,7 @@ export const DeleteCustomerRequestSchema: GenMessage<DeleteCustomerRequest> = /*
   messageDesc(file_cartwright_customer_v1_customer_service, 8);
 
 /**
- * Response of DeleteCustomer.
+ * Response message of DeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.DeleteCustomerResponse
  */
@@ -315,7 +315,7 @@ export const DeleteCustomerResponseSchema: GenMessage<DeleteCustomerResponse> = 
   messageDesc(file_cartwright_customer_v1_customer_service, 9);
 
 /**
- * Request of UndeleteCustomer.
+ * Request message of UndeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.UndeleteCustomerRequest
  */
@@ -344,13 +344,13 @@ export const UndeleteCustomerRequestSchema: GenMessage<UndeleteCustomerRequest> 
   messageDesc(file_cartwright_customer_v1_customer_service, 10);
 
 /**
- * Response of UndeleteCustomer.
+ * Response message of UndeleteCustomer.
  *
  * @generated from message cartwright.customer.v1.UndeleteCustomerResponse
  */
 export type UndeleteCustomerResponse = Message<"cartwright.customer.v1.UndeleteCustomerResponse"> & {
   /**
-   * The restored customer.
+   * The restored customer, without delete_time.
    *
    * @generated from field: cartwright.customer.v1.Customer customer = 1;
    */

@@ -18,7 +18,7 @@ export const file_cartwright_identity_v1_identity_service: GenFile = /*@__PURE__
   fileDesc("Ci1jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxL2lkZW50aXR5X3NlcnZpY2UucHJvdG8SFmNhcnR3cmlnaHQuaWRlbnRpdHkudjEieAoPUmVnaXN0ZXJSZXF1ZXN0EhwKBWVtYWlsGAEgASgJQg3gQQK6SAdyBRj+AWABEh8KBG5hbWUYAiABKAlCEeBBArpIC3IJEAEYyAG6AQEAEiYKCHBhc3N3b3JkGAMgASgJQhSAAQHgQQK6SAtyCRAIGIACugEBACJ0ChBSZWdpc3RlclJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQSLgoGdG9rZW5zGAIgASgLMh4uY2FydHdyaWdodC5pZGVudGl0eS52MS5Ub2tlbnMiVQoNU2lnbkluUmVxdWVzdBIcCgVlbWFpbBgBIAEoCUIN4EECukgHcgUY/gFgARImCghwYXNzd29yZBgCIAEoCUIUgAEB4EECukgLcgkQARiAAroBAQAicgoOU2lnbkluUmVzcG9uc2USMAoHYWNjb3VudBgBIAEoCzIfLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQWNjb3VudBIuCgZ0b2tlbnMYAiABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyJEChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSKwoNcmVmcmVzaF90b2tlbhgBIAEoCUIUgAEB4EECukgLcgkQARiAAroBAQAiSAoWUmVmcmVzaFNlc3Npb25SZXNwb25zZRIuCgZ0b2tlbnMYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlRva2VucyI4Cg5TaWduT3V0UmVxdWVzdBImCg1yZWZyZXNoX3Rva2VuGAEgASgJQg+AAQG6SAlyBxiAAroBAQAiEQoPU2lnbk91dFJlc3BvbnNlIlUKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImIKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEjEKCHNlc3Npb25zGAEgAygLMh8uY2FydHdyaWdodC5pZGVudGl0eS52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvChRSZXZva2VTZXNzaW9uUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIg4KDEdldE1lUmVxdWVzdCJBCg1HZXRNZVJlc3BvbnNlEjAKB2FjY291bnQYASABKAsyHy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFjY291bnQicwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Ei4KEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCFIABAeBBArpIC3IJEAEYgAK6AQEAEioKDG5ld19wYXNzd29yZBgCIAEoCUIUgAEB4EECukgLcgkQCBiAAroBAQAiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSJRChNDcmVhdGVBcGlLZXlSZXF1ZXN0EjoKB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleUIJ4EECukgDyAEBIlwKFENyZWF0ZUFwaUtleVJlc3BvbnNlEi8KB2FwaV9rZXkYASABKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRITCgZzZWNyZXQYAiABKAlCA4ABASJUChJMaXN0QXBpS2V5c1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAImAKE0xpc3RBcGlLZXlzUmVzcG9uc2USMAoIYXBpX2tleXMYASADKAsyHi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiLgoTUmV2b2tlQXBpS2V5UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiRwoUUmV2b2tlQXBpS2V5UmVzcG9uc2USLwoHYXBpX2tleRgBIAEoCzIeLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQXBpS2V5MoMKCg9JZGVudGl0eVNlcnZpY2USawoIUmVnaXN0ZXISJy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZ2lzdGVyUmVxdWVzdBooLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVnaXN0ZXJSZXNwb25zZSIMwvMYCAgBEgQIBBACEmMKBlNpZ25JbhIlLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVxdWVzdBomLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbkluUmVzcG9uc2UiCsLzGAYIARICCAQSewoOUmVmcmVzaFNlc3Npb24SLS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLlJlZnJlc2hTZXNzaW9uUmVxdWVzdBouLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmVmcmVzaFNlc3Npb25SZXNwb25zZSIKwvMYBggBEgIIARJmCgdTaWduT3V0EiYuY2FydHdyaWdodC5pZGVudGl0eS52MS5TaWduT3V0UmVxdWVzdBonLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuU2lnbk91dFJlc3BvbnNlIgrC8xgGCAESAggBEm4KDExpc3RTZXNzaW9ucxIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiA5ACARJsCg1SZXZva2VTZXNzaW9uEiwuY2FydHdyaWdodC5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBotLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlElkKBUdldE1lEiQuY2FydHdyaWdodC5pZGVudGl0eS52MS5HZXRNZVJlcXVlc3QaJS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkdldE1lUmVzcG9uc2UiA5ACARJ5Cg5DaGFuZ2VQYXNzd29yZBItLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0Gi4uY2FydHdyaWdodC5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgjC8xgEEgIIBBJxCgxDcmVhdGVBcGlLZXkSKy5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIgbC8xgCCAQScQoLTGlzdEFwaUtleXMSKi5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxLkxpc3RBcGlLZXlzUmVxdWVzdBorLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXNwb25zZSIJkAIBwvMYAggEEnEKDFJldm9rZUFwaUtleRIrLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBosLmNhcnR3cmlnaHQuaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiBsLzGAIIBBoswvMYKAoSCAISBAgBEAEiCAoCCAUSAggeEhIIAhIECAIQASIICgIIBRICCB5C0QEKGmNvbS5jYXJ0d3JpZ2h0LmlkZW50aXR5LnYxQhRJZGVudGl0eVNlcnZpY2VQcm90b1ABWk5naXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2lkZW50aXR5L3YxO2lkZW50aXR5djGqAhZDYXJ0d3JpZ2h0LklkZW50aXR5LlYxygIWQ2FydHdyaWdodFxJZGVudGl0eVxWMeoCGENhcnR3cmlnaHQ6OklkZW50aXR5OjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_identity_v1_identity, file_cartwright_policy_v1_policy, file_google_api_field_behavior]);
 
 /**
- * Request of Register.
+ * Request message of Register.
  *
  * @generated from message cartwright.identity.v1.RegisterRequest
  */
@@ -53,13 +53,13 @@ export const RegisterRequestSchema: GenMessage<RegisterRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 0);
 
 /**
- * Response of Register.
+ * Response message of Register.
  *
  * @generated from message cartwright.identity.v1.RegisterResponse
  */
 export type RegisterResponse = Message<"cartwright.identity.v1.RegisterResponse"> & {
   /**
-   * The created account.
+   * The created account, with its id.
    *
    * @generated from field: cartwright.identity.v1.Account account = 1;
    */
@@ -81,7 +81,7 @@ export const RegisterResponseSchema: GenMessage<RegisterResponse> = /*@__PURE__*
   messageDesc(file_cartwright_identity_v1_identity_service, 1);
 
 /**
- * Request of SignIn.
+ * Request message of SignIn.
  *
  * @generated from message cartwright.identity.v1.SignInRequest
  */
@@ -109,7 +109,7 @@ export const SignInRequestSchema: GenMessage<SignInRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 2);
 
 /**
- * Response of SignIn.
+ * Response message of SignIn.
  *
  * @generated from message cartwright.identity.v1.SignInResponse
  */
@@ -137,7 +137,7 @@ export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 3);
 
 /**
- * Request of RefreshSession.
+ * Request message of RefreshSession.
  *
  * @generated from message cartwright.identity.v1.RefreshSessionRequest
  */
@@ -158,7 +158,7 @@ export const RefreshSessionRequestSchema: GenMessage<RefreshSessionRequest> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 4);
 
 /**
- * Response of RefreshSession.
+ * Response message of RefreshSession.
  *
  * @generated from message cartwright.identity.v1.RefreshSessionResponse
  */
@@ -179,7 +179,7 @@ export const RefreshSessionResponseSchema: GenMessage<RefreshSessionResponse> = 
   messageDesc(file_cartwright_identity_v1_identity_service, 5);
 
 /**
- * Request of SignOut.
+ * Request message of SignOut.
  *
  * @generated from message cartwright.identity.v1.SignOutRequest
  */
@@ -200,7 +200,7 @@ export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 6);
 
 /**
- * Empty response of SignOut.
+ * Empty response message of SignOut.
  *
  * @generated from message cartwright.identity.v1.SignOutResponse
  */
@@ -215,7 +215,7 @@ export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 7);
 
 /**
- * Request of ListSessions.
+ * Request message of ListSessions.
  *
  * @generated from message cartwright.identity.v1.ListSessionsRequest
  */
@@ -245,7 +245,7 @@ export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 8);
 
 /**
- * Response of ListSessions.
+ * Response message of ListSessions.
  *
  * @generated from message cartwright.identity.v1.ListSessionsResponse
  */
@@ -273,7 +273,7 @@ export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 9);
 
 /**
- * Request of RevokeSession.
+ * Request message of RevokeSession.
  *
  * @generated from message cartwright.identity.v1.RevokeSessionRequest
  */
@@ -294,7 +294,7 @@ export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 10);
 
 /**
- * Empty response of RevokeSession.
+ * Empty response message of RevokeSession.
  *
  * @generated from message cartwright.identity.v1.RevokeSessionResponse
  */
@@ -309,7 +309,7 @@ export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 11);
 
 /**
- * Empty request of GetMe.
+ * Empty request message of GetMe.
  *
  * @generated from message cartwright.identity.v1.GetMeRequest
  */
@@ -324,7 +324,7 @@ export const GetMeRequestSchema: GenMessage<GetMeRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 12);
 
 /**
- * Response of GetMe.
+ * Response message of GetMe.
  *
  * @generated from message cartwright.identity.v1.GetMeResponse
  */
@@ -345,7 +345,7 @@ export const GetMeResponseSchema: GenMessage<GetMeResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_identity_v1_identity_service, 13);
 
 /**
- * Request of ChangePassword.
+ * Request message of ChangePassword.
  *
  * @generated from message cartwright.identity.v1.ChangePasswordRequest
  */
@@ -373,7 +373,7 @@ export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*
   messageDesc(file_cartwright_identity_v1_identity_service, 14);
 
 /**
- * Empty response of ChangePassword.
+ * Empty response message of ChangePassword.
  *
  * @generated from message cartwright.identity.v1.ChangePasswordResponse
  */
@@ -388,13 +388,13 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_cartwright_identity_v1_identity_service, 15);
 
 /**
- * Request of CreateApiKey.
+ * Request message of CreateApiKey.
  *
  * @generated from message cartwright.identity.v1.CreateApiKeyRequest
  */
 export type CreateApiKeyRequest = Message<"cartwright.identity.v1.CreateApiKeyRequest"> & {
   /**
-   * API key to create.
+   * API key to create; the server assigns its id.
    *
    * @generated from field: cartwright.identity.v1.ApiKey api_key = 1;
    */
@@ -409,7 +409,7 @@ export const CreateApiKeyRequestSchema: GenMessage<CreateApiKeyRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 16);
 
 /**
- * Response of CreateApiKey.
+ * Response message of CreateApiKey.
  *
  * @generated from message cartwright.identity.v1.CreateApiKeyResponse
  */
@@ -437,7 +437,7 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
   messageDesc(file_cartwright_identity_v1_identity_service, 17);
 
 /**
- * Request of ListApiKeys.
+ * Request message of ListApiKeys.
  *
  * @generated from message cartwright.identity.v1.ListApiKeysRequest
  */
@@ -467,7 +467,7 @@ export const ListApiKeysRequestSchema: GenMessage<ListApiKeysRequest> = /*@__PUR
   messageDesc(file_cartwright_identity_v1_identity_service, 18);
 
 /**
- * Response of ListApiKeys.
+ * Response message of ListApiKeys.
  *
  * @generated from message cartwright.identity.v1.ListApiKeysResponse
  */
@@ -495,7 +495,7 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 19);
 
 /**
- * Request of RevokeApiKey.
+ * Request message of RevokeApiKey.
  *
  * @generated from message cartwright.identity.v1.RevokeApiKeyRequest
  */
@@ -516,7 +516,7 @@ export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__P
   messageDesc(file_cartwright_identity_v1_identity_service, 20);
 
 /**
- * Response of RevokeApiKey.
+ * Response message of RevokeApiKey.
  *
  * @generated from message cartwright.identity.v1.RevokeApiKeyResponse
  */

@@ -18,7 +18,7 @@ export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
   fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEiggEKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI0CgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJCCeBBArpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIlIKE0NyZWF0ZU9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhAKCHJlcGxheWVkGAIgASgIIioKD0dldE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiPQoQR2V0T3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIirwEKEUxpc3RPcmRlcnNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjdXN0b21lcl9pZBgDIAEoCUILukgI2AEBcgOwAQESOAoFc3RhdGUYBCABKA4yHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyU3RhdGVCCLpIBYIBAhABIlkKEkxpc3RPcmRlcnNSZXNwb25zZRIqCgZvcmRlcnMYASADKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJpChJDYW5jZWxPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyMtYDCgxPcmRlclNlcnZpY2USaAoLQ3JlYXRlT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZSIGwvMYAigCElwKCEdldE9yZGVyEiQuY2FydHdyaWdodC5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVzcG9uc2UiA5ACARJiCgpMaXN0T3JkZXJzEiYuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVxdWVzdBonLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1Jlc3BvbnNlIgOQAgESaAoLQ2FuY2VsT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXNwb25zZSIGwvMYAigBGjDC8xgsChQIAhIECAEQASIICgIIBRICCB4wAhIUCAISBAgCEAEiCAoCCAUSAggeMANCvAEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWkhnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_order_v1_order, file_cartwright_policy_v1_policy, file_google_api_field_behavior]);
 
 /**
- * Request of CreateOrder.
+ * Request message of CreateOrder.
  *
  * @generated from message cartwright.order.v1.CreateOrderRequest
  */
@@ -54,13 +54,13 @@ export const CreateOrderRequestSchema: GenMessage<CreateOrderRequest> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 0);
 
 /**
- * Response of CreateOrder.
+ * Response message of CreateOrder.
  *
  * @generated from message cartwright.order.v1.CreateOrderResponse
  */
 export type CreateOrderResponse = Message<"cartwright.order.v1.CreateOrderResponse"> & {
   /**
-   * The placed order.
+   * The placed order, with its id, prices and etag.
    *
    * @generated from field: cartwright.order.v1.Order order = 1;
    */
@@ -82,7 +82,7 @@ export const CreateOrderResponseSchema: GenMessage<CreateOrderResponse> = /*@__P
   messageDesc(file_cartwright_order_v1_order_service, 1);
 
 /**
- * Request of GetOrder.
+ * Request message of GetOrder.
  *
  * @generated from message cartwright.order.v1.GetOrderRequest
  */
@@ -103,7 +103,7 @@ export const GetOrderRequestSchema: GenMessage<GetOrderRequest> = /*@__PURE__*/
   messageDesc(file_cartwright_order_v1_order_service, 2);
 
 /**
- * Response of GetOrder.
+ * Response message of GetOrder.
  *
  * @generated from message cartwright.order.v1.GetOrderResponse
  */
@@ -124,7 +124,7 @@ export const GetOrderResponseSchema: GenMessage<GetOrderResponse> = /*@__PURE__*
   messageDesc(file_cartwright_order_v1_order_service, 3);
 
 /**
- * Request of ListOrders. An order is listed if it matches all filters that are set.
+ * Request message of ListOrders. An order is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.order.v1.ListOrdersRequest
  */
@@ -170,7 +170,7 @@ export const ListOrdersRequestSchema: GenMessage<ListOrdersRequest> = /*@__PURE_
   messageDesc(file_cartwright_order_v1_order_service, 4);
 
 /**
- * Response of ListOrders.
+ * Response message of ListOrders.
  *
  * @generated from message cartwright.order.v1.ListOrdersResponse
  */
@@ -198,7 +198,7 @@ export const ListOrdersResponseSchema: GenMessage<ListOrdersResponse> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 5);
 
 /**
- * Request of CancelOrder.
+ * Request message of CancelOrder.
  *
  * @generated from message cartwright.order.v1.CancelOrderRequest
  */
@@ -236,13 +236,13 @@ export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PUR
   messageDesc(file_cartwright_order_v1_order_service, 6);
 
 /**
- * Response of CancelOrder.
+ * Response message of CancelOrder.
  *
  * @generated from message cartwright.order.v1.CancelOrderResponse
  */
 export type CancelOrderResponse = Message<"cartwright.order.v1.CancelOrderResponse"> & {
   /**
-   * The cancelled order.
+   * The cancelled order, with its new etag.
    *
    * @generated from field: cartwright.order.v1.Order order = 1;
    */

@@ -47,7 +47,7 @@ export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
   messageDesc(file_cartwright_policy_v1_policy, 0);
 
 /**
- * How long a response can be served from the cache. Only for unary methods with NO_SIDE_EFFECTS and
+ * Times for which a response can be served from the cache. Only for unary methods with NO_SIDE_EFFECTS and
  * ACCESS_PUBLIC, because callers share cached responses.
  *
  * The service never serves a response that is older than the last write that invalidated one of its tags. A
@@ -139,7 +139,7 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
   rateLimit?: RateLimit | undefined;
 
   /**
-   * How long a response can be cached. Responses are not cached if absent.
+   * Caching of responses. Responses are not cached if absent.
    *
    * @generated from field: cartwright.policy.v1.Cache cache = 3;
    */
@@ -153,7 +153,7 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
   deadline?: Deadline | undefined;
 
   /**
-   * Whether the request has a request_id.
+   * Presence of a request_id in the request.
    *
    * @generated from field: cartwright.policy.v1.RequestId request_id = 5;
    */
@@ -431,7 +431,7 @@ export const ScopeSchema: GenEnum<Scope> = /*@__PURE__*/
   enumDesc(file_cartwright_policy_v1_policy, 2);
 
 /**
- * Whether a request has a request_id, which makes retries idempotent.
+ * Presence of a request_id, which makes retries idempotent.
  *
  * @generated from enum cartwright.policy.v1.RequestId
  */
@@ -459,7 +459,7 @@ export const RequestId = {
 } as const;
 
 /**
- * Whether a request has a request_id, which makes retries idempotent.
+ * Presence of a request_id, which makes retries idempotent.
  *
  * @generated from enum cartwright.policy.v1.RequestId
  */

@@ -18,13 +18,13 @@ export const file_cartwright_review_v1_review_service: GenFile = /*@__PURE__*/
   fileDesc("CiljYXJ0d3JpZ2h0L3Jldmlldy92MS9yZXZpZXdfc2VydmljZS5wcm90bxIUY2FydHdyaWdodC5yZXZpZXcudjEihgEKE0NyZWF0ZVJldmlld1JlcXVlc3QSNwoGcmV2aWV3GAEgASgLMhwuY2FydHdyaWdodC5yZXZpZXcudjEuUmV2aWV3QgngQQK6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJEChRDcmVhdGVSZXZpZXdSZXNwb25zZRIsCgZyZXZpZXcYASABKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcidQoSTGlzdFJldmlld3NSZXF1ZXN0Eh8KCnByb2R1Y3RfaWQYASABKAlCC+BBArpIBXIDsAEBEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAyABKAlCDLpICXIHGIAQugEBACJdChNMaXN0UmV2aWV3c1Jlc3BvbnNlEi0KB3Jldmlld3MYASADKAsyHC5jYXJ0d3JpZ2h0LnJldmlldy52MS5SZXZpZXcSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi4KE0RlbGV0ZVJldmlld1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIhYKFERlbGV0ZVJldmlld1Jlc3BvbnNlMqoDCg1SZXZpZXdTZXJ2aWNlEm0KDENyZWF0ZVJldmlldxIpLmNhcnR3cmlnaHQucmV2aWV3LnYxLkNyZWF0ZVJldmlld1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LnJldmlldy52MS5DcmVhdGVSZXZpZXdSZXNwb25zZSIGwvMYAigBEowBCgtMaXN0UmV2aWV3cxIoLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVxdWVzdBopLmNhcnR3cmlnaHQucmV2aWV3LnYxLkxpc3RSZXZpZXdzUmVzcG9uc2UiKJACAcLzGCEaHwoDCKwCEgIIPBoUcmV2aWV3czp7cHJvZHVjdF9pZH0SbQoMRGVsZXRlUmV2aWV3EikuY2FydHdyaWdodC5yZXZpZXcudjEuRGVsZXRlUmV2aWV3UmVxdWVzdBoqLmNhcnR3cmlnaHQucmV2aWV3LnYxLkRlbGV0ZVJldmlld1Jlc3BvbnNlIgbC8xgCMAgaLMLzGCgKEggBEgQIARABIggKAggFEgIIHhISCAISBAgCEAEiCAoCCAUSAggeQsMBChhjb20uY2FydHdyaWdodC5yZXZpZXcudjFCElJldmlld1NlcnZpY2VQcm90b1ABWkpnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3Jldmlldy92MTtyZXZpZXd2MaoCFENhcnR3cmlnaHQuUmV2aWV3LlYxygIUQ2FydHdyaWdodFxSZXZpZXdcVjHqAhZDYXJ0d3JpZ2h0OjpSZXZpZXc6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_review_v1_review, file_google_api_field_behavior]);
 
 /**
- * Request of CreateReview.
+ * Request message of CreateReview.
  *
  * @generated from message cartwright.review.v1.CreateReviewRequest
  */
 export type CreateReviewRequest = Message<"cartwright.review.v1.CreateReviewRequest"> & {
   /**
-   * Review to create.
+   * Review to create; the server assigns its id.
    *
    * @generated from field: cartwright.review.v1.Review review = 1;
    */
@@ -55,13 +55,13 @@ export const CreateReviewRequestSchema: GenMessage<CreateReviewRequest> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 0);
 
 /**
- * Response of CreateReview.
+ * Response message of CreateReview.
  *
  * @generated from message cartwright.review.v1.CreateReviewResponse
  */
 export type CreateReviewResponse = Message<"cartwright.review.v1.CreateReviewResponse"> & {
   /**
-   * The created review.
+   * The created review, with its id.
    *
    * @generated from field: cartwright.review.v1.Review review = 1;
    */
@@ -76,7 +76,7 @@ export const CreateReviewResponseSchema: GenMessage<CreateReviewResponse> = /*@_
   messageDesc(file_cartwright_review_v1_review_service, 1);
 
 /**
- * Request of ListReviews.
+ * Request message of ListReviews.
  *
  * @generated from message cartwright.review.v1.ListReviewsRequest
  */
@@ -113,7 +113,7 @@ export const ListReviewsRequestSchema: GenMessage<ListReviewsRequest> = /*@__PUR
   messageDesc(file_cartwright_review_v1_review_service, 2);
 
 /**
- * Response of ListReviews.
+ * Response message of ListReviews.
  *
  * @generated from message cartwright.review.v1.ListReviewsResponse
  */
@@ -141,7 +141,7 @@ export const ListReviewsResponseSchema: GenMessage<ListReviewsResponse> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 3);
 
 /**
- * Request of DeleteReview.
+ * Request message of DeleteReview.
  *
  * @generated from message cartwright.review.v1.DeleteReviewRequest
  */
@@ -162,7 +162,7 @@ export const DeleteReviewRequestSchema: GenMessage<DeleteReviewRequest> = /*@__P
   messageDesc(file_cartwright_review_v1_review_service, 4);
 
 /**
- * Empty response of DeleteReview.
+ * Empty response message of DeleteReview.
  *
  * @generated from message cartwright.review.v1.DeleteReviewResponse
  */

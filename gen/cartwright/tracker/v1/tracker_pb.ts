@@ -229,7 +229,7 @@ export const PromotionStateSchema: GenEnum<PromotionState> = /*@__PURE__*/
   enumDesc(file_cartwright_tracker_v1_tracker, 0);
 
 /**
- * Whether a purchase counts for or against the totals.
+ * Effect of a purchase on the totals.
  *
  * @generated from enum cartwright.tracker.v1.PurchaseKind
  */
@@ -258,7 +258,7 @@ export const PurchaseKind = {
 } as const;
 
 /**
- * Whether a purchase counts for or against the totals.
+ * Effect of a purchase on the totals.
  *
  * @generated from enum cartwright.tracker.v1.PurchaseKind
  */

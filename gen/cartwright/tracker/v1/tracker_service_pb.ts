@@ -22,13 +22,13 @@ export const file_cartwright_tracker_v1_tracker_service: GenFile = /*@__PURE__*/
   fileDesc("CitjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlcl9zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LnRyYWNrZXIudjEikAEKFkNyZWF0ZVByb21vdGlvblJlcXVlc3QSPgoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbkIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiTgoXQ3JlYXRlUHJvbW90aW9uUmVzcG9uc2USMwoJcHJvbW90aW9uGAEgASgLMiAuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvbiIuChNHZXRQcm9tb3Rpb25SZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABASJLChRHZXRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIpcBChVMaXN0UHJvbW90aW9uc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEj4KBXN0YXRlGAMgASgOMiUuY2FydHdyaWdodC50cmFja2VyLnYxLlByb21vdGlvblN0YXRlQgi6SAWCAQIQASJnChZMaXN0UHJvbW90aW9uc1Jlc3BvbnNlEjQKCnByb21vdGlvbnMYASADKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJqChNFbmRQcm9tb3Rpb25SZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJLChRFbmRQcm9tb3Rpb25SZXNwb25zZRIzCglwcm9tb3Rpb24YASABKAsyIC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHJvbW90aW9uIlUKFVJlY29yZFB1cmNoYXNlUmVxdWVzdBI8CghwdXJjaGFzZRgBIAEoCzIfLmNhcnR3cmlnaHQudHJhY2tlci52MS5QdXJjaGFzZUIJ4EECukgDyAEBIl4KFlJlY29yZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USEQoJZHVwbGljYXRlGAIgASgIImEKG0JhdGNoUmVjb3JkUHVyY2hhc2VzUmVxdWVzdBJCCglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2VCDuBBArpICJIBBQgBEOgHIo8BChxCYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlEj4KB3Jlc3VsdHMYASADKAsyLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgCIAEoBRIXCg9kdXBsaWNhdGVfY291bnQYAyABKAUiuAEKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIhCgxwcm9tb3Rpb25faWQYAyABKAlCC7pICNgBAXIDsAEBEhwKB3VzZXJfaWQYBCABKAlCC7pICHIGGEC6AQEAEh8KCnByb2R1Y3RfaWQYBSABKAlCC7pICNgBAXIDsAEBImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIssBChdHZXRQdXJjaGFzZVN0YXRzUmVxdWVzdBIhCgxwcm9tb3Rpb25faWQYASABKAlCC7pICNgBAXIDsAEBEh8KCnByb2R1Y3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEj8KCXRpbWVmcmFtZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIRukgOqgELIgUIgM7aAzICCAESKwoNY3VycmVuY3lfY29kZRgEIAEoCUIUukgR2AEBcgwyCl5bQS1aXXszfSQi2AEKGEdldFB1cmNoYXNlU3RhdHNSZXNwb25zZRITCgt0b3RhbF9jb3VudBgBIAEoAxIUCgxyZWNlbnRfY291bnQYAiABKAMSLwoMdG90YWxfYW1vdW50GAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EjAKDXJlY2VudF9hbW91bnQYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSLgoKYXNfb2ZfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAykwgKDlRyYWNrZXJTZXJ2aWNlEngKD0NyZWF0ZVByb21vdGlvbhItLmNhcnR3cmlnaHQudHJhY2tlci52MS5DcmVhdGVQcm9tb3Rpb25SZXF1ZXN0Gi4uY2FydHdyaWdodC50cmFja2VyLnYxLkNyZWF0ZVByb21vdGlvblJlc3BvbnNlIgbC8xgCKAEScgoMR2V0UHJvbW90aW9uEiouY2FydHdyaWdodC50cmFja2VyLnYxLkdldFByb21vdGlvblJlcXVlc3QaKy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHJvbW90aW9uUmVzcG9uc2UiCZACAcLzGAIIARJ4Cg5MaXN0UHJvbW90aW9ucxIsLmNhcnR3cmlnaHQudHJhY2tlci52MS5MaXN0UHJvbW90aW9uc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuTGlzdFByb21vdGlvbnNSZXNwb25zZSIJkAIBwvMYAggBEm8KDEVuZFByb21vdGlvbhIqLmNhcnR3cmlnaHQudHJhY2tlci52MS5FbmRQcm9tb3Rpb25SZXF1ZXN0GisuY2FydHdyaWdodC50cmFja2VyLnYxLkVuZFByb21vdGlvblJlc3BvbnNlIgbC8xgCKAESdwoOUmVjb3JkUHVyY2hhc2USLC5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuUmVjb3JkUHVyY2hhc2VSZXF1ZXN0Gi0uY2FydHdyaWdodC50cmFja2VyLnYxLlJlY29yZFB1cmNoYXNlUmVzcG9uc2UiCMLzGAQSAggDEpEBChRCYXRjaFJlY29yZFB1cmNoYXNlcxIyLmNhcnR3cmlnaHQudHJhY2tlci52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QaMy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZSIQwvMYDBIECAMQCiIECgIIChJvCg1MaXN0UHVyY2hhc2VzEisuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXF1ZXN0GiwuY2FydHdyaWdodC50cmFja2VyLnYxLkxpc3RQdXJjaGFzZXNSZXNwb25zZSIDkAIBEngKEEdldFB1cmNoYXNlU3RhdHMSLi5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1JlcXVlc3QaLy5jYXJ0d3JpZ2h0LnRyYWNrZXIudjEuR2V0UHVyY2hhc2VTdGF0c1Jlc3BvbnNlIgOQAgEaMMLzGCwKFAgDEgQIARABIggKAggFEgIIHjAEEhQIAxIECAIQASIICgIIBRICCB4wBULKAQoZY29tLmNhcnR3cmlnaHQudHJhY2tlci52MUITVHJhY2tlclNlcnZpY2VQcm90b1ABWkxnaXRodWIuY29tL2NhcnR3cmlnaHQtc2hvcC9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3RyYWNrZXIvdjE7dHJhY2tlcnYxqgIVQ2FydHdyaWdodC5UcmFja2VyLlYxygIVQ2FydHdyaWdodFxUcmFja2VyXFYx6gIXQ2FydHdyaWdodDo6VHJhY2tlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_policy_v1_policy, file_cartwright_tracker_v1_tracker, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
- * Request of CreatePromotion.
+ * Request message of CreatePromotion.
  *
  * @generated from message cartwright.tracker.v1.CreatePromotionRequest
  */
 export type CreatePromotionRequest = Message<"cartwright.tracker.v1.CreatePromotionRequest"> & {
   /**
-   * Promotion to create.
+   * Promotion to create; the server assigns its id.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
@@ -59,13 +59,13 @@ export const CreatePromotionRequestSchema: GenMessage<CreatePromotionRequest> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 0);
 
 /**
- * Response of CreatePromotion.
+ * Response message of CreatePromotion.
  *
  * @generated from message cartwright.tracker.v1.CreatePromotionResponse
  */
 export type CreatePromotionResponse = Message<"cartwright.tracker.v1.CreatePromotionResponse"> & {
   /**
-   * The created promotion.
+   * The created promotion, with its id and etag.
    *
    * @generated from field: cartwright.tracker.v1.Promotion promotion = 1;
    */
@@ -80,7 +80,7 @@ export const CreatePromotionResponseSchema: GenMessage<CreatePromotionResponse> 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 1);
 
 /**
- * Request of GetPromotion.
+ * Request message of GetPromotion.
  *
  * @generated from message cartwright.tracker.v1.GetPromotionRequest
  */
@@ -101,7 +101,7 @@ export const GetPromotionRequestSchema: GenMessage<GetPromotionRequest> = /*@__P
   messageDesc(file_cartwright_tracker_v1_tracker_service, 2);
 
 /**
- * Response of GetPromotion.
+ * Response message of GetPromotion.
  *
  * @generated from message cartwright.tracker.v1.GetPromotionResponse
  */
@@ -122,7 +122,7 @@ export const GetPromotionResponseSchema: GenMessage<GetPromotionResponse> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 3);
 
 /**
- * Request of ListPromotions.
+ * Request message of ListPromotions.
  *
  * @generated from message cartwright.tracker.v1.ListPromotionsRequest
  */
@@ -159,7 +159,7 @@ export const ListPromotionsRequestSchema: GenMessage<ListPromotionsRequest> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 4);
 
 /**
- * Response of ListPromotions.
+ * Response message of ListPromotions.
  *
  * @generated from message cartwright.tracker.v1.ListPromotionsResponse
  */
@@ -187,7 +187,7 @@ export const ListPromotionsResponseSchema: GenMessage<ListPromotionsResponse> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 5);
 
 /**
- * Request of EndPromotion.
+ * Request message of EndPromotion.
  *
  * @generated from message cartwright.tracker.v1.EndPromotionRequest
  */
@@ -225,7 +225,7 @@ export const EndPromotionRequestSchema: GenMessage<EndPromotionRequest> = /*@__P
   messageDesc(file_cartwright_tracker_v1_tracker_service, 6);
 
 /**
- * Response of EndPromotion.
+ * Response message of EndPromotion.
  *
  * @generated from message cartwright.tracker.v1.EndPromotionResponse
  */
@@ -246,13 +246,13 @@ export const EndPromotionResponseSchema: GenMessage<EndPromotionResponse> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 7);
 
 /**
- * Request of RecordPurchase.
+ * Request message of RecordPurchase.
  *
  * @generated from message cartwright.tracker.v1.RecordPurchaseRequest
  */
 export type RecordPurchaseRequest = Message<"cartwright.tracker.v1.RecordPurchaseRequest"> & {
   /**
-   * Purchase to record.
+   * Purchase to record; the caller creates its event_id.
    *
    * @generated from field: cartwright.tracker.v1.Purchase purchase = 1;
    */
@@ -267,13 +267,13 @@ export const RecordPurchaseRequestSchema: GenMessage<RecordPurchaseRequest> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 8);
 
 /**
- * Response of RecordPurchase.
+ * Response message of RecordPurchase.
  *
  * @generated from message cartwright.tracker.v1.RecordPurchaseResponse
  */
 export type RecordPurchaseResponse = Message<"cartwright.tracker.v1.RecordPurchaseResponse"> & {
   /**
-   * The recorded purchase.
+   * The recorded purchase, with the fields that the server sets.
    *
    * @generated from field: cartwright.tracker.v1.Purchase purchase = 1;
    */
@@ -295,7 +295,7 @@ export const RecordPurchaseResponseSchema: GenMessage<RecordPurchaseResponse> = 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 9);
 
 /**
- * Request of BatchRecordPurchases.
+ * Request message of BatchRecordPurchases.
  *
  * @generated from message cartwright.tracker.v1.BatchRecordPurchasesRequest
  */
@@ -316,7 +316,7 @@ export const BatchRecordPurchasesRequestSchema: GenMessage<BatchRecordPurchasesR
   messageDesc(file_cartwright_tracker_v1_tracker_service, 10);
 
 /**
- * Response of BatchRecordPurchases.
+ * Response message of BatchRecordPurchases.
  *
  * @generated from message cartwright.tracker.v1.BatchRecordPurchasesResponse
  */
@@ -351,7 +351,7 @@ export const BatchRecordPurchasesResponseSchema: GenMessage<BatchRecordPurchases
   messageDesc(file_cartwright_tracker_v1_tracker_service, 11);
 
 /**
- * Request of ListPurchases. A purchase is listed if it matches all filters that are set.
+ * Request message of ListPurchases. A purchase is listed if it matches all filters that are set.
  *
  * @generated from message cartwright.tracker.v1.ListPurchasesRequest
  */
@@ -402,7 +402,7 @@ export const ListPurchasesRequestSchema: GenMessage<ListPurchasesRequest> = /*@_
   messageDesc(file_cartwright_tracker_v1_tracker_service, 12);
 
 /**
- * Response of ListPurchases.
+ * Response message of ListPurchases.
  *
  * @generated from message cartwright.tracker.v1.ListPurchasesResponse
  */
@@ -430,7 +430,7 @@ export const ListPurchasesResponseSchema: GenMessage<ListPurchasesResponse> = /*
   messageDesc(file_cartwright_tracker_v1_tracker_service, 13);
 
 /**
- * Request of GetPurchaseStats.
+ * Request message of GetPurchaseStats.
  *
  * @generated from message cartwright.tracker.v1.GetPurchaseStatsRequest
  */
@@ -473,7 +473,7 @@ export const GetPurchaseStatsRequestSchema: GenMessage<GetPurchaseStatsRequest> 
   messageDesc(file_cartwright_tracker_v1_tracker_service, 14);
 
 /**
- * Response of GetPurchaseStats. All numbers are sales minus reversals.
+ * Response message of GetPurchaseStats. All numbers are sales minus reversals.
  *
  * @generated from message cartwright.tracker.v1.GetPurchaseStatsResponse
  */

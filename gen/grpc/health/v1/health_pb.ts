@@ -15,13 +15,13 @@ export const file_grpc_health_v1_health: GenFile = /*@__PURE__*/
   fileDesc("ChtncnBjL2hlYWx0aC92MS9oZWFsdGgucHJvdG8SDmdycGMuaGVhbHRoLnYxIiUKEkhlYWx0aENoZWNrUmVxdWVzdBIPCgdzZXJ2aWNlGAEgASgJIqkBChNIZWFsdGhDaGVja1Jlc3BvbnNlEkEKBnN0YXR1cxgBIAEoDjIxLmdycGMuaGVhbHRoLnYxLkhlYWx0aENoZWNrUmVzcG9uc2UuU2VydmluZ1N0YXR1cyJPCg1TZXJ2aW5nU3RhdHVzEgsKB1VOS05PV04QABILCgdTRVJWSU5HEAESDwoLTk9UX1NFUlZJTkcQAhITCg9TRVJWSUNFX1VOS05PV04QAzKzAQoGSGVhbHRoElUKBUNoZWNrEiIuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXF1ZXN0GiMuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXNwb25zZSIDkAIBElIKBVdhdGNoEiIuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXF1ZXN0GiMuZ3JwYy5oZWFsdGgudjEuSGVhbHRoQ2hlY2tSZXNwb25zZTABQnAKEWlvLmdycGMuaGVhbHRoLnYxQgtIZWFsdGhQcm90b1ABWixnb29nbGUuZ29sYW5nLm9yZy9ncnBjL2hlYWx0aC9ncnBjX2hlYWx0aF92MaICDEdycGNIZWFsdGhWMaoCDkdycGMuSGVhbHRoLlYxYgZwcm90bzM");
 
 /**
- * The service that is asked about.
+ * Request for the health of a service.
  *
  * @generated from message grpc.health.v1.HealthCheckRequest
  */
 export type HealthCheckRequest = Message<"grpc.health.v1.HealthCheckRequest"> & {
   /**
-   * Its full name; empty for the whole server.
+   * Full name of the service. The whole server if empty.
    *
    * @generated from field: string service = 1;
    */
@@ -36,13 +36,13 @@ export const HealthCheckRequestSchema: GenMessage<HealthCheckRequest> = /*@__PUR
   messageDesc(file_grpc_health_v1_health, 0);
 
 /**
- * How the service is.
+ * The health of a service.
  *
  * @generated from message grpc.health.v1.HealthCheckResponse
  */
 export type HealthCheckResponse = Message<"grpc.health.v1.HealthCheckResponse"> & {
   /**
-   * The state now.
+   * Current status of the service.
    *
    * @generated from field: grpc.health.v1.HealthCheckResponse.ServingStatus status = 1;
    */
@@ -57,34 +57,34 @@ export const HealthCheckResponseSchema: GenMessage<HealthCheckResponse> = /*@__P
   messageDesc(file_grpc_health_v1_health, 1);
 
 /**
- * The states that a service can be in.
+ * Health status of a service.
  *
  * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
  */
 export const HealthCheckResponse_ServingStatus = {
   /**
-   * Not said.
+   * The status is not known.
    *
    * @generated from enum value: UNKNOWN = 0;
    */
   UNKNOWN: 0,
 
   /**
-   * Answers calls.
+   * The service accepts calls.
    *
    * @generated from enum value: SERVING = 1;
    */
   SERVING: 1,
 
   /**
-   * Does not answer calls: starting, draining or without its database.
+   * The service does not accept calls: it is starting, shutting down or without its database.
    *
    * @generated from enum value: NOT_SERVING = 2;
    */
   NOT_SERVING: 2,
 
   /**
-   * Watch only: there is no such service.
+   * There is no such service. Only in responses of Watch.
    *
    * @generated from enum value: SERVICE_UNKNOWN = 3;
    */
@@ -92,7 +92,7 @@ export const HealthCheckResponse_ServingStatus = {
 } as const;
 
 /**
- * The states that a service can be in.
+ * Health status of a service.
  *
  * @generated from enum grpc.health.v1.HealthCheckResponse.ServingStatus
  */
@@ -105,13 +105,13 @@ export const HealthCheckResponse_ServingStatusSchema: GenEnum<HealthCheckRespons
   enumDesc(file_grpc_health_v1_health, 1, 0);
 
 /**
- * Tells load balancers whether this process answers calls.
+ * Health checks for load balancers.
  *
  * @generated from service grpc.health.v1.Health
  */
 export const Health: GenService<{
   /**
-   * The state now; NOT_FOUND for a service that is not served here.
+   * Returns the current status. Fails with NOT_FOUND if the server does not have the service.
    *
    * @generated from rpc grpc.health.v1.Health.Check
    */
@@ -121,7 +121,7 @@ export const Health: GenService<{
     output: typeof HealthCheckResponseSchema;
   },
   /**
-   * The state now and at each change.
+   * Streams the current status, then each change of it.
    *
    * @generated from rpc grpc.health.v1.Health.Watch
    */

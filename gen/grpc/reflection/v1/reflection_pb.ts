@@ -15,26 +15,26 @@ export const file_grpc_reflection_v1_reflection: GenFile = /*@__PURE__*/
   fileDesc("CiNncnBjL3JlZmxlY3Rpb24vdjEvcmVmbGVjdGlvbi5wcm90bxISZ3JwYy5yZWZsZWN0aW9uLnYxIoUCChdTZXJ2ZXJSZWZsZWN0aW9uUmVxdWVzdBIMCgRob3N0GAEgASgJEhoKEGZpbGVfYnlfZmlsZW5hbWUYAyABKAlIABIgChZmaWxlX2NvbnRhaW5pbmdfc3ltYm9sGAQgASgJSAASSQoZZmlsZV9jb250YWluaW5nX2V4dGVuc2lvbhgFIAEoCzIkLmdycGMucmVmbGVjdGlvbi52MS5FeHRlbnNpb25SZXF1ZXN0SAASJwodYWxsX2V4dGVuc2lvbl9udW1iZXJzX29mX3R5cGUYBiABKAlIABIXCg1saXN0X3NlcnZpY2VzGAcgASgJSABCEQoPbWVzc2FnZV9yZXF1ZXN0IkUKEEV4dGVuc2lvblJlcXVlc3QSFwoPY29udGFpbmluZ190eXBlGAEgASgJEhgKEGV4dGVuc2lvbl9udW1iZXIYAiABKAUiuAMKGFNlcnZlclJlZmxlY3Rpb25SZXNwb25zZRISCgp2YWxpZF9ob3N0GAEgASgJEkUKEG9yaWdpbmFsX3JlcXVlc3QYAiABKAsyKy5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlcXVlc3QSTgoYZmlsZV9kZXNjcmlwdG9yX3Jlc3BvbnNlGAQgASgLMiouZ3JwYy5yZWZsZWN0aW9uLnYxLkZpbGVEZXNjcmlwdG9yUmVzcG9uc2VIABJVCh5hbGxfZXh0ZW5zaW9uX251bWJlcnNfcmVzcG9uc2UYBSABKAsyKy5ncnBjLnJlZmxlY3Rpb24udjEuRXh0ZW5zaW9uTnVtYmVyUmVzcG9uc2VIABJJChZsaXN0X3NlcnZpY2VzX3Jlc3BvbnNlGAYgASgLMicuZ3JwYy5yZWZsZWN0aW9uLnYxLkxpc3RTZXJ2aWNlUmVzcG9uc2VIABI7Cg5lcnJvcl9yZXNwb25zZRgHIAEoCzIhLmdycGMucmVmbGVjdGlvbi52MS5FcnJvclJlc3BvbnNlSABCEgoQbWVzc2FnZV9yZXNwb25zZSI3ChZGaWxlRGVzY3JpcHRvclJlc3BvbnNlEh0KFWZpbGVfZGVzY3JpcHRvcl9wcm90bxgBIAMoDCJLChdFeHRlbnNpb25OdW1iZXJSZXNwb25zZRIWCg5iYXNlX3R5cGVfbmFtZRgBIAEoCRIYChBleHRlbnNpb25fbnVtYmVyGAIgAygFIksKE0xpc3RTZXJ2aWNlUmVzcG9uc2USNAoHc2VydmljZRgBIAMoCzIjLmdycGMucmVmbGVjdGlvbi52MS5TZXJ2aWNlUmVzcG9uc2UiHwoPU2VydmljZVJlc3BvbnNlEgwKBG5hbWUYASABKAkiOgoNRXJyb3JSZXNwb25zZRISCgplcnJvcl9jb2RlGAEgASgFEhUKDWVycm9yX21lc3NhZ2UYAiABKAkyiQEKEFNlcnZlclJlZmxlY3Rpb24SdQoUU2VydmVyUmVmbGVjdGlvbkluZm8SKy5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlcXVlc3QaLC5ncnBjLnJlZmxlY3Rpb24udjEuU2VydmVyUmVmbGVjdGlvblJlc3BvbnNlKAEwAUJmChVpby5ncnBjLnJlZmxlY3Rpb24udjFCFVNlcnZlclJlZmxlY3Rpb25Qcm90b1ABWjRnb29nbGUuZ29sYW5nLm9yZy9ncnBjL3JlZmxlY3Rpb24vZ3JwY19yZWZsZWN0aW9uX3YxYgZwcm90bzM");
 
 /**
- * What a client asks; one question a message.
+ * Request for descriptors; one query in each message.
  *
  * @generated from message grpc.reflection.v1.ServerReflectionRequest
  */
 export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflectionRequest"> & {
   /**
-   * The host that the client asks about; echoed.
+   * Host name of the server, which the response repeats.
    *
    * @generated from field: string host = 1;
    */
   host: string;
 
   /**
-   * The question.
+   * The query of this message.
    *
    * @generated from oneof grpc.reflection.v1.ServerReflectionRequest.message_request
    */
   messageRequest: {
     /**
-     * The file of this name.
+     * Find the proto file with this name.
      *
      * @generated from field: string file_by_filename = 3;
      */
@@ -42,7 +42,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflecti
     case: "fileByFilename";
   } | {
     /**
-     * The file that declares this full name.
+     * Find the proto file that declares this fully qualified symbol.
      *
      * @generated from field: string file_containing_symbol = 4;
      */
@@ -50,7 +50,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflecti
     case: "fileContainingSymbol";
   } | {
     /**
-     * The file that declares this extension.
+     * Find the proto file that declares this extension.
      *
      * @generated from field: grpc.reflection.v1.ExtensionRequest file_containing_extension = 5;
      */
@@ -58,7 +58,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflecti
     case: "fileContainingExtension";
   } | {
     /**
-     * The numbers of all known extensions of this message.
+     * Find the numbers of all known extensions of this message type.
      *
      * @generated from field: string all_extension_numbers_of_type = 6;
      */
@@ -66,7 +66,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1.ServerReflecti
     case: "allExtensionNumbersOfType";
   } | {
     /**
-     * All services; the value is not used.
+     * List the services of the server. The value is not used.
      *
      * @generated from field: string list_services = 7;
      */
@@ -83,20 +83,20 @@ export const ServerReflectionRequestSchema: GenMessage<ServerReflectionRequest> 
   messageDesc(file_grpc_reflection_v1_reflection, 0);
 
 /**
- * An extension by the message it extends and its number.
+ * An extension, identified by the extended message and the extension number.
  *
  * @generated from message grpc.reflection.v1.ExtensionRequest
  */
 export type ExtensionRequest = Message<"grpc.reflection.v1.ExtensionRequest"> & {
   /**
-   * Full name of the extended message.
+   * Fully qualified name of the extended message.
    *
    * @generated from field: string containing_type = 1;
    */
   containingType: string;
 
   /**
-   * Number of the extension.
+   * Field number of the extension.
    *
    * @generated from field: int32 extension_number = 2;
    */
@@ -111,33 +111,33 @@ export const ExtensionRequestSchema: GenMessage<ExtensionRequest> = /*@__PURE__*
   messageDesc(file_grpc_reflection_v1_reflection, 1);
 
 /**
- * The answer to one question.
+ * Response to one query of the client.
  *
  * @generated from message grpc.reflection.v1.ServerReflectionResponse
  */
 export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflectionResponse"> & {
   /**
-   * The host that was asked about.
+   * Host name of the request.
    *
    * @generated from field: string valid_host = 1;
    */
   validHost: string;
 
   /**
-   * The question.
+   * The request that this message responds to.
    *
    * @generated from field: grpc.reflection.v1.ServerReflectionRequest original_request = 2;
    */
   originalRequest?: ServerReflectionRequest | undefined;
 
   /**
-   * The answer.
+   * The result of the query.
    *
    * @generated from oneof grpc.reflection.v1.ServerReflectionResponse.message_response
    */
   messageResponse: {
     /**
-     * Serialized google.protobuf.FileDescriptorProto messages.
+     * File descriptors that the query found.
      *
      * @generated from field: grpc.reflection.v1.FileDescriptorResponse file_descriptor_response = 4;
      */
@@ -145,7 +145,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflect
     case: "fileDescriptorResponse";
   } | {
     /**
-     * Numbers of the extensions.
+     * Extension numbers that the query found.
      *
      * @generated from field: grpc.reflection.v1.ExtensionNumberResponse all_extension_numbers_response = 5;
      */
@@ -153,7 +153,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflect
     case: "allExtensionNumbersResponse";
   } | {
     /**
-     * Names of the services.
+     * Services of the server.
      *
      * @generated from field: grpc.reflection.v1.ListServiceResponse list_services_response = 6;
      */
@@ -161,7 +161,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1.ServerReflect
     case: "listServicesResponse";
   } | {
     /**
-     * Why there is no answer.
+     * Error of the query.
      *
      * @generated from field: grpc.reflection.v1.ErrorResponse error_response = 7;
      */
@@ -178,7 +178,7 @@ export const ServerReflectionResponseSchema: GenMessage<ServerReflectionResponse
   messageDesc(file_grpc_reflection_v1_reflection, 2);
 
 /**
- * A file and all that it imports.
+ * A proto file and the files that it imports.
  *
  * @generated from message grpc.reflection.v1.FileDescriptorResponse
  */
@@ -199,20 +199,20 @@ export const FileDescriptorResponseSchema: GenMessage<FileDescriptorResponse> = 
   messageDesc(file_grpc_reflection_v1_reflection, 3);
 
 /**
- * The extensions of a message.
+ * The extensions of a message type.
  *
  * @generated from message grpc.reflection.v1.ExtensionNumberResponse
  */
 export type ExtensionNumberResponse = Message<"grpc.reflection.v1.ExtensionNumberResponse"> & {
   /**
-   * Full name of the extended message.
+   * Fully qualified name of the extended message.
    *
    * @generated from field: string base_type_name = 1;
    */
   baseTypeName: string;
 
   /**
-   * Their numbers.
+   * Field numbers of the extensions.
    *
    * @generated from field: repeated int32 extension_number = 2;
    */
@@ -227,13 +227,13 @@ export const ExtensionNumberResponseSchema: GenMessage<ExtensionNumberResponse> 
   messageDesc(file_grpc_reflection_v1_reflection, 4);
 
 /**
- * The services of a server.
+ * The services of the server.
  *
  * @generated from message grpc.reflection.v1.ListServiceResponse
  */
 export type ListServiceResponse = Message<"grpc.reflection.v1.ListServiceResponse"> & {
   /**
-   * One entry a service.
+   * One entry for each service.
    *
    * @generated from field: repeated grpc.reflection.v1.ServiceResponse service = 1;
    */
@@ -248,13 +248,13 @@ export const ListServiceResponseSchema: GenMessage<ListServiceResponse> = /*@__P
   messageDesc(file_grpc_reflection_v1_reflection, 5);
 
 /**
- * One service.
+ * A service of the server.
  *
  * @generated from message grpc.reflection.v1.ServiceResponse
  */
 export type ServiceResponse = Message<"grpc.reflection.v1.ServiceResponse"> & {
   /**
-   * Its full name.
+   * Fully qualified name of the service.
    *
    * @generated from field: string name = 1;
    */
@@ -269,20 +269,20 @@ export const ServiceResponseSchema: GenMessage<ServiceResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1_reflection, 6);
 
 /**
- * Why a question has no answer.
+ * The error of a query.
  *
  * @generated from message grpc.reflection.v1.ErrorResponse
  */
 export type ErrorResponse = Message<"grpc.reflection.v1.ErrorResponse"> & {
   /**
-   * A gRPC status code.
+   * gRPC status code of the error.
    *
    * @generated from field: int32 error_code = 1;
    */
   errorCode: number;
 
   /**
-   * A sentence.
+   * Description of the error, in English.
    *
    * @generated from field: string error_message = 2;
    */
@@ -297,13 +297,13 @@ export const ErrorResponseSchema: GenMessage<ErrorResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1_reflection, 7);
 
 /**
- * Tells tools such as grpcurl and buf curl what this server offers.
+ * Describes the services of the server to tools such as grpcurl and buf curl.
  *
  * @generated from service grpc.reflection.v1.ServerReflection
  */
 export const ServerReflection: GenService<{
   /**
-   * Answers each question in turn.
+   * Responds to each query of the stream, in order.
    *
    * @generated from rpc grpc.reflection.v1.ServerReflection.ServerReflectionInfo
    */

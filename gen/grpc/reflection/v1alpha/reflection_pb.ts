@@ -15,26 +15,26 @@ export const file_grpc_reflection_v1alpha_reflection: GenFile = /*@__PURE__*/
   fileDesc("CihncnBjL3JlZmxlY3Rpb24vdjFhbHBoYS9yZWZsZWN0aW9uLnByb3RvEhdncnBjLnJlZmxlY3Rpb24udjFhbHBoYSKKAgoXU2VydmVyUmVmbGVjdGlvblJlcXVlc3QSDAoEaG9zdBgBIAEoCRIaChBmaWxlX2J5X2ZpbGVuYW1lGAMgASgJSAASIAoWZmlsZV9jb250YWluaW5nX3N5bWJvbBgEIAEoCUgAEk4KGWZpbGVfY29udGFpbmluZ19leHRlbnNpb24YBSABKAsyKS5ncnBjLnJlZmxlY3Rpb24udjFhbHBoYS5FeHRlbnNpb25SZXF1ZXN0SAASJwodYWxsX2V4dGVuc2lvbl9udW1iZXJzX29mX3R5cGUYBiABKAlIABIXCg1saXN0X3NlcnZpY2VzGAcgASgJSABCEQoPbWVzc2FnZV9yZXF1ZXN0IkUKEEV4dGVuc2lvblJlcXVlc3QSFwoPY29udGFpbmluZ190eXBlGAEgASgJEhgKEGV4dGVuc2lvbl9udW1iZXIYAiABKAUi0QMKGFNlcnZlclJlZmxlY3Rpb25SZXNwb25zZRISCgp2YWxpZF9ob3N0GAEgASgJEkoKEG9yaWdpbmFsX3JlcXVlc3QYAiABKAsyMC5ncnBjLnJlZmxlY3Rpb24udjFhbHBoYS5TZXJ2ZXJSZWZsZWN0aW9uUmVxdWVzdBJTChhmaWxlX2Rlc2NyaXB0b3JfcmVzcG9uc2UYBCABKAsyLy5ncnBjLnJlZmxlY3Rpb24udjFhbHBoYS5GaWxlRGVzY3JpcHRvclJlc3BvbnNlSAASWgoeYWxsX2V4dGVuc2lvbl9udW1iZXJzX3Jlc3BvbnNlGAUgASgLMjAuZ3JwYy5yZWZsZWN0aW9uLnYxYWxwaGEuRXh0ZW5zaW9uTnVtYmVyUmVzcG9uc2VIABJOChZsaXN0X3NlcnZpY2VzX3Jlc3BvbnNlGAYgASgLMiwuZ3JwYy5yZWZsZWN0aW9uLnYxYWxwaGEuTGlzdFNlcnZpY2VSZXNwb25zZUgAEkAKDmVycm9yX3Jlc3BvbnNlGAcgASgLMiYuZ3JwYy5yZWZsZWN0aW9uLnYxYWxwaGEuRXJyb3JSZXNwb25zZUgAQhIKEG1lc3NhZ2VfcmVzcG9uc2UiNwoWRmlsZURlc2NyaXB0b3JSZXNwb25zZRIdChVmaWxlX2Rlc2NyaXB0b3JfcHJvdG8YASADKAwiSwoXRXh0ZW5zaW9uTnVtYmVyUmVzcG9uc2USFgoOYmFzZV90eXBlX25hbWUYASABKAkSGAoQZXh0ZW5zaW9uX251bWJlchgCIAMoBSJQChNMaXN0U2VydmljZVJlc3BvbnNlEjkKB3NlcnZpY2UYASADKAsyKC5ncnBjLnJlZmxlY3Rpb24udjFhbHBoYS5TZXJ2aWNlUmVzcG9uc2UiHwoPU2VydmljZVJlc3BvbnNlEgwKBG5hbWUYASABKAkiOgoNRXJyb3JSZXNwb25zZRISCgplcnJvcl9jb2RlGAEgASgFEhUKDWVycm9yX21lc3NhZ2UYAiABKAkykwEKEFNlcnZlclJlZmxlY3Rpb24SfwoUU2VydmVyUmVmbGVjdGlvbkluZm8SMC5ncnBjLnJlZmxlY3Rpb24udjFhbHBoYS5TZXJ2ZXJSZWZsZWN0aW9uUmVxdWVzdBoxLmdycGMucmVmbGVjdGlvbi52MWFscGhhLlNlcnZlclJlZmxlY3Rpb25SZXNwb25zZSgBMAFCcAoaaW8uZ3JwYy5yZWZsZWN0aW9uLnYxYWxwaGFCFVNlcnZlclJlZmxlY3Rpb25Qcm90b1ABWjlnb29nbGUuZ29sYW5nLm9yZy9ncnBjL3JlZmxlY3Rpb24vZ3JwY19yZWZsZWN0aW9uX3YxYWxwaGFiBnByb3RvMw");
 
 /**
- * What a client asks; one question a message.
+ * Request for descriptors; one query in each message.
  *
  * @generated from message grpc.reflection.v1alpha.ServerReflectionRequest
  */
 export type ServerReflectionRequest = Message<"grpc.reflection.v1alpha.ServerReflectionRequest"> & {
   /**
-   * The host that the client asks about; echoed.
+   * Host name of the server, which the response repeats.
    *
    * @generated from field: string host = 1;
    */
   host: string;
 
   /**
-   * The question.
+   * The query of this message.
    *
    * @generated from oneof grpc.reflection.v1alpha.ServerReflectionRequest.message_request
    */
   messageRequest: {
     /**
-     * The file of this name.
+     * Find the proto file with this name.
      *
      * @generated from field: string file_by_filename = 3;
      */
@@ -42,7 +42,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1alpha.ServerRef
     case: "fileByFilename";
   } | {
     /**
-     * The file that declares this full name.
+     * Find the proto file that declares this fully qualified symbol.
      *
      * @generated from field: string file_containing_symbol = 4;
      */
@@ -50,7 +50,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1alpha.ServerRef
     case: "fileContainingSymbol";
   } | {
     /**
-     * The file that declares this extension.
+     * Find the proto file that declares this extension.
      *
      * @generated from field: grpc.reflection.v1alpha.ExtensionRequest file_containing_extension = 5;
      */
@@ -58,7 +58,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1alpha.ServerRef
     case: "fileContainingExtension";
   } | {
     /**
-     * The numbers of all known extensions of this message.
+     * Find the numbers of all known extensions of this message type.
      *
      * @generated from field: string all_extension_numbers_of_type = 6;
      */
@@ -66,7 +66,7 @@ export type ServerReflectionRequest = Message<"grpc.reflection.v1alpha.ServerRef
     case: "allExtensionNumbersOfType";
   } | {
     /**
-     * All services; the value is not used.
+     * List the services of the server. The value is not used.
      *
      * @generated from field: string list_services = 7;
      */
@@ -83,20 +83,20 @@ export const ServerReflectionRequestSchema: GenMessage<ServerReflectionRequest> 
   messageDesc(file_grpc_reflection_v1alpha_reflection, 0);
 
 /**
- * An extension by the message it extends and its number.
+ * An extension, identified by the extended message and the extension number.
  *
  * @generated from message grpc.reflection.v1alpha.ExtensionRequest
  */
 export type ExtensionRequest = Message<"grpc.reflection.v1alpha.ExtensionRequest"> & {
   /**
-   * Full name of the extended message.
+   * Fully qualified name of the extended message.
    *
    * @generated from field: string containing_type = 1;
    */
   containingType: string;
 
   /**
-   * Number of the extension.
+   * Field number of the extension.
    *
    * @generated from field: int32 extension_number = 2;
    */
@@ -111,33 +111,33 @@ export const ExtensionRequestSchema: GenMessage<ExtensionRequest> = /*@__PURE__*
   messageDesc(file_grpc_reflection_v1alpha_reflection, 1);
 
 /**
- * The answer to one question.
+ * Response to one query of the client.
  *
  * @generated from message grpc.reflection.v1alpha.ServerReflectionResponse
  */
 export type ServerReflectionResponse = Message<"grpc.reflection.v1alpha.ServerReflectionResponse"> & {
   /**
-   * The host that was asked about.
+   * Host name of the request.
    *
    * @generated from field: string valid_host = 1;
    */
   validHost: string;
 
   /**
-   * The question.
+   * The request that this message responds to.
    *
    * @generated from field: grpc.reflection.v1alpha.ServerReflectionRequest original_request = 2;
    */
   originalRequest?: ServerReflectionRequest | undefined;
 
   /**
-   * The answer.
+   * The result of the query.
    *
    * @generated from oneof grpc.reflection.v1alpha.ServerReflectionResponse.message_response
    */
   messageResponse: {
     /**
-     * Serialized google.protobuf.FileDescriptorProto messages.
+     * File descriptors that the query found.
      *
      * @generated from field: grpc.reflection.v1alpha.FileDescriptorResponse file_descriptor_response = 4;
      */
@@ -145,7 +145,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1alpha.ServerRe
     case: "fileDescriptorResponse";
   } | {
     /**
-     * Numbers of the extensions.
+     * Extension numbers that the query found.
      *
      * @generated from field: grpc.reflection.v1alpha.ExtensionNumberResponse all_extension_numbers_response = 5;
      */
@@ -153,7 +153,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1alpha.ServerRe
     case: "allExtensionNumbersResponse";
   } | {
     /**
-     * Names of the services.
+     * Services of the server.
      *
      * @generated from field: grpc.reflection.v1alpha.ListServiceResponse list_services_response = 6;
      */
@@ -161,7 +161,7 @@ export type ServerReflectionResponse = Message<"grpc.reflection.v1alpha.ServerRe
     case: "listServicesResponse";
   } | {
     /**
-     * Why there is no answer.
+     * Error of the query.
      *
      * @generated from field: grpc.reflection.v1alpha.ErrorResponse error_response = 7;
      */
@@ -178,7 +178,7 @@ export const ServerReflectionResponseSchema: GenMessage<ServerReflectionResponse
   messageDesc(file_grpc_reflection_v1alpha_reflection, 2);
 
 /**
- * A file and all that it imports.
+ * A proto file and the files that it imports.
  *
  * @generated from message grpc.reflection.v1alpha.FileDescriptorResponse
  */
@@ -199,20 +199,20 @@ export const FileDescriptorResponseSchema: GenMessage<FileDescriptorResponse> = 
   messageDesc(file_grpc_reflection_v1alpha_reflection, 3);
 
 /**
- * The extensions of a message.
+ * The extensions of a message type.
  *
  * @generated from message grpc.reflection.v1alpha.ExtensionNumberResponse
  */
 export type ExtensionNumberResponse = Message<"grpc.reflection.v1alpha.ExtensionNumberResponse"> & {
   /**
-   * Full name of the extended message.
+   * Fully qualified name of the extended message.
    *
    * @generated from field: string base_type_name = 1;
    */
   baseTypeName: string;
 
   /**
-   * Their numbers.
+   * Field numbers of the extensions.
    *
    * @generated from field: repeated int32 extension_number = 2;
    */
@@ -227,13 +227,13 @@ export const ExtensionNumberResponseSchema: GenMessage<ExtensionNumberResponse> 
   messageDesc(file_grpc_reflection_v1alpha_reflection, 4);
 
 /**
- * The services of a server.
+ * The services of the server.
  *
  * @generated from message grpc.reflection.v1alpha.ListServiceResponse
  */
 export type ListServiceResponse = Message<"grpc.reflection.v1alpha.ListServiceResponse"> & {
   /**
-   * One entry a service.
+   * One entry for each service.
    *
    * @generated from field: repeated grpc.reflection.v1alpha.ServiceResponse service = 1;
    */
@@ -248,13 +248,13 @@ export const ListServiceResponseSchema: GenMessage<ListServiceResponse> = /*@__P
   messageDesc(file_grpc_reflection_v1alpha_reflection, 5);
 
 /**
- * One service.
+ * A service of the server.
  *
  * @generated from message grpc.reflection.v1alpha.ServiceResponse
  */
 export type ServiceResponse = Message<"grpc.reflection.v1alpha.ServiceResponse"> & {
   /**
-   * Its full name.
+   * Fully qualified name of the service.
    *
    * @generated from field: string name = 1;
    */
@@ -269,20 +269,20 @@ export const ServiceResponseSchema: GenMessage<ServiceResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1alpha_reflection, 6);
 
 /**
- * Why a question has no answer.
+ * The error of a query.
  *
  * @generated from message grpc.reflection.v1alpha.ErrorResponse
  */
 export type ErrorResponse = Message<"grpc.reflection.v1alpha.ErrorResponse"> & {
   /**
-   * A gRPC status code.
+   * gRPC status code of the error.
    *
    * @generated from field: int32 error_code = 1;
    */
   errorCode: number;
 
   /**
-   * A sentence.
+   * Description of the error, in English.
    *
    * @generated from field: string error_message = 2;
    */
@@ -297,13 +297,13 @@ export const ErrorResponseSchema: GenMessage<ErrorResponse> = /*@__PURE__*/
   messageDesc(file_grpc_reflection_v1alpha_reflection, 7);
 
 /**
- * Tells tools such as grpcurl and buf curl what this server offers.
+ * Describes the services of the server to tools such as grpcurl and buf curl.
  *
  * @generated from service grpc.reflection.v1alpha.ServerReflection
  */
 export const ServerReflection: GenService<{
   /**
-   * Answers each question in turn.
+   * Responds to each query of the stream, in order.
    *
    * @generated from rpc grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo
    */

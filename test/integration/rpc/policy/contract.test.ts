@@ -1,11 +1,16 @@
-import { type DescMessage, type DescMethod, ScalarType } from "@bufbuild/protobuf";
+import { randomUUID } from "node:crypto";
+import { create, type DescMessage, type DescMethod, getOption, ScalarType } from "@bufbuild/protobuf";
+import { pathToString } from "@bufbuild/protobuf/reflect";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { createValidator } from "@bufbuild/protovalidate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { field as fieldRules } from "../../../../gen/buf/validate/validate_pb.ts";
 import { ListBrandsResponseSchema } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { RequestId } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { FieldBehavior, field_behavior } from "../../../../gen/google/api/field_behavior_pb.ts";
 import { methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
 import { readPolicies } from "../../../../src/rpc/policy/read-policies.ts";
-import { readServices, unboundedFields } from "../../../support/contract.ts";
+import { hasBehavior, readServices, unboundedFields } from "../../../support/contract.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 const services = await readServices();
@@ -39,31 +44,9 @@ test("there are six services, and all have methods", () => {
 });
 
 describe("bounds", () => {
-  const ignored = "is set by the server and ignored in requests";
-  const mask = "its paths are compared to the fields there are";
-  /** What needs no rule, and why. */
+  const mask = "its paths are compared with the names of the fields";
+  /** Fields that need no rule, with the reason. */
   const exceptions: Record<string, string> = {
-    "Product.rating_average": ignored,
-    "Product.rating_count": ignored,
-    "Product.purchase_count": ignored,
-    "Product.create_time": ignored,
-    "Product.update_time": ignored,
-    "Product.delete_time": ignored,
-    "Category.product_count": ignored,
-    "Category.create_time": ignored,
-    "Category.update_time": ignored,
-    "Customer.create_time": ignored,
-    "Customer.update_time": ignored,
-    "Customer.delete_time": ignored,
-    "Order.allowed_transitions": ignored,
-    "Order.create_time": ignored,
-    "Order.update_time": ignored,
-    "Order.expire_time": ignored,
-    "Promotion.create_time": ignored,
-    "Purchase.create_time": ignored,
-    "ApiKey.create_time": ignored,
-    "ApiKey.revoke_time": ignored,
-    "Review.create_time": ignored,
     "GetProductRequest.read_mask": mask,
     "BatchGetProductsRequest.read_mask": mask,
     "ListProductsRequest.read_mask": mask,
@@ -72,7 +55,7 @@ describe("bounds", () => {
     "UpdateCustomerRequest.update_mask": mask,
   };
 
-  test("every field of every request has one, but for those that need none", () => {
+  test("every request field has a bound, except output-only fields and field masks", () => {
     const unbounded = methods.flatMap(({ method }) => [...unboundedFields(method.input)]);
     const unexplained = new Map(unbounded.filter(([name]) => !Object.hasOwn(exceptions, name)));
     expect(Object.fromEntries(unexplained)).toEqual({});
@@ -80,7 +63,7 @@ describe("bounds", () => {
     expect(Object.keys(exceptions).filter((name) => !names.has(name))).toEqual([]);
   });
 
-  test("the check sees fields without one", () => {
+  test("the check reports fields without a bound", () => {
     expect(Object.fromEntries(unboundedFields(ListBrandsResponseSchema))).toEqual({
       "Brand.name": "has no rule",
       "Brand.prices": "has no max_items",
@@ -89,6 +72,56 @@ describe("bounds", () => {
       "ListBrandsResponse.next_page_token": "has no rule",
       "PriceStats.product_count": "has no rule",
     });
+  });
+});
+
+/** The messages of requests, and all of ours within them. */
+const requestMessages = new Map<string, DescMessage>();
+const collectRequest = (message: DescMessage): void => {
+  if (requestMessages.has(message.typeName) || !message.typeName.startsWith("cartwright.")) return;
+  requestMessages.set(message.typeName, message);
+  for (const field of message.fields) if (field.message !== undefined) collectRequest(field.message);
+};
+for (const { method } of methods) collectRequest(method.input);
+
+const namesWith = (message: DescMessage, behavior: FieldBehavior) =>
+  message.fields.filter((field) => hasBehavior(field, behavior)).map(({ name }) => name);
+
+describe("field behavior", () => {
+  const validator = createValidator();
+  const oneofs = (message: DescMessage) => message.oneofs.map(({ name }) => name);
+  /** Returns the direct fields, without oneofs, that validation rejects in an empty message. */
+  const rejectedWhenEmpty = (message: DescMessage): string[] => {
+    const { violations = [] } = validator.validate(message, create(message));
+    const names = violations.map(({ field }) => pathToString(field.slice(0, 1)));
+    return [...new Set(names)].filter((name) => !oneofs(message).includes(name)).sort();
+  };
+
+  test.each(methods)(
+    "$name requires the fields that validation rejects when they are empty",
+    ({ method }) => {
+      expect(namesWith(method.input, FieldBehavior.REQUIRED).sort()).toEqual(rejectedWhenEmpty(method.input));
+    },
+  );
+
+  test.each([...requestMessages])(
+    "%s requires each field that validation rejects when it is empty",
+    (_, message) => {
+      const required = namesWith(message, FieldBehavior.REQUIRED);
+      expect(required).toEqual(expect.arrayContaining(rejectedWhenEmpty(message)));
+      for (const field of message.fields) {
+        if (getOption(field, fieldRules).required) expect(required).toContain(field.name);
+      }
+    },
+  );
+
+  test.each([...requestMessages])("%s has no field that contradicts itself", (_, message) => {
+    for (const field of message.fields) {
+      const behaviors = getOption(field, field_behavior);
+      if (behaviors.includes(FieldBehavior.OUTPUT_ONLY)) expect(behaviors, field.name).toHaveLength(1);
+      if (behaviors.includes(FieldBehavior.IDENTIFIER)) expect(field.name).toBe("id");
+      if (field.name === "create_time") expect(behaviors).toEqual([FieldBehavior.OUTPUT_ONLY]);
+    }
   });
 });
 
@@ -240,6 +273,35 @@ describe("a shop", () => {
     shop = await startShop();
   });
   afterAll(() => shop.close());
+
+  const creating = methods.flatMap(({ name, method }) => {
+    const resource = method.input.fields.find(({ message }) => message?.typeName.startsWith("cartwright."));
+    return /^(Create|Record)/.test(name) && resource?.message
+      ? [{ name, method, resource, message: resource.message }]
+      : [];
+  });
+
+  test.each(creating)(
+    "rejects an empty resource in $name with the fields that it requires",
+    async (creation) => {
+      const { method, resource, message } = creation;
+      const response = await fetch(`${shop.url}/${method.parent.typeName}/${method.name}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          [resource.jsonName]: {},
+          ...(method.input.field.requestId && { requestId: randomUUID() }),
+        }),
+      });
+      const text = await response.text();
+      const fields = [...text.matchAll(/"field":"([^"]+)"/g)].map(([, field]) => field);
+      expect(fields.sort()).toEqual(
+        namesWith(message, FieldBehavior.REQUIRED)
+          .map((name) => `${resource.name}.${name}`)
+          .sort(),
+      );
+    },
+  );
 
   test.each(methods)("has built $name", async ({ method }: { method: DescMethod }) => {
     // A stream has its messages in envelopes: here one, of the two bytes "{}".
