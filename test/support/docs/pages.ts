@@ -57,8 +57,12 @@ export function commandsOf({ language, body }: Block): Command[] {
   });
 }
 
-/** Returns the page's text with another output of a command. Tokens are shortened. */
-export function withOutput(text: string, { command, source }: Command, printed: string): string {
+/**
+ * Returns the page's text with the printed output of a command, tokens shortened. Output that differs only in ids,
+ * times and tokens stays as it is.
+ */
+export function withOutput(text: string, { command, output, source }: Command, printed: string): string {
+  if (normalized(printed) === normalized(output)) return text;
   const shown = printed.replace(/("(?:access|refresh)Token": ?"[\w-]{12})[\w.-]+"/g, '$1..."').trimEnd();
   const blankLine = source.endsWith("\n\n") ? "\n" : "";
   return text.replace(source, () => `$ ${command}\n${shown === "" ? "" : `${shown}\n`}${blankLine}`);
