@@ -7,73 +7,85 @@ import {
   ImportMode,
   type ImportProductsResponse,
 } from "../../client/client.ts";
+import { errorMessage } from "../../kernel/error-message.ts";
 import { StartupError } from "../../kernel/errors.ts";
-import { type Options, readOptions, USAGE } from "./options.ts";
-import { type Progress, showProgress } from "./progress.ts";
+import { formatCount, formatQuantity } from "../format-count.ts";
+import { createProgressBar, type ProgressBar } from "../progress-bar.ts";
+import { runCommand } from "../run-command.ts";
+import { type ImportOptions, readOptions, USAGE } from "./options.ts";
 import { readRows } from "./read-rows.ts";
-import { counted, type Faults, list, report } from "./report.ts";
+import { formatList, type RowErrors, reportResult } from "./report-result.ts";
 import { sendImport } from "./send-import.ts";
 
-/** The faults that are kept, as many as the shop does. */
-const KEPT = 1_000;
-const WHO =
-  "\nThe import needs the environment variable CARTWRIGHT_TOKEN with an API key, made by: npm run admin -- create-key --service import --scopes catalog-write";
+/** Errors that are kept: as many as the shop keeps. */
+const MAX_ERRORS = 1_000;
+const TOKEN_HINT =
+  "\nThe import needs an API key in the environment variable CARTWRIGHT_TOKEN. To create one: npm run admin -- create-key --service import --scopes catalog-write";
 
-async function send(options: Options, faults: Faults, progress: Progress): Promise<ImportProductsResponse> {
-  const { file, mode, url, requestId, token } = options;
+/** Sends the rows of the file, and collects why rows cannot be read. */
+function sendFile(
+  { file, mode, url, requestId, token }: ImportOptions,
+  rowErrors: RowErrors,
+  fileBytes: number,
+  progress: ProgressBar,
+): Promise<ImportProductsResponse> {
   const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport, token });
-  let bytes = 0;
+  let bytesRead = 0;
   async function* rows() {
-    let [number, unreadable] = [0n, 0];
-    for await (const one of readRows(file, (read) => (bytes = read))) {
+    let [number, withoutSku] = [0n, 0];
+    for await (const row of readRows(file, (bytes) => (bytesRead = bytes))) {
       number += 1n;
-      if (one.fault !== undefined && faults.size < KEPT) faults.set(number, one.fault);
-      if (one.fault !== undefined && one.row.sku === "") unreadable += 1;
-      yield one;
+      if (row.error !== undefined && rowErrors.size < MAX_ERRORS) rowErrors.set(number, row.error);
+      if (row.error !== undefined && row.message.sku === "") withoutSku += 1;
+      yield row;
     }
-    // Their products would be deleted, for they seem to be absent.
-    if (mode === ImportMode.FULL && unreadable > 0) {
+    // A full import would delete their products, as they seem to be absent.
+    if (mode === ImportMode.FULL && withoutSku > 0) {
+      const errors = formatList([...rowErrors].map(([row, error]) => `row ${row}: ${error}`));
       throw new StartupError(
-        `${counted(unreadable, "row")} cannot be read, not even the sku:\n${list([...faults].map(([row, why]) => `row ${row}: ${why}`))}The other rows are imported, and nothing was deleted. Mend the file and import it anew.`,
+        `${formatQuantity(withoutSku, "row")} cannot be read, not even the sku:\n${errors}The other rows are imported, and nothing was deleted. Correct the file and import it again.`,
       );
     }
   }
   return sendImport({
-    ...{ catalog, requestId, mode, rows },
-    onSent: (count) => progress.report(bytes, count),
-    onBreak: (why, pauseMs) => progress.tell(`${why} Going on in ${pauseMs / 1_000} s.`),
+    catalog,
+    requestId,
+    mode,
+    rows,
+    onSent: (count) =>
+      progress.update({ done: bytesRead, total: fileBytes, label: `${formatCount(count)} rows sent` }),
+    onRetry: (reason, delayMs) =>
+      progress.writeLine(`${reason} Retrying in ${(delayMs / 1_000).toFixed(1)} s.`),
   });
 }
 
-async function run(options: Options): Promise<void> {
-  const { size } = await stat(options.file).catch((error: NodeJS.ErrnoException) => {
-    throw new StartupError(`${options.file} cannot be read: ${error.message}.`);
+async function importFile(options: ImportOptions): Promise<void> {
+  const { size } = await stat(options.file).catch((error: unknown) => {
+    throw new StartupError(`${options.file} cannot be read: ${errorMessage(error)}.`);
   });
-  const progress = showProgress(process.stderr, size);
-  const faults: Faults = new Map();
+  const progress = createProgressBar(process.stderr);
+  const rowErrors: RowErrors = new Map();
   const startMs = performance.now();
   try {
-    const answer = await send(options, faults, progress);
+    const response = await sendFile(options, rowErrors, size, progress);
     progress.stop();
-    if (!(await report(options, answer, faults, performance.now() - startMs))) process.exitCode = 1;
+    const isComplete = await reportResult(options, response, rowErrors, performance.now() - startMs);
+    if (!isComplete) process.exitCode = 1;
   } catch (error) {
     progress.stop();
     if (!(error instanceof ConnectError)) throw error;
-    const advice = error.code === Code.Unauthenticated || error.code === Code.PermissionDenied ? WHO : "";
+    const hint =
+      error.code === Code.Unauthenticated || error.code === Code.PermissionDenied ? TOKEN_HINT : "";
     throw new StartupError(
-      `The shop at ${options.url} has not taken all of it: ${error.rawMessage}${advice}\nWhat was imported so far is whole. To go on, repeat the command with --request-id ${options.requestId}`,
+      `The import to ${options.url} failed: ${error.rawMessage}${hint}\nEverything imported so far is complete. To resume, repeat the command with --request-id ${options.requestId}`,
     );
   }
 }
 
-try {
-  const options = readOptions(process.argv.slice(2), process.env);
-  if (options === undefined) console.log(USAGE);
-  else await run(options);
-  // Connections that are kept for more calls would hold the process.
-  process.exit();
-} catch (error) {
-  if (!(error instanceof StartupError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exit(1);
-}
+await runCommand({
+  usage: USAGE,
+  readOptions: (args) => readOptions(args, process.env),
+  run: importFile,
+});
+// Connections that are kept open for more calls would keep the process running.
+process.exit();

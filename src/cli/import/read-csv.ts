@@ -1,24 +1,25 @@
 import { StartupError } from "../../kernel/errors.ts";
 
-/** A record of a CSV file, or why it is none. */
+/** A record of a CSV file. */
 export interface CsvRecord {
   cells: string[];
-  /** Where it begins; the first line is 1. */
+  /** Number of its first line; the first line of the file is 1. */
   line: number;
-  fault: string | undefined;
+  /** Why the record is malformed; undefined when it is not. */
+  error: string | undefined;
 }
 
-/** The longest record, in characters: much more than a product can fill. */
-const MAX_LENGTH = 1_000_000;
+/** Maximum length of a record, in characters: much more than a product needs. */
+const MAX_RECORD_LENGTH = 1_000_000;
 
-const SIGNS = /[",\r\n]/g;
-const SIGNS_IN_QUOTES = /["\r\n]/g;
+const DELIMITERS = /[",\r\n]/g;
+const QUOTED_DELIMITERS = /["\r\n]/g;
 
 /**
- * Reads the records of a CSV text (RFC 4180) as its pieces come: cells in quotes may hold commas, line ends
- * and, doubled, quotes. Lines end with CRLF, LF or CR; empty ones are no records. A quote where none may be
- * makes its record faulty, and the others go on.
- * @throws StartError for a record without end
+ * Reads the records of a CSV text (RFC 4180) that comes in pieces: quoted cells may contain commas, line ends and
+ * doubled quotes. Lines end with CRLF, LF or CR; empty lines are skipped. A misplaced quote makes its record malformed
+ * and does not affect the others.
+ * @throws StartupError for a record that is too long
  */
 export async function* readCsv(pieces: AsyncIterable<string>): AsyncGenerator<CsvRecord> {
   const reader = new CsvReader();
@@ -26,81 +27,81 @@ export async function* readCsv(pieces: AsyncIterable<string>): AsyncGenerator<Cs
   yield* reader.end();
 }
 
-/** Where in a cell the reader is: `closed` is behind a quote that may have ended it. */
-type State = "start" | "plain" | "quoted" | "closed";
+/** Position in a cell. `quoteSeen` follows a quote that either ends the cell or is the first of a doubled one. */
+type State = "start" | "unquoted" | "quoted" | "quoteSeen";
 
 class CsvReader {
   #state: State = "start";
   #cell = "";
   #cells: string[] = [];
-  #fault: string | undefined;
+  #error: string | undefined;
   #length = 0;
   #line = 1;
   #firstLine = 1;
-  /** The last sign was a CR, to which an LF may belong. */
+  /** The last character was a CR, so a following LF belongs to the same line end. */
   #afterCr = false;
 
   *read(piece: string): Generator<CsvRecord> {
-    for (let at = 0; at < piece.length; ) {
-      const end = this.#endOfText(piece, at);
-      if (end > at) {
-        this.#addText(piece.slice(at, end));
-        at = end;
+    for (let index = 0; index < piece.length; ) {
+      const end = this.#endOfText(piece, index);
+      if (end > index) {
+        this.#addText(piece.slice(index, end));
+        index = end;
         continue;
       }
-      const sign = piece.charAt(at);
-      at += 1;
-      if (sign === "\n" && this.#afterCr) {
+      const delimiter = piece.charAt(index);
+      index += 1;
+      if (delimiter === "\n" && this.#afterCr) {
         this.#afterCr = false;
-        if (this.#state === "quoted") this.#cell += sign;
+        if (this.#state === "quoted") this.#cell += delimiter;
         continue;
       }
-      this.#afterCr = sign === "\r";
-      if (sign === "\n" || sign === "\r") this.#line += 1;
-      if (this.#state === "quoted") this.#addQuoted(sign);
-      else if (sign === '"') this.#addQuote();
-      else if (sign === ",") this.#endCell();
+      this.#afterCr = delimiter === "\r";
+      if (delimiter === "\n" || delimiter === "\r") this.#line += 1;
+      if (this.#state === "quoted") this.#addQuotedDelimiter(delimiter);
+      else if (delimiter === '"') this.#addQuote();
+      else if (delimiter === ",") this.#endCell();
       else yield* this.#endRecord();
     }
   }
 
   *end(): Generator<CsvRecord> {
-    if (this.#state === "quoted") this.#fault ??= "a quote is not closed";
+    if (this.#state === "quoted") this.#error ??= "a quote is not closed";
     yield* this.#endRecord();
   }
 
-  /** How far the text goes on without a sign that means something here. */
-  #endOfText(piece: string, at: number): number {
-    const signs = this.#state === "quoted" ? SIGNS_IN_QUOTES : SIGNS;
-    signs.lastIndex = at;
-    return signs.exec(piece)?.index ?? piece.length;
+  /** Returns the index of the next delimiter, or the end of the piece. */
+  #endOfText(piece: string, index: number): number {
+    const delimiters = this.#state === "quoted" ? QUOTED_DELIMITERS : DELIMITERS;
+    delimiters.lastIndex = index;
+    return delimiters.exec(piece)?.index ?? piece.length;
   }
 
   #addText(text: string): void {
     this.#afterCr = false;
-    if (this.#state === "closed") this.#fault ??= "text follows a closing quote";
-    if (this.#state !== "quoted") this.#state = "plain";
+    if (this.#state === "quoteSeen") this.#error ??= "text follows a closing quote";
+    if (this.#state !== "quoted") this.#state = "unquoted";
     this.#cell += text;
-    this.#grow(text.length);
+    this.#addLength(text.length);
   }
 
-  #addQuoted(sign: string): void {
-    if (sign === '"') this.#state = "closed";
-    else this.#cell += sign;
-    this.#grow(1);
+  #addQuotedDelimiter(delimiter: string): void {
+    if (delimiter === '"') this.#state = "quoteSeen";
+    else this.#cell += delimiter;
+    this.#addLength(1);
   }
 
   #addQuote(): void {
-    if (this.#state === "plain") this.#fault ??= "a quote stands in a cell that does not begin with one";
-    // Right behind a closing one it stands for itself.
-    if (this.#state === "closed") this.#cell += '"';
-    if (this.#state !== "plain") this.#state = "quoted";
-    this.#grow(1);
+    if (this.#state === "unquoted") this.#error ??= "an unquoted cell contains a quote";
+    // The second of a doubled quote.
+    if (this.#state === "quoteSeen") this.#cell += '"';
+    if (this.#state !== "unquoted") this.#state = "quoted";
+    this.#addLength(1);
   }
 
-  #grow(length: number): void {
+  #addLength(length: number): void {
     this.#length += length;
-    if (this.#length <= MAX_LENGTH) return;
+    if (this.#length <= MAX_RECORD_LENGTH) return;
     throw new StartupError(
       `The record that begins in line ${this.#firstLine} is too long. Is a quote not closed?`,
     );
@@ -110,14 +111,17 @@ class CsvReader {
     this.#cells.push(this.#cell);
     this.#cell = "";
     this.#state = "start";
-    this.#grow(1);
+    this.#addLength(1);
   }
 
   *#endRecord(): Generator<CsvRecord> {
     if (this.#cells.length > 0 || this.#state !== "start") {
       this.#endCell();
-      yield { cells: this.#cells, line: this.#firstLine, fault: this.#fault };
+      yield { cells: this.#cells, line: this.#firstLine, error: this.#error };
     }
-    [this.#cells, this.#fault, this.#length, this.#firstLine] = [[], undefined, 0, this.#line];
+    this.#cells = [];
+    this.#error = undefined;
+    this.#length = 0;
+    this.#firstLine = this.#line;
   }
 }

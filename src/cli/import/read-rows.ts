@@ -1,111 +1,115 @@
 import { create, fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { type ImportRow, ImportRowSchema } from "../../client/client.ts";
+import { errorMessage } from "../../kernel/error-message.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import { type CsvRecord, readCsv } from "./read-csv.ts";
 import { readLines, readText } from "./read-text.ts";
 
-/** A row of a file, as it is sent. */
+/** A row of a file. */
 export interface FileRow {
-  row: ImportRow;
-  /** About how many bytes it has on the wire. */
-  size: number;
-  /** Why it is sent with its sku at most: the shop will refuse it, and this says more than the shop can. */
-  fault: string | undefined;
+  message: ImportRow;
+  /** Approximate size of the message in bytes. */
+  bytes: number;
+  /** Why the row cannot be read. It is sent with its sku at most, and the shop rejects it. */
+  error: string | undefined;
 }
 
-const REQUIRED = ["sku", "name", "category_slug", "price_minor_units", "currency_code"];
-const OPTIONAL = ["description", "brand", "stock_quantity", "image_uri"];
-const ATTRIBUTE = "attributes.";
+const REQUIRED_COLUMNS = ["sku", "name", "category_slug", "price_minor_units", "currency_code"];
+const OPTIONAL_COLUMNS = ["description", "brand", "stock_quantity", "image_uri"];
+const ATTRIBUTE_PREFIX = "attributes.";
 
-/** Whether the files of this name hold rows that can be read. */
-export function isReadable(path: string): boolean {
+/** Returns whether the name of a file has a supported extension. */
+export function isSupportedFile(path: string): boolean {
   return /\.(ndjson|jsonl|csv)(\.gz)?$/.test(path);
 }
 
 /**
- * The rows of a file, as CSV when its name says so, else as a JSON object a line. One that cannot be read is a
- * row too, with a fault, so that rows are numbered as they are in the file.
- * @throws StartError when the file cannot be read, or its header is not that of products
+ * Reads the rows of a file: CSV, or JSON lines. A row that cannot be read is returned with an error, so that rows
+ * have the same numbers as in the file.
+ * @throws StartupError when the file cannot be read or its CSV header is invalid
  */
 export function readRows(path: string, onRead: (bytes: number) => void): AsyncGenerator<FileRow> {
   const text = readText(path, onRead);
-  return /\.csv(\.gz)?$/.test(path) ? csvRows(readCsv(text)) : jsonRows(readLines(text));
+  return /\.csv(\.gz)?$/.test(path) ? readCsvRows(readCsv(text)) : readJsonRows(readLines(text));
 }
 
-async function* jsonRows(lines: AsyncIterable<string>): AsyncGenerator<FileRow> {
+async function* readJsonRows(lines: AsyncIterable<string>): AsyncGenerator<FileRow> {
   for await (const line of lines) {
     if (line.trim() === "") continue;
     let value: JsonValue;
     try {
       value = JSON.parse(line);
     } catch (error) {
-      yield faulty("", error);
+      yield unreadableRow("", errorMessage(error));
       continue;
     }
     yield toRow(value, line.length);
   }
 }
 
-async function* csvRows(records: AsyncIterable<CsvRecord>): AsyncGenerator<FileRow> {
+async function* readCsvRows(records: AsyncIterable<CsvRecord>): AsyncGenerator<FileRow> {
   let columns: string[] | undefined;
-  for await (const { cells, fault } of records) {
-    if (columns === undefined) columns = header(cells, fault);
-    else if (fault !== undefined) yield faulty("", fault);
+  for await (const { cells, error } of records) {
+    if (columns === undefined) columns = checkHeader(cells, error);
+    else if (error !== undefined) yield unreadableRow("", error);
     else if (cells.length !== columns.length) {
-      yield faulty("", `it has ${cells.length} cells, and the header ${columns.length}`);
+      yield unreadableRow("", `it has ${cells.length} cells, but the header has ${columns.length}`);
     } else yield toRow(toJson(columns, cells), cells.join().length);
   }
-  if (columns === undefined)
+  if (columns === undefined) {
     throw new StartupError("The file is empty: its first line must name the columns.");
+  }
 }
 
-function header(cells: string[], fault: string | undefined): string[] {
-  const known = [...REQUIRED, ...OPTIONAL];
-  const missing = REQUIRED.filter((name) => !cells.includes(name));
-  const unknown = cells.filter((name) => !known.includes(name) && !name.startsWith(ATTRIBUTE));
-  const twice = cells.filter((name, index) => cells.indexOf(name) !== index);
-  const mistakes = [
-    ...(fault === undefined ? [] : [fault]),
+/** @returns the names of the columns */
+function checkHeader(cells: string[], error: string | undefined): string[] {
+  const known = [...REQUIRED_COLUMNS, ...OPTIONAL_COLUMNS];
+  const missing = REQUIRED_COLUMNS.filter((name) => !cells.includes(name));
+  const unknown = cells.filter((name) => !known.includes(name) && !name.startsWith(ATTRIBUTE_PREFIX));
+  const duplicate = cells.filter((name, index) => cells.indexOf(name) !== index);
+  const errors = [
+    ...(error === undefined ? [] : [error]),
     ...missing.map((name) => `${name} is missing`),
-    ...unknown.map((name) => `${JSON.stringify(name)} is no column`),
-    ...twice.map((name) => `${name} is there twice`),
+    ...unknown.map((name) => `${JSON.stringify(name)} is unknown`),
+    ...duplicate.map((name) => `${name} occurs twice`),
   ];
-  if (mistakes.length === 0) return cells;
+  if (errors.length === 0) return cells;
   throw new StartupError(
-    `The first line must name the columns: ${mistakes.join("; ")}.\nColumns are ${known.join(", ")} and ${ATTRIBUTE}<name>; the first ${REQUIRED.length} are required.`,
+    `The first line must name the columns: ${errors.join("; ")}.\nColumns are ${known.join(", ")} and ${ATTRIBUTE_PREFIX}<name>; the first ${REQUIRED_COLUMNS.length} are required.`,
   );
 }
 
-/** Empty cells are absent: nothing that is required has an empty value. */
+/** Returns the row in the JSON of the contract. Empty cells are absent fields. */
 function toJson(columns: readonly string[], cells: readonly string[]): JsonObject {
-  const filled = columns.flatMap((name, index): [string, string][] => {
+  const row: JsonObject = {};
+  const price: JsonObject = {};
+  const attributes: [name: string, value: string][] = [];
+  for (const [index, column] of columns.entries()) {
     const cell = cells[index] ?? "";
-    return cell === "" ? [] : [[name, cell]];
-  });
-  const fields = Object.fromEntries(filled.filter(([name]) => !name.startsWith(ATTRIBUTE)));
-  const { price_minor_units: minorUnits, currency_code: currencyCode, ...row } = fields;
-  const attributes = Object.fromEntries(
-    filled
-      .filter(([name]) => name.startsWith(ATTRIBUTE))
-      .map(([name, cell]) => [name.slice(ATTRIBUTE.length), cell]),
-  );
-  const price = { ...(minorUnits && { minorUnits }), ...(currencyCode && { currencyCode }) };
-  return { ...row, attributes, price };
+    if (cell === "") continue;
+    if (column === "price_minor_units") price.minorUnits = cell;
+    else if (column === "currency_code") price.currencyCode = cell;
+    else if (column.startsWith(ATTRIBUTE_PREFIX))
+      attributes.push([column.slice(ATTRIBUTE_PREFIX.length), cell]);
+    else row[column] = cell;
+  }
+  return { ...row, attributes: Object.fromEntries(attributes), price };
 }
 
-function toRow(value: JsonValue, size: number): FileRow {
+function toRow(value: JsonValue, bytes: number): FileRow {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return faulty("", "it is no JSON object");
+    return unreadableRow("", "it is not a JSON object");
   }
   try {
-    return { row: fromJson(ImportRowSchema, value), size, fault: undefined };
+    return { message: fromJson(ImportRowSchema, value), bytes, error: undefined };
   } catch (error) {
-    return faulty(typeof value.sku === "string" ? value.sku : "", error);
+    const sku = typeof value.sku === "string" ? value.sku : "";
+    // The prefix of the library names the message and the field; the field is enough.
+    const reason = errorMessage(error).replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ");
+    return unreadableRow(sku, reason);
   }
 }
 
-function faulty(sku: string, why: unknown): FileRow {
-  const text = why instanceof Error ? why.message : String(why);
-  const fault = text.replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ");
-  return { row: create(ImportRowSchema, { sku }), size: sku.length, fault };
+function unreadableRow(sku: string, error: string): FileRow {
+  return { message: create(ImportRowSchema, { sku }), bytes: sku.length, error };
 }

@@ -1,15 +1,15 @@
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
+import { errorMessage } from "../../kernel/error-message.ts";
 import { StartupError } from "../../kernel/errors.ts";
 
-/** The longest line, in characters: much more than a product can fill. */
-const MAX_LINE = 1_000_000;
+/** Maximum length of a line, in characters: much more than a product needs. */
+const MAX_LINE_LENGTH = 1_000_000;
 
 /**
- * The text of a file in UTF-8, piece by piece, without its byte order mark; one whose name ends with .gz is
- * unpacked.
- * @param onRead told how many bytes of the file have been read
- * @throws StartError when it cannot be read
+ * Reads the text of a UTF-8 file in pieces, without its byte order mark. A file named .gz is decompressed.
+ * @param onRead receives the number of bytes of the file that have been read
+ * @throws StartupError when the file cannot be read
  */
 export async function* readText(path: string, onRead: (bytes: number) => void): AsyncGenerator<string> {
   const file = createReadStream(path);
@@ -23,14 +23,18 @@ export async function* readText(path: string, onRead: (bytes: number) => void): 
     yield decoder.decode();
   } catch (error) {
     if (!(error instanceof Error) || !("code" in error)) throw error;
-    const why = error.code === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "it is not UTF-8" : error.message;
-    throw new StartupError(`${path} cannot be read: ${why}.`);
+    const isInvalidText = error.code === "ERR_ENCODING_INVALID_ENCODED_DATA";
+    const reason = isInvalidText ? "it is not UTF-8" : errorMessage(error);
+    throw new StartupError(`${path} cannot be read: ${reason}.`);
   } finally {
     file.destroy();
   }
 }
 
-/** The lines of a text that comes in pieces, without their ends. @throws StartError for one without end */
+/**
+ * Splits a text that comes in pieces into lines, without their line ends.
+ * @throws StartupError for a line that is too long
+ */
 export async function* readLines(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   let [rest, count] = ["", 0];
   for await (const piece of pieces) {
@@ -40,7 +44,9 @@ export async function* readLines(pieces: AsyncIterable<string>): AsyncGenerator<
       count += 1;
       yield line.endsWith("\r") ? line.slice(0, -1) : line;
     }
-    if (rest.length > MAX_LINE) throw new StartupError(`Line ${count + 1} is too long to be a product.`);
+    if (rest.length > MAX_LINE_LENGTH) {
+      throw new StartupError(`Line ${count + 1} is too long for a product.`);
+    }
   }
   if (rest !== "") yield rest;
 }

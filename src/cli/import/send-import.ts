@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   Code,
@@ -9,113 +8,122 @@ import {
   type ImportRow,
   type ShopClient,
 } from "../../client/client.ts";
+import { withRetries } from "../../kernel/with-retries.ts";
 import type { FileRow } from "./read-rows.ts";
 
-/** An import to be sent. */
-export interface Sending {
-  catalog: ShopClient["catalog"];
+/** An import to send. */
+export interface ImportJob {
+  catalog: Pick<ShopClient["catalog"], "importProducts">;
   requestId: string;
   mode: ImportMode;
-  /** Reads the rows from their beginning. */
+  /** Reads the rows from the first one on. */
   rows(): AsyncIterable<FileRow>;
-  /** Told of each row that has been sent. */
+  /** Receives the number of rows that have been sent. */
   onSent(count: number): void;
-  /** Told of a break, and in how many milliseconds the stream is sent again. */
-  onBreak(why: string, pauseMs: number): void;
+  /** Receives the reason of an interruption and the delay until the next attempt, milliseconds. */
+  onRetry(reason: string, delayMs: number): void;
 }
 
 type Request = MessageInitShape<typeof ImportProductsRequestSchema>;
 
-const MESSAGE_ROWS = 500;
-const MESSAGE_BYTES = 1_000_000;
-/** Breaks in a row without progress before it gives up, and the pause after the first; then twice as long each. */
-const BREAKS = 6;
-const FIRST_PAUSE_MS = 200;
+/** Limits of a message. */
+const MAX_MESSAGE_ROWS = 500;
+const MAX_MESSAGE_BYTES = 1_000_000;
+/** Attempts without progress. The delay doubles with each of them. */
+const ATTEMPTS = 7;
+const FIRST_DELAY_MS = 200;
 
-/** After these the shop goes on where it was: it was not there, another stream was still at it, or time was up. */
-const BROKEN = new Set([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded, Code.Canceled]);
+/** The shop was unavailable, another stream was still running, or the deadline passed: the import can be resumed. */
+const RESUMABLE = new Set([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded, Code.Canceled]);
 
 /**
- * Sends an import, and after a break goes on by itself where the shop says that it is.
- * @throws what reading the rows throws, or what the shop said last
+ * Sends an import, and resumes it after an interruption where the shop says.
+ * @throws what reading the rows throws, or the last error of the shop
  */
-export async function sendImport(sending: Sending): Promise<ImportProductsResponse> {
-  const { catalog } = sending;
-  let [start, breaks] = [0, 0];
-  for (;;) {
-    const stream = new Stream(sending, start);
+export async function sendImport(job: ImportJob): Promise<ImportProductsResponse> {
+  let offset = 0;
+  let readFailure: unknown;
+  const attempt = async () => {
+    const stream = new ImportStream(job, offset);
     try {
-      return await catalog.importProducts(stream.messages());
+      return await job.catalog.importProducts(stream.messages());
     } catch (error) {
-      if (stream.failure !== undefined) throw stream.failure;
-      const { code, reason, metadata, message } = errorDetails(error);
-      const gap = reason === "IMPORT_OFFSET";
-      // The shop gives a reason with what is its own fault; without one it was the connection that broke.
-      const isBroken =
-        BROKEN.has(code) || (reason === "" && (code === Code.Internal || code === Code.Unknown));
-      if (!gap && !isBroken) throw error;
-      const reached = gap ? Number(metadata.next_offset) : undefined;
-      if (reached !== undefined && reached !== start) breaks = 0;
-      else breaks += 1;
-      if (breaks > BREAKS) throw error;
-      // What was sent may not have been written: if so, the shop says where to go on.
-      start = reached ?? stream.next;
-      if (gap) continue;
-      const pauseMs = FIRST_PAUSE_MS * 2 ** (breaks - 1);
-      sending.onBreak(message, pauseMs);
-      await sleep(pauseMs);
+      readFailure = stream.readFailure;
+      if (readFailure !== undefined) throw readFailure;
+      const { reason, metadata } = errorDetails(error);
+      const nextOffset = reason === "IMPORT_OFFSET" ? Number(metadata.next_offset) : stream.offset;
+      const isProgress = reason === "IMPORT_OFFSET" && nextOffset !== offset;
+      // Rows that were sent may not have been written. The shop then says where to resume.
+      offset = nextOffset;
+      if (isProgress) return undefined;
+      throw error;
     }
+  };
+  for (;;) {
+    const response = await withRetries(attempt, {
+      attempts: ATTEMPTS,
+      firstDelayMs: FIRST_DELAY_MS,
+      isRetryable: (error) => readFailure === undefined && isResumable(error),
+      onRetry: (error, { delayMs }) => job.onRetry(errorDetails(error).message, delayMs),
+    });
+    if (response !== undefined) return response;
   }
 }
 
-/** One stream of an import. */
-class Stream {
-  /** The rows that come before the next message. */
-  next: number;
-  /** Why the rows cannot be read to their end. */
-  failure: unknown;
-  readonly #sending: Sending;
+/** An internal or unknown error without a reason is not the shop's: the connection broke. */
+function isResumable(error: unknown): boolean {
+  const { code, reason } = errorDetails(error);
+  const isConnectionError = reason === "" && (code === Code.Internal || code === Code.Unknown);
+  return isConnectionError || RESUMABLE.has(code) || reason === "IMPORT_OFFSET";
+}
 
-  constructor(sending: Sending, start: number) {
-    this.#sending = sending;
-    this.next = start;
+/** One stream of an import. */
+class ImportStream {
+  /** Number of rows before the next message. */
+  offset: number;
+  /** The error that reading the rows has thrown. */
+  readFailure: unknown;
+  readonly #job: ImportJob;
+
+  constructor(job: ImportJob, offset: number) {
+    this.#job = job;
+    this.offset = offset;
   }
 
-  /** A transport whose connection breaks throws that in here, too: only what reading the rows throws is a failure. */
-  async *#rows(): AsyncGenerator<FileRow> {
+  async *messages(): AsyncGenerator<Request> {
+    const skipped = this.offset;
+    let rows: ImportRow[] = [];
+    let [bytes, count] = [0, 0];
+    for await (const row of this.#readRows()) {
+      count += 1;
+      if (count <= skipped) continue;
+      if (rows.length === MAX_MESSAGE_ROWS || (rows.length > 0 && bytes + row.bytes > MAX_MESSAGE_BYTES)) {
+        yield this.#createMessage(rows);
+        rows = [];
+        bytes = 0;
+      }
+      rows.push(row.message);
+      bytes += row.bytes;
+    }
+    // Sent without rows too: it starts the import, and the response says where to resume.
+    yield this.#createMessage(rows);
+  }
+
+  /** Transports throw a connection error into `messages` too; only errors of the rows are read failures. */
+  async *#readRows(): AsyncGenerator<FileRow> {
     try {
-      yield* this.#sending.rows();
+      yield* this.#job.rows();
     } catch (error) {
-      this.failure = error;
+      this.readFailure = error;
       throw error;
     }
   }
 
-  async *messages(): AsyncGenerator<Request> {
-    const start = this.next;
-    let [rows, size, count] = [[] as ImportRow[], 0, 0];
-    for await (const one of this.#rows()) {
-      count += 1;
-      if (count <= start) continue;
-      if (rows.length > 0 && size + one.size > MESSAGE_BYTES) {
-        yield this.#message(rows);
-        [rows, size] = [[], 0];
-      }
-      rows.push(one.row);
-      size += one.size;
-      if (rows.length < MESSAGE_ROWS) continue;
-      yield this.#message(rows);
-      [rows, size] = [[], 0];
-    }
-    // Without rows too: the shop must hear of the import, and where it is to go on.
-    yield this.#message(rows);
-  }
-
-  #message(rows: ImportRow[]): Request {
-    const { requestId, mode, onSent } = this.#sending;
-    const offset = BigInt(this.next);
-    this.next += rows.length;
-    onSent(this.next);
+  #createMessage(rows: ImportRow[]): Request {
+    const { requestId, mode, onSent } = this.#job;
+    const offset = BigInt(this.offset);
+    this.offset += rows.length;
+    onSent(this.offset);
     return { requestId, mode, offset, rows };
   }
 }

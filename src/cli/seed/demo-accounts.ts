@@ -3,10 +3,10 @@ import type { Identity } from "../../identity/identity.ts";
 import { internalCall } from "../../kernel/call.ts";
 import type { Role } from "../../kernel/principal.ts";
 
-/** Accounts to try the demo with. */
+/** Accounts for trying the demo. */
 export interface DemoAccounts {
   emails: readonly string[];
-  /** Of all of them. It is shown once, and kept as a hash only. */
+  /** The same for all of them. It is shown once and stored as a hash. */
   password: string;
 }
 
@@ -17,8 +17,8 @@ const ROLES: readonly [email: string, name: string, role: Role][] = [
 ];
 
 /**
- * Makes an account of each role, with a password that is made up anew, for a shop that has no account.
- * @returns undefined when it has one
+ * Creates an account for each role, with one random password, in a shop without accounts.
+ * @returns undefined when the shop has accounts
  */
 export async function createDemoAccounts(
   identity: Pick<Identity, "createAccount" | "hasAccounts">,

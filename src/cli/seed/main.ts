@@ -1,62 +1,17 @@
-import { parseArgs } from "node:util";
 import { createLog } from "../../infra/log.ts";
-import { StartupError } from "../../kernel/errors.ts";
+import { AppError, StartupError } from "../../kernel/errors.ts";
+import { formatCount } from "../format-count.ts";
+import { createProgressBar } from "../progress-bar.ts";
 import { runCommand } from "../run-command.ts";
 import { withDatabase } from "../with-database.ts";
-import { showProgress } from "./progress.ts";
-import { type Seeded, seedShop } from "./seed-shop.ts";
+import { readOptions, type SeedCounts, USAGE } from "./options.ts";
+import { type SeedResult, seedShop } from "./seed-shop.ts";
 
 const log = createLog("warn", process.stdout.isTTY);
-const MAX_COUNT = 2_000_000;
-const USAGE = `Usage: npm run seed -- [--products 100000] [--customers 1000]
-  Adds products and customers, 1 to ${format(MAX_COUNT)} each, and only those that are missing. The command works on
-  the database of DATABASE_URL, or on the one in DATA_DIR whether its shop runs or not.`;
-
 const RESUME_HINT = "Everything added so far is complete. Run the command again to continue.";
 
-interface SeedCounts {
-  products: number;
-  customers: number;
-}
-
-/**
- * Reads how much to seed. Returns undefined when help is requested.
- * @throws StartupError for an unknown option or a number out of range
- */
-function readOptions(args: string[]): SeedCounts | undefined {
-  const { values } = parseArgs({
-    args,
-    options: {
-      products: { type: "string", default: "100000" },
-      customers: { type: "string", default: "1000" },
-      help: { type: "boolean", short: "h", default: false },
-    },
-  });
-  if (values.help) return undefined;
-  const count = (name: keyof SeedCounts) => {
-    const value = /^\d{1,7}$/.test(values[name]) ? Number(values[name]) : 0;
-    if (value >= 1 && value <= MAX_COUNT) return value;
-    throw new StartupError(
-      `--${name} must be a whole number from 1 to ${format(MAX_COUNT)}, not "${values[name]}".`,
-    );
-  };
-  return { products: count("products"), customers: count("customers") };
-}
-
-function format(count: number): string {
-  return count.toLocaleString("en");
-}
-
-function summary({ products, customers, orders, purchases, productsMs, ms }: Seeded): string {
-  const seconds = (ms / 1_000).toFixed(1);
-  if (products + customers === 0) return `Nothing to add: all data exists (${seconds} s).`;
-  const speed = products > 0 ? `, ${format(Math.round((products / productsMs) * 1_000))} products/s` : "";
-  const counts = Object.entries({ products, customers, orders, purchases });
-  return `Added ${counts.map(([what, count]) => `${format(count)} ${what}`).join(", ")} in ${seconds} s${speed}.`;
-}
-
 async function seed(counts: SeedCounts): Promise<void> {
-  const progress = showProgress(process.stdout);
+  const progress = createProgressBar(process.stdout);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       progress.stop();
@@ -66,16 +21,30 @@ async function seed(counts: SeedCounts): Promise<void> {
     });
   }
   try {
-    const seeded = await withDatabase(log, (url) =>
-      seedShop({ ...counts, url, onProgress: progress.report }),
+    const result = await withDatabase(log, (url) =>
+      seedShop({
+        ...counts,
+        url,
+        onProgress: ({ step, done, total }) =>
+          progress.update({ done, total, label: `${formatCount(done)} of ${formatCount(total)} ${step}` }),
+      }),
     );
     progress.stop();
-    process.stdout.write(`${summary(seeded)}\n`);
+    process.stdout.write(`${summarize(result)}\n`);
   } catch (error) {
     progress.stop();
-    if (!(error instanceof StartupError)) throw error;
+    if (!(error instanceof StartupError || error instanceof AppError)) throw error;
     throw new StartupError(`Seeding stopped. ${error.message} ${RESUME_HINT}`);
   }
+}
+
+function summarize({ products, customers, orders, purchases, productsMs, ms }: SeedResult): string {
+  const seconds = (ms / 1_000).toFixed(1);
+  if (products + customers === 0) return `Nothing to add: all data exists (${seconds} s).`;
+  const rate = products > 0 ? `, ${formatCount(Math.round((products / productsMs) * 1_000))} products/s` : "";
+  const counts = Object.entries({ products, customers, orders, purchases });
+  const added = counts.map(([noun, count]) => `${formatCount(count)} ${noun}`).join(", ");
+  return `Added ${added} in ${seconds} s${rate}.`;
 }
 
 await runCommand({ usage: USAGE, readOptions, run: seed });

@@ -1,189 +1,190 @@
 import { availableParallelism } from "node:os";
-import { Client, type ClientBase, Pool } from "pg";
-import { rollUpAll } from "../../catalog/stats/count-rollup.ts";
+import { sql } from "kysely";
+import { ensureBrands } from "../../catalog/brand/brand.ts";
+import { rollUpCounts } from "../../catalog/stats/count-rollup.ts";
+import { entities } from "../../entities.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
 import { openJobs } from "../../infra/jobs/jobs.ts";
 import { invalidationQueue } from "../../infra/jobs/queues.ts";
-import { compileStatement, type Statement } from "../../infra/postgres/statement.ts";
+import { type Database, openPostgres, type Tx } from "../../infra/postgres/postgres.ts";
+import { type Call, internalCall } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
+import { mapConcurrent } from "../../kernel/map-concurrent.ts";
+import { SEED_CATEGORIES } from "./generate/categories.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./generate/customers.ts";
-import { generateProducts, PRODUCT_BLOCK, writeProducts } from "./generate/products.ts";
-import { writePromotions } from "./generate/promotions.ts";
-import { type NumberRange, seedId, splitIntoBlocks } from "./generate/seed-id.ts";
-import { writeBrands } from "./write/brands.ts";
+import { generateProducts, PRODUCT_BLOCK } from "./generate/products.ts";
+import { createTimeOf, type NumberRange, seedId, splitIntoBlocks } from "./generate/seed-id.ts";
 import { writeCategories } from "./write/categories.ts";
 import { writeCustomers } from "./write/customers.ts";
+import { writeProducts } from "./write/products.ts";
+import { writePromotions } from "./write/promotions.ts";
 
-/** How large the shop is to be, and where. */
+/** Size and place of a seeded shop. */
 export interface SeedOptions {
   /** A migrated database. */
   url: string;
   products: number;
   customers: number;
   onProgress?: (progress: SeedProgress) => void;
-  /** The time of a first run, for tests. */
+  /** Time of a first run, for tests. */
   now?: Date;
 }
 
-/** How far a part of the seed has come. */
+/** Progress of one step. */
 export interface SeedProgress {
-  part: "products" | "customers";
+  step: "products" | "customers";
   done: number;
   total: number;
 }
 
-/** How many rows were added, and how long it took. */
-export interface Seeded {
+/** Numbers of added rows, and durations in milliseconds. */
+export interface SeedResult {
   products: number;
   customers: number;
   orders: number;
   purchases: number;
-  /** The products alone, milliseconds. */
+  /** Duration of the products. */
   productsMs: number;
-  /** All of it, milliseconds. */
+  /** Duration of the whole. */
   ms: number;
 }
 
-/** Connections that write products: PostgreSQL spends its time in the indexes, so one a core, and one to spare. */
+/** Connections that write products. PostgreSQL spends its time in the indexes: one for each core and a spare. */
 const WRITERS = Math.min(availableParallelism() + 1, 5);
+/** Vacuuming a large shop takes minutes. */
+const STATEMENT_TIMEOUT_MS = 30 * 60_000;
 const TABLES = [
   "category, brand, product, product_count, product_count_delta, search_word, stock_movement",
   "customer, orders, order_item, review, promotion, purchase, purchase_total",
 ].join(", ");
 
+const ignore = () => {};
+/** Failures are thrown. */
+const NO_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
 /**
- * Fills a shop with products 1 to `products` and customers 1 to `customers`, with what they bought. All of it
- * is always the same. Only what is missing is added, and nothing that is there is touched but the stock that
- * new orders take, so it can be repeated after an interruption, with larger numbers, and on a shop in use;
- * two runs at once share the work.
+ * Fills a shop with products 1 to `products` and customers 1 to `customers` with their orders, always with the same
+ * values. It adds only missing rows and changes nothing else but the stock that new orders take. It can be repeated
+ * after an interruption, with larger numbers, and while the shop is running; concurrent runs share the work.
  */
-export async function seedShop(options: SeedOptions): Promise<Seeded> {
+export async function seedShop(options: SeedOptions): Promise<SeedResult> {
   const { url, products, customers, onProgress = () => {}, now = new Date() } = options;
   const startMs = performance.now();
-  const keeper = new Client({ connectionString: url });
-  // Commits of single blocks need not reach the disk at once: what a crash loses, a repeat adds.
-  const pool = new Pool({ connectionString: url, max: WRITERS, options: "-c synchronous_commit=off" });
-  // A connection that breaks is noticed by its next statement.
-  keeper.on("error", () => {});
-  pool.on("error", () => {});
+  const call = internalCall();
+  const db = await openPostgres({
+    url,
+    entities,
+    // The pool lends three quarters of its connections to transactions.
+    poolMax: Math.ceil(WRITERS / 0.75),
+    poolWaitMs: STATEMENT_TIMEOUT_MS,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    log: NO_LOG,
+  });
   try {
-    await keeper.connect();
-    const originMs = await writePromotions(keeper, now);
-    const categoryIds = await writeCategories(keeper);
-    await writeBrands(keeper);
-    const productsMs = performance.now();
-    const addedProducts = await seedProducts(pool, products, categoryIds, onProgress);
-    const customersMs = performance.now();
-    const added = await seedCustomers(pool, customers, products, originMs, onProgress);
-    // Also for what a run that was interrupted has added.
-    if (addedProducts + added.customers > 0) await tidy(keeper);
-    await announce(url, keeper);
-    return {
-      ...added,
-      products: addedProducts,
-      productsMs: customersMs - productsMs,
-      ms: performance.now() - startMs,
-    };
+    const { originMs, categoryIds } = await db.transact(call, async (tx) => {
+      const brands = SEED_CATEGORIES.flatMap((category) => category.brands);
+      await ensureBrands(tx, brands, new Date(createTimeOf(0)));
+      return { originMs: await writePromotions(tx, now), categoryIds: await writeCategories(tx) };
+    });
+    const productsStartMs = performance.now();
+    const addedProducts = await seedProducts({ db, call, onProgress }, products, categoryIds);
+    const productsMs = performance.now() - productsStartMs;
+    const added = await seedCustomers({ db, call, onProgress }, customers, products, originMs);
+    // Also for rows that an interrupted run has added.
+    if (addedProducts + added.customers > 0) await maintain(db, call);
+    await invalidateCaches(db, call, url);
+    return { ...added, products: addedProducts, productsMs, ms: performance.now() - startMs };
   } finally {
-    await Promise.all([pool.end(), keeper.end()]);
+    await db.close();
   }
 }
 
 /**
- * Counts are read fast when few changes of them are left to be added up. Plans need statistics and searches
- * the last words in their index; the commits of a vacuum wait for the disk, and so for all those before them.
+ * Rolls up the product counts, which are read faster then, and vacuums: the planner needs statistics, and searches
+ * need the pending entries in their index. Its commits wait for the disk, and so for all commits before them.
  */
-async function tidy(keeper: ClientBase): Promise<void> {
-  await rollUpAll(async (text) => (await keeper.query<{ deltas: number }>(text)).rows);
-  await keeper.query(`vacuum (analyze) ${TABLES}`);
+async function maintain(db: Database, call: Call): Promise<void> {
+  await rollUpCounts(db, call);
+  await db.read(call, sql.raw(`vacuum (analyze) ${TABLES}`));
 }
 
-const quiet = () => {};
-/** What goes wrong is thrown. */
-const QUIET: Log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
+/** Enqueues the invalidation of everything that running services have cached. */
+async function invalidateCaches(db: Database, call: Call, url: string): Promise<void> {
+  const jobs = await openJobs({ url, workers: 0, log: NO_LOG });
+  try {
+    const invalidation = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
+    await db.transact(call, (tx) => jobs.enqueue(tx, invalidationQueue, invalidation));
+  } finally {
+    await jobs.close();
+  }
+}
 
-/** Leaves word for the caches of a shop that runs: they drop all that they have. */
-async function announce(url: string, keeper: ClientBase): Promise<void> {
-  const jobs = await openJobs({ url, workers: 0, log: QUIET });
-  const query = async <Row>(statement: Statement<Row>): Promise<Row[]> => {
-    const { text, values } = compileStatement(statement);
-    return (await keeper.query<Row & object>(text, [...values])).rows;
-  };
-  const everything = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
-  await jobs.enqueue({ query }, invalidationQueue, everything).finally(() => jobs.close());
+interface SeedContext {
+  db: Database;
+  call: Call;
+  onProgress(progress: SeedProgress): void;
 }
 
 async function seedProducts(
-  pool: Pool,
+  { db, call, onProgress }: SeedContext,
   total: number,
   categoryIds: ReadonlyMap<string, string>,
-  onProgress: (progress: SeedProgress) => void,
 ): Promise<number> {
   let [added, done] = [0, 0];
-  await spread(pool, WRITERS, splitIntoBlocks(total, PRODUCT_BLOCK), async (client, block) => {
-    if (!(await isPresent(client, "product", block))) {
-      const fresh = await writeProducts(client, generateProducts(block), categoryIds);
-      added += fresh;
+  await mapConcurrent(splitIntoBlocks(total, PRODUCT_BLOCK), WRITERS, async (block) => {
+    if (!(await isComplete({ db, call }, "product", block))) {
+      const products = generateProducts(block);
+      const count = await transactAsync(db, call, (tx) => writeProducts(tx, products, categoryIds));
+      added += count;
     }
     done += sizeOf(block);
-    onProgress({ part: "products", done, total });
+    onProgress({ step: "products", done, total });
   });
   return added;
 }
 
 async function seedCustomers(
-  pool: Pool,
+  { db, call, onProgress }: SeedContext,
   total: number,
   products: number,
   originMs: number,
-  onProgress: (progress: SeedProgress) => void,
-): Promise<Pick<Seeded, "customers" | "orders" | "purchases">> {
+): Promise<Pick<SeedResult, "customers" | "orders" | "purchases">> {
   const added = { customers: 0, orders: 0, purchases: 0 };
-  // One after the other: who comes first gets the last unit, in each run the same.
-  await spread(pool, 1, splitIntoBlocks(total, CUSTOMER_BLOCK), async (client, block) => {
-    if (!(await isPresent(client, "customer", block))) {
-      const fresh = await writeCustomers(client, generateCustomers(block, products), originMs);
-      added.customers += fresh.customers;
-      added.orders += fresh.orders;
-      added.purchases += fresh.purchases;
+  // In order: the customer who comes first gets the last unit, in each run the same.
+  for (const block of splitIntoBlocks(total, CUSTOMER_BLOCK)) {
+    if (!(await isComplete({ db, call }, "customer", block))) {
+      const customers = generateCustomers(block, products);
+      const counts = await transactAsync(db, call, (tx) => writeCustomers(tx, customers, originMs));
+      added.customers += counts.customers;
+      added.orders += counts.orders;
+      added.purchases += counts.purchases;
     }
-    onProgress({ part: "customers", done: block.last, total });
-  });
+    onProgress({ step: "customers", done: block.last, total });
+  }
   return added;
+}
+
+/** Runs a transaction whose commit does not wait for the disk: rows that a crash loses are added by the next run. */
+function transactAsync<T>(db: Database, call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return db.transact(call, async (tx) => {
+    await tx.query(sql`set local synchronous_commit = off`);
+    return work(tx);
+  });
 }
 
 const sizeOf = ({ first, last }: NumberRange) => last - first + 1;
 
-/** Whether all rows of a block are there. */
-async function isPresent(
-  client: ClientBase,
+/** Returns whether all rows of a block exist. */
+async function isComplete(
+  { db, call }: { db: Database; call: Call },
   kind: "product" | "customer",
   block: NumberRange,
 ): Promise<boolean> {
-  const { rows } = await client.query<{ count: number }>(
-    `select count(*)::int as count from ${kind} where id between $1 and $2`,
-    [seedId(kind, block.first), seedId(kind, block.last)],
+  const [existing] = await db.read(
+    call,
+    sql<{ count: number }>`
+      select count(*)::int as count from ${sql.table(kind)}
+      where id between ${seedId(kind, block.first)} and ${seedId(kind, block.last)}`,
   );
-  return rows[0]?.count === sizeOf(block);
-}
-
-/** Works through blocks on several connections. When one fails, the others finish their block and stop. */
-async function spread(
-  pool: Pool,
-  width: number,
-  blocks: Generator<NumberRange>,
-  work: (client: ClientBase, block: NumberRange) => Promise<void>,
-): Promise<void> {
-  const worker = async () => {
-    const client = await pool.connect();
-    try {
-      // They share the generator, which a loop that fails closes for all of them.
-      for (const block of blocks) await work(client, block);
-    } finally {
-      client.release();
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: width }, worker));
-  const failure = outcomes.find((outcome) => outcome.status === "rejected");
-  if (failure !== undefined) throw failure.reason;
+  return existing?.count === sizeOf(block);
 }

@@ -1,26 +1,28 @@
-/** A category of the seeded shop and what is sold in it. */
+/** A category of the seeded shop, with what its products are generated from. */
 export interface SeedCategory {
   slug: string;
   name: string;
-  /** Slug of the category above; absent at the top. */
+  /** Slug of the parent category; undefined for a root. */
   parent?: string;
   brands: readonly string[];
-  /** What is sold, and the lowest and highest price of it in euros. */
-  productKinds: readonly (readonly [noun: string, low: number, high: number])[];
+  /** Nouns, with the lowest and the highest price in euros. */
+  productKinds: readonly (readonly [noun: string, minPrice: number, maxPrice: number])[];
   materials: readonly string[];
-  /** The attribute that tells its products apart, and its values. */
+  /** An attribute of its products, with its values. */
   variant: readonly [name: string, values: readonly string[]];
 }
 
-const electronic = ["Voltera", "Kestrane", "Lumaro", "Nordbyte", "Arcvale"];
-const domestic = ["Hearth & Oak", "Brindle", "Casa Lindén", "Tallgrass", "Fjordholm"];
-const wearable = ["Marlowe", "Sorrelle", "Atelier Vey", "Northpine", "Calder & Wren"];
-const sporting = ["Craghold", "Swiftwater", "Peltane", "Summit Nine", "Tarnwick"];
+const ELECTRONICS_BRANDS = ["Voltera", "Kestrane", "Lumaro", "Nordbyte", "Arcvale"];
+const HOME_BRANDS = ["Hearth & Oak", "Brindle", "Casa Lindén", "Tallgrass", "Fjordholm"];
+const FASHION_BRANDS = ["Marlowe", "Sorrelle", "Atelier Vey", "Northpine", "Calder & Wren"];
+const SPORTS_BRANDS = ["Craghold", "Swiftwater", "Peltane", "Summit Nine", "Tarnwick"];
 
-/** All 15 categories, parents first, with the 20 brands among them. */
+/** All 15 categories, parents first, with 20 brands. */
 export const SEED_CATEGORIES: readonly SeedCategory[] = [
   {
-    ...{ slug: "electronics", name: "Electronics", brands: electronic },
+    slug: "electronics",
+    name: "Electronics",
+    brands: ELECTRONICS_BRANDS,
     productKinds: [
       ["USB-C Charger", 12, 60],
       ["Power Bank", 19, 90],
@@ -31,7 +33,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["power", ["20 W", "45 W", "65 W", "100 W"]],
   },
   {
-    ...{ slug: "phones", name: "Phones", parent: "electronics", brands: electronic },
+    slug: "phones",
+    name: "Phones",
+    parent: "electronics",
+    brands: ELECTRONICS_BRANDS,
     productKinds: [
       ["Smartphone", 179, 1_199],
       ["Senior Phone", 39, 129],
@@ -41,7 +46,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["storage", ["64 GB", "128 GB", "256 GB", "512 GB"]],
   },
   {
-    ...{ slug: "laptops", name: "Laptops", parent: "electronics", brands: electronic },
+    slug: "laptops",
+    name: "Laptops",
+    parent: "electronics",
+    brands: ELECTRONICS_BRANDS,
     productKinds: [
       ["Ultrabook", 699, 2_199],
       ["Gaming Laptop", 899, 2_999],
@@ -52,7 +60,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["memory", ["8 GB", "16 GB", "32 GB", "64 GB"]],
   },
   {
-    ...{ slug: "audio", name: "Audio", parent: "electronics", brands: electronic },
+    slug: "audio",
+    name: "Audio",
+    parent: "electronics",
+    brands: ELECTRONICS_BRANDS,
     productKinds: [
       ["Wireless Headphones", 49, 399],
       ["Earbuds", 19, 249],
@@ -63,7 +74,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["battery", ["8 h", "20 h", "30 h", "40 h"]],
   },
   {
-    ...{ slug: "cameras", name: "Cameras", parent: "electronics", brands: electronic },
+    slug: "cameras",
+    name: "Cameras",
+    parent: "electronics",
+    brands: ELECTRONICS_BRANDS,
     productKinds: [
       ["Mirrorless Camera", 499, 2_799],
       ["Action Camera", 129, 499],
@@ -74,7 +88,9 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["resolution", ["12 MP", "24 MP", "33 MP", "45 MP"]],
   },
   {
-    ...{ slug: "home", name: "Home", brands: domestic },
+    slug: "home",
+    name: "Home",
+    brands: HOME_BRANDS,
     productKinds: [
       ["Storage Basket", 9, 49],
       ["Wool Blanket", 29, 149],
@@ -85,7 +101,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["size", ["small", "medium", "large"]],
   },
   {
-    ...{ slug: "kitchen", name: "Kitchen", parent: "home", brands: domestic },
+    slug: "kitchen",
+    name: "Kitchen",
+    parent: "home",
+    brands: HOME_BRANDS,
     productKinds: [
       ["Chef's Knife", 29, 199],
       ["Frying Pan", 19, 129],
@@ -96,7 +115,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["size", ["20 cm", "24 cm", "28 cm"]],
   },
   {
-    ...{ slug: "furniture", name: "Furniture", parent: "home", brands: domestic },
+    slug: "furniture",
+    name: "Furniture",
+    parent: "home",
+    brands: HOME_BRANDS,
     productKinds: [
       ["Armchair", 149, 899],
       ["Bookcase", 79, 499],
@@ -107,7 +129,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["width", ["60 cm", "80 cm", "120 cm", "160 cm"]],
   },
   {
-    ...{ slug: "lighting", name: "Lighting", parent: "home", brands: domestic },
+    slug: "lighting",
+    name: "Lighting",
+    parent: "home",
+    brands: HOME_BRANDS,
     productKinds: [
       ["Desk Lamp", 19, 149],
       ["Floor Lamp", 49, 299],
@@ -118,7 +143,9 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["light", ["2700 K", "3000 K", "4000 K"]],
   },
   {
-    ...{ slug: "fashion", name: "Fashion", brands: wearable },
+    slug: "fashion",
+    name: "Fashion",
+    brands: FASHION_BRANDS,
     productKinds: [
       ["Scarf", 15, 99],
       ["Leather Belt", 19, 89],
@@ -129,7 +156,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["size", ["S", "M", "L", "one size"]],
   },
   {
-    ...{ slug: "shoes", name: "Shoes", parent: "fashion", brands: wearable },
+    slug: "shoes",
+    name: "Shoes",
+    parent: "fashion",
+    brands: FASHION_BRANDS,
     productKinds: [
       ["Running Shoes", 59, 199],
       ["Ankle Boots", 79, 289],
@@ -140,7 +170,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["size", ["37", "39", "41", "43", "45"]],
   },
   {
-    ...{ slug: "watches", name: "Watches", parent: "fashion", brands: wearable },
+    slug: "watches",
+    name: "Watches",
+    parent: "fashion",
+    brands: FASHION_BRANDS,
     productKinds: [
       ["Automatic Watch", 199, 1_899],
       ["Chronograph", 129, 899],
@@ -151,7 +184,9 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["case", ["36 mm", "38 mm", "40 mm", "42 mm"]],
   },
   {
-    ...{ slug: "sports", name: "Sports", brands: sporting },
+    slug: "sports",
+    name: "Sports",
+    brands: SPORTS_BRANDS,
     productKinds: [
       ["Yoga Mat", 19, 99],
       ["Water Bottle", 9, 39],
@@ -162,7 +197,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["weight", ["0.5 kg", "1 kg", "4 kg", "8 kg"]],
   },
   {
-    ...{ slug: "cycling", name: "Cycling", parent: "sports", brands: sporting },
+    slug: "cycling",
+    name: "Cycling",
+    parent: "sports",
+    brands: SPORTS_BRANDS,
     productKinds: [
       ["Road Bike", 599, 3_499],
       ["City Bike", 349, 1_499],
@@ -173,7 +211,10 @@ export const SEED_CATEGORIES: readonly SeedCategory[] = [
     variant: ["size", ["S", "M", "L", "XL"]],
   },
   {
-    ...{ slug: "camping", name: "Camping", parent: "sports", brands: sporting },
+    slug: "camping",
+    name: "Camping",
+    parent: "sports",
+    brands: SPORTS_BRANDS,
     productKinds: [
       ["Tent", 89, 699],
       ["Sleeping Bag", 39, 349],

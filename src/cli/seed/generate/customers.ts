@@ -1,16 +1,17 @@
 import { faker } from "@faker-js/faker/locale/en";
-import { ACTIVE_MS, HISTORY_MS } from "./promotions.ts";
+import { ACTIVE_AGE_MS, HISTORY_MS } from "./promotions.ts";
 import { createTimeOf, type NumberRange, seedId } from "./seed-id.ts";
 
-/** Customers are generated and written, with what they bought, in blocks of this many. */
+/** Number of customers that are generated from one seed of the random numbers. */
 export const CUSTOMER_BLOCK = 250;
 
-/** The most orders of one customer. */
 const MAX_ORDERS = 5;
-/** Orders are at least this old, milliseconds, so that their cancelling lies in the past too. */
+const MAX_PURCHASES = 2;
+const MAX_LINES = 4;
+/** Orders are at least this old, so that their cancellation lies in the past too. */
 const MIN_AGE_MS = 2 * 3_600_000;
 
-/** Somebody of the seeded shop, and what they are about to buy. */
+/** A customer of the seeded shop, with orders and purchases to be written. */
 export interface SeedCustomer {
   id: string;
   email: string;
@@ -20,28 +21,28 @@ export interface SeedCustomer {
   purchases: SeedPurchase[];
 }
 
-/** An order that a customer wants. What the shop does not have any more is left out of it. */
+/** An order that a customer wants. Lines that the stock does not allow are left out when it is written. */
 export interface SeedOrder {
   number: number;
-  /** How long before the first run of the seed it was placed, milliseconds. */
+  /** Time between the order and the first run of the seed, milliseconds. */
   ageMs: number;
   lines: { productNumber: number; quantity: number }[];
   isCancelled: boolean;
-  /** Whether it belongs to the promotion of its time, if there was one. */
+  /** Whether the order belongs to the promotion of its time, if there was one. */
   isPromoted: boolean;
 }
 
-/** A purchase that was made elsewhere, and only recorded here. */
+/** A purchase of one unit that was made outside the shop. */
 export interface SeedPurchase {
   number: number;
-  /** As an order's; within the time of the running promotion. */
+  /** Time between the purchase and the first run of the seed, milliseconds; within the active promotion. */
   ageMs: number;
   productNumber: number;
 }
 
 /**
- * The customers `first` to `last` of one block, which is generated from its beginning with a seed of its own.
- * @param products how many products there are to choose from
+ * Generates the customers of one block. Each block is generated from its first number with a seed of its own.
+ * @param products number of products to choose from
  */
 export function generateCustomers({ first, last }: NumberRange, products: number): SeedCustomer[] {
   faker.seed([2, first]);
@@ -50,25 +51,26 @@ export function generateCustomers({ first, last }: NumberRange, products: number
 
 function generateCustomer(number: number, products: number): SeedCustomer {
   const [firstName, lastName] = [faker.person.firstName(), faker.person.lastName()];
-  const address = `${firstName}.${lastName}`.toLowerCase().replaceAll(/[^a-z.]/g, "");
+  const localPart = `${firstName}.${lastName}`.toLowerCase().replaceAll(/[^a-z.]/g, "");
+  const pickProduct = createProductPicker(number, products);
   return {
     id: seedId("customer", number),
-    email: `${address}.${number}@example.com`,
+    email: `${localPart}.${number}@example.com`,
     name: `${firstName} ${lastName}`,
     createdAt: createTimeOf(number),
-    orders: several(MAX_ORDERS, (index) => generateOrder(number * 10 + index, favourites(number, products))),
-    purchases: several(2, (index) => ({
+    orders: generateUpTo(MAX_ORDERS, (index) => generateOrder(number * 10 + index, pickProduct)),
+    purchases: generateUpTo(MAX_PURCHASES, (index) => ({
       number: number * 10 + index,
-      ageMs: generateAge(ACTIVE_MS),
-      productNumber: favourites(number, products)(),
+      ageMs: generateAge(ACTIVE_AGE_MS),
+      productNumber: pickProduct(),
     })),
   };
 }
 
-function generateOrder(number: number, favourite: () => number): SeedOrder {
+function generateOrder(number: number, pickProduct: () => number): SeedOrder {
   const quantities = new Map<number, number>();
-  do quantities.set(favourite(), faker.helpers.arrayElement([1, 1, 1, 1, 2, 3]));
-  while (quantities.size < 4 && faker.number.float() < 0.4);
+  do quantities.set(pickProduct(), faker.helpers.arrayElement([1, 1, 1, 1, 2, 3]));
+  while (quantities.size < MAX_LINES && faker.number.float() < 0.4);
   return {
     number,
     ageMs: generateAge(HISTORY_MS),
@@ -81,15 +83,15 @@ function generateOrder(number: number, favourite: () => number): SeedOrder {
 const generateAge = (maxMs: number) => faker.number.int({ min: MIN_AGE_MS, max: maxMs - 1 });
 
 /**
- * Draws product numbers, low ones more often, as some products sell better than others. Among how many does
- * not depend on how many there are as long as there are enough: it grows with the customers, so that they do
- * not buy up the stock.
+ * Returns a function that picks product numbers, low ones more often, as some products sell better than others. The
+ * choice grows with the customers, so that they do not sell out the stock, and does not depend on the number of
+ * products as long as there are enough.
  */
-function favourites(customerNumber: number, products: number): () => number {
+function createProductPicker(customerNumber: number, products: number): () => number {
   const choice = 2_000 + 10 * customerNumber;
   return () => (Math.floor(faker.number.float() ** 1.5 * choice) % products) + 1;
 }
 
-function several<T>(most: number, generate: (index: number) => T): T[] {
-  return Array.from({ length: faker.number.int({ min: 0, max: most }) }, (_, index) => generate(index));
+function generateUpTo<T>(max: number, generate: (index: number) => T): T[] {
+  return Array.from({ length: faker.number.int({ min: 0, max }) }, (_, index) => generate(index));
 }

@@ -1,9 +1,10 @@
-import type { ClientBase } from "pg";
+import { sql } from "kysely";
+import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { SeedCustomer, SeedOrder } from "../generate/customers.ts";
 import { findPromotionAt } from "../generate/promotions.ts";
 import { seedId } from "../generate/seed-id.ts";
 
-/** A product as it is at this moment, locked. */
+/** A locked product. */
 interface Product {
   id: string;
   sku: string;
@@ -12,50 +13,54 @@ interface Product {
   stock: bigint;
 }
 
-/** An order that the stock allows, priced. */
+/** An order with the lines that the stock allows, and their prices. */
 export interface PlacedOrder {
   order: SeedOrder;
   id: string;
   customerId: string;
   promotionId: string | null;
   createdAt: string;
-  /** When it was cancelled, if it was. */
+  /** Undefined for an order that is not cancelled. */
   cancelledAt: string | undefined;
   items: { product: Product; quantity: number; totalMinor: bigint }[];
 }
 
-/** How long after it was placed an order is cancelled, milliseconds. */
+/** Time from an order to its cancellation. */
 const CANCEL_AFTER_MS = 3_600_000;
 
 /**
- * Places the orders of new customers in the caller's transaction, with all that belongs to them: stock,
- * ledger, units sold. A line whose product is gone, deleted, short or not in euros is left out, and so is an
- * order without a line.
- * @param originMs the time of the first run, milliseconds since 1970
+ * Writes the orders of new customers with their items and stock movements, and updates stock and units sold. Lines
+ * are left out whose product is missing, deleted, short or not priced in euros, and so are orders without lines.
+ * @param originMs time of the first run, milliseconds since 1970
  */
 export async function placeOrders(
-  client: ClientBase,
+  tx: Tx,
   customers: readonly SeedCustomer[],
   originMs: number,
 ): Promise<PlacedOrder[]> {
   const lines = customers.flatMap(({ orders }) => orders.flatMap((order) => order.lines));
-  const products = await lockProducts(client, new Set(lines.map((line) => line.productNumber)));
+  const products = await lockProducts(tx, new Set(lines.map((line) => line.productNumber)));
   const placed = customers.flatMap(({ id, orders }) =>
-    orders.map((order) => place(order, id, products, originMs)).filter((order) => order.items.length > 0),
+    orders
+      .map((order) => placeOrder(order, id, products, originMs))
+      .filter((order) => order.items.length > 0),
   );
-  if (placed.length > 0) await write(client, placed);
+  if (placed.length > 0) await insertOrders(tx, placed);
   return placed;
 }
 
-/** The products with these numbers that can be sold, locked in id order as every order does. */
-async function lockProducts(client: ClientBase, numbers: ReadonlySet<number>): Promise<Map<string, Product>> {
-  const { rows } = await client.query<
-    Record<"id" | "sku" | "name" | "price_minor" | "stock_quantity", string>
-  >(
-    `select id, sku, name, price_minor, stock_quantity from product
-     where id = any($1::uuid[]) and active and currency = 'EUR' order by id for no key update`,
-    [[...numbers].map((number) => seedId("product", number))],
-  );
+/** Locks the products with these numbers that can be sold, in id order as the shop's orders do. */
+async function lockProducts(tx: Tx, numbers: ReadonlySet<number>): Promise<Map<string, Product>> {
+  const ids = [...numbers].map((number) => seedId("product", number));
+  const rows = await tx.query(sql<{
+    id: string;
+    sku: string;
+    name: string;
+    price_minor: string;
+    stock_quantity: string;
+  }>`
+    select id, sku, name, price_minor, stock_quantity from product
+    where id = any(${ids}::uuid[]) and active and currency = 'EUR' order by id for no key update`);
   return new Map(
     rows.map(({ id, sku, name, price_minor, stock_quantity }) => [
       id,
@@ -64,8 +69,8 @@ async function lockProducts(client: ClientBase, numbers: ReadonlySet<number>): P
   );
 }
 
-/** Takes the units from the stock of `products`, unless the order is cancelled later. */
-function place(
+/** Takes the units from `products`, unless the order is cancelled later. */
+function placeOrder(
   order: SeedOrder,
   customerId: string,
   products: ReadonlyMap<string, Product>,
@@ -77,73 +82,64 @@ function place(
     if (!order.isCancelled) product.stock -= BigInt(quantity);
     return [{ product, quantity, totalMinor: product.priceMinor * BigInt(quantity) }];
   });
-  const placedMs = originMs - order.ageMs;
+  const createdMs = originMs - order.ageMs;
   return {
-    ...{ order, customerId, items, id: seedId("order", order.number) },
+    order,
+    id: seedId("order", order.number),
+    customerId,
     promotionId: (order.isPromoted && findPromotionAt(order.ageMs)) || null,
-    createdAt: new Date(placedMs).toISOString(),
-    cancelledAt: order.isCancelled ? new Date(placedMs + CANCEL_AFTER_MS).toISOString() : undefined,
+    createdAt: new Date(createdMs).toISOString(),
+    cancelledAt: order.isCancelled ? new Date(createdMs + CANCEL_AFTER_MS).toISOString() : undefined,
+    items,
   };
 }
 
-async function write(client: ClientBase, orders: readonly PlacedOrder[]): Promise<void> {
+async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {
   const column = <T>(value: (order: PlacedOrder) => T) => orders.map(value);
-  const ids = column((order) => order.id);
-  await client.query(
-    `insert into orders (
-       id, request_id, customer_id, state, currency, total_minor, promotion_id, version, created_at, updated_at
-     )
-     select id, id, customer_id, case when cancelled_at is null then 'PENDING' else 'CANCELLED' end, 'EUR',
-       total_minor, promotion_id, case when cancelled_at is null then 1 else 2 end, created_at,
-       coalesce(cancelled_at, created_at)
-     from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::timestamptz[], $6::timestamptz[])
-       as item (id, customer_id, total_minor, promotion_id, created_at, cancelled_at)`,
-    [
-      ids,
-      column((order) => order.customerId),
-      column((order) => order.items.reduce((sum, item) => sum + item.totalMinor, 0n).toString()),
-      column((order) => order.promotionId),
-      column((order) => order.createdAt),
-      column((order) => order.cancelledAt),
-    ],
-  );
-  await writeItems(client, orders);
-  // Ledger and stock follow from the rows just written, so they cannot say anything else.
-  await client.query(
-    `insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
-     select product_id, -quantity, 'ORDER', order_id, created_at, created_at
-     from order_item join orders on orders.id = order_id where order_id = any($1::uuid[])
-     union all
-     select product_id, quantity, 'CANCEL', order_id, updated_at, updated_at
-     from order_item join orders on orders.id = order_id where order_id = any($1::uuid[]) and state = 'CANCELLED'`,
-    [ids],
-  );
-  await client.query(
-    `update product set stock_quantity = stock_quantity - sold.units, purchase_count = purchase_count + sold.units
-     from (
-       select product_id, sum(quantity) as units from order_item join orders on orders.id = order_id
-       where order_id = any($1::uuid[]) and state <> 'CANCELLED' group by product_id
-     ) as sold where product.id = sold.product_id`,
-    [ids],
-  );
+  const ids = column(({ id }) => id);
+  const totals = column(({ items }) => items.reduce((sum, item) => sum + item.totalMinor, 0n).toString());
+  await tx.query(sql`
+    insert into orders (
+      id, request_id, customer_id, state, currency, total_minor, promotion_id, version, created_at, updated_at
+    )
+    select id, id, customer_id, case when cancelled_at is null then 'PENDING' else 'CANCELLED' end, 'EUR',
+      total_minor, promotion_id, case when cancelled_at is null then 1 else 2 end, created_at,
+      coalesce(cancelled_at, created_at)
+    from unnest(
+      ${ids}::uuid[], ${column(({ customerId }) => customerId)}::uuid[], ${totals}::bigint[],
+      ${column(({ promotionId }) => promotionId)}::uuid[], ${column(({ createdAt }) => createdAt)}::timestamptz[],
+      ${column(({ cancelledAt }) => cancelledAt)}::timestamptz[]
+    ) as item (id, customer_id, total_minor, promotion_id, created_at, cancelled_at)`);
+  await insertItems(tx, orders);
+  // Ledger and stock are derived from the inserted rows, so that they are consistent with them.
+  await tx.query(sql`
+    insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
+    select product_id, -quantity, 'ORDER', order_id, created_at, created_at
+    from order_item join orders on orders.id = order_id where order_id = any(${ids}::uuid[])
+    union all
+    select product_id, quantity, 'CANCEL', order_id, updated_at, updated_at
+    from order_item join orders on orders.id = order_id
+    where order_id = any(${ids}::uuid[]) and state = 'CANCELLED'`);
+  await tx.query(sql`
+    update product set stock_quantity = stock_quantity - sold.units, purchase_count = purchase_count + sold.units
+    from (
+      select product_id, sum(quantity) as units from order_item join orders on orders.id = order_id
+      where order_id = any(${ids}::uuid[]) and state <> 'CANCELLED' group by product_id
+    ) as sold where product.id = sold.product_id`);
 }
 
-async function writeItems(client: ClientBase, orders: readonly PlacedOrder[]): Promise<void> {
-  const items = orders.flatMap(({ id, items }) => items.map((item, index) => ({ ...item, id, index })));
-  const column = <T>(value: (item: (typeof items)[number]) => T) => items.map(value);
-  await client.query(
-    `insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
-     select * from unnest(
-       $1::uuid[], $2::smallint[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[]
-     )`,
-    [
-      column((item) => item.id),
-      column((item) => item.index + 1),
-      column((item) => item.product.id),
-      column((item) => item.product.sku),
-      column((item) => item.product.name),
-      column((item) => item.product.priceMinor.toString()),
-      column((item) => item.quantity),
-    ],
+async function insertItems(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {
+  const items = orders.flatMap(({ id, items }) =>
+    items.map(({ product, quantity }, index) => ({ orderId: id, position: index + 1, product, quantity })),
   );
+  const column = <T>(value: (item: (typeof items)[number]) => T) => items.map(value);
+  await tx.query(sql`
+    insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
+    select * from unnest(
+      ${column(({ orderId }) => orderId)}::uuid[], ${column(({ position }) => position)}::smallint[],
+      ${column(({ product }) => product.id)}::uuid[], ${column(({ product }) => product.sku)}::text[],
+      ${column(({ product }) => product.name)}::text[],
+      ${column(({ product }) => product.priceMinor.toString())}::bigint[],
+      ${column(({ quantity }) => quantity)}::bigint[]
+    )`);
 }

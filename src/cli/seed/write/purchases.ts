@@ -1,4 +1,5 @@
-import type { ClientBase } from "pg";
+import { sql } from "kysely";
+import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { SeedCustomer } from "../generate/customers.ts";
 import { findPromotionAt } from "../generate/promotions.ts";
 import { seedId } from "../generate/seed-id.ts";
@@ -16,68 +17,59 @@ interface Purchase {
   at: string;
 }
 
-// What is new is added to the totals in the same statement: both or neither.
-const INSERT = `
-  with fresh as (
-    insert into purchase (
-      event_id, user_id, promotion_id, product_id, order_id, kind,
-      currency, amount_minor, client_address, purchased_at, created_at
-    )
-    select event_id, user_id, promotion_id, product_id, order_id, kind,
-      currency, coalesce(amount_minor, price_minor), '192.0.2.1', at, at
-    from unnest(
-      $1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::bigint[], $8::timestamptz[]
-    ) as item (event_id, user_id, promotion_id, product_id, order_id, kind, amount_minor, at)
-    join product on product.id = product_id
-    on conflict do nothing
-    returning promotion_id, product_id, currency, kind, amount_minor
-  ), total as (
-    insert into purchase_total (
-      promotion_id, product_id, currency, shard, sale_count, sale_minor, reversal_count, reversal_minor
-    )
-    select promotion_id, product_id, currency, 0,
-      count(*) filter (where kind = 'SALE'), coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0),
-      count(*) filter (where kind = 'REVERSAL'), coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0)
-    from fresh group by promotion_id, product_id, currency order by promotion_id, product_id, currency
-    on conflict (promotion_id, product_id, currency, shard) do update set
-      sale_count = purchase_total.sale_count + excluded.sale_count,
-      sale_minor = purchase_total.sale_minor + excluded.sale_minor,
-      reversal_count = purchase_total.reversal_count + excluded.reversal_count,
-      reversal_minor = purchase_total.reversal_minor + excluded.reversal_minor
-  )
-  select count(*)::int as added from fresh`;
-
 /**
- * Records, in the caller's transaction, what new customers bought in promotions: the items of their orders,
- * taken back where an order was cancelled, and what they bought elsewhere.
- * @param originMs the time of the first run, milliseconds since 1970
- * @returns how many were added
+ * Writes the purchases of new customers in promotions, and updates the totals in the same statement: the items of
+ * their orders, reversed for a cancelled order, and the purchases made outside the shop.
+ * @param originMs time of the first run, milliseconds since 1970
+ * @returns the number of added purchases
  */
 export async function recordPurchases(
-  client: ClientBase,
+  tx: Tx,
   customers: readonly SeedCustomer[],
   orders: readonly PlacedOrder[],
   originMs: number,
 ): Promise<number> {
   const purchases = [
-    ...orders.flatMap(ofOrder),
-    ...customers.flatMap((customer) => ofCustomer(customer, originMs)),
+    ...orders.flatMap(purchasesOfOrder),
+    ...customers.flatMap((customer) => purchasesOutsideShop(customer, originMs)),
   ];
   const column = <T>(value: (purchase: Purchase) => T) => purchases.map(value);
-  const { rows } = await client.query<{ added: number }>(INSERT, [
-    column((purchase) => purchase.eventId),
-    column((purchase) => purchase.userId),
-    column((purchase) => purchase.promotionId),
-    column((purchase) => purchase.productId),
-    column((purchase) => purchase.orderId),
-    column((purchase) => purchase.kind),
-    column((purchase) => purchase.amountMinor?.toString()),
-    column((purchase) => purchase.at),
-  ]);
-  return rows[0]?.added ?? 0;
+  const [result] = await tx.query(sql<{ added: number }>`
+    with added as (
+      insert into purchase (
+        event_id, user_id, promotion_id, product_id, order_id, kind,
+        currency, amount_minor, client_address, purchased_at, created_at
+      )
+      select event_id, user_id, promotion_id, product_id, order_id, kind,
+        currency, coalesce(amount_minor, price_minor), '192.0.2.1', at, at
+      from unnest(
+        ${column(({ eventId }) => eventId)}::uuid[], ${column(({ userId }) => userId)}::text[],
+        ${column(({ promotionId }) => promotionId)}::uuid[], ${column(({ productId }) => productId)}::uuid[],
+        ${column(({ orderId }) => orderId)}::uuid[], ${column(({ kind }) => kind)}::text[],
+        ${column(({ amountMinor }) => amountMinor?.toString())}::bigint[], ${column(({ at }) => at)}::timestamptz[]
+      ) as item (event_id, user_id, promotion_id, product_id, order_id, kind, amount_minor, at)
+      join product on product.id = product_id
+      on conflict do nothing
+      returning promotion_id, product_id, currency, kind, amount_minor
+    ), total as (
+      insert into purchase_total (
+        promotion_id, product_id, currency, shard, sale_count, sale_minor, reversal_count, reversal_minor
+      )
+      select promotion_id, product_id, currency, 0,
+        count(*) filter (where kind = 'SALE'), coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0),
+        count(*) filter (where kind = 'REVERSAL'), coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0)
+      from added group by promotion_id, product_id, currency order by promotion_id, product_id, currency
+      on conflict (promotion_id, product_id, currency, shard) do update set
+        sale_count = purchase_total.sale_count + excluded.sale_count,
+        sale_minor = purchase_total.sale_minor + excluded.sale_minor,
+        reversal_count = purchase_total.reversal_count + excluded.reversal_count,
+        reversal_minor = purchase_total.reversal_minor + excluded.reversal_minor
+    )
+    select count(*)::int as added from added`);
+  return result?.added ?? 0;
 }
 
-function ofOrder({
+function purchasesOfOrder({
   id,
   order,
   customerId,
@@ -88,24 +80,35 @@ function ofOrder({
 }: PlacedOrder): Purchase[] {
   if (promotionId === null) return [];
   return items.flatMap(({ product, totalMinor }, index) => {
+    const number = order.number * 10 + index;
     const sale: Purchase = {
-      ...{ promotionId, userId: customerId, productId: product.id, orderId: id, amountMinor: totalMinor },
-      ...{ eventId: seedId("sale", order.number * 10 + index), kind: "SALE", at: createdAt },
+      eventId: seedId("sale", number),
+      userId: customerId,
+      promotionId,
+      productId: product.id,
+      orderId: id,
+      kind: "SALE",
+      amountMinor: totalMinor,
+      at: createdAt,
     };
     if (cancelledAt === undefined) return [sale];
-    const eventId = seedId("reversal", order.number * 10 + index);
-    return [sale, { ...sale, eventId, kind: "REVERSAL", at: cancelledAt }];
+    return [sale, { ...sale, eventId: seedId("reversal", number), kind: "REVERSAL", at: cancelledAt }];
   });
 }
 
-function ofCustomer({ id, purchases }: SeedCustomer, originMs: number): Purchase[] {
+function purchasesOutsideShop({ id, purchases }: SeedCustomer, originMs: number): Purchase[] {
   return purchases.flatMap(({ number, ageMs, productNumber }) => {
     const promotionId = findPromotionAt(ageMs);
     if (promotionId === undefined) return [];
     return [
       {
-        ...{ promotionId, userId: id, orderId: null, kind: "SALE", amountMinor: undefined },
-        ...{ eventId: seedId("purchase", number), productId: seedId("product", productNumber) },
+        eventId: seedId("purchase", number),
+        userId: id,
+        promotionId,
+        productId: seedId("product", productNumber),
+        orderId: null,
+        kind: "SALE",
+        amountMinor: undefined,
         at: new Date(originMs - ageMs).toISOString(),
       },
     ];

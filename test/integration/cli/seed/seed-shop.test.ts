@@ -52,8 +52,8 @@ test("what it leaves is a shop with all that belongs to one, and no invariant is
   const { products, customers, orders } = seeded;
   expect(await countRows(database, tables)).toEqual([15, 3, products, customers, orders, seeded.purchases]);
   expect(await findViolations(database)).toEqual([]);
-  expect(seen.at(-1)).toEqual({ part: "customers", done: 300, total: 300 });
-  expect(seen.filter(({ part }) => part === "products").map(({ done }) => done)).toContain(1_300);
+  expect(seen.at(-1)).toEqual({ step: "customers", done: 300, total: 300 });
+  expect(seen.filter(({ step }) => step === "products").map(({ done }) => done)).toContain(1_300);
   // None of these is empty, or the invariants above would say little.
   const present = await countRows(database, [
     "product where stock_quantity = 0",
@@ -117,8 +117,8 @@ test("two seeds at the same time add each row once", async () => {
   const [shared, whole] = [await openDatabase(), await openDatabase()];
   await seedShop({ url: whole.url, ...size, now });
   const both = await Promise.all([1, 2].map(() => seedShop({ url: shared.url, ...size, now })));
-  for (const part of ["products", "customers"] as const) {
-    expect(both.reduce((sum, seeded) => sum + seeded[part], 0)).toBe(size[part]);
+  for (const kind of ["products", "customers"] as const) {
+    expect(both.reduce((sum, seeded) => sum + seeded[kind], 0)).toBe(size[kind]);
   }
   expect(await digestTables(shared)).toEqual(await digestTables(whole));
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { readCsv } from "../../../../src/cli/import/read-csv.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 
-/** The records of a text that comes in pieces of this length. */
+/** Reads the records of a text that comes in pieces of this length. */
 async function records(text: string, length = text.length || 1) {
   async function* pieces() {
     for (let at = 0; at < text.length; at += length) yield text.slice(at, at + length);
@@ -15,7 +15,7 @@ async function records(text: string, length = text.length || 1) {
 
 const cells = async (text: string) => (await records(text)).map((record) => record.cells);
 
-describe("a CSV text", () => {
+describe("CSV text", () => {
   test.each([
     [
       "a,b\nc,d\n",
@@ -52,12 +52,12 @@ describe("a CSV text", () => {
     ['"a\rb"\r\nc', [["a\rb"], ["c"]]],
     [" a , b ", [[" a ", " b "]]],
     ["ä,😀\n", [["ä", "😀"]]],
-  ])("%j", async (text, expected) => {
+  ])("%j is read into the expected cells without an error.", async (text, expected) => {
     expect(await cells(text)).toEqual(expected);
-    for (const record of await records(text)) expect(record.fault).toBeUndefined();
+    for (const record of await records(text)) expect(record.error).toBeUndefined();
   });
 
-  test("reads what was written, wherever its pieces end", async () => {
+  test("Any table that is written as quoted cells is read back unchanged, wherever the pieces end.", async () => {
     const cell = fc.string({ unit: fc.constantFrom("a", ",", '"', "\r", "\n", " ", "é") });
     const table = fc.array(fc.array(cell, { minLength: 2, maxLength: 4 }), { minLength: 1 });
     await fc.assert(
@@ -65,36 +65,36 @@ describe("a CSV text", () => {
         const line = (row: string[]) => row.map((text) => `"${text.replaceAll('"', '""')}"`).join(",");
         const read = await records(rows.map(line).join("\r\n"), length);
         expect(read.map((record) => record.cells)).toEqual(rows);
-        expect(read.every((record) => record.fault === undefined)).toBe(true);
+        expect(read.every((record) => record.error === undefined)).toBe(true);
       }),
     );
   });
 
-  test("tells where its records begin", async () => {
+  test("Each record has the number of its first line.", async () => {
     const lines = (await records('a\r\n"b\r\nb"\n\nc\rd')).map((record) => record.line);
     expect(lines).toEqual([1, 2, 5, 6]);
   });
 });
 
-describe("a misplaced quote", () => {
+describe("misplaced quotes", () => {
   test.each([
-    ['a"b,c\nd,e', "a quote stands in a cell that does not begin with one"],
+    ['a"b,c\nd,e', "an unquoted cell contains a quote"],
     ['"a"b,c\nd,e', "text follows a closing quote"],
     ['"a" ,"c"\nd,e', "text follows a closing quote"],
-  ])("%j spoils its record alone", async (text, fault) => {
+  ])("In %j the misplaced quote makes only its own record malformed.", async (text, error) => {
     const [first, second, ...rest] = await records(text);
-    expect(first).toMatchObject({ fault, line: 1 });
-    expect(second).toEqual({ cells: ["d", "e"], line: 2, fault: undefined });
+    expect(first).toMatchObject({ error, line: 1 });
+    expect(second).toEqual({ cells: ["d", "e"], line: 2, error: undefined });
     expect(rest).toEqual([]);
   });
 
-  test("that is not closed is told of at the end", async () => {
+  test("A quote that is not closed is reported at the end of the text.", async () => {
     const [first, second] = await records('a,b\nc,"d\ne');
-    expect(first?.fault).toBeUndefined();
-    expect(second).toEqual({ cells: ["c", "d\ne"], line: 2, fault: "a quote is not closed" });
+    expect(first?.error).toBeUndefined();
+    expect(second).toEqual({ cells: ["c", "d\ne"], line: 2, error: "a quote is not closed" });
   });
 
-  test("does not fill the memory", async () => {
+  test("A quote that is never closed ends the reading before the record fills the memory.", async () => {
     const endless = records(`a\nb,"${"c\n".repeat(600_000)}`, 10_000);
     await expect(endless).rejects.toThrow(StartupError);
     await expect(endless).rejects.toThrow("begins in line 2");

@@ -3,95 +3,80 @@ import { expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
-import { sendImport } from "../../../../src/cli/import/send-import.ts";
+import { type ImportJob, sendImport } from "../../../../src/cli/import/send-import.ts";
 
-/** An import without rows, to a shop that fails with this once. @returns how often the import was begun again */
-async function breaksOf(failure: ConnectError): Promise<number> {
-  let [calls, breaks] = [0, 0];
+const job = {
+  requestId: "01941f29-7c00-7003-8000-000000000001",
+  mode: ImportMode.INCREMENTAL,
+  async *rows() {},
+  onSent: () => {},
+  onRetry: () => {},
+} satisfies Partial<ImportJob>;
+
+/** Creates a catalogue client whose first imports fail with these errors, and the later ones succeed. */
+function createCatalog(...failures: ConnectError[]) {
   const transport = createRouterTransport((router) => {
     router.service(CatalogService, {
       async importProducts(requests) {
         for await (const _ of requests);
-        calls += 1;
-        if (calls === 1) throw failure;
+        const failure = failures.shift();
+        if (failure !== undefined) throw failure;
         return {};
       },
     });
   });
-  await sendImport({
-    catalog: createClient(CatalogService, transport),
-    requestId: "01941f29-7c00-7003-8000-000000000001",
-    mode: ImportMode.INCREMENTAL,
-    async *rows() {},
-    onSent: () => {},
-    onBreak: () => {
-      breaks += 1;
-    },
-  });
-  return breaks;
+  return createClient(CatalogService, transport);
+}
+
+/** Sends an import without rows to a shop that fails once. @returns the number of retries */
+async function countRetries(failure: ConnectError): Promise<number> {
+  let retries = 0;
+  const onRetry = () => {
+    retries += 1;
+  };
+  await sendImport({ ...job, catalog: createCatalog(failure), onRetry });
+  return retries;
 }
 
 test.each([Code.Unknown, Code.Internal, Code.Aborted, Code.Unavailable])(
-  "a connection that breaks is made again, whatever the transport calls it (%i)",
+  "An interrupted connection is retried when the transport reports it with code %i.",
   async (code) => {
-    expect(await breaksOf(new ConnectError("read ECONNRESET", code))).toBe(1);
+    expect(await countRetries(new ConnectError("read ECONNRESET", code))).toBe(1);
   },
 );
 
 test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
-  "what the shop says is believed (%i)",
+  "An error of the shop with a reason is not retried when its code is %i.",
   async (code) => {
-    const info = { desc: ErrorInfoSchema, value: { reason: "SAID", domain: "cartwright" } };
-    await expect(breaksOf(new ConnectError("no", code, undefined, [info]))).rejects.toMatchObject({ code });
+    const info = { desc: ErrorInfoSchema, value: { reason: "SOME_REASON", domain: "cartwright" } };
+    const failure = new ConnectError("no", code, undefined, [info]);
+    await expect(countRetries(failure)).rejects.toMatchObject({ code });
   },
 );
 
-test("a break that a transport throws into what it sends is no fault of the rows", async () => {
-  const transport = createRouterTransport((router) => {
-    router.service(CatalogService, { importProducts: async () => ({}) });
-  });
-  const shop = createClient(CatalogService, transport);
+test("A connection error that the transport throws into the request stream is retried, not taken for an error of the rows.", async () => {
+  const catalog = createCatalog();
   let calls = 0;
-  const answer = await sendImport({
+  const response = await sendImport({
+    ...job,
     catalog: {
-      ...shop,
       async importProducts(requests, options) {
         calls += 1;
-        if (calls > 1) return shop.importProducts(requests, options);
-        const broken = new ConnectError("read ECONNRESET", Code.Aborted);
-        const sent = requests[Symbol.asyncIterator]();
-        await sent.next();
-        await sent.throw?.(broken).catch(() => {});
-        throw broken;
+        if (calls > 1) return catalog.importProducts(requests, options);
+        const interrupted = new ConnectError("read ECONNRESET", Code.Aborted);
+        const messages = requests[Symbol.asyncIterator]();
+        await messages.next();
+        await messages.throw?.(interrupted).catch(() => {});
+        throw interrupted;
       },
     },
-    requestId: "01941f29-7c00-7003-8000-000000000001",
-    mode: ImportMode.INCREMENTAL,
-    async *rows() {},
-    onSent: () => {},
-    onBreak: () => {},
   });
-  expect([calls, answer.rowCount]).toEqual([2, 0n]);
+  expect([calls, response.rowCount]).toEqual([2, 0n]);
 });
 
-test("rows that cannot be read end the import with the reason why", async () => {
-  const transport = createRouterTransport((router) => {
-    router.service(CatalogService, {
-      async importProducts(requests) {
-        for await (const _ of requests);
-        return {};
-      },
-    });
+test("An error of reading the rows ends the import and is thrown as it is.", async () => {
+  const rows = () => ({
+    [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new RangeError("line 1 is invalid")) }),
   });
-  const sent = sendImport({
-    catalog: createClient(CatalogService, transport),
-    requestId: "01941f29-7c00-7003-8000-000000000001",
-    mode: ImportMode.INCREMENTAL,
-    rows: () => ({
-      [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new RangeError("line 1 is no row")) }),
-    }),
-    onSent: () => {},
-    onBreak: () => {},
-  });
-  await expect(sent).rejects.toThrow("line 1 is no row");
+  await expect(sendImport({ ...job, catalog: createCatalog(), rows })).rejects.toThrow("line 1 is invalid");
 });

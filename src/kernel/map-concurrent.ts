@@ -3,7 +3,7 @@
  * meanwhile. When one of them or the source fails, the running ones are awaited before the error is thrown.
  */
 export async function mapConcurrent<T>(
-  source: AsyncGenerator<T>,
+  source: AsyncGenerator<T> | Generator<T>,
   concurrency: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
@@ -23,7 +23,7 @@ export async function mapConcurrent<T>(
     await Promise.race([Promise.all(running), failed.promise]);
   } finally {
     // Not awaited: a pending read of the source may never settle.
-    source.return(undefined).catch(() => {});
+    Promise.resolve(source.return(undefined)).catch(() => {});
     await Promise.all(running);
   }
 }

@@ -1,0 +1,65 @@
+import { writeFile } from "node:fs/promises";
+import type { ImportProductsResponse } from "../../client/client.ts";
+import { formatCount, formatQuantity } from "../format-count.ts";
+import type { ImportOptions } from "./options.ts";
+
+/** Lines of errors that are shown. */
+const MAX_LINES = 20;
+
+/** Errors that only the reader of the file knows, by row number. */
+export type RowErrors = Map<bigint, string>;
+
+/** Returns the first lines, indented, and the number of the others. */
+export function formatList(lines: readonly string[]): string {
+  const rest = lines.length - MAX_LINES;
+  const shown = lines.slice(0, MAX_LINES).map((line) => `  ${line}\n`);
+  if (rest > 0) shown.push(`  and ${formatCount(rest)} more\n`);
+  return shown.join("");
+}
+
+/**
+ * Writes the result of an import to standard output, and its errors to the file of the options.
+ * @returns whether all rows were imported
+ */
+export async function reportResult(
+  options: Pick<ImportOptions, "requestId" | "errorsFile">,
+  response: ImportProductsResponse,
+  rowErrors: RowErrors,
+  durationMs: number,
+): Promise<boolean> {
+  process.stdout.write(`${summarize(response, durationMs)}\n`);
+  const errors = response.errors.map(({ rowNumber, sku, field, description }) => {
+    const readError = rowErrors.get(rowNumber);
+    if (readError !== undefined) return { row: Number(rowNumber), sku, field: "", description: readError };
+    return { row: Number(rowNumber), sku, field, description };
+  });
+  const lines = errors.map(({ row, sku, field, description }) => {
+    const place = [`row ${row}`, sku, field].filter((part) => part !== "").join(", ");
+    return `${place}: ${description}`;
+  });
+  process.stdout.write(formatList(lines));
+  const { requestId, errorsFile } = options;
+  const { failedCount } = response;
+  if (errorsFile !== undefined) {
+    await writeFile(errorsFile, errors.map((error) => `${JSON.stringify(error)}\n`).join(""));
+    const isPartial = BigInt(errors.length) < failedCount;
+    const note = isPartial ? `, the first of ${formatCount(failedCount)}` : "";
+    process.stdout.write(`${formatQuantity(errors.length, "error")} written to ${errorsFile}${note}.\n`);
+  } else if (lines.length > MAX_LINES) {
+    process.stdout.write(`To write them to a file: --request-id ${requestId} --errors FILE\n`);
+  }
+  return failedCount === 0n;
+}
+
+function summarize(response: ImportProductsResponse, durationMs: number): string {
+  const counts = Object.entries({
+    created: response.createdCount,
+    updated: response.updatedCount,
+    unchanged: response.unchangedCount,
+    deleted: response.deletedCount,
+    failed: response.failedCount,
+  });
+  const results = counts.map(([result, count]) => `${formatCount(count)} ${result}`).join(", ");
+  const time = response.replayed ? "by an earlier run" : `in ${(durationMs / 1_000).toFixed(1)} s`;
+  return `Imported ${formatQuantity(response.rowCount, "row")} ${time}: ${results}.`;
+}
