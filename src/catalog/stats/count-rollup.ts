@@ -42,14 +42,9 @@ const ROLL_UP = `
  * Adds the deltas of product counts (product_count_delta) to the totals (product_count). Their sum is exact at any
  * time; the rollup keeps the deltas few, so that counts are read fast. It runs beside writers and other rollups.
  */
-export function rollUpCounts(db: Database, call: Call): Promise<void> {
-  return rollUpAll((text) => db.transact(call, (tx) => tx.query(sql.raw<{ deltas: number }>(text))));
-}
-
-/**
- * Does the same on any connection.
- * @param run executes a statement, commits it and returns its rows
- */
-export async function rollUpAll(run: (text: string) => Promise<{ deltas: number }[]>): Promise<void> {
-  for (let deltas = BATCH; deltas === BATCH; ) deltas = (await run(ROLL_UP))[0]?.deltas ?? 0;
+export async function rollUpCounts(db: Database, call: Call): Promise<void> {
+  for (let deltas = BATCH; deltas === BATCH; ) {
+    const [result] = await db.transact(call, (tx) => tx.query(sql.raw<{ deltas: number }>(ROLL_UP)));
+    deltas = result?.deltas ?? 0;
+  }
 }

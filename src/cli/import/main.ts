@@ -7,8 +7,7 @@ import {
   ImportMode,
   type ImportProductsResponse,
 } from "../../client/client.ts";
-import { errorMessage } from "../../kernel/error-message.ts";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import { formatCount, formatQuantity } from "../format-count.ts";
 import { createProgressBar, type ProgressBar } from "../progress-bar.ts";
 import { runCommand } from "../run-command.ts";

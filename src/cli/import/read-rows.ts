@@ -1,7 +1,6 @@
 import { create, fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { type ImportRow, ImportRowSchema } from "../../client/client.ts";
-import { errorMessage } from "../../kernel/error-message.ts";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import { type CsvRecord, readCsv } from "./read-csv.ts";
 import { readLines, readText } from "./read-text.ts";
 

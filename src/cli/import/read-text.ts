@@ -1,7 +1,6 @@
 import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
-import { errorMessage } from "../../kernel/error-message.ts";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 
 /** Maximum length of a line, in characters: much more than a product needs. */
 const MAX_LINE_LENGTH = 1_000_000;
