@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { variableNames } from "../../src/config.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
@@ -126,6 +126,13 @@ test("docs/configuration.md lists each variable, in the order of .env.example, w
     if (value !== "") expect(cell, name).toBe(`\`${value}\``);
     else expect(cell, name).not.toMatch(/^`[^`]*`$/);
   }
+});
+
+test("docs/architecture.md names the folders of src and theirs", () => {
+  const folders = globSync(["src/*/", "src/*/*/"], { cwd: root }).map((folder) => basename(folder));
+  const { text } = pageAt("docs/architecture.md");
+  expect(folders.length).toBeGreaterThan(20);
+  expect(folders.filter((folder) => !text.includes(`${folder}/`))).toEqual([]);
 });
 
 describe("docs/errors.md", () => {
