@@ -1,8 +1,8 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
+import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
-import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";

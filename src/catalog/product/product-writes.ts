@@ -1,7 +1,7 @@
 import type { InferEntity } from "@mikro-orm/postgresql";
+import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
-import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Inventory } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
