@@ -201,9 +201,9 @@ async function createFeatures(
     inventory,
     customers,
     tracker,
-    onCancelled: (tx, order) => reviews.withdraw(tx, order.customerId),
+    onCancelled: (tx, order) => reviews.deleteUnbought(tx, order.customerId),
   });
-  const reviews = createReviews({ ...shared, catalog, orders, authorNameOf: customers.readName });
+  const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   return { catalog, customers, tracker, orders, reviews, identity };

@@ -1,31 +1,37 @@
 import { AppError } from "../kernel/errors.ts";
 
-/** Where an order stands. */
 export type OrderState = "PENDING" | "CANCELLED";
 
-/** What can be done to an order; each is a method. */
+/** A change of an order's state; each is a method of the service. */
 export type OrderTransition = "CANCEL";
 
-/** Each state, the transitions out of it, and where they lead: the only place that knows. */
-const TRANSITIONS: Record<OrderState, Partial<Record<OrderTransition, OrderState>>> = {
-  PENDING: { CANCEL: "CANCELLED" },
-  CANCELLED: {},
+/** The state machine: for each state, the transitions and the states that they lead to. */
+const TRANSITIONS: Record<OrderState, ReadonlyMap<OrderTransition, OrderState>> = {
+  PENDING: new Map([["CANCEL", "CANCELLED"]]),
+  CANCELLED: new Map(),
 };
 
-/** What can be done to an order in this state. */
+/** Returns the transitions that a state allows. */
 export function allowedTransitions(state: OrderState): OrderTransition[] {
-  return Object.keys(TRANSITIONS[state]) as OrderTransition[];
+  return [...TRANSITIONS[state].keys()];
 }
 
-/** The state after a transition. FAILED_PRECONDITION, with what is allowed, when this one is not. */
+/**
+ * Returns the state after a transition.
+ * @throws AppError failed_precondition, with the transitions that are allowed, when this one is not
+ */
 export function nextState(orderId: string, state: OrderState, transition: OrderTransition): OrderState {
-  const next = TRANSITIONS[state][transition];
+  const next = TRANSITIONS[state].get(transition);
   if (next !== undefined) return next;
-  const allowed = allowedTransitions(state).join(", ") || "nothing any more";
+  const allowed = allowedTransitions(state).join(", ") || "no transition";
   const description = `it is ${state}, which allows ${allowed}`;
-  throw new AppError("failed_precondition", `Order ${orderId} cannot ${transition}: ${description}.`, {
-    reason: "ORDER_STATE",
-    metadata: { current_state: state },
-    preconditions: [{ type: "STATE", subject: `orders/${orderId}`, description }],
-  });
+  throw new AppError(
+    "failed_precondition",
+    `Order ${orderId} does not allow ${transition}: ${description}.`,
+    {
+      reason: "ORDER_STATE",
+      metadata: { current_state: state },
+      preconditions: [{ type: "STATE", subject: `orders/${orderId}`, description }],
+    },
+  );
 }

@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
-/** An order. `requestId` is the caller's, so that the database itself refuses a second one (invariant I4). */
+/** An order. Its request_id is unique for each customer, so that the database rejects a second order (invariant I4). */
 export const OrderEntity = defineEntity({
   name: "Order",
   tableName: "orders",

@@ -8,8 +8,7 @@ import {
 } from "../../gen/cartwright/order/v1/order_pb.ts";
 import type { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Orders } from "./order.ts";
-import type { Order } from "./order-read.ts";
+import type { Order, Orders } from "./order.ts";
 import type { OrderState, OrderTransition } from "./order-state.ts";
 
 const STATES: Record<OrderState, OrderStateMessage> = {
@@ -24,11 +23,11 @@ const TRANSITIONS: Record<OrderTransition, OrderTransitionMessage> = {
   CANCEL: OrderTransitionMessage.CANCEL,
 };
 
-/** OrderService on the wire: messages in, messages out, no rules. */
-export function orderRpc(orders: Orders, callOf: (context: HandlerContext) => Call) {
+/** Creates the handlers of OrderService, which translate between messages and plain values. */
+export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
   return {
     async createOrder({ order, requestId, validateOnly }, context) {
-      // PostgreSQL writes UUIDs in lower case, and the ids of an order are compared here.
+      // PostgreSQL returns UUIDs in lower case, and the ids of an order are compared with its rows.
       const input = {
         customerId: order?.customerId.toLowerCase() ?? "",
         promotionId: order?.promotionId.toLowerCase() ?? "",
@@ -37,21 +36,23 @@ export function orderRpc(orders: Orders, callOf: (context: HandlerContext) => Ca
           quantity,
         })),
       };
-      const created = await orders.create(callOf(context), { order: input, requestId, validateOnly });
+      const created = await orders.create(getCall(context), { order: input, requestId, validateOnly });
       return { order: toMessage(created.order), replayed: created.replayed };
     },
 
     async getOrder({ id }, context) {
-      return { order: toMessage(await orders.get(callOf(context), id)) };
+      return { order: toMessage(await orders.get(getCall(context), id)) };
     },
 
-    async listOrders({ state, ...request }, context) {
-      const page = await orders.list(callOf(context), { ...request, state: STATE_NAMES.get(state) });
+    async listOrders({ customerId, state, pageSize, pageToken }, context) {
+      const request = { customerId, state: STATE_NAMES.get(state), pageSize, pageToken };
+      const page = await orders.list(getCall(context), request);
       return { orders: page.items.map(toMessage), nextPageToken: page.nextPageToken };
     },
 
-    async cancelOrder({ id, ...request }, context) {
-      return { order: toMessage(await orders.cancel(callOf(context), { ...request, id: id.toLowerCase() })) };
+    async cancelOrder({ id, etag, requestId }, context) {
+      const cancellation = { id: id.toLowerCase(), etag, requestId };
+      return { order: toMessage(await orders.cancel(getCall(context), cancellation)) };
     },
   } satisfies ServiceImpl<typeof OrderService>;
 }

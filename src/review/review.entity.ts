@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
-/** What a customer thinks of a product that they bought. */
+/** A customer's rating of a product, with an optional text. */
 export const ReviewEntity = defineEntity({
   name: "Review",
   tableName: "review",

@@ -6,24 +6,24 @@ import type { ReviewService } from "../../gen/cartwright/review/v1/review_servic
 import type { Call } from "../kernel/call.ts";
 import type { Review, Reviews } from "./review.ts";
 
-/** ReviewService on the wire: messages in, messages out, no rules. */
-export function reviewRpc(reviews: Reviews, callOf: (context: HandlerContext) => Call) {
+/** Creates the handlers of ReviewService, which translate between messages and plain values. */
+export function reviewRpc(reviews: Reviews, getCall: (context: HandlerContext) => Call) {
   return {
     async createReview({ review, requestId, validateOnly }, context) {
       const { productId = "", rating = 0, title = "", body = "" } = review ?? {};
       const input = { productId: productId.toLowerCase(), rating, title, body };
-      const change = { review: input, requestId, validateOnly };
-      return { review: toMessage(await reviews.create(callOf(context), change)) };
+      const creation = { review: input, requestId, validateOnly };
+      return { review: toMessage(await reviews.create(getCall(context), creation)) };
     },
 
-    async listReviews({ productId, ...request }, context) {
-      const query = { ...request, productId: productId.toLowerCase() };
-      const page = await reviews.list(callOf(context), query);
+    async listReviews({ productId, pageSize, pageToken }, context) {
+      const request = { productId: productId.toLowerCase(), pageSize, pageToken };
+      const page = await reviews.list(getCall(context), request);
       return { reviews: page.items.map(toMessage), nextPageToken: page.nextPageToken };
     },
 
     async deleteReview({ id }, context) {
-      await reviews.remove(callOf(context), id.toLowerCase());
+      await reviews.delete(getCall(context), id.toLowerCase());
       return {};
     },
   } satisfies ServiceImpl<typeof ReviewService>;

@@ -1,9 +1,10 @@
-import type { InferEntity, RequiredEntityData } from "@mikro-orm/postgresql";
 import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
 import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
-import { type Database, prepared, type Tx } from "../infra/postgres/postgres.ts";
+import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
+import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
+import { allOf, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
@@ -14,19 +15,15 @@ import { ownerScope, type Principal, permissionDenied, signInRequired } from "..
 import type { Orders } from "../order/order.ts";
 import { ReviewEntity } from "./review.entity.ts";
 
-/** What a customer thinks of a product. */
-export interface Review {
+/** A customer's rating of a product, with an optional text. */
+export interface Review extends ReviewInput {
   id: string;
-  productId: string;
+  /** First word of the customer's name. */
   authorName: string;
-  /** Stars, 1 to 5. */
-  rating: number;
-  title: string;
-  body: string;
   createTime: Date;
 }
 
-/** What a customer writes of a product. */
+/** The fields of a review that callers write. */
 export interface ReviewInput {
   productId: string;
   /** Stars, 1 to 5. */
@@ -35,7 +32,48 @@ export interface ReviewInput {
   body: string;
 }
 
-interface ReadRow {
+/** A request to create a review. */
+export interface ReviewCreation {
+  review: ReviewInput;
+  requestId: string;
+  validateOnly: boolean;
+}
+
+/** The reviews of products. They make up the products' ratings. */
+export interface Reviews {
+  /**
+   * Creates the caller's review of a product that the caller bought, and adds it to the product's rating.
+   * @throws AppError not_found for an unknown or deleted product; failed_precondition when the caller has no order with
+   *   it that is not cancelled; already_exists for a second review; unauthenticated or permission_denied when the
+   *   caller has no account
+   */
+  create(call: Call, creation: ReviewCreation): Promise<Review>;
+  /** Returns a page of the reviews of a product, newest first. */
+  list(call: Call, request: PageRequest & { productId: string }): Promise<Page<Review>>;
+  /**
+   * Deletes a review and takes it off the product's rating. Its author, staff and services may.
+   * @throws AppError not_found; permission_denied for another customer's review
+   */
+  delete(call: Call, id: string): Promise<void>;
+  /**
+   * Deletes those reviews of a customer whose products are in no order of the customer that is not cancelled. It is
+   * part of the transaction that cancels an order.
+   */
+  deleteUnbought(tx: Tx, customerId: string): Promise<void>;
+}
+
+export interface ReviewOptions {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  tokens: PageTokens;
+  catalog: Catalog;
+  orders: Orders;
+  /** Returns the full name of a customer. */
+  readCustomerName(tx: Tx, customerId: string): Promise<string>;
+}
+
+interface ReviewRow {
   id: string;
   product_id: string;
   author_name: string;
@@ -45,150 +83,131 @@ interface ReadRow {
   created_at: string;
 }
 
-// A page begins before an id; the first one before the highest there is.
-const LIST = prepared(`
-  select id, product_id, author_name, rating, title, body, created_at
-  from review where product_id = $1 and id < $2 order by id desc limit $3`);
-const HIGHEST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-
-/** What the reviews are made of. */
-export interface ReviewOptions {
-  db: Database;
-  ids: Ids;
-  clock: Clock;
-  tokens: PageTokens;
-  catalog: Catalog;
-  orders: Orders;
-  /** What the customer is called, of whose name a review shows the first word. */
-  authorNameOf(tx: Tx, customerId: string): Promise<string>;
+/** What a deleted review leaves to subtract. */
+interface DeletedRow {
+  product_id: string;
+  customer_id: string;
+  rating: number;
 }
 
-/** Reviews of products by those who bought them. They make the products' ratings. */
-export function createReviews(options: ReviewOptions) {
-  const { db, ids, clock, tokens, catalog, orders, authorNameOf } = options;
+const NEWEST_FIRST: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: true };
 
-  async function write(tx: Tx, customerId: string, input: ReviewInput): Promise<Review> {
-    const { productId, rating } = input;
-    await catalog.assertActive(tx, productId);
-    if (!(await orders.hasBought(tx, customerId, productId))) throw notBought(productId);
-    const [authorName = ""] = (await authorNameOf(tx, customerId)).trim().split(/\s+/);
-    const review = { ...input, id: ids(), authorName };
-    const now = clock.now();
-    await insert(tx, { ...review, customerId, createdAt: now });
-    await count(tx, productId, rating, 1);
-    return { ...review, createTime: now };
-  }
-
-  /** Comes after the review's own row, in each transaction: two never wait for each other in a circle. */
-  async function count(tx: Tx, productId: string, rating: number, by: 1 | -1): Promise<void> {
-    await catalog.addRating(tx, productId, { sum: by * rating, count: by });
-    tx.invalidate(`reviews:${productId}`);
-  }
-
+/** Creates the feature of reviews. */
+export function createReviews(options: ReviewOptions): Reviews {
+  const { db, tokens, catalog } = options;
   return {
-    /**
-     * Writes a review of a product that the caller bought, once, and counts its rating.
-     * @throws NOT_FOUND for a product that is not sold; FAILED_PRECONDITION when they have not bought it;
-     *   ALREADY_EXISTS when they have reviewed it; PERMISSION_DENIED for whoever is not a person
-     */
-    async create(
-      call: Call,
-      { review, ...how }: { review: ReviewInput; requestId: string; validateOnly: boolean },
-    ): Promise<Review> {
-      const customerId = customerOf(call.principal);
-      const { result } = await runMutation(db, call, { ...how, method: "CreateReview" }, review, (tx) =>
-        write(tx, customerId, review),
+    async create(call, { review, requestId, validateOnly }) {
+      const customerId = authorOf(call.principal);
+      const mutation = { method: "CreateReview", requestId, validateOnly };
+      const { result } = await runMutation(db, call, mutation, review, (tx) =>
+        writeReview(options, tx, customerId, review),
       );
       return result;
     },
 
-    /** Reviews of a product, newest first. */
-    async list(
-      call: Call,
-      { productId, ...page }: PageRequest & { productId: string },
-    ): Promise<Page<Review>> {
+    async list(call, { productId, pageSize, pageToken }) {
       const query = { list: "reviews", productId };
-      const size = resolvePageSize(page.pageSize);
-      const [before = HIGHEST_ID] = tokens.readCursor(page.pageToken, query) ?? [];
-      const rows = await db.read<ReadRow>(call, LIST, [productId, before, size + 1]);
-      return tokens.createPage(rows, size, query, (row) => [row.id], fromRow);
+      const size = resolvePageSize(pageSize);
+      const where = allOf([
+        sql`product_id = ${productId}`,
+        keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+      ]);
+      const statement = sql<ReviewRow>`
+        select id, product_id, author_name, rating, title, body, created_at
+        from review where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+      const rows = await db.read(call, prepareDynamic(statement));
+      return tokens.createPage(rows, size, query, (row) => [row.id], reviewFromRow);
     },
 
-    /**
-     * For orders, in the transaction that calls one off: a customer's reviews of what they have no order with any
-     * more go, and their ratings with them.
-     */
-    async withdraw(tx: Tx, customerId: string): Promise<void> {
+    delete(call, id) {
+      const scope = ownerScope(call.principal);
+      return db.transact(call, async (tx) => {
+        // A concurrent delete waits for this row's lock and then finds none.
+        const [row] = await tx.query(sql<DeletedRow>`
+          delete from review where id = ${id} returning product_id, customer_id, rating`);
+        if (row === undefined) throw notFound("review", id);
+        // The error rolls the delete back.
+        if (scope !== undefined && scope !== row.customer_id) {
+          throw permissionDenied("Only its author and staff can delete a review.", "NOT_THE_AUTHOR");
+        }
+        await changeRating(catalog, tx, row.product_id, { sum: -row.rating, count: -1 });
+      });
+    },
+
+    async deleteUnbought(tx, customerId) {
       if (customerId === "") return;
-      const rows = await tx.query(sql<{ product_id: string; rating: number }>`
+      const rows = await tx.query(sql<DeletedRow>`
         delete from review where customer_id = ${customerId} and not exists (
           select from orders join order_item on order_id = orders.id
           where orders.customer_id = review.customer_id and product_id = review.product_id
             and state <> 'CANCELLED'
-        ) returning product_id, rating`);
+        ) returning product_id, customer_id, rating`);
+      // In the order of the ids, so that concurrent transactions do not deadlock on the products.
       for (const row of rows.toSorted((a, b) => (a.product_id < b.product_id ? -1 : 1))) {
-        await count(tx, row.product_id, row.rating, -1);
+        await changeRating(catalog, tx, row.product_id, { sum: -row.rating, count: -1 });
       }
-    },
-
-    /**
-     * Deletes a review and takes its rating back. Its author may, and whoever is confined to nobody's things.
-     * @throws NOT_FOUND when there is none; PERMISSION_DENIED for somebody else's, which everyone can see
-     */
-    remove(call: Call, id: string): Promise<void> {
-      const author = ownerScope(call.principal);
-      return db.transact(call, async (tx) => {
-        // Of two who delete it at once the second waits here, and then finds none.
-        const [row] = await tx.query(sql<{ product_id: string; customer_id: string; rating: number }>`
-          delete from review where id = ${id} returning product_id, customer_id, rating`);
-        if (row === undefined) throw notFound("review", id);
-        // Thrown, it undoes the delete.
-        if (author !== undefined && author !== row.customer_id) {
-          throw permissionDenied(
-            "This review is somebody else's: its author and staff may delete it.",
-            "NOT_THE_AUTHOR",
-          );
-        }
-        await count(tx, row.product_id, row.rating, -1);
-      });
     },
   };
 }
 
-/** The reviews as other rooms see them. */
-export type Reviews = ReturnType<typeof createReviews>;
+async function writeReview(
+  { ids, clock, catalog, orders, readCustomerName }: ReviewOptions,
+  tx: Tx,
+  customerId: string,
+  input: ReviewInput,
+): Promise<Review> {
+  const { productId, rating, title, body } = input;
+  await catalog.assertActive(tx, productId);
+  if (!(await orders.hasBought(tx, customerId, productId))) throw notBought(productId);
+  const [authorName = ""] = (await readCustomerName(tx, customerId)).trim().split(/\s+/);
+  const now = clock.now();
+  const id = ids();
+  tx.em.create(ReviewEntity, { id, productId, customerId, authorName, rating, title, body, createdAt: now });
+  await tx.em.flush().catch((error: unknown) => {
+    throw violatesConstraint(error, "review_customer_unique") ? reviewExists(productId) : error;
+  });
+  await changeRating(catalog, tx, productId, { sum: rating, count: 1 });
+  return { id, productId, authorName, rating, title, body, createTime: now };
+}
 
-/** Whoever writes is somebody: a service, or a shop that asks nobody who they are, has no opinion. */
-function customerOf(principal: Principal): string {
+/** Is called after the write of the review in every transaction: with one lock order, none deadlock. */
+async function changeRating(
+  catalog: Catalog,
+  tx: Tx,
+  productId: string,
+  change: { sum: number; count: 1 | -1 },
+): Promise<void> {
+  await catalog.addRating(tx, productId, change);
+  tx.invalidate(`reviews:${productId}`);
+}
+
+/** Returns the customer who writes a review. */
+function authorOf(principal: Principal): string {
   if (principal.kind === "account") return principal.customerId;
   if (principal.kind === "anonymous") throw signInRequired();
   throw permissionDenied(
-    "A review needs an author: somebody who has signed in, in a shop whose ACCESS is on.",
+    "A review needs a signed-in author. Services cannot write reviews, and nobody can while ACCESS is off.",
     "PEOPLE_ONLY",
   );
 }
 
 function notBought(productId: string): AppError {
-  const description = "buy it first; an order that is cancelled does not count";
+  const description = "buy it first; cancelled orders do not count";
   return new AppError("failed_precondition", `You have no order with product ${productId}: ${description}.`, {
     reason: "NOT_BOUGHT",
     preconditions: [{ type: "NOT_BOUGHT", subject: `products/${productId}`, description }],
   });
 }
 
-async function insert(tx: Tx, row: RequiredEntityData<InferEntity<typeof ReviewEntity>>): Promise<void> {
-  tx.em.create(ReviewEntity, row);
-  await tx.em.flush().catch((error: unknown) => {
-    if (!violatesConstraint(error, "review_customer_unique")) throw error;
-    throw new AppError(
-      "already_exists",
-      `You have reviewed product ${row.productId}. Delete that review to write another.`,
-      { reason: "REVIEW_EXISTS", resource: { type: "review", name: `products/${row.productId}` } },
-    );
-  });
+function reviewExists(productId: string): AppError {
+  return new AppError(
+    "already_exists",
+    `You have already reviewed product ${productId}. Delete that review to write another.`,
+    { reason: "REVIEW_EXISTS", resource: { type: "review", name: `products/${productId}` } },
+  );
 }
 
-function fromRow(row: ReadRow): Review {
+function reviewFromRow(row: ReviewRow): Review {
   return {
     ...pick(row, ["id", "rating", "title", "body"]),
     productId: row.product_id,

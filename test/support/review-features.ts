@@ -30,7 +30,7 @@ export async function openRooms(log: Log = silentLog) {
   const customers = createCustomers(room);
   const tracker = createTracker(room);
   const orders = createOrders({ ...room, catalog, inventory, customers, tracker });
-  const reviews = createReviews({ ...room, catalog, orders, authorNameOf: customers.readName });
+  const reviews = createReviews({ ...room, catalog, orders, readCustomerName: customers.readName });
   const how = () => ({ requestId: randomUUID(), validateOnly: false });
   const call = internalCall();
   const slug = randomUUID();

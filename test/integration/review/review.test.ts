@@ -49,9 +49,9 @@ describe("a review", () => {
     const second = await rooms.review(bob, productId, 2);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 3.5, count: 2n });
     expect(await listed(productId)).toEqual([second, first]);
-    await rooms.reviews.remove(ann, first.id);
+    await rooms.reviews.delete(ann, first.id);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 2, count: 1n });
-    await rooms.reviews.remove(bob, second.id);
+    await rooms.reviews.delete(bob, second.id);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
     expect(await listed(productId)).toEqual([]);
   });
@@ -78,7 +78,7 @@ describe("a review", () => {
       ...{ code: "already_exists", reason: "REVIEW_EXISTS" },
       resource: { type: "review", name: `products/${productId}` },
     });
-    await rooms.reviews.remove(ann, id);
+    await rooms.reviews.delete(ann, id);
     await rooms.review(ann, productId, 5);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 5, count: 1n });
   });
@@ -108,7 +108,7 @@ describe("a review", () => {
       const found = await refusal(rooms.review(bob, product));
       expect(found).toMatchObject({ code: "not_found", reason: "PRODUCT_NOT_FOUND" });
     }
-    await rooms.reviews.remove(ann, id);
+    await rooms.reviews.delete(ann, id);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
   });
 
@@ -160,13 +160,13 @@ describe("who may", () => {
     const staff = as({ customerId: stranger.customerId, role: "STAFF" });
     for (const call of [ann, staff, as({ customerId: stranger.customerId, role: "ADMIN" }), service()]) {
       const { id } = await rooms.review(ann, productId);
-      expect(await refusal(rooms.reviews.remove(stranger, id))).toMatchObject({
+      expect(await refusal(rooms.reviews.delete(stranger, id))).toMatchObject({
         ...{ code: "permission_denied", reason: "NOT_THE_AUTHOR" },
       });
       expect(await listed(productId)).toHaveLength(1);
       expect(await rooms.ratingOf(productId)).toEqual({ average: 4, count: 1n });
-      await rooms.reviews.remove(call, id);
-      expect(await refusal(rooms.reviews.remove(call, id))).toMatchObject({
+      await rooms.reviews.delete(call, id);
+      expect(await refusal(rooms.reviews.delete(call, id))).toMatchObject({
         ...{ code: "not_found", reason: "REVIEW_NOT_FOUND" },
       });
     }
@@ -203,8 +203,8 @@ describe("at once", () => {
       const { id } = await rooms.review(ann, productId, 1);
       const next = refusal(rooms.review(ann, productId, 5));
       await setTimeout((round % 12) / 2);
-      await rooms.reviews.remove(ann, id);
-      if ((await next) === "done") await rooms.reviews.remove(ann, (await listed(productId))[0]?.id ?? "");
+      await rooms.reviews.delete(ann, id);
+      if ((await next) === "done") await rooms.reviews.delete(ann, (await listed(productId))[0]?.id ?? "");
     }
     expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
     expect(deadlocks).toBe(0);
@@ -216,7 +216,7 @@ describe("at once", () => {
     await rooms.review(bob, productId, 1);
     const { id } = await rooms.review(ann, productId, 5);
     const found = await Promise.all(
-      Array.from({ length: 8 }, () => refusal(rooms.reviews.remove(rooms.call, id))),
+      Array.from({ length: 8 }, () => refusal(rooms.reviews.delete(rooms.call, id))),
     );
     expect(found.filter((one) => one === "done")).toHaveLength(1);
     expect(await rooms.ratingOf(productId)).toEqual({ average: 1, count: 1n });
@@ -230,7 +230,7 @@ describe("at once", () => {
       people.flatMap((one, at) =>
         products.map(async (productId) => {
           const { id } = await rooms.review(one, productId, 1 + (at % 5));
-          if (at % 2 === 0) await rooms.reviews.remove(rooms.call, id);
+          if (at % 2 === 0) await rooms.reviews.delete(rooms.call, id);
         }),
       ),
     );
@@ -276,5 +276,5 @@ test.each([
   const found = await rooms.database.query<Breach>(invariantsQuery);
   await rooms.database.query("rollback");
   expect(found).toMatchObject([{ invariant: "ratings", subject: `products/${productId}` }]);
-  await rooms.reviews.remove(rooms.call, id);
+  await rooms.reviews.delete(rooms.call, id);
 });

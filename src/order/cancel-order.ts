@@ -1,0 +1,70 @@
+import { sql } from "kysely";
+import type { Catalog } from "../catalog/catalog.ts";
+import type { Tx } from "../infra/postgres/postgres.ts";
+import type { Inventory } from "../inventory/inventory.ts";
+import type { Call } from "../kernel/call.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { notFound, staleEtag } from "../kernel/errors.ts";
+import { ownerScope } from "../kernel/principal.ts";
+import type { Tracker } from "../tracker/tracker.ts";
+import { type Order, type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
+import { allowedTransitions, nextState } from "./order-state.ts";
+
+/** What cancelling an order needs. */
+export interface CancellationOptions {
+  clock: Clock;
+  catalog: Catalog;
+  inventory: Inventory;
+  tracker: Tracker;
+  /** Runs in the transaction of a cancellation. */
+  onCancelled?: (tx: Tx, order: Order) => Promise<void>;
+}
+
+/**
+ * Cancels an order: returns its units to stock and reverses its purchases.
+ * @param etag empty to cancel whatever version is current
+ * @throws AppError not_found, also for another customer's order; conflict for an outdated etag;
+ *   failed_precondition when the state forbids it
+ */
+export async function cancelOrder(
+  { clock, catalog, inventory, tracker, onCancelled }: CancellationOptions,
+  tx: Tx,
+  call: Call,
+  id: string,
+  etag: string,
+): Promise<Order> {
+  const order = await lockOrder(tx, call, id);
+  if (etag !== "" && etag !== order.etag) throw staleEtag("order", id, order.etag);
+  const state = nextState(id, order.state, "CANCEL");
+  const now = clock.now();
+  await catalog.lockForReturn(tx, order.items);
+  const { stock, ledger } = inventory.orderMovement({
+    orderId: id,
+    reason: "CANCEL",
+    lines: order.items,
+    now,
+  });
+  await tx.query(sql`
+    with stock as (${stock}), ledger as (${ledger})
+    update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
+  if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
+  await onCancelled?.(tx, order);
+  return {
+    ...order,
+    state,
+    allowedTransitions: allowedTransitions(state),
+    etag: String(Number(order.etag) + 1),
+    updateTime: now,
+  };
+}
+
+async function lockOrder(tx: Tx, call: Call, id: string): Promise<Order> {
+  const owner = ownerScope(call.principal) ?? null;
+  const locked = await tx.query(sql`
+    select from orders where id = ${id} and (${owner}::uuid is null or customer_id = ${owner}) for update`);
+  if (locked.length === 0) throw notFound("order", id);
+  // A second statement, since the first one's snapshot may be older than its lock.
+  const [row] = await tx.query(sql<OrderRow>`${SELECT_ORDER} where id = ${id}`);
+  if (row === undefined) throw notFound("order", id);
+  return orderFromRow(row);
+}
