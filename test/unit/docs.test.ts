@@ -128,6 +128,17 @@ test("docs/configuration.md lists each variable, in the order of .env.example, w
   }
 });
 
+test.each(readPages("docs/clients/*.md").filter((page) => blocksOf(page).length > 0))(
+  "$path saves each of its programs to a file and runs it",
+  (page) => {
+    const blocks = blocksOf(page);
+    const programs = blocks.filter(({ language }) => ["go", "java", "js", "python", "ts"].includes(language));
+    expect(programs.length).toBeGreaterThan(0);
+    expect(programs.filter(({ file }) => file === undefined)).toEqual([]);
+    expect(blocks.flatMap(commandsOf).length).toBeGreaterThanOrEqual(programs.length);
+  },
+);
+
 test("docs/architecture.md names the folders of src and theirs", () => {
   const folders = globSync(["src/*/", "src/*/*/"], { cwd: root }).map((folder) => basename(folder));
   const { text } = pageAt("docs/architecture.md");

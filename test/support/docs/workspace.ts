@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -17,7 +17,11 @@ const TOOLS = ["buf", "curl", "go", "grpcurl", "java", "mvn", "npx", "python3"];
 /** Returns the first program that commands need and that is not installed. */
 export function missingTool(commands: string): string | undefined {
   const needed = TOOLS.filter((tool) => new RegExp(`(^|[\\s(/;|])${tool}\\s`, "m").test(commands));
-  return needed.find((tool) => !isInstalled(tool));
+  const missing = needed.find((tool) => !isInstalled(tool));
+  if (missing !== undefined || !needed.includes("python3")) return missing;
+  // Debian has venv in a package of its own.
+  const { status } = spawnSync("python3", ["-c", "import ensurepip, venv"]);
+  return status === 0 ? undefined : "python3-venv";
 }
 
 function isInstalled(program: string): boolean {
