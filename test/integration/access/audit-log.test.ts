@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-interface Entry {
+interface AuditEntry {
   actor: string;
   role: string;
   method: string;
@@ -36,22 +36,22 @@ interface Entry {
   client_address: string;
 }
 
-/** What was noted while something was done. */
-async function notedBy(work: () => Promise<unknown>): Promise<Entry[]> {
+/** Returns the audit entries that are written while `work` runs. */
+async function entriesOf(work: () => Promise<unknown>): Promise<AuditEntry[]> {
   const [last] = await shop.database.query<{ id: string | null }>(
     "select max(id::text) as id from audit_entry",
   );
   await work();
-  return shop.database.query<Entry>(
+  return shop.database.query<AuditEntry>(
     "select actor, role, method, request, client_address from audit_entry where id::text > $1 order by id",
     [last?.id ?? ""],
   );
 }
 
-test("a change by staff is noted, with who, what and from where", async () => {
+test("A change by staff is logged with its actor, role, method, request and client address", async () => {
   const id = await makeProduct(admin, { stock: 1n });
-  const noted = await notedBy(() => staff.catalog.updateProduct({ product: { id, name: "Green tea" } }));
-  expect(noted).toEqual([
+  const entries = await entriesOf(() => staff.catalog.updateProduct({ product: { id, name: "Green tea" } }));
+  expect(entries).toEqual([
     {
       actor: `account:${staff.accountId}`,
       role: "STAFF",
@@ -62,17 +62,19 @@ test("a change by staff is noted, with who, what and from where", async () => {
   ]);
 });
 
-test("a change by another service is noted by its key", async () => {
+test("A change by another service is logged with its API key", async () => {
   const key = clientsWithToken(shop, await createApiKey(admin, Scope.CATALOG_WRITE));
-  const noted = await notedBy(() => makeCategory(key));
-  expect(noted).toMatchObject([{ actor: expect.stringMatching(/^service:[0-9a-f-]{36}$/), role: "SERVICE" }]);
+  const entries = await entriesOf(() => makeCategory(key));
+  expect(entries).toMatchObject([
+    { actor: expect.stringMatching(/^service:[0-9a-f-]{36}$/), role: "SERVICE" },
+  ]);
 });
 
-test("an import is noted with what it began with, and events that are recorded one by one are not", async () => {
+test("An import is logged with its header, and single purchase events are not logged", async () => {
   const slug = `c-${randomUUID().slice(0, 8)}`;
   await admin.catalog.createCategory({ category: { slug, name: slug } });
   const head = createHeader(ImportMode.INCREMENTAL);
-  const imported = await notedBy(() =>
+  const imported = await entriesOf(() =>
     staff.catalog.importProducts(toMessages(head, createRows(slug, `${slug}-`, 2))),
   );
   expect(imported.length).toBeGreaterThan(0);
@@ -84,15 +86,15 @@ test("an import is noted with what it began with, and events that are recorded o
   const productId = await makeProduct(admin, { stock: 1n });
   const key = clientsWithToken(shop, await createApiKey(admin, Scope.TRACKER_WRITE));
   const purchase = purchaseOf(promotionId, productId);
-  expect(await notedBy(() => key.tracker.recordPurchase({ purchase }))).toEqual([]);
+  expect(await entriesOf(() => key.tracker.recordPurchase({ purchase }))).toEqual([]);
 });
 
-test("what is not done is not noted: a refused change, a rehearsed one, one that staff may not make", async () => {
+test("Rejected, forbidden and validate-only changes and reads are not logged", async () => {
   const categoryId = await makeCategory(admin);
   const price = { currencyCode: "EUR", minorUnits: 1n };
   const product = { sku: randomUUID(), name: "Tea", categoryId, price };
   await admin.catalog.createProduct({ product });
-  const noted = await notedBy(async () => {
+  const entries = await entriesOf(async () => {
     expect(await failureOf(staff.catalog.createProduct({ product }))).toMatchObject({
       code: "AlreadyExists",
     });
@@ -100,24 +102,24 @@ test("what is not done is not noted: a refused change, a rehearsed one, one that
     await failureOf(staff.identity.createApiKey({ apiKey: { serviceAccount: "x1", scopes: [1] } }));
     await staff.catalog.listProducts({ showDeleted: true });
   });
-  expect(noted).toEqual([]);
+  expect(entries).toEqual([]);
 });
 
-test("what customers do with their own things is not noted", async () => {
+test("Changes of customers to their own resources are not logged", async () => {
   const productId = await makeProduct(admin, { stock: 1n });
   const order = { items: [{ productId, quantity: 1n }] };
-  expect(await notedBy(() => customer.orders.createOrder({ requestId: randomUUID(), order }))).toEqual([]);
+  expect(await entriesOf(() => customer.orders.createOrder({ requestId: randomUUID(), order }))).toEqual([]);
 });
 
-test("secrets are not in what is noted, and long requests are cut", async () => {
+test("Logged requests hold no secrets and are truncated when they are long", async () => {
   const { password } = staff;
   const id = await makeProduct(admin, { stock: 1n });
   const description = "very long ".repeat(900);
-  const noted = await notedBy(async () => {
+  const entries = await entriesOf(async () => {
     await staff.identity.changePassword({ currentPassword: password, newPassword: `new ${password}` });
     await staff.catalog.updateProduct({ product: { id, description } });
   });
-  const texts = noted.map(({ request }) => request);
+  const texts = entries.map(({ request }) => request);
   expect(texts.join()).not.toContain(password);
   expect(texts.at(-1)?.length).toBe(4_003);
 });

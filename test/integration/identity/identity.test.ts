@@ -30,7 +30,7 @@ const UNAUTHENTICATED = "Unauthenticated";
 describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   const clients = (from: Clients & { json: Clients }): Clients => (protocol === "gRPC" ? from : from.json);
 
-  test("somebody registers, is known by their token, refreshes it and signs out", async () => {
+  test("A person can register, call with the access token, refresh it and sign out", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
     const { account, tokens } = await identity.register({ email, name: "Ada", password });
@@ -45,13 +45,14 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await clients(clientsWithToken(shop, next?.accessToken ?? "")).identity.getMe({})).toEqual(me);
     await identity.signOut({ refreshToken: next?.refreshToken });
     expect(await failureOf(clients(clientsWithToken(shop, accessToken)).identity.getMe({}))).toMatchObject({
-      ...{ code: UNAUTHENTICATED, reason: "SESSION_ENDED" },
+      code: UNAUTHENTICATED,
+      reason: "SESSION_ENDED",
     });
     const again = identity.refreshSession({ refreshToken: next?.refreshToken });
     expect(await failureOf(again)).toMatchObject({ code: UNAUTHENTICATED, reason: "SESSION_ENDED" });
   });
 
-  test("an email is registered once", async () => {
+  test("An email can be registered once, whatever its case", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
     await identity.register({ email, name: "Ada", password });
@@ -59,7 +60,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await failureOf(again)).toMatchObject({ code: "AlreadyExists", reason: "EMAIL_TAKEN" });
   });
 
-  test("nobody registers without a name that can be seen", async () => {
+  test("A name without visible characters is rejected", async () => {
     const blank = clients(shop).identity.register({ email: newEmail(), name: " \u3000 ", password });
     expect(await failureOf(blank)).toMatchObject({ code: "InvalidArgument", fields: ["name"] });
   });
@@ -69,18 +70,19 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     ["of 257 characters", "a".repeat(257)],
     ["of 10 kB", "a".repeat(10_000)],
     ["with a NUL", "aaaaaaa\0"],
-  ])("a password %s is refused by the contract, and not shown again", async (_, wrong) => {
+  ])("A password %s is rejected, and the error does not repeat it", async (_, wrong) => {
     const { identity } = clients(shop);
     const failure = await failureOf(identity.register({ email: newEmail(), name: "Ada", password: wrong }));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["password"] });
     expect(failure.message).not.toContain("aaaa");
     if (wrong.length < 100) return;
     expect(await failureOf(identity.signIn({ email: newEmail(), password: wrong }))).toMatchObject({
-      ...{ code: "InvalidArgument", fields: ["password"] },
+      code: "InvalidArgument",
+      fields: ["password"],
     });
   });
 
-  test("a password of 256 characters outside the basic plane is good", async () => {
+  test("A password of 256 supplementary characters is accepted whole", async () => {
     const { identity } = clients(shop);
     const [email, long] = [newEmail(), "\u{1f511}".repeat(256)];
     await identity.register({ email, name: "Ada", password: long });
@@ -89,7 +91,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await failureOf(shorter)).toMatchObject({ code: UNAUTHENTICATED, reason: "SIGN_IN_FAILED" });
   });
 
-  test("whoever guesses on is told how long to wait", async () => {
+  test("The sixth wrong password is rejected with the time to wait", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
     const guess = () => identity.signIn({ email, password: "wrong" });
@@ -101,14 +103,15 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
       (reason: unknown) => ConnectError.from(reason),
     );
     expect(await failureOf(Promise.reject(error))).toMatchObject({
-      ...{ code: "ResourceExhausted", reason: "SIGN_IN_BACKOFF" },
+      code: "ResourceExhausted",
+      reason: "SIGN_IN_BACKOFF",
     });
     expect(error?.findDetails(RetryInfoSchema)[0]?.retryDelay).toBeDefined();
-    // The address of this test is everybody's here.
+    // All tests of this file share one address.
     await shop.database.query("delete from sign_in_failure");
   });
 
-  test("a session that is somebody else's cannot be ended, one's own can, whatever the case of its id", async () => {
+  test("A session can be revoked by its owner only, whatever the case of its id", async () => {
     const [ann, bob] = [await createAccount(shop), await createAccount(shop)];
     const of = async (person: SignedInAccount) => (await person.identity.listSessions({})).sessions;
     const [id = ""] = (await of(ann)).filter(({ current }) => !current).map((session) => session.id);
@@ -118,7 +121,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await of(ann)).toHaveLength(1);
   });
 
-  test("another service calls by its key, within its scopes, until it is revoked", async () => {
+  test("Another service can call with an API key within its scopes until the key is revoked", async () => {
     const { identity } = clients(admin);
     const expireTime = timestampFromMs(Date.now() + 3_600_000);
     const scopes = [Scope.CUSTOMERS_READ];
@@ -137,7 +140,8 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     const { apiKey: revoked } = await identity.revokeApiKey({ id });
     expect(timestampDate(revoked?.revokeTime ?? timestampFromMs(0)).getTime()).toBeGreaterThan(0);
     expect(await failureOf(service.customers.listCustomers({}))).toMatchObject({
-      ...{ code: UNAUTHENTICATED, reason: "API_KEY_ENDED" },
+      code: UNAUTHENTICATED,
+      reason: "API_KEY_ENDED",
     });
     expect(await failureOf(identity.revokeApiKey({ id }))).toMatchObject({ code: "FailedPrecondition" });
     expect(await failureOf(identity.revokeApiKey({ id: randomUUID() }))).toMatchObject({ code: "NotFound" });
@@ -146,18 +150,18 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   test.each<[string, MessageInitShape<typeof ApiKeySchema>, string]>([
     ["no scopes", { serviceAccount: "warehouse" }, "api_key.scopes"],
     ["the scope 0", { serviceAccount: "warehouse", scopes: [0] }, "api_key.scopes[0]"],
-    ["no service", { scopes: [1] }, "api_key.service_account"],
+    ["no service account", { scopes: [1] }, "api_key.service_account"],
     [
-      "an end that is over",
+      "an expiry in the past",
       { serviceAccount: "wh", scopes: [1], expireTime: timestampFromMs(1) },
       "api_key.expire_time",
     ],
-  ])("a key with %s is refused", async (_, apiKey, field) => {
+  ])("An API key with %s is rejected", async (_, apiKey, field) => {
     const failure = await failureOf(clients(admin).identity.createApiKey({ apiKey }));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("a new password ends the sessions of other devices", async () => {
+  test("A password change revokes the sessions of other devices", async () => {
     const ann = await createAccount(shop);
     const { tokens } = await shop.identity.signIn(ann);
     const other = clientsWithToken(shop, tokens?.accessToken ?? "");
@@ -168,7 +172,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   });
 });
 
-test("text that is no Unicode is refused before anybody reads it as a password", async () => {
+test("A request with invalid UTF-8 is rejected before a password is verified", async () => {
   const request = create(SignInRequestSchema, { email: newEmail(), password: "aaaaaaaa" });
   const bytes = Buffer.from(toBinary(SignInRequestSchema, request));
   bytes[bytes.lastIndexOf("a")] = 0xff;

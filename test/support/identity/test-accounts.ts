@@ -5,7 +5,7 @@ import type { Role } from "../../../gen/cartwright/identity/v1/identity_pb.ts";
 import type { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { type Clients, clientsOf, type TestShop } from "../shop.ts";
 
-/** Somebody with an account, and clients that call on their behalf. */
+/** A signed-in account, with clients that send its access token. */
 export interface SignedInAccount extends Clients {
   json: Clients;
   accountId: string;
@@ -16,7 +16,7 @@ export interface SignedInAccount extends Clients {
   refreshToken: string;
 }
 
-/** The same clients with a token, over gRPC and as JSON over HTTP/1.1. */
+/** Returns clients that send a credential, over gRPC and as JSON over HTTP/1.1. */
 export function clientsWithToken(shop: TestShop, token: string): Clients & { json: Clients } {
   const authorize: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${token}`);
@@ -29,7 +29,7 @@ export function clientsWithToken(shop: TestShop, token: string): Clients & { jso
   };
 }
 
-/** A new account that is signed in, in a shop with ACCESS on. */
+/** Creates an account with a role and signs in, in a shop with ACCESS on. Afterwards the account has two sessions. */
 export async function createAccount(
   shop: TestShop,
   role: keyof typeof Role = "CUSTOMER",
@@ -45,12 +45,16 @@ export async function createAccount(
   const { accessToken = "", refreshToken = "" } = tokens ?? {};
   return {
     ...clientsWithToken(shop, accessToken),
-    ...{ accountId: account?.id ?? "", customerId: account?.customerId ?? "" },
-    ...{ email, password, accessToken, refreshToken },
+    accountId: account?.id ?? "",
+    customerId: account?.customerId ?? "",
+    email,
+    password,
+    accessToken,
+    refreshToken,
   };
 }
 
-/** The secret of a new API key with these scopes. */
+/** Creates an API key with these scopes. @returns its secret */
 export async function createApiKey(admin: SignedInAccount, ...scopes: Scope[]): Promise<string> {
   const { secret } = await admin.identity.createApiKey({ apiKey: { serviceAccount: "warehouse", scopes } });
   return secret;

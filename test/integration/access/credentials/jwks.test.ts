@@ -4,30 +4,30 @@ import { createAccount, type SignedInAccount } from "../../../support/identity/t
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
-let ann: SignedInAccount;
+let staff: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({ ACCESS: "on", TOKEN_ISSUER: "https://shop.example" });
-  ann = await createAccount(shop, "STAFF");
+  staff = await createAccount(shop, "STAFF");
 });
 afterAll(() => shop.close());
 
-const keysUrl = () => new URL("/.well-known/jwks.json", shop.url);
+const jwksUrl = () => new URL("/.well-known/jwks.json", shop.url);
 
-test("another service verifies an access token by the published keys alone", async () => {
-  const { payload, protectedHeader } = await jwtVerify(ann.accessToken, createRemoteJWKSet(keysUrl()), {
+test("Another service can verify an access token with the published keys alone", async () => {
+  const { payload, protectedHeader } = await jwtVerify(staff.accessToken, createRemoteJWKSet(jwksUrl()), {
     algorithms: ["EdDSA"],
     issuer: "https://shop.example",
     audience: "https://shop.example",
     typ: "at+jwt",
     maxTokenAge: "10 min",
   });
-  expect(payload).toMatchObject({ sub: ann.accountId, customer_id: ann.customerId, role: "STAFF" });
+  expect(payload).toMatchObject({ sub: staff.accountId, customer_id: staff.customerId, role: "STAFF" });
   expect((payload.exp ?? 0) - (payload.iat ?? 0)).toBe(600);
-  expect(protectedHeader.kid).toBe(decodeProtectedHeader(ann.accessToken).kid);
+  expect(protectedHeader.kid).toBe(decodeProtectedHeader(staff.accessToken).kid);
 });
 
-test("nothing private is published, and caches may keep it for minutes", async () => {
-  const response = await fetch(keysUrl());
+test("The JWK set holds no private key and may be cached for five minutes", async () => {
+  const response = await fetch(jwksUrl());
   expect(response.headers.get("cache-control")).toBe("public, max-age=300");
   const text = await response.text();
   expect(JSON.parse(text).keys.length).toBeGreaterThan(0);

@@ -10,14 +10,14 @@ import {
 } from "../../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
-// Whoever could change the email of an admin's customer would be halfway to being that admin.
+// With an admin's email, a caller could take over the admin's account.
 let shop: TestShop;
-let bob: SignedInAccount;
+let customer: SignedInAccount;
 let staff: SignedInAccount;
 let admin: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({ ACCESS: "on" });
-  [bob, staff, admin] = await Promise.all([
+  [customer, staff, admin] = await Promise.all([
     createAccount(shop),
     createAccount(shop, "STAFF"),
     createAccount(shop, "ADMIN"),
@@ -25,19 +25,19 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("staff changes customers, and nobody who works in the shop: not their email, not that they are there", async () => {
+test("Staff and API keys can change and delete customers, but not the customers of staff and admin accounts", async () => {
   const { customerId: id } = admin;
   const service = clientsWithToken(shop, await createApiKey(admin, Scope.CUSTOMERS_WRITE));
-  const grabs = [
+  const attempts = [
     staff.customers.updateCustomer({ customer: { id, email: `${randomUUID()}@example.com` } }),
     staff.customers.deleteCustomer({ id }),
     staff.customers.deleteCustomer({ id: staff.customerId }),
     service.customers.deleteCustomer({ id }),
   ];
-  for (const failure of await Promise.all(grabs.map(failureOf))) {
+  for (const failure of await Promise.all(attempts.map(failureOf))) {
     expect(failure).toMatchObject({ code: "PermissionDenied", reason: "ADMIN_ONLY" });
   }
   await admin.identity.getMe({});
-  await staff.customers.updateCustomer({ customer: { id: bob.customerId, name: "Bob" } });
+  await staff.customers.updateCustomer({ customer: { id: customer.customerId, name: "Bob" } });
   await admin.customers.updateCustomer({ customer: { id: staff.customerId, name: "Sam" } });
 });

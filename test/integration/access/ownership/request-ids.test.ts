@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StockReason } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { failureOf } from "../../../support/errors.ts";
 import {
   clientsWithToken,
   createAccount,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
+import { breaches } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeProduct, stockOf } from "../../../support/shop-fixtures.ts";
 
@@ -16,43 +18,58 @@ beforeAll(async () => {
   shop = await startShop({ ACCESS: "on" });
   admin = await createAccount(shop, "ADMIN");
 });
+afterEach(async () => {
+  expect(await breaches(shop.database.url)).toEqual([]);
+});
 afterAll(() => shop.close());
 
-/** Clients by a new key of a service account. */
-async function service(serviceAccount: string) {
+/** Returns clients with a new API key of a service account. */
+async function createServiceClients(serviceAccount: string) {
   const scopes = [Scope.CATALOG_WRITE, Scope.ORDERS_WRITE];
   const { secret, apiKey } = await admin.identity.createApiKey({ apiKey: { serviceAccount, scopes } });
   return { ...clientsWithToken(shop, secret), keyId: apiKey?.id };
 }
 
-test("a request_id is honoured across the keys of a service account, and the audit names the key", async () => {
-  const [old, next, other] = [
-    await service("warehouse"),
-    await service("warehouse"),
-    await service("helpdesk"),
-  ];
+test("A request_id is valid for all API keys of a service account, and the audit log names the key", async () => {
+  const oldKey = await createServiceClients("warehouse");
+  const newKey = await createServiceClients("warehouse");
+  const otherService = await createServiceClients("helpdesk");
   const productId = await makeProduct(admin, { stock: 10n });
   const request = { productId, delta: 5n, reason: StockReason.RECEIVED, requestId: randomUUID() };
-  for (const key of [old, next]) {
-    const { product } = await key.catalog.adjustStock(request);
+  for (const { catalog } of [oldKey, newKey]) {
+    const { product } = await catalog.adjustStock(request);
     expect(product?.stockQuantity).toBe(15n);
   }
   expect(await stockOf(shop, productId)).toBe(15n);
-  // Another service is another caller.
-  await other.catalog.adjustStock(request);
+  await otherService.catalog.adjustStock(request);
   expect(await stockOf(shop, productId)).toBe(20n);
-  const noted = await shop.database.query<{ actor: string }>(
+  const entries = await shop.database.query<{ actor: string }>(
     "select actor from audit_entry where method like '%/AdjustStock' order by id",
   );
-  expect(noted.map(({ actor }) => actor)).toEqual([old, next, other].map(({ keyId }) => `service:${keyId}`));
+  const actors = [oldKey, newKey, otherService].map(({ keyId }) => `service:${keyId}`);
+  expect(entries.map(({ actor }) => actor)).toEqual(actors);
 });
 
-test("a guest's order is placed once by whichever key of a service account", async () => {
-  const [old, next] = [await service("till"), await service("till")];
+test("A guest's order is placed once, whichever API key of the service account sends it", async () => {
+  const oldKey = await createServiceClients("till");
+  const newKey = await createServiceClients("till");
   const productId = await makeProduct(admin, { stock: 10n });
   const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
-  const first = await old.orders.createOrder(request);
-  const again = await next.orders.createOrder(request);
-  expect([first.replayed, again.replayed, again.order?.id]).toEqual([false, true, first.order?.id]);
+  const first = await oldKey.orders.createOrder(request);
+  const second = await newKey.orders.createOrder(request);
+  expect([first.replayed, second.replayed, second.order?.id]).toEqual([false, true, first.order?.id]);
   expect(await stockOf(shop, productId)).toBe(9n);
+});
+
+test("The request_id of one service account's guest order is refused to another service account", async () => {
+  const warehouse = await createServiceClients("warehouse");
+  const till = await createServiceClients("till");
+  const productId = await makeProduct(admin, { stock: 5n });
+  const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
+  await warehouse.orders.createOrder(request);
+  expect((await warehouse.orders.createOrder(request)).replayed).toBe(true);
+  expect(await failureOf(till.orders.createOrder(request))).toMatchObject({
+    code: "InvalidArgument",
+    reason: "REQUEST_ID_REUSED",
+  });
 });

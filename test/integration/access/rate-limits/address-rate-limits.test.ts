@@ -1,83 +1,85 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
+import { withSigningKeyId } from "../../../support/identity/identity-instance.ts";
 import { createAccount, type SignedInAccount } from "../../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
-// What calls cost the address that they come from, whoever they say they are.
+// What calls cost their address, whichever credential they carry. The windows are long, so that no budget is
+// refilled while a test runs.
 let shop: TestShop;
 let admin: SignedInAccount;
 beforeAll(async () => {
   shop = await startShop({
-    ...{ ACCESS: "on", LIMITS: "on", TRUSTED_PROXIES: "127.0.0.1/32" },
-    ...{ LIMIT_AUTH: "10/60", LIMIT_READ: "15/60" },
+    ACCESS: "on",
+    LIMITS: "on",
+    TRUSTED_PROXIES: "127.0.0.1/32",
+    LIMIT_AUTH: "10/3600",
+    LIMIT_READ: "15/3600",
   });
   admin = await createAccount(shop, "ADMIN");
 });
 afterAll(() => shop.close());
 
-const answerSchema = z.object({
+const responseSchema = z.object({
   details: z.array(z.object({ debug: z.object({ reason: z.string().optional() }) })).default([]),
   tokens: z.object({ accessToken: z.string(), refreshToken: z.string() }).optional(),
   apiKey: z.object({ id: z.string() }).optional(),
   secret: z.string().optional(),
 });
 
-/** A call that comes from there. */
+/** Sends a JSON call from an address. */
 async function post(address: string, path: string, body: unknown, token?: string) {
-  const response = await fetch(`${shop.url}/cartwright.${path}`, {
-    method: "POST",
-    body: JSON.stringify(body),
-    headers: {
-      ...{ "content-type": "application/json", "x-forwarded-for": address },
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    },
-  });
-  const { details, ...answer } = answerSchema.parse(await response.json());
+  const headers = new Headers({ "content-type": "application/json", "x-forwarded-for": address });
+  if (token !== undefined) headers.set("authorization", `Bearer ${token}`);
+  const url = `${shop.url}/cartwright.${path}`;
+  const response = await fetch(url, { method: "POST", body: JSON.stringify(body), headers });
+  const { details, ...message } = responseSchema.parse(await response.json());
   return {
+    ...message,
     status: response.status,
     reason: details[0]?.debug.reason ?? "",
-    /** As the headers tell it: what is left of how much. */
+    /** The remaining budget and its size, from the headers. */
     quota: `${response.headers.get("ratelimit-remaining")} of ${response.headers.get("ratelimit-limit")}`,
     retryAfter: response.headers.get("retry-after"),
-    ...answer,
   };
 }
 
-let addresses = 0;
+let addressCount = 0;
 function newAddress(): string {
-  addresses += 1;
-  return `198.51.100.${addresses}`;
+  addressCount += 1;
+  return `198.51.100.${addressCount}`;
 }
 
-const password = "correct horse";
 const identity = "identity.v1.IdentityService";
 const listBrands = "catalog.v1.CatalogService/ListBrands";
-const register = (address: string, token?: string) =>
-  post(
-    address,
-    `${identity}/Register`,
-    { email: `${randomUUID()}@example.com`, name: "Ann", password },
-    token,
-  );
-const signIn = (address: string, person: SignedInAccount, token?: string) =>
-  post(address, `${identity}/SignIn`, { email: person.email, password: person.password }, token);
-/** A token of a new account, made somewhere else. */
-const newTokens = async () => {
+
+function register(address: string, token?: string) {
+  const input = { email: `${randomUUID()}@example.com`, name: "Ann", password: "correct horse" };
+  return post(address, `${identity}/Register`, input, token);
+}
+
+function signIn(address: string, { email, password }: SignedInAccount, token?: string) {
+  return post(address, `${identity}/SignIn`, { email, password }, token);
+}
+
+/** Registers an account from another address. @returns its tokens */
+async function createTokens(): Promise<{ accessToken: string; refreshToken: string }> {
   const { tokens } = await register(newAddress());
-  if (tokens === undefined) throw new Error("nobody was registered");
+  if (tokens === undefined) throw new Error("the registration failed");
   return tokens;
-};
-/** The reasons of calls one after the other. */
-const reasonsOf = async (count: number, call: () => Promise<{ reason: string }>) => {
+}
+
+/** Returns the reasons of sequential calls. */
+async function reasonsOf(count: number, call: () => Promise<{ reason: string }>): Promise<string[]> {
   const reasons: string[] = [];
   for (let made = 0; made < count; made += 1) reasons.push((await call()).reason);
   return reasons;
-};
+}
 
-test("whoever brings tokens of their own checks and sets no more passwords from an address than others", async () => {
+test("A caller with tokens cannot register and sign in more often from an address than one without", async () => {
   const address = newAddress();
-  const tokens = [(await newTokens()).accessToken, (await newTokens()).accessToken];
+  const tokens = [(await createTokens()).accessToken, (await createTokens()).accessToken];
   for (let made = 0; made < 5; made += 1) expect((await register(address)).status).toBe(200);
   for (const token of [undefined, ...tokens]) {
     expect(await register(address, token)).toMatchObject({ status: 429, reason: "RATE_LIMITED" });
@@ -85,83 +87,75 @@ test("whoever brings tokens of their own checks and sets no more passwords from 
   }
 });
 
-test("what a token's account checks and sets costs both, from wherever it calls, and the tighter one is told", async () => {
-  const { accessToken } = await newTokens();
+test("Registering with a token charges the account and the address, and the headers show the smaller remainder", async () => {
+  const { accessToken } = await createTokens();
   const [first, second, third] = [newAddress(), newAddress(), newAddress()];
   expect((await register(first, accessToken)).quota).toBe("8 of 10");
   expect((await register(second, accessToken)).quota, "of the account").toBe("6 of 10");
-  for (const left of [6, 4, 2]) expect((await register(third)).quota).toBe(`${left + 2} of 10`);
+  for (const remaining of [8, 6, 4]) expect((await register(third)).quota).toBe(`${remaining} of 10`);
   expect((await register(third, accessToken)).quota, "of the address").toBe("2 of 10");
   expect((await register(second, accessToken)).quota).toBe("2 of 10");
   expect((await register(second, accessToken)).quota).toBe("0 of 10");
-  const refused = await register(newAddress(), accessToken);
-  expect(refused).toMatchObject({ status: 429, reason: "RATE_LIMITED", quota: "0 of 10" });
-  expect(Number(refused.retryAfter)).toBeGreaterThan(0);
+  const rejected = await register(newAddress(), accessToken);
+  expect(rejected).toMatchObject({ status: 429, reason: "RATE_LIMITED", quota: "0 of 10" });
+  expect(Number(rejected.retryAfter)).toBeGreaterThan(0);
 });
 
-test("a token whose session has ended makes no call free: it costs the address what the call costs", async () => {
+test("A call with the token of an ended session charges the address its cost, and is no guess", async () => {
   const address = newAddress();
-  const { accessToken, refreshToken } = await newTokens();
+  const { accessToken, refreshToken } = await createTokens();
   await post(newAddress(), `${identity}/SignOut`, { refreshToken });
-  const answers: Awaited<ReturnType<typeof post>>[] = [];
-  for (let made = 0; made < 20; made += 1) answers.push(await post(address, listBrands, {}, accessToken));
-  expect(answers.map(({ reason }) => reason)).toEqual([
-    ...Array(15).fill("SESSION_ENDED"),
-    ...Array(5).fill("RATE_LIMITED"),
-  ]);
-  expect(answers[0]?.quota).toBe("14 of 15");
-  expect(Number(answers.at(-1)?.retryAfter)).toBeGreaterThan(0);
+  const responses: Awaited<ReturnType<typeof post>>[] = [];
+  for (let made = 0; made < 20; made += 1) responses.push(await post(address, listBrands, {}, accessToken));
+  const reasons = responses.map(({ reason }) => reason);
+  expect(reasons).toEqual([...Array(15).fill("SESSION_ENDED"), ...Array(5).fill("RATE_LIMITED")]);
+  expect(responses[0]?.quota).toBe("14 of 15");
+  expect(Number(responses.at(-1)?.retryAfter)).toBeGreaterThan(0);
   expect((await post(address, listBrands, {})).reason).toBe("RATE_LIMITED");
-  // They have guessed nothing.
+  // The AUTH budget has paid for this sign-in only.
   expect((await signIn(address, admin)).quota).toBe("9 of 10");
 });
 
-test("refresh tokens of a session that has ended are no guesses", async () => {
+test("Refresh tokens of an ended session are no guesses, but forged ones are", async () => {
   const address = newAddress();
-  const { refreshToken } = await newTokens();
+  const { refreshToken } = await createTokens();
   const refresh = () => post(address, `${identity}/RefreshSession`, { refreshToken });
   await refresh();
-  expect(await reasonsOf(11, refresh)).toEqual(["REFRESH_TOKEN_REUSED", ...Array(10).fill("SESSION_ENDED")]);
+  const reasons = await reasonsOf(11, refresh);
+  expect(reasons).toEqual(["REFRESH_TOKEN_REUSED", ...Array(10).fill("SESSION_ENDED")]);
   expect((await signIn(address, admin)).quota).toBe("9 of 10");
-  // One that was never made is.
-  const madeUp = { refreshToken: `cr_${randomBytes(84).toString("base64url")}` };
-  expect((await post(address, `${identity}/RefreshSession`, madeUp)).reason).toBe("REFRESH_TOKEN_INVALID");
+  const forged = { refreshToken: `cr_${randomBytes(84).toString("base64url")}` };
+  expect((await post(address, `${identity}/RefreshSession`, forged)).reason).toBe("REFRESH_TOKEN_INVALID");
   expect((await signIn(address, admin)).quota).toBe("7 of 10");
 });
 
-test("API keys that were revoked are no guesses, and not free", async () => {
+test("Revoked API keys are no guesses, and their calls charge the address", async () => {
   const address = newAddress();
-  const apiKey = { serviceAccount: "warehouse", scopes: ["SCOPE_ORDERS_READ"] };
-  const made = await post(newAddress(), `${identity}/CreateApiKey`, { apiKey }, admin.accessToken);
-  await post(newAddress(), `${identity}/RevokeApiKey`, { id: made.apiKey?.id }, admin.accessToken);
-  const call = () => post(address, listBrands, {}, made.secret);
-  expect(await reasonsOf(17, call)).toEqual([
-    ...Array(15).fill("API_KEY_ENDED"),
-    ...Array(2).fill("RATE_LIMITED"),
-  ]);
+  const input = { apiKey: { serviceAccount: "warehouse", scopes: ["SCOPE_ORDERS_READ"] } };
+  const created = await post(newAddress(), `${identity}/CreateApiKey`, input, admin.accessToken);
+  await post(newAddress(), `${identity}/RevokeApiKey`, { id: created.apiKey?.id }, admin.accessToken);
+  const call = () => post(address, listBrands, {}, created.secret);
+  const reasons = await reasonsOf(17, call);
+  expect(reasons).toEqual([...Array(15).fill("API_KEY_ENDED"), ...Array(2).fill("RATE_LIMITED")]);
   expect((await signIn(address, admin)).quota).toBe("9 of 10");
 });
 
-test("tokens that name keys nobody has are not asked about once their address is over", async () => {
+test("Beyond the limit of its address, a token with an unknown key id is rejected without a query", async () => {
   const address = newAddress();
-  const { accessToken } = await newTokens();
-  const [, ...rest] = accessToken.split(".");
-  const madeUp = () => {
-    const header = { alg: "EdDSA", typ: "at+jwt", kid: randomBytes(32).toString("base64url") };
-    const text = Buffer.from(JSON.stringify(header)).toString("base64url");
-    return post(address, listBrands, {}, [text, ...rest].join("."));
+  const { accessToken } = await createTokens();
+  const guess = () => {
+    const kid = randomBytes(32).toString("base64url");
+    return post(address, listBrands, {}, withSigningKeyId(accessToken, kid));
   };
-  expect(await reasonsOf(12, madeUp)).toEqual([
-    ...Array(10).fill("TOKEN_INVALID"),
-    ...Array(2).fill("RATE_LIMITED"),
-  ]);
-  await shop.database.query("alter table signing_key rename to elsewhere");
+  const reasons = await reasonsOf(12, guess);
+  expect(reasons).toEqual([...Array(10).fill("TOKEN_INVALID"), ...Array(2).fill("RATE_LIMITED")]);
+  await shop.database.query("alter table signing_key rename to unavailable");
   try {
-    // Whoever asked now would be told that something is wrong.
-    expect((await madeUp()).reason).toBe("RATE_LIMITED");
+    // A query would fail with another reason.
+    expect((await guess()).reason).toBe("RATE_LIMITED");
   } finally {
-    await shop.database.query("alter table elsewhere rename to signing_key");
+    await shop.database.query("alter table unavailable rename to signing_key");
   }
-  // Whose key is known is heard all the same.
+  // A token with a known key id is still accepted.
   expect((await post(address, listBrands, {}, accessToken)).status).toBe(200);
 });
