@@ -59,7 +59,7 @@ describe("packages of generated code", () => {
       /^cartwright\/(\w+)\/(v\d+)\/(\w+)\.proto$/.exec(name) ?? [];
     const names = [pascalCase(noun), version.toUpperCase()];
     expect(file.options).toMatchObject({
-      goPackage: `github.com/cartwright-shop/cartwright/gen/go/cartwright/${noun}/${version};${noun}${version}`,
+      goPackage: `example.com/cartwright/gen/go/cartwright/${noun}/${version};${noun}${version}`,
       javaPackage: `com.cartwright.${noun}.${version}`,
       javaMultipleFiles: true,
       javaOuterClassname: `${pascalCase(base)}Proto`,
