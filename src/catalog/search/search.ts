@@ -8,7 +8,7 @@ import {
   LONGEST_SCAN,
   matchMethod,
   nextStrategy,
-  type SearchFacts,
+  type PlanInput,
   type ShopSize,
 } from "./plan.ts";
 import { type PageSearch, strategyStatement } from "./strategy-statement.ts";
@@ -26,7 +26,7 @@ export async function searchProducts(
   search: PageSearch,
 ): Promise<ProductRow[]> {
   const { filter, page } = search;
-  const facts: SearchFacts = {
+  const input: PlanInput = {
     byRelevance: page.sort.column === "relevance",
     descending: page.sort.descending,
     isFirstPage: page.after === undefined,
@@ -37,13 +37,13 @@ export async function searchProducts(
   };
   const isUsual =
     page.columns === ALL_COLUMNS && !filter.showDeleted && filter.brand === "" && !hasRange(filter);
-  for (let strategy = firstStrategy(facts); ; ) {
+  for (let strategy = firstStrategy(input); ; ) {
     const isScan = strategy.kind === "popular-products" || strategy.kind === "sort-order-scan";
     const productsInRange = isScan ? undefined : await countInRange(db, call, filter);
     const method = matchMethod(isUsual, productsInRange);
     const rows = await db.read(call, strategyStatement(strategy, search, method));
-    if (rows.length === facts.rows) return rows;
-    const next = nextStrategy(strategy, rows.length, facts);
+    if (rows.length === input.rows) return rows;
+    const next = nextStrategy(strategy, rows.length, input);
     if (next === undefined) return rows;
     strategy = next;
   }
