@@ -7,9 +7,6 @@ const alone = [
   "test/faults/**/*.test.ts",
   "test/integration/infra/{cache,embedded}/*.test.ts",
   "test/integration/order/concurrent-orders.test.ts",
-  "test/integration/rpc/call/deadline.test.ts",
-  "test/integration/rpc/rate-limit/*.test.ts",
-  "test/integration/rpc/server/{load-shedder,load-shedder-slots,shutdown}.test.ts",
   "test/integration/tracker/counting.test.ts",
 ];
 

@@ -7,7 +7,7 @@ import { type Database, openPostgres } from "../../src/infra/postgres/postgres.t
 import { systemClock } from "../../src/kernel/clock.ts";
 import { createSharedStores } from "../support/identity/identity-instance.ts";
 import { silentLog } from "../support/log.ts";
-import { type LogLine, recordingLog } from "../support/rpc-server.ts";
+import { type LogLine, recordingLog } from "../support/rpc/rpc-server.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
 test("While the database is unavailable the known signing keys stay in use, and reads and warnings are limited to one a second", async () => {

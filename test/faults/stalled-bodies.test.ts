@@ -3,16 +3,9 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import {
-  connectHttp2,
-  expectNoCrash,
-  frame,
-  getProductBytes,
-  getProductPath,
-  grpcStatus,
-  openGrpc,
-  start,
-} from "../support/rpc-server.ts";
+import { connectHttp2, envelope, grpcStatus, openGrpc } from "../support/rpc/raw-http2.ts";
+import { getProductBytes, getProductPath } from "../support/rpc/rpc-clients.ts";
+import { expectNoCrash, startRpcServer } from "../support/rpc/rpc-server.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -22,9 +15,9 @@ describe("a request that stalls", () => {
   const limits = { bodyIdleMs: 300 };
 
   test("is answered and ended over HTTP/2", async () => {
-    const { url } = await start({ limits });
+    const { url } = await startRpcServer({ limits });
     const stream = openGrpc(connectHttp2(url), getProductPath);
-    stream.write(frame(getProductBytes("A")).subarray(0, 4));
+    stream.write(envelope(getProductBytes("A")).subarray(0, 4));
     const startMs = performance.now();
     expect(await grpcStatus(stream)).toBe(String(Code.DeadlineExceeded));
     // The deadline is 5 s.
@@ -33,9 +26,9 @@ describe("a request that stalls", () => {
   });
 
   test("that trickles meets its deadline", async () => {
-    const { url } = await start({ limits });
+    const { url } = await startRpcServer({ limits });
     const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-timeout": "500m" });
-    const bytes = frame(getProductBytes("A".repeat(1_000)));
+    const bytes = envelope(getProductBytes("A".repeat(1_000)));
     let at = 0;
     const trickle = setInterval(() => stream.write(bytes.subarray(at, ++at)), 50);
     const startMs = performance.now();
@@ -46,7 +39,7 @@ describe("a request that stalls", () => {
   });
 
   test("is answered over HTTP/1.1, and its connection is not used again", async () => {
-    const { port } = await start({ limits: { ...limits, keepAliveMs: 300 } });
+    const { port } = await startRpcServer({ limits: { ...limits, keepAliveMs: 300 } });
     const socket = connect(port, "127.0.0.1");
     socket.write(
       `POST ${getProductPath} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{`,
@@ -58,7 +51,7 @@ describe("a request that stalls", () => {
   });
 
   test("in its headers is ended", async () => {
-    const { port } = await start({ limits: { headersMs: 200 } });
+    const { port } = await startRpcServer({ limits: { headersMs: 200 } });
     const socket = connect(port, "127.0.0.1");
     socket.write("POST / HTTP/1.1\r\nHost: a\r\n");
     const startMs = performance.now();
@@ -68,7 +61,7 @@ describe("a request that stalls", () => {
   });
 
   test("to a service without policy is ended too", async () => {
-    const { url } = await start({ limits });
+    const { url } = await startRpcServer({ limits });
     const stream = openGrpc(connectHttp2(url), "/grpc.health.v1.Health/Watch");
     stream.write(Buffer.from([0, 0]));
     expect(await grpcStatus(stream)).toBe(String(Code.DeadlineExceeded));
@@ -76,7 +69,7 @@ describe("a request that stalls", () => {
 });
 
 test("an HTTP/1.1 connection goes on after a request that was answered early", async () => {
-  const { port } = await start();
+  const { port } = await startRpcServer();
   const socket = connect(port, "127.0.0.1");
   socket.write(`POST ${getProductPath} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`);
   socket.write("Transfer-Encoding: chunked\r\n\r\n");
@@ -95,17 +88,17 @@ describe("an answer that nobody takes is given up", () => {
   const options = { limits: { deliveryMs: 300 }, catalog: { getProduct: () => ({ product: { name } }) } };
 
   test("over HTTP/2", async () => {
-    const { url } = await start(options);
+    const { url } = await startRpcServer(options);
     const session = connectHttp2(url, { settings: { initialWindowSize: 0 } });
     const stream = openGrpc(session, getProductPath);
-    stream.end(frame(getProductBytes("A")));
+    stream.end(envelope(getProductBytes("A")));
     await once(stream, "close");
     // RFC 9113, 7.
     expect(stream.rstCode).not.toBe(0);
   });
 
   test("over HTTP/1.1", async () => {
-    const { port } = await start(options);
+    const { port } = await startRpcServer(options);
     const socket = connect(port, "127.0.0.1");
     const body = '{"sku":"A"}';
     const head = `POST ${getProductPath} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json`;

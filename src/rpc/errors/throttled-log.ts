@@ -1,4 +1,4 @@
-import type { AppError } from "../../kernel/errors.ts";
+import { type AppError, errorMessage } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 
 /** How long a reason is not logged again. */
@@ -41,8 +41,5 @@ export function createThrottledLog(log: Log): (method: string, error: AppError) 
 }
 
 function causeMessage(cause: unknown): string | undefined {
-  if (!(cause instanceof Error)) return undefined;
-  // Node tries several addresses of a host, and has no message when all of them fail.
-  const code = "code" in cause && typeof cause.code === "string" ? cause.code : cause.name;
-  return (cause.message || code).slice(0, MAX_CAUSE_LENGTH);
+  return cause === undefined ? undefined : errorMessage(cause).slice(0, MAX_CAUSE_LENGTH);
 }

@@ -90,7 +90,8 @@ export class Http2Exchange implements HttpExchange {
 
   respond({ status, headers, body, trailers }: HttpResponse): void {
     const stream = this.#stream;
-    if (stream.destroyed || stream.headersSent) return;
+    // A stream that was reset in the same read as it was opened is closed, and not destroyed yet.
+    if (stream.closed || stream.destroyed || stream.headersSent) return;
     stream.once("finish", () => closeUnreadStream(stream));
     if (trailers === undefined && body === undefined) {
       stream.respond({ ":status": status, ...headers }, { endStream: true });

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Server as Http1Server } from "node:http";
 import { isIPv6, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Http2Sessions } from "./http2-sessions.ts";
 import type { Listener } from "./listener.ts";
@@ -25,24 +25,20 @@ export interface LifecycleOptions {
   http2Sessions: Http2Sessions;
   /** Aborted when the stop begins. */
   drain: AbortController;
+  /** How long idle HTTP/1.1 connections stay open when the stop begins, milliseconds. */
+  stopIdleMs: number;
   log: Log;
 }
 
 /** The interval at which a stop closes idle HTTP/1.1 connections. */
 const IDLE_CHECK_MS = 50;
 
-/**
- * How long such a connection stays open when a stop begins. A caller who is sending its next request could not know
- * whether it was read; in this time it is answered, and told to connect elsewhere.
- */
-const IDLE_GRACE_MS = 200;
-
 /** How long destroyed sockets may take to close. */
 const DESTROY_MS = 1_000;
 
 /** Creates the start and stop of a server from its parts. */
 export function createLifecycle(options: LifecycleOptions): Server {
-  const { address, listener, http1, http2Sessions, drain, log } = options;
+  const { address, listener, http1, http2Sessions, drain, stopIdleMs, log } = options;
   const sockets = new Set<Socket>();
   listener.server.on("connection", (socket) => {
     sockets.add(socket);
@@ -59,7 +55,7 @@ export function createLifecycle(options: LifecycleOptions): Server {
     http2Sessions.closeAll();
     const startedAtMs = performance.now();
     const idleCheck = setInterval(() => {
-      if (performance.now() - startedAtMs >= IDLE_GRACE_MS) http1.closeIdleConnections();
+      if (performance.now() - startedAtMs >= stopIdleMs) http1.closeIdleConnections();
     }, IDLE_CHECK_MS);
     await Promise.race([allClosed, sleep(graceMs, undefined, { ref: false })]);
     clearInterval(idleCheck);
@@ -94,9 +90,10 @@ export function createLifecycle(options: LifecycleOptions): Server {
 }
 
 function listenErrorText(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if ("code" in error && error.code === "EADDRINUSE") return "the port is in use. Set PORT to another one.";
-  return error.message;
+  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
+    return "the port is in use. Set PORT to another one.";
+  }
+  return errorMessage(error);
 }
 
 function ignore(): void {}

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
-import { StartupError } from "../../kernel/errors.ts";
+import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
 /** The start of the HTTP/2 preface (RFC 9113, 3.4: "PRI * HTTP/2.0"), which no HTTP/1.1 method shares. */
@@ -83,7 +83,7 @@ function createTlsListener({ onHttp1, onHttp2, limits }: ListenerOptions, files:
       else onHttp1(socket);
     });
   } catch (error) {
-    throw new StartupError(`TLS_CERT_FILE and TLS_KEY_FILE cannot be used: ${errorText(error)}`);
+    throw new StartupError(`TLS_CERT_FILE and TLS_KEY_FILE cannot be used: ${errorMessage(error)}`);
   }
 }
 
@@ -120,12 +120,8 @@ function readPem(file: string, variable: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new StartupError(`${variable}: ${errorText(error)}`);
+    throw new StartupError(`${variable}: ${errorMessage(error)}`);
   }
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function ignore(): void {}

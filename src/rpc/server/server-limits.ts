@@ -20,6 +20,11 @@ export interface ServerLimits {
   standardTimeoutMs: number;
   /** How long an HTTP/1.1 connection is kept without a request: longer than the usual 60 s of proxies. */
   keepAliveMs: number;
+  /**
+   * How long an idle HTTP/1.1 connection stays open when a stop begins. A caller who is sending its next request could
+   * not know whether it was read; in this time it is answered, and told to connect elsewhere.
+   */
+  stopIdleMs: number;
   /** How long an HTTP/2 connection is kept without a stream. */
   idleSessionMs: number;
   /** The interval of HTTP/2 pings. A connection whose last ping is unanswered is ended. */
@@ -43,6 +48,7 @@ export const defaultServerLimits: ServerLimits = {
   settleMs: 1_000,
   standardTimeoutMs: 30_000,
   keepAliveMs: 75_000,
+  stopIdleMs: 200,
   idleSessionMs: 300_000,
   pingMs: 30_000,
   readinessMaxAgeMs: 1_000,

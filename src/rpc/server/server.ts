@@ -144,6 +144,7 @@ export function createServer(options: ServerOptions): Server {
     http1,
     http2Sessions,
     drain,
+    stopIdleMs: limits.stopIdleMs,
     log,
   });
 }

@@ -8,7 +8,7 @@ import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../../support/identity/test-accounts.ts";
 import { createHeader, createRows } from "../../../support/import/import-rows.ts";
-import { connectHttp2, frame, grpcStatus, openGrpc } from "../../../support/rpc-server.ts";
+import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -73,10 +73,10 @@ test("A call whose session ends before its body arrives is rejected", async () =
   const delayed = open();
   // A later call on the same connection is answered, so the delayed one has passed its first authentication.
   const complete = open();
-  complete.end(frame(new Uint8Array()));
+  complete.end(envelope(new Uint8Array()));
   expect(await grpcStatus(complete)).toBe("0");
   await account.identity.signOut({});
   await waitUntilAuthenticationIsOld();
-  delayed.end(frame(new Uint8Array()));
+  delayed.end(envelope(new Uint8Array()));
   expect(await grpcStatus(delayed)).toBe("16");
 });

@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { getCall } from "../../../../src/rpc/call/call-context.ts";
 import { resolveClientAddress } from "../../../../src/rpc/call/client-address.ts";
-import { post, start, transportNames, transports } from "../../../support/rpc-server.ts";
+import { post, transportNames, transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const trusted = new BlockList();
 trusted.addSubnet("10.0.0.0", 8, "ipv4");
@@ -43,7 +44,7 @@ test("a header of nothing but proxies is not walked for ever", () => {
 });
 
 test("a proxy that nobody has named is told of, once", async () => {
-  const { url, lines } = await start();
+  const { url, lines } = await startRpcServer();
   const headers = { "x-forwarded-for": "203.0.113.9" };
   for (let count = 0; count < 3; count += 1)
     await post(url, CatalogService.method.getProduct, { sku: "A" }, headers);
@@ -52,7 +53,7 @@ test("a proxy that nobody has named is told of, once", async () => {
 
 describe.each(transportNames)("%s", (name) => {
   const ask = async (trustedProxies: BlockList) => {
-    const { url } = await start({
+    const { url } = await startRpcServer({
       trustedProxies,
       catalog: { getProduct: (_, context) => ({ product: { name: getCall(context).clientAddress } }) },
     });

@@ -9,15 +9,9 @@ import {
   ListProductsRequestSchema,
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
-import {
-  connectHttp2,
-  expectNoCrash,
-  type Fixture,
-  frame,
-  getProductBytes,
-  getProductPath,
-  start,
-} from "../../../support/rpc-server.ts";
+import { connectHttp2, envelope } from "../../../support/rpc/raw-http2.ts";
+import { getProductBytes, getProductPath } from "../../../support/rpc/rpc-clients.ts";
+import { expectNoCrash, type RpcServer, startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const listProductsPath = `/${CatalogService.typeName}/ListProducts`;
 const listBrandsPath = `/${CatalogService.typeName}/ListBrands`;
@@ -43,13 +37,13 @@ interface Back {
 
 /** How the calls came that a handler was asked for. */
 const ways: string[] = [];
-let server: Fixture;
+let server: RpcServer;
 
 expectNoCrash();
 
 beforeEach(async () => {
   ways.length = 0;
-  server = await start({
+  server = await startRpcServer({
     catalog: {
       getProduct: ({ key }, context) => {
         // Only Connect's contexts can be aborted.
@@ -148,33 +142,36 @@ const framed = (type: string): Record<string, Sent> => {
   const headers = { "content-type": type, te: "trailers" };
   const gzip = { ...headers, "grpc-accept-encoding": "br, gzip" };
   return {
-    "a read": { headers, body: frame(product) },
-    "a read with a timeout": { headers: { ...headers, "grpc-timeout": "10S" }, body: frame(product) },
-    "a read that fails": { headers, body: frame(failing) },
-    "a request that breaks a rule": { headers, body: frame(getProductBytes("")) },
-    "a method without an implementation": { headers, body: frame(nothing), path: listBrandsPath },
-    "a long answer": { headers, body: frame(list), path: listProductsPath },
-    "a long answer, compressed": { headers: gzip, body: frame(list), path: listProductsPath },
-    "a short answer that might be compressed": { headers: gzip, body: frame(product) },
+    "a read": { headers, body: envelope(product) },
+    "a read with a timeout": { headers: { ...headers, "grpc-timeout": "10S" }, body: envelope(product) },
+    "a read that fails": { headers, body: envelope(failing) },
+    "a request that breaks a rule": { headers, body: envelope(getProductBytes("")) },
+    "a method without an implementation": { headers, body: envelope(nothing), path: listBrandsPath },
+    "a long answer": { headers, body: envelope(list), path: listProductsPath },
+    "a long answer, compressed": { headers: gzip, body: envelope(list), path: listProductsPath },
+    "a short answer that might be compressed": { headers: gzip, body: envelope(product) },
     "no frame": { headers, body: nothing },
-    "two frames": { headers, body: Buffer.concat([frame(product), frame(product)]) },
-    "half a frame": { headers, body: frame(product).subarray(0, 6) },
-    "half a head": { headers, body: frame(product).subarray(0, 3) },
-    "more than a frame": { headers, body: Buffer.concat([frame(product), Buffer.from([0])]) },
-    "a frame with more of a message behind it": { headers, body: Buffer.concat([frame(product), product]) },
-    "a frame that says it is compressed": { headers, body: frame(product, true) },
+    "two frames": { headers, body: Buffer.concat([envelope(product), envelope(product)]) },
+    "half a frame": { headers, body: envelope(product).subarray(0, 6) },
+    "half a head": { headers, body: envelope(product).subarray(0, 3) },
+    "more than a frame": { headers, body: Buffer.concat([envelope(product), Buffer.from([0])]) },
+    "a frame with more of a message behind it": {
+      headers,
+      body: Buffer.concat([envelope(product), product]),
+    },
+    "a frame that says it is compressed": { headers, body: envelope(product, true) },
     "a compressed frame": {
       headers: { ...headers, "grpc-encoding": "gzip" },
-      body: frame(gzipSync(product), true),
+      body: envelope(gzipSync(product), true),
     },
     "an encoding that nobody knows": {
       headers: { ...headers, "grpc-encoding": "zip" },
-      body: frame(product),
+      body: envelope(product),
     },
-    "bytes that are no message": { headers, body: frame(Buffer.from([0x0a, 0xff, 0xff])) },
+    "bytes that are no message": { headers, body: envelope(Buffer.from([0x0a, 0xff, 0xff])) },
     "a frame that is too long": { headers, body: Buffer.concat([Buffer.from([0, 0xff, 0, 0, 0]), product]) },
-    "a timeout that is none": { headers: { ...headers, "grpc-timeout": "soon" }, body: frame(product) },
-    "a timeout that is over": { headers: { ...headers, "grpc-timeout": "0n" }, body: frame(product) },
+    "a timeout that is none": { headers: { ...headers, "grpc-timeout": "soon" }, body: envelope(product) },
+    "a timeout that is over": { headers: { ...headers, "grpc-timeout": "0n" }, body: envelope(product) },
   };
 };
 
@@ -258,11 +255,11 @@ cases("Connect over HTTP/1.1", overHttp1, { ...bare, ...got });
 cases("Connect over HTTP/2", overHttp2, { ...bare, ...got });
 
 test.each<[string, typeof overHttp2, Sent]>([
-  ["gRPC", overHttp2, { headers: { "content-type": "application/grpc" }, body: frame(product) }],
+  ["gRPC", overHttp2, { headers: { "content-type": "application/grpc" }, body: envelope(product) }],
   [
     "gRPC-Web",
     overHttp1,
-    { headers: { "content-type": "application/grpc-web+proto" }, body: frame(product) },
+    { headers: { "content-type": "application/grpc-web+proto" }, body: envelope(product) },
   ],
   ["Connect", overHttp1, { headers: { "content-type": "application/proto" }, body: product }],
   [

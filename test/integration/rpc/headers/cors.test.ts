@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { pathTo, post, start } from "../../../support/rpc-server.ts";
+import { methodUrl, post } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct } = CatalogService.method;
 const shop = "https://shop.example";
 
 function preflight(url: string, origin: string) {
-  return fetch(pathTo(url, getProduct), {
+  return fetch(methodUrl(url, getProduct), {
     method: "OPTIONS",
     headers: {
       origin,
@@ -18,7 +19,7 @@ function preflight(url: string, origin: string) {
 
 describe("a page of a listed origin", () => {
   test("is allowed to ask what calls need", async () => {
-    const { url } = await start({ corsOrigins: [shop] });
+    const { url } = await startRpcServer({ corsOrigins: [shop] });
     const answer = await preflight(url, shop);
     expect(answer.status).toBe(204);
     expect(answer.headers.get("access-control-allow-origin")).toBe(shop);
@@ -38,7 +39,7 @@ describe("a page of a listed origin", () => {
   });
 
   test("may read answers, errors too", async () => {
-    const { url } = await start({ corsOrigins: ["https://other.example", shop] });
+    const { url } = await startRpcServer({ corsOrigins: ["https://other.example", shop] });
     for (const body of [{ sku: "A" }, {}]) {
       const answer = await post(url, getProduct, body, { origin: shop });
       expect(answer.headers.get("access-control-allow-origin")).toBe(shop);
@@ -49,7 +50,7 @@ describe("a page of a listed origin", () => {
 });
 
 test("a page of another origin may not", async () => {
-  const { url } = await start({ corsOrigins: [shop] });
+  const { url } = await startRpcServer({ corsOrigins: [shop] });
   for (const answer of [
     await preflight(url, "https://evil.example"),
     await preflight(url, "null"),
@@ -62,14 +63,14 @@ test("a page of another origin may not", async () => {
 });
 
 test("callers without an origin are told that others get other answers", async () => {
-  const { url } = await start({ corsOrigins: [shop] });
+  const { url } = await startRpcServer({ corsOrigins: [shop] });
   const answer = await post(url, getProduct, { sku: "A" });
   expect(answer.headers.get("access-control-allow-origin")).toBeNull();
   expect(answer.headers.get("vary")).toBe("Origin");
 });
 
 test("* is every page", async () => {
-  const { url } = await start({ corsOrigins: ["*"] });
+  const { url } = await startRpcServer({ corsOrigins: ["*"] });
   const answer = await preflight(url, "https://any.example");
   expect(answer.headers.get("access-control-allow-origin")).toBe("*");
   expect(answer.headers.get("vary")).toBeNull();
@@ -79,7 +80,7 @@ test("* is every page", async () => {
 });
 
 test("no page is listed by default", async () => {
-  const { url } = await start();
+  const { url } = await startRpcServer();
   expect((await preflight(url, shop)).status).not.toBe(204);
   const answer = await post(url, getProduct, { sku: "A" }, { origin: shop });
   expect(answer.status).toBe(200);

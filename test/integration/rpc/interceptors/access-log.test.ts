@@ -2,7 +2,8 @@ import { createClient } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { AppError, type ErrorCode, notFound } from "../../../../src/kernel/errors.ts";
-import { start, transports } from "../../../support/rpc-server.ts";
+import { transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const key = { case: "sku", value: "SECRET-SKU" } as const;
 const method = "cartwright.catalog.v1.CatalogService/GetProduct";
@@ -12,7 +13,7 @@ test.each([
   ["gRPC-Web over HTTP/1.1", "grpc-web"],
   ["Connect JSON", "connect"],
 ] as const)("one line tells of a call by %s, and not what was said", async (name, protocol) => {
-  const { url, lines } = await start();
+  const { url, lines } = await startRpcServer();
   await createClient(CatalogService, transports(url)[name]).getProduct({ key });
   expect(lines).toEqual([
     {
@@ -37,7 +38,7 @@ test.each([
   ["unavailable", "debug", "UNAVAILABLE"],
   ["internal", "warn", "INTERNAL"],
 ] as const)("%s is told of at %s", async (code: ErrorCode, level, written) => {
-  const { url, lines } = await start({
+  const { url, lines } = await startRpcServer({
     catalog: {
       getProduct: () => {
         throw code === "not_found" ? notFound("product", "1") : new AppError(code, "No.", { reason: "X" });

@@ -10,13 +10,14 @@ import {
   RetryInfoSchema,
 } from "../../../../gen/google/rpc/error_details_pb.ts";
 import { AppError, type ErrorCode, notFound, staleEtag } from "../../../../src/kernel/errors.ts";
-import { post, start, transportNames, transports } from "../../../support/rpc-server.ts";
+import { post, transportNames, transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct } = CatalogService.method;
 
 /** What a caller gets when the handler throws. */
 async function receive(thrown: unknown, name: (typeof transportNames)[number] = "gRPC over HTTP/2") {
-  const fixture = await start({
+  const fixture = await startRpcServer({
     catalog: {
       getProduct: () => {
         throw thrown;
@@ -219,7 +220,7 @@ describe("a cause", () => {
 test("what fails thousands of times is written once a second for each reason, with how many", {
   retry: 2,
 }, async () => {
-  const { url, lines } = await start({
+  const { url, lines } = await startRpcServer({
     catalog: {
       getProduct: ({ key }) => {
         const cause = key.value === "BUSY" ? undefined : new Error("refused");

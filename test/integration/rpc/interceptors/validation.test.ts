@@ -14,18 +14,10 @@ import {
 import { OrderService } from "../../../../gen/cartwright/order/v1/order_service_pb.ts";
 import { BadRequestSchema, ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
 import { checkStrings } from "../../../../src/rpc/validation/string-safety.ts";
-import {
-  altered,
-  callGrpcJs,
-  connectHttp2,
-  frame,
-  grpcJs,
-  grpcStatus,
-  openGrpc,
-  post,
-  start,
-  transports,
-} from "../../../support/rpc-server.ts";
+import { alterService } from "../../../support/rpc/altered-contract.ts";
+import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
+import { callGrpcJs, grpcJs, post, transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct, createProduct, listProducts } = CatalogService.method;
 const { createOrder } = OrderService.method;
@@ -47,7 +39,7 @@ async function refused(call: Promise<unknown>): Promise<Record<string, string>> 
 }
 
 async function clients() {
-  const { url } = await start({
+  const { url } = await startRpcServer({
     order: { createOrder: () => ({}) },
     catalog: { createProduct: () => ({}), adjustStock: () => ({}) },
   });
@@ -111,7 +103,7 @@ describe("rules of the contract", () => {
   });
 
   test("are the same for @grpc/grpc-js, which reads the sentence", async () => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     await expect(callGrpcJs(grpcJs(port), getProduct, {})).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
       details: expect.stringMatching(/^key: /),
@@ -119,7 +111,7 @@ describe("rules of the contract", () => {
   });
 
   test("are the same for JSON", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, createOrder, { requestId: uuid, order: { items: [{ quantity: "1" }] } });
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
@@ -135,14 +127,14 @@ describe("rules of the contract", () => {
   });
 
   test("that cannot be run are our fault", async () => {
-    const service = altered(CatalogService, (file) => {
+    const service = alterService(CatalogService, (file) => {
       const field = file.messageType.find(({ name }) => name === "GetProductRequest")?.field[1];
       if (field?.options === undefined) throw new Error("no options");
       const rules = getExtension(field.options, fieldOption);
       rules.cel.push({ $typeName: "buf.validate.Rule", id: "broken", message: "", expression: "this.nope(" });
       setExtension(field.options, fieldOption, rules);
     });
-    const { url, lines } = await start({
+    const { url, lines } = await startRpcServer({
       services: [service],
       routes: (router) => router.service(service, { getProduct: () => ({}) }),
     });
@@ -168,7 +160,7 @@ describe("text", () => {
   });
 
   test("holds no NUL from JSON either", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, listProducts, '{"query": "a\\u0000b"}');
     expect(answer.status).toBe(400);
     expect(await answer.text()).toContain("NUL");
@@ -180,7 +172,7 @@ describe("text", () => {
     '{"readMask": "a\\ud800"}',
     '{"pageToken": "\\ud800\\ud800"}',
   ])("from JSON has no lone surrogates: %s", async (body) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, listProducts, body);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
@@ -191,9 +183,9 @@ describe("text", () => {
     ["an overlong NUL", [0xc0, 0x80]],
     ["half a character", [0xc3]],
   ])("from gRPC has no bytes that are %s", async (_, bytes) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), "/cartwright.catalog.v1.CatalogService/GetProduct");
-    stream.end(frame(Buffer.from([0x12, bytes.length, ...bytes])));
+    stream.end(envelope(Buffer.from([0x12, bytes.length, ...bytes])));
     expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
   });
 
@@ -210,7 +202,7 @@ describe("text", () => {
     ["a query", get(`message=${encodeURIComponent('{"sku":"')}%c3${encodeURIComponent('"}')}`)],
     ["a query in base64", get(`base64=1&message=${half.toString("base64url")}`)],
   ])("from JSON in %s has no bytes that are half a character", async (_, [query, init]) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await fetch(`${url}${method}${query}`, init);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
@@ -221,7 +213,7 @@ describe("text", () => {
   });
 
   test("is free otherwise", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const sku = "naïve \u{1F600} \u202e \ufeff \ufffd \u{10ffff}";
     const catalog = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
     const answer = await catalog.getProduct({ key: { case: "sku", value: sku } });
@@ -281,10 +273,10 @@ describe("the search for faulty text", () => {
 });
 
 test("a request that is no message of its type is INVALID_ARGUMENT", async () => {
-  const { url } = await start();
+  const { url } = await startRpcServer();
   const valid = toBinary(CreateProductRequestSchema, create(CreateProductRequestSchema, { product: {} }));
   const stream = openGrpc(connectHttp2(url), `/${createProduct.parent.typeName}/CreateProduct`);
-  stream.end(frame(Buffer.concat([valid, Buffer.from([0x0a, 0x7f])])));
+  stream.end(envelope(Buffer.concat([valid, Buffer.from([0x0a, 0x7f])])));
   expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
   const answer = await fetch(`${url}/${createProduct.parent.typeName}/CreateProduct`, {
     method: "POST",

@@ -23,7 +23,7 @@ import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_se
 import { MoneySchema } from "../../../../gen/cartwright/type/v1/money_pb.ts";
 import { FieldBehavior } from "../../../../gen/google/api/field_behavior_pb.ts";
 import { hasBehavior, readServices } from "../../../support/contract.ts";
-import { start, transports, withPolicy } from "../../../support/rpc-server.ts";
+import { startRpcServer, transports, withPolicy } from "../../../support/rpc/rpc-server.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 const services = await readServices();
@@ -108,7 +108,7 @@ async function startRecording(method: DescMethod): Promise<{ url: string; receiv
     else received.push(request);
     return {};
   });
-  const { url } = await start({
+  const { url } = await startRpcServer({
     services: [method.parent],
     routes: (router) => router.service(method.parent, implementation),
   });

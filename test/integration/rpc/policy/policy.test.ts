@@ -34,7 +34,8 @@ import { Health } from "../../../../gen/grpc/health/v1/health_pb.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 import { durationMs, methodKey, methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
 import { readPolicies } from "../../../../src/rpc/policy/read-policies.ts";
-import { altered, start, withPolicy } from "../../../support/rpc-server.ts";
+import { alterService, withPolicy } from "../../../support/rpc/altered-contract.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const services = [
   CatalogService,
@@ -45,7 +46,7 @@ const services = [
   TrackerService,
 ];
 
-/** Returns the message with which the server refuses to start with these services; empty if it accepts them. */
+/** Returns the message with which the server refuses to startRpcServer with these services; empty if it accepts them. */
 function startupError(...services: DescService[]): string {
   try {
     readPolicies(services);
@@ -64,8 +65,8 @@ test("every method of the contracts has a valid policy", () => {
   expect(durationMs(policy?.deadline?.default)).toBe(5_000);
 });
 
-test("the server does not start with a method that has no policy", async () => {
-  await expect(start({ services: [CatalogService, Health] })).rejects.toThrow(StartupError);
+test("the server does not startRpcServer with a method that has no policy", async () => {
+  await expect(startRpcServer({ services: [CatalogService, Health] })).rejects.toThrow(StartupError);
   const message = startupError(CatalogService, Health);
   expect(message).toContain("grpc.health.v1.Health/Check: no policy");
   expect(message).toContain("grpc.health.v1.Health/Watch: no policy");
@@ -85,7 +86,7 @@ describe("the effective policy of a method", () => {
     own: JsonObject | undefined,
     defaultPolicies: JsonObject = { read: defaults },
   ): JsonValue {
-    const service = altered(CatalogService, (file) => {
+    const service = alterService(CatalogService, (file) => {
       const proto = file.service.find(({ name }) => name === CatalogService.name);
       const method = proto?.method.find(({ name }) => name === "GetProduct");
       if (proto === undefined || method?.options === undefined) throw new Error("the contract has changed");
@@ -138,7 +139,7 @@ describe("the effective policy of a method", () => {
   });
 
   test("is checked at startup, whether it is declared or inherited", () => {
-    const service = altered(CatalogService, (file) => {
+    const service = alterService(CatalogService, (file) => {
       const proto = file.service.find(({ name }) => name === CatalogService.name);
       if (proto?.options === undefined) throw new Error("the contract has changed");
       clearExtension(proto.options, servicePolicy);
@@ -198,7 +199,7 @@ describe.each<[string, DescService, string, Case[]]>([
       ["request_id is not set, but cartwright.order.v1.CreateOrderRequest has", { requestId: null }],
     ],
   ],
-])("the server does not start with %s", (_, service, method, cases) => {
+])("the server does not startRpcServer with %s", (_, service, method, cases) => {
   test.each(cases)("and reports: %s", (error, change) => {
     const changed = withPolicy(service, method, (policy) => {
       const json = Object.assign({}, toJson(MethodPolicySchema, policy), change);
@@ -210,14 +211,14 @@ describe.each<[string, DescService, string, Case[]]>([
   });
 });
 
-test("the server does not start with a cache policy on a streaming method", () => {
+test("the server does not startRpcServer with a cache policy on a streaming method", () => {
   const service = withPolicy(CatalogService, "GetProduct", (_, method) => {
     method.serverStreaming = true;
   });
   expect(startupError(service)).toContain("cache requires a unary method");
 });
 
-test("the server does not start with a read method that has a request_id", () => {
+test("the server does not startRpcServer with a read method that has a request_id", () => {
   const service = withPolicy(OrderService, "CreateOrder", (_, { options }) => {
     if (options !== undefined) options.idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   });
@@ -226,7 +227,7 @@ test("the server does not start with a read method that has a request_id", () =>
 
 /** Returns CatalogService with a policy on a field of one of its messages. */
 function withFieldPolicy(message: string, field: string, policy: JsonObject): DescService {
-  return altered(CatalogService, (file) => {
+  return alterService(CatalogService, (file) => {
     const described = file.messageType
       .find(({ name }) => name === message)
       ?.field.find(({ name }) => name === field);
@@ -236,7 +237,7 @@ function withFieldPolicy(message: string, field: string, policy: JsonObject): De
   });
 }
 
-test("the server does not start with a field policy without access", () => {
+test("the server does not startRpcServer with a field policy without access", () => {
   const staff = { access: "ACCESS_STAFF" };
   expect(startupError(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
   expect(startupError(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain(
@@ -245,8 +246,8 @@ test("the server does not start with a field policy without access", () => {
   expect(startupError(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
 });
 
-test("the server does not start with a policy on a nested field of a request, which it would not check", () => {
-  const service = altered(TrackerService, (file) => {
+test("the server does not startRpcServer with a policy on a nested field of a request, which it would not check", () => {
+  const service = alterService(TrackerService, (file) => {
     const [method] = file.service.flatMap((one) => one.method.filter(({ name }) => name === "ListPurchases"));
     const inner = file.messageType.find(({ name }) => name === "RecordPurchaseResponse")?.field[0];
     if (method === undefined || inner === undefined) throw new Error("the contract has changed");

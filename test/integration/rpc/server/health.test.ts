@@ -8,17 +8,9 @@ import {
   Health,
   HealthCheckResponse_ServingStatus as Status,
 } from "../../../../gen/grpc/health/v1/health_pb.ts";
-import {
-  callGrpcJs,
-  connectHttp2,
-  frame,
-  grpcJs,
-  grpcStatus,
-  openGrpc,
-  start,
-  transportNames,
-  transports,
-} from "../../../support/rpc-server.ts";
+import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
+import { callGrpcJs, grpcJs, transportNames, transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 /** A store that can be taken away. */
 function store() {
@@ -32,7 +24,7 @@ function store() {
 
 describe("Check", () => {
   test.each(transportNames)("answers by %s", async (name) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(Health, transports(url)[name]);
     expect(await client.check({})).toMatchObject({ status: Status.SERVING });
     expect(await client.check({ service: CatalogService.typeName })).toMatchObject({
@@ -46,7 +38,7 @@ describe("Check", () => {
   });
 
   test("says a long name in short", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
     const error = await client.check({ service: "x".repeat(100_000) }).catch(ConnectError.from);
     expect(error).toMatchObject({ code: Code.NotFound });
@@ -55,7 +47,7 @@ describe("Check", () => {
   test("answers @grpc/grpc-js", async () => {
     const { state, isReady } = store();
     state.ready = false;
-    const { port } = await start({ isReady });
+    const { port } = await startRpcServer({ isReady });
     const { check } = Health.method;
     const client = grpcJs(port);
     expect(await callGrpcJs(client, check, {})).toMatchObject({ status: Status.NOT_SERVING });
@@ -68,7 +60,7 @@ describe("Check", () => {
 describe("Watch", () => {
   test("tells of each change", async () => {
     const { state, isReady } = store();
-    const { url } = await start({ isReady });
+    const { url } = await startRpcServer({ isReady });
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
     const seen: Status[] = [];
     for await (const { status } of client.watch({})) {
@@ -80,7 +72,7 @@ describe("Watch", () => {
   });
 
   test("stays with a service that it does not know", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
     const left = new AbortController();
     const watch = client.watch({ service: "nope" }, { signal: left.signal })[Symbol.asyncIterator]();
@@ -92,16 +84,16 @@ describe("Watch", () => {
   });
 
   test("keeps to a deadline of the caller's", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), "/grpc.health.v1.Health/Watch", { "grpc-timeout": "200m" });
-    stream.end(frame(Buffer.alloc(0)));
+    stream.end(envelope(Buffer.alloc(0)));
     const startMs = performance.now();
     await grpcStatus(stream);
     expect(performance.now() - startMs).toBeLessThan(5_000);
   });
 
   test("has no deadline of ours", async () => {
-    const { url } = await start({ limits: { standardTimeoutMs: 50, bodyIdleMs: 50, settleMs: 1 } });
+    const { url } = await startRpcServer({ limits: { standardTimeoutMs: 50, bodyIdleMs: 50, settleMs: 1 } });
     const client = createClient(Health, transports(url)["Connect over HTTP/1.1"]);
     const left = new AbortController();
     const watch = client.watch({}, { signal: left.signal })[Symbol.asyncIterator]();
@@ -116,7 +108,7 @@ describe("Watch", () => {
 describe("/readyz", () => {
   test("tells what was checked", async () => {
     const { state, isReady } = store();
-    const { url } = await start({ isReady });
+    const { url } = await startRpcServer({ isReady });
     const ready = await fetch(`${url}/readyz`);
     expect(ready.status).toBe(200);
     expect(await ready.json()).toEqual({ ready: true, checks: { store: "ok" } });
@@ -129,23 +121,23 @@ describe("/readyz", () => {
 
   test("asks the stores once a second at most", async () => {
     const { state, isReady } = store();
-    const { url } = await start({ isReady });
+    const { url } = await startRpcServer({ isReady });
     await Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/readyz`)));
     expect(state.asked).toBe(1);
   });
 
   test("is no when a check fails or hangs", async () => {
-    const failing = await start({ isReady: () => Promise.reject(new Error("boom")) });
+    const failing = await startRpcServer({ isReady: () => Promise.reject(new Error("boom")) });
     const failed = await fetch(`${failing.url}/readyz`);
     expect(failed.status).toBe(503);
     expect(await failed.text()).not.toContain("boom");
     expect(failing.lines[0]?.level).toBe("error");
-    const hanging = await start({ isReady: () => new Promise(() => {}) });
+    const hanging = await startRpcServer({ isReady: () => new Promise(() => {}) });
     expect((await fetch(`${hanging.url}/readyz`)).status).toBe(503);
   });
 });
 
 test("/healthz says that the process lives, whatever the stores do", async () => {
-  const { url } = await start({ isReady: () => Promise.reject(new Error("boom")) });
+  const { url } = await startRpcServer({ isReady: () => Promise.reject(new Error("boom")) });
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
 });

@@ -12,8 +12,8 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
-import { selfSigned } from "../../../support/certificate.ts";
-import { start } from "../../../support/rpc-server.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
+import { createSelfSignedCertificate } from "../../../support/rpc/self-signed-certificate.ts";
 
 const key = { case: "sku", value: "A" } as const;
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,7 +30,7 @@ function open(port: number): Socket {
 
 describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   test.each([1, 2, 3, 24])("in parts of %i", async (size) => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const socket = open(port);
     const bytes = Buffer.concat([Buffer.from(preface), emptySettings]);
     for (let at = 0; at < bytes.length; at += size) {
@@ -45,7 +45,7 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   test.each(["GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n"])(
     "by the byte: %s",
     async (text) => {
-      const { port } = await start();
+      const { port } = await startRpcServer();
       const socket = open(port);
       for (const byte of text) {
         socket.write(byte);
@@ -57,7 +57,7 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   );
 
   test.each(["", "P", "PR", "PRI", "GET / HT"])("and what stops after %j is cut off", async (text) => {
-    const { port } = await start({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
+    const { port } = await startRpcServer({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
     const socket = open(port);
     socket.write(text);
     socket.resume();
@@ -65,7 +65,7 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   });
 
   test("and what is neither is refused", async () => {
-    const { url, port } = await start();
+    const { url, port } = await startRpcServer();
     const socket = open(port);
     socket.write("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
     socket.resume();
@@ -74,7 +74,7 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   });
 
   test("and a connection that only comes and goes is nothing", async () => {
-    const { url, port } = await start();
+    const { url, port } = await startRpcServer();
     for (let count = 0; count < 50; count += 1) {
       const socket = open(port);
       await once(socket, "connect");
@@ -86,7 +86,7 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
 });
 
 test("no more than the most connections are taken", async () => {
-  const { port } = await start({ limits: { maxConnections: 3 } });
+  const { port } = await startRpcServer({ limits: { maxConnections: 3 } });
   const sockets = Array.from({ length: 3 }, () => open(port));
   await Promise.all(sockets.map((socket) => once(socket, "connect")));
   const further = open(port);
@@ -96,8 +96,8 @@ test("no more than the most connections are taken", async () => {
 });
 
 test("an address in use is told to a person", async () => {
-  const { port } = await start();
-  const again = start({ port });
+  const { port } = await startRpcServer();
+  const again = startRpcServer({ port });
   await expect(again).rejects.toThrow(StartupError);
   await expect(again).rejects.toThrow(`Cannot listen on 127.0.0.1:${port}: the port is in use.`);
 });
@@ -106,10 +106,10 @@ describe("TLS", () => {
   async function startSecure() {
     const folder = await mkdtemp(join(tmpdir(), "cartwright-tls-"));
     onTestFinished(() => rm(folder, { recursive: true }));
-    const { cert, key } = selfSigned();
+    const { cert, key } = createSelfSignedCertificate();
     const files = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
     await Promise.all([writeFile(files.certFile, cert), writeFile(files.keyFile, key)]);
-    return { ...(await start({ tls: files })), cert, files };
+    return { ...(await startRpcServer({ tls: files })), cert, files };
   }
 
   test("speaks HTTP/2 and HTTP/1.1 on one port, as ALPN says", async () => {
@@ -194,15 +194,15 @@ describe("TLS", () => {
     await server.close(500);
   });
 
-  test("does not start with a certificate that cannot be used", async () => {
+  test("does not startRpcServer with a certificate that cannot be used", async () => {
     const { files } = await startSecure();
     const missing = { ...files, certFile: "/nowhere/cert.pem" };
-    await expect(start({ tls: missing })).rejects.toThrow(StartupError);
-    await expect(start({ tls: missing })).rejects.toThrow(/TLS_CERT_FILE.*nowhere/);
+    await expect(startRpcServer({ tls: missing })).rejects.toThrow(StartupError);
+    await expect(startRpcServer({ tls: missing })).rejects.toThrow(/TLS_CERT_FILE.*nowhere/);
     const swapped = { certFile: files.keyFile, keyFile: files.certFile };
-    await expect(start({ tls: swapped })).rejects.toThrow(StartupError);
+    await expect(startRpcServer({ tls: swapped })).rejects.toThrow(StartupError);
     const { files: other } = await startSecure();
     const mismatched = { certFile: files.certFile, keyFile: other.keyFile };
-    await expect(start({ tls: mismatched })).rejects.toThrow(StartupError);
+    await expect(startRpcServer({ tls: mismatched })).rejects.toThrow(StartupError);
   });
 });

@@ -4,23 +4,18 @@ import { status } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
+import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
 import {
   callGrpcJs,
-  connectHttp2,
-  expectNoCrash,
-  expectUp,
-  frame,
   getProductBytes,
   getProductPath,
   grpcJs,
-  grpcStatus,
-  openGrpc,
-  pathTo,
+  methodUrl,
   post,
-  start,
   transportNames,
   transports,
-} from "../../../support/rpc-server.ts";
+} from "../../../support/rpc/rpc-clients.ts";
+import { expectNoCrash, expectServing, startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct } = CatalogService.method;
 const key = { case: "sku", value: "A" } as const;
@@ -30,7 +25,7 @@ expectNoCrash();
 
 describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
   test.each(transportNames.filter((name) => name !== "Connect GET"))("by %s", async (name) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const value = "x".repeat(5 * mebibyte);
     const error = await client.getProduct({ key: { case: "sku", value } }).catch(ConnectError.from);
@@ -38,21 +33,21 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
     expect(error).toSatisfy(
       (error: ConnectError) => error.findDetails(ErrorInfoSchema)[0]?.reason === "MESSAGE_TOO_LARGE",
     );
-    await expectUp(url);
+    await expectServing(url);
   });
 
   test("by @grpc/grpc-js", async () => {
-    const { url, port } = await start();
+    const { url, port } = await startRpcServer();
     const value = "x".repeat(5 * mebibyte);
     await expect(callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value } })).rejects.toMatchObject(
       { code: status.RESOURCE_EXHAUSTED },
     );
-    await expectUp(url);
+    await expectServing(url);
   });
 
   test("and up to 4 MiB it is read", async () => {
-    const { url } = await start();
-    const answer = await fetch(pathTo(url, getProduct), {
+    const { url } = await startRpcServer();
+    const answer = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/proto" },
       body: new Uint8Array(getProductBytes("x".repeat(4 * mebibyte - 5))),
@@ -62,39 +57,39 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
   });
 
   test("though it is small while compressed, by gRPC", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const bomb = gzipSync(Buffer.alloc(100 * mebibyte));
     expect(bomb.length).toBeLessThan(mebibyte / 4);
     const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-encoding": "gzip" });
-    stream.end(frame(bomb, true));
+    stream.end(envelope(bomb, true));
     expect(await grpcStatus(stream)).toBe(String(Code.ResourceExhausted));
-    await expectUp(url);
+    await expectServing(url);
   });
 
   test("though it is small while compressed, by Connect", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const bomb = gzipSync(Buffer.from(`{"sku":"${"x".repeat(50 * mebibyte)}"}`));
-    const answer = await fetch(pathTo(url, getProduct), {
+    const answer = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/json", "content-encoding": "gzip" },
       body: new Uint8Array(bomb),
     });
     expect(answer.status).toBe(429);
     expect(await answer.json()).toMatchObject({ code: "resource_exhausted" });
-    await expectUp(url);
+    await expectServing(url);
   });
 
   test("before the rest of it is read", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), getProductPath);
-    const head = frame(Buffer.alloc(0));
+    const head = envelope(Buffer.alloc(0));
     head.writeUInt32BE(0xffffffff, 1);
     stream.write(head);
     expect(await grpcStatus(stream)).toBe(String(Code.ResourceExhausted));
   });
 
   test("even as an answer", async () => {
-    const { url } = await start({
+    const { url } = await startRpcServer({
       catalog: { getProduct: () => ({ product: { name: "x".repeat(5 * mebibyte) } }) },
     });
     const client = createClient(CatalogService, transports(url)["Connect over HTTP/1.1"]);
@@ -107,18 +102,18 @@ test.each([
   ["no gzip", Buffer.from("nonsense")],
   ["half of it", gzipSync(getProductBytes("A".repeat(1_000))).subarray(0, 20)],
 ])("a message that claims to be gzip and is %s is INVALID_ARGUMENT", async (_, bytes) => {
-  const { url } = await start();
+  const { url } = await startRpcServer();
   const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-encoding": "gzip" });
-  stream.end(frame(bytes, true));
+  stream.end(envelope(bytes, true));
   expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
 });
 
 describe("headers are bounded", () => {
   test("over HTTP/1.1", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { sku: "A" }, { "x-much": "y".repeat(17_000) });
     expect(answer.status).toBe(431);
-    await expectUp(url);
+    await expectServing(url);
   });
 
   test.each([
@@ -126,7 +121,7 @@ describe("headers are bounded", () => {
     ["number", Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`x-${index}`, "y"]))],
   ])("in %s over HTTP/2", async (_, headers: Record<string, string>) => {
     const calls: unknown[] = [];
-    const { url } = await start({
+    const { url } = await startRpcServer({
       catalog: {
         getProduct: (request) => {
           calls.push(request);
@@ -136,10 +131,10 @@ describe("headers are bounded", () => {
     });
     const session = connectHttp2(url);
     const accepted = openGrpc(session, getProductPath);
-    accepted.end(frame(getProductBytes("A")));
+    accepted.end(envelope(getProductBytes("A")));
     expect(await grpcStatus(accepted)).toBe("0");
     const stream = openGrpc(session, getProductPath, headers);
-    stream.end(frame(getProductBytes("A")));
+    stream.end(envelope(getProductBytes("A")));
     expect(await grpcStatus(stream)).not.toBe("0");
     expect(calls).toHaveLength(1);
   });

@@ -9,29 +9,29 @@ import {
   GetProductRequestSchema,
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
+import { connectHttp2 } from "../../../support/rpc/raw-http2.ts";
 import {
   callGrpcJs,
-  connectHttp2,
   grpcJs,
-  pathTo,
+  methodUrl,
   post,
-  start,
   transportNames,
   transports,
-} from "../../../support/rpc-server.ts";
+} from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct, createProduct } = CatalogService.method;
 
 describe.each(transportNames)("%s", (name) => {
   test("answers a call", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const { product } = await client.getProduct({ key: { case: "sku", value: "A-1 ü" } });
     expect(product?.sku).toBe("A-1 ü");
   });
 
   test("compresses large answers", async () => {
-    const { url } = await start({
+    const { url } = await startRpcServer({
       catalog: { getProduct: () => ({ product: { name: "x".repeat(100_000) } }) },
     });
     const client = createClient(CatalogService, transports(url)[name]);
@@ -50,7 +50,7 @@ describe.each(transportNames)("%s", (name) => {
   });
 
   test("tells of a method without an implementation", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const error = await client.listBrands({}).catch(ConnectError.from);
     expect(error).toMatchObject({ code: Code.Unimplemented });
@@ -61,13 +61,13 @@ describe.each(transportNames)("%s", (name) => {
 });
 
 test("@grpc/grpc-js is answered", async () => {
-  const { port } = await start();
+  const { port } = await startRpcServer();
   const answer = await callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value: "A-1" } });
   expect(answer.product?.sku).toBe("A-1");
 });
 
 test("HTTP/1.1 and HTTP/2 are spoken on one port at the same time", async () => {
-  const { url, port } = await start();
+  const { url, port } = await startRpcServer();
   const all = transports(url);
   const calls = transportNames.flatMap((name) =>
     Array.from({ length: 20 }, (_, index) =>
@@ -84,7 +84,7 @@ test("HTTP/1.1 and HTTP/2 are spoken on one port at the same time", async () => 
 
 describe("JSON", () => {
   test("shows fields that are 0 or empty", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { sku: "A-1" });
     expect(answer.status).toBe(200);
     expect(await answer.json()).toMatchObject({
@@ -93,7 +93,7 @@ describe("JSON", () => {
   });
 
   test("refuses a field that does not exist, by its name", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { skuu: "A-1" });
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
@@ -111,18 +111,18 @@ describe("JSON", () => {
     ["a wrong type", '{"sku": 1}', 400],
     ["nothing", "", 400],
   ])("refuses %s", async (_, body, status) => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, body);
     expect(answer.status).toBe(status);
     expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
   });
 
   test("is understood by gRPC too", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const session = connectHttp2(url);
     const stream = session.request({
       ":method": "POST",
-      ":path": new URL(pathTo(url, getProduct)).pathname,
+      ":path": new URL(methodUrl(url, getProduct)).pathname,
       "content-type": "application/grpc+json",
       te: "trailers",
     });
@@ -138,22 +138,22 @@ describe("JSON", () => {
 
 describe("GET", () => {
   test("reads with a JSON message", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const query = new URLSearchParams({ connect: "v1", encoding: "json", message: '{"sku":"A-1"}' });
-    const answer = await fetch(`${pathTo(url, getProduct)}?${query}`);
+    const answer = await fetch(`${methodUrl(url, getProduct)}?${query}`);
     expect(answer.status).toBe(200);
     expect(await answer.json()).toMatchObject({ product: { sku: "A-1" } });
   });
 
   test("reads with a binary message", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const bytes = toBinary(GetProductRequestSchema, {
       $typeName: "cartwright.catalog.v1.GetProductRequest",
       key: { case: "sku", value: "A-1" },
       showDeleted: false,
     });
     const message = Buffer.from(bytes).toString("base64url");
-    const answer = await fetch(`${pathTo(url, getProduct)}?encoding=proto&base64=1&message=${message}`);
+    const answer = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1&message=${message}`);
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toBe("application/proto");
   });
@@ -170,8 +170,8 @@ describe("GET", () => {
     ["a compressed message that is not", "encoding=json&base64=1&compression=gzip&message=e30"],
     ["a compressed message that is cut", "encoding=json&base64=1&compression=gzip&message=H4sIAAAA"],
   ])("with %s is malformed", async (_, query) => {
-    const { url, lines } = await start();
-    const answer = await fetch(`${pathTo(url, getProduct)}?connect=v1&${query}`);
+    const { url, lines } = await startRpcServer();
+    const answer = await fetch(`${methodUrl(url, getProduct)}?connect=v1&${query}`);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
       code: "invalid_argument",
@@ -181,8 +181,8 @@ describe("GET", () => {
   });
 
   test("without a message in binary is an empty message", async () => {
-    const { url } = await start();
-    const answer = await fetch(`${pathTo(url, getProduct)}?encoding=proto&base64=1`);
+    const { url } = await startRpcServer();
+    const answer = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1`);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({ details: [{ debug: { reason: "INVALID_REQUEST" } }, {}] });
   });
@@ -190,15 +190,15 @@ describe("GET", () => {
   test.each(["encoding=xml&message={}", "message={}"])(
     "in an encoding that is not spoken is 415: %s",
     async (query) => {
-      const { url } = await start();
-      expect((await fetch(`${pathTo(url, getProduct)}?${query}`)).status).toBe(415);
+      const { url } = await startRpcServer();
+      expect((await fetch(`${methodUrl(url, getProduct)}?${query}`)).status).toBe(415);
     },
   );
 
   test("in a compression that is not spoken is UNIMPLEMENTED", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await fetch(
-      `${pathTo(url, getProduct)}?encoding=json&compression=zip&base64=1&message=e30`,
+      `${methodUrl(url, getProduct)}?encoding=json&compression=zip&base64=1&message=e30`,
     );
     expect(answer.status).toBe(501);
     expect(await answer.json()).toMatchObject({
@@ -208,8 +208,8 @@ describe("GET", () => {
   });
 
   test("is for methods without side effects only", async () => {
-    const { url } = await start();
-    const answer = await fetch(`${pathTo(url, createProduct)}?encoding=json&message={}`);
+    const { url } = await startRpcServer();
+    const answer = await fetch(`${methodUrl(url, createProduct)}?encoding=json&message={}`);
     expect(answer.status).toBe(405);
     expect(answer.headers.get("allow")).toBe("POST");
   });
@@ -217,14 +217,14 @@ describe("GET", () => {
 
 describe("what is not here", () => {
   test("is told by a sentence", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await fetch(`${url}/products/1`);
     expect(answer.status).toBe(404);
     expect(await answer.text()).toContain("Not found: /products/1.");
   });
 
   test("is told to Connect callers as a Connect error", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await fetch(`${url}/cartwright.catalog.v1.CatalogService/Nope`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -235,7 +235,7 @@ describe("what is not here", () => {
   });
 
   test("is UNIMPLEMENTED to gRPC callers", async () => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const unknown = { ...getProduct, name: "Nope" };
     await expect(callGrpcJs(grpcJs(port), unknown, {})).rejects.toMatchObject({
       code: status.UNIMPLEMENTED,
@@ -244,13 +244,13 @@ describe("what is not here", () => {
   });
 
   test("a media type that is not spoken is 415", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, "<sku/>", { "content-type": "application/xml" });
     expect(answer.status).toBe(415);
   });
 
   test("a compression that is not spoken is UNIMPLEMENTED, with those that are", async () => {
-    const { url } = await start();
+    const { url } = await startRpcServer();
     const answer = await post(url, getProduct, "{}", { "content-encoding": "br" });
     expect(answer.status).toBe(501);
     expect(await answer.text()).toContain("gzip");
@@ -258,7 +258,7 @@ describe("what is not here", () => {
 });
 
 test("GET / tells what this is", async () => {
-  const { url } = await start();
+  const { url } = await startRpcServer();
   const text = await (await fetch(url)).text();
   expect(text).toContain("cartwright.catalog.v1.CatalogService");
 });
@@ -267,9 +267,9 @@ test.each([
   ["HTTP/1.1 with a Host that is none", "HTTP/1.1", "Host: a b[\r\n"],
   ["HTTP/1.0 without a Host", "HTTP/1.0", ""],
 ])("%s is refused and leaves the server up", async (_, version, host) => {
-  const { url, port } = await start();
+  const { url, port } = await startRpcServer();
   const socket = connect(port, "127.0.0.1");
-  const path = new URL(pathTo(url, getProduct)).pathname;
+  const path = new URL(methodUrl(url, getProduct)).pathname;
   socket.write(
     `POST ${path} ${version}\r\n${host}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`,
   );
@@ -284,7 +284,7 @@ test.each([
 });
 
 test("HEAD is answered without a body", async () => {
-  const { port } = await start();
+  const { port } = await startRpcServer();
   const length = await new Promise((resolve, reject) => {
     request({ port, method: "HEAD", path: "/healthz", agent: false }, (answer) => {
       answer.resume();

@@ -21,7 +21,8 @@ import {
   ServerReflectionRequestSchema,
   ServerReflectionResponseSchema,
 } from "../../../../gen/grpc/reflection/v1/reflection_pb.ts";
-import { grpcJs, start, transports } from "../../../support/rpc-server.ts";
+import { grpcJs, transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 type Question = MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"];
 type Response = MessageShape<typeof ServerReflectionResponseSchema>;
@@ -96,7 +97,7 @@ function* symbolsOf(file: FileDescriptorProto): Generator<string> {
 
 describe.each(["v1", "v1alpha"])("%s", (version) => {
   test("lists the services", async () => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const { messageResponse, validHost, originalRequest } = await ask(
       port,
       version,
@@ -119,7 +120,7 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
   });
 
   test("finds every symbol of every file, with all that its file imports", async () => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const inquire = ask(port, version);
     const found = new Map<string, FileDescriptorProto>();
     for (const name of [CatalogService.typeName, OrderService.typeName, TrackerService.typeName]) {
@@ -150,7 +151,7 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
   });
 
   test("finds extensions, such as the policies of methods", async () => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const inquire = ask(port, version);
     const containingType = "google.protobuf.MethodOptions";
     const numbers = await inquire({ case: "allExtensionNumbersOfType", value: containingType });
@@ -176,7 +177,7 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
     ["a type", { case: "allExtensionNumbersOfType", value: "a.B" }, 5],
     ["a question", { case: undefined }, 3],
   ])("says so when there is no such thing: %s", async (_, question, errorCode) => {
-    const { port } = await start();
+    const { port } = await startRpcServer();
     const inquire = ask(port, version);
     const { messageResponse } = await inquire(question);
     expect(messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode } });
@@ -188,7 +189,7 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
 });
 
 test("the details of errors are found, though no method names them", async () => {
-  const { port } = await start();
+  const { port } = await startRpcServer();
   for (const name of ["ErrorInfo", "BadRequest", "RetryInfo"]) {
     const [file] = filesOf(
       await ask(port, "v1")({ case: "fileContainingSymbol", value: `google.rpc.${name}` }),
@@ -198,7 +199,7 @@ test("the details of errors are found, though no method names them", async () =>
 });
 
 test("Connect clients can ask too", async () => {
-  const { url } = await start();
+  const { url } = await startRpcServer();
   const client = createClient(ServerReflection, transports(url)["Connect over HTTP/2"]);
   const questions = async function* () {
     yield {

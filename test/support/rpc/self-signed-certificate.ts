@@ -1,7 +1,7 @@
 import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 
 /** A self-signed certificate for localhost and 127.0.0.1, valid for a day (RFC 5280, in DER by hand). */
-export function selfSigned(): { cert: string; key: string } {
+export function createSelfSignedCertificate(): { cert: string; key: string } {
   const pair = generateKeyPairSync("ec", {
     namedCurve: "P-256",
     publicKeyEncoding: { type: "spki", format: "der" },

@@ -1,0 +1,27 @@
+/** Returns a catalogue whose ListProducts answers only after `release`. */
+export function blockLists() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let started = 0;
+  const catalog = {
+    listProducts: async () => {
+      started += 1;
+      await promise;
+      return {};
+    },
+  };
+  return { catalog, startedCount: () => started, release: resolve };
+}
+
+/** Returns a catalogue whose GetProduct answers only after `release`. */
+export function blockReads() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let started = 0;
+  const catalog = {
+    getProduct: async () => {
+      started += 1;
+      await promise;
+      return { product: { sku: "A" } };
+    },
+  };
+  return { catalog, startedCount: () => started, release: resolve };
+}

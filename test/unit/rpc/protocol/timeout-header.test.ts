@@ -1,0 +1,45 @@
+import { describe, expect, test } from "vitest";
+import { hasMalformedTimeout, takeTimeout } from "../../../../src/rpc/protocol/timeout-header.ts";
+
+describe.each([
+  ["grpc-timeout", true],
+  ["connect-timeout-ms", false],
+])("%s", (name, isGrpc) => {
+  test.each(
+    isGrpc
+      ? [
+          ["1H", 3_600_000],
+          ["2M", 120_000],
+          ["3S", 3_000],
+          ["50m", 50],
+          ["50000u", 50],
+          ["500000n", 0.5],
+          ["0n", 0],
+          ["99999999H", Number.POSITIVE_INFINITY],
+        ]
+      : [
+          ["0", 0],
+          ["9999", 9_999],
+          ["9999999999", Number.POSITIVE_INFINITY],
+        ],
+  )("of %s is %d ms, and is removed so that Connect starts no timer of its own", (text, timeoutMs) => {
+    const headers = { [name]: text };
+    expect(hasMalformedTimeout(headers, isGrpc)).toBe(false);
+    expect(takeTimeout(headers, isGrpc)).toBe(timeoutMs);
+    expect(headers).toEqual({});
+  });
+
+  test.each(
+    ["soon", "-1", "10", "123456789S", "1.5S", "99999999999", ""].filter((text) => isGrpc || text !== "10"),
+  )("of %j is malformed, and stays for Connect to reject", (text) => {
+    const headers = { [name]: text };
+    expect(hasMalformedTimeout(headers, isGrpc)).toBe(true);
+    expect(takeTimeout(headers, isGrpc)).toBeUndefined();
+    expect(headers).toEqual({ [name]: text });
+  });
+
+  test("that is absent is no timeout", () => {
+    expect(hasMalformedTimeout({}, isGrpc)).toBe(false);
+    expect(takeTimeout({}, isGrpc)).toBeUndefined();
+  });
+});
