@@ -23,7 +23,9 @@ import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_se
 import { MoneySchema } from "../../../../gen/cartwright/type/v1/money_pb.ts";
 import { FieldBehavior } from "../../../../gen/google/api/field_behavior_pb.ts";
 import { hasBehavior, readServices } from "../../../support/contract.ts";
-import { startRpcServer, transports, withPolicy } from "../../../support/rpc/rpc-server.ts";
+import { withPolicy } from "../../../support/rpc/altered-contract.ts";
+import { transports } from "../../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 const services = await readServices();
