@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { COOLDOWN_MS } from "../../src/infra/rate-limit/circuit-breaker.ts";
 import type { Budget } from "../../src/infra/rate-limit/limiter.ts";
 import { AppError } from "../../src/kernel/errors.ts";
-import { createManualClock, openLimiter, startOwnRedis } from "../support/rate-limit/limiters.ts";
+import { startOwnRedis } from "../support/own-redis.ts";
+import { createManualClock, openLimiter } from "../support/rate-limit/limiters.ts";
 import type { RedisServer } from "../support/redis-server.ts";
 
 /** Twenty times that of the service, so that a busy machine does not exceed it while Redis works. */

@@ -5,7 +5,7 @@ import { runInNewContext } from "node:vm";
 setFlagsFromString("--expose-gc");
 const gc: unknown = runInNewContext("gc");
 
-/** What is alive in this thread, bytes. */
+/** Collects garbage and returns the memory that is still in use by this thread, bytes. */
 export async function measureLiveBytes(): Promise<number> {
   for (let round = 0; round < 4; round += 1) {
     if (typeof gc === "function") gc();

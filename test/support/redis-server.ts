@@ -3,50 +3,51 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { Redis } from "ioredis";
 
-/** A redis-server of a test's own, for faults that are not to hit other tests. */
+/** A redis-server process that can be broken without affecting other tests. */
 export interface RedisServer {
   port: number;
   url: string;
-  /** Stops it without closing anything, as a swapping machine does, and lets it go on. */
+  /** Stops the process without closing its connections, as a swapping machine does. */
   freeze(): void;
+  /** Continues a frozen process. */
   thaw(): void;
-  /** Ends it without a word, with all that it keeps. */
+  /** Kills the process; its data is lost. */
   kill(): Promise<void>;
   /** Starts it again on the same port. */
   start(): Promise<void>;
-  /** Sends one command, such as `FLUSHALL`, over a connection of its own. */
-  command(name: string, ...words: string[]): Promise<unknown>;
+  /** Sends a command, such as `FLUSHALL`, over a new connection. */
+  command(name: string, ...args: string[]): Promise<unknown>;
   stop(): Promise<void>;
 }
 
-/** Starts `redis-server` on a free port. @param folder where it keeps a snapshot; absent: it keeps none */
+/** Starts `redis-server` on a free port. @param folder where it writes snapshots; absent: it writes none */
 export async function startRedisServer(folder?: string): Promise<RedisServer> {
-  const port = await freePort();
+  const port = await findFreePort();
   const url = `redis://127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const start = async () => {
-    const where = folder === undefined ? [] : ["--dir", folder];
-    const words = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...where];
-    child = spawn("redis-server", words, { stdio: "ignore" });
+    const dir = folder === undefined ? [] : ["--dir", folder];
+    const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", ...dir];
+    child = spawn("redis-server", args, { stdio: "ignore" });
     await command("ping");
   };
-  const command = async (name: string, ...words: string[]): Promise<unknown> => {
+  const command = async (name: string, ...args: string[]): Promise<unknown> => {
     const client = new Redis(url, { retryStrategy: () => 10, maxRetriesPerRequest: null });
-    client.on("error", () => {}); // it may still be on its way
+    client.on("error", () => {}); // The server may still be starting.
     try {
-      return await client.call(name, ...words);
+      return await client.call(name, ...args);
     } finally {
       client.disconnect();
     }
   };
   const kill = async () => {
     if (child === undefined) return;
-    const ended = once(child, "exit");
+    const exited = once(child, "exit");
     child.kill("SIGKILL");
     child = undefined;
-    await ended;
+    await exited;
   };
-  // A test that fails may never come to stop it.
+  // A test that fails may not stop the server.
   process.once("exit", () => void child?.kill("SIGKILL"));
   await start();
   return {
@@ -61,7 +62,7 @@ export async function startRedisServer(folder?: string): Promise<RedisServer> {
   };
 }
 
-async function freePort(): Promise<number> {
+async function findFreePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const address = probe.address();

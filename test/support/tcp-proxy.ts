@@ -1,30 +1,30 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A TCP proxy that can break what goes through it. */
+/** A TCP proxy whose connections can be broken, frozen and delayed. */
 export interface TcpProxy {
   port: number;
-  /** Ends all connections and refuses new ones. */
+  /** Closes all connections and refuses new ones. */
   cut(): Promise<void>;
-  /** Keeps connections open but passes nothing on, as a dead network does. */
+  /** Keeps connections open but discards all data, as a dead network does. */
   freeze(): void;
-  /** Holds back whatever comes for so long, in order and without a loss, as a far or clogged network does. */
+  /** Delays all data, in order and without loss, as a distant or congested network does. */
   delay(ms: number): void;
-  /** Takes connections again. */
+  /** Accepts and forwards again. */
   mend(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Listens on a free port and passes everything on to 127.0.0.1:`target`. */
-export async function startTcpProxy(target: number): Promise<TcpProxy> {
+/** Listens on a free port of 127.0.0.1 and forwards to `targetPort` of 127.0.0.1. */
+export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
-  let frozen = false;
+  let isFrozen = false;
   let delayMs = 0;
-  const pass = (from: Socket, to: Socket) => {
+  const forward = (from: Socket, to: Socket) => {
     let lastMs = 0;
     sockets.add(from);
     from.on("data", (chunk) => {
-      if (frozen) return;
-      // What is held back already is not overtaken.
+      if (isFrozen) return;
+      // Data never overtakes data that is still delayed.
       const atMs = Math.max(lastMs, performance.now() + delayMs);
       lastMs = atMs;
       if (atMs <= performance.now()) to.write(chunk);
@@ -36,10 +36,10 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
       to.destroy();
     });
   };
-  const server: Server = createServer((caller) => {
-    const backend = connect(target, "127.0.0.1");
-    pass(caller, backend);
-    pass(backend, caller);
+  const server: Server = createServer((client) => {
+    const target = connect(targetPort, "127.0.0.1");
+    forward(client, target);
+    forward(target, client);
   });
   const listen = (port: number) =>
     new Promise<void>((resolve, reject) => {
@@ -58,13 +58,13 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     port,
     cut,
     freeze: () => {
-      frozen = true;
+      isFrozen = true;
     },
     delay: (ms) => {
       delayMs = ms;
     },
     async mend() {
-      frozen = false;
+      isFrozen = false;
       delayMs = 0;
       if (!server.listening) await listen(port);
     },

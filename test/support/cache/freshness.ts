@@ -1,101 +1,130 @@
-/** Somebody's way to a row that carries the number of its last write: through a cache, or whatever is tested. */
+/** A client of rows that contain the number of their last write, through a cache or without one. */
 export interface Client {
   read(row: number): Promise<number>;
-  /** Writes this number, and settles when the write is acknowledged. */
+  /** Writes this version, and settles when the write is acknowledged. */
   write(row: number, version: number): Promise<void>;
 }
 
-/** A read that gave something older than it may. */
+/** A read that returned an older version than allowed. */
 export interface StaleRead {
   row: number;
-  door: number;
-  got: number;
-  /** What it should have been at least, and how long before the read that was acknowledged, milliseconds. */
-  acknowledged: number;
-  sinceMs: number;
+  client: number;
+  version: number;
+  /** The version that it had to return at least. */
+  acknowledgedVersion: number;
+  /** How long before the start of the read that version was acknowledged, milliseconds. */
+  acknowledgedForMs: number;
+}
+
+/** The progress of the traffic. */
+export interface Traffic {
+  /** Resolves when so many more reads are complete, and so many more writes. */
+  progress(reads: number, writes?: number): Promise<void>;
 }
 
 export interface FreshnessOptions {
   clients: readonly Client[];
-  /** At how many of them rows are written; absent: at all. */
-  writingClients?: number;
+  /** How many of the clients write; absent: all. */
+  writers?: number;
   rows: number;
-  /** Reads and writes in all, at least, and how many reads are under way at once. */
+  /** The least number of reads and writes in all. */
   reads: number;
   writes: number;
-  readers: number;
-  /** What happens meanwhile: traffic goes on until it is over. */
-  during?: Promise<void>;
-  /** How long after its acknowledgement a write may be unknown at other doors, milliseconds. */
+  /** The number of concurrent reads. */
+  concurrency: number;
+  /** Runs during the traffic, which goes on until it is over. */
+  during?: (traffic: Traffic) => Promise<void>;
+  /** How long after its acknowledgement a write may be invisible to other clients, milliseconds. */
   delayMs: number;
-  /** How long a writer rests after a write, milliseconds. */
-  restMs(): number;
+  /** Returns the pause after a write, milliseconds. */
+  pauseMs(): number;
 }
 
 export interface Freshness {
   stale: StaleRead[];
+  reads: number;
   writes: number;
-  /** How long each read took, milliseconds, in order. */
-  readMs: number[];
 }
 
-interface Acknowledged {
+interface AcknowledgedWrite {
   version: number;
+  client: number;
   atMs: number;
-  door: number;
 }
 
 /**
- * Reads rows through several doors while they are written through all of them, one write of a row at a time.
- * No read may give less than the last write that was acknowledged before it began: at the same door at once,
- * at others after `delayMs`. The tests of a cache and of its naive counterpart are this same one.
+ * Reads rows through several clients while they are written, one write of a row at a time. A read must return the
+ * last write that was acknowledged before it started, at once if the same client wrote it, and after `delayMs` if
+ * another one did.
  */
 export async function checkFreshness(options: FreshnessOptions): Promise<Freshness> {
-  const { clients: doors, rows, delayMs } = options;
-  const known = Array.from({ length: rows }, (): Acknowledged[] => []);
-  const result: Freshness = { stale: [], writes: 0, readMs: [] };
+  const { clients, rows, delayMs } = options;
+  const acknowledged = Array.from({ length: rows }, (): AcknowledgedWrite[] => []);
+  const result: Freshness = { stale: [], reads: 0, writes: 0 };
+  const waiters = new Set<() => void>();
+  const progress = (reads: number, writes = 0): Promise<void> => {
+    const target = { reads: result.reads + reads, writes: result.writes + writes };
+    return new Promise((resolve) => {
+      const check = () => {
+        if (result.reads < target.reads || result.writes < target.writes) return;
+        waiters.delete(check);
+        resolve();
+      };
+      waiters.add(check);
+      check();
+    });
+  };
+  const checkWaiters = () => {
+    for (const check of waiters) check();
+  };
   let isOver = options.during === undefined;
-  const over = options.during?.finally(() => {
+  const during = options.during?.({ progress }).finally(() => {
     isOver = true;
   });
-  const isDone = () => isOver && result.readMs.length >= options.reads && result.writes >= options.writes;
+  const isDone = () => isOver && result.reads >= options.reads && result.writes >= options.writes;
 
-  /** The last write of the row that was to be seen at this door at this time. */
-  const due = (row: number, door: number, nowMs: number): Acknowledged | undefined =>
-    known[row]?.findLast((write) => write.atMs <= (write.door === door ? nowMs : nowMs - delayMs));
+  /** The last write of the row that a client must see at this time. */
+  const visibleWrite = (row: number, client: number, nowMs: number): AcknowledgedWrite | undefined =>
+    acknowledged[row]?.findLast((write) => write.atMs <= (write.client === client ? nowMs : nowMs - delayMs));
 
   const read = async () => {
     while (!isDone()) {
-      const row = pick(rows);
-      const door = pick(doors.length);
+      const row = randomIndex(rows);
+      const client = randomIndex(clients.length);
       const startMs = performance.now();
-      const last = due(row, door, startMs);
-      const got = (await doors[door]?.read(row)) ?? Number.NaN;
-      result.readMs.push(performance.now() - startMs);
-      if (last !== undefined && !(got >= last.version)) {
-        const sinceMs = startMs - last.atMs;
-        result.stale.push({ row, door, got, acknowledged: last.version, sinceMs });
+      const expected = visibleWrite(row, client, startMs);
+      const version = (await clients[client]?.read(row)) ?? Number.NaN;
+      if (expected !== undefined && !(version >= expected.version)) {
+        result.stale.push({
+          row,
+          client,
+          version,
+          acknowledgedVersion: expected.version,
+          acknowledgedForMs: startMs - expected.atMs,
+        });
       }
-      // Reads from memory are no reason to keep everybody else from their turn.
+      result.reads += 1;
+      checkWaiters();
+      // Reads from memory must not keep the event loop from its other work.
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
   const write = async (row: number) => {
     for (let version = 1; !isDone(); version += 1) {
-      const door = pick(options.writingClients ?? doors.length);
-      await doors[door]?.write(row, version);
-      known[row]?.push({ version, door, atMs: performance.now() });
+      const client = randomIndex(options.writers ?? clients.length);
+      await clients[client]?.write(row, version);
+      acknowledged[row]?.push({ version, client, atMs: performance.now() });
       result.writes += 1;
-      await new Promise((resolve) => setTimeout(resolve, options.restMs()));
+      checkWaiters();
+      await new Promise((resolve) => setTimeout(resolve, options.pauseMs()));
     }
   };
   await Promise.all([
-    over,
-    ...Array.from({ length: options.readers }, read),
+    during,
+    ...Array.from({ length: options.concurrency }, read),
     ...Array.from({ length: rows }, (_, row) => write(row)),
   ]);
-  result.readMs.sort((a, b) => a - b);
   return result;
 }
 
-const pick = (count: number): number => Math.floor(Math.random() * count);
+const randomIndex = (count: number): number => Math.floor(Math.random() * count);

@@ -1,28 +1,27 @@
 import type { Redis } from "ioredis";
 
 /**
- * Cache-aside as it is mostly done: whoever finds nothing reads the database and keeps what he found, and
- * whoever writes deletes the key afterwards. A reader who is slow to keep an old value keeps it after that.
- * It is here to be caught.
+ * A plain cache-aside, as the negative control of the freshness tests: readers store what they read, and writers
+ * delete the key afterwards. A reader that is slow to store an old value stores it after the deletion.
  */
 export class NaiveCache {
   readonly #redis: Redis;
-  readonly #name: string;
+  readonly #prefix: string;
 
-  constructor(redis: Redis, name: string) {
+  constructor(redis: Redis, prefix: string) {
     this.#redis = redis;
-    this.#name = name;
+    this.#prefix = prefix;
   }
 
-  async find(key: string, load: () => Promise<string>): Promise<string> {
-    const kept = await this.#redis.get(`${this.#name}:${key}`);
-    if (kept !== null) return kept;
+  async getOrLoad(key: string, load: () => Promise<string>): Promise<string> {
+    const stored = await this.#redis.get(`${this.#prefix}:${key}`);
+    if (stored !== null) return stored;
     const value = await load();
-    await this.#redis.set(`${this.#name}:${key}`, value, "EX", 60);
+    await this.#redis.set(`${this.#prefix}:${key}`, value, "EX", 60);
     return value;
   }
 
   async invalidate(key: string): Promise<void> {
-    await this.#redis.del(`${this.#name}:${key}`);
+    await this.#redis.del(`${this.#prefix}:${key}`);
   }
 }

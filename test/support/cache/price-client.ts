@@ -10,18 +10,18 @@ import {
 import type { Client } from "./freshness.ts";
 import type { NaiveCache } from "./naive-cache.ts";
 
-/** The way to products through a process of the shop: a product's price is the number of its last write. */
+/** A client of the prices of products in one process of the shop: a price is the number of its last write. */
 export interface PriceClient extends Client {
-  /** How many reads each tier has answered. */
+  /** How many reads each cache tier has answered. */
   tiers: Map<string, number>;
   close(): void;
 }
 
-/** @param ids of the products, which are its rows */
+/** Opens a client. @param ids the products, which are its rows */
 export function openPriceClient(url: string, ids: readonly string[]): PriceClient {
-  // Reads are many: as bytes over one connection, without the client that would take most of the time.
+  // Reads are sent as bytes over one connection: Connect's client would take most of the time.
   const session = connect(url);
-  session.on("error", () => {}); // each of its calls tells
+  session.on("error", () => {}); // Each of its calls reports the error.
   const path = "/cartwright.catalog.v1.CatalogService/GetProduct";
   const headers = { ":method": "POST", ":path": path, "content-type": "application/proto" };
   const bodies = ids.map((value) =>
@@ -33,22 +33,22 @@ export function openPriceClient(url: string, ids: readonly string[]): PriceClien
     tiers,
     read: (row) =>
       new Promise((resolve, reject) => {
-        const call = session.request(headers);
+        const stream = session.request(headers);
         let status = 0;
         const chunks: Buffer[] = [];
-        call.on("response", (answer) => {
-          status = Number(answer[":status"]);
-          const tier = String(answer["x-cartwright-cache"]);
+        stream.on("response", (response) => {
+          status = Number(response[":status"]);
+          const tier = String(response["x-cartwright-cache"]);
           tiers.set(tier, (tiers.get(tier) ?? 0) + 1);
         });
-        call.on("data", (chunk: Buffer) => chunks.push(chunk));
-        call.on("error", reject);
-        call.on("end", () => {
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("error", reject);
+        stream.on("end", () => {
           const body = Buffer.concat(chunks);
           if (status !== 200) reject(new Error(`${status} ${body.toString()}`));
           else resolve(Number(fromBinary(GetProductResponseSchema, body).product?.price?.minorUnits));
         });
-        call.end(bodies[row]);
+        stream.end(bodies[row]);
       }),
     async write(row, version) {
       const price = { currencyCode: "EUR", minorUnits: BigInt(version) };
@@ -58,14 +58,14 @@ export function openPriceClient(url: string, ids: readonly string[]): PriceClien
   };
 }
 
-/** The same with cache-aside before it, as it is mostly done. */
-export function naively(door: PriceClient, cache: NaiveCache): PriceClient {
+/** Returns a client that reads through a plain cache-aside. */
+export function withNaiveCache(client: Client, cache: NaiveCache): Client {
   return {
-    read: async (row) => Number(await cache.find(String(row), async () => String(await door.read(row)))),
+    read: async (row) =>
+      Number(await cache.getOrLoad(String(row), async () => String(await client.read(row)))),
     async write(row, version) {
-      await door.write(row, version);
+      await client.write(row, version);
       await cache.invalidate(String(row));
     },
-    ...{ close: door.close, tiers: door.tiers },
   };
 }

@@ -1,111 +1,157 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { expect, inject, onTestFinished } from "vitest";
 import { Cache, type CacheRequest, type CacheResult } from "../../../src/infra/cache/cache.ts";
+import { type CacheClock, systemCacheClock } from "../../../src/infra/cache/cache-clock.ts";
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
 import { newGeneration } from "../../../src/infra/cache/redis-tier.ts";
 import { openRedis, type RedisConnection } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
 
-/** One process of a shop, as far as its cache goes: answers are strings. */
+/** One process of a shop as far as its cache is concerned. Values are strings. */
 export interface Replica {
   cache: Cache<string>;
   bus: InvalidationBus;
   redis: RedisConnection;
-  /** How often it did not trust its cache, which a busy machine brings about too. */
-  falls(): number;
-  /** What a writer does after its commit. @returns whether Redis knows of it */
-  write(...tags: string[]): Promise<boolean>;
+  /** Invalidates as a writer does after its commit. @returns whether Redis accepted it */
+  invalidate(...tags: string[]): Promise<boolean>;
   close(): Promise<void>;
 }
 
-/** Waits until the replica relies on what it keeps, and keeps it in Redis too. */
-export async function untilLive({ cache, redis }: Replica): Promise<void> {
-  for (;;) {
-    const key = `probe ${randomUUID()}`;
-    const { state } = await cache.getOrLoad(cacheRequest(key, async () => ""));
-    await sleep(20);
-    if (state !== "bypass" && (await redis.client.keys(`*${key}`).catch(() => [])).length > 0) return;
-  }
+export interface ReplicaOptions {
+  namespace?: string;
+  maxBytes?: number;
+  clock?: CacheClock;
+  commandTimeoutMs?: number;
 }
 
-/** Connects replicas of one shop to a Redis, and waits until they rely on it. */
-export async function openReplicas(urls: readonly string[], maxBytes = 1_000_000): Promise<Replica[]> {
-  const namespace = randomUUID();
-  const replicas = urls.map((url) => openReplica(url, namespace, maxBytes));
-  await Promise.all(replicas.map(untilLive));
+/** Connects a replica without waiting for it. Closes it when the test is finished. */
+export function openReplica(url: string, options: ReplicaOptions = {}): Replica {
+  const { namespace = randomUUID(), maxBytes = 1_000_000, clock = systemCacheClock } = options;
+  const redis = openRedis(url, silentLog, options.commandTimeoutMs);
+  const bus = new InvalidationBus({ redis: redis.client, namespace, log: silentLog, clock });
+  const cache = new Cache<string>({ bus, maxBytes });
+  const close = async () => {
+    bus.close();
+    await redis.close();
+  };
+  onTestFinished(close);
+  return { cache, bus, redis, invalidate: (...tags) => bus.invalidate(tags, newGeneration()), close };
+}
+
+/** Connects two replicas of one shop and waits until both use Redis. */
+export async function openTwoReplicas(
+  [first, second]: [string, string] = [inject("redisUrl"), inject("redisUrl")],
+  options: ReplicaOptions = {},
+): Promise<[Replica, Replica]> {
+  const shared = { namespace: randomUUID(), ...options };
+  const replicas: [Replica, Replica] = [openReplica(first, shared), openReplica(second, shared)];
+  await Promise.all(replicas.map(waitUntilUsed));
   return replicas;
 }
 
-/** Connects one, and does not wait. */
-export function openReplica(url: string, namespace: string, maxBytes = 1_000_000): Replica {
-  let falls = 0;
-  const warn = () => {
-    falls += 1;
-  };
-  const redis = openRedis(url, silentLog);
-  const bus = new InvalidationBus({
-    redis: redis.client,
-    namespace,
-    log: { ...silentLog, warn },
-  });
-  const cache = new Cache<string>({ bus, maxBytes });
+/** Waits until the replica stores in Redis what it loads. */
+export async function waitUntilUsed({ cache, redis }: Replica): Promise<void> {
+  await expect
+    .poll(
+      async () => {
+        const key = `probe ${randomUUID()}`;
+        const { state } = await cache.getOrLoad(createRequest(key, async () => ""));
+        if (state === "bypass") return false;
+        // The entry is stored in the background.
+        await new Promise((resolve) => setImmediate(resolve));
+        return (await redis.client.keys(`*${key}`).catch(() => [])).length > 0;
+      },
+      { timeout: 30_000, interval: 20 },
+    )
+    .toBe(true);
+}
+
+/** A clock that stands still until a test moves it: leases and waits never end by themselves. */
+export interface StoppedClock extends CacheClock {
+  advance(ms: number): void;
+}
+
+export function createStoppedClock(): StoppedClock {
+  let elapsedMs = 0;
+  const startMs = Date.now();
   return {
-    cache,
-    bus,
-    redis,
-    falls: () => falls,
-    write: (...tags) => bus.invalidate(tags, newGeneration()),
-    async close() {
-      bus.close();
-      await redis.close();
+    wallMs: () => startMs + elapsedMs,
+    monotonicMs: () => elapsedMs,
+    advance(ms) {
+      elapsedMs += ms;
     },
   };
 }
 
-/** Something to ask for: with the key as its one tag, and fresh for a minute, unless said otherwise. */
-export function cacheRequest(
-  key: string,
-  load: () => Promise<string>,
-  more: Partial<CacheRequest<string>> = {},
-): CacheRequest<string> {
-  return {
-    ...{ key, tags: [key], freshMs: 60_000, staleMs: 0, load },
-    encode: (value) => Buffer.from(value),
-    decode: (bytes) => Buffer.from(bytes).toString(),
-    ...more,
-  };
-}
+const LOCK_WAIT_MS = 50;
 
-/** What was found: the value, or the error as a string. */
-export function resultOf({ entry: { outcome } }: CacheResult<string>): string {
-  return "error" in outcome ? String(outcome.error) : outcome.value;
+/** Ends the time for which calls that have been made wait for another process's load. */
+export async function endLockWait(clock: StoppedClock): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(LOCK_WAIT_MS);
 }
 
 /**
- * Runs a scenario whose steps must be answered by certain tiers. A machine that is busy may keep Redis from
- * answering in time, which is right to distrust and no part of the scenario: it is then run anew, after the
- * second for which a slow Redis is left alone.
+ * Options under which the tier that returns an entry does not depend on how busy the machine is: the clock is
+ * stopped and responses of Redis may take long.
  */
-export async function undisturbed(
-  replicas: readonly Replica[],
-  scenario: () => Promise<void>,
-): Promise<void> {
-  const troubles = () =>
-    replicas.reduce((sum, { cache, falls }) => sum + falls() + cache.stats().redisFailures, 0);
-  for (let left = 8; ; left -= 1) {
-    await Promise.all(replicas.map(untilLive));
-    const before = troubles();
-    try {
-      return await scenario();
-    } catch (error) {
-      if (troubles() === before || left === 0) throw error;
-      await sleep(1_100);
-    }
-  }
+export function createUndisturbedOptions(): { clock: StoppedClock; commandTimeoutMs: number } {
+  return { clock: createStoppedClock(), commandTimeoutMs: 30_000 };
 }
 
-/** Lets the event loop turn. */
-export const turn = () => sleep(1);
+/** Returns a request whose only tag is the key, fresh for a minute unless overridden. */
+export function createRequest(
+  key: string,
+  load: () => Promise<string>,
+  overrides: Partial<CacheRequest<string>> = {},
+): CacheRequest<string> {
+  return {
+    key,
+    tags: [key],
+    freshMs: 60_000,
+    staleMs: 0,
+    load,
+    encode: (value) => Buffer.from(value),
+    decode: (bytes) => Buffer.from(bytes).toString(),
+    ...overrides,
+  };
+}
 
-/** A promise and its resolver: what is waiting until the test says so. */
-export const gate = () => Promise.withResolvers<void>();
+/** Returns the value of a result, or its error as text. */
+export function textOf({ entry: { outcome } }: CacheResult<string>): string {
+  return "error" in outcome ? String(outcome.error) : outcome.value;
+}
+
+/** Waits until an entry is stored in Redis, which happens in the background. */
+export async function waitUntilStored({ redis }: Replica, key: string): Promise<string> {
+  await expect.poll(() => redis.client.keys(`*entry:${key}`), { timeout: 30_000 }).toHaveLength(1);
+  const [redisKey = ""] = await redis.client.keys(`*entry:${key}`);
+  return redisKey;
+}
+
+/** A load that waits until the test completes it. */
+export interface ControlledLoad {
+  load(): Promise<string>;
+  /** Resolves when the load has started. */
+  started: Promise<void>;
+  /** How often it has started. */
+  count(): number;
+  complete(): void;
+}
+
+export function createControlledLoad(result: () => string): ControlledLoad {
+  const started = Promise.withResolvers<void>();
+  const completed = Promise.withResolvers<void>();
+  let count = 0;
+  return {
+    started: started.promise,
+    count: () => count,
+    complete: () => completed.resolve(),
+    async load() {
+      count += 1;
+      started.resolve();
+      await completed.promise;
+      return result();
+    },
+  };
+}

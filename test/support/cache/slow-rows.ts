@@ -1,43 +1,43 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "./freshness.ts";
-import { cacheRequest, type Replica, resultOf } from "./replica.ts";
+import { createRequest, type Replica, textOf } from "./replica.ts";
 
-/** A database whose reads and writes take a moment, as long as it pleases them, before and after they happen. */
+/** A database whose reads and writes take a random time before and after they happen. */
 export class SlowRows {
   readonly #rows = new Map<number, number>();
   readonly #maxMs: number;
 
-  /** @param maxMs how long each half takes at most */
+  /** @param maxMs how long each of the two halves takes at most */
   constructor(maxMs: number) {
     this.#maxMs = maxMs;
   }
 
   async read(row: number): Promise<string> {
-    await this.#moment();
+    await this.#wait();
     const version = this.#rows.get(row) ?? 0;
-    await this.#moment();
+    await this.#wait();
     return String(version);
   }
 
   async write(row: number, version: number): Promise<void> {
-    await this.#moment();
+    await this.#wait();
     this.#rows.set(row, version);
-    await this.#moment();
+    await this.#wait();
   }
 
-  #moment(): Promise<void> {
+  #wait(): Promise<void> {
     return sleep(Math.random() * this.#maxMs);
   }
 }
 
-/** The way to these rows through a replica's cache. */
-export function cacheClientOf(replica: Replica, rows: SlowRows): Client {
+/** Returns a client that reads these rows through the cache of a replica. */
+export function createCacheClient(replica: Replica, rows: SlowRows): Client {
   return {
     read: async (row) =>
-      Number(resultOf(await replica.cache.getOrLoad(cacheRequest(`row ${row}`, () => rows.read(row))))),
+      Number(textOf(await replica.cache.getOrLoad(createRequest(`row ${row}`, () => rows.read(row))))),
     async write(row, version) {
       await rows.write(row, version);
-      await replica.write(`row ${row}`);
+      await replica.invalidate(`row ${row}`);
     },
   };
 }

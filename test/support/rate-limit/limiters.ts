@@ -8,7 +8,7 @@ import {
 } from "../../../src/infra/rate-limit/limiter.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
-import { type RedisServer, startRedisServer } from "../redis-server.ts";
+import type { RedisServer } from "../redis-server.ts";
 
 /** A monotonic clock that stands still until a test moves it. */
 export interface ManualClock {
@@ -65,13 +65,6 @@ export async function openLimiter(options?: OpenOptions): Promise<Limiter> {
   const [limiter] = await openLimiters(1, options);
   if (limiter === undefined) throw new Error("no limiter was opened");
   return limiter;
-}
-
-/** Starts a Redis server that the test may break, and stops it when the test is finished. */
-export async function startOwnRedis(): Promise<RedisServer> {
-  const server = await startRedisServer();
-  onTestFinished(() => server.stop());
-  return server;
 }
 
 /** Returns a budget that fails open. */

@@ -2,241 +2,243 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { expect, inject, test, vi } from "vitest";
-import { LEASE_MS } from "../../../../src/infra/cache/lease-monitor.ts";
+import { expect, inject, onTestFinished, test } from "vitest";
+import type { CacheRequest } from "../../../../src/infra/cache/cache.ts";
 import { newGeneration } from "../../../../src/infra/cache/redis-tier.ts";
 import { MAX_RECONNECT_DELAY_MS } from "../../../../src/infra/redis/redis.ts";
-import { checkFreshness } from "../../../support/cache/freshness.ts";
+import { checkFault, waitUntilBypassed } from "../../../support/cache/faulty-traffic.ts";
+import type { Traffic } from "../../../support/cache/freshness.ts";
 import {
-  cacheRequest,
+  createRequest,
+  createStoppedClock,
   openReplica,
-  openReplicas,
+  openTwoReplicas,
   type Replica,
-  resultOf,
-  untilLive,
+  textOf,
+  waitUntilStored,
+  waitUntilUsed,
 } from "../../../support/cache/replica.ts";
-import { cacheClientOf, SlowRows } from "../../../support/cache/slow-rows.ts";
-import { startRedisServer } from "../../../support/redis-server.ts";
+import { startOwnRedis } from "../../../support/own-redis.ts";
 import { startTcpProxy, type TcpProxy } from "../../../support/tcp-proxy.ts";
 
-/** A replica that reaches the Redis of all tests over a bad road, and one beside it. */
-async function apart(): Promise<{ road: TcpProxy; far: Replica; near: Replica; close(): Promise<void> }> {
+/** Starts a proxy before the Redis of all tests. */
+async function startProxy(): Promise<{ proxy: TcpProxy; url: string }> {
   const url = new URL(inject("redisUrl"));
-  const road = await startTcpProxy(Number(url.port));
-  const long = new URL(url);
-  long.port = String(road.port);
-  const [far, near] = await openReplicas([long.href, url.href]);
-  if (far === undefined || near === undefined) throw new Error("they were not opened");
-  const close = async () => {
-    await Promise.all([far.close(), near.close()]);
-    await road.close();
-  };
-  return { road, far, near, close };
+  const proxy = await startTcpProxy(Number(url.port));
+  onTestFinished(() => proxy.close());
+  url.port = String(proxy.port);
+  return { proxy, url: url.href };
 }
 
-const roads: Record<string, (road: TcpProxy) => Promise<void>> = {
-  "is cut": async (road) => {
-    await road.cut();
-    await sleep(700);
-    await road.mend();
+/** Opens two replicas, of which the second one reaches Redis through a proxy. */
+async function openProxiedReplicas(): Promise<{ proxy: TcpProxy; direct: Replica; proxied: Replica }> {
+  const { proxy, url } = await startProxy();
+  const [direct, proxied] = await openTwoReplicas([inject("redisUrl"), url]);
+  return { proxy, direct, proxied };
+}
+
+/** A value that a test changes, and the request for it. */
+interface TestValue {
+  text: string;
+  request: CacheRequest<string>;
+}
+
+function createValue(text: string): TestValue {
+  const value: TestValue = { text, request: createRequest(randomUUID(), async () => value.text) };
+  return value;
+}
+
+const read = async (replica: Replica, { request }: TestValue) =>
+  textOf(await replica.cache.getOrLoad(request));
+
+interface Subject {
+  proxy: TcpProxy;
+  proxied: Replica;
+  traffic: Traffic;
+}
+
+const networkFaults: Record<string, (subject: Subject) => Promise<void>> = {
+  "is cut": async ({ proxy, proxied, traffic }) => {
+    await proxy.cut();
+    await waitUntilBypassed(proxied);
+    await traffic.progress(500, 10);
+    await proxy.mend();
   },
-  // What was sent meanwhile is lost, and nobody tells: its end is not known before it is tried.
-  "passes nothing on": async (road) => {
-    road.freeze();
-    await sleep(1_500);
-    await road.cut();
-    await road.mend();
+  // Data sent meanwhile is lost, and nothing reports the loss.
+  "discards all data": async ({ proxy, proxied, traffic }) => {
+    proxy.freeze();
+    await waitUntilBypassed(proxied);
+    await traffic.progress(500, 10);
+    await proxy.cut();
+    await proxy.mend();
   },
-  "has become long": async (road) => {
+  "becomes slow": async ({ proxy, traffic }) => {
     for (const ms of [5, 20, 40, 100, 10]) {
-      road.delay(ms);
-      await sleep(250);
+      proxy.delay(ms);
+      await traffic.progress(200, 4);
     }
-    road.delay(0);
+    proxy.delay(0);
   },
 };
 
-for (const [name, fault] of Object.entries(roads)) {
-  test(`one whose road to Redis ${name} gives nothing outdated, has no error, and comes back`, async () => {
-    const { road, far, near, close } = await apart();
-    const rows = new SlowRows(4);
-    const during = sleep(100)
-      .then(() => fault(road))
-      // It is back a second after it has found its way, and some of its rows are as it left them.
-      .then(() => sleep(2_000));
-    const { stale, readMs } = await checkFreshness({
-      clients: [near, far].map((replica) => cacheClientOf(replica, rows)),
-      // Who is away for himself alone cannot tell: see the next test.
-      writingClients: 1,
-      ...{ rows: 5, reads: 500, writes: 20, readers: 20, delayMs: LEASE_MS, during },
-      restMs: () => Math.random() * 30,
-    });
-    expect(stale.slice(0, 5)).toEqual([]);
-    expect(readMs[Math.floor(readMs.length * 0.99)]).toBeLessThan(300);
-    await untilLive(far);
-    await close();
-  });
-}
+test.each(Object.entries(networkFaults))(
+  "If the network between a replica and Redis %s, reads return nothing outdated and no error without waiting for it.",
+  { timeout: 120_000 },
+  async (_name, fault) => {
+    const { proxy, direct, proxied } = await openProxiedReplicas();
+    // Only the direct replica writes: what the other one cannot publish is tested below.
+    await checkFault([direct, proxied], (traffic) => fault({ proxy, proxied, traffic }));
+  },
+);
 
-test("a write that could not be told is told by its job, and dropped by the process that runs it as well", async () => {
-  const { road, far, near, close } = await apart();
-  const key = randomUUID();
-  let value = "old";
-  const ask = cacheRequest(key, async () => value);
-  await near.cache.getOrLoad(ask);
-  expect((await near.cache.getOrLoad(ask)).state).toBe("memory");
-  await road.cut();
-  value = "new";
+test("An invalidation that could not be published is repeated by its job, once and in the job's process too.", async () => {
+  const { proxy, direct, proxied } = await openProxiedReplicas();
+  const value = createValue("old");
+  const { key } = value.request;
+  await read(direct, value);
+  await proxy.cut();
+  value.text = "new";
   const id = newGeneration();
-  expect(await far.bus.invalidate([key], id)).toBe(false);
-  expect(resultOf(await far.cache.getOrLoad(ask))).toBe("new");
-  await near.bus.ensureInvalidated([key], id);
-  expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new");
-  // Once it is done, it is not done again.
-  await near.cache.getOrLoad(ask);
-  await sleep(20);
-  await near.bus.ensureInvalidated([key], id);
-  expect((await near.cache.getOrLoad(ask)).state).toBe("memory");
-  await close();
+  expect(await proxied.bus.invalidate([key], id)).toBe(false);
+  expect(await read(proxied, value)).toBe("new");
+  await direct.bus.ensureInvalidated([key], id);
+  expect(await read(direct, value)).toBe("new");
+  // The receipt is written in the background.
+  await expect.poll(() => direct.bus.redisTier.hasReceipt(id)).toBe(true);
+  const version = direct.bus.tagVersions.current;
+  await direct.bus.ensureInvalidated([key], id);
+  expect(direct.bus.tagVersions.current).toBe(version);
 });
 
-test("what was kept before a loss is not used after it: nobody tells again what was missed", async () => {
-  const { road, far, near, close } = await apart();
-  let value = "old";
-  const ask = cacheRequest(randomUUID(), async () => value);
-  await far.cache.getOrLoad(ask);
-  await road.cut();
-  value = "new";
-  expect(await near.write(ask.key)).toBe(true);
-  await road.mend();
-  await untilLive(far);
-  expect(resultOf(await far.cache.getOrLoad(ask))).toBe("new");
-  await close();
+test("Entries cached before a lost connection are not used after it, since invalidations were missed.", async () => {
+  const { proxy, direct, proxied } = await openProxiedReplicas();
+  const value = createValue("old");
+  await read(proxied, value);
+  await proxy.cut();
+  value.text = "new";
+  expect(await direct.invalidate(value.request.key)).toBe(true);
+  await proxy.mend();
+  await waitUntilUsed(proxied);
+  expect(await read(proxied, value)).toBe("new");
 });
 
-test("what was written before the first connection is told by that", async () => {
-  const url = new URL(inject("redisUrl"));
-  const road = await startTcpProxy(Number(url.port));
-  await road.cut();
+test("An invalidation before a replica's first connection takes effect when it connects.", async () => {
+  const { proxy, url } = await startProxy();
+  await proxy.cut();
   const namespace = randomUUID();
-  const early = openReplica(`redis://:${url.password}@127.0.0.1:${road.port}`, namespace);
-  const near = openReplica(url.href, namespace);
-  await untilLive(near);
-  let value = "old";
-  const ask = cacheRequest(randomUUID(), async () => value);
-  await near.cache.getOrLoad(ask);
-  value = "new";
-  expect(await early.write(ask.key)).toBe(false);
-  await road.mend();
-  await vi.waitFor(async () => expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new"), 5_000);
-  await Promise.all([early.close(), near.close()]);
-  await road.close();
+  const unconnected = openReplica(url, { namespace });
+  const connected = openReplica(inject("redisUrl"), { namespace });
+  await waitUntilUsed(connected);
+  const value = createValue("old");
+  await read(connected, value);
+  value.text = "new";
+  expect(await unconnected.invalidate(value.request.key)).toBe(false);
+  await proxy.mend();
+  await expect.poll(() => read(connected, value), { timeout: 30_000 }).toBe("new");
 });
 
-test("who is back sooner than the others relies on nothing that they cannot tell of yet", async () => {
-  const url = new URL(inject("redisUrl"));
-  const roads = await Promise.all([0, 1].map(() => startTcpProxy(Number(url.port))));
-  const [soon, late] = await openReplicas(
-    roads.map(({ port }) => `redis://:${url.password}@127.0.0.1:${port}`),
-  );
-  if (soon === undefined || late === undefined) throw new Error("they were not opened");
-  await Promise.all(roads.map((road) => road.cut()));
-  await roads[0]?.mend();
-  let value = 0;
-  const ask = cacheRequest(randomUUID(), async () => String(value));
-  // For as long as everybody may take to try again.
-  const endMs = performance.now() + 2 * MAX_RECONNECT_DELAY_MS;
-  while (performance.now() < endMs) {
-    await soon.cache.getOrLoad(ask);
-    value += 1;
-    expect(await late.write(ask.key)).toBe(false);
-    await sleep(LEASE_MS);
-    expect(resultOf(await soon.cache.getOrLoad(ask))).toBe(String(value));
+test("A replica that reconnects first uses no entries while another one cannot publish its writes yet.", async () => {
+  const [first, second] = await Promise.all([startProxy(), startProxy()]);
+  const namespace = randomUUID();
+  const clock = createStoppedClock();
+  const early = openReplica(first.url, { namespace, clock });
+  const late = openReplica(second.url, { namespace });
+  await Promise.all([early, late].map(waitUntilUsed));
+  await Promise.all([first.proxy.cut(), second.proxy.cut()]);
+  await waitUntilBypassed(early);
+  await first.proxy.mend();
+  await expect.poll(() => early.bus.lease.isRedisReachable).toBe(true);
+  // Two attempts to connect later at most, the other replica is back too.
+  clock.advance(2 * MAX_RECONNECT_DELAY_MS);
+  const value = createValue("0");
+  for (let version = 1; version <= 20; version += 1) {
+    await read(early, value);
+    value.text = String(version);
+    expect(await late.invalidate(value.request.key)).toBe(false);
+    expect(await read(early, value)).toBe(String(version));
   }
-  await roads[1]?.mend();
-  await Promise.all([soon, late].map(untilLive));
-  expect(await late.write(ask.key)).toBe(true);
-  await Promise.all([soon.close(), late.close()]);
-  await Promise.all(roads.map((road) => road.close()));
+  expect(early.bus.lease.isUp).toBe(false);
+  await second.proxy.mend();
+  await waitUntilUsed(late);
+  clock.advance(2 * MAX_RECONNECT_DELAY_MS);
+  await waitUntilUsed(early);
+  value.text = "last";
+  await expect.poll(() => late.invalidate(value.request.key)).toBe(true);
+  await expect.poll(() => read(early, value)).toBe("last");
 });
 
-test("who has lost his subscription still tells the others what he writes", async () => {
-  const server = await startRedisServer();
+test("A replica that has lost its subscription still publishes its invalidations.", async () => {
+  const server = await startOwnRedis();
   const namespace = randomUUID();
-  const deaf = openReplica(server.url, namespace);
-  await untilLive(deaf);
-  const [, id = ""] =
-    /^id=(\d+)/.exec(String(await server.command("client", "list", "type", "pubsub"))) ?? [];
-  const near = openReplica(server.url, namespace);
-  await untilLive(near);
-  let value = "old";
-  const ask = cacheRequest(randomUUID(), async () => value);
-  await near.cache.getOrLoad(ask);
-  await server.command("client", "kill", "id", id);
-  await vi.waitFor(async () => expect((await deaf.cache.getOrLoad(ask)).state).toBe("bypass"));
-  value = "new";
-  expect(await deaf.write(ask.key)).toBe(true);
-  await sleep(LEASE_MS);
-  expect(resultOf(await near.cache.getOrLoad(ask))).toBe("new");
-  await Promise.all([deaf.close(), near.close()]);
-  await server.stop();
+  const unsubscribed = openReplica(server.url, { namespace });
+  await waitUntilUsed(unsubscribed);
+  const subscribers = String(await server.command("client", "list", "type", "pubsub"));
+  const [, clientId = ""] = /^id=(\d+)/.exec(subscribers) ?? [];
+  const other = openReplica(server.url, { namespace });
+  await waitUntilUsed(other);
+  const value = createValue("old");
+  await read(other, value);
+  await server.command("client", "kill", "id", clientId);
+  await waitUntilBypassed(unsubscribed);
+  value.text = "new";
+  await expect.poll(() => unsubscribed.invalidate(value.request.key)).toBe(true);
+  await expect.poll(() => read(other, value)).toBe("new");
 });
 
-test("a large write leaves nothing of what was read in Redis before its end", async () => {
-  const [one] = await openReplicas([inject("redisUrl")]);
-  if (one === undefined) throw new Error("it was not opened");
+test("A large invalidation leaves no entry in Redis that was read before its end.", async () => {
+  const [replica] = await openTwoReplicas();
   const keys = Array.from({ length: 3_000 }, () => randomUUID());
-  const last = keys.at(-1) ?? "";
-  let value = "old";
-  const ask = cacheRequest(last, async () => value);
+  const value = createValue("");
+  // The key of the value is invalidated last.
+  const tags = [...keys, value.request.key];
   for (let round = 0; round < 5; round += 1) {
-    value = "old";
-    await one.cache.getOrLoad(ask);
-    await sleep(20);
-    value = "new";
-    let over = false;
-    const writing = one.write(...keys).then(() => {
-      over = true;
+    value.text = `old ${round}`;
+    await replica.invalidate(value.request.key);
+    await read(replica, value);
+    value.text = `new ${round}`;
+    let isOver = false;
+    const writing = replica.invalidate(...tags).then(() => {
+      isOver = true;
     });
-    while (!over) {
-      await one.cache.getOrLoad(ask);
-      await sleep(0);
+    while (!isOver) {
+      await read(replica, value);
+      await new Promise((resolve) => setImmediate(resolve));
     }
     await writing;
-    expect(resultOf(await one.cache.getOrLoad(ask))).toBe("new");
-    value = "old";
-    await one.write(last);
+    expect(await read(replica, value)).toBe(`new ${round}`);
   }
-  await one.close();
 });
 
-test("what a Redis has brought back from a snapshot is not believed by those who did not see it go", async () => {
+test("Entries that Redis restores from a snapshot are not used by a process that did not see the restart.", async () => {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-redis-"));
-  const server = await startRedisServer(folder);
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const server = await startOwnRedis(folder);
   const namespace = randomUUID();
-  let value = "old";
-  const ask = cacheRequest(randomUUID(), async () => value);
-  const before = openReplica(server.url, namespace);
-  await untilLive(before);
-  await before.cache.getOrLoad(ask);
-  await sleep(20);
+  const value = createValue("old");
+  const before = openReplica(server.url, { namespace });
+  await waitUntilUsed(before);
+  await read(before, value);
+  await waitUntilStored(before, value.request.key);
   await server.command("save");
-  value = "new";
-  await before.write(ask.key);
+  value.text = "new";
+  await before.invalidate(value.request.key);
   await before.close();
   await server.kill();
   await server.start();
-  const after = openReplica(server.url, namespace);
-  await untilLive(after);
-  expect(resultOf(await after.cache.getOrLoad(ask))).toBe("new");
-  await after.close();
-  // Where nothing was lost, a new process finds what others have kept.
-  await sleep(20);
-  const next = openReplica(server.url, namespace);
-  await untilLive(next);
-  expect((await next.cache.getOrLoad(ask)).state).toBe("redis");
-  await next.close();
-  await server.stop();
-  await rm(folder, { recursive: true });
+  const after = openReplica(server.url, { namespace });
+  await waitUntilUsed(after);
+  expect(await read(after, value)).toBe("new");
+});
+
+test("A new process uses the entries in Redis if the server has not restarted.", async () => {
+  const namespace = randomUUID();
+  const value = createValue("value");
+  const former = openReplica(inject("redisUrl"), { namespace });
+  await waitUntilUsed(former);
+  await read(former, value);
+  await waitUntilStored(former, value.request.key);
+  await former.close();
+  const next = openReplica(inject("redisUrl"), { namespace });
+  await waitUntilUsed(next);
+  expect((await next.cache.getOrLoad(value.request)).state).toBe("redis");
 });

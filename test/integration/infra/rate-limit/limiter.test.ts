@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { startOwnRedis } from "../../../support/own-redis.ts";
 import {
   countAllowed,
   countScripts,
@@ -7,7 +8,6 @@ import {
   openLimiter,
   openTwoLimiters,
   spendConcurrently,
-  startOwnRedis,
 } from "../../../support/rate-limit/limiters.ts";
 
 test("Two processes share a budget, and each decision says how much is left.", async () => {
