@@ -7,79 +7,67 @@ import {
 } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import type { Clients, TestShop } from "../shop.ts";
 
-/** What a row says. */
+/** Fields of a row. */
 export type RowInit = Omit<MessageInitShape<typeof ImportRowSchema>, "$typeName">;
 type RequestInit = MessageInitShape<typeof ImportProductsRequestSchema>;
 
-/** What names an import, and what it does with absent products. */
+/** Fields that all messages of an import have in common. */
 export interface ImportHeader {
   requestId: string;
   mode: ImportMode;
 }
 
-/** A new import. */
+/** Creates the header of a new import. */
 export function createHeader(mode: ImportMode = ImportMode.INCREMENTAL): ImportHeader {
   return { requestId: randomUUID(), mode };
 }
 
-/** A good row in a category, EUR 10.00. */
-export function createRow(categorySlug: string, sku: string, more: RowInit = {}): RowInit {
-  const plain = {
-    sku,
-    name: `Product ${sku}`,
-    categorySlug,
-    price: { currencyCode: "EUR", minorUnits: 1_000n },
-  };
-  return { ...plain, ...more };
+/** Creates a valid row, EUR 10.00. */
+export function createRow(categorySlug: string, sku: string, fields: RowInit = {}): RowInit {
+  const price = { currencyCode: "EUR", minorUnits: 1_000n };
+  return { sku, name: `Product ${sku}`, categorySlug, price, ...fields };
 }
 
-/** Rows with the skus `${prefix}1` and up. */
+/** Creates rows with the skus `${prefix}1` and up. */
 export function createRows(
   categorySlug: string,
   prefix: string,
   count: number,
-  more: RowInit = {},
+  fields: RowInit = {},
 ): RowInit[] {
-  return Array.from({ length: count }, (_, index) => createRow(categorySlug, `${prefix}${index + 1}`, more));
+  return Array.from({ length: count }, (_, index) =>
+    createRow(categorySlug, `${prefix}${index + 1}`, fields),
+  );
 }
 
-/** Rows as messages, so many in each, from `offset` on. */
+/** Packs rows into messages of `size` rows; the first row has the offset `offset`. */
 export async function* toMessages(
-  of: ImportHeader,
+  header: ImportHeader,
   rows: readonly RowInit[],
   { size = 500, offset = 0 } = {},
 ): AsyncGenerator<RequestInit> {
   for (let at = 0; at === 0 || at < rows.length; at += size) {
-    yield { ...of, offset: BigInt(offset + at), rows: rows.slice(at, at + size) };
+    yield { ...header, offset: BigInt(offset + at), rows: rows.slice(at, at + size) };
   }
 }
 
-/** Imports rows, and expects no error. */
+/** Imports rows. @returns the response */
 export function importRows(
   { catalog }: Clients,
   rows: readonly RowInit[],
-  of: ImportHeader = createHeader(),
+  header: ImportHeader = createHeader(),
 ) {
-  return catalog.importProducts(toMessages(of, rows));
+  return catalog.importProducts(toMessages(header, rows));
 }
 
-/** Something to wait for. */
-export function signal() {
-  let give = () => {};
-  const given = new Promise<void>((resolve) => {
-    give = resolve;
-  });
-  return { give, given };
-}
-
-/** A category to import into. */
+/** Creates a category to import into. @returns its slug */
 export async function createCategorySlug({ catalog }: Clients): Promise<string> {
   const slug = `c-${randomUUID().slice(0, 8)}`;
   await catalog.createCategory({ category: { slug, name: slug } });
   return slug;
 }
 
-/** How many rows of an import have been written. */
+/** Returns the number of rows of an import that are written. */
 export async function countWrittenRows(shop: TestShop, { requestId }: ImportHeader): Promise<number> {
   const [found] = await shop.database.query<{ count: string }>(
     "select row_count as count from product_import where request_id = $1",

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
+import { countLockWaits, flushStatistics, lockProduct } from "../../../support/database-activity.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   countWrittenRows,
@@ -14,12 +15,12 @@ import {
 import { breaches } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
-/** Rows of a batch. */
-const BATCH = 1_000;
+/** Number of rows that the shop writes in one transaction. */
+const BATCH_ROWS = 1_000;
 
 let shop: TestShop;
 let slug: string;
-// Each of its own: a full import is about all products, and statistics are about a whole table.
+// A shop for each test: a full import affects all products, and statistics a whole table.
 beforeEach(async () => {
   shop = await startShop();
   slug = await createCategorySlug(shop);
@@ -29,63 +30,58 @@ afterEach(async () => {
   await shop.close();
 });
 
-/** Holds a product, so that the batch with its row has to wait. @returns what lets it go */
-async function hold(sku: string): Promise<() => Promise<unknown>> {
-  await shop.database.query("begin");
-  await shop.database.query("select from product where sku = $1 for update", [sku]);
-  return () => shop.database.query("rollback");
-}
-
-const waiting = () => shop.database.query("select from pg_locks where not granted");
-
 const stored = () =>
   shop.database.query(
     "select count(*)::int as count, count(*) filter (where active)::int as sold, count(distinct sku)::int as skus from product",
   );
 
-test("a batch that waits does not hold up the next; broken off then, the import goes on at the hole", async () => {
-  const rows = createRows(slug, "hole-", 2 * BATCH, { stockQuantity: 1n });
-  await importRows(shop, [createRow(slug, "hole-1"), createRow(slug, "absent")]);
-  const release = await hold("hole-1");
-  const of = createHeader(ImportMode.FULL);
+test("A batch that waits for a lock does not delay the next one, and an import that is interrupted then resumes at the gap.", async () => {
+  const rows = createRows(slug, "gap-", 2 * BATCH_ROWS, { stockQuantity: 1n });
+  await importRows(shop, [createRow(slug, "gap-1"), createRow(slug, "absent")]);
+  const release = await lockProduct(shop.database, "gap-1");
+  const header = createHeader(ImportMode.FULL);
   const stop = new AbortController();
-  const broken = failureOf(shop.catalog.importProducts(toMessages(of, rows), { signal: stop.signal }));
-  await expect.poll(() => countWrittenRows(shop, of)).toBe(BATCH);
+  const interrupted = failureOf(
+    shop.catalog.importProducts(toMessages(header, rows), { signal: stop.signal }),
+  );
+  await expect.poll(() => countWrittenRows(shop, header)).toBe(BATCH_ROWS);
   stop.abort();
-  await broken;
-  await expect.poll(waiting).toEqual([]);
+  await interrupted;
+  await expect.poll(() => countLockWaits(shop.database)).toBe(0);
   await release();
-  expect(await stored()).toEqual([{ count: BATCH + 2, sold: BATCH + 2, skus: BATCH + 2 }]);
+  expect(await stored()).toEqual([{ count: BATCH_ROWS + 2, sold: BATCH_ROWS + 2, skus: BATCH_ROWS + 2 }]);
 
-  // Whoever takes the rows that were written for all of those before them is told where the hole is.
-  const beyond = shop.catalog.importProducts(toMessages(of, [], { offset: 2 * BATCH }));
-  expect(await failureOf(beyond)).toMatchObject({
+  // The number of written rows is not the offset to resume at.
+  const afterGap = shop.catalog.importProducts(toMessages(header, [], { offset: 2 * BATCH_ROWS }));
+  expect(await failureOf(afterGap)).toMatchObject({
     reason: "IMPORT_OFFSET",
     metadata: { next_offset: "0" },
   });
-  const short = shop.catalog.importProducts(toMessages(of, rows.slice(0, BATCH - 1)));
-  expect(await failureOf(short)).toMatchObject({
+  const incomplete = shop.catalog.importProducts(toMessages(header, rows.slice(0, BATCH_ROWS - 1)));
+  expect(await failureOf(incomplete)).toMatchObject({
     reason: "IMPORT_OFFSET",
-    metadata: { next_offset: String(BATCH - 1) },
+    metadata: { next_offset: String(BATCH_ROWS - 1) },
   });
-  expect(await stored()).toMatchObject([{ sold: 2 * BATCH }]);
+  expect(await stored()).toMatchObject([{ sold: 2 * BATCH_ROWS }]);
 
-  const report = await importRows(shop, rows, of);
+  const report = await importRows(shop, rows, header);
   const counts = { createdCount: 1_999n, updatedCount: 1n, deletedCount: 1n, failedCount: 0n };
   expect(report).toMatchObject({ rowCount: 2_000n, ...counts, replayed: false });
-  expect(await stored()).toEqual([{ count: 2 * BATCH + 1, sold: 2 * BATCH, skus: 2 * BATCH + 1 }]);
+  expect(await stored()).toEqual([
+    { count: 2 * BATCH_ROWS + 1, sold: 2 * BATCH_ROWS, skus: 2 * BATCH_ROWS + 1 },
+  ]);
 });
 
-test("of a sku in two batches at once one row is taken, and the other is a fault", async () => {
-  await importRows(shop, [createRow(slug, "held")]);
-  const release = await hold("held");
-  const rows = createRows(slug, "first-", BATCH)
-    .with(0, createRow(slug, "held"))
+test("Of two rows with one sku in concurrent batches one is imported and the other is rejected.", async () => {
+  await importRows(shop, [createRow(slug, "locked")]);
+  const release = await lockProduct(shop.database, "locked");
+  const rows = createRows(slug, "first-", BATCH_ROWS)
+    .with(0, createRow(slug, "locked"))
     .with(1, createRow(slug, "both"));
-  const more = [createRow(slug, "both", { name: "Second" }), ...createRows(slug, "second-", BATCH - 1)];
+  const more = [createRow(slug, "both", { name: "Second" }), ...createRows(slug, "second-", BATCH_ROWS - 1)];
   const importing = importRows(shop, [...rows, ...more]);
-  // The first batch waits for the product, and the second to learn whether the first one takes the sku.
-  await expect.poll(waiting).toHaveLength(2);
+  // The first batch waits for the product, and the second one for the sku that the first one has recorded.
+  await expect.poll(() => countLockWaits(shop.database)).toBe(2);
   await release();
   const report = await importing;
   expect(report).toMatchObject({ rowCount: 2_000n, createdCount: 1_998n, failedCount: 1n });
@@ -95,23 +91,34 @@ test("of a sku in two batches at once one row is taken, and the other is a fault
 });
 
 test.each([
-  ["forgets its skus", ImportMode.INCREMENTAL, 0n],
-  ["deletes what is absent", ImportMode.FULL, 1_000n],
-])("a long import %s in no time, though statistics know nothing of it", async (_, mode, deletedCount) => {
-  await importRows(shop, createRows(slug, "absent-", 1_000));
-  const of = createHeader(mode);
-  const note = (requestId: string, count: number) =>
-    shop.database.query(
-      "insert into product_import_sku (request_id, sku) select $1, 'had-' || n from generate_series(1, $2::int) as n",
-      [requestId, count],
+  ["purges its skus", ImportMode.INCREMENTAL, 0n],
+  ["deletes absent products", ImportMode.FULL, 1_000n],
+])(
+  "A long import %s without a scan of its rows for each product, although the statistics predate it.",
+  async (_, mode, deletedCount) => {
+    await importRows(shop, createRows(slug, "absent-", 1_000));
+    const header = createHeader(mode);
+    const insertSkus = (requestId: string, count: number) =>
+      shop.database.query(
+        "insert into product_import_sku (request_id, sku) select $1, 'seen-' || n from generate_series(1, $2::int) as n",
+        [requestId, count],
+      );
+    // As autovacuum leaves the statistics during another import: all rows belong to that one.
+    await insertSkus(randomUUID(), 20_000);
+    await shop.database.query("analyze product_import_sku");
+    // As many rows of its own.
+    await insertSkus(header.requestId, 100_000);
+    const report = await importRows(shop, [createRow(slug, "last")], header);
+    expect(report).toMatchObject({ createdCount: 1n, deletedCount });
+    const remaining = shop.database.query("select from product_import_sku where request_id = $1", [
+      header.requestId,
+    ]);
+    expect(await remaining).toEqual([]);
+    await flushStatistics(shop.database);
+    const [scans] = await shop.database.query<{ rows: number }>(
+      "select seq_tup_read::float8 as rows from pg_stat_user_tables where relname = 'product_import_sku'",
     );
-  // As autovacuum leaves them when it comes by during another import: all rows are of that one.
-  await note(randomUUID(), 20_000);
-  await shop.database.query("analyze product_import_sku");
-  // As after so many rows of its own.
-  await note(of.requestId, 100_000);
-  const report = await importRows(shop, [createRow(slug, "last")], of);
-  expect(report).toMatchObject({ createdCount: 1n, deletedCount });
-  const left = shop.database.query("select from product_import_sku where request_id = $1", [of.requestId]);
-  expect(await left).toEqual([]);
-});
+    // A join of 1,000 products with 100,000 rows would read 100 million.
+    expect(scans?.rows).toBeLessThan(1_000_000);
+  },
+);

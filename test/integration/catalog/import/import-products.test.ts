@@ -23,29 +23,32 @@ afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
 const bySku = async (sku: string) => {
-  const answer = await shop.catalog.getProduct({ key: { case: "sku", value: sku }, showDeleted: true });
-  if (answer.product === undefined) throw new Error("no product");
-  return answer.product;
+  const { product } = await shop.catalog.getProduct({ key: { case: "sku", value: sku }, showDeleted: true });
+  if (product === undefined) throw new Error("no product");
+  return product;
 };
 
 const counts = { createdCount: 0n, updatedCount: 0n, unchangedCount: 0n, deletedCount: 0n, failedCount: 0n };
 
-describe("rows", () => {
-  test("make products, with all that they say", async () => {
+describe("valid rows", () => {
+  test("A row creates a product with all of its fields.", async () => {
     const full: RowInit = createRow(slug, "whole", {
-      ...{ description: "Green, and round.", brand: "Import Works", stockQuantity: 7n },
-      ...{ imageUri: "https://images.example/1.jpg", attributes: { color: "green", 'ta"x': "a\\b{,}" } },
+      description: "Green, and round.",
+      brand: "Import Works",
+      stockQuantity: 7n,
+      imageUri: "https://images.example/1.jpg",
+      attributes: { color: "green", 'ta"x': "a\\b{,}" },
     });
     const report = await importRows(shop, [full, createRow(slug, "bare")]);
     expect(report).toMatchObject({ ...counts, rowCount: 2n, createdCount: 2n, errors: [], replayed: false });
-    const { categorySlug: _, ...said } = full;
-    expect(await bySku("whole")).toMatchObject({ ...said, etag: "1", purchaseCount: 0n });
+    const { categorySlug: _, ...fields } = full;
+    expect(await bySku("whole")).toMatchObject({ ...fields, etag: "1", purchaseCount: 0n });
     expect(await bySku("bare")).toMatchObject({ stockQuantity: 0n, brand: "", attributes: {}, etag: "1" });
     const { products } = await shop.catalog.listProducts({ query: "import works" });
     expect(products.map(({ sku }) => sku)).toEqual(["whole"]);
   });
 
-  test("change what differs, and leave the others untouched", async () => {
+  test("A row updates the fields that differ, and leaves an equal product untouched.", async () => {
     const rows = createRows(slug, "again-", 4, { stockQuantity: 5n });
     await importRows(shop, rows);
     const [first, , third] = await Promise.all(["again-1", "again-2", "again-3"].map(bySku));
@@ -72,7 +75,7 @@ describe("rows", () => {
     expect(await importRows(shop, next)).toMatchObject({ ...counts, unchangedCount: 4n });
   });
 
-  test("undelete their products, even those that say nothing new", async () => {
+  test("A row undeletes its product even when no field differs.", async () => {
     const rows = [createRow(slug, "gone")];
     await importRows(shop, rows);
     const { id } = await bySku("gone");
@@ -82,7 +85,7 @@ describe("rows", () => {
     expect((await bySku("gone")).deleteTime).toBeUndefined();
   });
 
-  test("are seen at once, though answers are cached", async () => {
+  test("Imported products are visible at once although responses are cached.", async () => {
     const read = () => shop.catalog.getProduct({ key: { case: "sku", value: "cached" } });
     expect(await failureOf(read())).toMatchObject({ code: "NotFound" });
     await importRows(shop, [createRow(slug, "cached")]);
@@ -93,7 +96,7 @@ describe("rows", () => {
     expect((await read()).product).toMatchObject({ stockQuantity: 3n });
   });
 
-  test("may be many in one message, or few in each, or of several megabytes", async () => {
+  test("Messages may carry a thousand rows, a few rows, or several megabytes.", async () => {
     const rows = createRows(slug, "many-", 1_300);
     expect(
       await shop.catalog.importProducts(toMessages(createHeader(), rows, { size: 1_000 })),
@@ -103,19 +106,19 @@ describe("rows", () => {
     expect(await shop.catalog.importProducts(toMessages(createHeader(), rows, { size: 7 }))).toMatchObject({
       unchangedCount: 1_300n,
     });
-    const wordy = createRows(slug, "many-", 250, { description: "ä".repeat(10_000) });
-    expect(await shop.catalog.importProducts(toMessages(createHeader(), wordy, { size: 100 }))).toMatchObject(
-      {
-        updatedCount: 250n,
-      },
-    );
+    const longRows = createRows(slug, "many-", 250, { description: "ä".repeat(10_000) });
+    expect(
+      await shop.catalog.importProducts(toMessages(createHeader(), longRows, { size: 100 })),
+    ).toMatchObject({
+      updatedCount: 250n,
+    });
   });
 });
 
-describe("faulty rows", () => {
-  test("are reported by their numbers, and the others go on", async () => {
+describe("invalid rows", () => {
+  test("Invalid rows are reported by their numbers, and the others are imported.", async () => {
     const price = { currencyCode: "EUR", minorUnits: 1n };
-    const bad: RowInit[] = [
+    const invalidRows: RowInit[] = [
       createRow(slug, ""),
       createRow(slug, "b d"),
       createRow(slug, "x".repeat(100)),
@@ -130,7 +133,7 @@ describe("faulty rows", () => {
       createRow(slug, "bad-13", { attributes: { "": "x" } }),
       createRow(slug, "bad-14", { attributes: { a: "\0" } }),
     ];
-    const rows = bad.flatMap((one, index) => [one, createRow(slug, `good-${index + 1}`)]);
+    const rows = invalidRows.flatMap((row, index) => [row, createRow(slug, `good-${index + 1}`)]);
     const report = await importRows(shop, rows);
     expect(report).toMatchObject({ rowCount: 26n, createdCount: 13n, failedCount: 13n });
     const errors = report.errors.map(({ rowNumber, sku, field }) => [Number(rowNumber), sku, field]);
@@ -153,7 +156,7 @@ describe("faulty rows", () => {
     expect(await bySku("good-13")).toMatchObject({ name: "Product good-13" });
   });
 
-  test("are those whose sku has come before, near or far", async () => {
+  test("A row whose sku occurs a second time is rejected, in the same batch and in a later one.", async () => {
     const rows = [
       createRow(slug, "dup-1"),
       createRow(slug, "dup-2"),
@@ -176,7 +179,7 @@ describe("faulty rows", () => {
     expect(await bySku("dup-2")).toMatchObject({ name: "Product dup-2", etag: "1" });
   });
 
-  test("are counted all, and the first 1,000 explained", async () => {
+  test("All invalid rows are counted, and the first 1,000 are described.", async () => {
     const rows = createRows("no-such-category", "none-", 2_500);
     const report = await importRows(shop, [createRow(slug, "one"), ...rows]);
     expect(report).toMatchObject({ rowCount: 2_501n, createdCount: 1n, failedCount: 2_500n });
@@ -187,7 +190,7 @@ describe("faulty rows", () => {
 });
 
 describe("a stream", () => {
-  test("without messages is refused, one without rows is an import of none", async () => {
+  test("A stream without messages is rejected, and one without rows imports nothing.", async () => {
     expect(await failureOf(shop.catalog.importProducts((async function* () {})()))).toMatchObject({
       code: "InvalidArgument",
       fields: ["request_id"],
@@ -198,19 +201,19 @@ describe("a stream", () => {
   test.each([
     ["request_id", { requestId: "5a1e7f6e-0000-4000-8000-000000000000" }],
     ["mode", { mode: ImportMode.FULL }],
-  ])("is of one import: another %s in a later message is refused", async (field, other) => {
-    const of = createHeader();
+  ])("A message with another %s than the first one is rejected.", async (field, other) => {
+    const header = createHeader();
     async function* messages() {
-      yield { ...of, offset: 0n, rows: [createRow(slug, "first")] };
-      yield { ...of, ...other, offset: 1n, rows: [createRow(slug, "second")] };
+      yield { ...header, offset: 0n, rows: [createRow(slug, "first")] };
+      yield { ...header, ...other, offset: 1n, rows: [createRow(slug, "second")] };
     }
     const failure = await failureOf(shop.catalog.importProducts(messages()));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("is held to the rules of its messages", async () => {
-    const of = { ...createHeader(), requestId: "no uuid" };
-    const failure = await failureOf(importRows(shop, createRows(slug, "x", 1), of));
+  test("Messages that violate the contract are rejected.", async () => {
+    const header = { ...createHeader(), requestId: "no uuid" };
+    const failure = await failureOf(importRows(shop, createRows(slug, "x", 1), header));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["request_id"] });
     const many = toMessages(createHeader(), createRows(slug, "x", 1_001), { size: 1_001 });
     expect(await failureOf(shop.catalog.importProducts(many))).toMatchObject({ fields: ["rows"] });

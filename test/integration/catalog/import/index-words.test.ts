@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { countDeadlocks } from "../../../support/database-activity.ts";
 import {
   createCategorySlug,
   createRow,
@@ -8,8 +9,8 @@ import {
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
-/** Rows of a batch, and batches. */
-const [BATCH, BATCHES] = [1_000, 8];
+const BATCH_ROWS = 1_000;
+const BATCHES = 8;
 
 let shop: TestShop;
 let slug: string;
@@ -19,48 +20,40 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-const deadlocks = async (): Promise<number> => {
-  const [counted] = await shop.database.query<{ deadlocks: string }>(
-    "select deadlocks from pg_stat_database where datname = current_database()",
-  );
-  return Number(counted?.deadlocks);
-};
-
-/** A word in letters only, of so many different ones. */
+/** Returns a word of letters only, a different one for each number. */
 const wordOf = (number: number): string =>
   `tofu${[...String(number)].map((digit) => String.fromCodePoint(97 + Number(digit))).join("")}`;
 
-test("batches that learn the same words, each in its own order, do not wait in a circle", async () => {
-  const count = BATCH * BATCHES;
-  await importRows(shop, createRows(slug, "learnt-", count));
-  // Every other one is new, and the rest get other names; no two batches have all of their words in one order.
+test("Concurrent batches that index the same words in different orders do not deadlock.", async () => {
+  const count = BATCH_ROWS * BATCHES;
+  await importRows(shop, createRows(slug, "known-", count));
+  // Half of the products are new, the others are renamed. No two batches have their words in the same order.
   const rows = Array.from({ length: count }, (_, index) => {
-    const name = wordOf(Number.parseInt(hash("sha1", String(index)).slice(0, 8), 16) % (2 * BATCH));
+    const name = wordOf(Number.parseInt(hash("sha1", String(index)).slice(0, 8), 16) % (2 * BATCH_ROWS));
     return index % 2 === 0
-      ? createRow(slug, `fresh-${index}`, { name })
-      : createRow(slug, `learnt-${index + 1}`, { name });
+      ? createRow(slug, `new-${index}`, { name })
+      : createRow(slug, `known-${index + 1}`, { name });
   });
-  const before = await deadlocks();
   const { createdCount, updatedCount, failedCount } = await importRows(shop, rows);
   expect({ createdCount, updatedCount, failedCount }).toEqual({
     createdCount: BigInt(count / 2),
     updatedCount: BigInt(count / 2),
     failedCount: 0n,
   });
-  expect((await deadlocks()) - before).toBe(0);
+  expect(await countDeadlocks(shop.database)).toBe(0);
 });
 
-test("what is learnt before the rows are written is all that the trigger would learn of them", async () => {
+test("The words indexed before the rows are written are all words that the trigger would index.", async () => {
   await shop.database.query("alter table product disable trigger search_words_added");
   await importRows(shop, [
     createRow(slug, "X-1", { name: "Größe 12,5cm/e85b", description: "Çay №7 <b>kalın</b> a.b@c.de" }),
   ]);
   const words = "from product, unnest(search) where sku = 'X-1' and left(lexeme, 1) <> '#'";
-  const missed = `select lexeme ${words} and search_word(lexeme) not in (select word from search_word)`;
-  expect(await shop.database.query(missed)).toEqual([]);
+  const missing = `select lexeme ${words} and search_word(lexeme) not in (select word from search_word)`;
+  expect(await shop.database.query(missing)).toEqual([]);
 });
 
-test("who renames a product does not read all words to see which of them are new", async () => {
+test("Renaming a product does not scan the table of words.", async () => {
   await importRows(shop, [createRow(slug, "renamed")]);
   await shop.database.query(
     "insert into search_word (word) select 'tofu' || md5(one::text) from generate_series(1, 6000) as one",

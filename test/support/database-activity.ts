@@ -1,0 +1,54 @@
+import { expect } from "vitest";
+import type { TestDatabase } from "./database.ts";
+
+const OTHER_CONNECTIONS =
+  "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+
+/**
+ * Locks the product with a sku on the test's own connection, so that others wait for it.
+ * @returns a function that releases the lock
+ */
+export async function lockProduct(database: TestDatabase, sku: string): Promise<() => Promise<void>> {
+  await database.query("begin");
+  await database.query("select from product where sku = $1 for update", [sku]);
+  return async () => void (await database.query("rollback"));
+}
+
+/** Returns the number of connections that wait for a lock, with a statement that contains a text. */
+export async function countLockWaits(database: TestDatabase, text = ""): Promise<number> {
+  return count(database, `${OTHER_CONNECTIONS} and wait_event_type = 'Lock' and strpos(query, $1) > 0`, [
+    text,
+  ]);
+}
+
+/** Returns the number of connections to the database besides the test's own. */
+export async function countConnections(database: TestDatabase): Promise<number> {
+  return count(database, OTHER_CONNECTIONS, []);
+}
+
+/** Ends the connections of the shop, which then report their statistics. Otherwise they do only after seconds. */
+export async function flushStatistics(database: TestDatabase): Promise<void> {
+  const connections = await database.query<{ pid: number }>(
+    `select pid, pg_terminate_backend(pid) ${OTHER_CONNECTIONS}`,
+  );
+  const pids = connections.map(({ pid }) => pid);
+  await expect
+    .poll(() => database.query("select from pg_stat_activity where pid = any($1)", [pids]))
+    .toEqual([]);
+}
+
+/** Returns the number of deadlocks that PostgreSQL has resolved. */
+export async function countDeadlocks(database: TestDatabase): Promise<number> {
+  await flushStatistics(database);
+  const [stats] = await database.query<{ deadlocks: number }>(
+    "select deadlocks::int from pg_stat_database where datname = current_database()",
+  );
+  return stats?.deadlocks ?? Number.NaN;
+}
+
+async function count(database: TestDatabase, source: string, values: unknown[]): Promise<number> {
+  // Within a transaction, statistics are read once and kept.
+  await database.query("select pg_stat_clear_snapshot()");
+  const [row] = await database.query<{ count: number }>(`select count(*)::int as count ${source}`, values);
+  return row?.count ?? Number.NaN;
+}
