@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../support/database.ts";
+import { countConnections, countLockWaits } from "../../support/database-activity.ts";
 import { countRows, findViolations } from "../../support/seed/database-state.ts";
 
 let database: TestDatabase;
@@ -21,7 +21,7 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
-/** Runs the command, as `npm run seed --` does. */
+/** Starts the command as `npm run seed --` does. */
 function startSeed(args: string[], env: Record<string, string> = { DATABASE_URL: database.url }) {
   const child = spawn(process.execPath, ["src/cli/seed/main.ts", ...args], {
     stdio: ["ignore", "pipe", "pipe"],
@@ -38,27 +38,32 @@ function startSeed(args: string[], env: Record<string, string> = { DATABASE_URL:
   return { child, ended };
 }
 
-test("killed -9 in the middle and run again, it completes the shop; a third run says so", async () => {
+test("After a run is killed with SIGKILL the next one completes the shop, and a third one adds nothing.", async () => {
   const args = ["--products", "15000", "--customers", "300"];
+  // Each block with one of these products waits for the lock, so the run cannot finish.
+  await database.query(`create function wait() returns trigger language plpgsql as $$
+    begin perform pg_advisory_xact_lock(1); return new; end $$`);
+  await database.query(`create trigger waiting before insert on product for each row
+    when (new.sku in ('SKU-003500', 'SKU-004500', 'SKU-005500', 'SKU-006500', 'SKU-007500')) execute function wait()`);
+  await database.query("select pg_advisory_lock(1)");
   const { child, ended } = startSeed(args);
-  const productCount = async () => (await countRows(database, ["product"]))[0] ?? 0;
-  for (const end = Date.now() + 15_000; (await productCount()) === 0; await delay(5)) {
-    if (Date.now() > end) throw new Error(`no product after 15 s: ${(await ended).errors}`);
-  }
+  await expect.poll(() => countLockWaits(database), { timeout: 30_000 }).toBeGreaterThan(0);
+  await expect.poll(() => countRows(database, ["product"])).not.toEqual([0]);
   child.kill("SIGKILL");
   await ended;
-  // Statements that it had sent go on to their end.
-  const others = "pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
-  while (((await countRows(database, [others]))[0] ?? 0) > 0) await delay(5);
-  const before = await productCount();
+  await database.query("select pg_advisory_unlock(1)");
+  // Statements that it had sent still run to their end.
+  await expect.poll(() => countConnections(database)).toBe(0);
+  await database.query("drop trigger waiting on product");
+  const [before = 0] = await countRows(database, ["product"]);
   expect(before).toBeLessThan(15_000);
   expect(await findViolations(database)).toEqual([]);
 
   const second = await startSeed(args).ended;
-  const rest = (15_000 - before).toLocaleString("en");
+  const missing = (15_000 - before).toLocaleString("en");
   expect(second).toMatchObject({ code: 0, errors: "" });
   expect(second.out).toMatch(
-    new RegExp(`^Added ${rest} products, 300 customers, \\d+ orders, \\d+ purchases in `, "m"),
+    new RegExp(`^Added ${missing} products, 300 customers, \\d+ orders, \\d+ purchases in `, "m"),
   );
   expect(second.out).toMatch(/, [\d,]+ products\/s\.$/m);
   expect(await countRows(database, ["product", "customer"])).toEqual([15_000, 300]);
@@ -66,7 +71,7 @@ test("killed -9 in the middle and run again, it completes the shop; a third run 
   expect((await startSeed(args).ended).out).toMatch(/^Nothing to add: all data exists/);
 });
 
-test("without DATABASE_URL it fills the shop that runs on the data folder", async () => {
+test("Without DATABASE_URL the command fills the running shop of the data folder.", async () => {
   await writeFile(join(dataDir, "postgres.url"), `${database.url}\n`);
   const run = await startSeed(["--products", "15001", "--customers", "1"], {}).ended;
   expect(run.out).toMatch(/^Added 1 products, 0 customers, 0 orders, 0 purchases in /);
@@ -77,7 +82,7 @@ test.each([
   [["--customers=-1"], "--customers must be"],
   [["--product", "5"], "Unknown option '--product'"],
   [["5"], "Unexpected argument '5'"],
-])("%j is refused with what to do instead", async (args, message) => {
+])("The arguments %j are rejected with the usage, without a stack.", async (args, message) => {
   const run = await startSeed(args).ended;
   expect(run).toMatchObject({ code: 1, out: "" });
   expect(run.errors).toContain(message);
@@ -85,7 +90,7 @@ test.each([
   expect(run.errors).not.toMatch(/\n\s+at /);
 });
 
-test("a database that is not there is named, without a stack", async () => {
+test("An unreachable database is named, without a stack.", async () => {
   const run = await startSeed([], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" }).ended;
   expect(run).toMatchObject({ code: 1, out: "" });
   expect(run.errors).toContain("127.0.0.1:1");

@@ -29,7 +29,7 @@ beforeEach(async () => {
 afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
-/** The ledger of the product, oldest first, without its ids. */
+/** Returns the movements of the product, oldest first. */
 const ledger = () =>
   shop.database.query(
     "select delta, reason, effective_at from stock_movement where product_id = $1 order by id",
@@ -41,8 +41,8 @@ const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("each change is counted and written down with its reason", async () => {
-    const at = minutesAgo(5);
+  test("Each adjustment changes the stock and is recorded in the ledger with its reason and time.", async () => {
+    const effectiveAt = minutesAgo(5);
     const steps = [
       [5n, RECEIVED, "RECEIVED"],
       [-3n, DAMAGED, "DAMAGED"],
@@ -52,19 +52,19 @@ describe.each(protocols)("over %s", (protocol) => {
     ] as const;
     let stock = 10n;
     for (const [delta, reason] of steps) {
-      const effectiveTime = timestampFromDate(at);
+      const effectiveTime = timestampFromDate(effectiveAt);
       const { product } = await catalog().adjustStock({ productId, delta, reason, effectiveTime });
       stock += delta;
       expect(product).toMatchObject({ id: productId, stockQuantity: stock, etag: "1" });
     }
     expect(await ledger()).toMatchObject([
       { delta: "10", reason: "INITIAL" },
-      ...steps.map(([delta, , reason]) => ({ delta: String(delta), reason, effective_at: at })),
+      ...steps.map(([delta, , reason]) => ({ delta: String(delta), reason, effective_at: effectiveAt })),
     ]);
     expect(await stockOf(shop, productId)).toBe(9n);
   });
 
-  test("an expected quantity must be the one that is there", async () => {
+  test("An adjustment with an expected quantity is rejected when the stock differs.", async () => {
     const adjust = (expectedQuantity: bigint) =>
       catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, expectedQuantity });
     expect((await adjust(10n)).product?.stockQuantity).toBe(11n);
@@ -79,14 +79,14 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await ledger()).toHaveLength(2);
   });
 
-  test("an expected quantity of 0 is one", async () => {
-    const sold = await makeProduct(shop, { stock: 0n });
-    const request = { productId: sold, delta: 2n, reason: RECEIVED, expectedQuantity: 0n };
+  test("An expected quantity of 0 is compared like any other.", async () => {
+    const soldOut = await makeProduct(shop, { stock: 0n });
+    const request = { productId: soldOut, delta: 2n, reason: RECEIVED, expectedQuantity: 0n };
     expect((await catalog().adjustStock(request)).product?.stockQuantity).toBe(2n);
     expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "STOCK_CHANGED" });
   });
 
-  test("stock becomes neither negative nor more than there can be", async () => {
+  test("An adjustment that would make the stock negative or exceed its maximum is rejected.", async () => {
     const adjust = (delta: bigint) => catalog().adjustStock({ productId, delta, reason: CORRECTION });
     expect(await failureOf(adjust(-11n))).toMatchObject({
       code: "FailedPrecondition",
@@ -103,7 +103,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await adjust(1_000_000_000n)).product?.stockQuantity).toBe(1_000_000_000n);
   });
 
-  test("a count that comes late is refused, other changes are not", async () => {
+  test("A recount older than the latest one is rejected, other adjustments are not.", async () => {
     const adjust = (reason: StockReason, minutes: number) => {
       const effectiveTime = timestampFromDate(minutesAgo(minutes));
       return catalog().adjustStock({ productId, delta: 1n, reason, effectiveTime });
@@ -116,13 +116,13 @@ describe.each(protocols)("over %s", (protocol) => {
     });
     await adjust(RECEIVED, 60);
     await adjust(RECOUNT, 9);
-    // What comes in later, though it happened before the last count, is no reason to refuse a newer count.
+    // A delivery that is newer than a recount does not make the recount outdated.
     await adjust(RECEIVED, 1);
     await adjust(RECOUNT, 2);
     expect(await stockOf(shop, productId)).toBe(15n);
   });
 
-  test("nothing has happened in the future, but clocks differ", async () => {
+  test("An effective time in the future is rejected beyond the tolerated clock skew.", async () => {
     const adjust = (aheadMs: number) => {
       const effectiveTime = timestampFromDate(new Date(Date.now() + aheadMs));
       return catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, effectiveTime });
@@ -134,17 +134,17 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await adjust(20_000)).product?.stockQuantity).toBe(11n);
   });
 
-  test("a change is made once for its request_id", async () => {
+  test("A repeated request_id returns the first response and changes nothing.", async () => {
     const requestId = randomUUID();
     const request = { productId, delta: -4n, reason: DAMAGED, requestId };
     const first = await catalog().adjustStock(request);
     await catalog().adjustStock({ productId, delta: 1n, reason: RETURNED });
-    const again = await catalog().adjustStock({
+    const repeated = await catalog().adjustStock({
       ...request,
       productId: productId.toUpperCase(),
       requestId: requestId.toUpperCase(),
     });
-    expect(again).toEqual(first);
+    expect(repeated).toEqual(first);
     expect(await failureOf(catalog().adjustStock({ ...request, delta: -5n }))).toMatchObject({
       code: "InvalidArgument",
       reason: "REQUEST_ID_REUSED",
@@ -153,7 +153,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await stockOf(shop, productId)).toBe(7n);
   });
 
-  test("a change that was refused can be repeated with its request_id", async () => {
+  test("A rejected adjustment can be repeated with the same request_id.", async () => {
     const request = { productId, delta: -11n, reason: DAMAGED, requestId: randomUUID() };
     expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "OUT_OF_STOCK" });
     await catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED });
@@ -171,12 +171,12 @@ describe.each(protocols)("over %s", (protocol) => {
     ["effective_time", { effectiveTime: { seconds: 4_102_444_801n, nanos: 0 } }],
     ["product_id", { productId: "1" }],
     ["request_id", { requestId: "1" }],
-  ])("%s out of its bounds is refused, as in %o", async (field, wrong) => {
-    const call = catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, ...wrong });
+  ])("A value of %s outside its bounds is rejected: %o.", async (field, invalid) => {
+    const call = catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, ...invalid });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("a product that is not there is NOT_FOUND; a deleted one can be counted", async () => {
+  test("An unknown product is NOT_FOUND, and the stock of a deleted one can be adjusted.", async () => {
     const adjust = (id: string) => catalog().adjustStock({ productId: id, delta: 1n, reason: RECOUNT });
     expect(await failureOf(adjust(missingId))).toMatchObject({
       code: "NotFound",
@@ -191,7 +191,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-test("a reason that does not exist is refused", async () => {
+test("An unknown reason is rejected in JSON and in binary messages.", async () => {
   const method = "catalog.v1.CatalogService/AdjustStock";
   for (const reason of ['"STOCK_REASON_STOLEN"', "17"]) {
     const body = `{"productId": "${productId}", "delta": "1", "reason": ${reason}}`;
@@ -208,7 +208,7 @@ test("a reason that does not exist is refused", async () => {
   expect(await ledger()).toHaveLength(1);
 });
 
-test("a number that JSON cannot hold exactly is refused or exact, never rounded", async () => {
+test("A delta in JSON is either exact or rejected, never rounded.", async () => {
   const method = "catalog.v1.CatalogService/AdjustStock";
   const adjust = (delta: string) =>
     postJson(
@@ -223,11 +223,11 @@ test("a number that JSON cannot hold exactly is refused or exact, never rounded"
   expect(await stockOf(shop, productId)).toBe(13n);
 });
 
-test("50 changes at once add up, in the stock and in the ledger", async () => {
-  const deltas = Array.from({ length: 50 }, (_, at) => (at % 2 === 0 ? 3n : -1n));
+test("Fifty concurrent adjustments add up in the stock and in the ledger.", async () => {
+  const deltas = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? 3n : -1n));
   await Promise.all(
-    deltas.map((delta, at) =>
-      (at % 3 === 0 ? shop.json : shop).catalog.adjustStock({ productId, delta, reason: CORRECTION }),
+    deltas.map((delta, index) =>
+      (index % 3 === 0 ? shop.json : shop).catalog.adjustStock({ productId, delta, reason: CORRECTION }),
     ),
   );
   expect(await stockOf(shop, productId)).toBe(10n + 25n * 3n - 25n);
@@ -238,7 +238,7 @@ test("50 changes at once add up, in the stock and in the ledger", async () => {
   expect(sum?.sum).toBe("60");
 });
 
-test("of 20 who expect the same quantity, one changes it", async () => {
+test("Of twenty concurrent adjustments with the same expected quantity exactly one succeeds.", async () => {
   const calls = Array.from({ length: 20 }, () =>
     shop.catalog.adjustStock({ productId, delta: -1n, reason: DAMAGED, expectedQuantity: 10n }),
   );
@@ -247,7 +247,7 @@ test("of 20 who expect the same quantity, one changes it", async () => {
   expect(await stockOf(shop, productId)).toBe(9n);
 });
 
-test("a product made with stock has it in the ledger, one without has no row there", async () => {
+test("The initial stock of a product is recorded in the ledger, and no row is recorded for an initial stock of 0.", async () => {
   expect(await ledger()).toMatchObject([{ delta: "10", reason: "INITIAL" }]);
   productId = await makeProduct(shop, { stock: 0n });
   expect(await ledger()).toEqual([]);

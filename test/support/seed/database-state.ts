@@ -4,7 +4,7 @@ const TABLES: Readonly<Record<string, string>> = {
   category: "*",
   brand: "*",
   product: "*",
-  // Its ids count up in the order of arrival, which is not the same twice.
+  // Without the ids, which depend on the order of insertion.
   stock_movement: "product_id, delta, reason, order_id, effective_at, created_at",
   customer: "*",
   orders: "*",
@@ -15,7 +15,7 @@ const TABLES: Readonly<Record<string, string>> = {
   purchase_total: "*",
 };
 
-/** A digest of all rows of each table. */
+/** Returns a digest of all rows of each table. */
 export async function digestTables(database: TestDatabase): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const [table, columns] of Object.entries(TABLES)) {
@@ -28,65 +28,65 @@ export async function digestTables(database: TestDatabase): Promise<Record<strin
   return found;
 }
 
-/** How many rows each of these tables has. */
+/** Returns the numbers of rows of tables, or of other sources of rows. */
 export async function countRows(database: TestDatabase, tables: readonly string[]): Promise<number[]> {
   const each = tables.map((table) => `(select count(*)::int from ${table})`);
   const [row] = await database.query<{ counts: number[] }>(`select array[${each.join(", ")}] as counts`);
   return row?.counts ?? [];
 }
 
-/** What must find no row, whatever the seed and the shop have done. */
-const BREACHES: Readonly<Record<string, string>> = {
-  "stock is not the sum of its movements": `
+/** Queries that return rows when an invariant is violated. */
+const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
+  "the stock is not the sum of its movements": `
     select id from product where stock_quantity <> coalesce(
       (select sum(delta) from stock_movement where product_id = product.id), 0)`,
-  "units sold are not those of live orders": `
+  "the units sold are not those of the orders that are not cancelled": `
     select id from product where purchase_count <> coalesce(
       (select sum(quantity) from order_item join orders on orders.id = order_id
        where product_id = product.id and state <> 'CANCELLED'), 0)`,
-  "a rating is not that of its reviews": `
+  "a rating does not match its reviews": `
     select id from product left join lateral (
       select count(*) as count, coalesce(sum(rating), 0) as sum from review where product_id = product.id
     ) as reviews on true
     where (rating_count, rating_sum) <> (count, sum)
       or abs(rating_average - sum::double precision / greatest(count, 1)) > 1e-9`,
-  "a review of something that its author did not buy": `
+  "a review has an author who did not buy the product": `
     select id from review where not exists (
       select from orders join order_item on order_id = orders.id
       where customer_id = review.customer_id and product_id = review.product_id and state <> 'CANCELLED')`,
-  "a product began twice": `
+  "a product has two initial movements": `
     select product_id from stock_movement where reason = 'INITIAL' group by 1 having count(*) > 1`,
-  "an order without items": "select id from orders where id not in (select order_id from order_item)",
-  "a total that is not the sum of its items": `
+  "an order has no items": "select id from orders where id not in (select order_id from order_item)",
+  "a total is not the sum of its items": `
     select id from orders where total_minor <> (
       select sum(unit_minor * quantity) from order_item where order_id = orders.id)`,
-  "an item without its movement": `
+  "an item has no movement": `
     select order_id from order_item where -quantity is distinct from (
       select delta from stock_movement
       where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'ORDER')`,
-  "an item restocked although its order lives, or not although it was cancelled": `
+  "an item is restocked without a cancellation, or not restocked after one": `
     select order_id from order_item join orders on orders.id = order_id
     where (case state when 'CANCELLED' then quantity end) is distinct from (
       select delta from stock_movement
       where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'CANCEL')`,
-  "a promoted item without its one sale": `
+  "a promoted item does not have exactly one sale": `
     select order_id from order_item join orders on orders.id = order_id
     where promotion_id is not null and 1 <> (
       select count(*) from purchase where kind = 'SALE' and purchase.order_id = orders.id
         and purchase.product_id = order_item.product_id and purchase.promotion_id = orders.promotion_id
         and user_id = customer_id::text and amount_minor = unit_minor * quantity)`,
-  "a promoted item that was cancelled without its one reversal, or a live one with it": `
+  "a cancelled promoted item does not have exactly one reversal, or another one has any": `
     select order_id from order_item join orders on orders.id = order_id
     where promotion_id is not null and (case state when 'CANCELLED' then 1 else 0 end) <> (
       select count(*) from purchase where kind = 'REVERSAL' and purchase.order_id = orders.id
         and purchase.product_id = order_item.product_id)`,
-  "a sale outside the time of its promotion": `
+  "a sale is outside the time of its promotion": `
     select event_id from purchase join promotion on promotion.id = promotion_id
     where kind = 'SALE' and (purchased_at < start_at or purchased_at >= end_at or purchased_at > now())`,
-  "a purchase without a promoted order, though it names one": `
+  "a purchase has another promotion than its order": `
     select event_id from purchase join orders on orders.id = order_id
     where orders.promotion_id is distinct from purchase.promotion_id`,
-  "totals that are not the sums of their purchases": `
+  "the totals are not the sums of their purchases": `
     select * from (
       select promotion_id, product_id, currency, sum(sale_count) as sales, sum(sale_minor) as sold,
         sum(reversal_count) as reversals, sum(reversal_minor) as reversed
@@ -100,22 +100,22 @@ const BREACHES: Readonly<Record<string, string>> = {
       from purchase group by 1, 2, 3
     ) as counted using (promotion_id, product_id, currency, sales, sold, reversals, reversed)
     where total.sales is null or counted.sales is null`,
-  "an order before its customer or after now": `
+  "an order is older than its customer or in the future": `
     select orders.id from orders join customer on customer.id = customer_id
     where orders.created_at < customer.created_at or orders.updated_at > now()`,
-  "an id that is no UUIDv7": `
+  "an id is not a UUIDv7": `
     select id from (
       select id from product union all select id from customer union all select id from orders
       union all select id from category union all select id from promotion union all select event_id from purchase
     ) as ids where id::text !~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'`,
 };
 
-/** The invariants that do not hold, with how many rows break them. */
+/** Returns the violated invariants, with the numbers of rows that violate them. */
 export async function findViolations(database: TestDatabase): Promise<string[]> {
-  const found: string[] = [];
-  for (const [what, text] of Object.entries(BREACHES)) {
+  const violated: string[] = [];
+  for (const [invariant, text] of Object.entries(INVARIANT_QUERIES)) {
     const rows = await database.query(text);
-    if (rows.length > 0) found.push(`${what}: ${rows.length}`);
+    if (rows.length > 0) violated.push(`${invariant}: ${rows.length}`);
   }
-  return found;
+  return violated;
 }

@@ -25,12 +25,12 @@ afterAll(() => shop.close());
 
 const euros = { currencyCode: "EUR", minorUnits: 100n };
 
-test("what staff made before stays as it is, though the seed would have used its sku, slug or email", async () => {
+test("Rows that staff created before keep their values even if the seed would use their sku, slug or email.", async () => {
   const { category } = await shop.catalog.createCategory({
     category: { slug: "phones", name: "Our phones" },
   });
-  const own = { sku: "SKU-000007", name: "Ours", categoryId: category?.id ?? "", price: euros };
-  const { product } = await shop.catalog.createProduct({ product: own });
+  const ownProduct = { sku: "SKU-000007", name: "Ours", categoryId: category?.id ?? "", price: euros };
+  const { product } = await shop.catalog.createProduct({ product: ownProduct });
   const { customer } = await shop.customers.createCustomer({
     customer: { email: "ARA.Rippin.1@example.com", name: "Another Ara" },
   });
@@ -45,7 +45,7 @@ test("what staff made before stays as it is, though the seed would have used its
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({ products: 0, customers: 0 });
 });
 
-test("everything of it keeps to the contract, and one promotion is over, one runs, one is to come", async () => {
+test("Seeded rows satisfy the contract, and of the promotions one has ended, one is active and one is scheduled.", async () => {
   const { products } = await shop.catalog.listProducts({ pageSize: 100 });
   const { categories } = await shop.catalog.listCategories({ pageSize: 100 });
   const { customers } = await shop.customers.listCustomers({ pageSize: 100 });
@@ -76,7 +76,7 @@ test("everything of it keeps to the contract, and one promotion is over, one run
   ]);
 });
 
-test("after sales and changes by staff a repeat changes nothing, and a larger seed keeps the books", async () => {
+test("After sales and changes by staff a repeated run changes nothing, and a larger run keeps the invariants.", async () => {
   const productId = seedId("product", 1);
   const customerId = seedId("customer", 2);
   const promotionId = seedId("promotion", 2);
@@ -92,24 +92,24 @@ test("after sales and changes by staff a repeat changes nothing, and a larger se
   await shop.orders.cancelOrder({ id: seeded?.id ?? "" });
   const purchase = { eventId: createIds()(), userId: "till", promotionId, productId, amount: euros };
   await shop.tracker.recordPurchase({ purchase });
-  // Best sellers: one deleted, one priced in another currency, one with a single unit left.
+  // Popular products: one deleted, one priced in another currency, one with a single unit left.
   const dollars = { currencyCode: "USD", minorUnits: 500n };
   await shop.catalog.deleteProduct({ id: seedId("product", 11) });
   await shop.catalog.updateProduct({ product: { id: seedId("product", 10), price: dollars } });
   const key = { case: "id", value: seedId("product", 30) } as const;
-  const left = (await shop.catalog.getProduct({ key })).product?.stockQuantity ?? 0n;
-  await shop.catalog.adjustStock({ productId: key.value, delta: 1n - left, reason: 3 });
+  const quantity = (await shop.catalog.getProduct({ key })).product?.stockQuantity ?? 0n;
+  await shop.catalog.adjustStock({ productId: key.value, delta: 1n - quantity, reason: 3 });
   await shop.catalog.updateCategory({ category: { id: seedId("category", 3), slug: "notebooks" } });
   await shop.customers.deleteCustomer({ id: customerId });
   await shop.tracker.endPromotion({ id: promotionId });
 
-  const rows = await digestTables(shop.database);
+  const before = await digestTables(shop.database);
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({
     products: 0,
     customers: 0,
     orders: 0,
   });
-  expect(await digestTables(shop.database)).toEqual(rows);
+  expect(await digestTables(shop.database)).toEqual(before);
 
   const added = await seedShop({ url, products: 900, customers: 400 });
   expect(added).toMatchObject({ products: 500, customers: 340 });

@@ -5,11 +5,11 @@ import { type SeedProgress, seedShop } from "../../../../src/cli/seed/seed-shop.
 import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
 import { countRows, digestTables, findViolations } from "../../../support/seed/database-state.ts";
 
-// Two blocks of products, the second not whole, and two of customers.
+// Two blocks of products and of customers, the second ones incomplete.
 const size = { products: 1_300, customers: 300 };
 const now = new Date("2026-06-15T10:20:30Z");
 const later = new Date("2026-08-01T00:00:00Z");
-const NOTHING = { products: 0, customers: 0, orders: 0, purchases: 0 };
+const NOTHING_ADDED = { products: 0, customers: 0, orders: 0, purchases: 0 };
 
 const databases: TestDatabase[] = [];
 async function openDatabase(): Promise<TestDatabase> {
@@ -21,26 +21,26 @@ afterEach(async () => {
   await Promise.all(databases.splice(0).map((database) => database.drop()));
 });
 
-/** Products without what sales change of them. */
+/** Returns the products without the columns that sales change. */
 const productsOf = (database: TestDatabase) =>
   database.query(
     `select product.id, sku, name, description, category_id, brand, price_minor, image_uri, attributes,
-       product.created_at, delta as first_stock
+       product.created_at, delta as initial_stock
      from product left join stock_movement on product_id = product.id and reason = 'INITIAL' order by id`,
   );
 
-test("two databases that are seeded alike hold the same rows, and a repeat adds nothing", async () => {
+test("Two databases seeded with the same size hold the same rows, and a repeated run adds nothing.", async () => {
   const [one, other] = [await openDatabase(), await openDatabase()];
   const seeded = await seedShop({ url: one.url, ...size, now });
   expect(seeded).toMatchObject(size);
   await seedShop({ url: other.url, ...size, now });
   const rows = await digestTables(one);
   expect(await digestTables(other)).toEqual(rows);
-  expect(await seedShop({ url: one.url, ...size, now: later })).toMatchObject(NOTHING);
+  expect(await seedShop({ url: one.url, ...size, now: later })).toMatchObject(NOTHING_ADDED);
   expect(await digestTables(one)).toEqual(rows);
 });
 
-test("what it leaves is a shop with all that belongs to one, and no invariant is broken", async () => {
+test("A seeded shop has rows of every kind and violates no invariant.", async () => {
   const database = await openDatabase();
   const seen: SeedProgress[] = [];
   const seeded = await seedShop({
@@ -54,7 +54,7 @@ test("what it leaves is a shop with all that belongs to one, and no invariant is
   expect(await findViolations(database)).toEqual([]);
   expect(seen.at(-1)).toEqual({ step: "customers", done: 300, total: 300 });
   expect(seen.filter(({ step }) => step === "products").map(({ done }) => done)).toContain(1_300);
-  // None of these is empty, or the invariants above would say little.
+  // Without such rows the invariants above would hold trivially.
   const present = await countRows(database, [
     "product where stock_quantity = 0",
     "product where stock_quantity between 1 and 9",
@@ -71,7 +71,7 @@ test("what it leaves is a shop with all that belongs to one, and no invariant is
   expect(present.slice(6)).toEqual([20, 15, 4, 1]);
 });
 
-test("product n is the same however many there are, and a larger seed adds only the rest", async () => {
+test("Product n does not depend on the number of products, and a larger run adds only the missing ones.", async () => {
   const [grown, whole] = [await openDatabase(), await openDatabase()];
   expect(await seedShop({ url: grown.url, products: 700, customers: 120, now })).toMatchObject({
     products: 700,
@@ -81,28 +81,28 @@ test("product n is the same however many there are, and a larger seed adds only 
   await seedShop({ url: whole.url, products: 2_400, customers: 1, now });
   expect(await productsOf(grown)).toEqual(await productsOf(whole));
   expect(await findViolations(grown)).toEqual([]);
-  // The README shows these.
+  // The documentation shows these.
   const [first] = await whole.query("select sku, name from product where id = $1", [seedId("product", 1)]);
   expect(seedId("product", 1)).toBe("01941f29-7c00-7003-8000-000000000001");
   expect(first).toEqual({ sku: "SKU-000001", name: "Lumaro Classic Bluetooth Speaker C74" });
 });
 
-test("a block that fails leaves whole rows only, and the repeat completes the shop", async () => {
+test("A failed run leaves no partial rows, and the next run completes the shop.", async () => {
   const [broken, whole] = [await openDatabase(), await openDatabase()];
   await seedShop({ url: whole.url, ...size, now });
-  await broken.query(`create function refuse() returns trigger language plpgsql as $$
-    begin raise 'refused by the test'; end $$`);
-  const refuse = (table: string, when: string) =>
-    broken.query(`create trigger refusal before insert on ${table} for each row when (${when})
-      execute function refuse()`);
+  await broken.query(`create function fail() returns trigger language plpgsql as $$
+    begin raise 'failed by the test'; end $$`);
+  const failOn = (table: string, when: string) =>
+    broken.query(`create trigger failure before insert on ${table} for each row when (${when})
+      execute function fail()`);
   for (const [table, when] of [
     ["product", "new.sku = 'SKU-001250'"],
     ["stock_movement", `new.reason = 'INITIAL' and new.product_id = '${seedId("product", 1_251)}'`],
     ["purchase", `new.user_id > '${seedId("customer", 250)}'`],
   ] as const) {
-    await refuse(table, when);
-    await expect(seedShop({ url: broken.url, ...size, now })).rejects.toThrow("refused by the test");
-    await broken.query(`drop trigger refusal on ${table}`);
+    await failOn(table, when);
+    await expect(seedShop({ url: broken.url, ...size, now })).rejects.toThrow("failed by the test");
+    await broken.query(`drop trigger failure on ${table}`);
     expect(await findViolations(broken)).toEqual([]);
   }
   expect(await countRows(broken, ["product", "customer"])).toEqual([1_300, 250]);
@@ -113,7 +113,7 @@ test("a block that fails leaves whole rows only, and the repeat completes the sh
   expect(await digestTables(broken)).toEqual(await digestTables(whole));
 });
 
-test("two seeds at the same time add each row once", async () => {
+test("Two concurrent runs add each row once.", async () => {
   const [shared, whole] = [await openDatabase(), await openDatabase()];
   await seedShop({ url: whole.url, ...size, now });
   const both = await Promise.all([1, 2].map(() => seedShop({ url: shared.url, ...size, now })));
@@ -123,7 +123,7 @@ test("two seeds at the same time add each row once", async () => {
   expect(await digestTables(shared)).toEqual(await digestTables(whole));
 });
 
-test("a shop is empty until somebody uses it; what an interrupted seed left does not count", async () => {
+test("A shop is empty until it has a customer, an order or a category of its own; rows of an interrupted run do not count.", async () => {
   const database = await openDatabase();
   expect(await isEmptyShop(database.url)).toBe(true);
   await seedShop({ url: database.url, products: 10, customers: 1 });
