@@ -18,7 +18,9 @@ import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
 import { StockMovementEntity } from "./inventory/inventory.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
-import { PromotionEntity, PurchaseEntity, PurchaseTotalEntity } from "./tracker/tracker.entity.ts";
+import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
+import { PurchaseTotalEntity } from "./tracker/ingestion/purchase-total.entity.ts";
+import { PromotionEntity } from "./tracker/promotion/promotion.entity.ts";
 
 /** All tables. */
 export const entities = [

@@ -11,9 +11,14 @@ import {
 import type { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import { invalidField } from "../kernel/errors.ts";
-import type { Promotion, PromotionState } from "./promotion.ts";
-import type { Purchase, RecordedPurchase } from "./purchase.ts";
-import type { PurchaseInput, Tracker } from "./tracker.ts";
+import type {
+  Promotion,
+  PromotionState,
+  Purchase,
+  PurchaseInput,
+  RecordedPurchase,
+  Tracker,
+} from "./tracker.ts";
 
 const STATES: Record<PromotionState, PromotionStateMessage> = {
   SCHEDULED: PromotionStateMessage.SCHEDULED,
@@ -25,10 +30,10 @@ const STATE_NAMES = new Map<PromotionStateMessage, PromotionState>([
   [PromotionStateMessage.ACTIVE, "ACTIVE"],
   [PromotionStateMessage.ENDED, "ENDED"],
 ]);
-const DAY_MS = 86_400_000;
+const DEFAULT_TIMEFRAME_MS = 86_400_000;
 
-/** TrackerService on the wire: messages in, messages out, no rules. */
-export function trackerRpc(tracker: Tracker, callOf: (context: HandlerContext) => Call) {
+/** Creates the handlers of TrackerService, which translate between messages and plain values. */
+export function trackerRpc(tracker: Tracker, getCall: (context: HandlerContext) => Call) {
   const { promotions } = tracker;
   return {
     async createPromotion({ promotion, requestId, validateOnly }, context) {
@@ -40,53 +45,60 @@ export function trackerRpc(tracker: Tracker, callOf: (context: HandlerContext) =
         purchaseLimitPerUser = 0n,
       } = promotion ?? {};
       const input = {
-        ...{ name, purchaseLimit, purchaseLimitPerUser },
+        name,
+        purchaseLimit,
+        purchaseLimitPerUser,
         startTime: startTime && timestampDate(startTime),
         endTime: endTime && timestampDate(endTime),
       };
-      const created = await promotions.create(callOf(context), { promotion: input, requestId, validateOnly });
-      return { promotion: toPromotion(created) };
+      const created = await promotions.create(getCall(context), {
+        promotion: input,
+        requestId,
+        validateOnly,
+      });
+      return { promotion: toPromotionMessage(created) };
     },
 
     async getPromotion({ id }, context) {
-      return { promotion: toPromotion(await promotions.get(callOf(context), id)) };
+      return { promotion: toPromotionMessage(await promotions.get(getCall(context), id)) };
     },
 
-    async listPromotions({ state, ...request }, context) {
-      const page = await promotions.list(callOf(context), { ...request, state: STATE_NAMES.get(state) });
-      return { promotions: page.items.map(toPromotion), nextPageToken: page.nextPageToken };
+    async listPromotions({ state, pageSize, pageToken }, context) {
+      const request = { state: STATE_NAMES.get(state), pageSize, pageToken };
+      const page = await promotions.list(getCall(context), request);
+      return { promotions: page.items.map(toPromotionMessage), nextPageToken: page.nextPageToken };
     },
 
-    async endPromotion({ id, ...request }, context) {
-      const ended = await promotions.end(callOf(context), { ...request, id: id.toLowerCase() });
-      return { promotion: toPromotion(ended) };
+    async endPromotion({ id, etag, requestId }, context) {
+      const ended = await promotions.end(getCall(context), { id: id.toLowerCase(), etag, requestId });
+      return { promotion: toPromotionMessage(ended) };
     },
 
     async recordPurchase({ purchase }, context) {
       const [recorded] = await tracker.record(
-        callOf(context),
+        getCall(context),
         [fromPurchase(purchase, "purchase")],
         () => "purchase",
       );
-      return recorded === undefined ? {} : toRecorded(recorded);
+      return recorded === undefined ? {} : toRecordedMessage(recorded);
     },
 
     async batchRecordPurchases({ purchases }, context) {
       const path = (index: number) => `purchases[${index}]`;
       const inputs = purchases.map((purchase, index) => fromPurchase(purchase, path(index)));
-      const results = (await tracker.record(callOf(context), inputs, path)).map(toRecorded);
+      const results = (await tracker.record(getCall(context), inputs, path)).map(toRecordedMessage);
       const duplicateCount = results.filter((result) => result.duplicate).length;
       return { results, duplicateCount, recordedCount: results.length - duplicateCount };
     },
 
     async listPurchases(request, context) {
-      const page = await tracker.listPurchases(callOf(context), request);
-      return { purchases: page.items.map(toPurchase), nextPageToken: page.nextPageToken };
+      const page = await tracker.listPurchases(getCall(context), request);
+      return { purchases: page.items.map(toPurchaseMessage), nextPageToken: page.nextPageToken };
     },
 
     async getPurchaseStats({ timeframe, ...request }, context) {
-      const timeframeMs = timeframe === undefined ? DAY_MS : durationMs(timeframe);
-      const { asOfTime, ...stats } = await tracker.stats(callOf(context), { ...request, timeframeMs });
+      const timeframeMs = timeframe === undefined ? DEFAULT_TIMEFRAME_MS : durationMs(timeframe);
+      const { asOfTime, ...stats } = await tracker.getStats(getCall(context), { ...request, timeframeMs });
       return { ...stats, asOfTime: timestampFromDate(asOfTime) };
     },
   } satisfies ServiceImpl<typeof TrackerService>;
@@ -94,10 +106,7 @@ export function trackerRpc(tracker: Tracker, callOf: (context: HandlerContext) =
 
 function fromPurchase(purchase: PurchaseMessage | undefined, path: string): PurchaseInput {
   if (purchase?.kind === PurchaseKindMessage.REVERSAL) {
-    throw invalidField(
-      `${path}.kind`,
-      "must be SALE: reversals are made by the server when an order is cancelled",
-    );
+    throw invalidField(`${path}.kind`, "must be SALE. Cancelling an order records its reversals.");
   }
   const {
     eventId = "",
@@ -108,19 +117,21 @@ function fromPurchase(purchase: PurchaseMessage | undefined, path: string): Purc
     purchaseTime,
   } = purchase ?? {};
   return {
-    ...{ userId, promotionId: promotionId.toLowerCase(), productId: productId.toLowerCase() },
-    // PostgreSQL writes UUIDs in lower case, and event ids are compared here.
+    // PostgreSQL returns UUIDs in lower case, and the ids are compared with its rows.
     eventId: eventId.toLowerCase(),
+    promotionId: promotionId.toLowerCase(),
+    productId: productId.toLowerCase(),
+    userId,
     amount: { currencyCode: amount?.currencyCode ?? "", minorUnits: amount?.minorUnits ?? 0n },
     purchaseTime: purchaseTime && timestampDate(purchaseTime),
   };
 }
 
-function toRecorded({ purchase, duplicate }: RecordedPurchase) {
-  return { purchase: toPurchase(purchase), duplicate };
+function toRecordedMessage({ purchase, duplicate }: RecordedPurchase) {
+  return { purchase: toPurchaseMessage(purchase), duplicate };
 }
 
-function toPurchase(purchase: Purchase): MessageInitShape<typeof PurchaseSchema> {
+function toPurchaseMessage(purchase: Purchase): MessageInitShape<typeof PurchaseSchema> {
   return {
     ...purchase,
     kind: purchase.kind === "SALE" ? PurchaseKindMessage.SALE : PurchaseKindMessage.REVERSAL,
@@ -129,7 +140,7 @@ function toPurchase(purchase: Purchase): MessageInitShape<typeof PurchaseSchema>
   };
 }
 
-function toPromotion(promotion: Promotion): MessageInitShape<typeof PromotionSchema> {
+function toPromotionMessage(promotion: Promotion): MessageInitShape<typeof PromotionSchema> {
   return {
     ...promotion,
     state: STATES[promotion.state],

@@ -3,19 +3,25 @@ import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
-import { createPromotions, lockPromotions, notRunning, type TrackerOptions } from "./promotion.ts";
-import {
-  type NewPurchase,
-  type PurchaseRow,
-  purchaseFromRow,
-  type RecordedPurchase,
-  recordPurchases,
-  writePurchases,
-} from "./purchase.ts";
-import { createPurchaseReads } from "./purchase-read.ts";
+import type { Page } from "../kernel/page.ts";
+import { type Purchase, type PurchaseRow, purchaseFromRow } from "./ingestion/purchase-row.ts";
+import { type NewPurchase, type RecordedPurchase, recordPurchases } from "./ingestion/record-purchases.ts";
+import { writePurchases } from "./ingestion/write-purchases.ts";
+import { lockPromotions, promotionNotRunning } from "./promotion/lock-promotions.ts";
+import { createPromotions, type PromotionOptions, type Promotions } from "./promotion/promotion.ts";
+import type { Promotion } from "./promotion/promotion-row.ts";
+import { listPurchases, type PurchaseListRequest } from "./stats/purchase-list.ts";
+import { type PurchaseStats, type PurchaseStatsRequest, readPurchaseStats } from "./stats/purchase-stats.ts";
 
-/** An order whose items count as purchases of a promotion. */
-export interface TrackedOrder {
+export type { Purchase } from "./ingestion/purchase-row.ts";
+export type { RecordedPurchase } from "./ingestion/record-purchases.ts";
+export type { Promotion, PromotionState } from "./promotion/promotion-row.ts";
+
+/** A purchase as a caller sends it. */
+export type PurchaseInput = Omit<NewPurchase, "orderId" | "kind" | "clientAddress">;
+
+/** An order whose items are purchases of a promotion. */
+export interface PromotionOrder {
   orderId: string;
   promotionId: string;
   /** Empty for a guest. */
@@ -24,70 +30,100 @@ export interface TrackedOrder {
   now: Date;
 }
 
-/** A purchase as a caller records it; the rest is the server's. */
-export type PurchaseInput = Omit<NewPurchase, "orderId" | "kind" | "clientAddress">;
+/** Promotions and their purchases: each is recorded once, counted exactly and limited strictly. */
+export interface Tracker {
+  readonly promotions: Promotions;
+  /**
+   * Records purchases, all of them or none.
+   * @param path returns the path of a purchase in the request, such as `purchases[3]`
+   * @throws AppError as `recordPurchases` does
+   */
+  record(
+    call: Call,
+    purchases: readonly PurchaseInput[],
+    path: (index: number) => string,
+  ): Promise<RecordedPurchase[]>;
+  /** Returns a page of purchases, the latest first. */
+  listPurchases(call: Call, request: PurchaseListRequest): Promise<Page<Purchase>>;
+  /** Returns statistics of purchases. @throws AppError as `readPurchaseStats` does */
+  getStats(call: Call, request: PurchaseStatsRequest): Promise<PurchaseStats>;
+  /**
+   * Records the items of an order as purchases, in the order's transaction.
+   * @throws AppError as `recordPurchases` does; failed_precondition for a guest when the promotion limits purchases per
+   *   user
+   */
+  recordOrder(tx: Tx, call: Call, order: PromotionOrder): Promise<void>;
+  /** Reverses the purchases of an order, in the transaction that cancels it. */
+  reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void>;
+}
 
-/** Purchases of promotions: recorded once each, counted exactly, limited strictly. */
-export function createTracker(options: TrackerOptions) {
+export type TrackerOptions = PromotionOptions;
+
+/** Creates the tracker. */
+export function createTracker(options: TrackerOptions): Tracker {
   const { db, ids, clock } = options;
   return {
     promotions: createPromotions(options),
-    ...createPurchaseReads(options),
+    listPurchases: (call, request) => listPurchases(options, call, request),
+    getStats: (call, request) => readPurchaseStats(options, call, request),
 
-    /** Writes purchases down, all or none. @param path names one of them in errors */
-    record(
-      call: Call,
-      purchases: readonly PurchaseInput[],
-      path: (index: number) => string,
-    ): Promise<RecordedPurchase[]> {
-      const sales = purchases.map((purchase) => ({
-        ...purchase,
-        orderId: "",
-        kind: "SALE" as const,
-        clientAddress: call.clientAddress,
-      }));
+    record(call, purchases, path) {
+      const sales = purchases.map(
+        (purchase): NewPurchase => ({
+          ...purchase,
+          orderId: "",
+          kind: "SALE",
+          clientAddress: call.clientAddress,
+        }),
+      );
       return db.transact(call, (tx) => recordPurchases(tx, sales, clock.now(), path));
     },
 
-    /** For orders, in their transaction: each item is a sale of the promotion, and its limits hold. */
-    async recordOrder(tx: Tx, call: Call, order: TrackedOrder): Promise<void> {
-      const { orderId, promotionId, customerId, items, now } = order;
+    async recordOrder(tx, call, { orderId, promotionId, customerId, items, now }) {
       const promotion = (await lockPromotions(tx, [promotionId], now)).get(promotionId);
       if (promotion === undefined) throw notFound("promotion", promotionId);
-      if (promotion.state === "SCHEDULED") throw notRunning(promotionId, "has not started");
-      if (promotion.state === "ENDED") throw notRunning(promotionId, "has ended");
-      if (customerId === "" && promotion.purchaseLimitPerUser > 0n) {
-        const description = "has a limit for each customer, so the order needs a customer_id";
-        throw new AppError("failed_precondition", `Promotion ${promotionId} ${description}.`, {
-          reason: "CUSTOMER_REQUIRED",
-          preconditions: [{ type: "CUSTOMER", subject: `promotions/${promotionId}`, description }],
-        });
-      }
-      const sales = items.map(({ productId, amount }) => ({
-        ...{ eventId: ids(), promotionId, orderId, productId, amount, purchaseTime: now },
-        userId: customerId || `guest:${orderId}`,
-        kind: "SALE" as const,
-        clientAddress: call.clientAddress,
-      }));
+      assertAcceptsOrders(promotion, customerId);
+      const sales = items.map(
+        ({ productId, amount }): NewPurchase => ({
+          eventId: ids(),
+          userId: customerId || `guest:${orderId}`,
+          promotionId,
+          productId,
+          orderId,
+          kind: "SALE",
+          amount,
+          clientAddress: call.clientAddress,
+          purchaseTime: now,
+        }),
+      );
       await recordPurchases(tx, sales, now, () => "order");
     },
 
-    /** For orders, in the transaction that cancels one: its sales are taken off the totals. */
-    async reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void> {
+    async reverseOrder(tx, call, orderId, now) {
       const sales = await tx.query(sql<PurchaseRow>`
         select * from purchase where order_id = ${orderId} and kind = 'SALE'`);
-      const reversals = sales.map((row) => ({
-        ...purchaseFromRow(row),
-        eventId: ids(),
-        kind: "REVERSAL" as const,
-        clientAddress: call.clientAddress,
-        purchaseTime: now,
-        createTime: now,
-      }));
+      const reversals = sales.map(
+        (row): Purchase => ({
+          ...purchaseFromRow(row),
+          eventId: ids(),
+          kind: "REVERSAL",
+          clientAddress: call.clientAddress,
+          purchaseTime: now,
+          createTime: now,
+        }),
+      );
       await writePurchases(tx, reversals);
     },
   };
 }
 
-/** The tracker as other rooms see it. */
-export type Tracker = ReturnType<typeof createTracker>;
+function assertAcceptsOrders({ id, state, purchaseLimitPerUser }: Promotion, customerId: string): void {
+  if (state === "SCHEDULED") throw promotionNotRunning(id, "has not started");
+  if (state === "ENDED") throw promotionNotRunning(id, "has ended");
+  if (customerId !== "" || purchaseLimitPerUser === 0n) return;
+  const description = "limits the purchases of each customer, so the order needs a customer_id";
+  throw new AppError("failed_precondition", `Promotion ${id} ${description}.`, {
+    reason: "CUSTOMER_REQUIRED",
+    preconditions: [{ type: "CUSTOMER", subject: `promotions/${id}`, description }],
+  });
+}

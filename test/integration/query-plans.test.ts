@@ -183,19 +183,19 @@ test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number
   ["a customer", ({ customers }) => customers.get(call, idOf("customer", 9), false), /^customer_pkey$/, 1],
   [
     "the last hour of a promotion",
-    ({ tracker }) => tracker.stats(call, { ...lately, ...promotion, productId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...lately, ...promotion, productId: "" }),
     /^purchase_(promotion_)?time$/,
     300,
   ],
   [
     "the last hour of a product",
-    ({ tracker }) => tracker.stats(call, { ...lately, ...product, promotionId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...lately, ...product, promotionId: "" }),
     /^purchase_(product_)?time$/,
     300,
   ],
   [
     "the last hour",
-    ({ tracker }) => tracker.stats(call, { ...lately, promotionId: "", productId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...lately, promotionId: "", productId: "" }),
     /^purchase_time$/,
     300,
   ],

@@ -1,0 +1,65 @@
+import { sql } from "kysely";
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import { AppError } from "../../kernel/errors.ts";
+import type { Promotion } from "../promotion/promotion-row.ts";
+import type { Purchase } from "./purchase-row.ts";
+
+/**
+ * Checks the limits of promotions after their new purchases were written; the error rolls these back. The promotions
+ * are locked, so that no other transaction adds purchases in between.
+ * @throws AppError failed_precondition when a limit is exceeded
+ */
+export async function assertWithinLimits(
+  tx: Tx,
+  promotions: ReadonlyMap<string, Promotion>,
+  purchases: readonly Purchase[],
+): Promise<void> {
+  for (const promotion of promotions.values()) {
+    const sales = purchases.filter(
+      ({ promotionId, kind }) => promotionId === promotion.id && kind === "SALE",
+    );
+    if (sales.length === 0) continue;
+    if (promotion.purchaseLimit > 0n) await assertTotalLimit(tx, promotion);
+    if (promotion.purchaseLimitPerUser > 0n) {
+      const userIds = [...new Set(sales.map((sale) => sale.userId))];
+      await assertUserLimit(tx, promotion, userIds);
+    }
+  }
+}
+
+async function assertTotalLimit(tx: Tx, { id, purchaseLimit }: Promotion): Promise<void> {
+  const [row] = await tx.query(sql<{ count: string }>`
+    select sum(sale_count - reversal_count) as count from purchase_total where promotion_id = ${id}`);
+  if (BigInt(row?.count ?? 0) <= purchaseLimit) return;
+  throw limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`);
+}
+
+async function assertUserLimit(
+  tx: Tx,
+  { id, purchaseLimitPerUser }: Promotion,
+  userIds: readonly string[],
+): Promise<void> {
+  const [exceeding] = await tx.query(sql<{ user_id: string }>`
+    select user_id from purchase
+    where promotion_id = ${id} and user_id = any(${userIds}::text[])
+    group by user_id
+    having count(*) filter (where kind = 'SALE') - count(*) filter (where kind = 'REVERSAL')
+      > ${purchaseLimitPerUser}::bigint
+    limit 1`);
+  if (exceeding === undefined) return;
+  throw limitReached(
+    id,
+    `user ${exceeding.user_id} has used all ${purchaseLimitPerUser} purchases of a user`,
+  );
+}
+
+function limitReached(promotionId: string, description: string): AppError {
+  return new AppError(
+    "failed_precondition",
+    `Purchase limit reached: ${description}. Nothing was recorded.`,
+    {
+      reason: "PURCHASE_LIMIT_REACHED",
+      preconditions: [{ type: "PURCHASE_LIMIT", subject: `promotions/${promotionId}`, description }],
+    },
+  );
+}
