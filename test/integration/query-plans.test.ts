@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { entities } from "../../src/entities.ts";
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
+import type { CompiledStatement } from "../../src/infra/postgres/statement.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { silentLog } from "../support/log.ts";
-import { fillShop, idOf } from "../support/query-plans/fill.ts";
+import { fillShop, idOf } from "../support/query-plans/fill-shop.ts";
 import {
   branch,
   brand,
@@ -20,54 +21,59 @@ import {
   range,
   type Shop,
 } from "../support/query-plans/lists.ts";
-import { noting, type Plan, planOf, type Sent } from "../support/query-plans/plan.ts";
+import { explainStatement, type QueryPlan, recordStatements } from "../support/query-plans/query-plan.ts";
 
 let database: TestDatabase;
 let db: Database;
 let shop: Shop;
-const sent: Sent[] = [];
+const statements: CompiledStatement[] = [];
 
 beforeAll(async () => {
   database = await createTestDatabase();
   await fillShop(database, 100_000);
   db = await openPostgres({
-    ...{ url: database.url, entities, poolMax: 2, poolWaitMs: 5_000, statementTimeoutMs: 10_000 },
+    url: database.url,
+    entities,
+    poolMax: 2,
+    poolWaitMs: 5_000,
+    statementTimeoutMs: 10_000,
     log: silentLog,
   });
-  shop = buildShop(noting(db, sent));
-  // Once a minute it is looked at how large the shop is.
+  shop = buildShop(recordStatements(db, statements));
+  // The first search reads the size of the shop, once a minute.
   await products({ query: "thing" })(shop, "");
-  sent.splice(0);
+  statements.splice(0);
 });
 afterAll(async () => {
   await db.close();
   await database.drop();
 });
 
-/** What some work answers, and the plans of the statements that it sends. */
-async function watchAll<T>(work: () => Promise<T>): Promise<{ answer: T; plans: Plan[] }> {
-  const answer = await work();
-  const plans: Plan[] = [];
-  for (const statement of sent.splice(0)) plans.push(await planOf(database, statement));
-  return { answer, plans };
+/** Runs some work and returns its result and the plans of its statements. */
+async function explainAll<T>(work: () => Promise<T>): Promise<{ result: T; plans: QueryPlan[] }> {
+  const result = await work();
+  const plans: QueryPlan[] = [];
+  for (const statement of statements.splice(0)) plans.push(await explainStatement(database, statement));
+  return { result, plans };
 }
 
-/** The same of work that sends one statement, after small ones that look words and categories up. */
-async function watch<T>(work: () => Promise<T>): Promise<{ answer: T; plan: Plan }> {
-  const { answer, plans } = await watchAll(work);
+/** The same for work with one large statement, after small ones that look up words and categories. */
+async function explain<T>(work: () => Promise<T>): Promise<{ result: T; plan: QueryPlan }> {
+  const { result, plans } = await explainAll(work);
   const plan = plans.pop();
-  if (plan === undefined || plans.some(({ rows }) => rows > 100)) throw new Error("more was done");
-  return { answer, plan };
+  if (plan === undefined || plans.some(({ rows }) => rows > 100))
+    throw new Error("there is more than one large statement");
+  return { result, plan };
 }
 
-/** The row at a place of a list as a page token, and the ids of the 20 rows after it: by OFFSET, not by key. */
-async function rowsAfter(table: string, where: string, order: string, place: number) {
+/** Returns the row at an offset of a list as a page token, and the ids of the 20 rows after it. */
+async function rowsAfter(table: string, where: string, order: string, offset: number) {
   const columns = order.replaceAll(" desc", "");
   const rows = await database.query<{ cursor: string; id: string }>(`
     select json_build_array(${columns})::text as cursor, ${columns.split(", ").at(-1)} as id
-    from ${table} where ${where} order by ${order} limit 21 offset ${place}`);
+    from ${table} where ${where} order by ${order} limit 21 offset ${offset}`);
   const [first, ...next] = rows;
-  if (first === undefined) throw new Error(`there are no ${place} rows of ${table} where ${where}`);
+  if (first === undefined) throw new Error(`there are no ${offset} rows of ${table} where ${where}`);
   return { token: first.cursor, ids: next.map((row) => row.id) };
 }
 
@@ -76,36 +82,36 @@ function idsOf({ items }: { items: object[] }): unknown[] {
 }
 
 test.each(pageCases)(
-  "%s: the first page and one far behind come by its index",
+  "the index answers the first page and a distant one of %s",
   async (_, list, index, sql) => {
     const { token, ids } = await rowsAfter(...sql);
-    const { plan: first } = await watch(() => list(shop, ""));
-    const { plan: behind, answer } = await watch(() => list(shop, token));
-    expect(idsOf(answer)).toEqual(ids);
-    for (const plan of [first, behind]) {
+    const { plan: first } = await explain(() => list(shop, ""));
+    const { plan: distant, result } = await explain(() => list(shop, token));
+    expect(idsOf(result)).toEqual(ids);
+    for (const plan of [first, distant]) {
       expect(plan.scanned).toEqual([]);
       expect(plan.indexes.map((name) => name.replace(/_unique$/, ""))).toContain(index);
       expect(plan.rows).toBeLessThanOrEqual(60);
     }
-    // It costs what the first costs, but for the height of the index.
-    expect(behind.blocks).toBeLessThanOrEqual(first.blocks * 1.2 + 10);
+    // A distant page costs as much as the first one, but for the depth of the index.
+    expect(distant.blocks).toBeLessThanOrEqual(first.blocks * 1.2 + 10);
   },
 );
 
-test.each(mergedCases)("%s: a page of each part comes by its index", async (_, list, index, sql) => {
+test.each(mergedCases)("the index answers a page of each part of %s", async (_, list, index, sql) => {
   const { token, ids } = await rowsAfter(...sql);
-  const { plan: first } = await watch(() => list(shop, ""));
-  const { plan: behind, answer } = await watch(() => list(shop, token));
-  expect(idsOf(answer)).toEqual(ids);
-  for (const plan of [first, behind]) {
+  const { plan: first } = await explain(() => list(shop, ""));
+  const { plan: distant, result } = await explain(() => list(shop, token));
+  expect(idsOf(result)).toEqual(ids);
+  for (const plan of [first, distant]) {
     expect(plan.scanned).toEqual([]);
     expect(plan.indexes).toContain(index);
     expect(plan.rows).toBeLessThanOrEqual(8 * 40);
   }
-  expect(behind.blocks).toBeLessThanOrEqual(first.blocks * 1.2 + 20);
+  expect(distant.blocks).toBeLessThanOrEqual(first.blocks * 1.2 + 20);
 });
 
-// Two filters, or a filter and an order, that share no index: PostgreSQL picks one of the two.
+// Two filters, or a filter and an order, without a common index: PostgreSQL chooses one of the two.
 test.each<[string, List, most?: number]>([
   ["products of a brand", products(brand), 3_000],
   ["newest products of a brand", products({ ...brand, orderBy: "create_time desc" }), 3_000],
@@ -113,34 +119,34 @@ test.each<[string, List, most?: number]>([
   ["products of a price range", products(range), 3_000],
   ["products of a narrow price range", products({ minPrice: eur(100n), maxPrice: eur(120n) }), 3_000],
   ["products by price, deleted ones too", products({ orderBy: "price", showDeleted: true }), 60],
-])("%s: no table is read from end to end", async (_, list, most = Number.POSITIVE_INFINITY) => {
-  const { plan } = await watch(() => list(shop, ""));
+])("no table is scanned for %s", async (_, list, most = Number.POSITIVE_INFINITY) => {
+  const { plan } = await explain(() => list(shop, ""));
   expect(plan.scanned).toEqual([]);
   expect(plan.rows).toBeLessThanOrEqual(most);
 });
 
 describe("a text query", () => {
-  test("for a common word is seen to match much in a sample, and not looked for in the text index of all", async () => {
-    const { plans, answer } = await watchAll(() => products({ query: "large thing" })(shop, ""));
+  test("for a common word is counted in a sample and does not use the text index of all products", async () => {
+    const { plans, result } = await explainAll(() => products({ query: "large thing" })(shop, ""));
     const indexes = plans.flatMap((plan) => plan.indexes);
     expect(indexes).toContain("product_search_sample");
     expect(indexes).not.toContain("product_search");
-    expect(answer.items).toHaveLength(20);
+    expect(result.items).toHaveLength(20);
   });
 
   test.each(["relevance", "name", "name desc", "price", "create_time desc", "rating"])(
-    "for a rare word comes by the text index, ordered by %j",
+    "for a rare word uses the text index when sorted by %j",
     async (orderBy) => {
-      const { plans, answer } = await watchAll(() => products({ query: "thing 7919", orderBy })(shop, ""));
+      const { plans, result } = await explainAll(() => products({ query: "thing 7919", orderBy })(shop, ""));
       // The categories are few.
       expect(plans.flatMap(({ scanned }) => scanned)).not.toContain("product");
       const last = plans.at(-1);
       expect(last?.scanned).toEqual([]);
       expect(last?.indexes).toContain("product_search");
       expect(last?.rows).toBeLessThanOrEqual(1_500);
-      // The next of the order are looked at before, some thousands at most.
+      // Up to some thousand rows of the order are tried first.
       expect(plans.reduce((sum, { rows }) => sum + rows, 0)).toBeLessThanOrEqual(7_000);
-      expect(answer.items).toHaveLength(20);
+      expect(result.items).toHaveLength(20);
     },
   );
 
@@ -150,29 +156,31 @@ describe("a text query", () => {
     // Some hundred rows before the end, where few are left.
     ["create_time", "created_at, id", 17_300],
     ["popularity desc", "popularity desc, id desc", 300],
-  ])("for a common word finds the same as LIKE, ordered by %j", async (orderBy, order, place) => {
-    const { token, ids } = await rowsAfter("product", "active and name like 'Large thing%'", order, place);
-    const { plan, answer } = await watch(() => products({ query: "large thing", orderBy })(shop, token));
-    expect(idsOf(answer)).toEqual(ids);
+  ])("for a common word finds the same as LIKE when sorted by %j", async (orderBy, order, offset) => {
+    const { token, ids } = await rowsAfter("product", "active and name like 'Large thing%'", order, offset);
+    const { plan, result } = await explain(() => products({ query: "large thing", orderBy })(shop, token));
+    expect(idsOf(result)).toEqual(ids);
     expect(plan.rows).toBeLessThanOrEqual(30_000);
   });
 
-  test("for a common word is filled by the most popular products", async () => {
+  test("for a common word returns the most popular products", async () => {
     const { ids } = await rowsAfter(
       "(select 2000000000 as popularity, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid as id union all select popularity, id from product where active and name like 'Large thing%') as product",
-      ...(["true", "popularity desc, id desc", 0] as const),
+      "true",
+      "popularity desc, id desc",
+      0,
     );
-    const { plan, answer } = await watch(() => products({ query: "large" })(shop, ""));
-    expect(idsOf(answer)).toEqual(ids);
+    const { plan, result } = await explain(() => products({ query: "large" })(shop, ""));
+    expect(idsOf(result)).toEqual(ids);
     expect(plan.indexes).toContain("product_popularity");
     expect(plan.rows).toBeLessThanOrEqual(2_500);
   });
 });
 
-const lately = { timeframeMs: 3_600_000, currencyCode: "" };
-const whole = { showDeleted: false, readMask: [] };
+const recent = { timeframeMs: 3_600_000, currencyCode: "" };
+const defaults = { showDeleted: false, readMask: [] };
 const byKey = (column: "id" | "sku", value: string) => (shop: Shop) =>
-  shop.catalog.products.get(call, { column, value }, whole);
+  shop.catalog.products.get(call, { column, value }, defaults);
 const some = [9, 10, 11].map((n) => idOf("product", n));
 
 test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number]>([
@@ -183,23 +191,23 @@ test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number
   ["a customer", ({ customers }) => customers.get(call, idOf("customer", 9), false), /^customer_pkey$/, 1],
   [
     "the last hour of a promotion",
-    ({ tracker }) => tracker.getStats(call, { ...lately, ...promotion, productId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...recent, ...promotion, productId: "" }),
     /^purchase_(promotion_)?time$/,
     300,
   ],
   [
     "the last hour of a product",
-    ({ tracker }) => tracker.getStats(call, { ...lately, ...product, promotionId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...recent, ...product, promotionId: "" }),
     /^purchase_(product_)?time$/,
     300,
   ],
   [
     "the last hour",
-    ({ tracker }) => tracker.getStats(call, { ...lately, promotionId: "", productId: "" }),
+    ({ tracker }) => tracker.getStats(call, { ...recent, promotionId: "", productId: "" }),
     /^purchase_time$/,
     300,
   ],
-  // What triggers have counted: a row for each kind of product, not for each product.
+  // Triggers maintain the counts: one row for each kind of product, not for each product.
   [
     "categories with their counts",
     ({ catalog }) => catalog.categories.list(call, { ...firstPage, parentId: "" }),
@@ -212,22 +220,22 @@ test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number
     /^product_count_/,
     10_000,
   ],
-])("%s: found by an index", async (_, read, index, most) => {
-  const { plans } = await watchAll(() => read(shop));
+])("an index answers the read of %s", async (_, read, index, most) => {
+  const { plans } = await explainAll(() => read(shop));
   const small = ["category", "promotion", "purchase_total", "product_count_delta"];
   expect(plans.flatMap(({ scanned }) => scanned).filter((table) => !small.includes(table))).toEqual([]);
   expect(plans.flatMap(({ indexes }) => indexes)).toContainEqual(expect.stringMatching(index));
   expect(plans.reduce((sum, { rows }) => sum + rows, 0)).toBeLessThanOrEqual(most);
 });
 
-test("the check sees a table that is read from end to end", async () => {
+test("the check detects a sequential scan", async () => {
   const text = "select count(*) from product where stock_quantity = 3";
-  const plan = await planOf(database, { statement: { text }, values: [] });
+  const plan = await explainStatement(database, { text, values: [], name: undefined });
   expect(plan.scanned).toEqual(["product"]);
   expect(plan.rows).toBeGreaterThan(90_000);
 });
 
-test("the indexes that the design asks for are there", async () => {
+test("all indexes of the design exist", async () => {
   const rows = await database.query<{ name: string; definition: string }>(
     "select indexname as name, indexdef as definition from pg_indexes where schemaname = 'public'",
   );

@@ -1,6 +1,6 @@
 import type { SqlEntityManager } from "@mikro-orm/postgresql";
 import type { Call } from "../../kernel/call.ts";
-import { prepareText, type Statement } from "./statement.ts";
+import type { Statement } from "./statement.ts";
 
 /** An open transaction: entities where rules apply to single rows, statements for everything else. */
 export interface Tx {
@@ -8,31 +8,14 @@ export interface Tx {
   readonly em: SqlEntityManager;
   /** Runs a statement and returns its rows. */
   query<Row>(statement: Statement<Row>): Promise<Row[]>;
-  /** @deprecated use `query` */
-  run<Row>(statement: TextStatement, values: readonly unknown[]): Promise<Row[]>;
   /** Registers cache tags. Responses cached under them are dropped after the commit. */
   invalidate(...tags: string[]): void;
-}
-
-/** @deprecated use Kysely's `sql`, and `prepare` or `prepareDynamic` where the plan is to be kept */
-export interface TextStatement {
-  text: string;
-  name?: string | undefined;
-}
-
-/** @deprecated use `prepare` or `prepareDynamic` */
-export function prepared(text: string): TextStatement {
-  return { text, name: prepareText(text, []).name };
 }
 
 /** The connection pool. Its methods throw AppErrors for failures that a caller can act upon. */
 export interface Database {
   /** Runs one statement outside of a transaction and returns its rows. */
-  read<Row>(
-    call: Call,
-    statement: Statement<Row> | TextStatement,
-    values?: readonly unknown[],
-  ): Promise<Row[]>;
+  read<Row>(call: Call, statement: Statement<Row>): Promise<Row[]>;
   /**
    * Runs `work` in a READ COMMITTED transaction and commits, unless the call was aborted by then.
    *

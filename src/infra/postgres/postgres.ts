@@ -6,12 +6,11 @@ import { withRetries } from "../../kernel/with-retries.ts";
 import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
 import { createSemaphore } from "./connection/semaphore.ts";
 import { createRunTransaction } from "./connection/transaction.ts";
-import type { Database, TextStatement } from "./database.ts";
+import type { Database } from "./database.ts";
 import { databaseBusy, isConnectionLost, toAppError } from "./postgres-errors.ts";
 import type { Statement } from "./statement.ts";
 
-export type { Database, TextStatement, Tx } from "./database.ts";
-export { prepared } from "./database.ts";
+export type { Database, Tx } from "./database.ts";
 
 export interface PostgresOptions {
   url: string;
@@ -41,14 +40,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   return {
     transact: (call, work) => runTransaction(call, work, "commit"),
     dryRun: (call, work) => runTransaction(call, work, "rollback"),
-    async read<Row>(
-      call: Call,
-      statement: Statement<Row> | TextStatement,
-      values: readonly unknown[] = [],
-    ): Promise<Row[]> {
-      const given =
-        "isRawBuilder" in statement || "values" in statement ? statement : { name: "", ...statement, values };
-      const run = () => withClient(pool, call, (client) => queryClient<Row>(client, given));
+    async read<Row>(call: Call, statement: Statement<Row>): Promise<Row[]> {
+      const run = () => withClient(pool, call, (client) => queryClient(client, statement));
       try {
         // A pooled connection may have died while idle.
         return await withRetries(run, { attempts: 2, firstDelayMs: 0, isRetryable: isConnectionLost });

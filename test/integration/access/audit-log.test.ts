@@ -10,9 +10,9 @@ import {
   type SignedInAccount,
 } from "../../support/identity/test-accounts.ts";
 import { createHeader, createRows, toMessages } from "../../support/import/import-rows.ts";
-import { makePromotion, purchaseOf } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCategory, makeProduct } from "../../support/shop-fixtures.ts";
+import { makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
 let shop: TestShop;
 let customer: SignedInAccount;

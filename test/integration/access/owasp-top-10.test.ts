@@ -16,9 +16,9 @@ import {
   type SignedInAccount,
 } from "../../support/identity/test-accounts.ts";
 import { breaches } from "../../support/invariants.ts";
-import { makePromotion } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct, stockOf } from "../../support/shop-fixtures.ts";
+import { makePromotion } from "../../support/tracker/promotion-fixtures.ts";
 
 // The OWASP API Security Top 10 of 2023. access-table.test.ts checks API1, API3 and API5 on every method, and
 // credentials/ checks API2; this file checks what single methods must hold.

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../src/catalog/product/product-row.ts";
-import { type HeardShop, openHeardShop } from "../../support/tags.ts";
+import { type HeardShop, openHeardShop } from "../../support/order/invalidated-tags.ts";
 
 let shop: HeardShop;
 let [plenty, last]: Product[] = [];

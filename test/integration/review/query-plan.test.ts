@@ -1,17 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { planOf } from "../../support/query-plans/plan.ts";
-import { openRooms } from "../../support/review-features.ts";
+import { explainStatement } from "../../support/query-plans/query-plan.ts";
+import { openReviewFeatures } from "../../support/review/review-features.ts";
 
-let rooms: Awaited<ReturnType<typeof openRooms>>;
+let features: Awaited<ReturnType<typeof openReviewFeatures>>;
 beforeAll(async () => {
-  rooms = await openRooms();
+  features = await openReviewFeatures();
 });
-afterAll(() => rooms.close());
+afterAll(() => features.close());
 
-test("a page of many reviews is read by its index, and no further", async () => {
-  const productId = await rooms.product();
-  const { database } = rooms;
-  // What the rows refer to need not be there.
+test("the index of a product's reviews answers a page, and reads no row beyond it", async () => {
+  const productId = await features.product();
+  const { database } = features;
+  // The rows reference customers that do not exist.
   await database.query("set session_replication_role = replica");
   await database.query(
     `insert into review (id, product_id, customer_id, author_name, rating, title, body, created_at)
@@ -20,11 +20,11 @@ test("a page of many reviews is read by its index, and no further", async () => 
     [productId],
   );
   await database.query("vacuum analyze review");
-  const first = await rooms.reviews.list(rooms.call, { productId, pageSize: 20, pageToken: "" });
+  const first = await features.reviews.list(features.call, { productId, pageSize: 20, pageToken: "" });
   const next = { productId, pageSize: 20, pageToken: first.nextPageToken };
-  expect((await rooms.reviews.list(rooms.call, next)).items).toHaveLength(20);
-  for (const sent of rooms.sent.slice(-2)) {
-    const { indexes, scanned, rows } = await planOf(database, sent);
+  expect((await features.reviews.list(features.call, next)).items).toHaveLength(20);
+  for (const statement of features.statements.slice(-2)) {
+    const { indexes, scanned, rows } = await explainStatement(database, statement);
     expect({ indexes, scanned }).toEqual({ indexes: ["review_product"], scanned: [] });
     expect(rows).toBeLessThanOrEqual(21);
   }

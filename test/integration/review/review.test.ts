@@ -6,19 +6,19 @@ import type { Log } from "../../../src/kernel/log.ts";
 import { anonymous, system } from "../../../src/kernel/principal.ts";
 import { type Breach, breaches, invariantsQuery } from "../../support/invariants.ts";
 import { silentLog } from "../../support/log.ts";
-import { as, by, openRooms } from "../../support/review-features.ts";
+import { callAs, callBy, openReviewFeatures } from "../../support/review/review-features.ts";
 
-let rooms: Awaited<ReturnType<typeof openRooms>>;
+let features: Awaited<ReturnType<typeof openReviewFeatures>>;
 /** How often PostgreSQL ended one of two transactions that waited for each other. */
 let deadlocks = 0;
 beforeAll(async () => {
   const debug: Log["debug"] = ({ err }) => {
     if (err instanceof Error && err.message.includes("deadlock")) deadlocks += 1;
   };
-  rooms = await openRooms({ ...silentLog, debug });
+  features = await openReviewFeatures({ ...silentLog, debug });
 });
-afterEach(async () => expect(await breaches(rooms.database.url)).toEqual([]));
-afterAll(() => rooms.close());
+afterEach(async () => expect(await breaches(features.database.url)).toEqual([]));
+afterAll(() => features.close());
 
 const missing = "00000000-0000-7000-8000-000000000000";
 
@@ -31,230 +31,237 @@ const refusal = (work: Promise<unknown>) =>
 
 /** Somebody who has bought a product. */
 async function buyer(productId: string, name?: string) {
-  const customer = await rooms.customer(name);
-  await rooms.buy(customer.customerId, productId);
+  const customer = await features.customer(name);
+  await features.buy(customer.customerId, productId);
   return customer;
 }
 
 const listed = async (productId: string) =>
-  (await rooms.reviews.list(rooms.call, { productId, pageSize: 0, pageToken: "" })).items;
+  (await features.reviews.list(features.call, { productId, pageSize: 0, pageToken: "" })).items;
 
 describe("a review", () => {
   test("makes the rating of the product, and going away takes it back", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const [ann, bob] = [await buyer(productId, "  Ann Example"), await buyer(productId, "Bob")];
-    const first = await rooms.review(ann, productId, 5, { title: "Good" });
+    const first = await features.review(ann, productId, 5, { title: "Good" });
     expect(first).toMatchObject({ productId, rating: 5, title: "Good", body: "", authorName: "Ann" });
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 5, count: 1n });
-    const second = await rooms.review(bob, productId, 2);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 3.5, count: 2n });
+    expect(await features.ratingOf(productId)).toEqual({ average: 5, count: 1n });
+    const second = await features.review(bob, productId, 2);
+    expect(await features.ratingOf(productId)).toEqual({ average: 3.5, count: 2n });
     expect(await listed(productId)).toEqual([second, first]);
-    await rooms.reviews.delete(ann, first.id);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 2, count: 1n });
-    await rooms.reviews.delete(bob, second.id);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
+    await features.reviews.delete(ann, first.id);
+    expect(await features.ratingOf(productId)).toEqual({ average: 2, count: 1n });
+    await features.reviews.delete(bob, second.id);
+    expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
     expect(await listed(productId)).toEqual([]);
   });
 
   test("makes an exact average, however many come one after the other", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     // An average that is made of the one before is 3.7500000000000004 here.
     for (const rating of [2, 5, 4, 5, 5, 3, 5, 1])
-      await rooms.review(await buyer(productId), productId, rating);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 3.75, count: 8n });
+      await features.review(await buyer(productId), productId, rating);
+    expect(await features.ratingOf(productId)).toEqual({ average: 3.75, count: 8n });
   });
 
   test("leaves the product's etag alone", async () => {
-    const productId = await rooms.product();
-    await rooms.review(await buyer(productId), productId);
-    await expect(rooms.catalog.products.delete(rooms.call, productId, "1")).resolves.toBeDefined();
+    const productId = await features.product();
+    await features.review(await buyer(productId), productId);
+    await expect(features.catalog.products.delete(features.call, productId, "1")).resolves.toBeDefined();
   });
 
   test("is written once, and again once it is deleted", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const ann = await buyer(productId);
-    const { id } = await rooms.review(ann, productId, 1);
-    expect(await refusal(rooms.review(ann, productId, 5))).toMatchObject({
+    const { id } = await features.review(ann, productId, 1);
+    expect(await refusal(features.review(ann, productId, 5))).toMatchObject({
       ...{ code: "already_exists", reason: "REVIEW_EXISTS" },
       resource: { type: "review", name: `products/${productId}` },
     });
-    await rooms.reviews.delete(ann, id);
-    await rooms.review(ann, productId, 5);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 5, count: 1n });
+    await features.reviews.delete(ann, id);
+    await features.review(ann, productId, 5);
+    expect(await features.ratingOf(productId)).toEqual({ average: 5, count: 1n });
   });
 
   test("needs an order with the product that is not cancelled", async () => {
-    const [productId, other] = [await rooms.product(), await rooms.product()];
+    const [productId, other] = [await features.product(), await features.product()];
     const ann = await buyer(other);
     await buyer(productId);
     const notBought = {
       ...{ code: "failed_precondition", reason: "NOT_BOUGHT" },
       preconditions: [{ type: "NOT_BOUGHT", subject: `products/${productId}` }],
     };
-    expect(await refusal(rooms.review(ann, productId))).toMatchObject(notBought);
-    const id = await rooms.buy(ann.customerId, productId);
-    await rooms.orders.cancel(rooms.call, { id, etag: "", requestId: "" });
-    expect(await refusal(rooms.review(ann, productId))).toMatchObject(notBought);
-    await rooms.buy(ann.customerId, productId);
-    await expect(rooms.review(ann, productId)).resolves.toBeDefined();
+    expect(await refusal(features.review(ann, productId))).toMatchObject(notBought);
+    const id = await features.buy(ann.customerId, productId);
+    await features.orders.cancel(features.call, { id, etag: "", requestId: "" });
+    expect(await refusal(features.review(ann, productId))).toMatchObject(notBought);
+    await features.buy(ann.customerId, productId);
+    await expect(features.review(ann, productId)).resolves.toBeDefined();
   });
 
   test("of a product that is not sold is refused, and one there is can still be deleted", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
-    const { id } = await rooms.review(ann, productId);
-    await rooms.catalog.products.delete(rooms.call, productId, "");
+    const { id } = await features.review(ann, productId);
+    await features.catalog.products.delete(features.call, productId, "");
     for (const product of [productId, missing]) {
-      const found = await refusal(rooms.review(bob, product));
+      const found = await refusal(features.review(bob, product));
       expect(found).toMatchObject({ code: "not_found", reason: "PRODUCT_NOT_FOUND" });
     }
-    await rooms.reviews.delete(ann, id);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
+    await features.reviews.delete(ann, id);
+    expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
   });
 
   test("that is only tried is refused for the same reasons, and changes nothing", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const ann = await buyer(productId);
-    const tried = await rooms.review(ann, productId, 3, { validateOnly: true });
+    const tried = await features.review(ann, productId, 3, { validateOnly: true });
     expect(tried).toMatchObject({ rating: 3, authorName: "Ann" });
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
-    await rooms.review(ann, productId, 3);
-    const again = await refusal(rooms.review(ann, productId, 3, { validateOnly: true }));
+    expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
+    await features.review(ann, productId, 3);
+    const again = await refusal(features.review(ann, productId, 3, { validateOnly: true }));
     expect(again).toMatchObject({ reason: "REVIEW_EXISTS" });
   });
 
   test("repeated with its request_id is answered with the first answer, to its author only", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
     const review = { productId, rating: 4, title: "", body: "" };
     const request = { review, requestId: randomUUID(), validateOnly: false };
-    const first = await rooms.reviews.create(ann, request);
-    expect(await rooms.reviews.create(ann, request)).toEqual(first);
+    const first = await features.reviews.create(ann, request);
+    expect(await features.reviews.create(ann, request)).toEqual(first);
     const other = { ...request, review: { ...review, rating: 1 } };
-    expect(await refusal(rooms.reviews.create(ann, other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
-    expect((await rooms.reviews.create(bob, request)).id).not.toBe(first.id);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 4, count: 2n });
+    expect(await refusal(features.reviews.create(ann, other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+    expect((await features.reviews.create(bob, request)).id).not.toBe(first.id);
+    expect(await features.ratingOf(productId)).toEqual({ average: 4, count: 2n });
   });
 });
 
 describe("who may", () => {
   const service = () =>
-    by({
+    callBy({
       ...{ kind: "service", keyId: randomUUID(), serviceAccount: "helpdesk" },
       scopes: new Set(["REVIEWS_WRITE"]),
     });
 
   test("write: people who have signed in", async () => {
-    const productId = await rooms.product();
-    expect(await refusal(rooms.review(by(anonymous), productId))).toMatchObject({ code: "unauthenticated" });
-    for (const call of [service(), by(system)]) {
-      const found = await refusal(rooms.review(call, productId));
+    const productId = await features.product();
+    expect(await refusal(features.review(callBy(anonymous), productId))).toMatchObject({
+      code: "unauthenticated",
+    });
+    for (const call of [service(), callBy(system)]) {
+      const found = await refusal(features.review(call, productId));
       expect(found).toMatchObject({ code: "permission_denied", reason: "PEOPLE_ONLY" });
     }
   });
 
   test("delete: its author, staff and services, and nobody else", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const ann = await buyer(productId);
     const stranger = await buyer(productId);
-    const staff = as({ customerId: stranger.customerId, role: "STAFF" });
-    for (const call of [ann, staff, as({ customerId: stranger.customerId, role: "ADMIN" }), service()]) {
-      const { id } = await rooms.review(ann, productId);
-      expect(await refusal(rooms.reviews.delete(stranger, id))).toMatchObject({
+    const staff = callAs({ customerId: stranger.customerId, role: "STAFF" });
+    for (const call of [ann, staff, callAs({ customerId: stranger.customerId, role: "ADMIN" }), service()]) {
+      const { id } = await features.review(ann, productId);
+      expect(await refusal(features.reviews.delete(stranger, id))).toMatchObject({
         ...{ code: "permission_denied", reason: "NOT_THE_AUTHOR" },
       });
       expect(await listed(productId)).toHaveLength(1);
-      expect(await rooms.ratingOf(productId)).toEqual({ average: 4, count: 1n });
-      await rooms.reviews.delete(call, id);
-      expect(await refusal(rooms.reviews.delete(call, id))).toMatchObject({
+      expect(await features.ratingOf(productId)).toEqual({ average: 4, count: 1n });
+      await features.reviews.delete(call, id);
+      expect(await refusal(features.reviews.delete(call, id))).toMatchObject({
         ...{ code: "not_found", reason: "REVIEW_NOT_FOUND" },
       });
     }
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
+    expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
   });
 });
 
 describe("at once", () => {
   test("50 customers make one exact rating, while others buy the product", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const buyers = await Promise.all(Array.from({ length: 50 }, () => buyer(productId)));
     const ratings = buyers.map((_, at) => 1 + ((at * 7) % 5));
-    const shopping = buyers.map(({ customerId }) => rooms.buy(customerId, productId));
-    await Promise.all([...buyers.map((one, at) => rooms.review(one, productId, ratings[at])), ...shopping]);
+    const shopping = buyers.map(({ customerId }) => features.buy(customerId, productId));
+    await Promise.all([
+      ...buyers.map((one, at) => features.review(one, productId, ratings[at])),
+      ...shopping,
+    ]);
     const sum = ratings.reduce((a, b) => a + b, 0);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: sum / 50, count: 50n });
+    expect(await features.ratingOf(productId)).toEqual({ average: sum / 50, count: 50n });
   }, 30_000);
 
   test("one customer writes one review", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const ann = await buyer(productId);
-    const found = await Promise.all(Array.from({ length: 8 }, () => refusal(rooms.review(ann, productId))));
+    const found = await Promise.all(
+      Array.from({ length: 8 }, () => refusal(features.review(ann, productId))),
+    );
     expect(found.filter((one) => one === "done")).toHaveLength(1);
     expect(found.filter((one) => one !== "done")).toEqual(
       Array(7).fill(expect.objectContaining({ reason: "REVIEW_EXISTS" })),
     );
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 4, count: 1n });
+    expect(await features.ratingOf(productId)).toEqual({ average: 4, count: 1n });
   });
 
   test("one is deleted and the next written: neither waits for the other in a circle", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const ann = await buyer(productId);
     for (let round = 0; round < 60; round++) {
-      const { id } = await rooms.review(ann, productId, 1);
-      const next = refusal(rooms.review(ann, productId, 5));
+      const { id } = await features.review(ann, productId, 1);
+      const next = refusal(features.review(ann, productId, 5));
       await setTimeout((round % 12) / 2);
-      await rooms.reviews.delete(ann, id);
-      if ((await next) === "done") await rooms.reviews.delete(ann, (await listed(productId))[0]?.id ?? "");
+      await features.reviews.delete(ann, id);
+      if ((await next) === "done") await features.reviews.delete(ann, (await listed(productId))[0]?.id ?? "");
     }
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 0, count: 0n });
+    expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
     expect(deadlocks).toBe(0);
   }, 30_000);
 
   test("a review is deleted once", async () => {
-    const productId = await rooms.product();
+    const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
-    await rooms.review(bob, productId, 1);
-    const { id } = await rooms.review(ann, productId, 5);
+    await features.review(bob, productId, 1);
+    const { id } = await features.review(ann, productId, 5);
     const found = await Promise.all(
-      Array.from({ length: 8 }, () => refusal(rooms.reviews.delete(rooms.call, id))),
+      Array.from({ length: 8 }, () => refusal(features.reviews.delete(features.call, id))),
     );
     expect(found.filter((one) => one === "done")).toHaveLength(1);
-    expect(await rooms.ratingOf(productId)).toEqual({ average: 1, count: 1n });
+    expect(await features.ratingOf(productId)).toEqual({ average: 1, count: 1n });
   });
 
   test("writing and deleting of several products end, whoever is first", async () => {
-    const products = await Promise.all([rooms.product(), rooms.product()]);
-    const people = await Promise.all(Array.from({ length: 6 }, () => rooms.customer()));
-    for (const { customerId } of people) for (const id of products) await rooms.buy(customerId, id);
+    const products = await Promise.all([features.product(), features.product()]);
+    const people = await Promise.all(Array.from({ length: 6 }, () => features.customer()));
+    for (const { customerId } of people) for (const id of products) await features.buy(customerId, id);
     await Promise.all(
       people.flatMap((one, at) =>
         products.map(async (productId) => {
-          const { id } = await rooms.review(one, productId, 1 + (at % 5));
-          if (at % 2 === 0) await rooms.reviews.delete(rooms.call, id);
+          const { id } = await features.review(one, productId, 1 + (at % 5));
+          if (at % 2 === 0) await features.reviews.delete(features.call, id);
         }),
       ),
     );
-    for (const productId of products) expect((await rooms.ratingOf(productId)).count).toBe(3n);
+    for (const productId of products) expect((await features.ratingOf(productId)).count).toBe(3n);
   });
 });
 
 describe("the list", () => {
   test("is walked newest first, and its tokens belong to the product", async () => {
-    const [productId, other] = [await rooms.product(), await rooms.product()];
+    const [productId, other] = [await features.product(), await features.product()];
     const written: string[] = [];
     for (let count = 0; count < 5; count++) {
-      written.unshift((await rooms.review(await buyer(productId), productId)).id);
+      written.unshift((await features.review(await buyer(productId), productId)).id);
     }
-    await rooms.review(await buyer(other), other);
+    await features.review(await buyer(other), other);
     const seen: string[] = [];
     let pageToken = "";
     do {
-      const page = await rooms.reviews.list(rooms.call, { productId, pageSize: 2, pageToken });
+      const page = await features.reviews.list(features.call, { productId, pageSize: 2, pageToken });
       seen.push(...page.items.map(({ id }) => id));
       pageToken = page.nextPageToken;
       const elsewhere = { productId: other, pageSize: 2, pageToken };
       if (pageToken !== "") {
-        expect(await refusal(rooms.reviews.list(rooms.call, elsewhere))).toMatchObject({
+        expect(await refusal(features.reviews.list(features.call, elsewhere))).toMatchObject({
           reason: "PAGE_TOKEN_INVALID",
         });
       }
@@ -269,12 +276,12 @@ test.each([
   ["average", "update product set rating_average = rating_average + 0.01 where id = $1"],
   ["reviews", "delete from review where product_id = $1"],
 ])("a rating that is not that of the reviews is found: %s", async (_, statement) => {
-  const productId = await rooms.product();
-  const { id } = await rooms.review(await buyer(productId), productId, 3);
-  await rooms.database.query("begin");
-  await rooms.database.query(statement, [productId]);
-  const found = await rooms.database.query<Breach>(invariantsQuery);
-  await rooms.database.query("rollback");
+  const productId = await features.product();
+  const { id } = await features.review(await buyer(productId), productId, 3);
+  await features.database.query("begin");
+  await features.database.query(statement, [productId]);
+  const found = await features.database.query<Breach>(invariantsQuery);
+  await features.database.query("rollback");
   expect(found).toMatchObject([{ invariant: "ratings", subject: `products/${productId}` }]);
-  await rooms.reviews.delete(rooms.call, id);
+  await features.reviews.delete(features.call, id);
 });

@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { PromotionState, PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { failureOf } from "../../support/errors.ts";
 import { breaches } from "../../support/invariants.ts";
-import { inDays, makePromotion, purchaseOf } from "../../support/promotions.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
+import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
 let shop: TestShop;
 let productId: string;

@@ -122,9 +122,9 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
 function recordReads(db: Database, reads: string[]): Database {
   return {
     ...db,
-    read: (call, statement, values) => {
-      reads.push("text" in statement ? statement.text : compileStatement(statement).text);
-      return db.read(call, statement, values);
+    read: (call, statement) => {
+      reads.push(compileStatement(statement).text);
+      return db.read(call, statement);
     },
   };
 }

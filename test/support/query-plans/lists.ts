@@ -9,25 +9,25 @@ import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens, type PageTokens } from "../../../src/kernel/page.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
-import { idOf } from "./fill.ts";
+import { idOf } from "./fill-shop.ts";
 
-/** The rooms of a shop on this database, whose page tokens a test can make: the cursor as JSON, for any query. */
+/** Creates the features on a database. Their page tokens are cursors as JSON, valid for any query, so tests can write them. */
 export function buildShop(db: Database) {
-  const { createPage: page } = createPageTokens(randomBytes(32), systemClock);
+  const { createPage } = createPageTokens(randomBytes(32), systemClock);
   const tokens: PageTokens = {
-    createPage: page,
+    createPage,
     readCursor: (token) => (token === "" ? undefined : JSON.parse(token)),
   };
-  const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const inventory = createInventory(room);
-  const catalog = createCatalog({ ...room, inventory });
-  const customers = createCustomers(room);
-  const tracker = createTracker(room);
+  const shared = { db, tokens, clock: systemClock, ids: createIds() };
+  const inventory = createInventory(shared);
+  const catalog = createCatalog({ ...shared, inventory });
+  const customers = createCustomers(shared);
+  const tracker = createTracker(shared);
   return {
     catalog,
     customers,
     tracker,
-    orders: createOrders({ ...room, catalog, inventory, customers, tracker }),
+    orders: createOrders({ ...shared, catalog, inventory, customers, tracker }),
   };
 }
 
@@ -36,16 +36,26 @@ export type Shop = ReturnType<typeof buildShop>;
 export const call = internalCall();
 export const firstPage = { pageSize: 20, pageToken: "" };
 
-/** A list, asked for by its page token. */
+/** Reads a page of a list. */
 export type List = (shop: Shop, pageToken: string) => Promise<{ items: object[] }>;
 
 const all = {
-  ...{ categoryId: "", brand: "", minPrice: undefined, maxPrice: undefined, query: "", orderBy: "" },
-  ...{ minCreateTime: undefined, maxCreateTime: undefined, inStockOnly: false, showDeleted: false },
-  ...{ readMask: [], total: "NONE" as const, facets: [] },
+  categoryId: "",
+  brand: "",
+  minPrice: undefined,
+  maxPrice: undefined,
+  query: "",
+  orderBy: "",
+  minCreateTime: undefined,
+  maxCreateTime: undefined,
+  inStockOnly: false,
+  showDeleted: false,
+  readMask: [],
+  total: "NONE" as const,
+  facets: [],
 };
 
-/** Products, all of them but for what is said. */
+/** Returns a list of products with some filters. */
 export function products(more: Partial<Parameters<Catalog["products"]["list"]>[1]>): List {
   return ({ catalog }, pageToken) =>
     catalog.products.list(call, { ...firstPage, ...all, ...more, pageToken });
@@ -84,12 +94,12 @@ const ofBuyer = `customer_id = '${customerId}'`;
 const newest = "created_at desc, id desc";
 const latest = "purchased_at desc, event_id desc";
 
-/** A list, the index that carries it, and the same list as SQL: table, condition, order, and a place far behind. */
+/** A list, the index that answers it, and the same list as SQL: table, condition, order and a distant offset. */
 export type PageCase = [
   name: string,
   list: List,
   index: string,
-  sql: [table: string, where: string, order: string, place: number],
+  sql: [table: string, where: string, order: string, offset: number],
 ];
 
 export const pageCases: PageCase[] = [
@@ -113,7 +123,7 @@ export const pageCases: PageCase[] = [
     ["product", "active", "name, id", 80_000],
   ],
   [
-    "products by name, from the end",
+    "products by name, descending",
     products({ orderBy: "name desc" }),
     "product_active_name",
     ["product", "active", "name desc, id desc", 80_000],
@@ -137,7 +147,7 @@ export const pageCases: PageCase[] = [
     ["product", "active", "price_minor, id", 80_000],
   ],
   [
-    "products by price, from the end",
+    "products by price, descending",
     products({ orderBy: "price desc" }),
     "product_price",
     ["product", "active", "price_minor desc, id desc", 80_000],
@@ -243,7 +253,7 @@ export const pageCases: PageCase[] = [
   ],
 ];
 
-/** The same of lists that are merged of several: a page is read of each. */
+/** Lists that are merged from several parts, of each of which a page is read. */
 export const mergedCases: PageCase[] = [
   [
     "products of a branch",

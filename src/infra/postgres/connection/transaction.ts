@@ -73,7 +73,6 @@ async function runOnce<T>(
       const result = await work({
         em,
         query: (statement) => queryClient(client, statement),
-        run: (statement, values) => queryClient(client, { name: "", ...statement, values }),
         invalidate: () => {},
       });
       await em.flush();

@@ -7,8 +7,8 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { installJobs } from "../../../../src/infra/jobs/install-jobs.ts";
 import { queues } from "../../../../src/infra/jobs/queues.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
-import { type Bench, openBench } from "../../../support/jobs-bench.ts";
-import { polled, told } from "../../../support/jobs-queues.ts";
+import { type Bench, openBench } from "../../../support/jobs/jobs-fixture.ts";
+import { polled, told } from "../../../support/jobs/test-queues.ts";
 import { silentLog } from "../../../support/log.ts";
 import { startTcpProxy } from "../../../support/tcp-proxy.ts";
 
@@ -93,7 +93,7 @@ test("jobs of a handler that throws are tried again, and wait in the queue meanw
 test("the job of a worker that was killed runs again elsewhere", async () => {
   const jobs = await bench.open();
   await bench.add(jobs, polled, 7);
-  const script = fileURLToPath(new URL("../../../support/jobs-dying.ts", import.meta.url));
+  const script = fileURLToPath(new URL("../../../support/jobs/stalled-worker.ts", import.meta.url));
   const child = spawn(process.execPath, [script, bench.database.url], {
     stdio: ["ignore", "pipe", "inherit"],
   });

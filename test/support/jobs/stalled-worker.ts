@@ -1,7 +1,7 @@
 // A process that takes jobs, says so, and never gets done with them.
-import { openJobs } from "../../src/infra/jobs/jobs.ts";
-import { polled, told } from "./jobs-queues.ts";
-import { silentLog } from "./log.ts";
+import { openJobs } from "../../../src/infra/jobs/jobs.ts";
+import { silentLog } from "../log.ts";
+import { polled, told } from "./test-queues.ts";
 
 const jobs = await openJobs({
   url: process.argv[2] ?? "",

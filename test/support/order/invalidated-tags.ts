@@ -1,18 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { createCatalog } from "../../src/catalog/catalog.ts";
-import { createCustomers } from "../../src/customer/customer.ts";
-import { entities } from "../../src/entities.ts";
-import { withInvalidationOutbox } from "../../src/infra/outbox/invalidation-outbox.ts";
-import { openPostgres } from "../../src/infra/postgres/postgres.ts";
-import { createInventory } from "../../src/inventory/inventory.ts";
-import { internalCall } from "../../src/kernel/call.ts";
-import { systemClock } from "../../src/kernel/clock.ts";
-import { createIds } from "../../src/kernel/ids.ts";
-import { createPageTokens } from "../../src/kernel/page.ts";
-import { createOrders } from "../../src/order/order.ts";
-import { createTracker } from "../../src/tracker/tracker.ts";
-import { createTestDatabase } from "./database.ts";
-import { silentLog } from "./log.ts";
+import { createCatalog } from "../../../src/catalog/catalog.ts";
+import { createCustomers } from "../../../src/customer/customer.ts";
+import { entities } from "../../../src/entities.ts";
+import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
+import { openPostgres } from "../../../src/infra/postgres/postgres.ts";
+import { createInventory } from "../../../src/inventory/inventory.ts";
+import { internalCall } from "../../../src/kernel/call.ts";
+import { systemClock } from "../../../src/kernel/clock.ts";
+import { createIds } from "../../../src/kernel/ids.ts";
+import { createPageTokens } from "../../../src/kernel/page.ts";
+import { createOrders } from "../../../src/order/order.ts";
+import { createTracker } from "../../../src/tracker/tracker.ts";
+import { createTestDatabase } from "../database.ts";
+import { silentLog } from "../log.ts";
 
 /** The rooms of a shop whose transactions are listened to, on a database of its own. */
 export type HeardShop = Awaited<ReturnType<typeof openHeardShop>>;

@@ -2,7 +2,7 @@ import type { TestDatabase } from "../database.ts";
 
 const KINDS = ["product", "category", "customer", "promotion", "order", "request", "purchase"] as const;
 
-/** The id of the nth row of a kind, as `fillShop` makes them. */
+/** Returns the id of the nth row of a kind. */
 export function idOf(kind: (typeof KINDS)[number], n: number): string {
   return `${prefixOf(kind)}${n.toString(16).padStart(12, "0")}`;
 }
@@ -11,21 +11,21 @@ function prefixOf(kind: (typeof KINDS)[number]): string {
   return `0000000${KINDS.indexOf(kind)}-0000-7000-8000-`;
 }
 
-/** The same in SQL, for a number that is an expression. */
+/** Returns the same id as SQL, for a number that is an expression. */
 function idSql(kind: (typeof KINDS)[number], n: string): string {
   return `('${prefixOf(kind)}' || lpad(to_hex(${n}), 12, '0'))::uuid`;
 }
 
 /**
- * A shop of a size: 15 categories, three of them below the 12th, 20 brands and for each product an order with
- * one item and one purchase.
+ * Fills a database with products, 15 categories, three of them below the 12th, 20 brands, and for each product an order
+ * with one item and one purchase.
  */
 export async function fillShop(database: TestDatabase, products: number): Promise<void> {
   const many = `generate_series(1, ${products}) n`;
   const created = `date_trunc('minute', now()) - n % 50000 * interval '1 minute'`;
-  // Vacuum takes no row for visible to all whose commit is not written yet, and then no index is read alone.
+  // Vacuum marks only rows of flushed commits as visible to all, and index-only scans need the marks.
   await database.query("set synchronous_commit = on");
-  // Rows are as good as the service's own; what they refer to need not be looked up 500,000 times.
+  // Skips triggers and 500,000 checks of foreign keys.
   await database.query("set session_replication_role = replica");
   await database.query(`
     insert into category (id, slug, name, parent_id, created_at, updated_at)
@@ -37,7 +37,7 @@ export async function fillShop(database: TestDatabase, products: number): Promis
     select ${idSql("product", "n")}, 'SKU-' || n, (array['Large', 'Small', 'Red', 'Blue', 'Fine'])[1 + n % 5] || ' thing ' || n * 7919 % 100003,
       'Good for ' || n % 97, ${idSql("category", "1 + n * 31 % 15")}, 'Brand ' || n * 17 % 20, 'EUR', n::bigint * 7907 % 50000, n % 10,
       n * 31 % 401 / 100.0 + 1, n * 7919 % 30011, '', '{}', ${created}, now(), case when n % 50 = 0 then now() end from ${many}`);
-  // Triggers are off, and they are what keeps words and counts. The first products have all words.
+  // Words and counts, which triggers maintain otherwise. The first products contain all words.
   await database.query(
     `insert into search_word select distinct search_words(search) from product where id <= ${idSql("product", "1000")}`,
   );

@@ -1,4 +1,4 @@
-import type { Queue } from "../../src/infra/jobs/queues.ts";
+import type { Queue } from "../../../src/infra/jobs/queues.ts";
 
 /** Queues for tests: the first is polled, of the second the workers are told. */
 export const polled: Queue<{ n: number }> = {

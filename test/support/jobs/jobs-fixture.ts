@@ -1,13 +1,13 @@
 import { Client } from "pg";
-import { entities } from "../../src/entities.ts";
-import { installJobs } from "../../src/infra/jobs/install-jobs.ts";
-import { type Jobs, openJobs } from "../../src/infra/jobs/jobs.ts";
-import type { Queue } from "../../src/infra/jobs/queues.ts";
-import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
-import { internalCall } from "../../src/kernel/call.ts";
-import { createTestDatabase, type TestDatabase } from "./database.ts";
-import { polled, told } from "./jobs-queues.ts";
-import { silentLog } from "./log.ts";
+import { entities } from "../../../src/entities.ts";
+import { installJobs } from "../../../src/infra/jobs/install-jobs.ts";
+import { type Jobs, openJobs } from "../../../src/infra/jobs/jobs.ts";
+import type { Queue } from "../../../src/infra/jobs/queues.ts";
+import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
+import { internalCall } from "../../../src/kernel/call.ts";
+import { createTestDatabase, type TestDatabase } from "../database.ts";
+import { silentLog } from "../log.ts";
+import { polled, told } from "./test-queues.ts";
 
 /** A database with the test's queues, and processes that share it. */
 export interface Bench {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { Clients } from "./shop.ts";
+import type { Clients } from "../shop.ts";
 
 /** The moment so many days from now. */
 export const inDays = (days: number) => timestampFromDate(new Date(Date.now() + days * 86_400_000));
