@@ -8,7 +8,7 @@ import {
   type ImportRow,
   type ShopClient,
 } from "../../client/client.ts";
-import { withRetries } from "../../kernel/with-retries.ts";
+import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { FileRow } from "./read-rows.ts";
 
 /** An import to send. */

@@ -1,8 +1,8 @@
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import type { Pool } from "pg";
+import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
-import { withRetries } from "../../kernel/with-retries.ts";
 import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
 import { createSemaphore } from "./connection/semaphore.ts";
 import { createRunTransaction } from "./connection/transaction.ts";

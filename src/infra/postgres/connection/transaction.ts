@@ -1,9 +1,9 @@
 import type { MikroORM } from "@mikro-orm/postgresql";
 import { Kysely, PostgresDialect } from "kysely";
 import type { Pool, PoolClient } from "pg";
+import { withRetries } from "../../../kernel/async/with-retries.ts";
 import type { Call } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
-import { withRetries } from "../../../kernel/with-retries.ts";
 import type { Tx } from "../database.ts";
 import { isConnectionLost, isContention, toAppError } from "../postgres-errors.ts";
 import { assertNotAborted, queryClient, withClient } from "./pool-client.ts";

@@ -1,6 +1,6 @@
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { makePromotion, purchaseOf } from "../../../support/promotions.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
+import { makePromotion, purchaseOf } from "../../../support/tracker/promotion-fixtures.ts";
 import { type AccessRow, ALL, accessRow, staffRow, withoutSetup } from "./access-row.ts";
 
 /** The methods of TrackerService. */

@@ -1,5 +1,5 @@
 import { expect, test, vi } from "vitest";
-import { type RetryOptions, withRetries } from "../../../src/kernel/with-retries.ts";
+import { type RetryOptions, withRetries } from "../../../../src/kernel/async/with-retries.ts";
 
 const options: RetryOptions = { attempts: 4, firstDelayMs: 1 };
 const failing = (times: number) =>
