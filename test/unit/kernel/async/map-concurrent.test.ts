@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { mapConcurrent } from "../../../src/kernel/map-concurrent.ts";
+import { mapConcurrent } from "../../../../src/kernel/async/map-concurrent.ts";
 
 async function* numbers(count: number) {
   for (let number = 1; number <= count; number += 1) yield number;
