@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Clients } from "./shop.ts";
 
-/** A category to put products in. */
+/** Creates a category and returns its id. */
 export async function makeCategory({ catalog }: Clients): Promise<string> {
-  // Its name is searched too, and no number is to be in it by chance.
+  // Queries match its name too, so that it must not contain digits by chance.
   const slug = `category-${randomUUID()
     .replaceAll("-", "")
     .replaceAll(/\d/g, (digit) => "ghijklmnop"[Number(digit)] ?? "")}`;
@@ -11,7 +11,7 @@ export async function makeCategory({ catalog }: Clients): Promise<string> {
   return category?.id ?? "";
 }
 
-/** A product with this stock, EUR 10.00 unless said otherwise. */
+/** Creates a product with a stock, at EUR 10.00 by default, and returns its id. */
 export async function makeProduct(
   clients: Clients,
   {
@@ -33,7 +33,7 @@ export async function makeProduct(
   return product?.id ?? "";
 }
 
-/** A customer with a fresh email. */
+/** Creates a customer with a new email and returns the id. */
 export async function makeCustomer({ customers }: Clients): Promise<string> {
   const { customer } = await customers.createCustomer({
     customer: { email: `${randomUUID()}@example.com`, name: "Somebody" },
@@ -41,7 +41,7 @@ export async function makeCustomer({ customers }: Clients): Promise<string> {
   return customer?.id ?? "";
 }
 
-/** How many units are left. */
+/** Returns the units in stock. */
 export async function stockOf({ catalog }: Clients, id: string): Promise<bigint> {
   const { product } = await catalog.getProduct({ key: { case: "id", value: id } });
   return product?.stockQuantity ?? -1n;

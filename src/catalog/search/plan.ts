@@ -63,7 +63,7 @@ export interface SortedMatches {
 export type SearchStrategy = PopularProducts | SortOrderScan | RankedMatches | SortedMatches;
 
 /**
- * How one statement tests whether products match the query:
+ * The method by which one statement tests whether products match the query:
  * - `index`: by the text index, planned for the words at hand. Chosen for unusual combinations of filters.
  * - `prepared`: by the text index, with the words hidden from the planner, so that one plan serves all queries.
  *   Chosen for the usual combinations of filters: planning each time costs more than most searches.
@@ -122,7 +122,7 @@ export const MANY_IN_SAMPLE = 19;
  * for the other terms: 24 ms.
  */
 export const MAX_PREFIX_WORDS = 16;
-/** Length from which a term with digits is selective. Known words do not tell: they end at their first digit. */
+/** Length from which a term with digits is taken for selective: known words end at their first digit, and do not show it. */
 export const MIN_NUMBER_LENGTH = 3;
 /** Categories in a query of the text index. A word in the names of more categories is not taken for a category. */
 export const MAX_CATEGORIES = 50;

@@ -143,7 +143,7 @@ export function hasNoMatch({ matches }: QueryTerm): boolean {
   );
 }
 
-/** Whether a word has a digit. Known words end at their first digit, so that they do not tell which words begin so. */
+/** Whether a word has a digit. Known words end at their first digit. */
 export function hasDigit(word: string): boolean {
   return /[0-9]/.test(word);
 }

@@ -1,7 +1,7 @@
 import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/catalog-stats.ts";
 import type { TestDatabase } from "../database.ts";
 
-/** Statistics in the plainest words, so that two ways to count can be compared. */
+/** Statistics as arrays of text, so that two ways of counting can be compared. */
 export type Counts = Record<"products" | "sold_out" | "low_stock", string> &
   Record<"prices" | "categories" | "brands", unknown[]>;
 
@@ -28,30 +28,35 @@ const COUNT = `
       )) order by count desc, brand), '[]')
       from (select brand, count(*) as count from sold where brand <> '' group by 1 order by 2 desc, 1 limit 100) as of) as brands`;
 
-/** The statistics, counted by looking at each product. */
+/** Returns the statistics, counted from the product rows. */
 export async function countFromProducts(database: TestDatabase, lowStockThreshold: bigint): Promise<Counts> {
   const [row] = await database.query<Counts>(COUNT, [lowStockThreshold]);
-  if (row === undefined) throw new Error("an aggregate without a row");
+  if (row === undefined) throw new Error("the count returned no row");
   return row;
 }
 
-/** The statistics that the service answers, in the same words. */
+/** Converts the statistics of the service to counts. */
 export function toCounts(stats: CatalogStats): Counts {
   return {
     products: String(stats.productCount),
     sold_out: String(stats.soldOutCount),
     low_stock: String(stats.lowStockCount),
-    prices: stats.prices.map(pricePlainly),
+    prices: stats.prices.map(toPriceCounts),
     categories: stats.categories.map(({ categoryId, name, productCount, prices }) => [
-      ...[categoryId, name, String(productCount), prices.map(pricePlainly)],
+      categoryId,
+      name,
+      String(productCount),
+      prices.map(toPriceCounts),
     ]),
     brands: stats.brands.map(({ name, productCount, prices }) => [
-      ...[name, String(productCount), prices.map(pricePlainly)],
+      name,
+      String(productCount),
+      prices.map(toPriceCounts),
     ]),
   };
 }
 
-function pricePlainly({ productCount, min, average, max, median }: PriceStats): string[] {
+function toPriceCounts({ productCount, min, average, max, median }: PriceStats): string[] {
   const amounts = [min, average, max, median].map(({ minorUnits }) => String(minorUnits));
   return [min.currencyCode, String(productCount), ...amounts];
 }

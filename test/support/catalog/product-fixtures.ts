@@ -6,32 +6,32 @@ import type { Clients, TestShop } from "../shop.ts";
 
 type ProductInit = Omit<MessageInitShape<typeof ProductSchema>, "$typeName">;
 
-/** The two ways in which most tests call: each must mean the same. */
+/** The protocols that most tests use; both must have the same results. */
 export const protocols = ["gRPC", "Connect JSON"] as const;
 
-/** The clients of a protocol. */
+/** Returns the clients of a protocol. */
 export function clientsOf(shop: TestShop, protocol: (typeof protocols)[number]): Clients {
   return protocol === "gRPC" ? shop : shop.json;
 }
 
-/** An id that nothing has. */
+/** An id that no resource has. */
 export const missingId = "00000000-0000-7000-8000-000000000000";
 
-let made = 0;
+let skuCount = 0;
 
-/** A sku that no other test of this file has. */
+/** Returns a sku that no other test of the file uses. */
 export function freshSku(): string {
-  made += 1;
-  return `SKU-${made}`;
+  skuCount += 1;
+  return `SKU-${skuCount}`;
 }
 
-/** What a new product says: all that is required, and what a test adds. */
+/** Returns the fields of a new product: the required ones and those that a test adds. */
 export function productFields(categoryId: string, more: ProductInit = {}): ProductInit {
   const sku = freshSku();
   return { sku, name: sku, categoryId, price: { currencyCode: "EUR", minorUnits: 1_000n }, ...more };
 }
 
-/** Creates a product. */
+/** Creates a product and returns it. */
 export async function createProduct(
   { catalog }: Clients,
   categoryId: string,
@@ -41,19 +41,19 @@ export async function createProduct(
   return defined(product);
 }
 
-/** Reads a product, deleted or not. */
+/** Returns a product, deleted or not. */
 export async function readProduct({ catalog }: Clients, id: string): Promise<Product> {
   const { product } = await catalog.getProduct({ key: { case: "id", value: id }, showDeleted: true });
   return defined(product);
 }
 
-/** What must be there. */
+/** Returns a value that must be defined. */
 export function defined<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error("missing from the answer");
+  if (value === undefined) throw new Error("the value is undefined");
   return value;
 }
 
-/** The ErrorInfo's domain and the ResourceInfo of a call that must fail. */
+/** Returns the domain, resource type and resource name in the error of a call that must fail. */
 export async function readResourceInfo(call: Promise<unknown>): Promise<string[]> {
   const error = ConnectError.from(
     await call.then(
@@ -66,7 +66,7 @@ export async function readResourceInfo(call: Promise<unknown>): Promise<string[]
   return [domain ?? "", resource?.resourceType ?? "", resource?.resourceName ?? ""];
 }
 
-/** POSTs a text that need not be what a client would write. */
+/** POSTs a body as it is, valid or not, and returns the HTTP status and the error code. */
 export async function postJson(
   shop: TestShop,
   method: string,

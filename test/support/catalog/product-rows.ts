@@ -4,7 +4,7 @@ import type { Product } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import type { ListProductsRequestSchema } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import type { Clients, TestShop } from "../shop.ts";
 
-/** A product as a row, for what no call can set and for many at once. */
+/** A product row to insert directly: for many rows, and for columns that no call sets. */
 export interface ProductInsert {
   id?: string;
   name?: string;
@@ -19,14 +19,22 @@ export interface ProductInsert {
   deleted?: boolean;
 }
 
-/** Writes products past the service, and answers their ids. */
+/** Inserts products directly, without invalidating the cache, and returns their ids. */
 export async function insertProducts(
   { database }: TestShop,
   products: readonly ProductInsert[],
 ): Promise<string[]> {
   const rows = products.map((product) => ({
-    ...{ id: randomUUID(), name: "thing", description: "", brand: "", currency: "EUR", price: 100, stock: 1 },
-    ...{ sold: 0, rating: 0, deleted: false },
+    id: randomUUID(),
+    name: "thing",
+    description: "",
+    brand: "",
+    currency: "EUR",
+    price: 100,
+    stock: 1,
+    sold: 0,
+    rating: 0,
+    deleted: false,
     ...product,
   }));
   const json = JSON.stringify(rows);
@@ -47,13 +55,14 @@ export async function insertProducts(
   return rows.map(({ id }) => id);
 }
 
+/** A request of ListProducts. */
 export type ListRequest = Omit<MessageInitShape<typeof ListProductsRequestSchema>, "$typeName">;
 
-/** All products of a query, page by page. */
+/** Returns the products of all pages of a list. */
 export async function listAllProducts(
   { catalog }: Clients,
   request: ListRequest,
-  between = async () => {},
+  afterPage = async () => {},
 ): Promise<Product[]> {
   const found: Product[] = [];
   let pageToken = "";
@@ -61,7 +70,7 @@ export async function listAllProducts(
     const page = await catalog.listProducts({ ...request, pageToken });
     found.push(...page.products);
     pageToken = page.nextPageToken;
-    await between();
+    await afterPage();
   } while (pageToken !== "");
   return found;
 }

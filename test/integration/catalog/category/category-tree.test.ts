@@ -5,30 +5,33 @@ import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
-/** A chain of categories, the top first, and one beside it. */
+/** Categories of which each is the parent of the next, and one category outside of them. */
 let chain: string[];
-let aside: string;
+let unrelated: string;
 const NAMES = ["Electronics", "Sound & Vision", "Headgear", "Wireless", "Sport", "Running", "Night", "Rain"];
 const nameOf = (level: number, at: number) => `item ${level} ${at % 3}`;
 
-async function make(name: string, parentId = ""): Promise<string> {
+async function createCategory(name: string, parentId = ""): Promise<string> {
   const slug = name.toLowerCase().replace(/[^a-z]+/g, "-");
   return defined((await shop.catalog.createCategory({ category: { slug, name, parentId } })).category).id;
 }
 
 beforeAll(async () => {
-  // What is written past the service would not be seen through its cache.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
   chain = [];
-  for (const name of NAMES) chain.push(await make(name, chain.at(-1)));
-  aside = await make("Wireworks");
-  const categories = [...chain, aside];
+  for (const name of NAMES) chain.push(await createCategory(name, chain.at(-1)));
+  unrelated = await createCategory("Wireworks");
+  const categories = [...chain, unrelated];
   await insertProducts(
     shop,
     Array.from({ length: 63 }, (_, at) => ({
       name: nameOf(at % 9, at),
       categoryId: categories[at % 9] ?? "",
-      ...{ price: at % 4, sold: (at % 5) * 50, rating: at % 4, deleted: at % 10 === 9 },
+      price: at % 4,
+      sold: (at % 5) * 50,
+      rating: at % 4,
+      deleted: at % 10 === 9,
     })),
   );
 });
@@ -39,7 +42,7 @@ const levelOf = ({ name }: { name: string }) => Number(name.split(" ")[1]);
 describe.each(protocols)("over %s", (protocol) => {
   const clients = () => clientsOf(shop, protocol);
 
-  test.each([0, 3, 7])("a category lists those below it too, from level %i down", async (level) => {
+  test.each([0, 3, 7])("a category at level %i lists the products of its descendants too", async (level) => {
     for (const showDeleted of [false, true]) {
       const expected = (await listAllProducts(clients(), { pageSize: 100, showDeleted })).filter(
         (product) => levelOf(product) >= level && levelOf(product) < 8,
@@ -52,7 +55,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each(["name", "price", "create_time", "popularity", "rating"])(
-    "in the order of %s, both ways",
+    "a category lists the products of its descendants in ascending and descending order of %s",
     async (orderBy) => {
       for (const showDeleted of [false, true]) {
         const all = await listAllProducts(clients(), { pageSize: 100, orderBy, showDeleted });
@@ -66,7 +69,7 @@ describe.each(protocols)("over %s", (protocol) => {
     },
   );
 
-  test("a word in a category is looked for in those below it too", async () => {
+  test("a search in a category includes its descendants", async () => {
     const found = await listAllProducts(clients(), {
       query: "item",
       categoryId: chain[5] ?? "",
@@ -78,18 +81,18 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test.each<[string, string, number[]]>([
     ["the name of a category", "electronics", [0, 1, 2, 3, 4, 5, 6, 7]],
-    ["a word of it", "vision", [1, 2, 3, 4, 5, 6, 7]],
-    ["the beginning of the names of two", "wire", [3, 4, 5, 6, 7, 8]],
-    ["a category and a word", "running item", [5, 6, 7]],
-    ["two categories", "rain sport", [7]],
-  ])("%s finds the products in it and below it", async (_, query, levels) => {
+    ["a word of the name of a category", "vision", [1, 2, 3, 4, 5, 6, 7]],
+    ["a prefix of the names of two categories", "wire", [3, 4, 5, 6, 7, 8]],
+    ["the name of a category and a word of products", "running item", [5, 6, 7]],
+    ["the names of two categories", "rain sport", [7]],
+  ])("a search for %s finds the products of the category and its descendants", async (_, query, levels) => {
     const found = await listAllProducts(clients(), { query, pageSize: 100 });
     expect([...new Set(found.map(levelOf))].sort()).toEqual(levels);
   });
 });
 
-test("a category that is called otherwise is found by its new name", async () => {
-  const id = await make("Gardening");
+test("a renamed category is found by its new name only", async () => {
+  const id = await createCategory("Gardening");
   const [product] = await insertProducts(shop, [{ name: "spade", categoryId: id }]);
   const idsOf = async (query: string) => (await listAllProducts(shop, { query })).map((found) => found.id);
   expect(await idsOf("garden")).toEqual([product]);
@@ -98,11 +101,11 @@ test("a category that is called otherwise is found by its new name", async () =>
   expect(await idsOf("gardening")).toEqual([]);
 });
 
-describe("times", () => {
+describe("a range of creation times", () => {
   const at = (seconds: number, nanos = 0) => ({ seconds: BigInt(seconds), nanos });
 
-  test("are a range, the later end not in it, to the millisecond", async () => {
-    const categoryId = await make("Clocks");
+  test("includes its start and excludes its end, to the millisecond", async () => {
+    const categoryId = await createCategory("Clocks");
     const ids = await insertProducts(
       shop,
       [1, 2, 3].map(() => ({ categoryId })),
@@ -126,7 +129,7 @@ describe("times", () => {
     ).toEqual([0, 1]);
   });
 
-  test("that nothing can be between are refused", async () => {
+  test("is rejected when its end is not after its start", async () => {
     for (const later of [at(9), at(10)]) {
       const failure = await failureOf(
         shop.catalog.listProducts({ minCreateTime: at(10), maxCreateTime: later }),

@@ -21,15 +21,15 @@ afterAll(() => shop.close());
 const NOT_FOUND = { code: "NotFound", reason: "CATEGORY_NOT_FOUND" };
 const freshSlug = () => `c-${randomUUID()}`;
 
-async function make(parentId = "", name = "C"): Promise<Category> {
+async function createCategory(parentId = "", name = "C"): Promise<Category> {
   const { category } = await shop.catalog.createCategory({ category: { slug: freshSlug(), name, parentId } });
   return defined(category);
 }
 
-/** Categories below each other, the top first. */
-async function chain(length: number): Promise<Category[]> {
+/** Creates categories of which each is the parent of the next. */
+async function createChain(length: number): Promise<Category[]> {
   const categories: Category[] = [];
-  for (let at = 0; at < length; at += 1) categories.push(await make(categories.at(-1)?.id));
+  for (let at = 0; at < length; at += 1) categories.push(await createCategory(categories.at(-1)?.id));
   return categories;
 }
 
@@ -40,8 +40,8 @@ describe.each(protocols)("over %s", (protocol) => {
   const move = (id: string, parentId: string, etag = "") =>
     catalog().updateCategory({ category: { id, parentId, etag }, updateMask: { paths: ["parent_id"] } });
 
-  test("a category is kept, and found by id and by slug", async () => {
-    const parent = await make();
+  test("a category is returned as it was created, by id and by slug", async () => {
+    const parent = await createCategory();
     const slug = freshSlug();
     const { category } = await catalog().createCategory({
       category: {
@@ -62,7 +62,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(bySlug.category).toEqual(category);
   });
 
-  test("what is missing is NOT_FOUND and named", async () => {
+  test("an unknown category is answered with NOT_FOUND and named", async () => {
     const bySlug = () => catalog().getCategory({ key: { case: "slug", value: "no-such" } });
     expect(await failureOf(get(missingId))).toMatchObject(NOT_FOUND);
     expect(await failureOf(bySlug())).toMatchObject(NOT_FOUND);
@@ -74,8 +74,8 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(catalog().createCategory({ category: orphan }))).toMatchObject(NOT_FOUND);
   });
 
-  test("a slug is taken once", async () => {
-    const [one, other] = [await make(), await make()];
+  test("a slug is unique, and free again after its category is deleted", async () => {
+    const [one, other] = [await createCategory(), await createCategory()];
     const taken = { code: "AlreadyExists", reason: "SLUG_TAKEN" };
     const again = () => catalog().createCategory({ category: { slug: one.slug, name: "x" } });
     expect(await failureOf(again())).toMatchObject(taken);
@@ -86,8 +86,8 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await again()).category?.slug).toBe(one.slug);
   });
 
-  test("an update changes its mask, and a mask of parent_id alone moves to the top", async () => {
-    const [top, below] = await chain(2);
+  test("an update changes only the fields of its mask, and an empty parent_id in the mask moves the category to the top", async () => {
+    const [top, below] = await createChain(2);
     const id = below?.id ?? "";
     const category = { id: id.toUpperCase(), name: "New", slug: "not-in-the-mask" };
     const renamed = await catalog().updateCategory({ category, updateMask: { paths: ["name"] } });
@@ -104,13 +104,13 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each([
-    ["nothing to change", {}, [], "INVALID_FIELD", ["update_mask"]],
-    ["an unknown path", { name: "x" }, ["title"], "INVALID_FIELD", ["update_mask"]],
-    ["a count", { productCount: 3n }, ["product_count"], "INVALID_FIELD", ["update_mask"]],
-    ["a name emptied", {}, ["name", "parent_id"], "FIELD_REQUIRED", ["category.name"]],
-    ["a slug emptied", { name: "x" }, ["*"], "FIELD_REQUIRED", ["category.slug"]],
-  ])("%s is refused", async (_, values, paths, reason, fields) => {
-    const { id } = await make();
+    ["without anything to change", {}, [], "INVALID_FIELD", ["update_mask"]],
+    ["of an unknown path", { name: "x" }, ["title"], "INVALID_FIELD", ["update_mask"]],
+    ["of an output-only count", { productCount: 3n }, ["product_count"], "INVALID_FIELD", ["update_mask"]],
+    ["that empties the name", {}, ["name", "parent_id"], "FIELD_REQUIRED", ["category.name"]],
+    ["that empties the slug", { name: "x" }, ["*"], "FIELD_REQUIRED", ["category.slug"]],
+  ])("an update %s is rejected", async (_, values, paths, reason, fields) => {
+    const { id } = await createCategory();
     const call = catalog().updateCategory({ category: { id, ...values }, updateMask: { paths } });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason, fields });
   });
@@ -122,12 +122,12 @@ describe.each(protocols)("over %s", (protocol) => {
     ["slug", { slug: "a".repeat(65) }],
     ["name", { name: "n".repeat(101) }],
     ["parent_id", { parentId: "x" }],
-  ])("a %s out of its bounds is refused, as in %o", async (field, wrong) => {
+  ])("a category whose %s is out of bounds is rejected: %o", async (field, wrong) => {
     const call = catalog().createCategory({ category: { slug: freshSlug(), name: "x", ...wrong } });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", fields: [`category.${field}`] });
   });
 
-  test("all that is missing is named at once", async () => {
+  test("one error names all required fields that are missing", async () => {
     const missing = { reason: "FIELD_REQUIRED", fields: ["category.slug", "category.name"] };
     expect(await failureOf(catalog().createCategory({ category: {} }))).toMatchObject(missing);
     expect(await failureOf(catalog().updateCategory({ category: { name: "x" } }))).toMatchObject({
@@ -136,8 +136,8 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(catalog().getCategory({}))).toMatchObject({ fields: ["key"] });
   });
 
-  test("a stale etag is refused with the current one", async () => {
-    const { id } = await make();
+  test("a stale etag is rejected, and the error has the current one", async () => {
+    const { id } = await createCategory();
     await catalog().updateCategory({ category: { id, etag: "1", name: "Second" } });
     const stale = { code: "Aborted", reason: "STALE_ETAG", metadata: { current_etag: "2" } };
     const update = catalog().updateCategory({ category: { id, etag: "1", name: "x" } });
@@ -148,8 +148,8 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(get(id))).toMatchObject(NOT_FOUND);
   });
 
-  test("no category is below itself, whatever the case of the letters", async () => {
-    const ids = (await chain(3)).map((category) => category.id);
+  test("a category cannot become its own descendant, in upper or lower case of the ids", async () => {
+    const ids = (await createChain(3)).map((category) => category.id);
     const [top = "", , bottom = ""] = ids;
     const circle = { code: "InvalidArgument", reason: "CATEGORY_CIRCLE", fields: ["category.parent_id"] };
     for (const below of ids) {
@@ -164,18 +164,18 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await move(bottom, top)).category?.parentId).toBe(top);
   });
 
-  test("the tree has 8 levels at most", async () => {
+  test("the tree has at most 8 levels", async () => {
     const tooDeep = { code: "InvalidArgument", reason: "CATEGORY_TOO_DEEP", fields: ["category.parent_id"] };
-    const deep = await chain(8);
+    const deep = await createChain(8);
     const category = { slug: freshSlug(), name: "Ninth", parentId: deep.at(-1)?.id };
     expect(await failureOf(catalog().createCategory({ category }))).toMatchObject(tooDeep);
-    const [short] = await chain(3);
+    const [short] = await createChain(3);
     expect(await failureOf(move(short?.id ?? "", deep[5]?.id ?? ""))).toMatchObject(tooDeep);
     expect((await move(short?.id ?? "", deep[4]?.id ?? "")).category?.parentId).toBe(deep[4]?.id);
   });
 
-  test("a category goes only when it is empty, and deleted products count", async () => {
-    const [top, below] = await chain(2);
+  test("a category is deleted only when it is empty, and deleted products count as content", async () => {
+    const [top, below] = await createChain(2);
     const remove = (category: Category | undefined) => catalog().deleteCategory({ id: category?.id });
     const notEmpty = {
       code: "FailedPrecondition",
@@ -190,7 +190,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await get(below?.id ?? ""))?.productCount).toBe(1n);
     expect(await failureOf(remove(below))).toMatchObject(notEmpty);
     await shop.database.query("update product set category_id = $1 where category_id = $2", [
-      (await make()).id,
+      (await createCategory()).id,
       below?.id,
     ]);
     await remove(below);
@@ -198,13 +198,13 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(remove(top))).toMatchObject(NOT_FOUND);
   });
 
-  test("the categories below one are listed by name, page by page", async () => {
-    const parent = await make();
+  test("the children of a category are listed page by page, sorted by name", async () => {
+    const parent = await createCategory();
     const names = ["b", "a", "B", "ä", "b", "a-b", "\u{1f600}", "b"];
-    const made: Category[] = [];
-    for (const name of names) made.push(await make(parent.id, name));
-    await make(made[0]?.id, "not a child");
-    const sorted = made.toSorted(
+    const children: Category[] = [];
+    for (const name of names) children.push(await createCategory(parent.id, name));
+    await createCategory(children[0]?.id, "not a child");
+    const sorted = children.toSorted(
       (one, other) =>
         Buffer.compare(Buffer.from(one.name), Buffer.from(other.name)) || (one.id < other.id ? -1 : 1),
     );
@@ -224,9 +224,9 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("a page token belongs to its list", async () => {
-    const parent = await make();
-    for (const name of ["a", "b"]) await make(parent.id, name);
+  test("a page token of another list, a forged one and a page size out of bounds are rejected", async () => {
+    const parent = await createCategory();
+    for (const name of ["a", "b"]) await createCategory(parent.id, name);
     const { nextPageToken: pageToken } = await catalog().listCategories({ parentId: parent.id, pageSize: 1 });
     for (const wrong of [{ pageToken }, { pageToken: `${pageToken}x`, parentId: parent.id }]) {
       expect(await failureOf(catalog().listCategories(wrong))).toMatchObject({
@@ -242,7 +242,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-test("all categories are listed once, 20 to a page", async () => {
+test("every category is listed exactly once, 20 to a page", async () => {
   const [count] = await shop.database.query<{ count: number }>("select count(*)::int from category");
   const first = await shop.catalog.listCategories({});
   expect(first.categories).toHaveLength(20);
@@ -256,9 +256,9 @@ test("all categories are listed once, 20 to a page", async () => {
   expect(ids.size).toBe(count?.count);
 });
 
-test("two moves at once cannot close a circle", async () => {
+test("two concurrent moves cannot form a cycle", async () => {
   for (let round = 0; round < 10; round += 1) {
-    const [one, other] = [await make(), await make()];
+    const [one, other] = [await createCategory(), await createCategory()];
     const move = (id: string, parentId: string) =>
       shop.catalog.updateCategory({ category: { id, parentId } });
     const settled = await Promise.allSettled([move(one.id, other.id), move(other.id, one.id)]);
@@ -266,9 +266,9 @@ test("two moves at once cannot close a circle", async () => {
   }
 });
 
-test("a category that is filled while it is deleted is either gone or filled", async () => {
+test("of a concurrent delete of a category and creation of a product in it, exactly one succeeds", async () => {
   for (let round = 0; round < 10; round += 1) {
-    const { id } = await make();
+    const { id } = await createCategory();
     const calls = [createProduct(shop, id), shop.catalog.deleteCategory({ id })];
     const settled = await Promise.allSettled(calls);
     expect(settled.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);

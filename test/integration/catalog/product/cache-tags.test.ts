@@ -11,17 +11,17 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-const how = { requestId: "", validateOnly: false };
+const options = { requestId: "", validateOnly: false };
 
 function tagsOf({ id, sku }: Pick<Product, "id" | "sku">, ...more: string[]): string[] {
   return [...more, `product:${id}`, `sku:${sku}`].toSorted();
 }
 
-test("a product changes itself and its lists, and counts of categories when it comes, goes or moves", async () => {
+test("a change of a product invalidates it and its lists, and the categories when their counts change", async () => {
   const { call, catalog } = shop;
   const { products } = catalog;
-  const made = { ...goods(categoryId), stockQuantity: 1n };
-  const create = { product: made, requestId: randomUUID(), validateOnly: false };
+  const input = { ...goods(categoryId), stockQuantity: 1n };
+  const create = { product: input, requestId: randomUUID(), validateOnly: false };
   const tags = await shop.tagsOf(() => products.create(call, create));
   const product = await products.create(call, create);
   expect(tags).toEqual(tagsOf(product, "catalog", "categories"));
@@ -31,7 +31,7 @@ test("a product changes itself and its lists, and counts of categories when it c
 
   const update = (change: object, mask: string[]) =>
     shop.tagsOf(() =>
-      products.update(call, { ...how, product: { ...made, id: product.id, etag: "", ...change }, mask }),
+      products.update(call, { ...options, product: { ...input, id: product.id, etag: "", ...change }, mask }),
     );
   expect(await update({ name: "Other" }, ["name"])).toEqual(tagsOf(product, "catalog"));
   expect(await update({ categoryId }, ["category_id"])).toEqual(tagsOf(product, "catalog"));
@@ -49,24 +49,28 @@ test("a product changes itself and its lists, and counts of categories when it c
   }
 });
 
-test("categories change themselves, and lists of products when the tree may have changed", async () => {
+test("a change of a category invalidates the categories, and lists of products when the tree may have changed", async () => {
   const { call, catalog } = shop;
   const category = { slug: "tagged", name: "Tagged", parentId: "" };
-  const create = { ...how, category, requestId: randomUUID() };
+  const create = { ...options, category, requestId: randomUUID() };
   expect(await shop.tagsOf(() => catalog.categories.create(call, create))).toEqual(["categories"]);
   const { id } = await catalog.categories.create(call, create);
-  const update = { ...how, category: { ...category, id, etag: "", name: "Other" }, mask: ["name"] };
+  const update = { ...options, category: { ...category, id, etag: "", name: "Other" }, mask: ["name"] };
   expect(await shop.tagsOf(() => catalog.categories.update(call, update))).toEqual(["catalog", "categories"]);
   expect(await shop.tagsOf(() => catalog.categories.delete(call, id, ""))).toEqual(["categories"]);
 });
 
-test("a stock changes its product, and lists when the last unit goes or the first comes", async () => {
+test("a change of stock invalidates its product, and lists when the availability changes", async () => {
   const product = await shop.makeProduct(categoryId, 2n);
   const adjust = (delta: bigint) =>
     shop.tagsOf(() =>
       shop.catalog.adjustStock(shop.call, {
-        ...{ productId: product.id, delta, reason: "CORRECTION", requestId: "" },
-        ...{ expectedQuantity: undefined, effectiveTime: undefined },
+        productId: product.id,
+        delta,
+        expectedQuantity: undefined,
+        reason: "CORRECTION",
+        effectiveTime: undefined,
+        requestId: "",
       }),
     );
   expect(await adjust(-1n)).toEqual(tagsOf(product));

@@ -33,7 +33,7 @@ interface Query {
   showDeleted: boolean;
 }
 
-// Few names, prices and times, so that many tie; and names that a wrong collation would sort otherwise.
+// Few names, prices and times, so that many are equal; a wrong collation would sort some names differently.
 const NAMES = [
   "a",
   "A",
@@ -54,7 +54,7 @@ const START_MS = Date.UTC(2026, 0, 1);
 
 const rows = fc.array(
   fc.record<Row>({
-    // Not fc.uuid(): what it shrinks to would be there already.
+    // Not fc.uuid(): it shrinks to ids that exist already.
     id: fc.constant("").map(() => randomUUID()),
     name: fc.oneof(fc.constantFrom(...NAMES), fc.string({ unit: "binary", minLength: 1, maxLength: 5 })),
     brand: fc.constantFrom("", "Acme", "acme"),
@@ -78,15 +78,15 @@ const queries = fc.record<Query>({
   showDeleted: fc.boolean(),
 });
 
-test("pages hold what a filter and a sort in memory hold, whatever the products and the query", async () => {
+test("the pages of any query on any products equal a filter and sort in memory", async () => {
   await fc.assert(
     fc.asyncProperty(rows, fc.array(queries, { minLength: 1, maxLength: 3 }), async (rows, queries) => {
       fc.pre(rows.every(({ name }) => !name.includes("\0")));
       const categoryId = await makeCategory(shop);
       await insert(categoryId, rows);
       for (const query of queries) {
-        const { found, sizes } = await walk(categoryId, query);
-        expect(found).toEqual(model(rows, query));
+        const { found, sizes } = await listPages(categoryId, query);
+        expect(found).toEqual(expectedIds(rows, query));
         // All pages but the last are full.
         expect(sizes.slice(0, -1).every((size) => size === query.pageSize)).toBe(true);
       }
@@ -95,8 +95,8 @@ test("pages hold what a filter and a sort in memory hold, whatever the products 
   );
 });
 
-/** The ids that a query must list, in its order. PostgreSQL's collation here is by code point. */
-function model(rows: readonly Row[], query: Query): string[] {
+/** Returns the ids that a query must list. PostgreSQL compares text by code point here. */
+function expectedIds(rows: readonly Row[], query: Query): string[] {
   const priced = query.min !== undefined || query.max !== undefined;
   const key = (row: Row): Buffer => {
     if (query.column === "name") return Buffer.from(row.name);
@@ -114,14 +114,19 @@ function model(rows: readonly Row[], query: Query): string[] {
   return query.descending && query.column !== "" ? ids.reverse() : ids;
 }
 
-async function walk(categoryId: string, query: Query): Promise<{ found: string[]; sizes: number[] }> {
+/** Returns the ids of all pages, and the sizes of the pages. */
+async function listPages(categoryId: string, query: Query): Promise<{ found: string[]; sizes: number[] }> {
   const price = (units: number | undefined) =>
     units === undefined ? undefined : { currencyCode: "EUR", minorUnits: BigInt(units) };
   const request = {
     categoryId,
     orderBy: query.column === "" ? "" : `${query.column}${query.descending ? " desc" : ""}`,
-    ...{ pageSize: query.pageSize, brand: query.brand, inStockOnly: query.inStockOnly },
-    ...{ showDeleted: query.showDeleted, minPrice: price(query.min), maxPrice: price(query.max) },
+    pageSize: query.pageSize,
+    brand: query.brand,
+    inStockOnly: query.inStockOnly,
+    showDeleted: query.showDeleted,
+    minPrice: price(query.min),
+    maxPrice: price(query.max),
   };
   const found: string[] = [];
   const sizes: number[] = [];
@@ -154,7 +159,7 @@ async function insert(categoryId: string, rows: readonly Row[]): Promise<void> {
 }
 
 test.each(["", "name", "name desc", "price", "price desc", "create_time", "create_time desc"])(
-  "ordered by %j, what stays as it is is listed exactly once while the rest changes",
+  "sorted by %j, unchanged products are listed exactly once while others change",
   async (orderBy) => {
     const categoryId = await makeCategory(shop);
     const make = (at: number) =>
@@ -162,11 +167,11 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
         name: `N${at % 4}`,
         price: { currencyCode: "EUR", minorUnits: BigInt(at % 3) },
       });
-    const still: string[] = [];
-    const restless: string[] = [];
+    const unchanged: string[] = [];
+    const changing: string[] = [];
     for (let at = 0; at < 24; at += 1) {
       const { id } = await make(at);
-      (at % 2 === 0 ? still : restless).push(id);
+      (at % 2 === 0 ? unchanged : changing).push(id);
     }
     const found: string[] = [];
     let pageToken = "";
@@ -176,7 +181,7 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
       found.push(...answer.products.map(({ id }) => id));
       pageToken = answer.nextPageToken;
       await make(page);
-      const [moved = "", removed = ""] = restless.splice(0, 2);
+      const [moved = "", removed = ""] = changing.splice(0, 2);
       if (moved !== "") {
         const price = { currencyCode: "EUR", minorUnits: BigInt(page * 7) % 4n };
         await shop.catalog.updateProduct({ product: { id: moved, name: `N${(page * 3) % 5}`, price } });
@@ -186,12 +191,12 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
     } while (pageToken !== "");
     const times = new Map<string, number>();
     for (const id of found) times.set(id, (times.get(id) ?? 0) + 1);
-    expect(still.map((id) => times.get(id))).toEqual(still.map(() => 1));
+    expect(unchanged.map((id) => times.get(id))).toEqual(unchanged.map(() => 1));
     expect(page).toBeGreaterThan(4);
   },
 );
 
-test("rows put in before the token are not seen, rows behind it are", async () => {
+test("products added after the cursor are listed, and products added before it are not", async () => {
   const categoryId = await makeCategory(shop);
   for (const name of ["b", "d", "f"]) await createProduct(shop, categoryId, { name });
   const request = { categoryId, orderBy: "name", pageSize: 2 };
@@ -201,6 +206,6 @@ test("rows put in before the token are not seen, rows behind it are", async () =
   }
   const second = await shop.catalog.listProducts({ ...request, pageSize: 9, pageToken: first.nextPageToken });
   expect(first.products.map(({ name }) => name)).toEqual(["b", "d"]);
-  // The new "d" has a higher id than the last row, and so comes after it.
+  // The new "d" has a higher id than the last row, and so is sorted after it.
   expect(second.products.map(({ name }) => name)).toEqual(["d", "e", "f"]);
 });

@@ -21,7 +21,10 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   product = await createProduct(shop, categoryId, {
-    ...{ description: "Steel", brand: "Acme", imageUri: "https://example.com/a.png", stockQuantity: 7n },
+    description: "Steel",
+    brand: "Acme",
+    imageUri: "https://example.com/a.png",
+    stockQuantity: 7n,
     attributes: { color: "red", size: "M" },
   });
 });
@@ -33,35 +36,49 @@ const NOT_FOUND = { code: "NotFound", reason: "PRODUCT_NOT_FOUND" };
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("an update changes the fields of its mask and no other", async () => {
+  test("an update changes the fields of its mask and no others", async () => {
     const { id } = product;
     const changed = await catalog().updateProduct({
       product: { id, name: "New", brand: "", attributes: { weight: "1 kg" }, description: "not in the mask" },
       updateMask: { paths: ["name", "brand", "attributes"] },
     });
     expect(changed.product).toMatchObject({
-      ...{ sku: product.sku, description: "Steel", categoryId, price: product.price, stockQuantity: 7n },
-      ...{ imageUri: product.imageUri, createTime: product.createTime },
-      ...{ name: "New", brand: "", etag: "2" },
+      sku: product.sku,
+      description: "Steel",
+      categoryId,
+      price: product.price,
+      stockQuantity: 7n,
+      imageUri: product.imageUri,
+      createTime: product.createTime,
+      name: "New",
+      brand: "",
+      etag: "2",
     });
     expect(changed.product?.attributes).toEqual({ weight: "1 kg" });
     expect(await readProduct(shop, id)).toEqual(changed.product);
   });
 
-  test("without a mask it changes what is not empty", async () => {
+  test("an update without a mask changes the fields that are not empty", async () => {
     const other = await makeCategory(shop);
     const price = { currencyCode: "USD", minorUnits: 5n };
     const { product: changed } = await catalog().updateProduct({
       product: { id: product.id.toUpperCase(), price, categoryId: other.toUpperCase(), stockQuantity: 99n },
     });
     expect(changed).toMatchObject({
-      ...{ sku: product.sku, name: product.name, brand: "Acme", imageUri: product.imageUri, etag: "2" },
-      ...{ price, categoryId: other, stockQuantity: 7n, attributes: product.attributes },
+      sku: product.sku,
+      name: product.name,
+      brand: "Acme",
+      imageUri: product.imageUri,
+      etag: "2",
+      price,
+      categoryId: other,
+      stockQuantity: 7n,
+      attributes: product.attributes,
     });
     expect(await readProduct(shop, product.id)).toEqual(changed);
   });
 
-  test("a mask of * writes all that can be written", async () => {
+  test("an update with the mask * writes all updatable fields", async () => {
     const { id, sku, etag } = product;
     const price = { currencyCode: "EUR", minorUnits: 0n };
     const { product: changed } = await catalog().updateProduct({
@@ -79,26 +96,32 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each([
-    ["nothing to change", {}, [], "INVALID_FIELD", ["update_mask"]],
-    ["an unknown path", { name: "x" }, ["colour"], "INVALID_FIELD", ["update_mask"]],
-    ["the stock", { stockQuantity: 9n }, ["stock_quantity"], "INVALID_FIELD", ["update_mask"]],
-    ["what the server sets", { etag: "1" }, ["etag"], "INVALID_FIELD", ["update_mask"]],
-    ["a path within a field", { attributes: { a: "b" } }, ["attributes.a"], "INVALID_FIELD", ["update_mask"]],
+    ["without anything to change", {}, [], "INVALID_FIELD", ["update_mask"]],
+    ["of an unknown path", { name: "x" }, ["colour"], "INVALID_FIELD", ["update_mask"]],
+    ["of the stock", { stockQuantity: 9n }, ["stock_quantity"], "INVALID_FIELD", ["update_mask"]],
+    ["of an output-only field", { etag: "1" }, ["etag"], "INVALID_FIELD", ["update_mask"]],
     [
-      "required fields emptied",
+      "of a path within a field",
+      { attributes: { a: "b" } },
+      ["attributes.a"],
+      "INVALID_FIELD",
+      ["update_mask"],
+    ],
+    [
+      "that empties required fields",
       { brand: "B" },
       ["sku", "name", "brand", "category_id", "price"],
       "FIELD_REQUIRED",
       ["product.sku", "product.name", "product.category_id", "product.price"],
     ],
-  ])("%s is refused", async (_, values, paths, reason, fields) => {
+  ])("an update %s is rejected", async (_, values, paths, reason, fields) => {
     const { id } = product;
     const call = catalog().updateProduct({ product: { id, ...values }, updateMask: { paths } });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason, fields });
     expect(await readProduct(shop, id)).toEqual(product);
   });
 
-  test("an update without an id is refused, and one of nothing is NOT_FOUND", async () => {
+  test("an update without an id is rejected, and one of an unknown product is answered with NOT_FOUND", async () => {
     expect(await failureOf(catalog().updateProduct({ product: { name: "x" } }))).toMatchObject({
       reason: "FIELD_REQUIRED",
       fields: ["product.id"],
@@ -108,7 +131,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await readResourceInfo(call())).toEqual(["cartwright", "product", missingId]);
   });
 
-  test("a stale etag is refused with the current one, by every method that takes one", async () => {
+  test("every method with an etag rejects a stale one, and the error has the current one", async () => {
     const { id, etag } = product;
     await shop.catalog.updateProduct({ product: { id, etag, name: "Second" } });
     const stale = { ...STALE, metadata: { current_etag: "2" } };
@@ -130,7 +153,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await catalog().undeleteProduct({ id, etag: "3" })).product?.etag).toBe("4");
   });
 
-  test("a sku or a category that cannot be had is refused", async () => {
+  test("an update to a taken sku or an unknown category is rejected", async () => {
     const other = await createProduct(shop, categoryId);
     const { id } = product;
     expect(await failureOf(catalog().updateProduct({ product: { id, sku: other.sku } }))).toMatchObject({
@@ -146,7 +169,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await readProduct(shop, id)).toEqual(product);
   });
 
-  test("a product is deleted once, keeps all it has, and is undeleted once", async () => {
+  test("a product is deleted once, keeps its fields, and is undeleted once", async () => {
     const { id } = product;
     const { product: deleted } = await catalog().deleteProduct({ id: id.toUpperCase() });
     expect(deleted).toMatchObject({
@@ -173,7 +196,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await readProduct(shop, id)).toEqual(back);
   });
 
-  test("what is not there can be neither deleted nor undeleted", async () => {
+  test("an unknown product cannot be deleted or undeleted", async () => {
     expect(await failureOf(catalog().deleteProduct({ id: missingId }))).toMatchObject(NOT_FOUND);
     expect(await failureOf(catalog().undeleteProduct({ id: missingId }))).toMatchObject(NOT_FOUND);
     for (const id of ["", "1", `${missingId}0`]) {
@@ -184,7 +207,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-describe("at the same time", () => {
+describe("concurrent calls", () => {
   const outcomesOf = async (calls: Promise<unknown>[]) => {
     const settled = await Promise.allSettled(calls);
     const failures = calls.filter((_, at) => settled[at]?.status === "rejected").map(failureOf);
@@ -201,7 +224,7 @@ describe("at the same time", () => {
     expect(await readProduct(shop, id)).toMatchObject({ name: "Named", brand: "Branded", etag: "3" });
   });
 
-  test("of ten updates with one etag, one takes effect", async () => {
+  test("of ten updates with the same etag, one takes effect", async () => {
     const { id, etag } = product;
     const { done, failures } = await outcomesOf(
       Array.from({ length: 10 }, (_, at) =>
@@ -222,7 +245,7 @@ describe("at the same time", () => {
     expect(failures).toMatchObject(Array.from({ length: 4 }, () => NOT_FOUND));
   });
 
-  test("sales and recounts leave the etag alone, so staff can change what they read", async () => {
+  test("changes of stock keep the etag, so that an update with an etag read before still succeeds", async () => {
     const { id, etag } = product;
     await shop.catalog.adjustStock({ productId: id, delta: -1n, reason: 3 });
     const { product: changed } = await shop.catalog.updateProduct({ product: { id, etag, name: "After" } });
@@ -230,7 +253,7 @@ describe("at the same time", () => {
   });
 });
 
-test("a huge mask is refused in a few words, and one that repeats a known field is taken", async () => {
+test("a mask with a huge path or more than 50 paths is rejected briefly, and repeated paths are accepted", async () => {
   const { id } = product;
   for (const { catalog } of [shop, shop.json]) {
     const path = "x".repeat(100_000);

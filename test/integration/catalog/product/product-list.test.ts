@@ -1,10 +1,6 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Product } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import {
-  type ListProductsRequestSchema,
-  TotalMode,
-} from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import { TotalMode } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import {
   clientsOf,
   createProduct,
@@ -14,6 +10,7 @@ import {
   productFields,
   protocols,
 } from "../../../support/catalog/product-fixtures.ts";
+import { type ListRequest, listAllProducts } from "../../../support/catalog/product-rows.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeCategory } from "../../../support/shop-fixtures.ts";
@@ -21,7 +18,7 @@ import { makeCategory } from "../../../support/shop-fixtures.ts";
 let shop: TestShop;
 let tools: string;
 let toys: string;
-/** All products, by id. */
+/** All products, sorted by id. */
 let all: Product[];
 beforeAll(async () => {
   shop = await startShop();
@@ -29,7 +26,7 @@ beforeAll(async () => {
   toys = await makeCategory(shop);
   all = [];
   for (let at = 0; at < 24; at += 1) {
-    // Few names and prices, so that many products tie.
+    // Few names and prices, so that many products have equal ones.
     const product = await createProduct(shop, at % 3 === 0 ? toys : tools, {
       name: ["Axe", "axe", "Ärmel", "zebra"][at % 4] ?? "",
       brand: ["Acme", "Bolt", ""][at % 3] ?? "",
@@ -40,7 +37,7 @@ beforeAll(async () => {
       at % 6 === 5 ? defined((await shop.catalog.deleteProduct({ id: product.id })).product) : product,
     );
   }
-  // Equal times too.
+  // Few creation times too.
   await shop.database.query(
     "update product set created_at = created_at - make_interval(secs => ('x' || right(id::text, 2))::bit(8)::int % 3)",
   );
@@ -57,32 +54,21 @@ afterAll(() => shop.close());
 const eur = (minorUnits: bigint) => ({ currencyCode: "EUR", minorUnits });
 const idsOf = (products: Product[]) => products.map(({ id }) => id);
 
-/** Code point by code point, as PostgreSQL compares in C.UTF-8. */
+/** Compares by code point, as PostgreSQL does in C.UTF-8. */
 function byText(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other));
 }
 
 const byId = (one: Product, other: Product) => byText(one.id, other.id);
 
-type ListRequest = Omit<MessageInitShape<typeof ListProductsRequestSchema>, "$typeName">;
-
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  /** All products of a query, page by page. */
-  const walk = async (request: ListRequest) => {
-    const found: Product[] = [];
-    let pageToken = "";
-    do {
-      const page = await catalog().listProducts({ pageSize: 5, ...request, pageToken });
-      found.push(...page.products);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== "");
-    return found;
-  };
+  const listAll = (request: ListRequest) =>
+    listAllProducts(clientsOf(shop, protocol), { pageSize: 5, ...request });
 
   test.each<[string, ListRequest, (product: Product) => boolean]>([
-    ["all that is sold", {}, () => true],
+    ["all products", {}, () => true],
     ["a category", { categoryId: "tools" }, (product) => product.categoryId === tools],
     ["a category, in capitals", { categoryId: "TOOLS" }, (product) => product.categoryId === tools],
     ["a brand", { brand: "Acme" }, (product) => product.brand === "Acme"],
@@ -91,11 +77,11 @@ describe.each(protocols)("over %s", (protocol) => {
     ["at most a price", { maxPrice: eur(200n) }, ({ price }) => isEur(price, 0n, 200n)],
     ["a price range", { minPrice: eur(100n), maxPrice: eur(300n) }, ({ price }) => isEur(price, 100n, 300n)],
     ["one price", { minPrice: eur(0n), maxPrice: eur(0n) }, ({ price }) => isEur(price, 0n, 0n)],
-    ["a currency nobody has", { minPrice: { currencyCode: "CHF", minorUnits: 0n } }, () => false],
+    ["an unused currency", { minPrice: { currencyCode: "CHF", minorUnits: 0n } }, () => false],
     ["in stock", { inStockOnly: true }, (product) => product.stockQuantity > 0n],
     ["a word", { query: "zeb" }, (product) => product.name === "zebra"],
     [
-      "everything together",
+      "all filters together",
       { categoryId: "tools", brand: "Bolt", inStockOnly: true, query: "axe", minPrice: eur(0n) },
       (product) =>
         product.categoryId === tools &&
@@ -105,12 +91,12 @@ describe.each(protocols)("over %s", (protocol) => {
         isEur(product.price, 0n, 400n),
     ],
     ["an unknown category", { categoryId: missingId }, () => false],
-  ])("filters %s", async (_, request, holds) => {
+  ])("lists are filtered by %s", async (_, request, holds) => {
     const categoryId = { tools, TOOLS: tools.toUpperCase() }[request.categoryId ?? ""] ?? request.categoryId;
     for (const showDeleted of [false, true]) {
       const expected = all.filter((product) => holds(product) && (showDeleted || !product.deleteTime));
-      const found = await walk({ ...request, categoryId, showDeleted });
-      // What has words comes by relevance.
+      const found = await listAll({ ...request, categoryId, showDeleted });
+      // A list with a query is sorted by relevance.
       expect(request.query === undefined ? found : found.toSorted(byId)).toEqual(expected);
       const total = TotalMode.EXACT;
       const { totalSize } = await catalog().listProducts({ ...request, categoryId, showDeleted, total });
@@ -122,29 +108,33 @@ describe.each(protocols)("over %s", (protocol) => {
     ["name", (one, other) => byText(one.name, other.name)],
     ["price", (one, other) => Number((one.price?.minorUnits ?? 0n) - (other.price?.minorUnits ?? 0n))],
     ["create_time", (one, other) => millisecondsOf(one) - millisecondsOf(other)],
-  ])("orders by %s both ways, bus by id", async (column, compare) => {
+  ])("lists are sorted by %s in both directions, and by id among equals", async (column, compare) => {
     const sold = all.filter((product) => !product.deleteTime);
     const ascending = sold.toSorted((one, other) => compare(one, other) || byText(one.id, other.id));
     for (const orderBy of [column, `${column} asc`, `  ${column}   asc `]) {
-      expect(idsOf(await walk({ orderBy }))).toEqual(idsOf(ascending));
+      expect(idsOf(await listAll({ orderBy }))).toEqual(idsOf(ascending));
     }
-    expect(idsOf(await walk({ orderBy: `${column} desc`, pageSize: 1 }))).toEqual(
+    expect(idsOf(await listAll({ orderBy: `${column} desc`, pageSize: 1 }))).toEqual(
       idsOf(ascending.toReversed()),
     );
   });
 
   test.each([
-    ...["size", "price descending", "price desc, name", "name;", "price DESC", "active", "constructor"],
-    ...[
-      "price desc nulls first",
-      "name asc desc",
-      "1",
-      "(select 1)",
-      "name'--",
-      "id; drop table product",
-      "ñame",
-    ],
-  ])("refuses to order by %s", async (orderBy) => {
+    "size",
+    "price descending",
+    "price desc, name",
+    "name;",
+    "price DESC",
+    "active",
+    "constructor",
+    "price desc nulls first",
+    "name asc desc",
+    "1",
+    "(select 1)",
+    "name'--",
+    "id; drop table product",
+    "ñame",
+  ])("the sort order %s is rejected", async (orderBy) => {
     expect(await failureOf(catalog().listProducts({ orderBy }))).toMatchObject({
       code: "InvalidArgument",
       reason: "INVALID_FIELD",
@@ -152,7 +142,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
-  test("a page has 20 rows unless said otherwise, and 100 at most", async () => {
+  test("a page has 20 rows by default and at most 100", async () => {
     const first = await catalog().listProducts({ showDeleted: true });
     expect(first.products).toHaveLength(20);
     const second = await catalog().listProducts({ showDeleted: true, pageToken: first.nextPageToken });
@@ -161,7 +151,7 @@ describe.each(protocols)("over %s", (protocol) => {
     const whole = await catalog().listProducts({ showDeleted: true, pageSize: 100 });
     expect(whole.products).toHaveLength(24);
     expect(whole.nextPageToken).toBe("");
-    // A page that is just full is the last one.
+    // A full page without further rows has no next page token.
     expect((await catalog().listProducts({ showDeleted: true, pageSize: 24 })).nextPageToken).toBe("");
     for (const pageSize of [-1, 101, 2_147_483_647, -2_147_483_648]) {
       expect(await failureOf(catalog().listProducts({ pageSize }))).toMatchObject({
@@ -171,7 +161,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("totals are 0, exact or a guess, as asked for", async () => {
+  test("the total is zero, estimated or exact as requested", async () => {
     const sold = all.filter((product) => !product.deleteTime).length;
     const totalOf = async (total: TotalMode, more: ListRequest = {}) =>
       (await catalog().listProducts({ pageSize: 1, total, ...more })).totalSize;
@@ -185,14 +175,14 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await totalOf(TotalMode.ESTIMATED, narrow)).toBeLessThan(sold);
   });
 
-  test("a read mask fills what it names, and changes neither order nor pages", async () => {
-    const full = await walk({ orderBy: "name desc" });
-    const masked = await walk({ orderBy: "name desc", readMask: { paths: ["price"] } });
+  test("a read mask selects fields and changes neither the sort order nor the pages", async () => {
+    const full = await listAll({ orderBy: "name desc" });
+    const masked = await listAll({ orderBy: "name desc", readMask: { paths: ["price"] } });
     expect(masked.map(({ id, price }) => ({ id, price }))).toEqual(
       full.map(({ id, price }) => ({ id, price })),
     );
     expect(masked[0]).toMatchObject({ sku: "", brand: "", attributes: {}, stockQuantity: 0n });
-    expect(await walk({ orderBy: "name desc", readMask: { paths: ["*"] } })).toEqual(full);
+    expect(await listAll({ orderBy: "name desc", readMask: { paths: ["*"] } })).toEqual(full);
     for (const path of ["nme", "price.minor_units", "search", "active", "constructor"]) {
       expect(await failureOf(catalog().listProducts({ readMask: { paths: [path] } }))).toMatchObject({
         code: "InvalidArgument",
@@ -203,10 +193,10 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test.each([
     ["two currencies", eur(1n), { currencyCode: "USD", minorUnits: 2n }, "max_price.currency_code"],
-    ["an empty range", eur(2n), eur(1n), "max_price"],
+    ["its maximum below its minimum", eur(2n), eur(1n), "max_price"],
     ["no currency", { currencyCode: "", minorUnits: 1n }, undefined, "min_price.currency_code"],
-    ["less than nothing", undefined, eur(-1n), "max_price.minor_units"],
-  ])("refuses a price range of %s", async (_, minPrice, maxPrice, field) => {
+    ["a negative amount", undefined, eur(-1n), "max_price.minor_units"],
+  ])("a price range with %s is rejected", async (_, minPrice, maxPrice, field) => {
     expect(await failureOf(catalog().listProducts({ minPrice, maxPrice }))).toMatchObject({
       code: "InvalidArgument",
       fields: [field],
@@ -220,14 +210,14 @@ describe.each(protocols)("over %s", (protocol) => {
     ["query", { query: "long ".repeat(2_000) }],
     ["order_by", { orderBy: " ".repeat(65) }],
     ["page_token", { pageToken: "t".repeat(5_000) }],
-  ])("refuses a %s out of its bounds", async (field, request) => {
+  ])("a %s out of bounds is rejected", async (field, request) => {
     expect(await failureOf(catalog().listProducts(request))).toMatchObject({
       code: "InvalidArgument",
       fields: [field],
     });
   });
 
-  test("a page token belongs to its query and to nobody's invention", async () => {
+  test("a page token of another query and a forged one are rejected", async () => {
     const request = { pageSize: 2, categoryId: tools, minPrice: eur(0n), orderBy: "price" };
     const { nextPageToken } = await catalog().listProducts(request);
     const others: ListRequest[] = [
@@ -260,35 +250,28 @@ describe.each(protocols)("over %s", (protocol) => {
         fields: ["page_token"],
       });
     }
-    // What does not change the rows may change.
+    // What does not affect the sequence of rows may differ.
     const free = { pageSize: 3, total: TotalMode.EXACT, readMask: { paths: ["name"] } };
     const next = { ...request, ...free, pageToken: nextPageToken, categoryId: tools.toUpperCase() };
     expect((await catalog().listProducts(next)).products).toHaveLength(3);
   });
 });
 
-test("a token of one protocol is good in the other", async () => {
+test("a page token of one protocol is valid in the other", async () => {
   const first = await shop.catalog.listProducts({ pageSize: 2, minPrice: eur(0n) });
   const request = { pageSize: 2, minPrice: eur(0n), pageToken: first.nextPageToken };
   const second = await shop.json.catalog.listProducts(request);
   expect(second.products).toEqual((await shop.catalog.listProducts(request)).products);
 });
 
-test("the longest names can be paged through", async () => {
+test("lists sorted by the longest names are paged", async () => {
   const categoryId = await makeCategory(shop);
   const names = ["\u0001".repeat(200), "\u{1f600}".repeat(200), '"'.repeat(200)];
   for (const name of names) {
     await shop.catalog.createProduct({ product: productFields(categoryId, { name, sku: freshSku() }) });
   }
-  let pageToken = "";
-  const found: string[] = [];
-  do {
-    const request = { categoryId, orderBy: "name", pageSize: 1, pageToken };
-    const page = await shop.catalog.listProducts(request);
-    found.push(...page.products.map(({ name }) => name));
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
-  expect(found).toEqual(names.toSorted(byText));
+  const products = await listAllProducts(shop, { categoryId, orderBy: "name", pageSize: 1 });
+  expect(products.map(({ name }) => name)).toEqual(names.toSorted(byText));
 });
 
 function isEur(price: Product["price"], min: bigint, max: bigint): boolean {

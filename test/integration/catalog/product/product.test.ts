@@ -28,7 +28,7 @@ const NOT_FOUND = { code: "NotFound", reason: "PRODUCT_NOT_FOUND" };
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("a product is kept as it was made; what is the server's to set is ignored", async () => {
+  test("a product is returned as it was created, and output-only fields of the request are ignored", async () => {
     const written = {
       sku: freshSku(),
       name: "Hammer ⚒ Ünïcödé \u{1f528}",
@@ -39,15 +39,20 @@ describe.each(protocols)("over %s", (protocol) => {
       stockQuantity: 1_000_000_000n,
       imageUri: "https://example.com/a.png?size=1&x=%20",
     };
-    // Keys that mean something to JavaScript, to the ORM and to other databases mean nothing here.
+    // Keys with a meaning in JavaScript, the ORM or other databases are keys like any other.
     const attributes: Record<string, string> = JSON.parse(
       '{"color": "red", "größe": "", "toString": "t", "__proto__": "p", "toJSON": "j", "$ne": "n", "__entity": "e"}',
     );
     const before = Date.now();
     const { product } = await catalog().createProduct({
       product: {
-        ...{ ...written, attributes, id: missingId, etag: "77" },
-        ...{ ratingAverage: 5, ratingCount: 9n, purchaseCount: 9n },
+        ...written,
+        attributes,
+        id: missingId,
+        etag: "77",
+        ratingAverage: 5,
+        ratingCount: 9n,
+        purchaseCount: 9n,
         createTime: { seconds: 1n, nanos: 0 },
         deleteTime: { seconds: 1n, nanos: 0 },
       },
@@ -67,7 +72,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(JSON.stringify(read.attributes)).toBe(JSON.stringify(product?.attributes));
   });
 
-  test("one product is found by id, in either case of letters, and by sku", async () => {
+  test("a product is read by its id, in upper or lower case, and by its sku", async () => {
     const product = await createProduct(shop, categoryId);
     for (const key of [
       { case: "id", value: product.id },
@@ -78,7 +83,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("what is missing is NOT_FOUND and named", async () => {
+  test("an unknown product or category is answered with NOT_FOUND and named", async () => {
     for (const key of [
       { case: "id", value: missingId },
       { case: "sku", value: "Ümläut' or 1=1; --" },
@@ -102,7 +107,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ]);
   });
 
-  test("a deleted product is shown only on request", async () => {
+  test("a deleted product is returned only with show_deleted", async () => {
     const { id, sku } = await createProduct(shop, categoryId);
     const { product } = await catalog().deleteProduct({ id });
     expect(product?.deleteTime).toBeDefined();
@@ -115,7 +120,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("a read mask fills what it names, and the id", async () => {
+  test("a read mask selects fields, and the id is always returned", async () => {
     const { id } = await createProduct(shop, categoryId, { brand: "Acme", stockQuantity: 3n });
     const key = { case: "id", value: id } as const;
     const read = (...paths: string[]) => catalog().getProduct({ key, readMask: { paths } });
@@ -134,7 +139,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
-  test("a batch keeps its order and is all or nothing", async () => {
+  test("a batch returns the products in the order of the ids, or fails if one is missing", async () => {
     const ids: string[] = [];
     for (let count = 0; count < 5; count += 1) ids.unshift((await createProduct(shop, categoryId)).id);
     const [first = "", second = ""] = ids;
@@ -145,11 +150,11 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(masked.products).toMatchObject([{ id: first, name: "" }]);
     expect(await failureOf(catalog().batchGetProducts({ ids: [first, missingId] }))).toMatchObject(NOT_FOUND);
     await shop.catalog.deleteProduct({ id: second });
-    const gone = catalog().batchGetProducts({ ids: [first, second] });
-    expect(await readResourceInfo(gone)).toEqual(["cartwright", "product", second]);
+    const failing = catalog().batchGetProducts({ ids: [first, second] });
+    expect(await readResourceInfo(failing)).toEqual(["cartwright", "product", second]);
   });
 
-  test("a batch has 1 to 100 ids, each once", async () => {
+  test("a batch has 1 to 100 distinct ids", async () => {
     const rows = await shop.database.query<{ id: string }>(`
       insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
         image_uri, attributes, created_at, updated_at)
@@ -167,7 +172,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("a sku is taken, also by a deleted product", async () => {
+  test("a sku is unique among all products, deleted ones included", async () => {
     const { id, sku } = await createProduct(shop, categoryId);
     const again = () => catalog().createProduct({ product: productFields(categoryId, { sku }) });
     const taken = { code: "AlreadyExists", reason: "SKU_TAKEN" };
@@ -177,7 +182,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await readResourceInfo(again())).toEqual(["cartwright", "product", sku]);
   });
 
-  test("of many who take a sku at once, one gets it", async () => {
+  test("of ten concurrent products with the same sku, one is created", async () => {
     const product = productFields(categoryId);
     const tries = Array.from({ length: 10 }, () => catalog().createProduct({ product }));
     const outcomes = await Promise.allSettled(tries);
@@ -190,7 +195,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(refused.filter((failure) => failure?.reason === "SKU_TAKEN")).toHaveLength(9);
   });
 
-  test("all that is missing is named at once", async () => {
+  test("one error names all required fields that are missing", async () => {
     expect(await failureOf(catalog().createProduct({ product: { brand: "Acme" } }))).toMatchObject({
       code: "InvalidArgument",
       reason: "FIELD_REQUIRED",
@@ -203,7 +208,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-describe("a field out of its bounds is refused and named", () => {
+describe("the bounds of fields", () => {
   const price = { currencyCode: "EUR", minorUnits: 1n };
   test.each([
     ["sku", { sku: "with space" }],
@@ -234,19 +239,22 @@ describe("a field out of its bounds is refused and named", () => {
     ['attributes[""] (key)', { attributes: { "": "v" } }],
     ["id", { id: "1" }],
     ["etag", { etag: "e".repeat(65) }],
-  ])("%s, as in %o", async (field, wrong) => {
-    for (const { catalog } of [shop, shop.json]) {
-      expect(
-        await failureOf(catalog.createProduct({ product: productFields(categoryId, wrong) })),
-      ).toMatchObject({
-        code: "InvalidArgument",
-        reason: "INVALID_REQUEST",
-        fields: [`product.${field}`],
-      });
-    }
-  });
+  ])(
+    "a product whose %s is out of bounds is rejected, and the error names the field: %o",
+    async (field, wrong) => {
+      for (const { catalog } of [shop, shop.json]) {
+        expect(
+          await failureOf(catalog.createProduct({ product: productFields(categoryId, wrong) })),
+        ).toMatchObject({
+          code: "InvalidArgument",
+          reason: "INVALID_REQUEST",
+          fields: [`product.${field}`],
+        });
+      }
+    },
+  );
 
-  test("the longest of everything fits", async () => {
+  test("a product whose fields all have their maximum length is accepted", async () => {
     const widest = "\u{1f600}";
     const product = await createProduct(shop, categoryId, {
       sku: "s".repeat(64),
@@ -264,7 +272,7 @@ describe("a field out of its bounds is refused and named", () => {
   });
 });
 
-test("a key that says nothing is refused", async () => {
+test("a missing, empty or too long key is rejected", async () => {
   expect(await failureOf(shop.catalog.getProduct({}))).toMatchObject({
     code: "InvalidArgument",
     fields: ["key"],

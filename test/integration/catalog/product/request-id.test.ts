@@ -25,15 +25,15 @@ afterAll(() => shop.close());
 
 const REUSED = { code: "InvalidArgument", reason: "REQUEST_ID_REUSED", fields: ["request_id"] };
 
-/** Everything that a change could have left behind. */
-const rows = () =>
+/** Counts the rows that a change could have written. */
+const countRows = () =>
   shop.database.query(`select (select count(*) from product) as products, (select count(*) from category) as categories,
     (select count(*) from stock_movement) as movements, (select count(*) from idempotency) as requests`);
 
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("a repeated create gets the first answer, byte for byte, whatever happened since", async () => {
+  test("a repeated create returns the first response, byte for byte, although the product has changed since", async () => {
     const request = {
       product: productFields(categoryId, { stockQuantity: 3n, attributes: { b: "2", a: "1" }, brand: "Ä" }),
       requestId: randomUUID(),
@@ -47,7 +47,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await readProduct(shop, first.id)).name).toBe("Renamed");
   });
 
-  test("the same request_id with another body is refused", async () => {
+  test("a request_id with another body is rejected", async () => {
     const requestId = randomUUID();
     const product = productFields(categoryId);
     await catalog().createProduct({ product, requestId });
@@ -57,7 +57,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("a request_id belongs to its method", async () => {
+  test("a request_id can be used once with each method", async () => {
     const requestId = randomUUID();
     const { product } = await catalog().createProduct({ product: productFields(categoryId), requestId });
     const changed = await catalog().updateProduct({ product: { id: product?.id, name: "New" }, requestId });
@@ -66,7 +66,7 @@ describe.each(protocols)("over %s", (protocol) => {
     await catalog().createCategory({ category: { slug, name: "New" }, requestId });
   });
 
-  test("a repeated update is not done again", async () => {
+  test("a repeated update returns the first response and changes nothing", async () => {
     const { id } = await createProduct(shop, categoryId);
     const request = { product: { id, etag: "1", name: "New" }, requestId: randomUUID() };
     const first = await catalog().updateProduct(request);
@@ -77,7 +77,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(catalog().updateProduct(masked))).toMatchObject(REUSED);
   });
 
-  test("a repeated category is not made again", async () => {
+  test("a repeated create or update of a category returns the first response", async () => {
     const requestId = randomUUID();
     const request = { category: { slug: `c-${requestId}`, name: "C" }, requestId };
     const first = await catalog().createCategory(request);
@@ -91,7 +91,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ).toMatchObject(REUSED);
   });
 
-  test("a request that failed may be repeated until it succeeds", async () => {
+  test("a failed request can be repeated with its request_id until it succeeds", async () => {
     const { sku, id } = await createProduct(shop, categoryId);
     const request = { product: productFields(categoryId, { sku }), requestId: randomUUID() };
     expect(await failureOf(catalog().createProduct(request))).toMatchObject({ reason: "SKU_TAKEN" });
@@ -100,7 +100,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(product?.sku).toBe(sku);
   });
 
-  test("of ten at once with one request_id, one makes the product and all get it", async () => {
+  test("ten concurrent creates with one request_id create one product and all return it", async () => {
     const request = { product: productFields(categoryId), requestId: randomUUID() };
     const answers = await Promise.all(Array.from({ length: 10 }, () => catalog().createProduct(request)));
     expect(new Set(answers.map(({ product }) => product?.id)).size).toBe(1);
@@ -108,7 +108,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(found).toEqual([{ id: answers[0]?.product?.id }]);
   });
 
-  test("of two at once with one request_id and different bodies, one is refused", async () => {
+  test("of two concurrent creates with one request_id and different bodies, one is rejected", async () => {
     const requestId = randomUUID();
     const calls = [1, 2].map(() =>
       catalog().createProduct({ product: productFields(categoryId), requestId }),
@@ -118,28 +118,28 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await Promise.all(failed.map(failureOf))).toMatchObject([REUSED]);
   });
 
-  test("validate_only changes nothing and answers as if it had", async () => {
+  test("validate_only returns the result and changes nothing", async () => {
     const product = await createProduct(shop, categoryId, { stockQuantity: 2n });
-    const before = await rows();
-    const how = { validateOnly: true, requestId: randomUUID() };
+    const before = await countRows();
+    const options = { validateOnly: true, requestId: randomUUID() };
     const input = productFields(categoryId, { stockQuantity: 5n });
-    const created = await catalog().createProduct({ ...how, product: input });
+    const created = await catalog().createProduct({ ...options, product: input });
     expect(created.product).toMatchObject({ sku: input.sku, stockQuantity: 5n, etag: "1" });
-    const changed = await catalog().updateProduct({ ...how, product: { id: product.id, name: "New" } });
+    const changed = await catalog().updateProduct({ ...options, product: { id: product.id, name: "New" } });
     expect(changed.product).toMatchObject({ name: "New", etag: "2" });
-    const slug = `v-${how.requestId}`;
-    const category = { ...how, category: { slug, name: "V", parentId: categoryId } };
+    const slug = `v-${options.requestId}`;
+    const category = { ...options, category: { slug, name: "V", parentId: categoryId } };
     expect((await catalog().createCategory(category)).category).toMatchObject({ slug, parentId: categoryId });
-    const renamed = await catalog().updateCategory({ ...how, category: { id: categoryId, name: "R" } });
+    const renamed = await catalog().updateCategory({ ...options, category: { id: categoryId, name: "R" } });
     expect(renamed.category).toMatchObject({ name: "R", etag: "2" });
-    expect(await rows()).toEqual(before);
+    expect(await countRows()).toEqual(before);
     expect(await readProduct(shop, product.id)).toEqual(product);
-    // Its request_id is not used up.
-    const { product: real } = await catalog().createProduct({ product: input, requestId: how.requestId });
+    // The request_id can still be used.
+    const { product: real } = await catalog().createProduct({ product: input, requestId: options.requestId });
     expect(real?.sku).toBe(input.sku);
   });
 
-  test("validate_only finds what would be refused", async () => {
+  test("validate_only returns the errors of the change", async () => {
     const { sku, id } = await createProduct(shop, categoryId);
     const validateOnly = true;
     const create = (more: object) =>

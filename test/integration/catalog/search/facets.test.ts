@@ -46,7 +46,7 @@ function count<K>(products: ProductInsert[], key: (product: ProductInsert) => K)
   return counts;
 }
 
-/** The largest of 1, 2 and 5 times a power of ten that is not above a price. */
+/** Returns the currency and the lower bound of the price band: the largest 1, 2 or 5 times a power of ten up to it. */
 function bandOf({ currency, price = 0 }: ProductInsert): string {
   const steps = [
     0,
@@ -57,9 +57,9 @@ function bandOf({ currency, price = 0 }: ProductInsert): string {
 
 describe.each(protocols)("over %s", (protocol) => {
   test.each<[string, ListRequest | (() => ListRequest), (product: ProductInsert) => boolean]>([
-    ["everything", {}, () => true],
+    ["all products", {}, () => true],
     [
-      "a category with those below it",
+      "a category with its descendants",
       () => ({ categoryId: toys }),
       ({ categoryId }) => categoryId !== tools,
     ],
@@ -69,7 +69,7 @@ describe.each(protocols)("over %s", (protocol) => {
       (p) => p.categoryId === games && p.stock === 1,
     ],
     ["a brand", { brand: "Brand 3" }, ({ brand }) => brand === "Brand 3"],
-    ["what is in stock", { inStockOnly: true }, ({ stock }) => stock === 1],
+    ["products in stock", { inStockOnly: true }, ({ stock }) => stock === 1],
     ["a word", { query: "red" }, ({ name }) => name === "red thing"],
     [
       "a word in a category",
@@ -81,52 +81,59 @@ describe.each(protocols)("over %s", (protocol) => {
       { minPrice: eur(100n), maxPrice: eur(500n) },
       ({ currency, price = 0 }) => currency === "EUR" && price >= 100 && price <= 500,
     ],
-    ["nothing", { brand: "Nobody" }, () => false],
-  ])("facets of %s are counted over all pages, and agree with the total", async (_, request, holds) => {
-    const asked = typeof request === "function" ? request() : request;
-    for (const showDeleted of [false, true]) {
-      const expected = rows.filter((row) => holds(row) && (showDeleted || !row.deleted));
-      const { facets, totalSize } = await clientsOf(shop, protocol).catalog.listProducts({
-        ...{ ...asked, showDeleted, pageSize: 1, total: TotalMode.EXACT, facets: ALL },
-      });
-      const { brands, categories, prices } = defined(facets);
-      expect(totalSize).toBe(expected.length);
-      const counted = [...count(expected, ({ brand }) => brand ?? "")]
-        .map(([brand, productCount]) => ({ brand, productCount }))
-        .sort(
-          (one, other) =>
-            Number(other.productCount - one.productCount) ||
-            Buffer.compare(Buffer.from(one.brand), Buffer.from(other.brand)),
+    ["a list without products", { brand: "Nobody" }, () => false],
+  ])(
+    "the facets of %s count the products of all pages and agree with the total",
+    async (_, request, holds) => {
+      const filter = typeof request === "function" ? request() : request;
+      for (const showDeleted of [false, true]) {
+        const expected = rows.filter((row) => holds(row) && (showDeleted || !row.deleted));
+        const { facets, totalSize } = await clientsOf(shop, protocol).catalog.listProducts({
+          ...filter,
+          showDeleted,
+          pageSize: 1,
+          total: TotalMode.EXACT,
+          facets: ALL,
+        });
+        const { brands, categories, prices } = defined(facets);
+        expect(totalSize).toBe(expected.length);
+        const counted = [...count(expected, ({ brand }) => brand ?? "")]
+          .map(([brand, productCount]) => ({ brand, productCount }))
+          .sort(
+            (one, other) =>
+              Number(other.productCount - one.productCount) ||
+              Buffer.compare(Buffer.from(one.brand), Buffer.from(other.brand)),
+          );
+        expect(brands).toMatchObject(counted.slice(0, 100));
+        expect(brands.length).toBe(Math.min(counted.length, 100));
+        const named = new Map([
+          [toys, "toys"],
+          [games, "games"],
+          [tools, "tools"],
+        ]);
+        expect(new Map(categories.map((facet) => [facet.categoryId, facet.productCount]))).toEqual(
+          count(expected, ({ categoryId }) => categoryId),
         );
-      expect(brands).toMatchObject(counted.slice(0, 100));
-      expect(brands.length).toBe(Math.min(counted.length, 100));
-      const named = new Map([
-        [toys, "toys"],
-        [games, "games"],
-        [tools, "tools"],
-      ]);
-      expect(new Map(categories.map((facet) => [facet.categoryId, facet.productCount]))).toEqual(
-        count(expected, ({ categoryId }) => categoryId),
-      );
-      for (const { categoryId, slug, name } of categories)
-        expect([slug, name]).toEqual([named.get(categoryId), named.get(categoryId)]);
-      expect(
-        new Map(
-          prices.map(({ min, productCount }) => [`${min?.currencyCode} ${min?.minorUnits}`, productCount]),
-        ),
-      ).toEqual(count(expected, bandOf));
-      for (const { min, max } of prices) {
-        expect(max === undefined).toBe(min?.minorUnits === 10n ** 15n);
-        expect(max?.currencyCode ?? min?.currencyCode).toBe(min?.currencyCode);
+        for (const { categoryId, slug, name } of categories)
+          expect([slug, name]).toEqual([named.get(categoryId), named.get(categoryId)]);
+        expect(
+          new Map(
+            prices.map(({ min, productCount }) => [`${min?.currencyCode} ${min?.minorUnits}`, productCount]),
+          ),
+        ).toEqual(count(expected, bandOf));
+        for (const { min, max } of prices) {
+          expect(max === undefined).toBe(min?.minorUnits === 10n ** 15n);
+          expect(max?.currencyCode ?? min?.currencyCode).toBe(min?.currencyCode);
+        }
+        const sums = [brands.length < 100 ? brands : [], categories, prices].map((list) =>
+          list.reduce((sum, { productCount }) => sum + Number(productCount), 0),
+        );
+        expect(sums).toEqual([brands.length < 100 ? totalSize : 0, totalSize, totalSize]);
       }
-      const sums = [brands.length < 100 ? brands : [], categories, prices].map((list) =>
-        list.reduce((sum, { productCount }) => sum + Number(productCount), 0),
-      );
-      expect(sums).toEqual([brands.length < 100 ? totalSize : 0, totalSize, totalSize]);
-    }
-  });
+    },
+  );
 
-  test("only what is asked for is counted, on every page that asks", async () => {
+  test("only the requested facets are counted, on each page that requests them", async () => {
     const { catalog } = clientsOf(shop, protocol);
     const plain = await catalog.listProducts({ pageSize: 1 });
     expect(plain.facets).toBeUndefined();
@@ -139,7 +146,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(next.facets?.prices.length).toBeGreaterThan(5);
   });
 
-  test("bands begin at 1, 2 and 5 of each power of ten", async () => {
+  test("price bands start at 1, 2 and 5 times each power of ten", async () => {
     const { catalog } = clientsOf(shop, protocol);
     const request = { minPrice: eur(100n), maxPrice: eur(10n ** 15n), facets: [Facet.PRICE] };
     const { prices } = defined((await catalog.listProducts(request)).facets);
@@ -154,7 +161,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each([[[Facet.BRAND, Facet.BRAND]], [[Facet.UNSPECIFIED]], [[77 as Facet]]])(
-    "refuses %j",
+    "the facets %j are rejected",
     async (facets) => {
       const failure = await failureOf(clientsOf(shop, "gRPC").catalog.listProducts({ facets }));
       expect(failure).toMatchObject({ code: "InvalidArgument" });

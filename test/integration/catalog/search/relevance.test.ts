@@ -11,7 +11,7 @@ import { makeCategory } from "../../../support/shop-fixtures.ts";
 let shop: TestShop;
 let categoryId: string;
 beforeAll(async () => {
-  // What is written past the service would not be seen through its cache.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
   categoryId = await makeCategory(shop);
 });
@@ -24,7 +24,7 @@ const insert = (products: Omit<ProductInsert, "categoryId">[]) =>
   );
 const namesOf = (products: { name: string }[]) => products.map(({ name }) => name);
 
-test("what fits best comes first: names, then brands, then descriptions, and whole words before beginnings", async () => {
+test("matches are ranked by name, then brand, then description, and whole words before prefixes", async () => {
   await insert([
     { name: "in the text", description: "with a zither" },
     { name: "of the brand", brand: "Zither" },
@@ -41,7 +41,7 @@ test("what fits best comes first: names, then brands, then descriptions, and who
   ).toEqual(best.toReversed());
 });
 
-test("equals come by popularity, then by id, and pages of any size hold the same", async () => {
+test("equally relevant matches are sorted by popularity and id, on pages of any size", async () => {
   const ids = await insert(Array.from({ length: 23 }, (_, at) => ({ name: "lute", sold: (at % 3) * 100 })));
   const expected = [2, 1, 0].flatMap((rest) =>
     ids
@@ -54,14 +54,17 @@ test("equals come by popularity, then by id, and pages of any size hold the same
   }
 });
 
-test.each(["gRPC", "Connect JSON"])("by relevance needs a query, over %s", async (protocol) => {
-  const { catalog } = protocol === "gRPC" ? shop : shop.json;
-  for (const orderBy of ["relevance", "relevance desc"]) {
-    const failure = await failureOf(catalog.listProducts({ orderBy }));
-    expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["order_by"] });
-    expect(failure.message).toContain("name, price, create_time, popularity, rating,");
-  }
-});
+test.each(["gRPC", "Connect JSON"])(
+  "the sort order by relevance without a query is rejected over %s",
+  async (protocol) => {
+    const { catalog } = protocol === "gRPC" ? shop : shop.json;
+    for (const orderBy of ["relevance", "relevance desc"]) {
+      const failure = await failureOf(catalog.listProducts({ orderBy }));
+      expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["order_by"] });
+      expect(failure.message).toContain("name, price, create_time, popularity, rating,");
+    }
+  },
+);
 
 test.each([
   ["popularity", "sold"],
@@ -86,7 +89,7 @@ test.each([
   }
 });
 
-describe("when more match than are ranked", () => {
+describe("a search with more matches than are ranked", () => {
   const fill = (name: string, count: number) =>
     insert(Array.from({ length: count }, (_, at) => ({ name, sold: (at * 7919) % 5000 })));
 
@@ -98,7 +101,7 @@ describe("when more match than are ranked", () => {
     return rows.map(({ id }) => id);
   }
 
-  test("the most popular come first, page by page, in both directions", async () => {
+  test("lists the most popular matches first on all pages, and last in ascending order", async () => {
     await fill("fiddle", 1_100);
     const expected = await byPopularity("fiddle");
     const found = await listAllProducts(shop, { query: "fiddle", pageSize: 100 });
@@ -107,13 +110,13 @@ describe("when more match than are ranked", () => {
     expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
   });
 
-  test("a list goes on by popularity when fewer are left", async () => {
+  test("continues by popularity although few enough to rank are left", async () => {
     await fill("cello", 1_050);
     const expected = await byPopularity("cello");
     let page = 0;
     const found = await listAllProducts(shop, { query: "cello", pageSize: 100 }, async () => {
       page += 1;
-      // All but the first 900, of which none has been read.
+      // Deletes all but the first 900, before any of the others is listed.
       if (page === 1) {
         await shop.database.query("delete from product where id = any($1)", [expected.slice(900)]);
       }
@@ -121,7 +124,7 @@ describe("when more match than are ranked", () => {
     expect(found.map(({ id }) => id)).toEqual(expected.slice(0, 900));
   });
 
-  test("a list that is ranked stays so when more have come", async () => {
+  test("continues to be ranked when products are added between its pages", async () => {
     await fill("banjo", 950);
     const expected = (await listAllProducts(shop, { query: "banjo", pageSize: 100 })).map(({ id }) => id);
     let page = 0;
@@ -129,7 +132,7 @@ describe("when more match than are ranked", () => {
       page += 1;
       if (page !== 3) return;
       await fill("banjo bag", 200);
-      // Written anew, so that they lie behind those that have come.
+      // Updated, so that they lie behind the added products in the table.
       await shop.database.query("update product set image_uri = 'x' where name = 'banjo'");
     });
     const ids = found.map(({ id }) => id);

@@ -6,7 +6,7 @@ import { makeCategory } from "../../../support/shop-fixtures.ts";
 let shop: TestShop;
 let categoryId: string;
 beforeAll(async () => {
-  // What is written past the service would not be seen through its cache.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
   categoryId = await makeCategory(shop);
   const other = await makeCategory(shop);
@@ -25,7 +25,7 @@ beforeAll(async () => {
     })),
     { name: "tent", brand: "Neill", categoryId },
   ];
-  // Their skus are the ends of these, and no number begins them.
+  // insertProducts uses the end of the id as the sku: no number of a query is a prefix of these.
   const idOf = (at: number) => `00000000-0000-7000-8000-ffffffff${String(1_000 + at)}`;
   await insertProducts(
     shop,
@@ -34,23 +34,26 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-const orders = ["", "price", "name desc"];
+const sorts = ["", "price", "name desc"];
 const search = async (request: ListRequest) =>
   (await listAllProducts(shop, { pageSize: 7, ...request })).map(({ name }) => name).sort();
 const eur = (minorUnits: bigint) => ({ currencyCode: "EUR", minorUnits });
 
-test.each(orders)("the beginning of many words counts beside another word, by %j", async (orderBy) => {
-  const lamps = await search({ query: "quo lamp", orderBy });
-  expect(lamps).toHaveLength(21);
-  expect(lamps.every((name) => /^quo. lamp/.test(name))).toBe(true);
-  expect(await search({ query: "quo chair lamp", orderBy })).toEqual([]);
-});
+test.each(sorts)(
+  "a prefix of many words restricts the matches of another word, sorted by %j",
+  async (orderBy) => {
+    const lamps = await search({ query: "quo lamp", orderBy });
+    expect(lamps).toHaveLength(21);
+    expect(lamps.every((name) => /^quo. lamp/.test(name))).toBe(true);
+    expect(await search({ query: "quo chair lamp", orderBy })).toEqual([]);
+  },
+);
 
-test.each(orders)("a short number counts beside a word, by %j", async (orderBy) => {
+test.each(sorts)("a short number restricts the matches of a word, sorted by %j", async (orderBy) => {
   expect(await search({ query: "lamp 2", orderBy })).toEqual(["lamp 20cm"]);
 });
 
-test.each(orders)("words count in a range of prices, and in a category beside it, by %j", async (orderBy) => {
+test.each(sorts)("a search is restricted to a price range and a category, sorted by %j", async (orderBy) => {
   const range = { minPrice: eur(500n), maxPrice: eur(600n) };
   expect(await search({ query: "lamp", ...range, orderBy })).toHaveLength(22);
   expect(await search({ query: "lamp", ...range, categoryId, orderBy })).toHaveLength(21);
@@ -59,9 +62,9 @@ test.each(orders)("words count in a range of prices, and in a category beside it
 });
 
 test.each(["O'Neill", "AT&T x.y@z.com/a-b", "&&", "Söhne + Co."])(
-  "words are found of the brand %s, and of no other",
+  "a search is restricted to the brand %s",
   async (brand) => {
-    for (const orderBy of orders) {
+    for (const orderBy of sorts) {
       const found = await listAllProducts(shop, { query: "tent", brand, orderBy });
       expect(found.map((product) => product.brand)).toEqual([brand]);
     }

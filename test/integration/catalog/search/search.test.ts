@@ -17,10 +17,10 @@ import { startShop, type TestShop } from "../../../support/shop.ts";
 let shop: TestShop;
 let categoryId: string;
 beforeAll(async () => {
-  // What is written past the service would not be seen through its cache.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
-  // Its name is searched too.
-  const { category } = await shop.catalog.createCategory({ category: { slug: "shelf", name: "Shelf" } });
+  // Its name is part of the searchable text.
+  const { category } = await shop.catalog.createCategory({ category: { slug: "tools", name: "Tools" } });
   categoryId = defined(category).id;
   const products = [
     {
@@ -47,25 +47,25 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test.each([
     ["a word of the name", "hammer", ["HAM-000123"]],
-    ["in any case", "HAMMER", ["HAM-000123"]],
-    ["the beginning of a word", "ha", ["HAM-000123", "SAW.7_b"]],
+    ["a word in any case", "HAMMER", ["HAM-000123"]],
+    ["a prefix of a word", "ha", ["HAM-000123", "SAW.7_b"]],
     ["words in any order", "hammer claw", ["HAM-000123"]],
     ["words of different fields", "acme steel ham", ["HAM-000123"]],
-    ["all words, not some", "hammer saw", []],
-    ["not the middle of a word", "aw", []],
+    ["no product that lacks one of the words", "hammer saw", []],
+    ["no product by the middle of a word", "aw", []],
     ["a sku", "HAM-000123", ["HAM-000123"]],
     ["a part of a sku", "000123", ["HAM-000123"]],
-    ["a sku with other signs", "saw 7/b", ["SAW.7_b"]],
+    ["a sku with other punctuation", "saw 7/b", ["SAW.7_b"]],
     ["a brand", "söhne", ["SAW.7_b"]],
-    ["letters beyond ASCII in any case", "SÖHNE", ["SAW.7_b"]],
+    ["non-ASCII letters in any case", "SÖHNE", ["SAW.7_b"]],
     ["a word after a hyphen", "hemd", ["ARM"]],
     ["a word after an apostrophe", "o'neill", ["ARM"]],
-    ["a beginning without spaces between words", "日本", ["JP1"]],
-    ["small words too", "the", ["HAM-000123", "EMO"]],
-    ["many small words", "the and or not", ["EMO"]],
+    ["a prefix in a language without spaces", "日本", ["JP1"]],
+    ["a stop word", "the", ["HAM-000123", "EMO"]],
+    ["several stop words", "the and or not", ["EMO"]],
     ["a word beside an emoji", "\u{1f600} smile \u{1f600}", ["EMO"]],
-    ["words between spaces of all kinds", "\t claw\u00a0\n hammer\u3000", ["HAM-000123"]],
-  ])("finds %s", async (_, query, skus) => {
+    ["words between white space of all kinds", "\t claw\u00a0\n hammer\u3000", ["HAM-000123"]],
+  ])("a query finds %s", async (_, query, skus) => {
     expect(await search(query)).toEqual(skus);
   });
 
@@ -90,23 +90,23 @@ describe.each(protocols)("over %s", (protocol) => {
     ["$1 hammer", ["HAM-000123"]],
     ["$9 hammer", []],
     ["hammer'; drop table product; --", []],
-  ])("operators and signs are no more than the end of a word: %s", async (query, skus) => {
+  ])("operators and punctuation only separate words: %s", async (query, skus) => {
     expect(await search(query)).toEqual(skus);
   });
 
   test.each(["!", "& | !", "''", "\\", ":*", "   ", "\u{1f600}", "<->", "*", "#"])(
-    "%j has no word, and is as no query",
+    "the query %j has no words and lists everything",
     async (query) => {
       expect(await search(query)).toEqual(await search(""));
     },
   );
 
-  test("what stands for a category in the indexed text cannot be asked for", async () => {
+  test("a query cannot match the lexeme of a category in the indexed text", async () => {
     expect(await search(`#${categoryId}`)).toEqual([]);
     expect(await search(`'#${categoryId}'`)).toEqual([]);
   });
 
-  test("16 words may be asked for, and no more", async () => {
+  test("a query of 16 words is accepted and one of 17 is rejected", async () => {
     const words = Array.from({ length: 16 }, (_, at) => (at % 2 === 0 ? "claw" : "ham"));
     expect(await search(words.join(" "))).toEqual(["HAM-000123"]);
     expect(await failureOf(catalog().listProducts({ query: `${words.join(" ")} one` }))).toMatchObject({
@@ -117,14 +117,14 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-test("a beginning finds all words that begin so, however many there are", async () => {
+test("a prefix of 20 known words finds all of them", async () => {
   const names = Array.from({ length: 20 }, (_, at) => `quo${"abcdefghijklmnopqrst"[at]}`);
   for (const name of names) await createProduct(shop, categoryId, { name });
   const { products } = await shop.catalog.listProducts({ query: "quo", orderBy: "name", pageSize: 100 });
   expect(products.map(({ name }) => name)).toEqual(names);
 });
 
-test("whatever is typed, the answer is a list or INVALID_ARGUMENT", async () => {
+test("any query is answered with a list or INVALID_ARGUMENT", async () => {
   const signs = fc.constantFrom(..."&|!()<>:*'\"\\-@ \t%_$;/,.{}[]~^`a1é\u{1f600}\u0301\u200d\u2028");
   const typed = fc.oneof(
     fc.string({ unit: "binary", maxLength: 60 }),
@@ -144,7 +144,7 @@ test("whatever is typed, the answer is a list or INVALID_ARGUMENT", async () => 
   );
 });
 
-test("a product is found by its own name, whatever that is", async () => {
+test("a product with any name is found by its name", async () => {
   const sku = freshSku();
   const { id } = await createProduct(shop, categoryId, { sku });
   const name = fc
@@ -157,7 +157,7 @@ test("a product is found by its own name, whatever that is", async () => {
         [name, id],
       );
       const { products } = await shop.catalog.listProducts({ query: name, pageSize: 100 });
-      // Without a word in it, it is no query, and all are found.
+      // A name without words makes a query that lists everything.
       expect(products.some((product) => product.id === id)).toBe(true);
     }),
     { numRuns: 100 },
@@ -175,10 +175,12 @@ const HOSTILE = [
   "-- \n /* */ ;",
 ];
 
-test.each(HOSTILE)("text is kept as it is and harms nothing: %j", async (text) => {
+test.each(HOSTILE)("hostile text is stored unchanged and searched without effect: %j", async (text) => {
   for (const { catalog } of [shop, shop.json]) {
     const product = await createProduct({ ...shop, catalog }, categoryId, {
-      ...{ name: text, description: text, brand: text },
+      name: text,
+      description: text,
+      brand: text,
       attributes: { [text.slice(0, 64)]: text },
     });
     expect(product).toMatchObject({ name: text, description: text, brand: text });
@@ -196,7 +198,7 @@ test.each(HOSTILE)("text is kept as it is and harms nothing: %j", async (text) =
   }
 });
 
-describe("NUL and lone surrogates are refused", () => {
+describe("NUL and lone surrogates are rejected", () => {
   const product = {
     sku: "A",
     name: "N",
@@ -219,7 +221,7 @@ describe("NUL and lone surrogates are refused", () => {
     ["GetCategory", "slug", { slug: "@" }],
   ];
 
-  test.each(places)("by %s in %s", async (method, field, request) => {
+  test.each(places)("in a JSON request of %s in the field %s", async (method, field, request) => {
     for (const bad of ["\\u0000", "\\ud800", "\\udc00x"]) {
       const response = await fetch(`${shop.url}/cartwright.catalog.v1.CatalogService/${method}`, {
         method: "POST",
@@ -233,7 +235,7 @@ describe("NUL and lone surrogates are refused", () => {
     }
   });
 
-  test("by gRPC", async () => {
+  test("in a gRPC request", async () => {
     const refused = { code: "InvalidArgument", reason: "INVALID_REQUEST" };
     const create = (more: object) => shop.catalog.createProduct({ product: productFields(categoryId, more) });
     expect(await failureOf(create({ name: "\0" }))).toMatchObject({ ...refused, fields: ["product.name"] });
@@ -243,7 +245,7 @@ describe("NUL and lone surrogates are refused", () => {
     expect(await failureOf(shop.catalog.listProducts({ readMask }))).toMatchObject(refused);
   });
 
-  test("and good pairs are not", async () => {
+  test("but surrogate pairs are accepted", async () => {
     const body = '{"query": "\\ud83d\\ude00"}';
     expect(await postJson(shop, "catalog.v1.CatalogService/ListProducts", body)).toEqual({
       status: 200,

@@ -7,7 +7,7 @@ import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
-  // What is written past the service would not be seen through its cache.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
   const { category } = await shop.catalog.createCategory({ category: { slug: "cameras", name: "Cameras" } });
   const categoryId = defined(category).id;
@@ -31,21 +31,21 @@ describe.each(protocols)("over %s", (protocol) => {
   };
 
   test.each([
-    ["a letter too few", "camra", "camera", ["Camera", "Camera bag", "Lens"]],
-    ["a letter too many", "voltterra", "voltera", ["Camera", "Hammer"]],
+    ["a missing letter", "camra", "camera", ["Camera", "Camera bag", "Lens"]],
+    ["doubled letters", "voltterra", "voltera", ["Camera", "Hammer"]],
     ["a wrong letter", "kettlo", "kettle", ["Kettle KX42"]],
-    ["one word of several", "Voltera hammr", "Voltera hammer", ["Hammer"]],
-    ["two words", "voltra, camra!", "voltera, camera!", ["Camera"]],
-    ["a word of a description", "waserkocher", "wasserkocher", ["Kettle KX42"]],
-    ["a name of a category", "cameraz", "camera", ["Lens"]],
-    ["a word of which only the beginning is typed", "wassrko", "wasserkocher", ["Kettle KX42"]],
-  ])("%s is forgiven", async (_, query, correctedQuery, names) => {
+    ["one misspelled word of several", "Voltera hammr", "Voltera hammer", ["Hammer"]],
+    ["two misspelled words", "voltra, camra!", "voltera, camera!", ["Camera"]],
+    ["a misspelled word of a description", "waserkocher", "wasserkocher", ["Kettle KX42"]],
+    ["a misspelled name of a category", "cameraz", "camera", ["Lens"]],
+    ["a misspelled prefix", "wassrko", "wasserkocher", ["Kettle KX42"]],
+  ])("a query with %s is corrected", async (_, query, correctedQuery, names) => {
     const found = await search({ query });
     expect(found.correctedQuery).toBe(correctedQuery);
     expect(names.every((name) => found.names.includes(name))).toBe(true);
   });
 
-  test("a word that next to no product has counts beside what it may mean", async () => {
+  test("a rare word is searched together with its correction", async () => {
     expect(await search({ query: "hamer" })).toEqual({
       names: ["Hamer", "Hammer"],
       correctedQuery: "hammer",
@@ -53,28 +53,28 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each([
-    ["is found", "camera"],
-    ["is the beginning of a word", "cam"],
+    ["has matches", "camera"],
+    ["is a prefix with matches", "cam"],
     ["is too short", "kex"],
     ["has digits", "KX43"],
-    ["resembles nothing", "xyzzyq"],
-    ["would still leave nothing", "camra xyzzyq"],
-    ["is more than three times wrong", "camra hammrr kettlo voltra"],
-  ])("a query that %s is left as it is", async (_, query) => {
+    ["resembles no known word", "xyzzyq"],
+    ["has no matches after correction either", "camra xyzzyq"],
+    ["has four misspelled words", "camra hammrr kettlo voltra"],
+  ])("a query that %s is not corrected", async (_, query) => {
     expect((await search({ query })).correctedQuery).toBe("");
   });
 
-  test("filters stay as they are", async () => {
+  test("a corrected query keeps its filters", async () => {
     expect((await search({ query: "camra", brand: "Kestrane" })).names).toEqual(["Camera bag"]);
     expect(await search({ query: "camra", brand: "Nobody" })).toEqual({ names: [], correctedQuery: "" });
   });
 });
 
-test("a corrected list goes on as it began, and its total is its own", async () => {
+test("all pages of a corrected query have the same correction, and its total counts the corrected query", async () => {
   const request = { query: "gitar", orderBy: "price", pageSize: 7, total: TotalMode.EXACT };
   const first = await shop.catalog.listProducts(request);
   expect(first).toMatchObject({ correctedQuery: "guitar", totalSize: 30 });
-  // A nearer word has come: it is not that of this list.
+  // A more similar word is added now; the list keeps its correction.
   await insertProducts(shop, [{ name: "Gitara", categoryId: await makeCategory(shop), price: 99 }]);
   const second = await shop.catalog.listProducts({ ...request, pageToken: first.nextPageToken });
   expect(second).toMatchObject({ correctedQuery: "guitar" });

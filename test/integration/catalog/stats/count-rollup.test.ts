@@ -36,24 +36,25 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** The id of the nth row, in SQL. */
+/** Returns the SQL of the id of the nth row. */
 function idOf(n: string): string {
   return `('00000000-0000-7000-8000-' || lpad(to_hex(${n}), 12, '0'))::uuid`;
 }
 
-/** A number from 0 to `below` - 1 that depends on the row and the step alone, in SQL. */
+/** Returns the SQL of a number from 0 to `below` - 1 that depends on the row and the salt alone. */
 const mix = (salt: number, below: string) =>
   `(hashint8extended(n, ${salt}) & 9223372036854775807) % ${below}`;
 
-/** A step of the shop's life. */
+/** A change of many products. */
 interface Step {
+  /** A key of the statements in statementOf. */
   what: string;
-  /** One row in so many. */
+  /** Changes one product in so many. */
   part: number;
   salt: number;
 }
 
-/** Values of columns: many prices are equal or near, and few are far from all others. */
+/** Returns column values: many prices are equal or close, and few are far from the others. */
 const values = (salt: number) => ({
   categoryId: idOf(`(1 + ${mix(salt + 1, "8")})`),
   brand: `case ${mix(salt + 2, "5")} when 0 then '' else 'Brand ' || 1 + ${mix(salt + 3, "125")} end`,
@@ -73,13 +74,13 @@ function statementOf({ what, part, salt }: Step): string {
         image_uri, attributes, created_at, updated_at)
       select ${idOf("n")}, 'S' || n, 'P', '', ${categoryId}, ${brand}, ${currency}, ${price}, ${stock}, '', '{}', now(), now()
       from generate_series(${salt * 100}, ${salt * 100 + 300}) n on conflict do nothing`,
-    sell: set("deleted_at = null"),
-    withdraw: set("deleted_at = now()"),
+    undelete: set("deleted_at = null"),
+    "delete softly": set("deleted_at = now()"),
     price: set(`price_minor = ${price}`),
     "price a little": set("price_minor = least(price_minor + 1, 1000000000000000)"),
     "price and currency": set(`price_minor = ${price}, currency = ${currency}`),
     move: set(`category_id = ${categoryId}`),
-    rename: set(`brand = ${brand}`),
+    "rename brand": set(`brand = ${brand}`),
     stock: set(`stock_quantity = ${stock}`),
     remove: `delete from product using ${some.slice(5)}`,
   };
@@ -88,21 +89,31 @@ function statementOf({ what, part, salt }: Step): string {
 
 const step = fc.record({
   what: fc.constantFrom(
-    ...["add", "add", "sell", "withdraw", "price", "price a little", "price and currency"],
-    ...["move", "rename", "stock", "remove", "fold"],
+    "add",
+    "add",
+    "undelete",
+    "delete softly",
+    "price",
+    "price a little",
+    "price and currency",
+    "move",
+    "rename brand",
+    "stock",
+    "remove",
+    "roll up",
   ),
   part: fc.constantFrom(1, 2, 3, 10),
   salt: fc.nat({ max: 40 }),
 });
 
-/** The invariants that are broken. I1 is always: these products have no ledger. */
-async function breaches(): Promise<string[]> {
+/** Returns the violated invariants. I1 always is, since these products have no ledger. */
+async function violatedInvariants(): Promise<string[]> {
   const rows = await database.query<Breach>(invariantsQuery.replace(/ limit \d+/, ""));
   return [...new Set(rows.map(({ invariant }) => invariant))];
 }
 
-/** Both ways to count, and the counts that lists show. */
-async function expectCounted(threshold: bigint): Promise<void> {
+/** Compares the statistics and the counts in lists with a count of the products. */
+async function expectExactCounts(threshold: bigint): Promise<void> {
   const expected = await countFromProducts(database, threshold);
   expect(toCounts(await readCatalogStats(db, call, threshold))).toEqual(expected);
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
@@ -118,20 +129,20 @@ async function expectCounted(threshold: bigint): Promise<void> {
   expect(page.items).toEqual(brands.map(({ name, count }) => ({ name, productCount: BigInt(count) })));
 }
 
-test("counts, medians and all are those of the products, whatever has happened to them", async () => {
-  const life = fc.tuple(
+test("counts and medians equal those of the products after any sequence of changes and rollups", async () => {
+  const history = fc.tuple(
     fc.array(step, { minLength: 3, maxLength: 12 }),
     fc.constantFrom(1n, 10n, 100n, 101n),
   );
   await fc.assert(
-    fc.asyncProperty(life, async ([steps, threshold]) => {
+    fc.asyncProperty(history, async ([steps, threshold]) => {
       await database.query("truncate product, product_count, product_count_delta cascade");
       await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
-      for (const { what, ...how } of steps) {
-        if (what === "fold") await rollUpCounts(db, call);
-        else await database.query(statementOf({ what, ...how }));
+      for (const step of steps) {
+        if (step.what === "roll up") await rollUpCounts(db, call);
+        else await database.query(statementOf(step));
       }
-      await expectCounted(threshold);
+      await expectExactCounts(threshold);
     }),
     { numRuns: 40 },
   );
@@ -141,17 +152,17 @@ test.each([
   ["product_count_added", "add"],
   ["product_count_changed", "price and currency"],
   ["product_count_removed", "remove"],
-])("without trigger %s the counts would be wrong, and I9 broken", async (trigger, what) => {
+])("without trigger %s the counts are wrong, which invariant I9 detects", async (trigger, what) => {
   await database.query("truncate product, product_count, product_count_delta cascade");
   await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
   await database.query(`alter table product disable trigger ${trigger}`);
   await database.query(statementOf({ what, part: 2, salt: 9 }));
   await database.query(`alter table product enable trigger ${trigger}`);
-  expect(await breaches()).toContain("I9");
-  await expect(expectCounted(10n)).rejects.toThrow();
+  expect(await violatedInvariants()).toContain("I9");
+  await expect(expectExactCounts(10n)).rejects.toThrow();
 });
 
-test("a fold leaves the work to another one that is at it", async () => {
+test("a rollup returns at once while another one runs", async () => {
   await database.query("truncate product, product_count, product_count_delta cascade");
   await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
   await database.query("begin; select pg_advisory_xact_lock(0x666f6c64)");
@@ -159,35 +170,33 @@ test("a fold leaves the work to another one that is at it", async () => {
   await database.query("commit");
   expect(await database.query("select from product_count")).toEqual([]);
   await rollUpCounts(db, call);
-  await expectCounted(10n);
+  await expectExactCounts(10n);
 });
 
-test("folds beside writers and beside each other lose nothing, and leave no empty rows", async () => {
+test("concurrent rollups and writers lose no delta and leave no empty rows", async () => {
   await database.query("truncate product, product_count, product_count_delta cascade");
   await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
-  let writing = true;
-  let [folds, largest] = [0, 0];
-  const folder = async () => {
-    for (; writing; folds += 1) await rollUpCounts(db, call);
+  let isWriting = true;
+  let rollups = 0;
+  const rollUpRepeatedly = async () => {
+    for (; isWriting; rollups += 1) await rollUpCounts(db, call);
   };
-  const folders = [folder(), folder(), folder()];
-  for (let salt = 1; salt <= 30; salt += 1) {
-    const whats = ["price and currency", "move", "stock", "withdraw", "rename", "sell"];
+  const running = [rollUpRepeatedly(), rollUpRepeatedly(), rollUpRepeatedly()];
+  const whats = ["price and currency", "move", "stock", "delete softly", "rename brand", "undelete"];
+  for (let salt = 1; salt <= 30 || rollups <= 30; salt += 1) {
     await database.query(statementOf({ what: whats[salt % 6] ?? "", part: 2, salt }));
-    largest = Math.max(largest, folds);
   }
-  writing = false;
-  await Promise.all(folders);
-  expect(largest).toBeGreaterThan(30);
+  isWriting = false;
+  await Promise.all(running);
   await rollUpCounts(db, call);
   await database.query("select pg_stat_force_next_flush()");
-  const [waits] = await database.query<{ deadlocks: string }>(
+  const [activity] = await database.query<{ deadlocks: string }>(
     "select deadlocks from pg_stat_database where datname = current_database()",
   );
-  expect(waits).toEqual({ deadlocks: "0" });
+  expect(activity).toEqual({ deadlocks: "0" });
   expect(await database.query("select from product_count_delta")).toEqual([]);
-  await expectCounted(10n);
-  expect(await breaches()).not.toContain("I9");
+  await expectExactCounts(10n);
+  expect(await violatedInvariants()).not.toContain("I9");
   await database.query("update product set deleted_at = now()");
   await rollUpCounts(db, call);
   expect(await database.query("select * from product_count")).toEqual([]);

@@ -6,13 +6,13 @@ import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
-  // Rows are written beside the shop, which its cache would not hear of.
+  // Rows that are inserted directly do not invalidate the cache.
   shop = await startShop({ CACHE: "off" });
 });
 afterAll(() => shop.close());
 
-/** 5 categories and 300 products in two currencies, of which some are deleted, without brand or sold out. */
-async function fill(): Promise<void> {
+/** Inserts 5 categories and 300 products in two currencies; some are deleted, without brand or sold out. */
+async function insertProducts(): Promise<void> {
   await shop.database.query(`
     insert into category (id, slug, name, created_at, updated_at)
     select gen_random_uuid(), 'c' || n, 'Category ' || n, now(), now() from generate_series(1, 5) n`);
@@ -36,16 +36,16 @@ interface Row {
   stock: number;
 }
 
-/** All products that are sold, to be counted here. */
-const sold = () =>
+/** Returns the products that are not deleted. */
+const readActive = () =>
   shop.database.query<Row>(`
     select brand, category_id as category, currency, price_minor::int as price, stock_quantity::int as stock
     from product where deleted_at is null order by price_minor`);
 
-/** How many rows there are of each kind, most first, then by kind. */
-function tally(kinds: string[]): [string, bigint][] {
+/** Counts equal values; the most frequent come first, then in the order of the values. */
+function countEach(values: string[]): [string, bigint][] {
   const counts = new Map<string, bigint>();
-  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0n) + 1n);
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0n) + 1n);
   return [...counts].sort(
     ([one, many], [other, more]) =>
       Number(more - many) || Buffer.compare(Buffer.from(one), Buffer.from(other)),
@@ -55,7 +55,7 @@ function tally(kinds: string[]): [string, bigint][] {
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("an empty catalogue adds up to nothing", async () => {
+  test("the statistics of an empty catalogue are zero", async () => {
     await shop.database.query("truncate product, category, product_count, product_count_delta cascade");
     const { stats } = await catalog().getCatalogStats({});
     expect(stats).toMatchObject({
@@ -66,35 +66,36 @@ describe.each(protocols)("over %s", (protocol) => {
     });
     expect(stats).toMatchObject({ prices: [], categories: [], brands: [] });
     expect((await catalog().listBrands({})).brands).toEqual([]);
-    await fill();
+    await insertProducts();
   });
 
-  test("the numbers are those of the products that are sold", async () => {
-    const before = Date.now();
+  test("the statistics count the products that are not deleted", async () => {
+    const beforeMs = Date.now();
     const { stats } = await catalog().getCatalogStats({});
-    const rows = await sold();
-    const asOf = timestampDate(defined(stats?.asOfTime)).getTime();
-    expect(Math.abs(asOf - before)).toBeLessThan(10_000);
+    const rows = await readActive();
+    const asOfMs = timestampDate(defined(stats?.asOfTime)).getTime();
+    expect(asOfMs).toBeGreaterThanOrEqual(beforeMs);
+    expect(asOfMs).toBeLessThanOrEqual(Date.now());
     expect(stats).toMatchObject({
       productCount: BigInt(rows.length),
       soldOutCount: BigInt(rows.filter(({ stock }) => stock === 0).length),
       lowStockCount: BigInt(rows.filter(({ stock }) => stock >= 1 && stock <= 10).length),
     });
     expect(stats?.brands.map(({ name, productCount }) => [name, productCount])).toEqual(
-      tally(rows.map(({ brand }) => brand).filter(Boolean)),
+      countEach(rows.map(({ brand }) => brand).filter(Boolean)),
     );
     const counted = new Map(
       stats?.categories.map(({ categoryId, productCount }) => [categoryId, productCount]),
     );
-    expect(counted).toEqual(new Map(tally(rows.map(({ category }) => category))));
+    expect(counted).toEqual(new Map(countEach(rows.map(({ category }) => category))));
     const counts = stats?.categories.map(({ productCount }) => Number(productCount)) ?? [];
     expect(counts).toEqual(counts.toSorted((one, other) => other - one));
   });
 
-  test("prices are counted in each currency by itself", async () => {
+  test("the price statistics are separate for each currency", async () => {
     const { stats } = await catalog().getCatalogStats({});
-    const rows = await sold();
-    const expected = tally(rows.map(({ currency }) => currency)).map(([currencyCode, productCount]) => {
+    const rows = await readActive();
+    const expected = countEach(rows.map(({ currency }) => currency)).map(([currencyCode, productCount]) => {
       const prices = rows.filter(({ currency }) => currency === currencyCode).map(({ price }) => price);
       const money = (units: number) => ({ currencyCode, minorUnits: BigInt(Math.round(units)) });
       return {
@@ -102,13 +103,13 @@ describe.each(protocols)("over %s", (protocol) => {
         min: money(Math.min(...prices)),
         average: money(prices.reduce((sum, price) => sum + price, 0) / prices.length),
         max: money(Math.max(...prices)),
-        // At most this: the lower of the two in the middle.
+        // Of an even number of prices, the median is the lower of the two in the middle.
         median: money(prices[Math.ceil(prices.length / 2) - 1] ?? 0),
       };
     });
     expect(stats?.prices).toMatchObject(expected);
     expect(expected).toHaveLength(2);
-    // Those of a brand and a category are found alike: see tally.test.ts.
+    // count-rollup.test.ts compares the prices of all brands and categories.
     const acme = rows.filter(({ brand, currency }) => brand === "Acme" && currency === "EUR");
     const most = { currencyCode: "EUR", minorUnits: BigInt(acme.at(-1)?.price ?? 0) };
     const brand = stats?.brands.find(({ name }) => name === "Acme");
@@ -118,8 +119,8 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("what counts as low can be said", async () => {
-    const rows = await sold();
+  test("the request sets the threshold of low stock", async () => {
+    const rows = await readActive();
     for (const threshold of [1, 25, 1_000_000]) {
       const { stats } = await catalog().getCatalogStats({ lowStockThreshold: BigInt(threshold) });
       expect(stats).toMatchObject({
@@ -135,9 +136,9 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("brands with products that are sold are listed by name, page by page", async () => {
-    const expected = tally((await sold()).map(({ brand }) => brand).filter(Boolean)).sort(([one], [other]) =>
-      Buffer.compare(Buffer.from(one), Buffer.from(other)),
+  test("the brands of products that are not deleted are listed page by page, sorted by name", async () => {
+    const expected = countEach((await readActive()).map(({ brand }) => brand).filter(Boolean)).sort(
+      ([one], [other]) => Buffer.compare(Buffer.from(one), Buffer.from(other)),
     );
     expect(expected.map(([name]) => name)).toEqual(["Acme", "Bolt", "acme", "Ähre"]);
     for (const pageSize of [1, 3, 4, 0]) {
@@ -155,37 +156,41 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("changes of the catalogue change its numbers", async () => {
+  test("the statistics follow every change of the catalogue", async () => {
     const { categories } = await catalog().listCategories({});
     const categoryId = categories.find(({ productCount }) => productCount === 0n)?.id ?? "";
     const { product } = await catalog().createProduct({
       product: {
-        ...{ sku: `NEW-${protocol.length}`, name: "New", categoryId, brand: "Brandnew", stockQuantity: 1n },
+        sku: `NEW-${protocol.length}`,
+        name: "New",
+        categoryId,
+        brand: "Brandnew",
+        stockQuantity: 1n,
         price: { currencyCode: "CHF", minorUnits: 5n },
       },
     });
     const read = async () => (await catalog().getCatalogStats({ lowStockThreshold: 1n })).stats;
-    const there = await read();
-    expect(there?.categories.at(-1)).toMatchObject({ categoryId, productCount: 1n });
-    expect(there?.prices.map(({ max }) => max?.currencyCode)).toEqual(["EUR", "JPY", "CHF"]);
+    const created = await read();
+    expect(created?.categories.at(-1)).toMatchObject({ categoryId, productCount: 1n });
+    expect(created?.prices.map(({ max }) => max?.currencyCode)).toEqual(["EUR", "JPY", "CHF"]);
     await catalog().deleteProduct({ id: product?.id });
-    const gone = await read();
-    expect(gone?.productCount).toBe((there?.productCount ?? 0n) - 1n);
-    expect(gone?.categories.map((category) => category.categoryId)).not.toContain(categoryId);
+    const deleted = await read();
+    expect(deleted?.productCount).toBe((created?.productCount ?? 0n) - 1n);
+    expect(deleted?.categories.map((category) => category.categoryId)).not.toContain(categoryId);
     expect((await catalog().listBrands({})).brands.map(({ name }) => name)).not.toContain("Brandnew");
   });
 });
 
-test("a brand is made once, by the first product that has it, and of 20 at once", async () => {
+test("20 concurrent products of a new brand create the brand once", async () => {
   const { categories } = await shop.catalog.listCategories({});
   const categoryId = categories[0]?.id ?? "";
   const price = { currencyCode: "EUR", minorUnits: 5n };
-  const make = (n: number) =>
+  const create = (n: number) =>
     shop.catalog.createProduct({
       product: { sku: `AT-ONCE-${n}`, name: "New", categoryId, brand: "Crowd", price },
     });
-  const made = await Promise.all(Array.from({ length: 20 }, (_, n) => make(n)));
-  await shop.catalog.updateProduct({ product: { id: made[0]?.product?.id, brand: "Renamed" } });
+  const created = await Promise.all(Array.from({ length: 20 }, (_, n) => create(n)));
+  await shop.catalog.updateProduct({ product: { id: created[0]?.product?.id, brand: "Renamed" } });
   const { brands } = await shop.catalog.listBrands({ pageSize: 100 });
   const count = (brand: string) => brands.find(({ name }) => name === brand)?.productCount;
   expect([count("Crowd"), count("Renamed")]).toEqual([19n, 1n]);
@@ -195,7 +200,7 @@ test("a brand is made once, by the first product that has it, and of 20 at once"
   expect(rows).toEqual([{ name: "Crowd" }, { name: "Renamed" }]);
 });
 
-test("100 brands are counted at most, those with most products", async () => {
+test("the statistics have at most 100 brands, those with the most products", async () => {
   await shop.database.query(
     "insert into brand (name, created_at) select 'Many ' || n, now() from generate_series(0, 149) n",
   );
@@ -205,11 +210,11 @@ test("100 brands are counted at most, those with most products", async () => {
     select gen_random_uuid(), 'M' || n, 'M', '', (select id from category limit 1), 'Many ' || n % 150, 'EUR', 1, 0, '',
       '{}', now(), now() from generate_series(1, 200) n`);
   const { stats } = await shop.catalog.getCatalogStats({});
-  const expected = tally((await sold()).map(({ brand }) => brand).filter(Boolean)).slice(0, 100);
+  const expected = countEach((await readActive()).map(({ brand }) => brand).filter(Boolean)).slice(0, 100);
   expect(stats?.brands.map(({ name, productCount }) => [name, productCount])).toEqual(expected);
 });
 
-test("numbers past 2^53 are exact", async () => {
+test("the statistics are exact beyond 2^53", async () => {
   const most = 10n ** 15n;
   await shop.database.query(
     "update product set currency = 'EUR', price_minor = $1, stock_quantity = 1000000000",
