@@ -8,48 +8,48 @@ import { errorDetails } from "./errors.ts";
 import type { SessionTokens } from "./session.ts";
 import { untilAborted } from "./wait.ts";
 
-/** An access token or API key. None: the call is made without. */
+/** An access token or API key. Without one, calls are anonymous. */
 export type Token = string | undefined;
 
 /**
- * Sends a token with each try, so that one which expires between tries is replaced: that of the session or,
- * while nobody has signed in, the one that was given. A call whose token of the session is refused
- * is made once more with the next one, unless it is a stream, which cannot be sent twice.
+ * Creates the interceptor that sends a token with each attempt: that of the session or, without a session, the given
+ * one. If the service rejects the session's token, the call is repeated once with the next token; streams cannot be
+ * repeated.
  */
 export function createAuthorization(
   given: Token | (() => Token | Promise<Token>),
   session: SessionTokens,
 ): Interceptor {
   return (next) => async (request) => {
-    if (request.header.has("authorization") || showsItself(request)) return next(request);
-    const own = await untilAborted(request.signal, session.accessToken());
-    if (own === undefined) {
-      const value = typeof given === "function" ? await untilAborted(request.signal, given()) : given;
-      return next(value ? withToken(request, value) : request);
+    if (request.header.has("authorization") || carriesCredentials(request)) return next(request);
+    const sessionToken = await untilAborted(request.signal, session.getAccessToken());
+    if (sessionToken === undefined) {
+      const token = typeof given === "function" ? await untilAborted(request.signal, given()) : given;
+      return next(token ? withToken(request, token) : request);
     }
     try {
-      return await next(withToken(request, own));
+      return await next(withToken(request, sessionToken));
     } catch (error) {
-      if (request.stream || !isTokenRefused(error)) throw error;
-      const replaced = await untilAborted(request.signal, session.replace(own));
-      if (replaced === undefined) throw error;
-      return next(withToken(request, replaced));
+      if (request.stream || !isTokenRejected(error)) throw error;
+      const replacement = await untilAborted(request.signal, session.replaceAccessToken(sessionToken));
+      if (replacement === undefined) throw error;
+      return next(withToken(request, replacement));
     }
   };
 }
 
 const { register, signIn, refreshSession, signOut } = IdentityService.method;
-const beforeTokens: ReadonlySet<DescMethod> = new Set([register, signIn, refreshSession]);
+const credentialMethods: ReadonlySet<DescMethod> = new Set([register, signIn, refreshSession]);
 
-/** Who signs in, or shows a refresh token, is not asked for an access token, and an old one would be refused. */
-function showsItself(request: UnaryRequest | StreamRequest): boolean {
-  if (beforeTokens.has(request.method)) return true;
+/** Returns whether a request holds a password or refresh token: it needs no access token, and an old one would fail it. */
+function carriesCredentials(request: UnaryRequest | StreamRequest): boolean {
+  if (credentialMethods.has(request.method)) return true;
   if (request.method !== signOut || !isMessage(request.message, SignOutRequestSchema)) return false;
   return request.message.refreshToken !== "";
 }
 
-/** The token has expired, or its session has ended, which the refresh then shows. */
-function isTokenRefused(error: unknown): boolean {
+/** Returns whether the access token has expired, or its session has ended, which the refresh reveals. */
+function isTokenRejected(error: unknown): boolean {
   const { code, reason } = errorDetails(error);
   return code === Code.Unauthenticated && reason !== "PASSWORD_WRONG";
 }

@@ -14,7 +14,8 @@ import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_
 import { createAuthorization, type Token } from "./authorization.ts";
 import { connection } from "./connection.ts";
 import { createRetries } from "./retries.ts";
-import { createMemoryStore, createSession, type Session, type TokenStore } from "./session.ts";
+import { createSession, type Session } from "./session.ts";
+import { createMemoryStore, type TokenStore } from "./token-store.ts";
 
 export { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 export * from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
@@ -35,43 +36,45 @@ export * from "../../gen/cartwright/type/v1/money_pb.ts";
 export type { Token } from "./authorization.ts";
 export { type ErrorDetails, errorDetails } from "./errors.ts";
 export { pages } from "./pages.ts";
-export type { Session, StoredTokens, TokenStore } from "./session.ts";
+export type { Session } from "./session.ts";
+export type { StoredTokens, TokenStore } from "./token-store.ts";
 
-/** What a transport is made with. Those of connect-web and connect-node take it as it is. */
+/** Options of a transport, as those of connect-web and connect-node accept them. */
 export interface TransportOptions {
   baseUrl: string;
-  /** Without them there is no token and no retry. */
+  /** The interceptors that send tokens and retry. A transport must run them. */
   interceptors: Interceptor[];
   defaultTimeoutMs?: number;
 }
 
+/** Options of a client. */
 export interface ClientOptions {
-  /** Where the shop answers, such as http://localhost:8080. */
+  /** The address of the service, such as http://localhost:8080. */
   baseUrl: string;
   /**
-   * An API key or an access token, or a function that is asked for one before each try. A call's own header
-   * wins, and whoever has signed in by `session` calls as themselves.
+   * An API key or an access token, or a function that returns one before each attempt. The header of a call and the
+   * session of a signed-in account take precedence.
    */
   token?: Token | (() => Token | Promise<Token>);
-  /** Where the tokens are kept of whoever signs in. By default in memory. */
+  /** Storage for the tokens of the session. By default in memory. */
   session?: TokenStore;
   /**
-   * How long a call may take, all tries together, unless it says otherwise. Absent: the server keeps the
-   * deadline that the contract gives each method. A browser then may read without a preflight.
+   * Default deadline of a call with all its attempts, in milliseconds. Absent: the service applies the deadline of the
+   * contract, and browsers need no preflight for reads.
    */
   timeoutMs?: number;
-  /** How often a call that is safe to repeat is tried again when the shop is UNAVAILABLE. 3 by default. */
+  /** Maximum number of retries of an idempotent call after UNAVAILABLE. 3 by default. */
   retries?: number;
-  /** Your own, outermost first. They see each call once, however often it is tried. */
+  /** Additional interceptors, outermost first. They see each call once, whatever the number of attempts. */
   interceptors?: Interceptor[];
   /**
-   * How calls travel. By default as Connect over fetch, reads by GET: in Node, browsers and workers alike.
-   * For gRPC in Node give `createGrpcTransport` of `@connectrpc/connect-node`.
+   * Creates the transport. By default Connect over fetch with GET for reads, in Node, browsers and workers. For gRPC in
+   * Node, pass `createGrpcTransport` of `@connectrpc/connect-node`.
    */
   transport?: (options: TransportOptions) => Transport;
 }
 
-/** The shop's services. Each method is a function of its request, which answers or throws a ConnectError. */
+/** The clients of all services. A method returns its response or throws a ConnectError. */
 export interface ShopClient {
   readonly catalog: Client<typeof CatalogService>;
   readonly orders: Client<typeof OrderService>;
@@ -79,22 +82,29 @@ export interface ShopClient {
   readonly customers: Client<typeof CustomerService>;
   readonly reviews: Client<typeof ReviewService>;
   readonly identity: Client<typeof IdentityService>;
-  /** Signs in and out. Tokens are sent with the calls and refreshed by themselves. */
+  /** Signs in and out. Calls carry the tokens of the session, which are refreshed automatically. */
   readonly session: Session;
-  /** What the calls go through, for clients of other services on the same port. */
+  /** The transport, for clients of other services on the same port. */
   readonly transport: Transport;
 }
 
 /**
- * Connects to a shop. Nothing is sent before the first call. Runs on Node 20.3 and later and in browsers of
- * 2024 and later.
+ * Creates clients of all services. Sends nothing before the first call. Supports Node 20.3 and later and browsers of 2024
+ * and later.
  */
 export function createClient(options: ClientOptions): ShopClient {
-  const { baseUrl, token, timeoutMs, retries = 3, interceptors = [], transport: open = overFetch } = options;
+  const {
+    baseUrl,
+    token,
+    timeoutMs,
+    retries = 3,
+    interceptors = [],
+    transport: createTransport = createFetchTransport,
+  } = options;
   const store = options.session ?? createMemoryStore();
   const { session, tokens } = createSession(store, baseUrl, () => identity);
   const authorization = createAuthorization(token, tokens);
-  const transport = open({
+  const transport = createTransport({
     baseUrl,
     interceptors: [...interceptors, createRetries(retries), authorization, connection],
     defaultTimeoutMs: timeoutMs,
@@ -112,16 +122,20 @@ export function createClient(options: ClientOptions): ShopClient {
   };
 }
 
-/** Binary, because it keeps enum values that this client is too old to know: in JSON they are lost. */
-function overFetch(options: TransportOptions): Transport {
-  return createConnectTransport({ ...options, useBinaryFormat: true, useHttpGet: true, fetch: fetchAnew });
+/** Creates the default transport. Binary, because JSON loses enum values that the client does not know. */
+function createFetchTransport(options: TransportOptions): Transport {
+  return createConnectTransport({
+    ...options,
+    useBinaryFormat: true,
+    useHttpGet: true,
+    fetch: fetchRevalidated,
+  });
 }
 
 /**
- * A browser would give what it keeps for as long as the contract lets caches do so, and hears of no write
- * meanwhile. Whoever has just changed something must see it: the browser asks each time, and is mostly told
- * that what it keeps is still good.
+ * Makes the browser revalidate cached responses. By default it would use them as long as the contract allows, and a
+ * caller would not see their own change. Mostly the service answers 304.
  */
-const fetchAnew: typeof fetch = (input, init) =>
-  // For other methods it would say nothing, but have the browser forget that they were allowed.
+const fetchRevalidated: typeof fetch = (input, init) =>
+  // With other methods, `no-cache` has no effect but drops the browser's preflight cache.
   fetch(input, init?.method === "GET" ? { ...init, cache: "no-cache" } : init);

@@ -1,40 +1,42 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
-/** Longer than any deadline of the contract: a shop that is silent for so long is not there. */
-export const maxSilenceMs = 40_000;
+/** How long a unary call waits for a response, in milliseconds: longer than every deadline of the contract. */
+export const RESPONSE_TIMEOUT_MS = 40_000;
 
 /**
- * Says in the codes of the contract what became of a try that the shop did not answer, whatever the
- * transport: UNAVAILABLE for a lost connection, DEADLINE_EXCEEDED for silence. This is the innermost
- * interceptor: here a TypeError can only be that of fetch, further out it would be somebody's mistake.
+ * Maps failures of the transport to codes of the contract: UNAVAILABLE for a lost connection, DEADLINE_EXCEEDED for a
+ * missing response. The innermost interceptor: only here is a TypeError certain to come from fetch.
  */
 export const connection: Interceptor = (next) => async (request) => {
-  const silence = new AbortController();
-  const timer = request.stream ? undefined : setTimeout(() => silence.abort(tooSilent()), maxSilenceMs);
+  const timeout = new AbortController();
+  const timer = request.stream
+    ? undefined
+    : setTimeout(() => timeout.abort(responseTimeout()), RESPONSE_TIMEOUT_MS);
   try {
-    return await next({ ...request, signal: AbortSignal.any([request.signal, silence.signal]) });
+    return await next({ ...request, signal: AbortSignal.any([request.signal, timeout.signal]) });
   } catch (error) {
-    throw !request.signal.aborted && isLoss(error) ? unavailable(error, request.url) : error;
+    throw !request.signal.aborted && isConnectionLost(error) ? unavailable(error, request.url) : error;
   } finally {
     clearTimeout(timer);
   }
 };
 
 /**
- * What the transports make of a connection that breaks: fetch a TypeError; those of Node CANCELED, which a
- * shop says only to callers who left, or ABORTED with a cause, which no error of the shop has here.
+ * Returns whether an error stands for a broken connection. Fetch throws a TypeError. The transports of Node throw
+ * CANCELED, which the service sends only to callers that have left, or ABORTED with a cause, which no error from the
+ * service has.
  */
-function isLoss(error: unknown): boolean {
+function isConnectionLost(error: unknown): boolean {
   if (!(error instanceof ConnectError)) return error instanceof TypeError;
   return error.code === Code.Canceled || (error.code === Code.Aborted && error.cause !== undefined);
 }
 
 function unavailable(error: unknown, url: string): ConnectError {
   const { rawMessage, cause } = ConnectError.from(error);
-  // In Node the TypeError says only "fetch failed", and its own cause why.
-  const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : rawMessage;
+  // In Node the TypeError says only "fetch failed"; its cause says why.
+  const reason = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : rawMessage;
   return new ConnectError(
-    `No answer from ${url}: ${why}. Check that the shop runs there and, in a browser, allows the page's origin.`,
+    `No response from ${url}: ${reason}. Check that the service is running and, in a browser, that it allows the page's origin.`,
     Code.Unavailable,
     undefined,
     undefined,
@@ -42,6 +44,6 @@ function unavailable(error: unknown, url: string): ConnectError {
   );
 }
 
-function tooSilent(): ConnectError {
-  return new ConnectError(`No answer within ${maxSilenceMs / 1_000} s.`, Code.DeadlineExceeded);
+function responseTimeout(): ConnectError {
+  return new ConnectError(`No response within ${RESPONSE_TIMEOUT_MS / 1_000} s.`, Code.DeadlineExceeded);
 }

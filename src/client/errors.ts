@@ -11,26 +11,26 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 
-/** What an error says, for programs. */
+/** An error of a call with its google.rpc details. */
 export interface ErrorDetails {
   code: Code;
-  /** A sentence for a person, without the code. */
+  /** The message for people, without the code. */
   message: string;
-  /** Stable, in UPPER_SNAKE_CASE, such as OUT_OF_STOCK: switch on it. Empty when the shop did not answer. */
+  /** The stable reason for programs, such as OUT_OF_STOCK. Empty when the service did not respond. */
   reason: string;
   /** Values that belong to the reason, such as current_etag. */
   metadata: Readonly<Record<string, string>>;
-  /** The fields of the request that are wrong, by their paths. */
+  /** The invalid fields of the request, by their paths. */
   fieldViolations: readonly BadRequest_FieldViolation[];
-  /** The states that forbid the call, such as a product with too few units. */
+  /** The states that prevent the call, such as a product out of stock. */
   preconditions: readonly PreconditionFailure_Violation[];
-  /** What is missing or already there. */
+  /** The resource that is missing or already exists. */
   resource: ResourceInfo | undefined;
-  /** How long to wait before the next try, milliseconds. */
+  /** The delay before a retry, in milliseconds. */
   retryDelayMs: number | undefined;
 }
 
-/** Reads the google.rpc details of whatever a call threw. */
+/** Returns the google.rpc details of an error that a call threw. */
 export function errorDetails(thrown: unknown): ErrorDetails {
   const error = ConnectError.from(thrown);
   const [info] = error.findDetails(ErrorInfoSchema);

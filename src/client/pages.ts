@@ -1,5 +1,5 @@
 /**
- * Walks through a list page by page, and asks for the next page only when it is wanted:
+ * Iterates over the pages of a list, and requests each page when it is needed:
  * `for await (const { products } of pages((pageToken) => shop.catalog.listProducts({ pageToken })))`.
  */
 export async function* pages<Page extends { nextPageToken: string }>(

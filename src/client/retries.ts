@@ -4,54 +4,53 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, type Interceptor } from "@connectrpc/connect";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { errorDetails } from "./errors.ts";
-import { isRefreshInDoubt } from "./session.ts";
-import { pause } from "./wait.ts";
+import { isRefreshError } from "./refresh-error.ts";
+import { delay } from "./wait.ts";
 
-/** The first pause is up to this long, and each further one up to twice as long as the one before. */
-const firstPauseMs = 200;
-const maxPauseMs = 5_000;
+/** Upper bound of the backoff before the first retry, in milliseconds. It doubles with each retry. */
+const FIRST_BACKOFF_MS = 200;
+const MAX_BACKOFF_MS = 5_000;
+/** The longest delay that the service may ask for, in milliseconds. Beyond it the caller gets the error. */
+const MAX_RETRY_DELAY_MS = 10_000;
 
-/** Who is told to wait for longer gets the error, and decides. */
-const maxAskedMs = 10_000;
-
-/** Counted once by the event id that each purchase carries. */
-const countedByEventId: ReadonlySet<DescMethod> = new Set([
+/** Methods that are idempotent by the event id of each purchase. */
+const idempotentByEventId: ReadonlySet<DescMethod> = new Set([
   TrackerService.method.recordPurchase,
   TrackerService.method.batchRecordPurchases,
 ]);
 
 /**
- * Tries calls again when the shop is UNAVAILABLE, and only those that cannot be done twice: reads, and
- * changes that the shop knows again by their request_id or event_id. An empty request_id is filled in, so
- * that all tries are one call to the shop.
- * @param retries tries after the first, at most
+ * Creates the interceptor that retries calls after UNAVAILABLE if they are idempotent: reads, and changes with a
+ * request_id or event_id. An empty request_id is filled in, the same for all attempts of a call.
+ * @param retries maximum number of attempts after the first
  */
 export function createRetries(retries: number): Interceptor {
   return (next) => async (request) => {
-    if (request.stream || !isRepeatable(request.method)) return next(request);
+    if (request.stream || !isRetryable(request.method)) return next(request);
     const { method, signal } = request;
-    const repeated = { ...request, message: withRequestId(method.input, request.message) };
+    const retryable = { ...request, message: withRequestId(method.input, request.message) };
     for (let failures = 0; ; failures++) {
       try {
-        return await next(repeated);
+        return await next(retryable);
       } catch (error) {
-        const pauseMs = failures < retries ? pauseAfter(error, failures) : undefined;
-        if (pauseMs === undefined) throw error;
-        await pause(signal, pauseMs);
+        const delayMs = failures < retries ? retryDelay(error, failures) : undefined;
+        if (delayMs === undefined) throw error;
+        await delay(signal, delayMs);
       }
     }
   };
 }
 
-function isRepeatable(method: DescMethod): boolean {
+/** Returns whether repeating a call has no further effect. */
+function isRetryable(method: DescMethod): boolean {
   return (
     method.idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN ||
     method.input.field.requestId !== undefined ||
-    countedByEventId.has(method)
+    idempotentByEventId.has(method)
   );
 }
 
-/** The message with a request_id, if its type has one. A copy: the caller may use the message again. */
+/** Returns a copy of a message with a request_id, if its type has one and it is empty. */
 function withRequestId(schema: DescMessage, message: Message): Message {
   const field = schema.field.requestId;
   if (field === undefined || reflect(schema, message).get(field) !== "") return message;
@@ -60,7 +59,7 @@ function withRequestId(schema: DescMessage, message: Message): Message {
   return filled.message;
 }
 
-/** A UUID of version 4 (RFC 9562). Pages without https have no `crypto.randomUUID`. */
+/** Returns a UUID of version 4 (RFC 9562). Pages without https have no `crypto.randomUUID`. */
 function randomUuid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -68,12 +67,13 @@ function randomUuid(): string {
 }
 
 /**
- * How long to wait after a failure, milliseconds; undefined: do not try again. As long as the shop asked
- * for, and a random time on top, so that callers who failed together do not come back together
- * ("full jitter", Brooker 2015, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+ * Returns the delay before the next attempt, in milliseconds; undefined when the call must not be retried. It is the
+ * delay that the service asks for plus exponential backoff with full jitter
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
-function pauseAfter(error: unknown, failures: number): number | undefined {
-  const { code, retryDelayMs: askedMs = 0 } = errorDetails(error);
-  if (code !== Code.Unavailable || askedMs > maxAskedMs || isRefreshInDoubt(error)) return undefined;
-  return askedMs + Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** failures);
+function retryDelay(error: unknown, failures: number): number | undefined {
+  const { code, retryDelayMs = 0 } = errorDetails(error);
+  if (code !== Code.Unavailable || retryDelayMs > MAX_RETRY_DELAY_MS || isRefreshError(error))
+    return undefined;
+  return retryDelayMs + Math.random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** failures);
 }

@@ -1,17 +1,17 @@
-/** Waits for work, but not past the end of the call. @throws the signal's reason when the call ends first */
+/** Waits for work, at most until the call ends. @throws the signal's reason when the call ends first */
 export function untilAborted<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const leave = () => reject(signal.reason);
-    if (signal.aborted) leave();
-    signal.addEventListener("abort", leave);
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort);
     Promise.resolve(work)
       .then(resolve, reject)
-      .finally(() => signal.removeEventListener("abort", leave));
+      .finally(() => signal.removeEventListener("abort", onAbort));
   });
 }
 
-/** Lets time pass, but not past the end of the call. @throws the signal's reason when the call ends first */
-export async function pause(signal: AbortSignal, delayMs: number): Promise<void> {
+/** Waits for a time, at most until the call ends. @throws the signal's reason when the call ends first */
+export async function delay(signal: AbortSignal, delayMs: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const elapsed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, delayMs);

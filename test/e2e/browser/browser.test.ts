@@ -9,23 +9,23 @@ import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { chromium, showPage } from "./chromium.ts";
 
-const ways = ["default, by strangers", "Connect JSON, signed in", "gRPC-Web"];
+const transports = ["default, anonymous", "Connect JSON, with a token", "gRPC-Web"];
 
-/** A site with a page that calls the shop and sends back what came of it. */
+/** A site whose page calls the service and posts the results. */
 interface Site {
   origin: string;
   server: Server;
-  /** What the page is to work on. */
-  job: string;
+  /** The address of the service and a product id, for the page. */
+  input: string;
   results: Promise<unknown>;
 }
 
 let script: string;
 let allowed: Site;
-let stranger: Site;
+let otherOrigin: Site;
 let shop: TestShop;
-/** Between the browser and the shop, to see what the browser sends. */
-let road: Awaited<ReturnType<typeof startFlakyProxy>>;
+/** Records the requests of the browser. */
+let proxy: Awaited<ReturnType<typeof startFlakyProxy>>;
 
 async function bundle(): Promise<string> {
   const output = await build({
@@ -48,42 +48,42 @@ async function startSite(): Promise<Site> {
     const isScript = request.url === "/page.js";
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
     const page = '<!doctype html><script type="module" src="/page.js"></script>';
-    response.end(isScript ? script : request.url === "/job" ? site.job : page);
+    response.end(isScript ? script : request.url === "/input" ? site.input : page);
   });
-  const site: Site = { origin: await listen(server), server, job: "", results };
+  const site: Site = { origin: await listen(server), server, input: "", results };
   return site;
 }
 
 async function visit(site: Site): Promise<unknown> {
-  site.job = `${road.url} ${await createProduct(shop, 100n)}`;
-  road.goWrong();
+  site.input = `${proxy.url} ${await createProduct(shop, 100n)}`;
+  proxy.failNext();
   return showPage(chromium ?? "", site.origin, site.results);
 }
 
 describe.skipIf(chromium === undefined)("Chromium (skipped where the PATH has none)", () => {
   beforeAll(async () => {
-    [script, allowed, stranger] = await Promise.all([bundle(), startSite(), startSite()]);
+    [script, allowed, otherOrigin] = await Promise.all([bundle(), startSite(), startSite()]);
     shop = await startShop({ CORS_ORIGINS: allowed.origin });
-    road = await startFlakyProxy(shop.url);
+    proxy = await startFlakyProxy(shop.url);
   });
   afterAll(async () => {
-    for (const { server } of [allowed, stranger]) server.close();
-    await road?.close();
+    for (const { server } of [allowed, otherOrigin]) server.close();
+    await proxy?.close();
     await shop?.close();
   });
 
-  test("a page of an origin that is allowed calls the shop", async () => {
+  test("A page of an allowed origin can call the service", async () => {
     const results = await visit(allowed);
-    const shopped = {
+    const completed = {
       listed: { products: [{ name: "Hammer 1" }] },
       first: { order: { items: [{ quantity: "1" }] }, replayed: false },
       second: { replayed: true },
       refused: { code: Code.FailedPrecondition, reason: "OUT_OF_STOCK", preconditions: [{ type: "STOCK" }] },
     };
-    expect(results).toMatchObject(Object.fromEntries(ways.map((name) => [name, shopped])));
-    expect(await ordersAtShop()).toBe(ways.length);
-    const sent = road.requests.map(({ method, path }) => `${method} ${path.split("/").pop()}`);
-    // A stranger's read needs no preflight, and each other method only one.
+    expect(results).toMatchObject(Object.fromEntries(transports.map((name) => [name, completed])));
+    expect(await countOrders()).toBe(transports.length);
+    const sent = proxy.requests.map(({ method, path }) => `${method} ${path.split("/").pop()}`);
+    // An anonymous read needs no preflight, and each other method only one.
     expect(sent.slice(0, 5)).toEqual([
       "GET ListProducts",
       "OPTIONS CreateOrder",
@@ -91,21 +91,25 @@ describe.skipIf(chromium === undefined)("Chromium (skipped where the PATH has no
       "POST CreateOrder",
       "POST CreateOrder",
     ]);
-    expect(road.requests.map((request) => request.header("authorization"))).toContain("Bearer t-1");
+    expect(proxy.requests.map((request) => request.header("authorization"))).toContain("Bearer t-1");
   });
 
-  test("a page of any other origin gets no answer, and changes nothing", async () => {
-    const before = await ordersAtShop();
-    const results = await visit(stranger);
-    const away = { code: Code.Unavailable, reason: "", message: expect.stringContaining("No answer") };
-    const nothing = { listed: away, first: away, second: away, refused: away };
-    expect(results).toMatchObject(Object.fromEntries(ways.map((name) => [name, nothing])));
-    expect(road.requests.map(({ method }) => method)).not.toContain("POST");
-    expect(await ordersAtShop()).toBe(before);
+  test("A page of another origin gets no response and changes nothing", async () => {
+    const before = await countOrders();
+    const results = await visit(otherOrigin);
+    const unavailable = {
+      code: Code.Unavailable,
+      reason: "",
+      message: expect.stringContaining("No response"),
+    };
+    const blocked = { listed: unavailable, first: unavailable, second: unavailable, refused: unavailable };
+    expect(results).toMatchObject(Object.fromEntries(transports.map((name) => [name, blocked])));
+    expect(proxy.requests.map(({ method }) => method)).not.toContain("POST");
+    expect(await countOrders()).toBe(before);
   });
 });
 
-async function ordersAtShop(): Promise<number> {
+async function countOrders(): Promise<number> {
   const { orders } = await shop.orders.listOrders({ pageSize: 100 });
   return orders.length;
 }

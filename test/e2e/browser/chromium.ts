@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
-/** The path of Chromium, where there is one. */
+/** The path of Chromium; undefined when the PATH has none. */
 export const chromium = ["chromium", "chromium-browser", "google-chrome"]
   .flatMap((name) => (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)))
   .find(existsSync);
@@ -20,19 +20,19 @@ const flags = [
   "--disable-component-update",
   "--disable-sync",
   "--disable-dev-shm-usage",
-  // The browser ends when this pipe does, even if the tests are killed with no time to clean up.
+  // The browser exits when this pipe closes, even if the test process is killed.
   "--remote-debugging-pipe",
 ];
 
-const patienceMs = 15_000;
+const TIMEOUT_MS = 60_000;
 
 /**
- * Shows a page, without a window, until `outcome` settles, and ends the browser with all its processes.
- * @throws Error when the browser ends by itself or nothing comes of the page for 15 s
+ * Shows a page in a headless browser until `outcome` settles, then ends the browser with all its processes.
+ * @throws Error when the browser exits by itself, or after 60 s
  */
 export async function showPage<T>(program: string, url: string, outcome: Promise<T>): Promise<T> {
   const profile = await mkdtemp(join(tmpdir(), "cartwright-chromium-"));
-  // A group of its own, so that its many processes can be ended together.
+  // A process group, so that all processes of the browser can be ended together.
   const browser = spawn(program, [...flags, `--user-data-dir=${profile}`, url], {
     detached: true,
     stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"],
@@ -40,8 +40,8 @@ export async function showPage<T>(program: string, url: string, outcome: Promise
   const ended = once(browser, "exit");
   let timer: NodeJS.Timeout | undefined;
   const failure = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("Nothing came of the page.")), patienceMs);
-    ended.then(() => reject(new Error("The browser ended by itself.")), reject);
+    timer = setTimeout(() => reject(new Error("The page has posted no results.")), TIMEOUT_MS);
+    ended.then(() => reject(new Error("The browser exited by itself.")), reject);
   });
   try {
     return await Promise.race([outcome, failure]);

@@ -1,19 +1,19 @@
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { type ClientOptions, createClient, errorDetails } from "../../../src/client/client.ts";
 
-/** What a script in a page does with the client, once for each way to call. */
-const ways: Record<string, Partial<ClientOptions>> = {
-  "default, by strangers": {},
-  "Connect JSON, signed in": {
+/** The script of the page: uses the client once over each transport. */
+const transports: Record<string, Partial<ClientOptions>> = {
+  "default, anonymous": {},
+  "Connect JSON, with a token": {
     token: async () => "t-1",
     transport: (options) => createConnectTransport({ ...options, useBinaryFormat: false }),
   },
   "gRPC-Web": { transport: createGrpcWebTransport },
 };
 
-const [baseUrl = "", productId = ""] = (await (await fetch("/job")).text()).split(" ");
+const [baseUrl = "", productId = ""] = (await (await fetch("/input")).text()).split(" ");
 
-async function shopping(options: Partial<ClientOptions>) {
+async function useClient(options: Partial<ClientOptions>) {
   const { catalog, orders } = createClient({ baseUrl, retries: 0, timeoutMs: undefined, ...options });
   const requestId = crypto.randomUUID();
   const order = { items: [{ productId, quantity: 1n }] };
@@ -26,8 +26,8 @@ async function shopping(options: Partial<ClientOptions>) {
 }
 
 const results: Record<string, unknown> = {};
-for (const [name, options] of Object.entries(ways)) {
-  results[name] = await shopping(options).catch(String);
+for (const [name, options] of Object.entries(transports)) {
+  results[name] = await useClient(options).catch(String);
 }
 const asText = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
 await fetch("/results", { method: "POST", body: JSON.stringify(results, asText) });

@@ -22,42 +22,42 @@ import {
   ReviewService,
   TrackerService,
 } from "../../../src/client/client.ts";
-import { maxSilenceMs } from "../../../src/client/connection.ts";
+import { RESPONSE_TIMEOUT_MS } from "../../../src/client/connection.ts";
 import { methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
 import { listen, startFlakyProxy } from "../../support/client/flaky-proxy.ts";
 import { createProduct } from "../../support/client/product-fixture.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
-let road: Awaited<ReturnType<typeof startFlakyProxy>>;
+let proxy: Awaited<ReturnType<typeof startFlakyProxy>>;
 
 beforeAll(async () => {
   shop = await startShop();
-  road = await startFlakyProxy(shop.url);
+  proxy = await startFlakyProxy(shop.url);
 });
-beforeEach(() => road.goWrong());
+beforeEach(() => proxy.failNext());
 afterAll(async () => {
-  await road.close();
+  await proxy.close();
   await shop.close();
 });
 
-const ways: Record<string, ClientOptions["transport"]> = {
+const transports: Record<string, ClientOptions["transport"]> = {
   "Connect over fetch": undefined,
   "gRPC-Web over fetch": createGrpcWebTransport,
   gRPC: createGrpcTransport,
   "Connect over HTTP/2": (options) => createConnectTransport({ ...options, httpVersion: "2" }),
 };
 
-/** @returns an address where nobody listens */
-async function deadEnd(): Promise<string> {
+/** Returns a URL on which no server listens. */
+async function unusedUrl(): Promise<string> {
   const server = createServer();
   const url = await listen(server);
   await new Promise((resolve) => server.close(resolve));
   return url;
 }
 
-describe.each(Object.entries(ways))("%s", (_, transport) => {
-  test("lists, orders and tells of errors", async () => {
+describe.each(Object.entries(transports))("%s", (_, transport) => {
+  test("Calls return responses, and errors with their google.rpc details", async () => {
     const client = createClient({ baseUrl: shop.url, transport });
     const productId = await createProduct(shop, 1n);
     const { products } = await client.catalog.listProducts({ inStockOnly: true, pageSize: 1 });
@@ -86,49 +86,49 @@ describe.each(Object.entries(ways))("%s", (_, transport) => {
     });
   });
 
-  test("a shop that is not there is UNAVAILABLE, with a sentence that helps", async () => {
-    const client = createClient({ baseUrl: await deadEnd(), transport, retries: 0 });
+  test("A service that does not run is UNAVAILABLE, with the reason in the message", async () => {
+    const client = createClient({ baseUrl: await unusedUrl(), transport, retries: 0 });
     const error = await client.catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.Unavailable, reason: "" });
     expect(error).toHaveProperty("message", expect.stringMatching(/connect ECONNREFUSED 127\.0\.0\.1/));
   });
 });
 
-describe("the token", () => {
-  const headers = () => road.requests.map((sent) => sent.header("authorization"));
+describe("the option `token`", () => {
+  const headers = () => proxy.requests.map((sent) => sent.header("authorization"));
 
-  test("goes with each call", async () => {
-    await createClient({ baseUrl: road.url, token: "t-1" }).catalog.listBrands({});
+  test("A token is sent with each call", async () => {
+    await createClient({ baseUrl: proxy.url, token: "t-1" }).catalog.listBrands({});
     expect(headers()).toEqual(["Bearer t-1"]);
   });
 
-  test("is asked for before each try", async () => {
+  test("A token function is called before each attempt", async () => {
     let count = 0;
     const token = async () => `t-${++count}`;
-    road.goWrong("503");
-    await createClient({ baseUrl: road.url, token }).catalog.listBrands({});
+    proxy.failNext("503");
+    await createClient({ baseUrl: proxy.url, token }).catalog.listBrands({});
     expect(headers()).toEqual(["Bearer t-1", "Bearer t-2"]);
   });
 
-  test.each([undefined, "", () => undefined])("%o: none is sent", async (token) => {
-    await createClient({ baseUrl: road.url, token }).catalog.listBrands({});
+  test.each([undefined, "", () => undefined])("The token %o sends no header", async (token) => {
+    await createClient({ baseUrl: proxy.url, token }).catalog.listBrands({});
     expect(headers()).toEqual([undefined]);
   });
 
-  test("gives way to a call's own header", async () => {
-    const { catalog } = createClient({ baseUrl: road.url, token: "t-1" });
-    await catalog.listBrands({}, { headers: { Authorization: "Bearer mine" } });
-    expect(headers()).toEqual(["Bearer mine"]);
+  test("The header of a call takes precedence over the token", async () => {
+    const { catalog } = createClient({ baseUrl: proxy.url, token: "t-1" });
+    await catalog.listBrands({}, { headers: { Authorization: "Bearer own" } });
+    expect(headers()).toEqual(["Bearer own"]);
   });
 
-  test("is not waited for past the deadline", async () => {
-    const { catalog } = createClient({ baseUrl: road.url, token: () => new Promise(() => {}) });
+  test("A call ends at its deadline while a token function is pending", async () => {
+    const { catalog } = createClient({ baseUrl: proxy.url, token: () => new Promise(() => {}) });
     const error = await catalog.listBrands({}, { timeoutMs: 100 }).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
-    expect(road.requests).toHaveLength(0);
+    expect(proxy.requests).toHaveLength(0);
   });
 
-  test("goes with gRPC too", async () => {
+  test("A token and the deadline are sent over gRPC too", async () => {
     const seen: IncomingHttpHeaders[] = [];
     const server = createHttp2Server((request, response) => {
       seen.push(request.headers);
@@ -145,82 +145,82 @@ describe("the token", () => {
   });
 });
 
-describe("time", () => {
-  test("a call ends at its deadline", async () => {
-    road.goWrong("silence");
-    const { catalog } = createClient({ baseUrl: road.url, timeoutMs: 150 });
+describe("deadlines", () => {
+  test("A call ends at its deadline", async () => {
+    proxy.failNext("silence");
+    const { catalog } = createClient({ baseUrl: proxy.url, timeoutMs: 150 });
     const error = await catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
-    expect(road.requests.map((sent) => sent.header("connect-timeout-ms"))).toEqual(["150"]);
+    expect(proxy.requests.map((sent) => sent.header("connect-timeout-ms"))).toEqual(["150"]);
   });
 
-  test("a read without a deadline carries no header that would cost browsers a preflight", async () => {
-    await createClient({ baseUrl: road.url }).catalog.listBrands({});
-    const [sent] = road.requests;
+  test("A read without a deadline has no header that needs a preflight in browsers", async () => {
+    await createClient({ baseUrl: proxy.url }).catalog.listBrands({});
+    const [sent] = proxy.requests;
     for (const name of ["connect-timeout-ms", "connect-protocol-version", "content-type", "authorization"]) {
       expect(sent?.header(name), name).toBeUndefined();
     }
   });
 
-  test("a shop that stays silent is not waited for without end", async () => {
+  test("A call without a deadline ends when the service does not respond", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
-      road.goWrong("silence");
-      const result = createClient({ baseUrl: road.url }).catalog.listBrands({}).catch(errorDetails);
-      while (road.requests.length === 0) await setImmediate();
-      vi.advanceTimersByTime(maxSilenceMs);
+      proxy.failNext("silence");
+      const result = createClient({ baseUrl: proxy.url }).catalog.listBrands({}).catch(errorDetails);
+      while (proxy.requests.length === 0) await setImmediate();
+      vi.advanceTimersByTime(RESPONSE_TIMEOUT_MS);
       expect(await result).toMatchObject({ code: Code.DeadlineExceeded });
     } finally {
       vi.useRealTimers();
     }
   });
 
-  test("every deadline of the contract is shorter than that", () => {
+  test("Every deadline of the contract is shorter than the response timeout", () => {
     const services = [CatalogService, OrderService, TrackerService, CustomerService];
     const methods = [...services, IdentityService, ReviewService].flatMap((service) => service.methods);
     for (const method of methods.filter(({ methodKind }) => methodKind === "unary")) {
       const seconds = Number(methodPolicy(method)?.deadline?.max?.seconds);
-      expect(seconds * 1_000, method.name).toBeLessThan(maxSilenceMs);
+      expect(seconds * 1_000, method.name).toBeLessThan(RESPONSE_TIMEOUT_MS);
     }
   });
 });
 
-test("reads go as GET and changes as POST, both binary", async () => {
-  const { catalog, orders } = createClient({ baseUrl: road.url });
+test("Reads are sent by GET and changes by POST, both in binary form", async () => {
+  const { catalog, orders } = createClient({ baseUrl: proxy.url });
   await catalog.listProducts({ pageSize: 7 });
   await orders.createOrder({}).catch(() => {});
-  expect(road.requests).toMatchObject([{ method: "GET" }, { method: "POST" }]);
-  expect(road.requests[0]?.message(ListProductsRequestSchema).pageSize).toBe(7);
-  expect(road.requests[1]?.header("content-type")).toBe("application/proto");
+  expect(proxy.requests).toMatchObject([{ method: "GET" }, { method: "POST" }]);
+  expect(proxy.requests[0]?.message(ListProductsRequestSchema).pageSize).toBe(7);
+  expect(proxy.requests[1]?.header("content-type")).toBe("application/proto");
 });
 
-test("interceptors of the caller see each call once", async () => {
+test("Interceptors of the caller see each call once, whatever the number of attempts", async () => {
   const seen: string[] = [];
   const log: Interceptor = (next) => (request) => {
     seen.push(request.method.name);
     return next(request);
   };
-  road.goWrong("503");
-  await createClient({ baseUrl: road.url, interceptors: [log] }).catalog.listBrands({});
+  proxy.failNext("503");
+  await createClient({ baseUrl: proxy.url, interceptors: [log] }).catalog.listBrands({});
   expect(seen).toEqual(["ListBrands"]);
-  expect(road.requests).toHaveLength(2);
+  expect(proxy.requests).toHaveLength(2);
 });
 
-test("a state that the client is too old to know stays what it is", async () => {
-  const newer = createServer((_, response) => {
+test("Enum values that the client does not know are kept", async () => {
+  const newerService = createServer((_, response) => {
     const order = Object.assign(create(OrderSchema), { state: 99, allowedTransitions: [98] });
     const body = toBinary(GetOrderResponseSchema, create(GetOrderResponseSchema, { order }));
     response.writeHead(200, { "content-type": "application/proto" }).end(body);
   });
-  const { orders } = createClient({ baseUrl: await listen(newer) });
+  const { orders } = createClient({ baseUrl: await listen(newerService) });
   const { order } = await orders.getOrder({});
   expect(order).toMatchObject({ state: 99, allowedTransitions: [98] });
-  newer.close();
+  newerService.close();
 });
 
-test("pages are asked for one by one, as they are wanted", async () => {
+test("Pages are requested one at a time when they are needed", async () => {
   for (let count = 0; count < 5; count++) await createProduct(shop);
-  const { catalog } = createClient({ baseUrl: road.url });
+  const { catalog } = createClient({ baseUrl: proxy.url });
   const list = (pageToken: string) => catalog.listProducts({ pageSize: 2, orderBy: "name", pageToken });
   const ids = new Set<string>();
   for await (const { products } of pages(list)) for (const { id } of products) ids.add(id);
@@ -228,10 +228,10 @@ test("pages are asked for one by one, as they are wanted", async () => {
   expect(totalSize).toBeGreaterThanOrEqual(5);
   expect(ids.size).toBe(totalSize);
 
-  road.goWrong();
+  proxy.failNext();
   for await (const { products } of pages(list)) {
     expect(products).toHaveLength(2);
     break;
   }
-  expect(road.requests).toHaveLength(1);
+  expect(proxy.requests).toHaveLength(1);
 });

@@ -3,8 +3,8 @@ import { Code, createClient, errorDetails } from "../../../src/client/client.ts"
 import { createTokenStore } from "../../support/client/token-store.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
-const ann = { email: "ann@example.com", password: "correct horse" };
-const manyTimes = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 20 }, work));
+const credentials = { email: "ann@example.com", password: "correct horse" };
+const runConcurrently = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 20 }, work));
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -12,34 +12,34 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("clients that share a store go through a session together, to its end", async () => {
-  const shelf = createTokenStore();
-  const [client, other] = [1, 2].map(() => createClient({ baseUrl: shop.url, session: shelf }));
+test("Clients that share a store share a session, its refresh and its end", async () => {
+  const store = createTokenStore();
+  const [client, other] = [1, 2].map(() => createClient({ baseUrl: shop.url, session: store }));
   if (client === undefined || other === undefined) throw new Error("no clients");
-  const account = await client.session.register({ ...ann, name: "Ann" });
-  const first = shelf.holds();
-  shelf.age();
-  await manyTimes(async () => {
+  const account = await client.session.register({ ...credentials, name: "Ann" });
+  const first = store.accessToken();
+  store.makeRefreshDue();
+  await runConcurrently(async () => {
     for (const { identity } of [client, other]) {
       expect((await identity.getMe({})).account).toEqual(account);
     }
   });
-  expect(shelf.holds()).not.toBe(first);
+  expect(store.accessToken()).not.toBe(first);
   expect((await other.identity.listSessions({})).sessions).toHaveLength(1);
   await client.session.signOut();
   const error = await other.identity.getMe({}).catch(errorDetails);
   expect(error).toMatchObject({ code: Code.Unauthenticated, reason: "SIGN_IN_REQUIRED" });
 });
 
-test("a session that is revoked elsewhere ends here", async () => {
-  const shelf = createTokenStore();
-  const here = createClient({ baseUrl: shop.url, session: shelf });
-  await here.session.register({ ...ann, email: "bob@example.com", name: "Bob" });
+test("A session that another client revokes ends in this client", async () => {
+  const store = createTokenStore();
+  const here = createClient({ baseUrl: shop.url, session: store });
+  await here.session.register({ ...credentials, email: "bob@example.com", name: "Bob" });
   const there = createClient({ baseUrl: shop.url });
-  await there.session.signIn({ ...ann, email: "bob@example.com" });
+  await there.session.signIn({ ...credentials, email: "bob@example.com" });
   const { sessions } = await there.identity.listSessions({});
   await there.identity.revokeSession({ id: sessions.find(({ current }) => !current)?.id ?? "" });
   expect(await here.identity.getMe({}).catch(errorDetails)).toMatchObject({ code: Code.Unauthenticated });
-  expect(shelf.holds()).toBeUndefined();
+  expect(store.accessToken()).toBeUndefined();
   await here.catalog.listBrands({});
 });

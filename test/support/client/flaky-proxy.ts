@@ -5,7 +5,7 @@ import { create, type DescMessage, fromBinary, type MessageShape, toBinary } fro
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 
-/** What goes wrong with a request: before the shop has it, or once the shop has done it. */
+/** A failure of a request, before it reaches the service or after the service has handled it. */
 export type Fault =
   | "503"
   | "reset before"
@@ -13,6 +13,7 @@ export type Fault =
   | "silence"
   | { code: string; status: number; retryMs?: number };
 
+/** A request as the proxy received it. */
 export interface RecordedRequest {
   method: string;
   path: string;
@@ -20,8 +21,18 @@ export interface RecordedRequest {
   message<Desc extends DescMessage>(schema: Desc): MessageShape<Desc>;
 }
 
-/** A proxy before a shop, over HTTP/1.1, that goes wrong as it is told. */
-export async function startFlakyProxy(shopUrl: string) {
+/** A proxy over HTTP/1.1 that records requests and fails some of them. */
+export interface FlakyProxy {
+  url: string;
+  /** The requests since the last `failNext`. */
+  requests: RecordedRequest[];
+  /** Makes the next requests fail, one fault each. */
+  failNext(...faults: Fault[]): void;
+  close(): Promise<unknown>;
+}
+
+/** Starts a proxy before a service. */
+export async function startFlakyProxy(serviceUrl: string): Promise<FlakyProxy> {
   const faults: Fault[] = [];
   const requests: RecordedRequest[] = [];
   const server = createServer(async (incoming, response) => {
@@ -32,14 +43,13 @@ export async function startFlakyProxy(shopUrl: string) {
     if (fault === "reset before") response.socket?.resetAndDestroy();
     else if (fault === "503") response.writeHead(503).end("busy");
     else if (typeof fault === "object") sendError(response, fault);
-    else await forward(shopUrl, incoming, body, response, fault === "reset after");
+    else await forward(serviceUrl, incoming, body, response, fault === "reset after");
   });
   const url = await listen(server);
   return {
     url,
     requests,
-    /** The next requests go wrong, one by one; those after them do not. */
-    goWrong: (...next: Fault[]) => {
+    failNext: (...next: Fault[]) => {
       requests.length = 0;
       faults.splice(0, faults.length, ...next);
     },
@@ -50,27 +60,27 @@ export async function startFlakyProxy(shopUrl: string) {
   };
 }
 
-/** A proxy of bytes, for any protocol. The first `broken` connections are reset once the client speaks. */
-export async function startFlakyTcpProxy(shopUrl: string, broken: number) {
-  const { hostname, port: shopPort } = new URL(shopUrl);
+/** Starts a TCP proxy that resets the first `failures` connections when they send data. */
+export async function startFlakyTcpProxy(serviceUrl: string, failures: number) {
+  const { hostname, port } = new URL(serviceUrl);
   let connections = 0;
   const server = createTcpServer((client) => {
     client.on("error", () => {});
     connections++;
-    if (connections <= broken) {
+    if (connections <= failures) {
       client.once("data", () => client.resetAndDestroy());
       return;
     }
-    const shop = connect(Number(shopPort), hostname);
-    shop.on("error", () => client.destroy());
-    client.on("close", () => shop.destroy());
-    client.pipe(shop).pipe(client);
+    const service = connect(Number(port), hostname);
+    service.on("error", () => client.destroy());
+    client.on("close", () => service.destroy());
+    client.pipe(service).pipe(client);
   });
   const url = await listen(server);
   return { url, connections: () => connections, close: () => void server.close() };
 }
 
-/** @returns the address it listens at */
+/** Listens on a free port. @returns the URL */
 export function listen(server: Server): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -82,7 +92,7 @@ export function listen(server: Server): Promise<string> {
 }
 
 function record({ method = "", url = "", headers }: IncomingMessage, body: Buffer): RecordedRequest {
-  const { pathname, searchParams } = new URL(url, "http://shop");
+  const { pathname, searchParams } = new URL(url, "http://service");
   const sent = method === "GET" ? Buffer.from(searchParams.get("message") ?? "", "base64url") : body;
   return {
     method,
@@ -101,24 +111,24 @@ function sendError(
   const info = toBinary(RetryInfoSchema, create(RetryInfoSchema, { retryDelay }));
   const details = [{ type: "google.rpc.RetryInfo", value: Buffer.from(info).toString("base64") }];
   response.writeHead(status, { "content-type": "application/json" });
-  response.end(JSON.stringify({ code, message: "As the test says.", details: retryMs > 0 ? details : [] }));
+  response.end(JSON.stringify({ code, message: "Test error.", details: retryMs > 0 ? details : [] }));
 }
 
 function forward(
-  shopUrl: string,
+  serviceUrl: string,
   { method, url = "", headers }: IncomingMessage,
   body: Buffer,
   response: ServerResponse,
-  loseAnswer: boolean,
+  loseResponse: boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onward = request(new URL(url, shopUrl), { method, headers }, async (answer) => {
-      const content = await buffer(answer);
-      if (loseAnswer) response.socket?.resetAndDestroy();
-      else response.writeHead(answer.statusCode ?? 500, answer.headers).end(content);
+    const forwarded = request(new URL(url, serviceUrl), { method, headers }, async (received) => {
+      const content = await buffer(received);
+      if (loseResponse) response.socket?.resetAndDestroy();
+      else response.writeHead(received.statusCode ?? 500, received.headers).end(content);
       resolve();
     });
-    onward.on("error", reject);
-    onward.end(body);
+    forwarded.on("error", reject);
+    forwarded.end(body);
   });
 }

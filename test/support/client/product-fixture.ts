@@ -2,7 +2,7 @@ import type { TestShop } from "../shop.ts";
 
 let count = 0;
 
-/** Puts a new product on the shelves. @returns its id */
+/** Creates a product. @returns its id */
 export async function createProduct({ catalog }: TestShop, units = 10n): Promise<string> {
   count++;
   const { category } = await catalog.createCategory({ category: { slug: `c-${count}`, name: "Tools" } });

@@ -8,96 +8,117 @@ import { IdentityService } from "../../../gen/cartwright/identity/v1/identity_se
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { listen } from "./flaky-proxy.ts";
 
-function refused(reason: string, code = Code.Unauthenticated): ConnectError {
-  const info = { desc: ErrorInfoSchema, value: { reason, domain: "cartwright" } };
-  return new ConnectError(`${reason}, as the test says.`, code, undefined, [info]);
-}
-
 interface State {
-  /** How long access tokens are said to last, milliseconds. */
-  lifeMs: number;
-  /** Access tokens up to this one have expired. */
-  expired: number;
-  /** Why refreshes are refused. */
-  refusal?: ConnectError;
+  /** Lifetime of new access tokens, in milliseconds. */
+  lifetimeMs: number;
+  /** Access tokens up to this number have expired. */
+  expiredUpTo: number;
+  /** The error of refreshes, if they fail. */
+  refreshError?: ConnectError;
   /** Refreshes wait for it. */
-  hold?: Promise<unknown>;
+  refreshBarrier?: Promise<unknown>;
   hasEnded: boolean;
+  /** Number of token pairs issued. */
   issued: number;
-  /** The refresh tokens that were sent. */
+  /** Refresh tokens of all refreshes. */
   refreshes: string[];
-  /** The Authorization headers of all calls. */
-  shown: (string | null)[];
+  /** Authorization headers of all calls. */
+  authorizations: (string | null)[];
 }
 
-/** The sign-ins of a shop, without the shop: tokens are `a<n>` and `r<n>`, and a spent one ends its session. */
-export async function startSignInService() {
-  const state: State = { lifeMs: 600_000, expired: 0, hasEnded: false, issued: 0, refreshes: [], shown: [] };
+/** The sessions of the service without its stores: tokens are `a<n>` and `r<n>`, and reuse ends the session. */
+export interface SignInService {
+  state: State;
+  url: string;
+  /** The same over HTTP/2. */
+  http2Url: string;
+  close(): void;
+}
 
-  const issue = () => {
+/** Returns an error as the service sends it. */
+export function serviceError(reason: string, code = Code.Unauthenticated): ConnectError {
+  const info = { desc: ErrorInfoSchema, value: { reason, domain: "cartwright" } };
+  return new ConnectError(`Test error ${reason}.`, code, undefined, [info]);
+}
+
+/** Starts the service on two free ports. */
+export async function startSignInService(): Promise<SignInService> {
+  const state: State = {
+    lifetimeMs: 600_000,
+    expiredUpTo: 0,
+    hasEnded: false,
+    issued: 0,
+    refreshes: [],
+    authorizations: [],
+  };
+  const routes = createRoutes(state);
+  const server = createServer(connectNodeAdapter({ routes }));
+  const http2Server = createHttp2Server(connectNodeAdapter({ routes }));
+  const [url, http2Url] = await Promise.all([listen(server), listen(http2Server)]);
+  return {
+    state,
+    url,
+    http2Url,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+      http2Server.close();
+    },
+  };
+}
+
+function createRoutes(state: State): (router: ConnectRouter) => void {
+  const issueTokens = () => {
     state.issued += 1;
-    const accessTokenExpireTime = timestampFromMs(Date.now() + state.lifeMs);
+    const accessTokenExpireTime = timestampFromMs(Date.now() + state.lifetimeMs);
     return { accessToken: `a${state.issued}`, refreshToken: `r${state.issued}`, accessTokenExpireTime };
   };
-  const begin = (_: unknown, context: HandlerContext) => {
-    check(context);
-    state.hasEnded = false;
-    return { account: { email: "ann@example.com" }, tokens: issue() };
-  };
-  const check = ({ requestHeader }: HandlerContext) => {
-    const shown = requestHeader.get("authorization");
-    state.shown.push(shown);
-    const [, number] = /^Bearer a(\d+)$/.exec(shown ?? "") ?? [];
+  const authenticate = ({ requestHeader }: HandlerContext) => {
+    const authorization = requestHeader.get("authorization");
+    state.authorizations.push(authorization);
+    const [, number] = /^Bearer a(\d+)$/.exec(authorization ?? "") ?? [];
     if (number === undefined) return;
-    if (state.hasEnded) throw refused("SESSION_ENDED");
-    if (Number(number) <= state.expired) throw refused("TOKEN_EXPIRED");
+    if (state.hasEnded) throw serviceError("SESSION_ENDED");
+    if (Number(number) <= state.expiredUpTo) throw serviceError("TOKEN_EXPIRED");
   };
-
-  const routes = (router: ConnectRouter) =>
+  const startSession = (_: unknown, context: HandlerContext) => {
+    authenticate(context);
+    state.hasEnded = false;
+    return { account: { email: "ann@example.com" }, tokens: issueTokens() };
+  };
+  return (router) =>
     router
       .service(IdentityService, {
-        register: begin,
-        signIn: begin,
+        register: startSession,
+        signIn: startSession,
         async refreshSession({ refreshToken }, context) {
-          check(context);
+          authenticate(context);
           state.refreshes.push(refreshToken);
-          await state.hold;
-          if (state.refusal !== undefined) throw state.refusal;
+          await state.refreshBarrier;
+          if (state.refreshError !== undefined) throw state.refreshError;
           if (refreshToken !== `r${state.issued}`) state.hasEnded = true;
-          if (state.hasEnded) throw refused("SESSION_ENDED");
-          return { tokens: issue() };
+          if (state.hasEnded) throw serviceError("SESSION_ENDED");
+          return { tokens: issueTokens() };
         },
         signOut(_, context) {
-          check(context);
+          authenticate(context);
           state.hasEnded = true;
           return {};
         },
         changePassword(_, context) {
-          check(context);
-          throw refused("PASSWORD_WRONG");
+          authenticate(context);
+          throw serviceError("PASSWORD_WRONG");
         },
       })
       .service(CatalogService, {
         listBrands(_, context) {
-          check(context);
+          authenticate(context);
           return {};
         },
         async importProducts(requests, context) {
-          check(context);
+          authenticate(context);
           for await (const _ of requests);
           return {};
         },
       });
-
-  const server = createServer(connectNodeAdapter({ routes }));
-  const http2 = createHttp2Server(connectNodeAdapter({ routes }));
-  const [url, http2Url] = await Promise.all([listen(server), listen(http2)]);
-  return {
-    ...{ state, url, http2Url, refused },
-    close: () => {
-      server.closeAllConnections();
-      server.close();
-      http2.close();
-    },
-  };
 }

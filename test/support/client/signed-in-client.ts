@@ -1,12 +1,12 @@
 import { afterEach, beforeEach } from "vitest";
 import { type ClientOptions, createClient } from "../../../src/client/client.ts";
-import { startFlakyProxy } from "./flaky-proxy.ts";
-import { startSignInService } from "./sign-in-service.ts";
+import { type FlakyProxy, startFlakyProxy } from "./flaky-proxy.ts";
+import { type SignInService, startSignInService } from "./sign-in-service.ts";
 import { createTokenStore } from "./token-store.ts";
 
-/** A shop to sign in at, and the road to it, anew for each test of a file that imports them. */
-export let service: Awaited<ReturnType<typeof startSignInService>>;
-export let proxy: Awaited<ReturnType<typeof startFlakyProxy>>;
+/** A service and a flaky proxy before it, new for each test of a file that imports this one. */
+export let service: SignInService;
+export let proxy: FlakyProxy;
 beforeEach(async () => {
   service = await startSignInService();
   proxy = await startFlakyProxy(service.url);
@@ -18,18 +18,18 @@ afterEach(async () => {
 
 export const credentials = { email: "ann@example.com", password: "correct horse" };
 
-/** A client, signed in. */
+/** Creates a client that has signed in through the proxy, with its token store. */
 export async function createSignedInClient(options: Partial<ClientOptions> = {}) {
   const store = createTokenStore();
   const client = createClient({ baseUrl: proxy.url, session: store, ...options });
   await client.session.signIn(credentials);
-  service.state.shown.length = 0;
+  service.state.authorizations.length = 0;
   proxy.requests.length = 0;
-  return { client, shelf: store };
+  return { client, store };
 }
 
-/** The methods that were called on the road. */
+/** Returns the names of the methods that were sent through the proxy. */
 export const sentMethods = () => proxy.requests.map(({ path }) => path.replace(/.*\//, ""));
 
-/** So many at once. */
+/** Starts twenty calls concurrently. */
 export const runConcurrently = <T>(work: () => Promise<T>) => Promise.all(Array.from({ length: 20 }, work));

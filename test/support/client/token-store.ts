@@ -1,7 +1,7 @@
-import { setTimeout } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import type { StoredTokens } from "../../../src/client/client.ts";
 
-/** A place for tokens as programs have: text that several share, and that is read with some delay. */
+/** Creates a store like those of programs: text that several clients share and that is read asynchronously. */
 export function createTokenStore() {
   let text = "null";
   const change = (times: Partial<StoredTokens>) => {
@@ -9,17 +9,19 @@ export function createTokenStore() {
   };
   return {
     load: async (): Promise<StoredTokens | null> => {
-      await setTimeout(1);
+      await setImmediate();
       return JSON.parse(text);
     },
     save: async (tokens: StoredTokens | undefined) => {
-      await setTimeout(1);
+      await setImmediate();
       text = JSON.stringify(tokens ?? null);
     },
-    /** Makes the access token old by the clock, and good for so long, milliseconds. */
-    age: (leftMs = 60_000) => change({ refreshAtMs: Date.now() - 1, expireAtMs: Date.now() + leftMs }),
-    /** Lets the access token end by the clock. */
+    /** Makes a refresh due. The access token expires after `remainingMs`. */
+    makeRefreshDue: (remainingMs = 60_000) =>
+      change({ refreshAtMs: Date.now() - 1, expireAtMs: Date.now() + remainingMs }),
+    /** Makes the access token expire. */
     expire: () => change({ refreshAtMs: Date.now() - 2, expireAtMs: Date.now() - 1 }),
-    holds: (): string | undefined => JSON.parse(text)?.accessToken,
+    /** Returns the stored access token. */
+    accessToken: (): string | undefined => JSON.parse(text)?.accessToken,
   };
 }

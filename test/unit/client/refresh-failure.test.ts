@@ -1,7 +1,8 @@
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { Code, createClient } from "../../../src/client/client.ts";
 import { createSession } from "../../../src/client/session.ts";
+import { serviceError } from "../../support/client/sign-in-service.ts";
 import {
   createSignedInClient,
   proxy,
@@ -10,75 +11,80 @@ import {
   service,
 } from "../../support/client/signed-in-client.ts";
 
-describe("a refresh that fails while the access token is good", () => {
+describe("a refresh that fails while the access token is valid", () => {
   test.each(["503", "reset before", "reset after"] as const)(
-    "by %s fails no call, and is not tried again at once, by nobody who shares the store",
+    "A refresh that fails by %s fails no call and is postponed for all clients that share the store",
     async (fault) => {
-      const { client, shelf } = await createSignedInClient();
-      const other = createClient({ baseUrl: proxy.url, session: shelf });
-      shelf.age();
-      proxy.goWrong(fault);
+      const { client, store } = await createSignedInClient();
+      const other = createClient({ baseUrl: proxy.url, session: store });
+      store.makeRefreshDue();
+      proxy.failNext(fault);
       await runConcurrently(() => Promise.all([client.catalog.listBrands({}), other.catalog.listBrands({})]));
       await client.catalog.listBrands({});
-      expect(new Set(service.state.shown.filter((shown) => shown !== null))).toEqual(new Set(["Bearer a1"]));
+      expect(new Set(service.state.authorizations.filter((authorization) => authorization !== null))).toEqual(
+        new Set(["Bearer a1"]),
+      );
       expect(sentMethods().filter((name) => name === "RefreshSession")).toHaveLength(1);
     },
   );
 
-  test("for the shop is too busy fails no call, nor a stream", async () => {
-    const { client, shelf } = await createSignedInClient({
+  test("A refresh beyond the rate limit fails neither calls nor streams", async () => {
+    const { client, store } = await createSignedInClient({
       baseUrl: service.http2Url,
       transport: createGrpcTransport,
     });
-    shelf.age();
-    service.state.refusal = service.refused("LIMIT", Code.ResourceExhausted);
+    store.makeRefreshDue();
+    service.state.refreshError = serviceError("RATE_LIMITED", Code.ResourceExhausted);
     await client.catalog.importProducts(
       (async function* () {
         yield {};
       })(),
     );
-    expect(service.state.shown).toEqual([null, "Bearer a1"]);
+    expect(service.state.authorizations).toEqual([null, "Bearer a1"]);
   });
 
   test.each([
-    ["a minute", 60_000, 45_000],
-    ["12 seconds", 12_000, 5_000],
+    ["a minute", 45_000, 60_000],
+    ["12 seconds", 5_000, 12_000],
     ["3 seconds", 3_000, 3_000],
-  ])("with %s left is tried again shortly before the end, some seconds later", async (_, leftMs, waitMs) => {
-    const { client, shelf } = await createSignedInClient();
-    shelf.age(leftMs);
-    proxy.goWrong("reset before");
-    await client.catalog.listBrands({});
-    const waitedMs = ((await shelf.load())?.refreshAtMs ?? 0) - Date.now();
-    expect(waitedMs).toBeGreaterThan(waitMs - 2_000);
-    expect(waitedMs).toBeLessThanOrEqual(waitMs);
-    shelf.age();
-    await client.catalog.listBrands({});
-    expect(service.state.shown.at(-1)).toBe("Bearer a2");
-  });
+  ])(
+    "With %s until the token expires, a failed refresh is repeated after %i ms",
+    async (_, delayMs, remainingMs) => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      onTestFinished(() => void vi.useRealTimers());
+      const { client, store } = await createSignedInClient();
+      store.makeRefreshDue(remainingMs);
+      proxy.failNext("reset before");
+      await client.catalog.listBrands({});
+      expect((await store.load())?.refreshAtMs).toBe(Date.now() + delayMs);
+      store.makeRefreshDue();
+      await client.catalog.listBrands({});
+      expect(service.state.authorizations.at(-1)).toBe("Bearer a2");
+    },
+  );
 
-  test("is tried again for a call whose token is refused all the same", async () => {
-    const { client, shelf } = await createSignedInClient();
-    shelf.age();
-    service.state.expired = 1;
-    proxy.goWrong("reset before");
+  test("A postponed refresh is repeated at once for a call whose token is rejected", async () => {
+    const { client, store } = await createSignedInClient();
+    store.makeRefreshDue();
+    service.state.expiredUpTo = 1;
+    proxy.failNext("reset before");
     await client.catalog.listBrands({});
     expect(sentMethods()).toEqual(["RefreshSession", "ListBrands", "RefreshSession", "ListBrands"]);
-    expect(shelf.holds()).toBe("a2");
+    expect(store.accessToken()).toBe("a2");
   });
 
-  test("is not the last word for who knows meanwhile that the token is refused", async () => {
-    const { client, shelf } = await createSignedInClient();
-    const { tokens } = createSession(shelf, "another name", () => client.identity);
-    shelf.age();
-    const { promise, reject: fail } = Promise.withResolvers<void>();
-    service.state.hold = promise;
-    const due = tokens.accessToken();
+  test("A rejected token is refreshed again after a concurrent refresh was postponed", async () => {
+    const { client, store } = await createSignedInClient();
+    const { tokens } = createSession(store, "another service", () => client.identity);
+    store.makeRefreshDue();
+    const { promise, reject: failRefresh } = Promise.withResolvers<void>();
+    service.state.refreshBarrier = promise;
+    const dueToken = tokens.getAccessToken();
     await expect.poll(() => service.state.refreshes).toHaveLength(1);
-    const refused = tokens.replace("a1");
-    delete service.state.hold;
-    fail(service.refused("LIMIT", Code.ResourceExhausted));
-    expect(await Promise.all([due, refused])).toEqual(["a1", "a2"]);
+    const replacement = tokens.replaceAccessToken("a1");
+    delete service.state.refreshBarrier;
+    failRefresh(serviceError("RATE_LIMITED", Code.ResourceExhausted));
+    expect(await Promise.all([dueToken, replacement])).toEqual(["a1", "a2"]);
     expect(service.state.refreshes).toEqual(["r1", "r1"]);
   });
 });
