@@ -9,7 +9,7 @@ import { AppError, notFound } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Role } from "../../kernel/principal.ts";
 import { AccountEntity } from "../identity.entity.ts";
-import { NIL_UUID } from "../uuids.ts";
+import { NIL_UUID } from "../nil-uuid.ts";
 
 /** A person who can sign in. The email and the name are those of the account's customer. */
 export interface Account {

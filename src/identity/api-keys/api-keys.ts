@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
+import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
-import { prepare } from "../../infra/postgres/statement.ts";
+import { allOf, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../../kernel/errors.ts";
@@ -9,8 +10,8 @@ import { assertPresent } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { ApiKeyEntity } from "../identity.entity.ts";
+import { NEWEST_FIRST } from "../newest-first.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
-import { MAX_UUID } from "../uuids.ts";
 
 /** The credential of another service, without its secret. */
 export interface ApiKey {
@@ -76,11 +77,6 @@ const SECRET_BYTES = 32;
 const STORED_PREFIX_LENGTH = 9;
 
 const COLUMNS = sql.raw("id, service_account, scopes, secret_prefix, created_at, expires_at, revoked_at");
-const selectPage = prepare<[beforeId: string, limit: number], ApiKeyRow>(
-  (beforeId, limit) => sql`
-    select ${COLUMNS} from api_key where id < ${beforeId} order by id desc limit ${limit}`,
-);
-
 /**
  * Returns the cache tag of what depends on a key.
  * @param hash of its secret: authentication needs the tag before it knows the id
@@ -125,8 +121,10 @@ export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions): ApiKe
     async list(call, page) {
       const query = { list: "api-keys" };
       const size = resolvePageSize(page.pageSize);
-      const [beforeId] = tokens.readCursor(page.pageToken, query) ?? [];
-      const rows = await db.read(call, selectPage(String(beforeId ?? MAX_UUID), size + 1));
+      const isNext = allOf([keysetCondition(NEWEST_FIRST, tokens.readCursor(page.pageToken, query))]);
+      const statement = sql<ApiKeyRow>`
+        select ${COLUMNS} from api_key where ${isNext} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+      const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(rows, size, query, ({ id }) => [id], fromRow);
     },
 

@@ -1,11 +1,13 @@
 import { sql } from "kysely";
+import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
-import { prepare } from "../../infra/postgres/statement.ts";
+import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { networkPrefix } from "../../kernel/network-prefix.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
-import { MAX_UUID, NIL_UUID } from "../uuids.ts";
+import { NEWEST_FIRST } from "../newest-first.ts";
+import { NIL_UUID } from "../nil-uuid.ts";
 
 /** A sign-in on one device, until it is revoked or expires. */
 export interface Session {
@@ -43,12 +45,6 @@ interface SessionRow {
 /** How many sessions of an account, ended ones included, count for its known networks. */
 const RECENT_SESSIONS = 100;
 
-const selectActive = prepare<[accountId: string, beforeId: string, now: Date, limit: number], SessionRow>(
-  (accountId, beforeId, now, limit) => sql`
-    select id, client_address, user_agent, created_at, refreshed_at, expires_at
-    from session where account_id = ${accountId} and id < ${beforeId} and ended_at is null and expires_at > ${now}
-    order by id desc limit ${limit}`,
-);
 const selectRecentAddresses = prepare<[accountId: string], { client_address: string }>(
   (accountId) => sql`
     select distinct client_address from (
@@ -67,11 +63,14 @@ export function createSessionReader(options: {
     async list(call, { accountId, sessionId }, page) {
       const query = { list: "sessions", accountId };
       const size = resolvePageSize(page.pageSize);
-      const [beforeId] = tokens.readCursor(page.pageToken, query) ?? [];
-      const rows = await db.read(
-        call,
-        selectActive(accountId, String(beforeId ?? MAX_UUID), clock.now(), size + 1),
-      );
+      const where = allOf([
+        sql`account_id = ${accountId} and ended_at is null and expires_at > ${clock.now()}`,
+        keysetCondition(NEWEST_FIRST, tokens.readCursor(page.pageToken, query)),
+      ]);
+      const statement = sql<SessionRow>`
+        select id, client_address, user_agent, created_at, refreshed_at, expires_at
+        from session where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+      const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(
         rows,
         size,

@@ -182,7 +182,8 @@ describe("API4: unrestricted resource consumption", () => {
       const calls = await Promise.allSettled(Array.from({ length: 30 }, () => eve.identity.getMe({})));
       expect(calls.filter(({ status }) => status === "fulfilled").length).toBe(20);
       const response = await fetch(`${other.url}/cartwright.identity.v1.IdentityService/GetMe`, {
-        ...{ method: "POST", body: "{}" },
+        method: "POST",
+        body: "{}",
         headers: { "content-type": "application/json", authorization: `Bearer ${eve.accessToken}` },
       });
       expect([response.status, Number(response.headers.get("retry-after")) > 0]).toEqual([429, true]);
