@@ -1,5 +1,5 @@
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
-import type { Inventory, StockAdjustment, StockLine } from "../inventory/inventory.ts";
+import type { Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
@@ -11,14 +11,13 @@ import type { ImportProgress } from "./import/progress.ts";
 import type { ImportChunk } from "./import/row.ts";
 import { createProducts, type Products } from "./product/product.ts";
 import { addRating, assertActive, type RatingChange } from "./product/product-rating.ts";
-import type { Product } from "./product/product-row.ts";
-import { createProductStock, type SoldProduct } from "./product/product-stock.ts";
+import { createProductStock, type ProductStock } from "./product/product-stock.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
 export type { SoldProduct } from "./product/product-stock.ts";
 
 /** The catalogue: products with their stock, categories, brands and statistics. */
-export interface Catalog {
+export interface Catalog extends ProductStock {
   readonly products: Products;
   readonly categories: Categories;
   /** Returns a page of the brands that have products which are not deleted, sorted by name. */
@@ -29,11 +28,6 @@ export interface Catalog {
    */
   getStats(call: Call, lowStockThreshold: bigint): Promise<CatalogStats>;
   /**
-   * Changes the stock of a product and records it in the ledger, in one transaction.
-   * @throws AppError not_found, conflict, failed_precondition or invalid_argument as `Inventory.adjust` does
-   */
-  adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<Product>;
-  /**
    * Imports products from a stream of rows. An interrupted import can be sent again.
    * @returns the result of the import, and whether it had been finished before
    * @throws AppError failed_precondition, conflict or invalid_argument as `importProducts` does
@@ -42,15 +36,6 @@ export interface Catalog {
     call: Call,
     chunks: AsyncGenerator<ImportChunk>,
   ): Promise<ImportProgress & { replayed: boolean }>;
-  /**
-   * Locks the products of an order until the transaction ends, and checks that they are available.
-   * @returns the products by id
-   * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is deleted or
-   *   has too little stock
-   */
-  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>>;
-  /** Locks the products of a cancelled order until the transaction ends. */
-  lockForReturn(tx: Tx, lines: readonly StockLine[]): Promise<void>;
   /**
    * Checks that a product exists and is not deleted.
    * @throws AppError not_found

@@ -7,7 +7,7 @@ import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts"
 import type { Money } from "../../kernel/money.ts";
 import { type Product, productTags, readProduct } from "./product-row.ts";
 
-/** What an order keeps of a product that it sells. */
+/** The fields of a product that an order copies. */
 export interface SoldProduct {
   sku: string;
   name: string;
@@ -24,22 +24,33 @@ interface ProductColumns {
 
 const PRODUCT_COLUMNS = sql<ProductColumns>`sku, name, currency, price_minor, active`;
 
-/** Creates the operations that change the stock of products, and invalidate the cached responses that show it. */
-export function createProductStock({ db, inventory }: { db: Database; inventory: Inventory }) {
+/** The operations that change the stock of products and invalidate the cached responses that show it. */
+export interface ProductStock {
+  /**
+   * Changes the stock of a product and records it in the ledger, in one transaction.
+   * @throws AppError not_found, conflict, failed_precondition or invalid_argument as `Inventory.adjust` does
+   */
+  adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<Product>;
+  /**
+   * Locks the products of an order until the transaction ends, and checks that they are available.
+   * @returns the products by id
+   * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is deleted or
+   *   has too little stock
+   */
+  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>>;
+  /** Locks the products of a cancelled order until the transaction ends. */
+  lockForReturn(tx: Tx, lines: readonly StockLine[]): Promise<void>;
+}
+
+/** Creates the operations on the stock of products. */
+export function createProductStock({ db, inventory }: { db: Database; inventory: Inventory }): ProductStock {
   async function lock(tx: Tx, lines: readonly StockLine[]) {
     const productIds = lines.map((line) => line.productId);
     return inventory.lock(tx, productIds, PRODUCT_COLUMNS);
   }
 
   return {
-    /**
-     * Changes the stock of a product and records it in the ledger, in one transaction.
-     * @throws AppError not_found, conflict, failed_precondition or invalid_argument as `Inventory.adjust` does
-     */
-    async adjustStock(
-      call: Call,
-      { requestId, ...adjustment }: StockAdjustment & { requestId: string },
-    ): Promise<Product> {
+    async adjustStock(call, { requestId, ...adjustment }) {
       const options = { method: "AdjustStock", requestId };
       const { result } = await runMutation(db, call, options, adjustment, async (tx) => {
         const before = await inventory.adjust(tx, adjustment);
@@ -50,13 +61,7 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       return result;
     },
 
-    /**
-     * Locks the products of an order until the caller's transaction ends, and checks that they are available.
-     * @returns the products by id
-     * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is
-     *   deleted or has too little stock
-     */
-    async lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>> {
+    async lockForSale(tx, lines) {
       const levels = await lock(tx, lines);
       assertAvailable(lines, levels);
       const products = new Map<string, SoldProduct>();
@@ -71,8 +76,7 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       return products;
     },
 
-    /** Locks the products of a cancelled order until the caller's transaction ends. */
-    async lockForReturn(tx: Tx, lines: readonly StockLine[]): Promise<void> {
+    async lockForReturn(tx, lines) {
       const levels = await lock(tx, lines);
       for (const { productId, quantity } of lines) {
         const level = levels.get(productId);
