@@ -116,6 +116,9 @@ const BY_EMAIL = prepare<[email: string], CustomerRow>(
     select ${CUSTOMER_COLUMNS} from customer where lower(email) = lower(${email}) and deleted_at is null`,
 );
 
+/** Returns the cache tag of what depends on a customer. */
+export const customerTag = (id: string): string => `customer:${id}`;
+
 /** Creates the feature of customers. */
 export function createCustomers(options: CustomerOptions): Customers {
   const { db, ids, clock, tokens } = options;
@@ -232,7 +235,7 @@ async function save(tx: Tx, row: Entity, changes: Partial<Entity>): Promise<Cust
   tx.em.assign(row, changes);
   await flush(tx, row);
   // Cached authentications depend on the customer.
-  tx.invalidate(`customer:${row.id}`);
+  tx.invalidate(customerTag(row.id));
   return customerFromRow(row);
 }
 

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { customerTag } from "../../customer/customer.ts";
 import { Cache, type CacheRequest, type CacheResult } from "../../infra/cache/cache.ts";
 import type { InvalidationBus } from "../../infra/cache/invalidation-bus.ts";
 import type { Clock } from "../../kernel/clock.ts";
@@ -67,7 +68,7 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
 
   function verifiedToken(token: string, claims: AccessTokenClaims): VerifiedCredential {
     const { sessionId, accountId, customerId, kid, expiresAtMs } = claims;
-    const tags = [sessionTag(sessionId), accountTag(accountId), `customer:${customerId}`, signingKeyTag(kid)];
+    const tags = [sessionTag(sessionId), accountTag(accountId), customerTag(customerId), signingKeyTag(kid)];
     // Keyed by the token, not the session: another token of the session may carry other claims.
     const key = `identity/token/${hashSecret(token).toString("hex")}`;
     const request = cacheRequest(key, tags, () => lookup.bySession(claims));
