@@ -17,7 +17,7 @@ export interface Jobs {
    * throws, all jobs of its batch are retried for a week, with delays that grow to a minute.
    */
   work<Data extends object>(queue: Queue<Data>, handle: (jobs: Data[]) => Promise<void>): Promise<void>;
-  /** Waits up to 5 seconds for running handlers. Jobs that take longer run again elsewhere. */
+  /** Waits for running handlers, up to a time limit. Jobs that take longer run again elsewhere. */
   close(): Promise<void>;
 }
 
@@ -27,18 +27,22 @@ export interface JobsOptions {
   workers: number;
   log: Log;
   queues?: readonly Queue<object>[];
+  /** How often workers look for jobs that they are not notified of, in seconds. 1 by default. */
+  pollSeconds?: number;
+  /** How long `close` waits for running handlers, in milliseconds. 5,000 by default. */
+  closeGraceMs?: number;
 }
 
-const POLL_SECONDS = 1;
+const DEFAULT_POLL_SECONDS = 1;
 /** How often one of all processes looks for jobs of workers that died, in seconds. */
 const SUPERVISE_SECONDS = 5;
-const CLOSE_GRACE_MS = 5_000;
+const DEFAULT_CLOSE_GRACE_MS = 5_000;
 // pg waits for the server's answer when it disconnects, which never comes over a silent network.
 const DISCONNECT_MS = 1_000;
 
 /** Connects to the queues with a pool of its own, which reconnects by itself. `installJobs` must have run before. */
 export async function openJobs(options: JobsOptions): Promise<Jobs> {
-  const { workers, log } = options;
+  const { workers, log, closeGraceMs = DEFAULT_CLOSE_GRACE_MS } = options;
   const boss = createPgBoss(options);
   const warn = createThrottledWarning(log);
   let closing = false;
@@ -66,7 +70,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
     },
     async close() {
       const finished = [...workingQueues].map((name) => boss.offWork(name, { wait: true }));
-      await waitAtMost(CLOSE_GRACE_MS, Promise.all(finished));
+      await waitAtMost(closeGraceMs, Promise.all(finished));
       closing = true;
       await waitAtMost(DISCONNECT_MS, boss.stop({ graceful: false }));
     },
@@ -98,7 +102,7 @@ function createPgBoss({ url, workers, queues = allQueues }: JobsOptions): PgBoss
 
 async function startWorkers<Data extends object>(
   boss: PgBoss,
-  { workers, log }: JobsOptions,
+  { workers, log, pollSeconds = DEFAULT_POLL_SECONDS }: JobsOptions,
   { name, batchSize }: Queue<Data>,
   handle: (jobs: Data[]) => Promise<void>,
 ): Promise<void> {
@@ -107,8 +111,8 @@ async function startWorkers<Data extends object>(
     batchSize,
     localConcurrency: workers,
     burstWhenBatchFull: true,
-    pollingIntervalSeconds: POLL_SECONDS,
-    notifyPollingIntervalSeconds: POLL_SECONDS,
+    pollingIntervalSeconds: pollSeconds,
+    notifyPollingIntervalSeconds: pollSeconds,
   };
   await boss.work(name, options, async (jobs: Job<Data>[]) => {
     try {

@@ -1,10 +1,17 @@
 import type { Queue } from "../../../src/infra/jobs/queues.ts";
 
-/** Queues for tests: the first is polled, of the second the workers are told. */
-export const polled: Queue<{ n: number }> = {
+/** A queue that workers poll. */
+export const polledQueue: Queue<{ n: number }> = {
   name: "polled",
   batchSize: 10,
   expireInSeconds: 2,
   notify: false,
 };
-export const told: Queue<{ n: number }> = { ...polled, name: "told", notify: true };
+
+/** A queue whose workers are notified of commits. */
+export const notifiedQueue: Queue<{ n: number }> = { ...polledQueue, name: "notified", notify: true };
+
+/** A queue whose jobs may take two minutes. */
+export const slowQueue: Queue<{ n: number }> = { ...polledQueue, name: "slow", expireInSeconds: 120 };
+
+export const testQueues = [polledQueue, notifiedQueue, slowQueue];
