@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { isAlive } from "../../src/infra/embedded/child-process.ts";
+import { isProcessAlive } from "../../src/infra/embedded/child-process.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 let dataDir: string;
@@ -14,7 +14,7 @@ beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "cartwright-npm-"));
 });
 afterEach(async () => {
-  for (const pid of started.filter(isAlive)) process.kill(pid, "SIGKILL");
+  for (const pid of started.filter(isProcessAlive)) process.kill(pid, "SIGKILL");
   await rm(dataDir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
@@ -44,6 +44,6 @@ test("SIGTERM to npm stops the service, PostgreSQL and Redis, and leaves no proc
   expect(started.length).toBeGreaterThanOrEqual(3);
   npm.kill("SIGTERM");
   expect(await exited).toEqual([0, null]);
-  await expect.poll(() => started.filter(isAlive), { timeout: 15_000 }).toEqual([]);
+  await expect.poll(() => started.filter(isProcessAlive), { timeout: 15_000 }).toEqual([]);
   await expect(access(join(dataDir, "postgres", "postmaster.pid"))).rejects.toThrow("ENOENT");
 });

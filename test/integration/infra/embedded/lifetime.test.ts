@@ -1,125 +1,126 @@
 import { spawn } from "node:child_process";
 import { chmod, chown, mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run } from "../../../../src/infra/embedded/child-process.ts";
 import { lockDataDir } from "../../../../src/infra/embedded/data-dir.ts";
 import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres/embedded-postgres.ts";
-import { postgresPackage } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
-import { nobody } from "../../../../src/infra/embedded/postgres/postgres-folder.ts";
+import { findPostgresPackage } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
+import { runCommand } from "../../../../src/infra/embedded/run-command.ts";
+import { findNobody, isRoot } from "../../../../src/infra/embedded/system-user.ts";
 import {
-  isGone,
-  isRoot,
+  createScratchFolder,
+  hasEnded,
   killPrograms,
-  postmasterPid,
-  query,
+  readPostmasterPid,
   removeLinked,
-  scratchFolder,
   startProgram,
-  until,
-} from "../../../support/embedded/embedded-program.ts";
+  waitUntil,
+} from "../../../support/embedded/embedded-fixtures.ts";
+import { query } from "../../../support/embedded/query.ts";
 
 let scratch: { path: string; remove(): Promise<void> };
 beforeAll(async () => {
-  scratch = await scratchFolder();
+  scratch = await createScratchFolder();
 });
 afterAll(async () => {
   await killPrograms();
   await scratch.remove();
 });
 
-/** Numbers of the processes that have the folder in their command line: supervisor, server, helpers. */
+/** Returns the ids of the processes with the folder in their command line: supervisor, server, helpers. */
 async function processesOf(dataDir: string): Promise<number[]> {
-  const { output } = await run("/bin/ps", ["axww", "-o", "pid=,stat=,command="]);
+  const { output } = await runCommand("/bin/ps", ["axww", "-o", "pid=,stat=,command="]);
   const lines = output.split("\n").filter((line) => line.includes(`${dataDir}/postgres`));
   return lines.filter((line) => !/^\s*\d+ Z/.test(line)).map((line) => Number.parseInt(line, 10));
 }
 
-const hasRedis = (await run("/bin/sh", ["-c", "command -v redis-server"])).ok;
+const hasRedis = (await runCommand("/bin/sh", ["-c", "command -v redis-server"])).ok;
 
-/** Writes a row that every later start must find. */
-const keep = (url: string, answer: number) =>
-  query(url, `CREATE TABLE IF NOT EXISTS kept (answer int); INSERT INTO kept VALUES (${answer})`);
+/** Inserts a row that every later start must find. */
+const insertRow = (url: string, answer: number) =>
+  query(url, `CREATE TABLE IF NOT EXISTS saved (answer int); INSERT INTO saved VALUES (${answer})`);
 
-async function keptAfterRestart(dataDir: string): Promise<unknown[]> {
+async function readRowsAfterRestart(dataDir: string): Promise<unknown[]> {
   const store = await startEmbeddedPostgres({ dataDir, database: "shop" });
   try {
-    return (await query(store.url, "SELECT answer FROM kept")).map((row) => row.answer);
+    return (await query(store.url, "SELECT answer FROM saved")).map((row) => row.answer);
   } finally {
     await store.stop();
   }
 }
 
-describe("when the process that started the stores", { timeout: 20_000 }, () => {
+describe("If the process that started the stores", () => {
   let dataDir: string;
   beforeAll(() => {
     dataDir = join(scratch.path, "data");
   });
 
-  it("is killed -9, they end within 5 s and the data is there at the next start", async () => {
+  it("is killed with SIGKILL, they end, and the next start finds the data.", async () => {
     const program = await startProgram({ dataDir, ...(hasRedis ? { redis: "native" } : {}) });
     const { postgres, redis } = await program.ready();
-    await keep(postgres, 42);
+    await insertRow(postgres, 42);
     const supervised = await processesOf(dataDir);
     expect(supervised.length).toBeGreaterThanOrEqual(2);
-    const redisPid = redis ? await listenerOf(new URL(redis).port) : undefined;
-    await program.kill9();
-    await until("PostgreSQL is gone", async () => (await processesOf(dataDir)).length === 0);
-    if (redisPid) await until("Redis is gone", () => isGone(redisPid));
-    expect(await keptAfterRestart(dataDir)).toContain(42);
+    const redisPid = redis ? await findListener(new URL(redis).port) : undefined;
+    await program.kill();
+    await waitUntil("PostgreSQL has ended", async () => (await processesOf(dataDir)).length === 0);
+    if (redisPid) await waitUntil("Redis has ended", () => hasEnded(redisPid));
+    expect(await readRowsAfterRestart(dataDir)).toContain(42);
   });
 
-  it("is killed -9 with all that it started, the next start works", async () => {
+  it("and all its children are killed with SIGKILL, the next start finds the data.", async () => {
     const program = await startProgram({ dataDir });
-    await keep((await program.ready()).postgres, 43);
+    await insertRow((await program.ready()).postgres, 43);
     for (const pid of [program.pid, ...(await processesOf(dataDir))]) process.kill(pid, "SIGKILL");
     await program.exit;
-    expect(await keptAfterRestart(dataDir)).toContain(43);
+    expect(await readRowsAfterRestart(dataDir)).toContain(43);
   });
 
-  it("is killed -9 with its supervisor, the next start ends the server that is left", async () => {
+  it("and its supervisor are killed with SIGKILL, the next start stops the server that is left.", async () => {
     const program = await startProgram({ dataDir });
-    await keep((await program.ready()).postgres, 44);
-    const orphan = await postmasterPid(dataDir);
+    await insertRow((await program.ready()).postgres, 44);
+    const orphan = await readPostmasterPid(dataDir);
     const others = [program.pid, ...(await processesOf(dataDir))].filter((pid) => pid !== orphan);
-    // Held first, so that none of them can act on the end of another.
+    // Stopped first, so that none of them can react to the end of another.
     for (const signal of ["SIGSTOP", "SIGKILL"] as const) {
       for (const pid of others) process.kill(pid, signal);
     }
     await program.exit;
-    await delay(200);
-    expect(await isGone(orphan)).toBe(false);
-    expect(await keptAfterRestart(dataDir)).toContain(44);
-    expect(await isGone(orphan)).toBe(true);
+    await waitUntil("the others have ended", async () =>
+      (await Promise.all(others.map(hasEnded))).every((ended) => ended),
+    );
+    expect(await hasEnded(orphan)).toBe(false);
+    expect(await readRowsAfterRestart(dataDir)).toContain(44);
+    expect(await hasEnded(orphan)).toBe(true);
   });
 
-  it("is killed -9 during initdb, nothing is left and the next start begins anew", async () => {
+  it("is killed with SIGKILL during initdb, nothing is left and the next start creates a new database.", async () => {
     const dataDir = join(scratch.path, "interrupted");
     const program = await startProgram({ dataDir });
     const names = () => readdir(dataDir).catch(() => []);
-    await until("initdb is at work", async () => {
+    await waitUntil("initdb is running", async () => {
       const files = await readdir(dataDir, { recursive: true }).catch(() => []);
-      return files.some((file) => file.endsWith("PG_VERSION")); // it is there long before the rest
+      // Created long before the other files.
+      return files.some((file) => file.endsWith("PG_VERSION"));
     });
-    await program.kill9();
+    await program.kill();
     expect(await names()).not.toContain("postgres");
-    await until("initdb is gone", async () => (await processesOf(dataDir)).length === 0);
+    await waitUntil("initdb has ended", async () => (await processesOf(dataDir)).length === 0);
     const store = await startEmbeddedPostgres({ dataDir, database: "shop", durable: false });
     expect(await query(store.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
     await store.stop();
     expect((await names()).filter((name) => name.includes("half"))).toEqual([]);
   });
 
-  it("is killed -9, a command that hears no signal ends with what it started", async () => {
-    const program = await startProgram({ dataDir, deaf: true });
+  it("is killed with SIGKILL, a command that ignores signals ends with its children.", async () => {
+    const program = await startProgram({ dataDir, ignoreSignals: true });
     await program.ready();
-    await until("both are there", async () => (await processesOf(dataDir)).length >= 3); // and the supervisor
-    await program.kill9();
-    await until("both are gone", async () => (await processesOf(dataDir)).length === 0);
+    await waitUntil("both are running", async () => (await processesOf(dataDir)).length >= 3);
+    await program.kill();
+    await waitUntil("both have ended", async () => (await processesOf(dataDir)).length === 0);
   });
 
-  it("gets Ctrl-C, they wait until it has drained", async () => {
+  it("receives SIGINT from the terminal, they run until it has drained.", async () => {
     const program = await startProgram({ dataDir, ...(hasRedis ? { redis: "native" } : {}) });
     await program.ready();
     process.kill(-program.pid, "SIGINT");
@@ -128,21 +129,21 @@ describe("when the process that started the stores", { timeout: 20_000 }, () => 
     expect(await processesOf(dataDir)).toEqual([]);
   });
 
-  it("has nothing more to do, it ends, and they with it", async () => {
-    const program = await startProgram({ dataDir, redis: "wasm", forgetful: true });
+  it("has nothing more to do, it ends and they end with it.", async () => {
+    const program = await startProgram({ dataDir, redis: "wasm", endAtOnce: true });
     expect(await program.exit).toMatchObject({ code: 0, errors: "" });
-    await until("PostgreSQL is gone", async () => (await processesOf(dataDir)).length === 0);
+    await waitUntil("PostgreSQL has ended", async () => (await processesOf(dataDir)).length === 0);
   });
 
-  it("left a number in postmaster.pid that is another program's by now, that one is let alone", async () => {
-    const user = isRoot ? await nobody() : undefined;
+  it("left a process id in postmaster.pid that now belongs to another program, that program is not killed.", async () => {
+    const user = isRoot() ? await findNobody() : undefined;
     const other = spawn("sleep", ["30"], user ? { uid: user.uid, gid: user.gid, cwd: "/" } : {});
     try {
       const files = join(dataDir, "postgres");
       const pidFile = join(files, "postmaster.pid");
       await writeFile(pidFile, [other.pid, files, 1_700_000_000, 5432, "", "127.0.0.1", "", ""].join("\n"));
       if (user) await chown(pidFile, user.uid, user.gid);
-      expect(await keptAfterRestart(dataDir)).toContain(42);
+      expect(await readRowsAfterRestart(dataDir)).toContain(42);
       expect(other.exitCode ?? other.signalCode).toBe(null);
     } finally {
       other.kill();
@@ -150,8 +151,8 @@ describe("when the process that started the stores", { timeout: 20_000 }, () => 
   });
 });
 
-describe("the lock of a data folder", { timeout: 15_000 }, () => {
-  it("is one process's, which others are told of, until it is released or killed", async () => {
+describe("The lock of a data folder", () => {
+  it("belongs to one process, which is named to others, until it is released or the process is killed.", async () => {
     const dataDir = join(scratch.path, "locked");
     const program = await startProgram({ dataDir, lockOnly: true });
     await program.ready();
@@ -159,7 +160,7 @@ describe("the lock of a data folder", { timeout: 15_000 }, () => {
       name: "StartupError",
       message: `DATA_DIR ${dataDir} is in use by process ${program.pid}. Stop it, or start this one with another DATA_DIR.`,
     });
-    await program.kill9();
+    await program.kill();
     const lock = await lockDataDir(dataDir);
     await expect(lockDataDir(dataDir)).rejects.toThrow(`in use by process ${process.pid}.`);
     await lock.release();
@@ -168,29 +169,33 @@ describe("the lock of a data folder", { timeout: 15_000 }, () => {
     expect(await readdir(dataDir)).toEqual(["instance.lock"]);
   });
 
-  it("is given to one of many that start at once", async () => {
+  it("is acquired by one of many processes that start concurrently.", async () => {
     const dataDir = join(scratch.path, "contended");
     const programs = await Promise.all(
       Array.from({ length: 5 }, () => startProgram({ dataDir, lockOnly: true })),
     );
     const outcomes = await Promise.all(programs.map((each) => each.ready().then(() => "held", String)));
     const holder = programs[outcomes.indexOf("held")];
-    const refused = outcomes.filter((outcome) => outcome.includes(`in use by process ${holder?.pid}.`));
-    expect(refused).toHaveLength(4);
-    await holder?.kill9();
+    const rejected = outcomes.filter((outcome) => outcome.includes(`in use by process ${holder?.pid}.`));
+    expect(rejected).toHaveLength(4);
+    await holder?.kill();
   });
 
-  it("says what is wrong with a folder that cannot be made", async () => {
+  it("cannot be acquired in a folder that cannot be created, with an error that says so.", async () => {
     const file = join(scratch.path, "file");
     await writeFile(file, "");
     await expect(lockDataDir(join(file, "data"))).rejects.toThrow(/cannot be used.*Set DATA_DIR to another/);
   });
 });
 
-describe("whoever starts it", { timeout: 20_000 }, () => {
-  it("an ordinary user keeps all in the data folder", async (test) => {
-    const user = isRoot ? await nobody() : undefined;
-    const readable = await run("/bin/sh", ["-c", '[ -r "$1" ] && [ -x "$2" ]', "try", ...theirs()], user);
+describe("The database files", () => {
+  it("are in the data folder of an ordinary user.", async (test) => {
+    const user = isRoot() ? await findNobody() : undefined;
+    const readable = await runCommand(
+      "/bin/sh",
+      ["-c", '[ -r "$1" ] && [ -x "$2" ]', "try", ...requiredFiles()],
+      user,
+    );
     if (!readable.ok) test.skip(`user ${user?.name} cannot read this project`);
     const dataDir = join(scratch.path, "ordinary");
     await mkdir(dataDir, { mode: 0o700 });
@@ -203,8 +208,8 @@ describe("whoever starts it", { timeout: 20_000 }, () => {
     expect((await program.exit).code).toBe(0);
   });
 
-  it.skipIf(!isRoot)(
-    "root under a private folder keeps the files where nobody can go (needs root)",
+  it.skipIf(!isRoot())(
+    "are where the user nobody can enter if root's data folder is private (needs root).",
     async () => {
       const home = join(scratch.path, "home of root");
       const dataDir = join(home, ".data");
@@ -215,11 +220,11 @@ describe("whoever starts it", { timeout: 20_000 }, () => {
         const files = await readlink(join(dataDir, "postgres"));
         expect(files).toMatch(/^\/var\/lib\/cartwright\/data.*home-of-root.*\/postgres$/);
         expect(first.description).toContain(
-          `${dataDir}/postgres, which leads to ${files} as nobody cannot enter`,
+          `${dataDir}/postgres, a link to ${files} because nobody cannot enter`,
         );
-        await keep(first.url, 45);
+        await insertRow(first.url, 45);
         await first.stop();
-        expect(await keptAfterRestart(dataDir)).toEqual([45]);
+        expect(await readRowsAfterRestart(dataDir)).toEqual([45]);
         expect(await readlink(join(dataDir, "postgres"))).toBe(files);
       } finally {
         await removeLinked(dataDir);
@@ -228,10 +233,10 @@ describe("whoever starts it", { timeout: 20_000 }, () => {
   );
 });
 
-const theirs = () => [join(postgresPackage(), "package.json"), process.execPath];
+const requiredFiles = () => [join(findPostgresPackage(), "package.json"), process.execPath];
 
-/** The process that listens on that port, found by its files as Linux shows them. */
-async function listenerOf(port: string): Promise<number | undefined> {
+/** Finds the process that listens on a port by its open files. Linux only. */
+async function findListener(port: string): Promise<number | undefined> {
   if (process.platform !== "linux") return undefined;
   const local = `0100007F:${Number(port).toString(16).toUpperCase().padStart(4, "0")}`;
   const rows = (await readFile("/proc/net/tcp", "utf8")).split("\n").map((row) => row.trim().split(/\s+/));

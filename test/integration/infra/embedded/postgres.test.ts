@@ -3,55 +3,56 @@ import { chmod, cp, mkdir, readFile, rm, stat, symlink, writeFile } from "node:f
 import { connect, createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join, relative } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { run, startChild } from "../../../../src/infra/embedded/child-process.ts";
-import { type EmbeddedStore, startServer } from "../../../../src/infra/embedded/embedded-store.ts";
+import { startChild } from "../../../../src/infra/embedded/child-process.ts";
+import type { EmbeddedStore } from "../../../../src/infra/embedded/embedded-store.ts";
 import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres/embedded-postgres.ts";
 import {
-  postgresPackage,
-  usableBinaries,
+  findPostgresPackage,
+  prepareBinaries,
 } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
-import { nobody } from "../../../../src/infra/embedded/postgres/postgres-folder.ts";
+import { runCommand } from "../../../../src/infra/embedded/run-command.ts";
+import { startServer } from "../../../../src/infra/embedded/start-server.ts";
+import { findNobody, isRoot } from "../../../../src/infra/embedded/system-user.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 import {
-  isGone,
-  isRoot,
-  postmasterPid,
-  query,
-  scratchFolder,
-} from "../../../support/embedded/embedded-program.ts";
+  createScratchFolder,
+  hasEnded,
+  readPostmasterPid,
+} from "../../../support/embedded/embedded-fixtures.ts";
+import { query } from "../../../support/embedded/query.ts";
 
-const startAt = (dataDir: string, durable = false) =>
+const start = (dataDir: string, durable = false) =>
   startEmbeddedPostgres({ dataDir, database: "shop", durable });
 
 const failureOf = (dataDir: string): Promise<string> =>
-  startAt(dataDir).then(
+  start(dataDir).then(
     async (store) => {
       await store.stop();
       return "it started";
     },
-    (error: unknown) => (error instanceof StartupError ? error.message : `no StartError: ${error}`),
+    (error: unknown) => (error instanceof StartupError ? error.message : `not a StartupError: ${error}`),
   );
 
 let scratch: { path: string; remove(): Promise<void> };
 beforeAll(async () => {
-  scratch = await scratchFolder();
+  scratch = await createScratchFolder();
 });
 afterAll(() => scratch.remove());
 
-describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
+describe("A running embedded PostgreSQL", () => {
   let dataDir: string;
   let store: EmbeddedStore;
   let password: string;
   beforeAll(async () => {
     dataDir = join(scratch.path, "running");
-    store = await startAt(dataDir, true);
+    store = await start(dataDir, true);
     password = new URL(store.url).password;
-  }, 15_000);
+  });
   afterAll(() => store.stop());
 
-  it("answers SQL, in UTC and by Unicode's rules, with letters beyond ASCII", async () => {
+  it("answers SQL in UTC, by the rules of Unicode and with letters beyond ASCII.", async () => {
     const [row] = await query(
       store.url,
       "SELECT current_database() AS db, current_setting('TimeZone') AS zone, lower('ÉCOLE') AS lower, current_setting('fsync') AS fsync",
@@ -62,7 +63,7 @@ describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
     expect(trigrams).toEqual({ count: 6 });
   });
 
-  it("refuses whoever has no password or another", async () => {
+  it("rejects connections without the password.", async () => {
     for (const other of ["", "wrong"]) {
       const url = store.url.replace(password, other);
       await expect(query(url, "SELECT 1")).rejects.toThrow(/password/);
@@ -71,8 +72,8 @@ describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
     expect(hash?.rolpassword).toMatch(/^SCRAM-SHA-256\$/);
   });
 
-  it("shows its password only in files that are ours alone", async () => {
-    const { output } = await run("/bin/ps", ["axww", "-o", "command="]);
+  it("shows its password only in files that no other user can read.", async () => {
+    const { output } = await runCommand("/bin/ps", ["axww", "-o", "command="]);
     expect(output).toContain(`-D ${join(dataDir, "postgres")}`);
     expect(output).not.toContain(password);
     expect(store.description).not.toContain(password);
@@ -85,7 +86,7 @@ describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
     expect(await readFile(join(dataDir, "postgres.log"), "utf8")).not.toContain(password);
   });
 
-  it("listens on 127.0.0.1 alone", async () => {
+  it("listens on 127.0.0.1 only.", async () => {
     const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     const outside = addresses.find((address) => !address.internal && address.family === "IPv4");
     const [row] = await query(
@@ -98,97 +99,97 @@ describe("a running embedded PostgreSQL", { timeout: 15_000 }, () => {
     }
   });
 
-  it("is not started twice on the same files", async () => {
+  it("is not started twice on the same files.", async () => {
     expect(await failureOf(dataDir)).toContain(`is in use by process ${process.pid}`);
     expect(await query(store.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
   });
 });
 
-describe("the files of an embedded PostgreSQL", { timeout: 15_000 }, () => {
+describe("The files of an embedded PostgreSQL", () => {
   let dataDir: string;
   beforeAll(() => {
     dataDir = join(scratch.path, "with space 'and' \"quotes\"", "long".repeat(30));
   });
 
-  it("keep data and password between starts, in a long path with spaces, and are freed by stop", async () => {
-    const first = await startAt(relative(process.cwd(), dataDir));
-    await query(first.url, "CREATE TABLE kept AS SELECT 42 AS answer");
-    const pid = await postmasterPid(dataDir);
+  it("keep data and password between starts, in a long path with spaces, and are unlocked by stop.", async () => {
+    const first = await start(relative(process.cwd(), dataDir));
+    await query(first.url, "CREATE TABLE saved AS SELECT 42 AS answer");
+    const pid = await readPostmasterPid(dataDir);
     await first.stop();
     await first.stop();
-    expect(await isGone(pid)).toBe(true);
-    const second = await startAt(dataDir);
+    expect(await hasEnded(pid)).toBe(true);
+    const second = await start(dataDir);
     try {
-      expect(await query(second.url, "SELECT answer FROM kept")).toEqual([{ answer: 42 }]);
+      expect(await query(second.url, "SELECT answer FROM saved")).toEqual([{ answer: 42 }]);
       expect(new URL(second.url).password).toBe(new URL(first.url).password);
     } finally {
       await second.stop();
     }
   });
 
-  it("tell when the server dies by itself, and are whole at the next start", async () => {
-    const first = await startAt(dataDir);
-    process.kill(await postmasterPid(dataDir), "SIGKILL");
+  it("are intact at the next start after the server was killed, whose end is reported.", async () => {
+    const first = await start(dataDir);
+    process.kill(await readPostmasterPid(dataDir), "SIGKILL");
     expect(await first.exited).toMatch(/^PostgreSQL 18.* ended by itself \(exit code 137\).*postgres\.log/);
     await first.stop();
-    const second = await startAt(dataDir);
+    const second = await start(dataDir);
     await second.stop();
   });
 
-  it("that are no database, or gone, are refused with what to do", async () => {
+  it("are rejected with advice if they are not a database or do not exist.", async () => {
     const other = join(scratch.path, "refused");
     const files = join(other, "postgres");
     await mkdir(files, { recursive: true });
-    await writeFile(join(files, "letter.txt"), "mine");
-    expect(await failureOf(other)).toMatch(/no database. Move them away/);
+    await writeFile(join(files, "notes.txt"), "text");
+    expect(await failureOf(other)).toMatch(/files that are not a database. Move them away/);
     await rm(files, { recursive: true });
     await symlink("/nowhere/at/all", files);
-    expect(await failureOf(other)).toMatch(/leads to \/nowhere\/at\/all, which is gone/);
+    expect(await failureOf(other)).toMatch(/a link to \/nowhere\/at\/all, which does not exist/);
   });
 
-  it("that are damaged or of another version are refused with what to do", async () => {
+  it("are rejected with advice if they are damaged or of another version.", async () => {
     const files = join(dataDir, "postgres");
     await rm(join(files, "global", "pg_control"));
     expect(await failureOf(dataDir)).toMatch(
       /did not start: exit code \d+[\s\S]*pg_control[\s\S]*DATABASE_URL/,
     );
     await writeFile(join(files, "PG_VERSION"), "17\n");
-    expect(await failureOf(dataDir)).toMatch(/made by PostgreSQL 17, and this is 18\.\d+/);
+    expect(await failureOf(dataDir)).toMatch(/created by PostgreSQL 17, and this is 18\.\d+/);
   });
 });
 
-describe("PostgreSQL's programs", { timeout: 15_000 }, () => {
+describe("The programs of PostgreSQL", () => {
   const readLinks = async (dir: string): Promise<{ target: string }[]> =>
     JSON.parse(await readFile(join(dir, "native", "pg-symlinks.json"), "utf8"));
 
   let dir: string;
   beforeAll(async () => {
     dir = join(scratch.path, "package");
-    await cp(postgresPackage(), dir, { recursive: true, verbatimSymlinks: true });
+    await cp(findPostgresPackage(), dir, { recursive: true, verbatimSymlinks: true });
   });
   beforeEach(async () => {
     for (const { target } of await readLinks(dir)) await rm(join(dir, target), { force: true });
   });
 
-  it("get the links that an install without scripts leaves out, in place", async () => {
-    const user = isRoot ? await nobody() : undefined;
-    const { postgres, version } = await usableBinaries(dir, join(scratch.path, "unused"), user);
+  it("get the links that an install without scripts omits, in place.", async () => {
+    const user = isRoot() ? await findNobody() : undefined;
+    const { postgres, version } = await prepareBinaries(dir, join(scratch.path, "unused"), user);
     expect(postgres).toBe(join(dir, "native", "bin", "postgres"));
     expect(version).toMatch(/^18\.\d+$/);
     for (const { target } of await readLinks(dir)) await stat(join(dir, target));
     await expect(stat(join(scratch.path, "unused"))).rejects.toThrow("ENOENT");
   });
 
-  it("are copied where they cannot be used in place, once, by starts at the same time", async () => {
+  it("are copied once by concurrent starts if they cannot be used in place.", async () => {
     const library = join(dir, "native", "lib");
-    await chmod(isRoot ? dir : library, isRoot ? 0o700 : 0o500);
-    const user = isRoot ? await nobody() : undefined;
+    await chmod(isRoot() ? dir : library, isRoot() ? 0o700 : 0o500);
+    const user = isRoot() ? await findNobody() : undefined;
     const copies = join(scratch.path, "copies");
     try {
-      const all = await Promise.all(Array.from({ length: 2 }, () => usableBinaries(dir, copies, user)));
+      const all = await Promise.all(Array.from({ length: 2 }, () => prepareBinaries(dir, copies, user)));
       expect(new Set(all.map(({ postgres }) => postgres)).size).toBe(1);
       expect(all[0]?.postgres.startsWith(copies)).toBe(true);
-      const { output } = await run("/bin/ls", [copies]);
+      const { output } = await runCommand("/bin/ls", [copies]);
       expect(output).toMatch(/^postgres-binaries-[\w.-]+$/);
     } finally {
       await chmod(library, 0o700);
@@ -196,7 +197,7 @@ describe("PostgreSQL's programs", { timeout: 15_000 }, () => {
   });
 });
 
-it("tries another port when it lost a race for the first", { timeout: 15_000 }, async () => {
+it("A server is started on another port if the first one was taken meanwhile.", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const address = taken.address();
@@ -212,8 +213,8 @@ it("tries another port when it lost a race for the first", { timeout: 15_000 }, 
         ports.push(ports.length === 0 ? takenPort : port);
         return startChild([process.execPath, "-e", program, String(ports.at(-1))], { logFd });
       },
-      async answers(port, signal) {
-        while (!signal.aborted && !(await canConnect(port))) await delay(20);
+      async waitUntilReady(port, signal) {
+        while (!signal.aborted && !(await canConnect(port))) await sleep(20);
       },
     });
     expect(ports).toEqual([takenPort, port]);
