@@ -32,7 +32,7 @@ const asBinary = new URLSearchParams({
 
 expectNoCrash();
 
-/** A server whose cache says what the test lets it say, and whose product has the name that the test gives it. */
+/** Starts a server whose cache note and product name a test sets. An empty name: the product does not exist. */
 async function startCached(options: Partial<ServerOptions> = {}) {
   const state: { note: CacheNote | undefined; name: string } = {
     note: { state: "memory", etag: "abc", ageMs: 61_999 },
@@ -61,15 +61,15 @@ async function startCached(options: Partial<ServerOptions> = {}) {
       );
     },
   });
-  const ask = (headers: Record<string, string> = {}, query = asJson) =>
+  const getWith = (headers: Record<string, string> = {}, query = asJson) =>
     fetch(`${methodUrl(server.url, getProduct)}?${query}`, { headers });
-  return { ...server, state, ask };
+  return { ...server, state, getWith };
 }
 
-/** A header each, in the order of their names here. */
-function told(answer: Response): Record<string, string | null> {
+/** Returns the headers about caching and content. */
+function cacheHeadersOf(response: Response): Record<string, string | null> {
   const names = ["x-cartwright-cache", "cache-control", "age", "etag", "vary", "content-type"];
-  return Object.fromEntries(names.map((name) => [name, answer.headers.get(name)]));
+  return Object.fromEntries(names.map((name) => [name, response.headers.get(name)]));
 }
 
 const fresh = {
@@ -79,30 +79,35 @@ const fresh = {
   etag: 'W/"abc"',
   vary: "Accept-Encoding",
 };
-const untold = { "cache-control": null, age: null, etag: null, vary: null };
+const withoutCaching = { "cache-control": null, age: null, etag: null, vary: null };
 
 describe("a GET", () => {
-  test("says how long its answer is good, and what it is", async () => {
-    const { ask } = await startCached();
-    const answer = await ask();
+  test("states how long its response is fresh, and its etag", async () => {
+    const { getWith } = await startCached();
+    const answer = await getWith();
     expect(answer.status).toBe(200);
-    expect(told(answer)).toEqual({ ...fresh, "content-type": "application/json" });
+    expect(cacheHeadersOf(answer)).toEqual({ ...fresh, "content-type": "application/json" });
     expect(await answer.json()).toMatchObject({ product: { name: "Hammer" } });
   });
 
-  test("is answered 304 until the content has changed", async () => {
-    const { ask, state } = await startCached();
-    const first = await ask();
+  test("with the etag gets 304 until the content changes", async () => {
+    const { getWith, state } = await startCached();
+    const first = await getWith();
     const seen = { "if-none-match": first.headers.get("etag") ?? "" };
     state.note = { state: "redis", etag: "abc", ageMs: 0 };
-    const again = await ask(seen);
+    const again = await getWith(seen);
     expect(again.status).toBe(304);
-    expect(told(again)).toEqual({ ...fresh, "x-cartwright-cache": "redis", age: "0", "content-type": null });
+    expect(cacheHeadersOf(again)).toEqual({
+      ...fresh,
+      "x-cartwright-cache": "redis",
+      age: "0",
+      "content-type": null,
+    });
     expect([...again.headers.keys()].filter((name) => name.startsWith("content-"))).toEqual([]);
     expect(await again.text()).toBe("");
     state.note = { state: "miss", etag: "def", ageMs: 0 };
     state.name = "Saw";
-    const changed = await ask(seen);
+    const changed = await getWith(seen);
     expect(changed.status).toBe(200);
     expect(changed.headers.get("etag")).toBe('W/"def"');
     expect(await changed.json()).toMatchObject({ product: { name: "Saw" } });
@@ -121,79 +126,84 @@ describe("a GET", () => {
     ['"abc", "x', 200],
     ['w/"abc"', 200],
   ])("with If-None-Match: %s gets %i", async (tags, status) => {
-    const { ask } = await startCached();
-    expect((await ask({ "if-none-match": tags })).status).toBe(status);
+    const { getWith } = await startCached();
+    expect((await getWith({ "if-none-match": tags })).status).toBe(status);
   });
 
-  test("names the same content the same, in each form and compressed or not", async () => {
-    const { ask, state } = await startCached();
+  test("has the same etag for the same content, in each encoding and compression", async () => {
+    const { getWith, state } = await startCached();
     state.name = "x".repeat(10_000);
     for (const query of [asJson, asBinary]) {
       for (const encoding of ["gzip", "identity"]) {
-        const answer = await ask({ "accept-encoding": encoding }, query);
+        const answer = await getWith({ "accept-encoding": encoding }, query);
         expect(answer.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
-        expect(told(answer)).toMatchObject(fresh);
+        expect(cacheHeadersOf(answer)).toMatchObject(fresh);
         await answer.arrayBuffer();
-        const again = await ask({ "accept-encoding": encoding, "if-none-match": 'W/"abc"' }, query);
+        const again = await getWith({ "accept-encoding": encoding, "if-none-match": 'W/"abc"' }, query);
         expect(again.status).toBe(304);
         expect(again.headers.get("content-encoding")).toBeNull();
       }
     }
   });
 
-  test("that fails is not kept, nor answered 304", async () => {
-    const { ask, state, url } = await startCached();
+  test("that fails is not stored, and never 304", async () => {
+    const { getWith, state, url } = await startCached();
     state.name = "";
     for (const tags of ["", "*"]) {
-      const answer = await ask({ "if-none-match": tags });
+      const answer = await getWith({ "if-none-match": tags });
       expect(answer.status).toBe(404);
-      expect(told(answer)).toMatchObject({
-        ...untold,
+      expect(cacheHeadersOf(answer)).toMatchObject({
+        ...withoutCaching,
         "x-cartwright-cache": "memory",
         "cache-control": "no-store",
       });
       expect(await answer.json()).toMatchObject({ code: "not_found" });
     }
-    const refused = await fetch(`${methodUrl(url, createProduct)}?${asJson}`);
-    expect(refused.status).toBe(405);
-    expect(told(refused)).toMatchObject({
-      ...untold,
+    const rejected = await fetch(`${methodUrl(url, createProduct)}?${asJson}`);
+    expect(rejected.status).toBe(405);
+    expect(cacheHeadersOf(rejected)).toMatchObject({
+      ...withoutCaching,
       "x-cartwright-cache": null,
       "cache-control": "no-store",
     });
   });
 
-  test.each(["policy", "note"])("of a method without a %s of a cache is not kept", async (lacks) => {
+  test.each(["policy", "note"])("of a method without a cache %s is not stored", async (missing) => {
     const service = withPolicy(CatalogService, "GetProduct", (policy) => {
-      if (lacks === "policy") policy.cache = undefined;
+      if (missing === "policy") policy.cache = undefined;
     });
-    const { ask, state } = await startCached({ services: [service] });
-    if (lacks === "note") state.note = undefined;
-    const answer = await ask({ "if-none-match": 'W/"abc"' });
+    const { getWith, state } = await startCached({ services: [service] });
+    if (missing === "note") state.note = undefined;
+    const answer = await getWith({ "if-none-match": 'W/"abc"' });
     expect(answer.status).toBe(200);
-    expect(told(answer)).toMatchObject({ ...untold, "cache-control": "no-store" });
+    expect(cacheHeadersOf(answer)).toMatchObject({ ...withoutCaching, "cache-control": "no-store" });
   });
 
-  test("of content without a name is kept, but never answered 304", async () => {
-    const { ask, state } = await startCached();
+  test("without an etag is stored, and never 304", async () => {
+    const { getWith, state } = await startCached();
     state.note = { state: "bypass", etag: "", ageMs: 0 };
-    const answer = await ask({ "if-none-match": '"", *' });
+    const answer = await getWith({ "if-none-match": '"", *' });
     expect(answer.status).toBe(200);
-    expect(told(answer)).toMatchObject({ ...fresh, "x-cartwright-cache": "bypass", age: "0", etag: null });
+    expect(cacheHeadersOf(answer)).toMatchObject({
+      ...fresh,
+      "x-cartwright-cache": "bypass",
+      age: "0",
+      etag: null,
+    });
   });
 });
 
-test("a POST is told only how the cache answered", async () => {
+test("the response to a POST states only how the cache answered", async () => {
   const { url, state } = await startCached();
   for (const [name, status] of [["Hammer", 200] as const, ["", 404] as const]) {
     state.name = name;
     const answer = await post(url, getProduct, { sku: "A" }, { "if-none-match": 'W/"abc"' });
     expect(answer.status).toBe(status);
-    expect(told(answer)).toMatchObject({ ...untold, "x-cartwright-cache": "memory" });
+    expect(cacheHeadersOf(answer)).toMatchObject({ ...withoutCaching, "x-cartwright-cache": "memory" });
   }
 });
 
-test.each(transportNames)("%s tells how the cache answered, errors too", async (name) => {
+test.each(transportNames)("a response by %s states how the cache answered, also for errors", async (name) => {
   const { url, state } = await startCached();
   const { getProduct } = createClient(CatalogService, transports(url)[name]);
   const ask = async (cacheState: CacheNote["state"]) => {
@@ -214,7 +224,7 @@ test.each(transportNames)("%s tells how the cache answered, errors too", async (
   expect(await ask("redis")).toBe("redis");
 });
 
-test("a 304 leaves its HTTP/1.1 connection to the next request", async () => {
+test("after a 304 its HTTP/1.1 connection carries the next request", async () => {
   const { url } = await startCached();
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   onTestFinished(() => agent.destroy());
@@ -257,11 +267,11 @@ test("a 304 ends its HTTP/2 stream", async () => {
 });
 
 test.each([["https://shop.example", "Origin, Accept-Encoding"] as const, ["*", "Accept-Encoding"] as const])(
-  "a page of %s may read all that, from a 304 too",
+  "a page of %s may read these headers, also of a 304",
   async (origin, vary) => {
-    const { ask } = await startCached({ corsOrigins: [origin] });
+    const { getWith } = await startCached({ corsOrigins: [origin] });
     for (const tags of ["", "*"]) {
-      const answer = await ask({ "if-none-match": tags, origin: shop });
+      const answer = await getWith({ "if-none-match": tags, origin: shop });
       expect(answer.status).toBe(tags === "" ? 200 : 304);
       expect(answer.headers.get("access-control-allow-origin")).toBe(origin);
       expect(answer.headers.get("vary")).toBe(vary);

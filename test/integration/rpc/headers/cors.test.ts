@@ -4,7 +4,7 @@ import { methodUrl, post } from "../../../support/rpc/rpc-clients.ts";
 import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct } = CatalogService.method;
-const shop = "https://shop.example";
+const allowedOrigin = "https://shop.example";
 
 function preflight(url: string, origin: string) {
   return fetch(methodUrl(url, getProduct), {
@@ -17,12 +17,12 @@ function preflight(url: string, origin: string) {
   });
 }
 
-describe("a page of a listed origin", () => {
-  test("is allowed to ask what calls need", async () => {
-    const { url } = await startRpcServer({ corsOrigins: [shop] });
-    const answer = await preflight(url, shop);
+describe("a page of an allowed origin", () => {
+  test("may send the methods and headers that calls need", async () => {
+    const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
+    const answer = await preflight(url, allowedOrigin);
     expect(answer.status).toBe(204);
-    expect(answer.headers.get("access-control-allow-origin")).toBe(shop);
+    expect(answer.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
     expect(answer.headers.get("access-control-allow-methods")).toBe("POST, GET");
     const allowed = answer.headers.get("access-control-allow-headers")?.toLowerCase().split(", ");
     const needed = [
@@ -38,19 +38,19 @@ describe("a page of a listed origin", () => {
     expect(answer.headers.get("vary")).toBe("Origin");
   });
 
-  test("may read answers, errors too", async () => {
-    const { url } = await startRpcServer({ corsOrigins: ["https://other.example", shop] });
+  test("may read responses and errors", async () => {
+    const { url } = await startRpcServer({ corsOrigins: ["https://other.example", allowedOrigin] });
     for (const body of [{ sku: "A" }, {}]) {
-      const answer = await post(url, getProduct, body, { origin: shop });
-      expect(answer.headers.get("access-control-allow-origin")).toBe(shop);
+      const answer = await post(url, getProduct, body, { origin: allowedOrigin });
+      expect(answer.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
       expect(answer.headers.get("access-control-expose-headers")?.toLowerCase()).toContain("grpc-status");
       expect(answer.headers.get("vary")).toBe("Origin");
     }
   });
 });
 
-test("a page of another origin may not", async () => {
-  const { url } = await startRpcServer({ corsOrigins: [shop] });
+test("a page of another origin may neither send nor read", async () => {
+  const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
   for (const answer of [
     await preflight(url, "https://evil.example"),
     await preflight(url, "null"),
@@ -62,27 +62,27 @@ test("a page of another origin may not", async () => {
   }
 });
 
-test("callers without an origin are told that others get other answers", async () => {
-  const { url } = await startRpcServer({ corsOrigins: [shop] });
+test("the response to a caller without an origin varies by origin", async () => {
+  const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
   const answer = await post(url, getProduct, { sku: "A" });
   expect(answer.headers.get("access-control-allow-origin")).toBeNull();
   expect(answer.headers.get("vary")).toBe("Origin");
 });
 
-test("* is every page", async () => {
+test("* allows every page", async () => {
   const { url } = await startRpcServer({ corsOrigins: ["*"] });
   const answer = await preflight(url, "https://any.example");
   expect(answer.headers.get("access-control-allow-origin")).toBe("*");
   expect(answer.headers.get("vary")).toBeNull();
-  // What a caller without an origin is given, a cache may give to a page.
-  const unasked = await post(url, getProduct, { sku: "A" });
-  expect(unasked.headers.get("access-control-allow-origin")).toBe("*");
+  // An HTTP cache may serve the response to a caller without an origin to a page.
+  const withoutOrigin = await post(url, getProduct, { sku: "A" });
+  expect(withoutOrigin.headers.get("access-control-allow-origin")).toBe("*");
 });
 
-test("no page is listed by default", async () => {
+test("no page is allowed by default", async () => {
   const { url } = await startRpcServer();
-  expect((await preflight(url, shop)).status).not.toBe(204);
-  const answer = await post(url, getProduct, { sku: "A" }, { origin: shop });
+  expect((await preflight(url, allowedOrigin)).status).not.toBe(204);
+  const answer = await post(url, getProduct, { sku: "A" }, { origin: allowedOrigin });
   expect(answer.status).toBe(200);
   expect([...answer.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
   expect(answer.headers.get("vary")).toBeNull();

@@ -12,7 +12,7 @@ test.each([
   ["gRPC over HTTP/2", "grpc"],
   ["gRPC-Web over HTTP/1.1", "grpc-web"],
   ["Connect JSON", "connect"],
-] as const)("one line tells of a call by %s, and not what was said", async (name, protocol) => {
+] as const)("a call by %s is one line without its content", async (name, protocol) => {
   const { url, lines } = await startRpcServer();
   await createClient(CatalogService, transports(url)[name]).getProduct({ key });
   expect(lines).toEqual([
@@ -37,7 +37,7 @@ test.each([
   ["deadline_exceeded", "debug", "DEADLINE_EXCEEDED"],
   ["unavailable", "debug", "UNAVAILABLE"],
   ["internal", "warn", "INTERNAL"],
-] as const)("%s is told of at %s", async (code: ErrorCode, level, written) => {
+] as const)("a call that fails with %s is logged at %s", async (code: ErrorCode, level, written) => {
   const { url, lines } = await startRpcServer({
     catalog: {
       getProduct: () => {

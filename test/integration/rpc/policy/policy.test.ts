@@ -65,7 +65,7 @@ test("every method of the contracts has a valid policy", () => {
   expect(durationMs(policy?.deadline?.default)).toBe(5_000);
 });
 
-test("the server does not startRpcServer with a method that has no policy", async () => {
+test("the server does not start with a method that has no policy", async () => {
   await expect(startRpcServer({ services: [CatalogService, Health] })).rejects.toThrow(StartupError);
   const message = startupError(CatalogService, Health);
   expect(message).toContain("grpc.health.v1.Health/Check: no policy");
@@ -199,7 +199,7 @@ describe.each<[string, DescService, string, Case[]]>([
       ["request_id is not set, but cartwright.order.v1.CreateOrderRequest has", { requestId: null }],
     ],
   ],
-])("the server does not startRpcServer with %s", (_, service, method, cases) => {
+])("the server does not start with %s", (_, service, method, cases) => {
   test.each(cases)("and reports: %s", (error, change) => {
     const changed = withPolicy(service, method, (policy) => {
       const json = Object.assign({}, toJson(MethodPolicySchema, policy), change);
@@ -211,14 +211,14 @@ describe.each<[string, DescService, string, Case[]]>([
   });
 });
 
-test("the server does not startRpcServer with a cache policy on a streaming method", () => {
+test("the server does not start with a cache policy on a streaming method", () => {
   const service = withPolicy(CatalogService, "GetProduct", (_, method) => {
     method.serverStreaming = true;
   });
   expect(startupError(service)).toContain("cache requires a unary method");
 });
 
-test("the server does not startRpcServer with a read method that has a request_id", () => {
+test("the server does not start with a read method that has a request_id", () => {
   const service = withPolicy(OrderService, "CreateOrder", (_, { options }) => {
     if (options !== undefined) options.idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   });
@@ -237,7 +237,7 @@ function withFieldPolicy(message: string, field: string, policy: JsonObject): De
   });
 }
 
-test("the server does not startRpcServer with a field policy without access", () => {
+test("the server does not start with a field policy without access", () => {
   const staff = { access: "ACCESS_STAFF" };
   expect(startupError(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
   expect(startupError(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain(
@@ -246,7 +246,7 @@ test("the server does not startRpcServer with a field policy without access", ()
   expect(startupError(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
 });
 
-test("the server does not startRpcServer with a policy on a nested field of a request, which it would not check", () => {
+test("the server does not start with a policy on a nested field of a request, which it would not check", () => {
   const service = alterService(TrackerService, (file) => {
     const [method] = file.service.flatMap((one) => one.method.filter(({ name }) => name === "ListPurchases"));
     const inner = file.messageType.find(({ name }) => name === "RecordPurchaseResponse")?.field[0];

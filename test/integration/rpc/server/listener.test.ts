@@ -5,7 +5,7 @@ import https from "node:https";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import tls from "node:tls";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
@@ -16,10 +16,10 @@ import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 import { createSelfSignedCertificate } from "../../../support/rpc/self-signed-certificate.ts";
 
 const key = { case: "sku", value: "A" } as const;
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const emptySettings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
 
-function open(port: number): Socket {
+function openSocket(port: number): Socket {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
   onTestFinished(() => {
@@ -28,14 +28,19 @@ function open(port: number): Socket {
   return socket;
 }
 
-describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
-  test.each([1, 2, 3, 24])("in parts of %i", async (size) => {
+/** Writes a chunk that the server, in the same process, reads before the next one. */
+async function writeAlone(socket: Socket, chunk: string | Uint8Array): Promise<void> {
+  await new Promise((resolve) => socket.write(chunk, resolve));
+  for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+}
+
+describe("the first bytes of a connection", () => {
+  test.each([1, 2, 3, 24])("select HTTP/2 by its preface, in chunks of %i", async (size) => {
     const { port } = await startRpcServer();
-    const socket = open(port);
-    const bytes = Buffer.concat([Buffer.from(preface), emptySettings]);
-    for (let at = 0; at < bytes.length; at += size) {
-      socket.write(bytes.subarray(at, at + size));
-      await sleep(2);
+    const socket = openSocket(port);
+    const bytes = Buffer.concat([Buffer.from(PREFACE), EMPTY_SETTINGS]);
+    for (let position = 0; position < bytes.length; position += size) {
+      await writeAlone(socket, bytes.subarray(position, position + size));
     }
     const [answer]: Buffer[] = await once(socket, "data");
     // A SETTINGS frame (RFC 9113, 6.5).
@@ -43,40 +48,40 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   });
 
   test.each(["GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n"])(
-    "by the byte: %s",
+    "select HTTP/1.1 by its method, byte by byte: %s",
     async (text) => {
       const { port } = await startRpcServer();
-      const socket = open(port);
-      for (const byte of text) {
-        socket.write(byte);
-        await sleep(1);
-      }
+      const socket = openSocket(port);
+      for (const byte of text) await writeAlone(socket, byte);
       const [answer]: Buffer[] = await once(socket, "data");
       expect(answer?.toString()).toMatch(text.startsWith("GET") ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 404/);
     },
   );
 
-  test.each(["", "P", "PR", "PRI", "GET / HT"])("and what stops after %j is cut off", async (text) => {
-    const { port } = await startRpcServer({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
-    const socket = open(port);
-    socket.write(text);
-    socket.resume();
-    await once(socket, "close");
-  });
+  test.each(["", "P", "PR", "PRI", "GET / HT"])(
+    "must not end with %j: the connection is closed",
+    async (text) => {
+      const { port } = await startRpcServer({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
+      const socket = openSocket(port);
+      socket.write(text);
+      socket.resume();
+      await once(socket, "close");
+    },
+  );
 
-  test("and what is neither is refused", async () => {
+  test("of another protocol close the connection", async () => {
     const { url, port } = await startRpcServer();
-    const socket = open(port);
+    const socket = openSocket(port);
     socket.write("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
     socket.resume();
     await once(socket, "close");
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   });
 
-  test("and a connection that only comes and goes is nothing", async () => {
+  test("may be missing: connections that open and close do no harm", async () => {
     const { url, port } = await startRpcServer();
     for (let count = 0; count < 50; count += 1) {
-      const socket = open(port);
+      const socket = openSocket(port);
       await once(socket, "connect");
       if (count % 2 === 0) socket.resetAndDestroy();
       else socket.end();
@@ -85,17 +90,17 @@ describe("the first bytes tell HTTP/2 from HTTP/1.1", () => {
   });
 });
 
-test("no more than the most connections are taken", async () => {
+test("connections beyond the maximum are closed", async () => {
   const { port } = await startRpcServer({ limits: { maxConnections: 3 } });
-  const sockets = Array.from({ length: 3 }, () => open(port));
+  const sockets = Array.from({ length: 3 }, () => openSocket(port));
   await Promise.all(sockets.map((socket) => once(socket, "connect")));
-  const further = open(port);
+  const further = openSocket(port);
   further.resume();
   await once(further, "close");
   expect(sockets.map((socket) => socket.readyState)).toEqual(["open", "open", "open"]);
 });
 
-test("an address in use is told to a person", async () => {
+test("a port in use is a startup error that names it", async () => {
   const { port } = await startRpcServer();
   const again = startRpcServer({ port });
   await expect(again).rejects.toThrow(StartupError);
@@ -112,7 +117,7 @@ describe("TLS", () => {
     return { ...(await startRpcServer({ tls: files })), cert, files };
   }
 
-  test("speaks HTTP/2 and HTTP/1.1 on one port, as ALPN says", async () => {
+  test("serves HTTP/2 and HTTP/1.1 on one port by ALPN", async () => {
     const { url, cert } = await startSecure();
     expect(url).toMatch(/^https:/);
     const nodeOptions = { ca: cert };
@@ -130,7 +135,7 @@ describe("TLS", () => {
     ["h2", "h2"],
     ["http/1.1", "http/1.1"],
     [undefined, false],
-  ])("agrees on %s", async (offered, agreed) => {
+  ])("offered as %s by ALPN is answered with %s", async (offered, agreed) => {
     const { port, cert } = await startSecure();
     const ALPNProtocols = offered === undefined ? undefined : [offered];
     const socket = tls.connect({
@@ -144,13 +149,13 @@ describe("TLS", () => {
     });
     await once(socket, "secureConnect");
     expect(socket.alpnProtocol).toBe(agreed);
-    socket.write(agreed === "h2" ? preface : "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.write(agreed === "h2" ? PREFACE : "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     const [answer]: Buffer[] = await once(socket, "data");
     if (agreed === "h2") expect(answer?.[3]).toBe(4);
     else expect(answer?.toString()).toMatch(/^HTTP\/1\.1 200/);
   });
 
-  test("is 1.2 or newer", async () => {
+  test("accepts version 1.2 and newer", async () => {
     const { port, cert } = await startSecure();
     for (const [version, works] of [
       ["TLSv1.1", false],
@@ -174,10 +179,10 @@ describe("TLS", () => {
     }
   });
 
-  test("survives plaintext, strangers and handshakes that break off", async () => {
+  test("survives plaintext, callers without trust and broken handshakes", async () => {
     const { url, port, cert, server } = await startSecure();
-    open(port).write("GET / HTTP/1.1\r\n\r\n");
-    open(port).write("\x16\x03\x01");
+    openSocket(port).write("GET / HTTP/1.1\r\n\r\n");
+    openSocket(port).write("\x16\x03\x01");
     const distrustful = tls.connect({ port, host: "127.0.0.1" });
     await once(distrustful, "error");
     const session = http2.connect(url, { ca: cert });
@@ -194,7 +199,7 @@ describe("TLS", () => {
     await server.close(500);
   });
 
-  test("does not startRpcServer with a certificate that cannot be used", async () => {
+  test("rejects an unusable certificate as a startup error", async () => {
     const { files } = await startSecure();
     const missing = { ...files, certFile: "/nowhere/cert.pem" };
     await expect(startRpcServer({ tls: missing })).rejects.toThrow(StartupError);

@@ -19,15 +19,15 @@ import { expectNoCrash, expectServing, startRpcServer } from "../../../support/r
 
 const { getProduct } = CatalogService.method;
 const key = { case: "sku", value: "A" } as const;
-const mebibyte = 1024 * 1024;
+const MEBIBYTE = 1024 * 1024;
 
 expectNoCrash();
 
-describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
+describe("a message of more than 4 MiB is RESOURCE_EXHAUSTED", () => {
   test.each(transportNames.filter((name) => name !== "Connect GET"))("by %s", async (name) => {
     const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
-    const value = "x".repeat(5 * mebibyte);
+    const value = "x".repeat(5 * MEBIBYTE);
     const error = await client.getProduct({ key: { case: "sku", value } }).catch(ConnectError.from);
     expect(error).toMatchObject({ code: Code.ResourceExhausted });
     expect(error).toSatisfy(
@@ -38,37 +38,37 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
 
   test("by @grpc/grpc-js", async () => {
     const { url, port } = await startRpcServer();
-    const value = "x".repeat(5 * mebibyte);
+    const value = "x".repeat(5 * MEBIBYTE);
     await expect(callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value } })).rejects.toMatchObject(
       { code: status.RESOURCE_EXHAUSTED },
     );
     await expectServing(url);
   });
 
-  test("and up to 4 MiB it is read", async () => {
+  test("and one of 4 MiB is read", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/proto" },
-      body: new Uint8Array(getProductBytes("x".repeat(4 * mebibyte - 5))),
+      body: new Uint8Array(getProductBytes("x".repeat(4 * MEBIBYTE - 5))),
     });
-    // Too long for a sku, but not for a message.
+    // Too long for a sku, not for a message.
     expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
   });
 
-  test("though it is small while compressed, by gRPC", async () => {
+  test("after decompression by gRPC", async () => {
     const { url } = await startRpcServer();
-    const bomb = gzipSync(Buffer.alloc(100 * mebibyte));
-    expect(bomb.length).toBeLessThan(mebibyte / 4);
+    const bomb = gzipSync(Buffer.alloc(100 * MEBIBYTE));
+    expect(bomb.length).toBeLessThan(MEBIBYTE / 4);
     const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-encoding": "gzip" });
     stream.end(envelope(bomb, true));
     expect(await grpcStatus(stream)).toBe(String(Code.ResourceExhausted));
     await expectServing(url);
   });
 
-  test("though it is small while compressed, by Connect", async () => {
+  test("after decompression by Connect", async () => {
     const { url } = await startRpcServer();
-    const bomb = gzipSync(Buffer.from(`{"sku":"${"x".repeat(50 * mebibyte)}"}`));
+    const bomb = gzipSync(Buffer.from(`{"sku":"${"x".repeat(50 * MEBIBYTE)}"}`));
     const answer = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/json", "content-encoding": "gzip" },
@@ -79,7 +79,7 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
     await expectServing(url);
   });
 
-  test("before the rest of it is read", async () => {
+  test("by its envelope, before the rest is read", async () => {
     const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), getProductPath);
     const head = envelope(Buffer.alloc(0));
@@ -88,9 +88,9 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
     expect(await grpcStatus(stream)).toBe(String(Code.ResourceExhausted));
   });
 
-  test("even as an answer", async () => {
+  test("as a response", async () => {
     const { url } = await startRpcServer({
-      catalog: { getProduct: () => ({ product: { name: "x".repeat(5 * mebibyte) } }) },
+      catalog: { getProduct: () => ({ product: { name: "x".repeat(5 * MEBIBYTE) } }) },
     });
     const client = createClient(CatalogService, transports(url)["Connect over HTTP/1.1"]);
     const error = await client.getProduct({ key }).catch(ConnectError.from);
@@ -99,16 +99,16 @@ describe("a message over 4 MiB is RESOURCE_EXHAUSTED", () => {
 });
 
 test.each([
-  ["no gzip", Buffer.from("nonsense")],
-  ["half of it", gzipSync(getProductBytes("A".repeat(1_000))).subarray(0, 20)],
-])("a message that claims to be gzip and is %s is INVALID_ARGUMENT", async (_, bytes) => {
+  ["something else", Buffer.from("nonsense")],
+  ["truncated", gzipSync(getProductBytes("A".repeat(1_000))).subarray(0, 20)],
+])("a message that is declared as gzip and is %s is INVALID_ARGUMENT", async (_, bytes) => {
   const { url } = await startRpcServer();
   const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-encoding": "gzip" });
   stream.end(envelope(bytes, true));
   expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
 });
 
-describe("headers are bounded", () => {
+describe("headers are limited", () => {
   test("over HTTP/1.1", async () => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { sku: "A" }, { "x-much": "y".repeat(17_000) });

@@ -22,15 +22,15 @@ import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const { getProduct, createProduct } = CatalogService.method;
 
-describe.each(transportNames)("%s", (name) => {
-  test("answers a call", async () => {
+describe.each(transportNames)("by %s", (name) => {
+  test("a call is answered", async () => {
     const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const { product } = await client.getProduct({ key: { case: "sku", value: "A-1 ü" } });
     expect(product?.sku).toBe("A-1 ü");
   });
 
-  test("compresses large answers", async () => {
+  test("large responses are compressed", async () => {
     const { url } = await startRpcServer({
       catalog: { getProduct: () => ({ product: { name: "x".repeat(100_000) } }) },
     });
@@ -45,11 +45,11 @@ describe.each(transportNames)("%s", (name) => {
       },
     );
     expect(product?.name).toHaveLength(100_000);
-    // Scripts that GET cannot ask for a compression: the browser does, unseen.
+    // A script cannot set Accept-Encoding of a GET: the browser does.
     if (name !== "Connect GET") expect(encoding).toBe("gzip");
   });
 
-  test("tells of a method without an implementation", async () => {
+  test("a method without an implementation is UNIMPLEMENTED", async () => {
     const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const error = await client.listBrands({}).catch(ConnectError.from);
@@ -60,13 +60,13 @@ describe.each(transportNames)("%s", (name) => {
   });
 });
 
-test("@grpc/grpc-js is answered", async () => {
+test("a call by @grpc/grpc-js is answered", async () => {
   const { port } = await startRpcServer();
   const answer = await callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value: "A-1" } });
   expect(answer.product?.sku).toBe("A-1");
 });
 
-test("HTTP/1.1 and HTTP/2 are spoken on one port at the same time", async () => {
+test("HTTP/1.1 and HTTP/2 are served on one port at the same time", async () => {
   const { url, port } = await startRpcServer();
   const all = transports(url);
   const calls = transportNames.flatMap((name) =>
@@ -83,7 +83,7 @@ test("HTTP/1.1 and HTTP/2 are spoken on one port at the same time", async () => 
 });
 
 describe("JSON", () => {
-  test("shows fields that are 0 or empty", async () => {
+  test("contains fields that are 0 or empty", async () => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { sku: "A-1" });
     expect(answer.status).toBe(200);
@@ -92,7 +92,7 @@ describe("JSON", () => {
     });
   });
 
-  test("refuses a field that does not exist, by its name", async () => {
+  test("with an unknown field is rejected, and the error names it", async () => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, { skuu: "A-1" });
     expect(answer.status).toBe(400);
@@ -106,18 +106,18 @@ describe("JSON", () => {
   });
 
   test.each([
-    ["no JSON", "{", 400],
+    ["malformed", "{", 400],
     ["an array", "[]", 400],
-    ["a wrong type", '{"sku": 1}', 400],
-    ["nothing", "", 400],
-  ])("refuses %s", async (_, body, status) => {
+    ["of a wrong type", '{"sku": 1}', 400],
+    ["empty", "", 400],
+  ])("that is %s is rejected", async (_, body, status) => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, body);
     expect(answer.status).toBe(status);
     expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
   });
 
-  test("is understood by gRPC too", async () => {
+  test("is a codec of gRPC too", async () => {
     const { url } = await startRpcServer();
     const session = connectHttp2(url);
     const stream = session.request({
@@ -137,7 +137,7 @@ describe("JSON", () => {
 });
 
 describe("GET", () => {
-  test("reads with a JSON message", async () => {
+  test("with a JSON message is answered", async () => {
     const { url } = await startRpcServer();
     const query = new URLSearchParams({ connect: "v1", encoding: "json", message: '{"sku":"A-1"}' });
     const answer = await fetch(`${methodUrl(url, getProduct)}?${query}`);
@@ -145,7 +145,7 @@ describe("GET", () => {
     expect(await answer.json()).toMatchObject({ product: { sku: "A-1" } });
   });
 
-  test("reads with a binary message", async () => {
+  test("with a binary message is answered", async () => {
     const { url } = await startRpcServer();
     const bytes = toBinary(GetProductRequestSchema, {
       $typeName: "cartwright.catalog.v1.GetProductRequest",
@@ -159,17 +159,17 @@ describe("GET", () => {
   });
 
   test.each([
-    ["base64 that is none", "encoding=json&base64=1&message=!!!"],
-    ["base64 that is none, in a binary message", "encoding=proto&base64=1&message=!!!"],
-    ["base64 that is cut", "encoding=json&base64=1&message=A"],
-    ["base64 with bad percent-encoding", "encoding=json&base64=1&message=%zz"],
-    ["bad percent-encoding", "encoding=json&message=%zz"],
-    ["bad percent-encoding in a binary message", "encoding=proto&message=%zz"],
+    ["malformed base64", "encoding=json&base64=1&message=!!!"],
+    ["malformed base64 of a binary message", "encoding=proto&base64=1&message=!!!"],
+    ["truncated base64", "encoding=json&base64=1&message=A"],
+    ["base64 with malformed percent-encoding", "encoding=json&base64=1&message=%zz"],
+    ["malformed percent-encoding", "encoding=json&message=%zz"],
+    ["malformed percent-encoding of a binary message", "encoding=proto&message=%zz"],
     ["no message", "encoding=json"],
     ["no message in base64", "encoding=json&base64=1"],
-    ["a compressed message that is not", "encoding=json&base64=1&compression=gzip&message=e30"],
-    ["a compressed message that is cut", "encoding=json&base64=1&compression=gzip&message=H4sIAAAA"],
-  ])("with %s is malformed", async (_, query) => {
+    ["a compressed message that is not compressed", "encoding=json&base64=1&compression=gzip&message=e30"],
+    ["a truncated compressed message", "encoding=json&base64=1&compression=gzip&message=H4sIAAAA"],
+  ])("with %s is MALFORMED_REQUEST", async (_, query) => {
     const { url, lines } = await startRpcServer();
     const answer = await fetch(`${methodUrl(url, getProduct)}?connect=v1&${query}`);
     expect(answer.status).toBe(400);
@@ -180,22 +180,19 @@ describe("GET", () => {
     expect(lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
   });
 
-  test("without a message in binary is an empty message", async () => {
+  test("without a binary message has an empty one", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1`);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({ details: [{ debug: { reason: "INVALID_REQUEST" } }, {}] });
   });
 
-  test.each(["encoding=xml&message={}", "message={}"])(
-    "in an encoding that is not spoken is 415: %s",
-    async (query) => {
-      const { url } = await startRpcServer();
-      expect((await fetch(`${methodUrl(url, getProduct)}?${query}`)).status).toBe(415);
-    },
-  );
+  test.each(["encoding=xml&message={}", "message={}"])("in an unknown encoding is 415: %s", async (query) => {
+    const { url } = await startRpcServer();
+    expect((await fetch(`${methodUrl(url, getProduct)}?${query}`)).status).toBe(415);
+  });
 
-  test("in a compression that is not spoken is UNIMPLEMENTED", async () => {
+  test("in an unknown compression is UNIMPLEMENTED", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(
       `${methodUrl(url, getProduct)}?encoding=json&compression=zip&base64=1&message=e30`,
@@ -207,7 +204,7 @@ describe("GET", () => {
     });
   });
 
-  test("is for methods without side effects only", async () => {
+  test("of a method with side effects is 405", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(`${methodUrl(url, createProduct)}?encoding=json&message={}`);
     expect(answer.status).toBe(405);
@@ -215,15 +212,15 @@ describe("GET", () => {
   });
 });
 
-describe("what is not here", () => {
-  test("is told by a sentence", async () => {
+describe("what the server does not have", () => {
+  test("is 404 with a text", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(`${url}/products/1`);
     expect(answer.status).toBe(404);
     expect(await answer.text()).toContain("Not found: /products/1.");
   });
 
-  test("is told to Connect callers as a Connect error", async () => {
+  test("is a Connect error for Connect callers", async () => {
     const { url } = await startRpcServer();
     const answer = await fetch(`${url}/cartwright.catalog.v1.CatalogService/Nope`, {
       method: "POST",
@@ -234,7 +231,7 @@ describe("what is not here", () => {
     expect(await answer.json()).toMatchObject({ code: "unimplemented" });
   });
 
-  test("is UNIMPLEMENTED to gRPC callers", async () => {
+  test("is UNIMPLEMENTED for gRPC callers", async () => {
     const { port } = await startRpcServer();
     const unknown = { ...getProduct, name: "Nope" };
     await expect(callGrpcJs(grpcJs(port), unknown, {})).rejects.toMatchObject({
@@ -243,13 +240,13 @@ describe("what is not here", () => {
     });
   });
 
-  test("a media type that is not spoken is 415", async () => {
+  test("is 415 for an unknown media type", async () => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, "<sku/>", { "content-type": "application/xml" });
     expect(answer.status).toBe(415);
   });
 
-  test("a compression that is not spoken is UNIMPLEMENTED, with those that are", async () => {
+  test("is UNIMPLEMENTED for an unknown compression, and the error lists the known ones", async () => {
     const { url } = await startRpcServer();
     const answer = await post(url, getProduct, "{}", { "content-encoding": "br" });
     expect(answer.status).toBe(501);
@@ -257,16 +254,16 @@ describe("what is not here", () => {
   });
 });
 
-test("GET / tells what this is", async () => {
+test("GET / lists the services", async () => {
   const { url } = await startRpcServer();
   const text = await (await fetch(url)).text();
   expect(text).toContain("cartwright.catalog.v1.CatalogService");
 });
 
 test.each([
-  ["HTTP/1.1 with a Host that is none", "HTTP/1.1", "Host: a b[\r\n"],
+  ["HTTP/1.1 with a malformed Host", "HTTP/1.1", "Host: a b[\r\n"],
   ["HTTP/1.0 without a Host", "HTTP/1.0", ""],
-])("%s is refused and leaves the server up", async (_, version, host) => {
+])("%s is rejected, and the server goes on", async (_, version, host) => {
   const { url, port } = await startRpcServer();
   const socket = connect(port, "127.0.0.1");
   const path = new URL(methodUrl(url, getProduct)).pathname;

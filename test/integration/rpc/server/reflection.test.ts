@@ -24,12 +24,12 @@ import {
 import { grpcJs, transports } from "../../../support/rpc/rpc-clients.ts";
 import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
-type Question = MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"];
+type Query = MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"];
 type Response = MessageShape<typeof ServerReflectionResponseSchema>;
-type Ask = (question: Question) => Promise<Response>;
+type SendQuery = (query: Query) => Promise<Response>;
 
-/** Asks over one stream of @grpc/grpc-js. The two versions have the same bytes. */
-function ask(port: number, version: string): Ask {
+/** Sends queries over one stream of @grpc/grpc-js. The two versions have the same encoding. */
+function openReflection(port: number, version: string): SendQuery {
   const stream = grpcJs(port).makeBidiStreamRequest(
     `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
     (message: MessageShape<typeof ServerReflectionRequestSchema>) =>
@@ -50,8 +50,8 @@ function filesOf({ messageResponse }: Response): FileDescriptorProto[] {
   );
 }
 
-/** The files as their readers see them. Throws when something that one imports is missing. */
-function link(files: FileDescriptorProto[]) {
+/** Returns the registry of the files. Throws when an import is missing. */
+function linkFiles(files: FileDescriptorProto[]) {
   const inOrder = new Set<FileDescriptorProto>();
   const add = (name: string) => {
     const file = files.find((candidate) => candidate.name === name);
@@ -63,7 +63,7 @@ function link(files: FileDescriptorProto[]) {
   return createFileRegistry(create(FileDescriptorSetSchema, { file: [...inOrder] }));
 }
 
-/** Every name that files declare. */
+/** Yields every name that a file declares. */
 function* symbolsOf(file: FileDescriptorProto): Generator<string> {
   const within = function* (
     scope: string,
@@ -76,7 +76,7 @@ function* symbolsOf(file: FileDescriptorProto): Generator<string> {
       yield `${scope}.${type.name}`;
       for (const { name } of type.field) yield `${scope}.${type.name}.${name}`;
       for (const { name } of type.oneofDecl) {
-        // Of the compiler's making, for optional fields.
+        // Those of optional fields are made by the compiler.
         if (!name.startsWith("_")) yield `${scope}.${type.name}.${name}`;
       }
       const nested = type.nestedType.filter(({ options }) => options?.mapEntry !== true);
@@ -95,10 +95,10 @@ function* symbolsOf(file: FileDescriptorProto): Generator<string> {
   }
 }
 
-describe.each(["v1", "v1alpha"])("%s", (version) => {
+describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
   test("lists the services", async () => {
     const { port } = await startRpcServer();
-    const { messageResponse, validHost, originalRequest } = await ask(
+    const { messageResponse, validHost, originalRequest } = await openReflection(
       port,
       version,
     )({
@@ -119,13 +119,13 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
     expect(originalRequest?.messageRequest).toEqual({ case: "listServices", value: "" });
   });
 
-  test("finds every symbol of every file, with all that its file imports", async () => {
+  test("finds every symbol of every file, with all imports of the file", async () => {
     const { port } = await startRpcServer();
-    const inquire = ask(port, version);
+    const query = openReflection(port, version);
     const found = new Map<string, FileDescriptorProto>();
     for (const name of [CatalogService.typeName, OrderService.typeName, TrackerService.typeName]) {
-      const files = filesOf(await inquire({ case: "fileContainingSymbol", value: name }));
-      expect(link(files).getService(name)?.methods.length).toBeGreaterThan(3);
+      const files = filesOf(await query({ case: "fileContainingSymbol", value: name }));
+      expect(linkFiles(files).getService(name)?.methods.length).toBeGreaterThan(3);
       for (const file of files) found.set(file.name, file);
     }
     expect([...found.keys()]).toEqual(
@@ -138,11 +138,11 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
     );
     let symbols = 0;
     for (const file of found.values()) {
-      const [first, ...others] = filesOf(await inquire({ case: "fileByFilename", value: file.name }));
+      const [first, ...others] = filesOf(await query({ case: "fileByFilename", value: file.name }));
       expect(first).toEqual(file);
-      link([file, ...others]);
+      linkFiles([file, ...others]);
       for (const value of symbolsOf(file)) {
-        const [declaring] = filesOf(await inquire({ case: "fileContainingSymbol", value }));
+        const [declaring] = filesOf(await query({ case: "fileContainingSymbol", value }));
         expect([value, declaring?.name]).toEqual([value, file.name]);
         symbols += 1;
       }
@@ -152,61 +152,60 @@ describe.each(["v1", "v1alpha"])("%s", (version) => {
 
   test("finds extensions, such as the policies of methods", async () => {
     const { port } = await startRpcServer();
-    const inquire = ask(port, version);
+    const query = openReflection(port, version);
     const containingType = "google.protobuf.MethodOptions";
-    const numbers = await inquire({ case: "allExtensionNumbersOfType", value: containingType });
+    const numbers = await query({ case: "allExtensionNumbersOfType", value: containingType });
     expect(numbers.messageResponse.value).toMatchObject({
       baseTypeName: containingType,
       extensionNumber: [51_000],
     });
     const value = { containingType, extensionNumber: 51_000 };
-    const [file] = filesOf(await inquire({ case: "fileContainingExtension", value }));
+    const [file] = filesOf(await query({ case: "fileContainingExtension", value }));
     expect(file?.name).toBe("cartwright/policy/v1/policy.proto");
-    const none = await inquire({ case: "allExtensionNumbersOfType", value: "cartwright.catalog.v1.Product" });
+    const none = await query({ case: "allExtensionNumbersOfType", value: "cartwright.catalog.v1.Product" });
     expect(none.messageResponse.value).toMatchObject({ extensionNumber: [] });
   });
 
-  test.each<[string, Question, number]>([
-    ["a file", { case: "fileByFilename", value: "nope.proto" }, 5],
-    ["a symbol", { case: "fileContainingSymbol", value: "cartwright.Nope" }, 5],
+  test.each<[string, Query, number]>([
+    ["file", { case: "fileByFilename", value: "nope.proto" }, 5],
+    ["symbol", { case: "fileContainingSymbol", value: "cartwright.Nope" }, 5],
     [
-      "an extension",
+      "extension",
       { case: "fileContainingExtension", value: { containingType: "a.B", extensionNumber: 1 } },
       5,
     ],
-    ["a type", { case: "allExtensionNumbersOfType", value: "a.B" }, 5],
-    ["a question", { case: undefined }, 3],
-  ])("says so when there is no such thing: %s", async (_, question, errorCode) => {
+    ["type", { case: "allExtensionNumbersOfType", value: "a.B" }, 5],
+    ["query", { case: undefined }, 3],
+  ])("answers an error for an unknown %s, and the stream goes on", async (_, unknown, errorCode) => {
     const { port } = await startRpcServer();
-    const inquire = ask(port, version);
-    const { messageResponse } = await inquire(question);
+    const query = openReflection(port, version);
+    const { messageResponse } = await query(unknown);
     expect(messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode } });
-    // The stream goes on.
-    expect((await inquire({ case: "listServices", value: "" })).messageResponse.case).toBe(
+    expect((await query({ case: "listServices", value: "" })).messageResponse.case).toBe(
       "listServicesResponse",
     );
   });
 });
 
-test("the details of errors are found, though no method names them", async () => {
+test("the messages of error details are found, though no file imports them", async () => {
   const { port } = await startRpcServer();
   for (const name of ["ErrorInfo", "BadRequest", "RetryInfo"]) {
     const [file] = filesOf(
-      await ask(port, "v1")({ case: "fileContainingSymbol", value: `google.rpc.${name}` }),
+      await openReflection(port, "v1")({ case: "fileContainingSymbol", value: `google.rpc.${name}` }),
     );
     expect(file?.name).toBe("google/rpc/error_details.proto");
   }
 });
 
-test("Connect clients can ask too", async () => {
+test("Connect clients can use reflection", async () => {
   const { url } = await startRpcServer();
   const client = createClient(ServerReflection, transports(url)["Connect over HTTP/2"]);
-  const questions = async function* () {
+  const queries = async function* () {
     yield {
       messageRequest: { case: "fileContainingSymbol", value: ".cartwright.catalog.v1.Product" },
     } as const;
   };
-  for await (const response of client.serverReflectionInfo(questions())) {
+  for await (const response of client.serverReflectionInfo(queries())) {
     expect(filesOf(response)[0]?.name).toBe("cartwright/catalog/v1/catalog.proto");
   }
 });

@@ -23,61 +23,61 @@ function page(): ListProductsResponse {
   return create(ListProductsResponseSchema, { products });
 }
 
-const write = async (
+const encodeShared = async (
   encode: ResponseEncoder,
   message: ListProductsResponse,
   encoding: Encoding,
   gzip = false,
 ) => encode(ListProductsResponseSchema, message, encoding, { gzip, isShared: true });
 
-test("what is given more than once is written once, in each form", async () => {
+test("a shared message is encoded once in each encoding", async () => {
   const encode = createResponseEncoder(2 ** 20);
   const message = page();
-  const made = new Set<Buffer>();
+  const buffers = new Set<Buffer>();
   for (const encoding of encodings) {
     for (const gzip of [false, true]) {
-      const { bytes } = await write(encode, message, encoding, gzip);
-      expect((await write(encode, message, encoding, gzip)).bytes).toBe(bytes);
-      made.add(bytes);
+      const { bytes } = await encodeShared(encode, message, encoding, gzip);
+      expect((await encodeShared(encode, message, encoding, gzip)).bytes).toBe(bytes);
+      buffers.add(bytes);
     }
   }
-  expect(made.size).toBe(6);
+  expect(buffers.size).toBe(6);
 });
 
-test("what is given to one caller is not kept", async () => {
+test("a message for one caller is not cached", async () => {
   const encode = createResponseEncoder(2 ** 20);
   const message = page();
-  const how = { gzip: false, isShared: false };
-  const first = await encode(ListProductsResponseSchema, message, "proto", how);
-  expect((await encode(ListProductsResponseSchema, message, "proto", how)).bytes).not.toBe(first.bytes);
+  const options = { gzip: false, isShared: false };
+  const first = await encode(ListProductsResponseSchema, message, "proto", options);
+  expect((await encode(ListProductsResponseSchema, message, "proto", options)).bytes).not.toBe(first.bytes);
 });
 
-test("kept bytes take as much memory as they may, and what is asked for stays", async () => {
+test("cached encodings stay within their memory, and the most recently used are kept", async () => {
   const maxBytes = 2 ** 20;
   const encode = createResponseEncoder(maxBytes);
-  const asked = page();
-  const { bytes } = await write(encode, asked, "envelope");
+  const used = page();
+  const { bytes } = await encodeShared(encode, used, "envelope");
   const others = Array.from({ length: 1_000 }, page);
   await measureLiveBytes();
   const before = process.memoryUsage().arrayBuffers;
   for (const message of others) {
-    for (const encoding of encodings) await write(encode, message, encoding);
-    await write(encode, asked, "envelope");
+    for (const encoding of encodings) await encodeShared(encode, message, encoding);
+    await encodeShared(encode, used, "envelope");
   }
   await measureLiveBytes();
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1.5 * maxBytes);
-  expect((await write(encode, asked, "envelope")).bytes).toBe(bytes);
-  // The messages themselves are held by whoever gives them.
-  const [gone] = others;
-  if (gone === undefined) throw new Error("there are none");
-  const again = await write(encode, gone, "proto");
-  expect(fromBinary(ListProductsResponseSchema, again.bytes)).toEqual(gone);
+  expect((await encodeShared(encode, used, "envelope")).bytes).toBe(bytes);
+  // The messages themselves belong to the caller.
+  const [oldest] = others;
+  if (oldest === undefined) throw new Error("there is no message");
+  const again = await encodeShared(encode, oldest, "proto");
+  expect(fromBinary(ListProductsResponseSchema, again.bytes)).toEqual(oldest);
 });
 
-test("an answer that is larger than all that may be kept is written each time", async () => {
+test("a message that is larger than the cache is encoded each time", async () => {
   const encode = createResponseEncoder(100);
   const message = page();
-  const first = await write(encode, message, "proto");
-  expect((await write(encode, message, "proto")).bytes).not.toBe(first.bytes);
+  const first = await encodeShared(encode, message, "proto");
+  expect((await encodeShared(encode, message, "proto")).bytes).not.toBe(first.bytes);
   expect(Buffer.from(toBinary(ListProductsResponseSchema, message))).toEqual(first.bytes);
 });
