@@ -19,7 +19,7 @@ export interface ProgressBar {
 
 const LINE_INTERVAL_MS = 2_000;
 
-/** Creates a progress bar. It appears with the first update, and starts anew when the total changes. */
+/** Creates a progress bar. It appears with the first update, and starts again when the total changes. */
 export function createProgressBar(out: NodeJS.WriteStream): ProgressBar {
   return out.isTTY ? createTerminalBar(out) : createProgressLines(out);
 }

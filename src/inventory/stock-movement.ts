@@ -14,7 +14,7 @@ export interface StockChange {
   delta: bigint;
 }
 
-/** A purchase order takes units, its cancellation puts them back. */
+/** The movement of an order: an order removes units, its cancellation returns them. */
 export interface OrderMovement {
   orderId: string;
   reason: "ORDER" | "CANCEL";

@@ -68,7 +68,7 @@ export async function importProducts(
   }
 }
 
-/** Retries a batch when another transaction has created one of its products meanwhile: it is updated then. */
+/** Writes a batch, again when another transaction has created one of its products: it is updated then. */
 function writeWithRetries(
   { db, ids, clock, inventory }: ImportOptions,
   call: Call,

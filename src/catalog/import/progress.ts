@@ -21,7 +21,7 @@ export interface RowError extends FieldViolation {
   sku: string;
 }
 
-/** Numbers of rows, by what became of them, and of products that were deleted for want of a row. */
+/** Numbers of rows by their result, and of products that were deleted because they have no row. */
 export interface ImportCounts {
   rowCount: number;
   createdCount: number;

@@ -17,7 +17,7 @@ import { type RowError, recordRows } from "./progress.ts";
 import type { ProductFields } from "./row.ts";
 import { recordSkus } from "./seen-skus.ts";
 
-/** The caller's transaction, and what the batch is written with. */
+/** The caller's transaction, and the dependencies and values of the batch. */
 interface BatchContext {
   tx: Tx;
   ids: Ids;

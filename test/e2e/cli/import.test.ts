@@ -67,7 +67,7 @@ const lines = (prefix: string, count: number, more: object = {}) =>
 const bySku = async (sku: string) =>
   (await shop.catalog.getProduct({ key: { case: "sku", value: sku } })).product;
 
-test("A file of 10,000 products is imported, and importing it again changes nothing.", async () => {
+test("a file of 10,000 products is imported, and importing it again changes nothing", async () => {
   const path = await writeImportFile(
     "many.ndjson",
     lines("M-", 10_000, { stockQuantity: 3, attributes: { color: "red" } }),
@@ -84,7 +84,7 @@ test("A file of 10,000 products is imported, and importing it again changes noth
   expect(await breaches(shop.database.url)).toEqual([]);
 });
 
-test("Invalid lines are reported with their row numbers and reasons, the others are imported, and the exit code is 1.", async () => {
+test("invalid lines are reported with their row numbers and reasons, the others are imported, and the exit code is 1", async () => {
   const bad = [
     '{"sku": "broken", ',
     "[]",
@@ -121,7 +121,7 @@ describe("CSV", () => {
   const columns =
     "sku,name,category_slug,price_minor_units,currency_code,stock_quantity,attributes.color,description";
 
-  test("A CSV file is read as spreadsheets write it, with quotes, a byte order mark and compression.", async () => {
+  test("a CSV file is read as spreadsheets write it, with quotes, a byte order mark and compression", async () => {
     const rows = [
       `C-1,"Chair, ""small""",${slug},1999,EUR,5,red,"two\r\nlines"`,
       `C-2,Tisch für Gäste,${slug},0,EUR,,,`,
@@ -156,7 +156,7 @@ describe("CSV", () => {
     ["with a duplicate column", `${columns},sku\n`, "sku occurs twice"],
     ["with an unknown column", `${columns},colour\n`, '"colour" is unknown'],
     ["in Latin-1", Buffer.from(`${columns}\nCä,`, "latin1"), "not UTF-8"],
-  ])("A CSV file %s is rejected with the reason, without a stack.", async (_, content, message) => {
+  ])("a CSV file %s is rejected with the reason, without a stack", async (_, content, message) => {
     const { code, errors } = await runImport(await writeImportFile("odd.csv", content));
     expect(code).toBe(1);
     expect(errors).toContain(message);
@@ -165,7 +165,7 @@ describe("CSV", () => {
 });
 
 describe("a full import", () => {
-  test("A full import deletes the products that are not in the file, but none while a line cannot be read.", async () => {
+  test("a full import deletes the products that are not in the file, but none while a line cannot be read", async () => {
     await runImport(await writeImportFile("all.ndjson", lines("F-", 5)));
     const broken = await writeImportFile("rest.ndjson", `${line("F-1")}\n{"sku": "F-2"\n`);
     const refused = await runImport(broken, "--mode", "full");
@@ -196,7 +196,7 @@ describe("an unavailable shop", () => {
     return Number(row?.count ?? 0);
   };
 
-  test("An import resumes by itself where it was interrupted once the shop is available again.", async () => {
+  test("an import resumes by itself where it was interrupted once the shop is available again", async () => {
     // Its batch waits for the lock, so the import cannot finish before the connection is cut.
     await runImport(await writeImportFile("locked.ndjson", line("L-10000")));
     await shop.database.query("begin");
@@ -220,7 +220,7 @@ describe("an unavailable shop", () => {
     );
   });
 
-  test("An import gives up after some attempts, and the operator can resume it by its request id.", async () => {
+  test("an import gives up after some attempts, and the operator can resume it by its request id", async () => {
     await link.cut();
     const path = await writeImportFile("later.ndjson", lines("A-", 3));
     const { code, out, errors } = await startImport([path, "--url", `http://127.0.0.1:${link.port}`]).ended;
@@ -246,7 +246,8 @@ describe("a shop with access control", () => {
     const [admin, staff] = [await createAccount(guarded, "ADMIN"), await createAccount(guarded, "STAFF")];
     const customer = await createAccount(guarded);
     tokens = {
-      ...{ staff: staff.accessToken, customer: customer.accessToken },
+      staff: staff.accessToken,
+      customer: customer.accessToken,
       key: await createApiKey(admin, Scope.CATALOG_WRITE),
       otherKey: await createApiKey(admin, Scope.ORDERS_READ),
     };
@@ -268,12 +269,12 @@ describe("a shop with access control", () => {
     },
   );
 
-  test("Staff and a service with an API key may import, with or without a line end around the token.", async () => {
+  test("staff and a service with an API key may import, with or without a line end around the token", async () => {
     expect(await runAs(`${tokens.key}\n`)).toMatchObject({ code: 0, errors: "" });
     expect((await runAs(tokens.staff)).out).toMatch(/5,000 unchanged/);
   });
 
-  test("An invalid token is rejected before it is sent, and not shown.", async () => {
+  test("an invalid token is rejected before it is sent, and not shown", async () => {
     const { code, errors } = await runAs("so secret");
     expect({ code, errors }).toMatchObject({
       code: 1,
@@ -292,14 +293,14 @@ test.each([
   [["none.ndjson", "--url", "shop"], "--url must be"],
   [["none.ndjson", "--request-id", "7"], "--request-id must be a UUID"],
   [["none.ndjson", "--full"], "Unknown option '--full'"],
-])("The arguments %j are rejected with advice, without a stack.", async (args, message) => {
+])("the arguments %j are rejected with advice, without a stack", async (args, message) => {
   const { code, out, errors } = await startImport(args).ended;
   expect({ code, out }).toEqual({ code: 1, out: "" });
   expect(errors).toContain(message);
   expect(errors).not.toMatch(/\n\s+at /);
 });
 
-test("The option --help prints the usage.", async () => {
+test("the option --help prints the usage", async () => {
   const { code, out, errors } = await startImport(["--help"]).ended;
   expect({ code, errors }).toEqual({ code: 0, errors: "" });
   expect(out).toContain("Usage: npm run import -- FILE");

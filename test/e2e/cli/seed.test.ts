@@ -38,7 +38,7 @@ function startSeed(args: string[], env: Record<string, string> = { DATABASE_URL:
   return { child, ended };
 }
 
-test("After a run is killed with SIGKILL the next one completes the shop, and a third one adds nothing.", async () => {
+test("after a run is killed with SIGKILL the next one completes the shop, and a third one adds nothing", async () => {
   const args = ["--products", "15000", "--customers", "300"];
   // Each block with one of these products waits for the lock, so the run cannot finish.
   await database.query(`create function wait() returns trigger language plpgsql as $$
@@ -71,7 +71,7 @@ test("After a run is killed with SIGKILL the next one completes the shop, and a 
   expect((await startSeed(args).ended).out).toMatch(/^Nothing to add: all data exists/);
 });
 
-test("Without DATABASE_URL the command fills the running shop of the data folder.", async () => {
+test("without DATABASE_URL the command fills the running shop of the data folder", async () => {
   await writeFile(join(dataDir, "postgres.url"), `${database.url}\n`);
   const run = await startSeed(["--products", "15001", "--customers", "1"], {}).ended;
   expect(run.out).toMatch(/^Added 1 products, 0 customers, 0 orders, 0 purchases in /);
@@ -82,7 +82,7 @@ test.each([
   [["--customers=-1"], "--customers must be"],
   [["--product", "5"], "Unknown option '--product'"],
   [["5"], "Unexpected argument '5'"],
-])("The arguments %j are rejected with the usage, without a stack.", async (args, message) => {
+])("the arguments %j are rejected with the usage, without a stack", async (args, message) => {
   const run = await startSeed(args).ended;
   expect(run).toMatchObject({ code: 1, out: "" });
   expect(run.errors).toContain(message);
@@ -90,7 +90,7 @@ test.each([
   expect(run.errors).not.toMatch(/\n\s+at /);
 });
 
-test("An unreachable database is named, without a stack.", async () => {
+test("an unreachable database is named, without a stack", async () => {
   const run = await startSeed([], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" }).ended;
   expect(run).toMatchObject({ code: 1, out: "" });
   expect(run.errors).toContain("127.0.0.1:1");

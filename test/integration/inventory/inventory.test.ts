@@ -41,7 +41,7 @@ const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
 describe.each(protocols)("over %s", (protocol) => {
   const catalog = () => clientsOf(shop, protocol).catalog;
 
-  test("Each adjustment changes the stock and is recorded in the ledger with its reason and time.", async () => {
+  test("each adjustment changes the stock and is recorded in the ledger with its reason and time", async () => {
     const effectiveAt = minutesAgo(5);
     const steps = [
       [5n, RECEIVED, "RECEIVED"],
@@ -64,7 +64,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await stockOf(shop, productId)).toBe(9n);
   });
 
-  test("An adjustment with an expected quantity is rejected when the stock differs.", async () => {
+  test("an adjustment with an expected quantity is rejected when the stock differs", async () => {
     const adjust = (expectedQuantity: bigint) =>
       catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, expectedQuantity });
     expect((await adjust(10n)).product?.stockQuantity).toBe(11n);
@@ -79,14 +79,14 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await ledger()).toHaveLength(2);
   });
 
-  test("An expected quantity of 0 is compared like any other.", async () => {
+  test("an expected quantity of 0 is compared like any other", async () => {
     const soldOut = await makeProduct(shop, { stock: 0n });
     const request = { productId: soldOut, delta: 2n, reason: RECEIVED, expectedQuantity: 0n };
     expect((await catalog().adjustStock(request)).product?.stockQuantity).toBe(2n);
     expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "STOCK_CHANGED" });
   });
 
-  test("An adjustment that would make the stock negative or exceed its maximum is rejected.", async () => {
+  test("an adjustment that would make the stock negative or exceed its maximum is rejected", async () => {
     const adjust = (delta: bigint) => catalog().adjustStock({ productId, delta, reason: CORRECTION });
     expect(await failureOf(adjust(-11n))).toMatchObject({
       code: "FailedPrecondition",
@@ -103,7 +103,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await adjust(1_000_000_000n)).product?.stockQuantity).toBe(1_000_000_000n);
   });
 
-  test("A recount older than the latest one is rejected, other adjustments are not.", async () => {
+  test("a recount older than the latest one is rejected, other adjustments are not", async () => {
     const adjust = (reason: StockReason, minutes: number) => {
       const effectiveTime = timestampFromDate(minutesAgo(minutes));
       return catalog().adjustStock({ productId, delta: 1n, reason, effectiveTime });
@@ -122,7 +122,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await stockOf(shop, productId)).toBe(15n);
   });
 
-  test("An effective time in the future is rejected beyond the tolerated clock skew.", async () => {
+  test("an effective time in the future is rejected beyond the tolerated clock skew", async () => {
     const adjust = (aheadMs: number) => {
       const effectiveTime = timestampFromDate(new Date(Date.now() + aheadMs));
       return catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, effectiveTime });
@@ -134,7 +134,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect((await adjust(20_000)).product?.stockQuantity).toBe(11n);
   });
 
-  test("A repeated request_id returns the first response and changes nothing.", async () => {
+  test("a repeated request_id returns the first response and changes nothing", async () => {
     const requestId = randomUUID();
     const request = { productId, delta: -4n, reason: DAMAGED, requestId };
     const first = await catalog().adjustStock(request);
@@ -153,7 +153,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await stockOf(shop, productId)).toBe(7n);
   });
 
-  test("A rejected adjustment can be repeated with the same request_id.", async () => {
+  test("a rejected adjustment can be repeated with the same request_id", async () => {
     const request = { productId, delta: -11n, reason: DAMAGED, requestId: randomUUID() };
     expect(await failureOf(catalog().adjustStock(request))).toMatchObject({ reason: "OUT_OF_STOCK" });
     await catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED });
@@ -171,12 +171,12 @@ describe.each(protocols)("over %s", (protocol) => {
     ["effective_time", { effectiveTime: { seconds: 4_102_444_801n, nanos: 0 } }],
     ["product_id", { productId: "1" }],
     ["request_id", { requestId: "1" }],
-  ])("A value of %s outside its bounds is rejected: %o.", async (field, invalid) => {
+  ])("a value of %s outside its bounds is rejected: %o", async (field, invalid) => {
     const call = catalog().adjustStock({ productId, delta: 1n, reason: RECEIVED, ...invalid });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("An unknown product is NOT_FOUND, and the stock of a deleted one can be adjusted.", async () => {
+  test("an unknown product is NOT_FOUND, and the stock of a deleted one can be adjusted", async () => {
     const adjust = (id: string) => catalog().adjustStock({ productId: id, delta: 1n, reason: RECOUNT });
     expect(await failureOf(adjust(missingId))).toMatchObject({
       code: "NotFound",
@@ -191,7 +191,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-test("An unknown reason is rejected in JSON and in binary messages.", async () => {
+test("an unknown reason is rejected in JSON and in binary messages", async () => {
   const method = "catalog.v1.CatalogService/AdjustStock";
   for (const reason of ['"STOCK_REASON_STOLEN"', "17"]) {
     const body = `{"productId": "${productId}", "delta": "1", "reason": ${reason}}`;
@@ -208,7 +208,7 @@ test("An unknown reason is rejected in JSON and in binary messages.", async () =
   expect(await ledger()).toHaveLength(1);
 });
 
-test("A delta in JSON is either exact or rejected, never rounded.", async () => {
+test("a delta in JSON is either exact or rejected, never rounded", async () => {
   const method = "catalog.v1.CatalogService/AdjustStock";
   const adjust = (delta: string) =>
     postJson(
@@ -223,7 +223,7 @@ test("A delta in JSON is either exact or rejected, never rounded.", async () => 
   expect(await stockOf(shop, productId)).toBe(13n);
 });
 
-test("Fifty concurrent adjustments add up in the stock and in the ledger.", async () => {
+test("fifty concurrent adjustments add up in the stock and in the ledger", async () => {
   const deltas = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? 3n : -1n));
   await Promise.all(
     deltas.map((delta, index) =>
@@ -238,7 +238,7 @@ test("Fifty concurrent adjustments add up in the stock and in the ledger.", asyn
   expect(sum?.sum).toBe("60");
 });
 
-test("Of twenty concurrent adjustments with the same expected quantity exactly one succeeds.", async () => {
+test("of twenty concurrent adjustments with the same expected quantity exactly one succeeds", async () => {
   const calls = Array.from({ length: 20 }, () =>
     shop.catalog.adjustStock({ productId, delta: -1n, reason: DAMAGED, expectedQuantity: 10n }),
   );
@@ -247,7 +247,7 @@ test("Of twenty concurrent adjustments with the same expected quantity exactly o
   expect(await stockOf(shop, productId)).toBe(9n);
 });
 
-test("The initial stock of a product is recorded in the ledger, and no row is recorded for an initial stock of 0.", async () => {
+test("the initial stock of a product is recorded in the ledger, and no row is recorded for an initial stock of 0", async () => {
   expect(await ledger()).toMatchObject([{ delta: "10", reason: "INITIAL" }]);
   productId = await makeProduct(shop, { stock: 0n });
   expect(await ledger()).toEqual([]);

@@ -1,4 +1,4 @@
-/** A category of the seeded shop, with what its products are generated from. */
+/** A category of the seeded shop, with the values that its products are generated from. */
 export interface SeedCategory {
   slug: string;
   name: string;

@@ -35,7 +35,7 @@ const stored = () =>
     "select count(*)::int as count, count(*) filter (where active)::int as sold, count(distinct sku)::int as skus from product",
   );
 
-test("A batch that waits for a lock does not delay the next one, and an import that is interrupted then resumes at the gap.", async () => {
+test("a batch that waits for a lock does not delay the next one, and an import that is interrupted then resumes at the gap", async () => {
   const rows = createRows(slug, "gap-", 2 * BATCH_ROWS, { stockQuantity: 1n });
   await importRows(shop, [createRow(slug, "gap-1"), createRow(slug, "absent")]);
   const release = await lockProduct(shop.database, "gap-1");
@@ -72,7 +72,7 @@ test("A batch that waits for a lock does not delay the next one, and an import t
   ]);
 });
 
-test("Of two rows with one sku in concurrent batches one is imported and the other is rejected.", async () => {
+test("of two rows with one sku in concurrent batches one is imported and the other is rejected", async () => {
   await importRows(shop, [createRow(slug, "locked")]);
   const release = await lockProduct(shop.database, "locked");
   const rows = createRows(slug, "first-", BATCH_ROWS)
@@ -94,7 +94,7 @@ test.each([
   ["purges its skus", ImportMode.INCREMENTAL, 0n],
   ["deletes absent products", ImportMode.FULL, 1_000n],
 ])(
-  "A long import %s without a scan of its rows for each product, although the statistics predate it.",
+  "a long import %s without a scan of its rows for each product, although the statistics predate it",
   async (_, mode, deletedCount) => {
     await importRows(shop, createRows(slug, "absent-", 1_000));
     const header = createHeader(mode);

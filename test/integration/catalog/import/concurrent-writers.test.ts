@@ -34,7 +34,7 @@ const ledger = async (sku: string) => {
   return rows.map(({ delta, reason }) => `${reason} ${delta}`);
 };
 
-test("The ledger records the stock of a new product and each count that changes it, but no count that confirms it.", async () => {
+test("the ledger records the stock of a new product and each count that changes it, but no count that confirms it", async () => {
   await importRows(shop, [createRow(slug, "counted", { stockQuantity: 5n }), createRow(slug, "none")]);
   for (const stockQuantity of [8n, 8n, undefined, 0n]) {
     await importRows(shop, [createRow(slug, "counted", { stockQuantity })]);
@@ -44,7 +44,7 @@ test("The ledger records the stock of a new product and each count that changes 
   expect(await ledger("none")).toEqual(["RECOUNT 4"]);
 });
 
-test("A row whose count is older than the latest recount is rejected.", async () => {
+test("a row whose count is older than the latest recount is rejected", async () => {
   await importRows(shop, [createRow(slug, "late", { stockQuantity: 5n })]);
   const ahead = timestampFromDate(new Date(Date.now() + 30_000));
   const recount = { delta: 1n, reason: StockReason.RECOUNT, effectiveTime: ahead };
@@ -58,7 +58,7 @@ test("A row whose count is older than the latest recount is rejected.", async ()
   expect(await ledger("late")).toEqual(["INITIAL 5", "RECOUNT 1"]);
 });
 
-test("Orders and imports of the same products run concurrently without deadlocks, and orders fail only when stock runs out.", async () => {
+test("orders and imports of the same products run concurrently without deadlocks, and orders fail only when stock runs out", async () => {
   const rows = createRows(slug, "busy-", 1_500, { stockQuantity: 20n });
   await importRows(shop, rows);
   const ids = await Promise.all(Array.from({ length: 40 }, (_, index) => idOf(`busy-${index * 37 + 1}`)));
@@ -98,7 +98,7 @@ test("Orders and imports of the same products run concurrently without deadlocks
   expect(await countDeadlocks(shop.database)).toBe(0);
 }, 120_000);
 
-test("A product that another transaction creates while its row is written is updated by the row.", async () => {
+test("a product that another transaction creates while its row is written is updated by the row", async () => {
   // The words of both are indexed before, so that the import waits for the product and not for a word.
   await importRows(shop, [createRow(slug, "indexed", { name: "Other Product concurrent" })]);
   await shop.database.query("begin");
@@ -117,7 +117,7 @@ test("A product that another transaction creates while its row is written is upd
   expect(product).toMatchObject({ name: "Product concurrent", stockQuantity: 4n });
 });
 
-test("Concurrent imports and calls that create the same products all succeed, or report that the sku is taken.", async () => {
+test("concurrent imports and calls that create the same products all succeed, or report that the sku is taken", async () => {
   const skus = Array.from({ length: 60 }, (_, index) => `shared-${index}`);
   const { category } = await shop.catalog.getCategory({ key: { case: "slug", value: slug } });
   const create = async (sku: string) => {

@@ -39,7 +39,7 @@ async function listSkus() {
   return { active: skusOf(true), deleted: skusOf(false) };
 }
 
-test("A full import deletes the products without a row, but none that an invalid row names.", async () => {
+test("a full import deletes the products without a row, but none that an invalid row names", async () => {
   const skus = ["absent", "changed", "deleted", "invalid", "same", "uncategorized"];
   await importRows(
     shop,
@@ -81,7 +81,7 @@ test("A full import deletes the products without a row, but none that an invalid
   expect(await breaches(shop.database.url)).toEqual([]);
 });
 
-test("A full import deletes thousands of products in several pages.", async () => {
+test("a full import deletes thousands of products in several pages", async () => {
   await importRows(shop, createRows(slug, "old-", 3_500));
   const report = await importRows(shop, createRows(slug, "old-", 200), createFullHeader());
   expect(report).toMatchObject({ unchangedCount: 200n, deletedCount: 3_300n });
@@ -92,7 +92,7 @@ test("A full import deletes thousands of products in several pages.", async () =
 test.each([
   ["without rows", () => []],
   ["with invalid rows only", () => createRows("no-such-category", "bad-", 3)],
-])("A full import %s is rejected and deletes nothing.", async (_, rows) => {
+])("a full import %s is rejected and deletes nothing", async (_, rows) => {
   await importRows(shop, createRows(slug, "kept-", 3));
   expect(await failureOf(importRows(shop, rows(), createFullHeader()))).toMatchObject({
     code: "FailedPrecondition",
@@ -102,7 +102,7 @@ test.each([
   expect(await listSkus()).toEqual({ active: ["kept-1 v1", "kept-2 v1", "kept-3 v1"], deleted: [] });
 });
 
-test("A full import deletes nothing before its stream has ended with all rows.", async () => {
+test("a full import deletes nothing before its stream has ended with all rows", async () => {
   await importRows(shop, createRows(slug, "kept-", 3));
   const header = createFullHeader();
   const stop = new AbortController();
@@ -121,7 +121,7 @@ test("A full import deletes nothing before its stream has ended with all rows.",
   expect((await listSkus()).deleted).toEqual(["kept-1 v2", "kept-2 v2", "kept-3 v2"]);
 });
 
-test("A full import that is interrupted while it deletes is resumed, and deletes each product once.", async () => {
+test("a full import that is interrupted while it deletes is resumed, and deletes each product once", async () => {
   await importRows(shop, createRows(slug, "old-", 3_000));
   const header = createFullHeader();
   const rows = createRows(slug, "new-", 1);
@@ -144,7 +144,7 @@ test("A full import that is interrupted while it deletes is resumed, and deletes
   expect((await listSkus()).deleted.filter((sku) => !sku.endsWith("v2"))).toEqual([]);
 });
 
-test("A full import does not delete a product that was created after it began.", async () => {
+test("a full import does not delete a product that was created after it began", async () => {
   await importRows(shop, [createRow(slug, "old")]);
   const header = createFullHeader();
   const created = Promise.withResolvers<void>();

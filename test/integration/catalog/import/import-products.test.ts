@@ -31,7 +31,7 @@ const bySku = async (sku: string) => {
 const counts = { createdCount: 0n, updatedCount: 0n, unchangedCount: 0n, deletedCount: 0n, failedCount: 0n };
 
 describe("valid rows", () => {
-  test("A row creates a product with all of its fields.", async () => {
+  test("a row creates a product with all of its fields", async () => {
     const full: RowInit = createRow(slug, "whole", {
       description: "Green, and round.",
       brand: "Import Works",
@@ -48,7 +48,7 @@ describe("valid rows", () => {
     expect(products.map(({ sku }) => sku)).toEqual(["whole"]);
   });
 
-  test("A row updates the fields that differ, and leaves an equal product untouched.", async () => {
+  test("a row updates the fields that differ, and leaves an equal product untouched", async () => {
     const rows = createRows(slug, "again-", 4, { stockQuantity: 5n });
     await importRows(shop, rows);
     const [first, , third] = await Promise.all(["again-1", "again-2", "again-3"].map(bySku));
@@ -75,7 +75,7 @@ describe("valid rows", () => {
     expect(await importRows(shop, next)).toMatchObject({ ...counts, unchangedCount: 4n });
   });
 
-  test("A row undeletes its product even when no field differs.", async () => {
+  test("a row undeletes its product even when no field differs", async () => {
     const rows = [createRow(slug, "gone")];
     await importRows(shop, rows);
     const { id } = await bySku("gone");
@@ -85,7 +85,7 @@ describe("valid rows", () => {
     expect((await bySku("gone")).deleteTime).toBeUndefined();
   });
 
-  test("Imported products are visible at once although responses are cached.", async () => {
+  test("imported products are visible at once although responses are cached", async () => {
     const read = () => shop.catalog.getProduct({ key: { case: "sku", value: "cached" } });
     expect(await failureOf(read())).toMatchObject({ code: "NotFound" });
     await importRows(shop, [createRow(slug, "cached")]);
@@ -96,7 +96,7 @@ describe("valid rows", () => {
     expect((await read()).product).toMatchObject({ stockQuantity: 3n });
   });
 
-  test("Messages may carry a thousand rows, a few rows, or several megabytes.", async () => {
+  test("messages may carry a thousand rows, a few rows, or several megabytes", async () => {
     const rows = createRows(slug, "many-", 1_300);
     expect(
       await shop.catalog.importProducts(toMessages(createHeader(), rows, { size: 1_000 })),
@@ -116,7 +116,7 @@ describe("valid rows", () => {
 });
 
 describe("invalid rows", () => {
-  test("Invalid rows are reported by their numbers, and the others are imported.", async () => {
+  test("invalid rows are reported by their numbers, and the others are imported", async () => {
     const price = { currencyCode: "EUR", minorUnits: 1n };
     const invalidRows: RowInit[] = [
       createRow(slug, ""),
@@ -156,7 +156,7 @@ describe("invalid rows", () => {
     expect(await bySku("good-13")).toMatchObject({ name: "Product good-13" });
   });
 
-  test("A row whose sku occurs a second time is rejected, in the same batch and in a later one.", async () => {
+  test("a row whose sku occurs a second time is rejected, in the same batch and in a later one", async () => {
     const rows = [
       createRow(slug, "dup-1"),
       createRow(slug, "dup-2"),
@@ -179,7 +179,7 @@ describe("invalid rows", () => {
     expect(await bySku("dup-2")).toMatchObject({ name: "Product dup-2", etag: "1" });
   });
 
-  test("All invalid rows are counted, and the first 1,000 are described.", async () => {
+  test("all invalid rows are counted, and the first 1,000 are described", async () => {
     const rows = createRows("no-such-category", "none-", 2_500);
     const report = await importRows(shop, [createRow(slug, "one"), ...rows]);
     expect(report).toMatchObject({ rowCount: 2_501n, createdCount: 1n, failedCount: 2_500n });
@@ -190,7 +190,7 @@ describe("invalid rows", () => {
 });
 
 describe("a stream", () => {
-  test("A stream without messages is rejected, and one without rows imports nothing.", async () => {
+  test("a stream without messages is rejected, and one without rows imports nothing", async () => {
     expect(await failureOf(shop.catalog.importProducts((async function* () {})()))).toMatchObject({
       code: "InvalidArgument",
       fields: ["request_id"],
@@ -201,7 +201,7 @@ describe("a stream", () => {
   test.each([
     ["request_id", { requestId: "5a1e7f6e-0000-4000-8000-000000000000" }],
     ["mode", { mode: ImportMode.FULL }],
-  ])("A message with another %s than the first one is rejected.", async (field, other) => {
+  ])("a message with another %s than the first one is rejected", async (field, other) => {
     const header = createHeader();
     async function* messages() {
       yield { ...header, offset: 0n, rows: [createRow(slug, "first")] };
@@ -211,7 +211,7 @@ describe("a stream", () => {
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("Messages that violate the contract are rejected.", async () => {
+  test("messages that violate the contract are rejected", async () => {
     const header = { ...createHeader(), requestId: "no uuid" };
     const failure = await failureOf(importRows(shop, createRows(slug, "x", 1), header));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["request_id"] });

@@ -24,7 +24,7 @@ afterAll(() => shop.close());
 const wordOf = (number: number): string =>
   `tofu${[...String(number)].map((digit) => String.fromCodePoint(97 + Number(digit))).join("")}`;
 
-test("Concurrent batches that index the same words in different orders do not deadlock.", async () => {
+test("concurrent batches that index the same words in different orders do not deadlock", async () => {
   const count = BATCH_ROWS * BATCHES;
   await importRows(shop, createRows(slug, "known-", count));
   // Half of the products are new, the others are renamed. No two batches have their words in the same order.
@@ -43,7 +43,7 @@ test("Concurrent batches that index the same words in different orders do not de
   expect(await countDeadlocks(shop.database)).toBe(0);
 });
 
-test("The words indexed before the rows are written are all words that the trigger would index.", async () => {
+test("the words indexed before the rows are written are all words that the trigger would index", async () => {
   await shop.database.query("alter table product disable trigger search_words_added");
   await importRows(shop, [
     createRow(slug, "X-1", { name: "Größe 12,5cm/e85b", description: "Çay №7 <b>kalın</b> a.b@c.de" }),
@@ -53,7 +53,7 @@ test("The words indexed before the rows are written are all words that the trigg
   expect(await shop.database.query(missing)).toEqual([]);
 });
 
-test("Renaming a product does not scan the table of words.", async () => {
+test("renaming a product does not scan the table of words", async () => {
   await importRows(shop, [createRow(slug, "renamed")]);
   await shop.database.query(
     "insert into search_word (word) select 'tofu' || md5(one::text) from generate_series(1, 6000) as one",

@@ -38,7 +38,7 @@ const countProducts = (prefix: string) =>
 const seenSkus = ({ requestId }: ImportHeader) =>
   shop.database.query("select from product_import_sku where request_id = $1", [requestId]);
 
-test("An import over a connection that is cut in the middle loses no row and writes none twice.", async () => {
+test("an import over a connection that is cut in the middle loses no row and writes none twice", async () => {
   const rows = createRows(slug, "cut-", 5_000, { stockQuantity: 2n });
   rows[4_321] = { ...rows[4_321], name: "" };
   const header = createHeader();
@@ -83,7 +83,7 @@ test("An import over a connection that is cut in the middle loses no row and wri
   expect(await seenSkus(header)).toEqual([]);
 });
 
-test("When the caller resets the stream, the complete batches stay written and nothing else is.", async () => {
+test("when the caller resets the stream, the complete batches stay written and nothing else is", async () => {
   const header = createHeader();
   const stop = new AbortController();
   async function* messages() {
@@ -99,7 +99,7 @@ test("When the caller resets the stream, the complete batches stay written and n
   expect(await countProducts("more-")).toMatchObject([{ count: 0 }]);
 });
 
-test("A sku that occurs again after an interruption is rejected.", async () => {
+test("a sku that occurs again after an interruption is rejected", async () => {
   const header = createHeader();
   async function* messages() {
     yield* toMessages(header, createRows(slug, "once-", 1_000));
@@ -116,7 +116,7 @@ test("A sku that occurs again after an interruption is rejected.", async () => {
   expect(report.errors).toMatchObject([{ rowNumber: 1_001n, sku: "once-1", field: "sku" }]);
 });
 
-test("Of two concurrent streams of one import at most one succeeds, and no row is written twice.", async () => {
+test("of two concurrent streams of one import at most one succeeds, and no row is written twice", async () => {
   const header = createHeader();
   const rows = createRows(slug, "twice-", 3_000, { stockQuantity: 1n });
   // Neither can write its first batch: one waits for the product, the other for the skus that the first has recorded.
@@ -139,7 +139,7 @@ test("Of two concurrent streams of one import at most one succeeds, and no row i
   expect(await countProducts("twice-")).toEqual([{ count: 3_000, unchanged: 3_000, stock: 3_000 }]);
 });
 
-test("A request_id cannot be used again for an import in another mode.", async () => {
+test("a request_id cannot be used again for an import in another mode", async () => {
   const header = createHeader();
   await importRows(shop, createRows(slug, "mode-", 1), header);
   const other = importRows(shop, createRows(slug, "mode-", 1), { ...header, mode: ImportMode.FULL });

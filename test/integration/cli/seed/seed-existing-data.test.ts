@@ -25,7 +25,7 @@ afterAll(() => shop.close());
 
 const euros = { currencyCode: "EUR", minorUnits: 100n };
 
-test("Rows that staff created before keep their values even if the seed would use their sku, slug or email.", async () => {
+test("rows that staff created before keep their values even if the seed would use their sku, slug or email", async () => {
   const { category } = await shop.catalog.createCategory({
     category: { slug: "phones", name: "Our phones" },
   });
@@ -45,7 +45,7 @@ test("Rows that staff created before keep their values even if the seed would us
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({ products: 0, customers: 0 });
 });
 
-test("Seeded rows satisfy the contract, and of the promotions one has ended, one is active and one is scheduled.", async () => {
+test("seeded rows satisfy the contract, and of the promotions one has ended, one is active and one is scheduled", async () => {
   const { products } = await shop.catalog.listProducts({ pageSize: 100 });
   const { categories } = await shop.catalog.listCategories({ pageSize: 100 });
   const { customers } = await shop.customers.listCustomers({ pageSize: 100 });
@@ -76,7 +76,7 @@ test("Seeded rows satisfy the contract, and of the promotions one has ended, one
   ]);
 });
 
-test("After sales and changes by staff a repeated run changes nothing, and a larger run keeps the invariants.", async () => {
+test("after sales and changes by staff a repeated run changes nothing, and a larger run keeps the invariants", async () => {
   const productId = seedId("product", 1);
   const customerId = seedId("customer", 2);
   const promotionId = seedId("promotion", 2);

@@ -29,7 +29,7 @@ const productsOf = (database: TestDatabase) =>
      from product left join stock_movement on product_id = product.id and reason = 'INITIAL' order by id`,
   );
 
-test("Two databases seeded with the same size hold the same rows, and a repeated run adds nothing.", async () => {
+test("two databases seeded with the same size hold the same rows, and a repeated run adds nothing", async () => {
   const [one, other] = [await openDatabase(), await openDatabase()];
   const seeded = await seedShop({ url: one.url, ...size, now });
   expect(seeded).toMatchObject(size);
@@ -40,7 +40,7 @@ test("Two databases seeded with the same size hold the same rows, and a repeated
   expect(await digestTables(one)).toEqual(rows);
 });
 
-test("A seeded shop has rows of every kind and violates no invariant.", async () => {
+test("a seeded shop has rows of every kind and violates no invariant", async () => {
   const database = await openDatabase();
   const seen: SeedProgress[] = [];
   const seeded = await seedShop({
@@ -71,7 +71,7 @@ test("A seeded shop has rows of every kind and violates no invariant.", async ()
   expect(present.slice(6)).toEqual([20, 15, 4, 1]);
 });
 
-test("Product n does not depend on the number of products, and a larger run adds only the missing ones.", async () => {
+test("product n does not depend on the number of products, and a larger run adds only the missing ones", async () => {
   const [grown, whole] = [await openDatabase(), await openDatabase()];
   expect(await seedShop({ url: grown.url, products: 700, customers: 120, now })).toMatchObject({
     products: 700,
@@ -87,7 +87,7 @@ test("Product n does not depend on the number of products, and a larger run adds
   expect(first).toEqual({ sku: "SKU-000001", name: "Lumaro Classic Bluetooth Speaker C74" });
 });
 
-test("A failed run leaves no partial rows, and the next run completes the shop.", async () => {
+test("a failed run leaves no partial rows, and the next run completes the shop", async () => {
   const [broken, whole] = [await openDatabase(), await openDatabase()];
   await seedShop({ url: whole.url, ...size, now });
   await broken.query(`create function fail() returns trigger language plpgsql as $$
@@ -113,7 +113,7 @@ test("A failed run leaves no partial rows, and the next run completes the shop."
   expect(await digestTables(broken)).toEqual(await digestTables(whole));
 });
 
-test("Two concurrent runs add each row once.", async () => {
+test("two concurrent runs add each row once", async () => {
   const [shared, whole] = [await openDatabase(), await openDatabase()];
   await seedShop({ url: whole.url, ...size, now });
   const both = await Promise.all([1, 2].map(() => seedShop({ url: shared.url, ...size, now })));
@@ -123,7 +123,7 @@ test("Two concurrent runs add each row once.", async () => {
   expect(await digestTables(shared)).toEqual(await digestTables(whole));
 });
 
-test("A shop is empty until it has a customer, an order or a category of its own; rows of an interrupted run do not count.", async () => {
+test("a shop is empty until it has a customer, an order or a category of its own; rows of an interrupted run do not count", async () => {
   const database = await openDatabase();
   expect(await isEmptyShop(database.url)).toBe(true);
   await seedShop({ url: database.url, products: 10, customers: 1 });

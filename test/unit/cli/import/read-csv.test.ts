@@ -52,12 +52,12 @@ describe("CSV text", () => {
     ['"a\rb"\r\nc', [["a\rb"], ["c"]]],
     [" a , b ", [[" a ", " b "]]],
     ["ä,😀\n", [["ä", "😀"]]],
-  ])("%j is read into the expected cells without an error.", async (text, expected) => {
+  ])("%j is read into the expected cells without an error", async (text, expected) => {
     expect(await cells(text)).toEqual(expected);
     for (const record of await records(text)) expect(record.error).toBeUndefined();
   });
 
-  test("Any table that is written as quoted cells is read back unchanged, wherever the pieces end.", async () => {
+  test("any table that is written as quoted cells is read back unchanged, wherever the pieces end", async () => {
     const cell = fc.string({ unit: fc.constantFrom("a", ",", '"', "\r", "\n", " ", "é") });
     const table = fc.array(fc.array(cell, { minLength: 2, maxLength: 4 }), { minLength: 1 });
     await fc.assert(
@@ -70,7 +70,7 @@ describe("CSV text", () => {
     );
   });
 
-  test("Each record has the number of its first line.", async () => {
+  test("each record has the number of its first line", async () => {
     const lines = (await records('a\r\n"b\r\nb"\n\nc\rd')).map((record) => record.line);
     expect(lines).toEqual([1, 2, 5, 6]);
   });
@@ -81,20 +81,20 @@ describe("misplaced quotes", () => {
     ['a"b,c\nd,e', "an unquoted cell contains a quote"],
     ['"a"b,c\nd,e', "text follows a closing quote"],
     ['"a" ,"c"\nd,e', "text follows a closing quote"],
-  ])("In %j the misplaced quote makes only its own record malformed.", async (text, error) => {
+  ])("in %j the misplaced quote makes only its own record malformed", async (text, error) => {
     const [first, second, ...rest] = await records(text);
     expect(first).toMatchObject({ error, line: 1 });
     expect(second).toEqual({ cells: ["d", "e"], line: 2, error: undefined });
     expect(rest).toEqual([]);
   });
 
-  test("A quote that is not closed is reported at the end of the text.", async () => {
+  test("a quote that is not closed is reported at the end of the text", async () => {
     const [first, second] = await records('a,b\nc,"d\ne');
     expect(first?.error).toBeUndefined();
     expect(second).toEqual({ cells: ["c", "d\ne"], line: 2, error: "a quote is not closed" });
   });
 
-  test("A quote that is never closed ends the reading before the record fills the memory.", async () => {
+  test("a quote that is never closed ends the reading before the record fills the memory", async () => {
     const endless = records(`a\nb,"${"c\n".repeat(600_000)}`, 10_000);
     await expect(endless).rejects.toThrow(StartupError);
     await expect(endless).rejects.toThrow("begins in line 2");

@@ -39,14 +39,14 @@ async function countRetries(failure: ConnectError): Promise<number> {
 }
 
 test.each([Code.Unknown, Code.Internal, Code.Aborted, Code.Unavailable])(
-  "An interrupted connection is retried when the transport reports it with code %i.",
+  "an interrupted connection is retried when the transport reports it with code %i",
   async (code) => {
     expect(await countRetries(new ConnectError("read ECONNRESET", code))).toBe(1);
   },
 );
 
 test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
-  "An error of the shop with a reason is not retried when its code is %i.",
+  "an error of the shop with a reason is not retried when its code is %i",
   async (code) => {
     const info = { desc: ErrorInfoSchema, value: { reason: "SOME_REASON", domain: "cartwright" } };
     const failure = new ConnectError("no", code, undefined, [info]);
@@ -54,7 +54,7 @@ test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
   },
 );
 
-test("A connection error that the transport throws into the request stream is retried, not taken for an error of the rows.", async () => {
+test("a connection error that the transport throws into the request stream is retried, not taken for an error of the rows", async () => {
   const catalog = createCatalog();
   let calls = 0;
   const response = await sendImport({
@@ -74,7 +74,7 @@ test("A connection error that the transport throws into the request stream is re
   expect([calls, response.rowCount]).toEqual([2, 0n]);
 });
 
-test("An error of reading the rows ends the import and is thrown as it is.", async () => {
+test("an error of reading the rows ends the import and is thrown as it is", async () => {
   const rows = () => ({
     [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new RangeError("line 1 is invalid")) }),
   });

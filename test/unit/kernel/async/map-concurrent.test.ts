@@ -5,7 +5,7 @@ async function* numbers(count: number) {
   for (let number = 1; number <= count; number += 1) yield number;
 }
 
-test("mapConcurrent works on every item, and on no more than the given number at the same time.", async () => {
+test("mapConcurrent works on every item, and on no more than the given number at the same time", async () => {
   const done: number[] = [];
   let [running, most] = [0, 0];
   await mapConcurrent(numbers(20), 3, async (number) => {
@@ -19,7 +19,7 @@ test("mapConcurrent works on every item, and on no more than the given number at
   expect(most).toBe(3);
 });
 
-test("When the work on an item fails, mapConcurrent starts no more items and throws once the running ones are done.", async () => {
+test("when the work on an item fails, mapConcurrent starts no more items and throws once the running ones are done", async () => {
   const started: number[] = [];
   const slow = Promise.withResolvers<void>();
   let isSlowDone = false;
@@ -35,7 +35,7 @@ test("When the work on an item fails, mapConcurrent starts no more items and thr
   expect({ started, isSlowDone }).toEqual({ started: [1, 2], isSlowDone: true });
 });
 
-test("When the source fails, mapConcurrent throws its error once the running items are done.", async () => {
+test("when the source fails, mapConcurrent throws its error once the running items are done", async () => {
   const done: number[] = [];
   async function* failing() {
     yield 1;
