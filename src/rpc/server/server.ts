@@ -1,18 +1,14 @@
-import { createServer as createHttp2CompatServer } from "node:http2";
 import type { BlockList } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Log } from "../../kernel/log.ts";
 import type { Authenticate } from "../call/authentication.ts";
 import { createOpenCall } from "../call/open-call.ts";
-import { Http1Exchange, Http2Exchange } from "../fast-path/http-exchange.ts";
-import { createResponseEncoder } from "../fast-path/response-encoder.ts";
-import { createUnaryFastPath } from "../fast-path/unary-fast-path.ts";
 import { createCors } from "../headers/cors.ts";
 import type { ResponseCache } from "../interceptors/cache.ts";
 import { readPolicies } from "../policy/read-policies.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
-import { createConnectAdapter } from "./connect-adapter.ts";
+import { createHttpHandlers } from "./http-handlers.ts";
 import { createPages } from "./http-pages.ts";
 import { createHttp1Server, createHttp2Server } from "./http-servers.ts";
 import { Http2Sessions } from "./http2-sessions.ts";
@@ -20,7 +16,6 @@ import { createInterceptorChain } from "./interceptor-chain.ts";
 import { createLifecycle, type Server } from "./lifecycle.ts";
 import { createListener, type TlsFiles } from "./listener.ts";
 import { createLoadShedder } from "./load-shedding/load-shedder.ts";
-import { isHttp1, type Request, type Response } from "./node-http.ts";
 import { createRoutes } from "./routes.ts";
 import { defaultServerLimits, type ServerLimits } from "./server-limits.ts";
 import { registerHealth } from "./services/health.ts";
@@ -67,12 +62,13 @@ export type { Server };
  * @throws StartupError for contracts with invalid policies and for certificates that cannot be used
  */
 export function createServer(options: ServerOptions): Server {
-  const { services, authenticate, rateLimiter, cache, log } = options;
+  const { services, rateLimiter, log } = options;
   const limits = { ...defaultServerLimits, ...options.limits };
   const policies = readPolicies(services);
   const drain = new AbortController();
   const draining = drain.signal;
   const readiness = createReadiness(options.isReady, draining, limits, log);
+  const { authenticate, cache } = options;
   const chain = createInterceptorChain({ policies, authenticate, rateLimiter, cache, log });
   const routes = createRoutes({
     register(router) {
@@ -84,54 +80,28 @@ export function createServer(options: ServerOptions): Server {
     policies,
     limits,
   });
-  const cors = createCors(options.corsOrigins);
-  const openCall = createOpenCall({ trustedProxies: options.trustedProxies, limits, log });
-  const loadShedder = createLoadShedder({
-    maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
-    maxUnsentBytes: limits.maxUnsentBytes,
-    slotBodyMs: limits.slotBodyMs,
-    log,
-  });
-  const handleUnary = createUnaryFastPath({
+  const serviceNames = services.map((service) => service.typeName);
+  const handlers = createHttpHandlers({
     routes,
-    openCall,
     admission: chain.admission,
-    encode: createResponseEncoder(options.encodedBytes),
-    loadShedder,
-    corsHeaders: cors.headersFor,
-    draining,
-    log,
-  });
-  const http1 = createHttp1Server(limits);
-  const http2 = createHttp2Server(log);
-  // Turns streams that the fast path does not handle into Node's requests and responses.
-  const http2Compat = createHttp2CompatServer();
-  const http2Sessions = new Http2Sessions(http2, limits, (stream, headers, flags, rawHeaders, peer) => {
-    if (handleUnary(new Http2Exchange(stream, headers, rawHeaders, peer))) return;
-    http2Compat.emit("stream", stream, headers, flags, rawHeaders);
-  });
-  const handleByConnect = createConnectAdapter({
-    routes,
-    openCall,
+    openCall: createOpenCall({ trustedProxies: options.trustedProxies, limits, log }),
+    loadShedder: createLoadShedder({
+      maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
+      maxUnsentBytes: limits.maxUnsentBytes,
+      slotBodyMs: limits.slotBodyMs,
+      log,
+    }),
+    cors: createCors(options.corsOrigins),
+    handlePage: createPages({ serviceNames, readiness, jwks: options.jwks }),
     peerOf: (request) =>
       "stream" in request ? http2Sessions.peerOf(request.stream.session) : request.socket.remoteAddress,
-    loadShedder,
+    encodedBytes: options.encodedBytes,
     draining,
     log,
   });
-  const serviceNames = services.map((service) => service.typeName);
-  const handlePage = createPages({ serviceNames, readiness, jwks: options.jwks });
-  const handle = (request: Request, response: Response): void => {
-    request.on("error", ignore);
-    response.on("error", ignore);
-    if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
-    if (cors.handle(request, response) || handleByConnect(request, response)) return;
-    handlePage(request, response);
-  };
-  http2Compat.on("request", handle);
-  http1.on("request", (request, response) => {
-    if (!handleUnary(new Http1Exchange(request, response))) handle(request, response);
-  });
+  const http1 = createHttp1Server(limits).on("request", handlers.onHttp1Request);
+  const http2 = createHttp2Server(log);
+  const http2Sessions = new Http2Sessions(http2, limits, handlers.onHttp2Stream);
   const listener = createListener({
     tls: options.tls,
     onHttp1: (socket) => http1.emit("connection", socket),
@@ -148,5 +118,3 @@ export function createServer(options: ServerOptions): Server {
     log,
   });
 }
-
-function ignore(): void {}

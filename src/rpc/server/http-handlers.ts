@@ -1,0 +1,76 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer as createHttp2CompatServer } from "node:http2";
+import type { Log } from "../../kernel/log.ts";
+import type { Admission } from "../call/admission.ts";
+import type { OpenCall } from "../call/open-call.ts";
+import { Http1Exchange, Http2Exchange } from "../fast-path/http-exchange.ts";
+import { createResponseEncoder } from "../fast-path/response-encoder.ts";
+import { createUnaryFastPath } from "../fast-path/unary-fast-path.ts";
+import type { Cors } from "../headers/cors.ts";
+import { createConnectAdapter } from "./connect-adapter.ts";
+import type { OnStream } from "./http2-sessions.ts";
+import type { LoadShedder } from "./load-shedding/load-shedder.ts";
+import { isHttp1, type Request, type Response } from "./node-http.ts";
+import type { Route } from "./routes.ts";
+
+export interface HttpHandlersOptions {
+  routes: ReadonlyMap<string, Route>;
+  admission: Admission;
+  openCall: OpenCall;
+  loadShedder: LoadShedder;
+  cors: Cors;
+  /** Handles requests that are not calls. */
+  handlePage(request: Request, response: Response): void;
+  /** Returns the address at the other end of a request's connection. */
+  peerOf(request: Request): string | undefined;
+  /** The memory for the encodings of cached responses, bytes. */
+  encodedBytes: number;
+  /** Aborted when the server begins to stop. */
+  draining: AbortSignal;
+  log: Log;
+}
+
+/** The handlers of requests by version of HTTP. */
+export interface HttpHandlers {
+  onHttp1Request(request: IncomingMessage, response: ServerResponse): void;
+  onHttp2Stream: OnStream;
+}
+
+/**
+ * Creates the handlers. A request goes to the fast path, or else to Connect, or else to the pages; CORS comes before the
+ * latter two, and the fast path has its headers too.
+ */
+export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
+  const { routes, openCall, loadShedder, cors, handlePage, peerOf, draining, log } = options;
+  const handleUnary = createUnaryFastPath({
+    routes,
+    openCall,
+    admission: options.admission,
+    encode: createResponseEncoder(options.encodedBytes),
+    loadShedder,
+    corsHeaders: cors.headersFor,
+    draining,
+    log,
+  });
+  const handleByConnect = createConnectAdapter({ routes, openCall, peerOf, loadShedder, draining, log });
+  const handle = (request: Request, response: Response): void => {
+    request.on("error", ignore);
+    response.on("error", ignore);
+    if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
+    if (cors.handle(request, response) || handleByConnect(request, response)) return;
+    handlePage(request, response);
+  };
+  // Turns streams that the fast path does not handle into Node's requests and responses.
+  const http2Compat = createHttp2CompatServer(handle);
+  return {
+    onHttp1Request(request, response) {
+      if (!handleUnary(new Http1Exchange(request, response))) handle(request, response);
+    },
+    onHttp2Stream(stream, headers, flags, rawHeaders, peer) {
+      if (handleUnary(new Http2Exchange(stream, headers, rawHeaders, peer))) return;
+      http2Compat.emit("stream", stream, headers, flags, rawHeaders);
+    },
+  };
+}
+
+function ignore(): void {}
