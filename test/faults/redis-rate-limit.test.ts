@@ -73,6 +73,9 @@ test.each(Object.entries(faults))(
     expect(await limiter.spend(failClosed, "a", 1)).toMatchObject({ allowed: true });
     // Redis knows of 40 units at most; the process itself remembers the others.
     expect(await limiter.spend(failOpen, "a", 1)).toMatchObject({ allowed: false, remaining: 0 });
+    // A denial by the process's own count is cached too.
+    for (let count = 0; count < 101; count += 1) await limiter.spend(failOpen, "d", 1);
+    expect(limiter.cachedDenial(failOpen, "d", 1)).toMatchObject({ allowed: false });
   },
 );
 

@@ -115,7 +115,10 @@ class RedisLimiter implements Limiter {
     nowMs: number,
   ): Promise<Decision> {
     const local = this.#local.spend(budget, name, cost, nowMs);
-    if (!local.allowed) return local;
+    if (!local.allowed) {
+      this.#denials.add(budget, name, cost, local, nowMs);
+      return local;
+    }
     try {
       const decision = await this.#spendInRedis(budget, key, name, cost);
       if (decision.allowed) return { ...decision, remaining: Math.min(local.remaining, decision.remaining) };
