@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { breaches } from "../support/invariants.ts";
+import { findViolations } from "../support/invariants.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
 
 let dataDir: string;
@@ -74,7 +74,7 @@ test("SIGTERM under load turns health to NOT_SERVING, finishes calls in flight, 
     acknowledged,
   ]);
   expect(rows).toHaveLength(acknowledged.length);
-  expect(await breaches(database.url)).toEqual([]);
+  expect(await findViolations(database.url)).toEqual([]);
   expect(states).toEqual([1, 2]);
 });
 

@@ -8,7 +8,7 @@ import { checkFreshness, type Traffic } from "../support/cache/freshness.ts";
 import { NaiveCache } from "../support/cache/naive-cache.ts";
 import { openPriceClient, type PriceClient, withNaiveCache } from "../support/cache/price-client.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { breaches } from "../support/invariants.ts";
+import { findViolations } from "../support/invariants.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
 
@@ -151,5 +151,5 @@ test("While Redis is frozen, flushed, killed and restarted, no read fails, is ou
   expect(stale.slice(0, 5)).toEqual([]);
   await expectCachesEqualDatabase();
   await waitUntilMemoryIsUsed();
-  expect(await breaches(database.url)).toEqual([]);
+  expect(await findViolations(database.url)).toEqual([]);
 });

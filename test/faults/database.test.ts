@@ -4,7 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { failureOf } from "../support/errors.ts";
-import { breaches } from "../support/invariants.ts";
+import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
@@ -84,7 +84,7 @@ test("orders go on through killed connections: each is made once, and only UNAVA
   await killer;
   expect([...seen].filter((code) => code !== "Unavailable")).toEqual([]);
   expect(await stockOf(shop, productId)).toBe(850n);
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
 test("while the database is away callers get UNAVAILABLE with RetryInfo in time, and it is back within 5 s", async () => {

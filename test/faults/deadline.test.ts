@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { failureOf } from "../support/errors.ts";
-import { breaches } from "../support/invariants.ts";
+import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 
@@ -15,7 +15,7 @@ beforeEach(async () => {
   productId = await makeProduct(shop, { stock: 10n });
 });
 afterEach(async () => {
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
   expect(await openTransactions()).toBe(0);
 });
 afterAll(() => shop.close());

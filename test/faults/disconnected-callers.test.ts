@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CreateOrderRequestSchema } from "../../gen/cartwright/order/v1/order_service_pb.ts";
-import { breaches } from "../support/invariants.ts";
+import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 
@@ -40,7 +40,7 @@ test("callers that vanish in the middle of their calls leave the service up and 
   expect((await activity()).reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(20);
   const orders = (await shop.database.query("select from orders")).length;
   expect(await stockOf(shop, productId)).toBe(100_000n - BigInt(orders));
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
   // Each place for a transaction can be had at once: three quarters of the pool's 20 wait for the same row.
   await shop.database.query("begin");
   await shop.database.query("select from product where id = $1 for update", [productId]);

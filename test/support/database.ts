@@ -2,15 +2,15 @@ import { randomUUID } from "node:crypto";
 import { Client } from "pg";
 import { inject } from "vitest";
 
-/** A database of a test's own. */
+/** A database that only one test file uses. */
 export interface TestDatabase {
   url: string;
-  /** Rows of a statement, beside the shop's own connections. */
+  /** Runs a statement on a connection that is not the service's, and returns its rows. */
   query<Row>(text: string, values?: unknown[]): Promise<Row[]>;
   drop(): Promise<void>;
 }
 
-/** Clones the migrated template: some tens of milliseconds. */
+/** Clones the migrated template database, which takes some tens of milliseconds. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const template = new URL(inject("templateUrl"));
   const name = `test_${randomUUID().replaceAll("-", "")}`;

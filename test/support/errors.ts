@@ -5,7 +5,7 @@ import {
   PreconditionFailureSchema,
 } from "../../gen/google/rpc/error_details_pb.ts";
 
-/** What a failed call says, in a shape that tests can compare. */
+/** The parts of an error that tests compare. */
 export interface Failure {
   code: string;
   reason: string | undefined;
@@ -15,11 +15,11 @@ export interface Failure {
   message: string;
 }
 
-/** Awaits a call that must fail. */
+/** Awaits a call that must fail, and returns its error. */
 export async function failureOf(call: Promise<unknown>): Promise<Failure> {
   const error = await call.then(
-    (answer) => {
-      throw new Error(`the call succeeded: ${String(answer)}`);
+    (response) => {
+      throw new Error(`the call succeeded: ${String(response)}`);
     },
     (reason: unknown) => ConnectError.from(reason),
   );

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
 
@@ -81,7 +81,7 @@ test("a file of 10,000 products is imported, and importing it again changes noth
   expect((await runImport(path)).out).toMatch(
     /: 0 created, 0 updated, 10,000 unchanged, 0 deleted, 0 failed\.\n$/,
   );
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
 test("invalid lines are reported with their row numbers and reasons, the others are imported, and the exit code is 1", async () => {

@@ -15,7 +15,7 @@ import {
   createApiKey,
   type SignedInAccount,
 } from "../../support/identity/test-accounts.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 import { makePromotion } from "../../support/tracker/promotion-fixtures.ts";
@@ -288,5 +288,5 @@ test("API9: improper inventory management: reflection lists every service and no
 });
 
 test("API10: unsafe consumption of APIs: the calls of this file leave all invariants intact", async () => {
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });

@@ -20,7 +20,7 @@ async function make(email = freshEmail()): Promise<Customer> {
 describe.each(protocols)("over %s", (protocol) => {
   const customers = () => clientsOf(shop, protocol).customers;
 
-  test("customers are listed in order of creation, each once, deleted ones on request", async () => {
+  test("a list returns each customer once in order of creation, deleted ones on request", async () => {
     await shop.database.query("delete from customer");
     const made: string[] = [];
     for (let at = 0; at < 7; at += 1) made.push((await make()).id);
@@ -59,7 +59,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(others).toHaveLength(5);
   });
 
-  test("customers are found by email without regard to case, former ones on request", async () => {
+  test("a list by email ignores case, and includes deleted customers on request", async () => {
     const email = freshEmail();
     const former: string[] = [];
     for (let at = 0; at < 3; at += 1) {
@@ -79,7 +79,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 });
 
-test("of ten who take an email at once, one gets it", async () => {
+test("of ten concurrent customers with one email, exactly one is created", async () => {
   const taken = { code: "AlreadyExists", reason: "EMAIL_TAKEN" };
   const email = freshEmail();
   const calls = Array.from({ length: 10 }, (_, at) => {
@@ -93,7 +93,7 @@ test("of ten who take an email at once, one gets it", async () => {
   expect(found).toHaveLength(1);
 });
 
-test("of ten updates with one etag, one takes effect; without one, two do", async () => {
+test("of ten concurrent updates with one etag, exactly one succeeds; without an etag, all do", async () => {
   const { id, etag } = await make();
   const calls = Array.from({ length: 10 }, (_, at) =>
     shop.customers.updateCustomer({ customer: { id, etag, name: `Name ${at}` } }),
@@ -109,7 +109,7 @@ test("of ten updates with one etag, one takes effect; without one, two do", asyn
   expect(customer).toMatchObject({ name: "Both", email, etag: "4" });
 });
 
-test("a delete and a new customer of the same email at once leave one live customer at most", async () => {
+test("a deletion concurrent with new customers of the same email leaves at most one customer with it", async () => {
   for (let round = 0; round < 10; round += 1) {
     const email = freshEmail();
     const { id } = await make(email);

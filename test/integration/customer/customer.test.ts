@@ -31,7 +31,7 @@ describe.each(protocols)("over %s", (protocol) => {
   const get = async (id: string, showDeleted = false) =>
     (await customers().getCustomer({ id, showDeleted })).customer;
 
-  test("a customer is kept as they were made; what is the server's to set is ignored", async () => {
+  test("a customer is stored as it was created, and output-only fields of the request are ignored", async () => {
     const email = `Ada.${freshEmail()}`;
     const before = Date.now();
     const { customer } = await customers().createCustomer({
@@ -53,7 +53,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await get(id.toUpperCase())).toEqual(customer);
   });
 
-  test("what is missing is NOT_FOUND and named", async () => {
+  test("an unknown customer is NOT_FOUND, and the error names it", async () => {
     expect(await failureOf(get(missingId))).toMatchObject(NOT_FOUND);
     expect(await readResourceInfo(get(missingId))).toEqual(["cartwright", "customer", missingId]);
     expect(await failureOf(customers().deleteCustomer({ id: missingId }))).toMatchObject(NOT_FOUND);
@@ -62,7 +62,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(update)).toMatchObject(NOT_FOUND);
   });
 
-  test("an email is taken without regard to case", async () => {
+  test("an email is unique without regard to case", async () => {
     const email = freshEmail();
     const { id } = await make(email);
     const again = () => customers().createCustomer({ customer: { email: email.toUpperCase(), name: "B" } });
@@ -71,12 +71,12 @@ describe.each(protocols)("over %s", (protocol) => {
     const other = await make();
     const update = customers().updateCustomer({ customer: { id: other.id, email: email.toUpperCase() } });
     expect(await failureOf(update)).toMatchObject(TAKEN);
-    // Their own they may write otherwise.
+    // A customer can change the case of its own email.
     const own = await customers().updateCustomer({ customer: { id, email: email.toUpperCase() } });
     expect(own.customer).toMatchObject({ email: email.toUpperCase(), etag: "2" });
   });
 
-  test("a delete frees the email, and an undelete wants it back", async () => {
+  test("a deletion frees the email, and an undelete needs it to be free", async () => {
     const email = freshEmail();
     const { id, name } = await make(email);
     const { customer: deleted } = await customers().deleteCustomer({ id: id.toUpperCase() });
@@ -84,10 +84,10 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(deleted?.deleteTime).toEqual(deleted?.updateTime);
     expect(await failureOf(get(id))).toMatchObject(NOT_FOUND);
     expect(await get(id, true)).toEqual(deleted);
-    const heir = await make(email.toUpperCase());
+    const successor = await make(email.toUpperCase());
     const undelete = () => customers().undeleteCustomer({ id });
     expect(await failureOf(undelete())).toMatchObject(TAKEN);
-    await customers().deleteCustomer({ id: heir.id });
+    await customers().deleteCustomer({ id: successor.id });
     const { customer: back } = await undelete();
     expect(back).toMatchObject({ id, email, etag: "3" });
     expect(back?.deleteTime).toBeUndefined();
@@ -98,7 +98,7 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
-  test("a deleted customer can be neither changed nor deleted again", async () => {
+  test("a deleted customer can be neither updated nor deleted again", async () => {
     const { id } = await make();
     await customers().deleteCustomer({ id });
     expect(await failureOf(customers().updateCustomer({ customer: { id, name: "x" } }))).toMatchObject({
@@ -123,17 +123,17 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each([
-    ["nothing to change", {}, [], "INVALID_FIELD", ["update_mask"]],
+    ["no field to change", {}, [], "INVALID_FIELD", ["update_mask"]],
     ["an unknown path", { name: "x" }, ["phone"], "INVALID_FIELD", ["update_mask"]],
-    ["what the server sets", { name: "x" }, ["create_time"], "INVALID_FIELD", ["update_mask"]],
+    ["an output-only field", { name: "x" }, ["create_time"], "INVALID_FIELD", ["update_mask"]],
     ["all fields emptied", {}, ["*"], "FIELD_REQUIRED", ["customer.email", "customer.name"]],
-  ])("%s is refused", async (_, values, paths, reason, fields) => {
+  ])("an update with %s is rejected", async (_, values, paths, reason, fields) => {
     const { id } = await make();
     const call = customers().updateCustomer({ customer: { id, ...values }, updateMask: { paths } });
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason, fields });
   });
 
-  test("a stale etag is refused with the current one", async () => {
+  test("an outdated etag is rejected, and the error holds the current one", async () => {
     const { id } = await make();
     await customers().updateCustomer({ customer: { id, etag: "1", name: "Second" } });
     const stale = { code: "Aborted", reason: "STALE_ETAG", metadata: { current_etag: "2" } };
@@ -159,7 +159,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ["name", { name: "a\0b" }],
     ["id", { id: "1" }],
     ["etag", { etag: "e".repeat(65) }],
-  ])("%s out of its bounds is refused, as in %o", async (field, wrong) => {
+  ])("an invalid %s is rejected, as in %o", async (field, wrong) => {
     const customer = { email: freshEmail(), name: "x", ...wrong };
     expect(await failureOf(customers().createCustomer({ customer }))).toMatchObject({
       code: "InvalidArgument",
@@ -168,7 +168,7 @@ describe.each(protocols)("over %s", (protocol) => {
   });
 
   test.each(["  ", "\t\n", "\u3000\u00a0", "\u200b\u2060", "\u3164\u2800"])(
-    "a name of blanks is refused: %j",
+    "a name without visible characters is rejected: %j",
     async (name) => {
       const blank = { code: "InvalidArgument", fields: ["customer.name"] };
       const customer = { email: freshEmail(), name };
@@ -180,7 +180,7 @@ describe.each(protocols)("over %s", (protocol) => {
     },
   );
 
-  test("all that is missing is named at once", async () => {
+  test("an error names all missing fields", async () => {
     expect(await failureOf(customers().createCustomer({ customer: {} }))).toMatchObject({
       code: "InvalidArgument",
       reason: "FIELD_REQUIRED",
@@ -193,7 +193,7 @@ describe.each(protocols)("over %s", (protocol) => {
     for (const id of ["", "1"]) expect(await failureOf(get(id))).toMatchObject({ fields: ["id"] });
   });
 
-  test("a repeat with the same request_id gets the first answer", async () => {
+  test("a repeat with the same request_id returns the first result", async () => {
     const request = { customer: { email: freshEmail(), name: "Once" }, requestId: randomUUID() };
     const first = await customers().createCustomer(request);
     const id = first.customer?.id;
@@ -210,13 +210,13 @@ describe.each(protocols)("over %s", (protocol) => {
     });
   });
 
-  test("validate_only changes nothing, and finds what would be refused", async () => {
+  test("validate_only changes nothing, and returns the errors of the call itself", async () => {
     const { id, email } = await make();
     const rows = () => shop.database.query("select * from customer order by id");
     const before = await rows();
     const free = { email: freshEmail(), name: "Free" };
-    const tried = await customers().createCustomer({ customer: free, validateOnly: true });
-    expect(tried.customer).toMatchObject({ ...free, etag: "1" });
+    const validated = await customers().createCustomer({ customer: free, validateOnly: true });
+    expect(validated.customer).toMatchObject({ ...free, etag: "1" });
     const renamed = await customers().updateCustomer({ customer: { id, name: "R" }, validateOnly: true });
     expect(renamed.customer).toMatchObject({ name: "R", etag: "2" });
     const taken = customers().createCustomer({ customer: { email, name: "T" }, validateOnly: true });

@@ -12,7 +12,7 @@ import {
   readResourceInfo,
 } from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   productId = await makeProduct(shop, { stock: 10n });
 });
-afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
 /** Returns the movements of the product, oldest first. */

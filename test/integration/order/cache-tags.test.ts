@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../src/catalog/product/product-row.ts";
-import { type HeardShop, openHeardShop } from "../../support/order/invalidated-tags.ts";
+import { openTagRecorder, type TagRecorder } from "../../support/order/invalidated-tags.ts";
 
-let shop: HeardShop;
+let shop: TagRecorder;
 let [plenty, last]: Product[] = [];
 beforeAll(async () => {
-  shop = await openHeardShop();
+  shop = await openTagRecorder();
   const { id } = await shop.makeCategory();
   plenty = await shop.makeProduct(id, 10n);
   last = await shop.makeProduct(id, 1n);
@@ -24,7 +24,7 @@ function order(products: (Product | undefined)[], validateOnly = false) {
   return { order: input, requestId: randomUUID(), validateOnly };
 }
 
-test("an order and its cancel change what they sell, and lists when a last unit goes or comes back", async () => {
+test("an order and its cancellation invalidate their products, and lists when a product goes out of or back in stock", async () => {
   const { call, orders } = shop;
   expect(await shop.tagsOf(() => orders.create(call, order([plenty, last], true)))).toEqual([]);
   expect(await shop.tagsOf(() => orders.create(call, order([plenty])))).toEqual(tagsOf([plenty]));

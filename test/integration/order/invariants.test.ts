@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Breach, breaches, invariantsQuery } from "../../support/invariants.ts";
+import { findViolations, invariantsQuery, type Violation } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
 
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-// A checker that finds nothing proves nothing: each invariant is broken by hand, behind the shop's back.
+// Negative controls: each statement violates an invariant without the service, and the check must detect it.
 test.each([
   ["I1", "update product set stock_quantity = stock_quantity + 1 where id = $1", () => productId],
   ["I1", "delete from stock_movement where product_id = $1 and reason = 'INITIAL'", () => productId],
@@ -49,22 +49,22 @@ test.each([
     "update product_count_delta set in_stock_count = 0 where category_id = (select category_id from product where id = $1)",
     () => productId,
   ],
-])("a breach of %s is found: %s", async (invariant, statement, id) => {
+])("the check detects a violation of %s: %s", async (invariant, statement, id) => {
   const { query } = shop.database;
   await query("begin");
   await query(statement, [id()]);
-  const found = await query<Breach>(invariantsQuery);
+  const found = await query<Violation>(invariantsQuery);
   await query("rollback");
   expect(found.map((breach) => breach.invariant)).toContain(invariant);
 });
 
-test("a shop that was only used through its contracts has no breach", async () => {
-  expect(await breaches(shop.database.url)).toEqual([]);
+test("a shop that was only used through its API has no violations", async () => {
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
 test.each([
   [
-    "a refresh token that is good in a session that has ended",
+    "a valid refresh token of an ended session",
     "update session set ended_at = now() where $1::uuid is not null",
     () => orderId,
   ],
@@ -85,7 +85,7 @@ test.each([
     "update order_item set product_id = gen_random_uuid() where order_id = $1",
     () => orderId,
   ],
-  ["a product that orders refer to being removed", "delete from product where id = $1", () => productId],
-])("the database itself refuses %s", async (_name, statement, id) => {
+  ["the removal of a product that orders refer to", "delete from product where id = $1", () => productId],
+])("the constraints of the database reject %s", async (_name, statement, id) => {
   await expect(shop.database.query(statement, [id()])).rejects.toThrow(/violates/);
 });

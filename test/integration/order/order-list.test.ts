@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("orders are listed newest first, by customer and state, each once", async () => {
+test("a list returns each order of a customer and state once, newest first", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
   const customerId = await makeCustomer(shop);
   const ids: string[] = [];

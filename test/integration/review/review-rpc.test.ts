@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
 
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-/** A product that some have bought. */
+/** Creates a product that some accounts buy, and returns its id. */
 async function boughtBy(...people: SignedInAccount[]): Promise<string> {
   const productId = await makeProduct(staff, { stock: 10n });
   for (const person of people) {
@@ -27,8 +27,8 @@ async function boughtBy(...people: SignedInAccount[]): Promise<string> {
   return productId;
 }
 
-/** What everyone sees of a product, in each answer that is cached. */
-async function seen(productId: string) {
+/** Returns the ratings and reviews of a product in each of the cached responses. */
+async function readCached(productId: string) {
   const key = { case: "id", value: productId } as const;
   const { product } = await shop.catalog.getProduct({ key });
   const bySku = await shop.catalog.getProduct({ key: { case: "sku", value: product?.sku ?? "" } });
@@ -44,21 +44,21 @@ async function seen(productId: string) {
 const four = (rating: string) => Array(4).fill(rating);
 
 describe("a review", () => {
-  test("shows at once in every cached answer, and its end too", async () => {
+  test("and its deletion change every cached response at once", async () => {
     const productId = await boughtBy(ann, bob);
-    expect(await seen(productId)).toEqual({ ratings: four("0 of 0"), reviews: [] });
+    expect(await readCached(productId)).toEqual({ ratings: four("0 of 0"), reviews: [] });
     const request = { review: { productId: productId.toUpperCase(), rating: 5, title: "Good" } };
     const first = (await ann.reviews.createReview(request))?.review;
     expect(first).toMatchObject({ productId, rating: 5, title: "Good", authorName: "Ann" });
-    expect(await seen(productId)).toEqual({ ratings: four("5 of 1"), reviews: [first] });
+    expect(await readCached(productId)).toEqual({ ratings: four("5 of 1"), reviews: [first] });
     const second = (await bob.json.reviews.createReview({ review: { productId, rating: 2 } }))?.review;
-    expect(await seen(productId)).toEqual({ ratings: four("3.5 of 2"), reviews: [second, first] });
+    expect(await readCached(productId)).toEqual({ ratings: four("3.5 of 2"), reviews: [second, first] });
     await staff.reviews.deleteReview({ id: first?.id.toUpperCase() ?? "" });
-    expect(await seen(productId)).toEqual({ ratings: four("2 of 1"), reviews: [second] });
-    expect(await breaches(shop.database.url)).toEqual([]);
+    expect(await readCached(productId)).toEqual({ ratings: four("2 of 1"), reviews: [second] });
+    expect(await findViolations(shop.database.url)).toEqual([]);
   });
 
-  test("that is refused says why in the contract's words", async () => {
+  test("that is rejected returns the documented code and reason", async () => {
     const productId = await boughtBy(ann);
     const review = { productId, rating: 3 };
     const write = ({ reviews }: Pick<SignedInAccount, "reviews">) =>

@@ -2,25 +2,30 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
 import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
+/** The longest that the service allows. */
+const DEADLINE_MS = 30_000;
+
 let shop: TestShop;
 let productId: string;
 beforeAll(async () => {
-  shop = await startShop();
+  // No call fails for want of a connection, however busy the machine is.
+  shop = await startShop({ DB_POOL_WAIT_MS: "60000" });
   productId = await makeProduct(shop, { stock: 1_000n });
 });
-afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
-test("100 buyers at once never pass the limit of a promotion, nor that of a user", async () => {
+test("100 concurrent purchases exceed neither the limit of a promotion nor that of a user", async () => {
   const total = await makePromotion(shop, { purchaseLimit: 30n });
   const perUser = await makePromotion(shop, { purchaseLimitPerUser: 3n });
   const attempt = (promotionId: string, userId: string) => {
-    const call = shop.tracker.recordPurchase({ purchase: purchaseOf(promotionId, productId, { userId }) });
+    const purchase = purchaseOf(promotionId, productId, { userId });
+    const call = shop.tracker.recordPurchase({ purchase }, { timeoutMs: DEADLINE_MS });
     return call.then(
       () => "ok",
       () => failureOf(call).then(({ reason }) => reason),
@@ -35,20 +40,23 @@ test("100 buyers at once never pass the limit of a promotion, nor that of a user
   expect((await shop.tracker.getPurchaseStats({ promotionId: perUser })).totalCount).toBe(30n);
 });
 
-test("the same event sent 20 times at once, alone and in batches, is counted once", async () => {
+test("an event that is sent 20 times concurrently, alone and in batches, is counted once", async () => {
   const promotionId = await makePromotion(shop);
   const [a, b] = [purchaseOf(promotionId, productId), purchaseOf(promotionId, productId)];
   await Promise.all(
     Array.from({ length: 20 }, (_, index) =>
       index % 3 === 0
-        ? shop.tracker.recordPurchase({ purchase: a })
-        : shop.tracker.batchRecordPurchases({ purchases: index % 3 === 1 ? [a, b] : [b, a] }),
+        ? shop.tracker.recordPurchase({ purchase: a }, { timeoutMs: DEADLINE_MS })
+        : shop.tracker.batchRecordPurchases(
+            { purchases: index % 3 === 1 ? [a, b] : [b, a] },
+            { timeoutMs: DEADLINE_MS },
+          ),
     ),
   );
   expect((await shop.tracker.getPurchaseStats({ promotionId })).totalCount).toBe(2n);
 });
 
-test("statistics are never torn, and recent is what is recent", async () => {
+test("statistics are consistent while purchases are recorded, and recent counts only the timeframe", async () => {
   const promotionId = await makePromotion(shop);
   const old = { ...purchaseOf(promotionId, productId, { minorUnits: 100n }), purchaseTime: inDays(-3) };
   await shop.tracker.recordPurchase({ purchase: old });
@@ -78,7 +86,7 @@ test("statistics are never torn, and recent is what is recent", async () => {
   expect(week).toMatchObject({ totalCount: 151n, recentCount: 151n });
 });
 
-test("statistics of a promotion without purchases are zero, and of no promotion NOT_FOUND", async () => {
+test("statistics are zero for a promotion without purchases and NOT_FOUND for an unknown one", async () => {
   const empty = await shop.tracker.getPurchaseStats({ promotionId: await makePromotion(shop) });
   expect(empty).toMatchObject({ totalCount: 0n, recentCount: 0n });
   expect(empty.totalAmount).toBeUndefined();
@@ -86,14 +94,17 @@ test("statistics of a promotion without purchases are zero, and of no promotion 
   expect(await failureOf(nowhere)).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
 });
 
-test("totals past an int64 are refused with what can be done, and nothing is recorded", async () => {
+test("purchases that would overflow an int64 total are rejected, and none is recorded", async () => {
   const promotionId = await makePromotion(shop);
   const batch = () =>
-    shop.tracker.batchRecordPurchases({
-      purchases: Array.from({ length: 1_000 }, () =>
-        purchaseOf(promotionId, productId, { minorUnits: 10n ** 15n }),
-      ),
-    });
+    shop.tracker.batchRecordPurchases(
+      {
+        purchases: Array.from({ length: 1_000 }, () =>
+          purchaseOf(promotionId, productId, { minorUnits: 10n ** 15n }),
+        ),
+      },
+      { timeoutMs: DEADLINE_MS },
+    );
   for (let count = 0; count < 9; count += 1) await batch();
   const within = await shop.tracker.getPurchaseStats({ promotionId });
   expect(within.totalAmount?.minorUnits).toBe(9n * 10n ** 18n);
@@ -102,7 +113,7 @@ test("totals past an int64 are refused with what can be done, and nothing is rec
     code: "FailedPrecondition",
     reason: "TOTAL_TOO_LARGE",
   });
-  // A single total is kept in 8 parts; one of them is full after 9,223 purchases at the latest.
+  // A total is divided among 8 shards, one of which is full after at most 9,223 purchases each.
   const refused: string[] = [];
   for (let count = 0; count < 80 && refused.length === 0; count += 1) {
     const call = batch();
@@ -111,7 +122,7 @@ test("totals past an int64 are refused with what can be done, and nothing is rec
   expect(refused).toEqual(["TOTAL_TOO_LARGE"]);
 });
 
-test("statistics in two currencies want one to be named", async () => {
+test("statistics of purchases in two currencies require a currency", async () => {
   const promotionId = await makePromotion(shop);
   const yen = { ...purchaseOf(promotionId, productId), amount: { currencyCode: "JPY", minorUnits: 900n } };
   await shop.tracker.batchRecordPurchases({ purchases: [purchaseOf(promotionId, productId), yen] });
@@ -122,7 +133,7 @@ test("statistics in two currencies want one to be named", async () => {
   expect(stats).toMatchObject({ totalCount: 1n, totalAmount: { currencyCode: "JPY", minorUnits: 900n } });
 });
 
-test("an order of a promotion is counted, limited, and taken off when it is cancelled", async () => {
+test("the items of an order of a promotion are counted, limited, and reversed by its cancellation", async () => {
   const promotionId = await makePromotion(shop, { purchaseLimitPerUser: 1n });
   const customerId = await makeCustomer(shop);
   const buy = () =>
@@ -150,7 +161,7 @@ test("an order of a promotion is counted, limited, and taken off when it is canc
   await buy();
 });
 
-test("orders of promotions that do not run, and of guests where customers are limited, are refused", async () => {
+test("orders of inactive promotions, and of guests when purchases per user are limited, are rejected", async () => {
   const order = (promotionId: string) => {
     const items = [{ productId, quantity: 1n }];
     return failureOf(shop.orders.createOrder({ requestId: randomUUID(), order: { promotionId, items } }));
@@ -164,11 +175,11 @@ test("orders of promotions that do not run, and of guests where customers are li
   expect(await order(randomUUID())).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
 });
 
-test("purchases are listed newest first, by each filter, each once", async () => {
+test("a list returns each purchase of a filter once, latest first", async () => {
   const promotionId = await makePromotion(shop);
   const purchases = Array.from({ length: 9 }, (_, index) => ({
     ...purchaseOf(promotionId, productId, { userId: index % 2 === 0 ? "even" : "odd" }),
-    // Two of each time, so that bus are met.
+    // Pairs have equal times, so that a page may begin between them.
     purchaseTime: inDays(-1 - Math.floor(index / 2)),
   }));
   await shop.tracker.batchRecordPurchases({ purchases });

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { PromotionState, PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { breaches } from "../../support/invariants.ts";
+import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
 import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
@@ -13,13 +13,13 @@ beforeAll(async () => {
   shop = await startShop();
   productId = await makeProduct(shop, { stock: 1_000n });
 });
-afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
 describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
   const tracker = () => (protocol === "gRPC" ? shop.tracker : shop.json.tracker);
 
-  test("promotions are scheduled, active and ended", async () => {
+  test("a promotion is scheduled, then active, then ended", async () => {
     const create = async (startTime: number, endTime: number | undefined) => {
       const times = {
         startTime: inDays(startTime),
@@ -43,7 +43,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     expect((await tracker().getPromotion({ id: active?.id ?? "" })).promotion).toEqual(active);
   });
 
-  test("a promotion that ends before it starts is refused", async () => {
+  test("a promotion that ends before it starts is rejected", async () => {
     const promotion = { name: "P", startTime: inDays(2), endTime: inDays(1) };
     expect(await failureOf(tracker().createPromotion({ promotion }))).toMatchObject({
       code: "InvalidArgument",
@@ -51,7 +51,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     });
   });
 
-  test("an event is counted once, and comes back as it was", async () => {
+  test("an event is counted once, and a repeat returns it unchanged", async () => {
     const promotionId = await makePromotion(shop);
     const purchase = purchaseOf(promotionId, productId);
     const first = await tracker().recordPurchase({ purchase });
@@ -71,7 +71,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     });
   });
 
-  test("an event that was written down is known for ever, even when its promotion has ended", async () => {
+  test("a repeat of a recorded event is acknowledged even after its promotion has ended", async () => {
     const promotionId = await makePromotion(shop);
     const purchase = purchaseOf(promotionId, productId);
     const first = await tracker().recordPurchase({ purchase });
@@ -79,7 +79,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     expect(await tracker().recordPurchase({ purchase })).toEqual({ ...first, duplicate: true });
   });
 
-  test("an event_id with another body is refused", async () => {
+  test("an event_id that was used for another purchase is rejected", async () => {
     const purchase = purchaseOf(await makePromotion(shop), productId);
     await tracker().recordPurchase({ purchase });
     const other = { ...purchase, amount: { currencyCode: "EUR", minorUnits: 501n } };
@@ -90,7 +90,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     });
   });
 
-  test("a batch is recorded whole or not at all, duplicates within it counted once", async () => {
+  test("a batch is recorded as a whole or not at all, and counts its duplicates once", async () => {
     const promotionId = await makePromotion(shop);
     const purchases = Array.from({ length: 50 }, () => purchaseOf(promotionId, productId));
     const [first] = purchases;
@@ -105,7 +105,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
   });
 
   test.each([
-    ["an event_id that is none", { eventId: "1" }, "purchase.event_id"],
+    ["an event_id that is no UUID", { eventId: "1" }, "purchase.event_id"],
     ["no user", { userId: "" }, "purchase.user_id"],
     ["a user of 65 characters", { userId: "a".repeat(65) }, "purchase.user_id"],
     ["a NUL byte", { userId: "a\0b" }, "purchase.user_id"],
@@ -116,19 +116,19 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
       "purchase.amount.minor_units",
     ],
     [
-      "money overflow",
+      "an overflowing amount",
       { amount: { currencyCode: "EUR", minorUnits: 2n ** 62n } },
       "purchase.amount.minor_units",
     ],
     [
-      "a currency that is none",
+      "an invalid currency",
       { amount: { currencyCode: "euro", minorUnits: 1n } },
       "purchase.amount.currency_code",
     ],
     ["a reversal", { kind: PurchaseKind.REVERSAL }, "purchase.kind"],
-    ["a time to come", { purchaseTime: inDays(1) }, "purchase.purchase_time"],
+    ["a time in the future", { purchaseTime: inDays(1) }, "purchase.purchase_time"],
     ["a time out of range", { purchaseTime: { seconds: 10n ** 11n, nanos: 0 } }, "purchase.purchase_time"],
-  ])("a purchase with %s is refused", async (_name, changes, field) => {
+  ])("a purchase with %s is rejected", async (_name, changes, field) => {
     const purchase = { ...purchaseOf(await makePromotion(shop), productId), ...changes };
     expect(await failureOf(tracker().recordPurchase({ purchase }))).toMatchObject({
       code: "InvalidArgument",
@@ -136,7 +136,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     });
   });
 
-  test("purchases outside their promotion are refused", async () => {
+  test("purchases outside of the period of their promotion are rejected", async () => {
     const before = { ...purchaseOf(await makePromotion(shop), productId), purchaseTime: inDays(-11) };
     expect(await failureOf(tracker().recordPurchase({ purchase: before }))).toMatchObject({
       code: "FailedPrecondition",
@@ -149,7 +149,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     ).toMatchObject({
       reason: "PROMOTION_NOT_RUNNING",
     });
-    // A fact of the time before the end still counts when it comes late.
+    // A purchase before the end is counted even when it is reported late.
     const late = { ...purchaseOf(promotionId, productId), purchaseTime: inDays(-1) };
     expect(await tracker().recordPurchase({ purchase: late })).toMatchObject({ duplicate: false });
     const nowhere = tracker().recordPurchase({ purchase: purchaseOf(randomUUID(), productId) });

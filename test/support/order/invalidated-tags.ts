@@ -14,41 +14,43 @@ import { createTracker } from "../../../src/tracker/tracker.ts";
 import { createTestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
 
-/** The rooms of a shop whose transactions are listened to, on a database of its own. */
-export type HeardShop = Awaited<ReturnType<typeof openHeardShop>>;
+/** The catalogue and the orders on a database of their own, with a record of the invalidated tags. */
+export type TagRecorder = Awaited<ReturnType<typeof openTagRecorder>>;
 
-/** Opens it. It serves nobody and has no cache. */
-export async function openHeardShop() {
+/** Opens the features without a server and a cache. */
+export async function openTagRecorder() {
   const database = await createTestDatabase();
   const limits = { poolMax: 4, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
-  const heard: string[] = [];
+  const recorded: string[] = [];
   const db = withInvalidationOutbox(plain, {
-    enqueue: async (_, tags) => void heard.push(...tags),
+    enqueue: async (_, tags) => void recorded.push(...tags),
     invalidate: async () => {},
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
-  const room = { db, tokens, clock: systemClock, ids: createIds() };
-  const inventory = createInventory(room);
-  const catalog = createCatalog({ ...room, inventory });
-  const customers = createCustomers(room);
-  const tracker = createTracker(room);
-  const orders = createOrders({ ...room, catalog, inventory, customers, tracker });
+  const shared = { db, tokens, clock: systemClock, ids: createIds() };
+  const inventory = createInventory(shared);
+  const catalog = createCatalog({ ...shared, inventory });
+  const customers = createCustomers(shared);
+  const tracker = createTracker(shared);
+  const orders = createOrders({ ...shared, catalog, inventory, customers, tracker });
   const call = internalCall();
   return {
-    ...{ catalog, orders, call },
-    /** The cache tags that some work has changed, sorted. */
+    catalog,
+    orders,
+    call,
+    /** Runs some work and returns the tags that it invalidated, sorted. */
     async tagsOf(work: () => Promise<unknown>): Promise<string[]> {
-      heard.length = 0;
+      recorded.length = 0;
       await work();
-      return heard.toSorted();
+      return recorded.toSorted();
     },
     async makeCategory() {
       const category = { slug: `c-${randomUUID()}`, name: "Category", parentId: "" };
       return catalog.categories.create(call, { category, requestId: "", validateOnly: false });
     },
     async makeProduct(categoryId: string, stockQuantity: bigint) {
-      const product = { ...goods(categoryId), stockQuantity };
+      const product = { ...newProduct(categoryId), stockQuantity };
       return catalog.products.create(call, { product, requestId: "", validateOnly: false });
     },
     async close() {
@@ -58,8 +60,8 @@ export async function openHeardShop() {
   };
 }
 
-/** What staff write of a product. */
-export function goods(categoryId: string) {
+/** Returns the fields of a new product. */
+export function newProduct(categoryId: string) {
   const price = { currencyCode: "EUR", minorUnits: 1_000n };
   const texts = { sku: `SKU-${randomUUID()}`, name: "Thing", description: "", brand: "", imageUri: "" };
   return { ...texts, categoryId, price, attributes: {} };

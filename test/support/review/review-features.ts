@@ -21,7 +21,7 @@ import { recordStatements } from "../query-plans/query-plan.ts";
 /** Opens reviews and the features that they need on a database of their own, without a server. */
 export async function openReviewFeatures(log: Log = silentLog) {
   const database = await createTestDatabase();
-  const limits = { poolMax: 12, poolWaitMs: 10_000, statementTimeoutMs: 10_000 };
+  const limits = { poolMax: 12, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
   const statements: CompiledStatement[] = [];
   const db = recordStatements(
     await openPostgres({ url: database.url, entities, log, ...limits }),

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Clients } from "../shop.ts";
 
-/** The moment so many days from now. */
+/** Returns the time a number of days from now. */
 export const inDays = (days: number) => timestampFromDate(new Date(Date.now() + days * 86_400_000));
 
-/** A promotion that runs for ten more days. */
+/** Creates a promotion that is active for ten more days, and returns its id. */
 export async function makePromotion(
   { tracker }: Clients,
   limits: { purchaseLimit?: bigint; purchaseLimitPerUser?: bigint } = {},
@@ -16,7 +16,7 @@ export async function makePromotion(
   return promotion?.id ?? "";
 }
 
-/** A purchase of EUR 5.00 by Ann, unless said otherwise. */
+/** Returns a purchase, by default of EUR 5.00 by one user. */
 export function purchaseOf(
   promotionId: string,
   productId: string,
@@ -24,7 +24,11 @@ export function purchaseOf(
 ) {
   const { minorUnits = 500n, ...rest } = changes;
   return {
-    ...{ eventId: randomUUID(), userId: "ann", promotionId, productId, ...rest },
+    eventId: randomUUID(),
+    userId: "ann",
+    promotionId,
+    productId,
+    ...rest,
     amount: { currencyCode: "EUR", minorUnits },
   };
 }

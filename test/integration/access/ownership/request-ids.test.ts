@@ -8,7 +8,7 @@ import {
   createAccount,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
-import { breaches } from "../../../support/invariants.ts";
+import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeProduct, stockOf } from "../../../support/shop-fixtures.ts";
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
   admin = await createAccount(shop, "ADMIN");
 });
 afterEach(async () => {
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 afterAll(() => shop.close());
 

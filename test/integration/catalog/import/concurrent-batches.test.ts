@@ -12,7 +12,7 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { breaches } from "../../../support/invariants.ts";
+import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 /** Number of rows that the shop writes in one transaction. */
@@ -26,7 +26,7 @@ beforeEach(async () => {
   slug = await createCategorySlug(shop);
 });
 afterEach(async () => {
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
   await shop.close();
 });
 

@@ -10,7 +10,7 @@ import {
   createRows,
   importRows,
 } from "../../../support/import/import-rows.ts";
-import { breaches } from "../../../support/invariants.ts";
+import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -19,7 +19,7 @@ beforeAll(async () => {
   shop = await startShop({ DB_POOL_WAIT_MS: "10000" });
   slug = await createCategorySlug(shop);
 });
-afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
 const idOf = async (sku: string) =>

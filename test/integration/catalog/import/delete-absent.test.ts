@@ -11,7 +11,7 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { breaches } from "../../../support/invariants.ts";
+import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 let shop: TestShop;
@@ -78,7 +78,7 @@ test("a full import deletes the products without a row, but none that an invalid
   const { products } = await shop.catalog.listProducts({});
   expect(products).toHaveLength(5);
   expect(await importRows(shop, rows, header)).toEqual({ ...report, replayed: true });
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
 test("a full import deletes thousands of products in several pages", async () => {
@@ -86,7 +86,7 @@ test("a full import deletes thousands of products in several pages", async () =>
   const report = await importRows(shop, createRows(slug, "old-", 200), createFullHeader());
   expect(report).toMatchObject({ unchangedCount: 200n, deletedCount: 3_300n });
   expect((await listSkus()).active).toHaveLength(200);
-  expect(await breaches(shop.database.url)).toEqual([]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
 test.each([

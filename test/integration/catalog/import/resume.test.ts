@@ -13,7 +13,7 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { breaches } from "../../../support/invariants.ts";
+import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { startTcpProxy } from "../../../support/tcp-proxy.ts";
 
@@ -23,7 +23,7 @@ beforeAll(async () => {
   shop = await startShop();
   slug = await createCategorySlug(shop);
 });
-afterEach(async () => expect(await breaches(shop.database.url)).toEqual([]));
+afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
 afterAll(() => shop.close());
 
 /** Counts the products whose sku has a prefix, those of version 1 among them, and their units. */

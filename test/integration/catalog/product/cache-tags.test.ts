@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../../src/catalog/product/product-row.ts";
-import { goods, type HeardShop, openHeardShop } from "../../../support/order/invalidated-tags.ts";
+import { newProduct, openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
 
-let shop: HeardShop;
+let shop: TagRecorder;
 let categoryId: string;
 beforeAll(async () => {
-  shop = await openHeardShop();
+  shop = await openTagRecorder();
   categoryId = (await shop.makeCategory()).id;
 });
 afterAll(() => shop.close());
@@ -20,13 +20,17 @@ function tagsOf({ id, sku }: Pick<Product, "id" | "sku">, ...more: string[]): st
 test("a change of a product invalidates it and its lists, and the categories when their counts change", async () => {
   const { call, catalog } = shop;
   const { products } = catalog;
-  const input = { ...goods(categoryId), stockQuantity: 1n };
+  const input = { ...newProduct(categoryId), stockQuantity: 1n };
   const create = { product: input, requestId: randomUUID(), validateOnly: false };
   const tags = await shop.tagsOf(() => products.create(call, create));
   const product = await products.create(call, create);
   expect(tags).toEqual(tagsOf(product, "catalog", "categories"));
   expect(await shop.tagsOf(() => products.create(call, create))).toEqual([]);
-  const trial = { product: { ...goods(categoryId), stockQuantity: 1n }, requestId: "", validateOnly: true };
+  const trial = {
+    product: { ...newProduct(categoryId), stockQuantity: 1n },
+    requestId: "",
+    validateOnly: true,
+  };
   expect(await shop.tagsOf(() => products.create(call, trial))).toEqual([]);
 
   const update = (change: object, mask: string[]) =>

@@ -12,7 +12,7 @@ import { createIds } from "../../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../../src/kernel/page.ts";
 import { countFromProducts, toCounts } from "../../../support/catalog/counts.ts";
 import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
-import { type Breach, invariantsQuery } from "../../../support/invariants.ts";
+import { invariantsQuery, type Violation } from "../../../support/invariants.ts";
 import { silentLog } from "../../../support/log.ts";
 
 const call = internalCall();
@@ -108,7 +108,7 @@ const step = fc.record({
 
 /** Returns the violated invariants. I1 always is, since these products have no ledger. */
 async function violatedInvariants(): Promise<string[]> {
-  const rows = await database.query<Breach>(invariantsQuery.replace(/ limit \d+/, ""));
+  const rows = await database.query<Violation>(invariantsQuery.replace(/ limit \d+/, ""));
   return [...new Set(rows.map(({ invariant }) => invariant))];
 }
 

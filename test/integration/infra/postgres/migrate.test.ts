@@ -5,7 +5,7 @@ import { entities } from "../../../../src/entities.ts";
 import { migrate, migrations } from "../../../../src/infra/postgres/migrate.ts";
 import { silentLog } from "../../../support/log.ts";
 
-test("of 10 instances that start at once on an empty database, one migrates and all get going", async () => {
+test("of 10 instances that start together on an empty database, exactly one migrates and all succeed", async () => {
   const url = new URL(inject("templateUrl"));
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   url.pathname = "/postgres";
