@@ -6,8 +6,6 @@ const alone = [
   "test/e2e/{npm,process,rate-limit-replicas}.test.ts",
   "test/faults/**/*.test.ts",
   "test/integration/infra/{cache,embedded}/*.test.ts",
-  "test/integration/order/concurrent-orders.test.ts",
-  "test/integration/tracker/counting.test.ts",
 ];
 
 export default defineConfig({

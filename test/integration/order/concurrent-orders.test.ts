@@ -35,7 +35,7 @@ const CONCURRENT_READS = 10;
 let shop: TestShop;
 beforeAll(async () => {
   // No order fails for want of a connection, however busy the machine is.
-  shop = await startShop({ DB_POOL_WAIT_MS: "60000" });
+  shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
 });
 afterAll(() => shop.close());
 

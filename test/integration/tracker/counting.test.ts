@@ -14,7 +14,7 @@ let shop: TestShop;
 let productId: string;
 beforeAll(async () => {
   // No call fails for want of a connection, however busy the machine is.
-  shop = await startShop({ DB_POOL_WAIT_MS: "60000" });
+  shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
   productId = await makeProduct(shop, { stock: 1_000n });
 });
 afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
