@@ -3,6 +3,7 @@ import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { filterCondition, hasRange, type ResolvedFilter } from "../product/product-filter.ts";
 import { ALL_COLUMNS, type ProductRow } from "../product/product-row.ts";
+import type { ProductSort } from "../product/product-sort.ts";
 import {
   firstStrategy,
   LONGEST_SCAN,
@@ -12,6 +13,14 @@ import {
   type ShopSize,
 } from "./plan.ts";
 import { type PageSearch, strategyStatement } from "./strategy-statement.ts";
+
+/** Sort orders that are the order of creation, or that of creation among many equal values such as 0 units sold. */
+const CLUSTERED: ReadonlySet<ProductSort["column"]> = new Set([
+  undefined,
+  "created_at",
+  "popularity",
+  "rating_average",
+]);
 
 /** The services that a search uses. */
 export interface SearchOptions {
@@ -32,6 +41,7 @@ export async function searchProducts(
     isFirstPage: page.after === undefined,
     // The index of names begins with `active`, so that it has deleted products in an order of their own.
     hasSortIndex: !(filter.showDeleted && page.sort.column === "name"),
+    isClustered: CLUSTERED.has(page.sort.column),
     rows: page.size + 1,
     shop: await readShopSize(call),
   };

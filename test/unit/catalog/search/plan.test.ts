@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   firstStrategy,
+  LONGEST_CLUSTERED_SCAN,
   LONGEST_SCAN,
   matchMethod,
   nextStrategy,
@@ -13,6 +14,7 @@ const byRelevance: PlanInput = {
   descending: true,
   isFirstPage: true,
   hasSortIndex: true,
+  isClustered: false,
   rows: 21,
   shop: { products: 1_000_000, popular: { above: 23, products: 400 } },
 };
@@ -47,6 +49,14 @@ describe("a search by relevance", () => {
     expect(strategiesFor(byRelevance, [10, 20, 30])).toEqual([expect.anything(), longer, RANKED]);
   });
 
+  test("tests still more products when the partial index has all that were ever sold", () => {
+    const shop = { products: 1_000_000, popular: { above: 0, products: 400 } };
+    expect(strategiesFor({ ...byRelevance, shop }, [2])).toEqual([
+      expect.anything(),
+      { kind: "popular-products", above: 0, scan: LONGEST_CLUSTERED_SCAN },
+    ]);
+  });
+
   test("ranks all matches of a small shop at once", () => {
     expect(strategiesFor({ ...byRelevance, shop: smallShop }, [5])).toEqual([RANKED]);
   });
@@ -73,6 +83,15 @@ describe("a search in another sort order", () => {
   test("scans more products when they likely fill the page, and sorts all matches when they do not", () => {
     const longer = { kind: "sort-order-scan", scan: LONGEST_SCAN };
     expect(strategiesFor(byPrice, [10, 20, 20])).toEqual([expect.anything(), longer, SORTED]);
+  });
+
+  test("scans still more products when they lie side by side in the table", () => {
+    const longer = { kind: "sort-order-scan", scan: LONGEST_CLUSTERED_SCAN };
+    expect(strategiesFor({ ...byPrice, isClustered: true }, [2, 20])).toEqual([
+      expect.anything(),
+      longer,
+      SORTED,
+    ]);
   });
 
   test("scans no more than its share of a small shop", () => {
