@@ -1,102 +1,109 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { withRetries } from "../../src/kernel/async/with-retries.ts";
+import { countLockWaits } from "../support/database-activity.ts";
 import { failureOf } from "../support/errors.ts";
 import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
-let link: TcpProxy;
+const ORDERS = 150;
+/** A caller's deadline that is never reached, so that a call that hangs shows as DEADLINE_EXCEEDED. */
+const DEADLINE = { timeoutMs: 30_000 };
+
+let proxy: TcpProxy;
 let shop: TestShop;
 beforeAll(async () => {
   shop = await startShop(
     { DB_POOL_MAX: "5", DB_POOL_WAIT_MS: "500", DB_STATEMENT_TIMEOUT_MS: "1000" },
     undefined,
     async (url) => {
-      link = await startTcpProxy(Number(new URL(url).port));
-      const through = new URL(url);
-      through.port = String(link.port);
-      return through.href;
+      proxy = await startTcpProxy(Number(new URL(url).port));
+      const proxied = new URL(url);
+      proxied.port = String(proxy.port);
+      return proxied.href;
     },
   );
 });
 afterAll(async () => {
-  await link.mend();
+  await proxy.mend();
   await shop.close();
-  await link.close();
+  await proxy.close();
 });
 
-const get = (id: string) => shop.catalog.getProduct({ key: { case: "id", value: id } });
+const getProduct = (id: string) => shop.catalog.getProduct({ key: { case: "id", value: id } });
+const orderOf = (productId: string) => ({
+  requestId: randomUUID(),
+  order: { items: [{ productId, quantity: 1n }] },
+});
 
-/** Transactions of the shop that wait for somebody else's lock. */
-async function waitingForLocks(): Promise<number> {
-  await shop.database.query("select pg_stat_clear_snapshot()");
-  const waiting = await shop.database.query(
-    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-  );
-  return waiting.length;
-}
+/** Waits until a call succeeds. */
+const waitForSuccess = (call: () => Promise<unknown>) =>
+  expect
+    .poll(() =>
+      call().then(
+        () => "success",
+        (error: unknown) => String(error),
+      ),
+    )
+    .toBe("success");
 
-/** Calls until one succeeds, and says how long that took, milliseconds. */
-async function msUntilBack(call: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  for (;;) {
-    const ok = await call().then(
-      () => true,
-      () => false,
-    );
-    if (ok) return performance.now() - start;
-    await sleep(50);
+/** Runs work while the test's connection locks a product's row. */
+async function whileLocked(productId: string, work: () => Promise<void>): Promise<void> {
+  await shop.database.query("begin");
+  await shop.database.query("select from product where id = $1 for update", [productId]);
+  try {
+    await work();
+  } finally {
+    await shop.database.query("rollback");
   }
 }
 
-test("orders go on through killed connections: each is made once, and only UNAVAILABLE is seen", async () => {
+test("While connections are killed, each order is made once and callers see only UNAVAILABLE.", async () => {
   const productId = await makeProduct(shop, { stock: 1_000n });
-  let killing = true;
-  const killer = (async () => {
-    while (killing) {
+  let completed = 0;
+  const killConnections = async () => {
+    for (let killedAt = 0; killedAt < ORDERS; killedAt += 15) {
+      await vi.waitUntil(() => completed >= killedAt, { timeout: 60_000, interval: 5 });
       await shop.database.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
       );
-      await sleep(100);
-    }
-  })();
-  const seen = new Set<string>();
-  const buyOnce = async () => {
-    const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
-    for (;;) {
-      try {
-        await shop.orders.createOrder(request);
-        return;
-      } catch (error) {
-        const refused = ConnectError.from(error);
-        seen.add(Code[refused.code] ?? "");
-        expect(refused.findDetails(RetryInfoSchema)).toHaveLength(1);
-        await sleep(20);
-      }
     }
   };
-  await Promise.all(Array.from({ length: 150 }, buyOnce));
-  killing = false;
-  await killer;
-  expect([...seen].filter((code) => code !== "Unavailable")).toEqual([]);
+  const codes = new Set<string>();
+  const createOrder = async () => {
+    const request = orderOf(productId);
+    await withRetries(() => shop.orders.createOrder(request), {
+      attempts: 1_000,
+      firstDelayMs: 20,
+      maxDelayMs: 20,
+      onRetry: (cause) => {
+        const error = ConnectError.from(cause);
+        codes.add(Code[error.code] ?? "");
+        expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+      },
+    });
+    completed += 1;
+  };
+  await Promise.all([killConnections(), ...Array.from({ length: ORDERS }, createOrder)]);
+  expect([...codes].filter((code) => code !== "Unavailable")).toEqual([]);
   expect(await stockOf(shop, productId)).toBe(850n);
   expect(await findViolations(shop.database.url)).toEqual([]);
 });
 
-test("while the database is away callers get UNAVAILABLE with RetryInfo in time, and it is back within 5 s", async () => {
+test("While the database is unavailable, callers get UNAVAILABLE with RetryInfo before their deadline, and calls succeed when it is back.", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
-  await link.cut();
-  const start = performance.now();
+  await proxy.cut();
+  const key = { case: "id", value: productId } as const;
   const calls = [
-    get(productId),
-    shop.catalog.listProducts({}),
-    shop.json.catalog.getProduct({ key: { case: "id", value: productId } }),
+    shop.catalog.getProduct({ key }, DEADLINE),
+    shop.catalog.listProducts({}, DEADLINE),
+    shop.json.catalog.getProduct({ key }, DEADLINE),
   ];
-  // All are listened to at once: a refusal that nobody awaits yet would count as unhandled.
+  // All are awaited at once: a rejection that is not awaited yet would count as unhandled.
   await Promise.all(
     calls.map(async (call) => {
       expect(await failureOf(call)).toMatchObject({ code: "Unavailable", reason: "DATABASE_AWAY" });
@@ -105,67 +112,53 @@ test("while the database is away callers get UNAVAILABLE with RetryInfo in time,
       expect(retry ? retry.retryDelay?.seconds : undefined).toBe(1n);
     }),
   );
-  expect(performance.now() - start).toBeLessThan(3_000);
-  await sleep(1_100);
-  expect((await fetch(`${shop.url}/readyz`)).status).toBe(503);
+  await expect.poll(async () => (await fetch(`${shop.url}/readyz`)).status).toBe(503);
   expect((await fetch(`${shop.url}/healthz`)).status).toBe(200);
-  await link.mend();
-  expect(await msUntilBack(() => get(productId))).toBeLessThan(5_000);
+  await proxy.mend();
+  await waitForSuccess(() => getProduct(productId));
 });
 
-test("a network that goes silent is noticed, and connections that died with it are not used again", async () => {
+test("If the network discards all data, calls end with an error, and the connections from then are not used again.", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
-  link.freeze();
-  const failure = await failureOf(get(productId));
+  proxy.freeze();
+  const failure = await failureOf(getProduct(productId));
   expect(["DeadlineExceeded", "Unavailable"]).toContain(failure.code);
-  // What was sent meanwhile is lost on these connections for ever.
-  await link.cut();
-  await link.mend();
-  expect(await msUntilBack(() => get(productId))).toBeLessThan(5_000);
+  // Data sent meanwhile is lost on these connections for ever.
+  await proxy.cut();
+  await proxy.mend();
+  await waitForSuccess(() => getProduct(productId));
 });
 
-test("an exhausted pool answers UNAVAILABLE within its wait, and is whole afterwards", async () => {
+test("If the pool is exhausted, calls end with UNAVAILABLE while it still is, and succeed afterwards.", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
-  await shop.database.query("begin");
-  await shop.database.query("select from product where id = $1 for update", [productId]);
-  const start = performance.now();
-  const calls = Array.from({ length: 30 }, async () => {
-    const call = shop.orders.createOrder({
-      requestId: randomUUID(),
-      order: { items: [{ productId, quantity: 1n }] },
-    });
-    return call.then(
-      () => "ok",
-      () => failureOf(call).then(({ code, reason }) => `${code} ${reason}`),
+  await whileLocked(productId, async () => {
+    const outcomes = await Promise.all(
+      Array.from({ length: 30 }, async () => {
+        const { code, reason } = await failureOf(shop.orders.createOrder(orderOf(productId), DEADLINE));
+        return `${code} ${reason}`;
+      }),
+    );
+    const busy = outcomes.filter((outcome) => outcome === "Unavailable DATABASE_BUSY");
+    expect(busy.length).toBeGreaterThanOrEqual(20);
+    // Calls that had a connection waited for the row until their statement timed out.
+    expect(new Set(outcomes)).toEqual(
+      new Set(["Unavailable DATABASE_BUSY", "DeadlineExceeded STATEMENT_TIMEOUT"]),
     );
   });
-  const outcomes = await Promise.all(calls);
-  const tookMs = performance.now() - start;
-  await shop.database.query("rollback");
-  expect(outcomes.filter((outcome) => outcome === "Unavailable DATABASE_BUSY").length).toBeGreaterThanOrEqual(
-    20,
-  );
-  // Those that had a connection waited for the row until their statement timed out.
-  expect(new Set(outcomes)).toEqual(
-    new Set(["Unavailable DATABASE_BUSY", "DeadlineExceeded STATEMENT_TIMEOUT"]),
-  );
-  expect(tookMs).toBeLessThan(5_000);
   expect(await stockOf(shop, productId)).toBe(100n);
-  await Promise.all(Array.from({ length: 10 }, () => get(productId)));
+  await Promise.all(Array.from({ length: 10 }, () => getProduct(productId)));
 });
 
-test("reads go on while a rush on one product has all the writers waiting", async () => {
+test("Reads succeed while orders for one product occupy all connections for writes.", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
-  await shop.database.query("begin");
-  await shop.database.query("select from product where id = $1 for update", [productId]);
-  const order = () => ({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
-  const rush = Promise.allSettled(Array.from({ length: 30 }, () => shop.orders.createOrder(order())));
-  try {
-    // Three quarters of the pool's 5, rounded up.
-    await expect.poll(waitingForLocks).toBe(4);
-    for (let count = 0; count < 10; count += 1) await get(productId);
-  } finally {
-    await shop.database.query("rollback");
-  }
-  await rush;
+  let orders: Promise<unknown> = Promise.resolve();
+  await whileLocked(productId, async () => {
+    orders = Promise.allSettled(
+      Array.from({ length: 30 }, () => shop.orders.createOrder(orderOf(productId))),
+    );
+    // Three quarters of the pool's 5 connections, rounded up.
+    await expect.poll(() => countLockWaits(shop.database), { interval: 10 }).toBe(4);
+    for (let count = 0; count < 10; count += 1) await getProduct(productId);
+  });
+  await orders;
 });

