@@ -55,10 +55,9 @@ export function fieldsToUpdate<Key extends string>(
 }
 
 /** Returns an object with the chosen properties of a value. */
-export function pick<T extends object, Key extends keyof T>(value: T, keys: readonly Key[]): Pick<T, Key> {
-  const chosen: Partial<Pick<T, Key>> = {};
-  for (const key of keys) chosen[key] = value[key];
-  return chosen as Pick<T, Key>;
+export function pick<T extends object, Key extends keyof T>(value: T, keys: readonly Key[]): Pick<T, Key>;
+export function pick(value: object, keys: readonly PropertyKey[]): object {
+  return Object.fromEntries(keys.map((key) => [key, Reflect.get(value, key)]));
 }
 
 /** Returns whether a field was left out: an empty string, an empty map, or undefined. */

@@ -186,7 +186,7 @@ function authorOf(principal: Principal): string {
   if (principal.kind === "account") return principal.customerId;
   if (principal.kind === "anonymous") throw signInRequired();
   throw permissionDenied(
-    "A review needs a signed-in author. Services cannot write reviews, and nobody can while ACCESS is off.",
+    "A review needs a signed-in author. Services cannot write reviews, and no caller can while ACCESS is off.",
     "PEOPLE_ONLY",
   );
 }

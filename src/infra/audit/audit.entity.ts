@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../postgres/columns.ts";
 
-/** A change that staff or another service has made: it is written in the transaction of the change. */
+/** A change by staff or by another service, written in the transaction of the change. */
 export const AuditEntity = defineEntity({
   name: "AuditEntry",
   tableName: "audit_entry",
@@ -12,7 +12,7 @@ export const AuditEntity = defineEntity({
     role: p.text(),
     /** Such as cartwright.order.v1.OrderService/CancelOrder. */
     method: p.text(),
-    /** What was asked for, as JSON without secrets, cut where it is long. */
+    /** The request as JSON, without secrets, with long values cut. */
     request: p.text(),
     clientAddress: p.text(),
     createdAt: timestamp(),

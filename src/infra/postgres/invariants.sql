@@ -1,4 +1,4 @@
--- What must always hold, checked on one snapshot. Each row of the answer is a breach; no rows: all is well.
+-- Checks the invariants on one snapshot. Each row of the result is a violation; without rows all hold.
 --   psql "$(cat .data/postgres.url)" -f src/infra/postgres/invariants.sql
 begin transaction isolation level repeatable read read only;
 
@@ -6,7 +6,7 @@ with
 movement as (
   select product_id,
     sum(delta) as total,
-    coalesce(sum(delta) filter (where order_id is null), 0) as by_hand
+    coalesce(sum(delta) filter (where order_id is null), 0) as by_adjustment
   from stock_movement group by product_id
 ),
 sold as (
@@ -18,7 +18,7 @@ item as (
   select order_id, count(*) as items, sum(unit_minor * quantity) as total_minor
   from order_item group by order_id
 ),
-counted as (
+purchase_sum as (
   select promotion_id, product_id, currency,
     count(*) filter (where kind = 'SALE') as sale_count,
     coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0) as sale_minor,
@@ -32,18 +32,18 @@ total as (
     sum(reversal_count) as reversal_count, sum(reversal_minor) as reversal_minor
   from purchase_total group by promotion_id, product_id, currency
 ),
-rated as (
+review_sum as (
   select product_id, count(*) as reviews, sum(rating) as stars from review group by product_id
 ),
-breach (invariant, subject, detail) as (
+violation (invariant, subject, detail) as (
   select 'I1', 'products/' || id,
-    format('stock %s, ledger %s, changed by hand %s, sold %s, counted as sold %s', stock_quantity,
-      coalesce(total, 0), coalesce(by_hand, 0), coalesce(quantity, 0), purchase_count)
+    format('stock %s, ledger %s, adjusted %s, sold %s, counted as sold %s', stock_quantity,
+      coalesce(total, 0), coalesce(by_adjustment, 0), coalesce(quantity, 0), purchase_count)
   from product
     left join movement on movement.product_id = product.id
     left join sold on sold.product_id = product.id
   where stock_quantity <> coalesce(total, 0)
-    or coalesce(by_hand, 0) <> stock_quantity + coalesce(quantity, 0)
+    or coalesce(by_adjustment, 0) <> stock_quantity + coalesce(quantity, 0)
     or purchase_count <> coalesce(quantity, 0)
 
   union all
@@ -56,15 +56,15 @@ breach (invariant, subject, detail) as (
   select 'I2', 'orders/' || id, format('total %s, items %s', orders.total_minor, item.total_minor)
   from orders join item on item.order_id = orders.id where orders.total_minor <> item.total_minor
 
-  -- I3, that whoever was told of an order or a purchase finds its row, shows from outside. Within: an answer
-  -- that is kept for repeats has its order.
+  -- I3 (acknowledged orders and purchases are stored) is tested with clients. Here: each stored result of CreateOrder
+  -- has its order.
   union all
-  select 'I3', 'requests/' || idempotency.request_id, 'an answer without its order'
+  select 'I3', 'requests/' || idempotency.request_id, 'a result without its order'
   from idempotency
   where method = 'CreateOrder' and not exists (
     select from orders
     where orders.request_id = idempotency.request_id
-      -- Guests are told apart by the service that ordered for them.
+      -- Orders of guests belong to the service that placed them.
       and case when customer_id is null then owner = '' or owner like 'service-account:%' else customer_id::text = owner end
   )
 
@@ -76,12 +76,12 @@ breach (invariant, subject, detail) as (
   select 'I5', format('promotions/%s/products/%s', promotion_id, product_id),
     format('%s: totals %s/%s sales, %s/%s reversals; rows %s/%s, %s/%s', currency,
       total.sale_count, total.sale_minor, total.reversal_count, total.reversal_minor,
-      counted.sale_count, counted.sale_minor, counted.reversal_count, counted.reversal_minor)
-  from total full join counted using (promotion_id, product_id, currency)
-  where total.sale_count is distinct from counted.sale_count
-    or total.sale_minor is distinct from counted.sale_minor
-    or total.reversal_count is distinct from counted.reversal_count
-    or total.reversal_minor is distinct from counted.reversal_minor
+      purchase_sum.sale_count, purchase_sum.sale_minor, purchase_sum.reversal_count, purchase_sum.reversal_minor)
+  from total full join purchase_sum using (promotion_id, product_id, currency)
+  where total.sale_count is distinct from purchase_sum.sale_count
+    or total.sale_minor is distinct from purchase_sum.sale_minor
+    or total.reversal_count is distinct from purchase_sum.reversal_count
+    or total.reversal_minor is distinct from purchase_sum.reversal_minor
 
   union all
   select 'I5', 'orders/' || orders.id, format('%s items, %s sales, %s reversals of its promotion', items,
@@ -95,7 +95,7 @@ breach (invariant, subject, detail) as (
   union all
   select 'I6', 'orders/' || id, 'no items' from orders where id not in (select order_id from item)
 
-  -- What an order took is what its items say, product by product; and a cancel put exactly that back, once.
+  -- The stock movements of an order equal its items, and a cancellation reverses exactly these, once.
   union all
   select case reason when 'ORDER' then 'I6' else 'I7' end, 'orders/' || order_id,
     format('products/%s: %s of items, %s in the ledger for %s', product_id, expected.quantity, moved.quantity, reason)
@@ -109,37 +109,36 @@ breach (invariant, subject, detail) as (
   ) as moved using (order_id, product_id, reason)
   where expected.quantity is distinct from moved.quantity
 
-  -- I8 is held by the table itself: a session has room for one refresh token, and a constraint takes it from one
-  -- that has ended.
+  -- I8 is enforced by the table session: a row holds one refresh token, and a constraint forbids it in an ended one.
 
-  -- I9, that a cached read equals the database, shows from outside. Within: the counts that triggers keep are
-  -- those of the products.
+  -- I9 (cached reads equal the database) is tested with clients. Here: the counts that triggers maintain equal those of
+  -- the products.
   union all
   select 'I9', 'categories/' || category_id,
     format('brand "%s", %s from %s: counted %s, %s in stock, sum %s; products %s, %s, %s', brand, currency, band,
-      coalesce(tally.products, 0), coalesce(tally.in_stock, 0), coalesce(tally.price_sum, 0),
-      coalesce(seen.products, 0), coalesce(seen.in_stock, 0), coalesce(seen.price_sum, 0))
+      coalesce(stored.products, 0), coalesce(stored.in_stock, 0), coalesce(stored.price_sum, 0),
+      coalesce(actual.products, 0), coalesce(actual.in_stock, 0), coalesce(actual.price_sum, 0))
   from (
     select category_id, brand, currency, band, sum(product_count) as products, sum(in_stock_count) as in_stock,
       sum(price_sum) as price_sum
     from product_tally group by category_id, brand, currency, band
-  ) as tally full join (
+  ) as stored full join (
     select category_id, brand, currency, price_band(price_minor) as band, count(*) as products,
       count(*) filter (where in_stock) as in_stock, sum(price_minor) as price_sum
     from product where active group by category_id, brand, currency, price_band(price_minor)
-  ) as seen using (category_id, brand, currency, band)
-  where (coalesce(tally.products, 0), coalesce(tally.in_stock, 0), coalesce(tally.price_sum, 0))
-    <> (coalesce(seen.products, 0), coalesce(seen.in_stock, 0), coalesce(seen.price_sum, 0))
+  ) as actual using (category_id, brand, currency, band)
+  where (coalesce(stored.products, 0), coalesce(stored.in_stock, 0), coalesce(stored.price_sum, 0))
+    <> (coalesce(actual.products, 0), coalesce(actual.in_stock, 0), coalesce(actual.price_sum, 0))
 
-  -- The rating of a product is that of its reviews.
+  -- The rating of a product equals that of its reviews.
   union all
   select 'ratings', 'products/' || id,
     format('rated %s by %s, sum %s; reviews %s, sum %s', rating_average, rating_count, rating_sum,
       coalesce(reviews, 0), coalesce(stars, 0))
-  from product left join rated on rated.product_id = product.id
+  from product left join review_sum on review_sum.product_id = product.id
   where (rating_count, rating_sum) <> (coalesce(reviews, 0), coalesce(stars, 0))
     or rating_average <> coalesce(stars::double precision / reviews, 0)
 )
-select * from breach order by invariant, subject limit 100;
+select * from violation order by invariant, subject limit 100;
 
 commit;

@@ -40,8 +40,8 @@ export async function recordPurchases(
     input,
     purchase: { ...input, purchaseTime: input.purchaseTime ?? now, createTime: now },
   }));
-  const firstByEventId = new Map(
-    entries.toReversed().map(({ purchase }) => [purchase.eventId, purchase] as const),
+  const firstByEventId = new Map<string, Purchase>(
+    entries.toReversed().map(({ purchase }) => [purchase.eventId, purchase]),
   );
   const distinct = [...firstByEventId.values()];
   const newIds = await writePurchases(tx, distinct);

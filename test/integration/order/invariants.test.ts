@@ -55,7 +55,7 @@ test.each([
   await query(statement, [id()]);
   const found = await query<Violation>(invariantsQuery);
   await query("rollback");
-  expect(found.map((breach) => breach.invariant)).toContain(invariant);
+  expect(found.map((violation) => violation.invariant)).toContain(invariant);
 });
 
 test("a shop that was only used through its API has no violations", async () => {

@@ -59,7 +59,7 @@ async function acquireClient(pool: Pool, call: Call): Promise<PoolClient> {
   return new Promise<PoolClient>((resolve, reject) => {
     const abort = () => reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
-    // The pool cannot be told that nobody waits any more: a connection that comes too late goes back.
+    // The pool cannot cancel a request for a connection: one that comes too late goes back.
     const accept = (client: PoolClient) => (signal.aborted ? client.release() : resolve(client));
     pool
       .connect()
