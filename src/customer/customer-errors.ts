@@ -1,7 +1,7 @@
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { AppError, invalidField } from "../kernel/errors.ts";
 
-/** @throws AppError invalid for a name without a visible character */
+/** @throws AppError invalid_argument for a name without a visible character */
 export function assertVisibleName(field: string, name: string): void {
   if (/[^\p{Z}\p{C}\p{M}\p{Default_Ignorable_Code_Point}\u2800]/u.test(name)) return;
   throw invalidField(field, "is blank. It needs at least one visible character.");

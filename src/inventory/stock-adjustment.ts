@@ -53,7 +53,7 @@ export async function adjustStock(tx: Tx, adjustment: StockAdjustment, now: Date
 function assertExpected({ productId, expectedQuantity }: StockAdjustment, quantity: bigint): void {
   if (expectedQuantity === undefined || expectedQuantity === quantity) return;
   throw new AppError(
-    "conflict",
+    "aborted",
     `The stock is ${quantity}, not ${expectedQuantity}. Read the product again and repeat the change.`,
     {
       reason: "STOCK_CHANGED",

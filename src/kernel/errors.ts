@@ -2,12 +2,12 @@
  * Error codes of the features. `rpc/errors` maps each to a gRPC code and google.rpc details; features know neither.
  */
 export type ErrorCode =
-  | "invalid"
+  | "invalid_argument"
   | "not_found"
   | "already_exists"
   | "failed_precondition"
-  | "conflict"
-  | "exhausted"
+  | "aborted"
+  | "resource_exhausted"
   | "unavailable"
   | "deadline_exceeded"
   | "cancelled"
@@ -66,7 +66,10 @@ export class StartupError extends Error {
 
 /** Returns INVALID_ARGUMENT for one field. */
 export function invalidField(field: string, description: string, reason = "INVALID_FIELD"): AppError {
-  return new AppError("invalid", `${field}: ${description}`, { reason, fields: [{ field, description }] });
+  return new AppError("invalid_argument", `${field}: ${description}`, {
+    reason,
+    fields: [{ field, description }],
+  });
 }
 
 /** Longest part of a caller's text that an error message repeats, in UTF-16 units. */
@@ -89,7 +92,7 @@ export function notFound(type: string, name: string): AppError {
 /** Returns ABORTED for an outdated etag, with the current one. */
 export function staleEtag(type: string, name: string, currentEtag: string): AppError {
   return new AppError(
-    "conflict",
+    "aborted",
     `The ${type} has changed since you read it. Read it again and repeat your change on the current version.`,
     { reason: "STALE_ETAG", metadata: { current_etag: currentEtag }, resource: { type, name } },
   );

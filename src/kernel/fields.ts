@@ -10,16 +10,20 @@ export interface UpdatableFields<Key extends string> {
   required: ReadonlySet<string>;
 }
 
-/** @throws AppError invalid that names all paths whose values are missing */
+/** @throws AppError invalid_argument that names all paths whose values are missing */
 export function assertPresent(values: Readonly<Record<string, unknown>>): void {
   const fields: FieldViolation[] = Object.keys(values)
     .filter((path) => isEmpty(values[path]))
     .map((field) => ({ field, description: "is required" }));
   if (fields.length === 0) return;
-  throw new AppError("invalid", `Required but missing: ${fields.map(({ field }) => field).join(", ")}.`, {
-    reason: "FIELD_REQUIRED",
-    fields,
-  });
+  throw new AppError(
+    "invalid_argument",
+    `Required but missing: ${fields.map(({ field }) => field).join(", ")}.`,
+    {
+      reason: "FIELD_REQUIRED",
+      fields,
+    },
+  );
 }
 
 /** Returns whether a field mask stands for all fields (AIP-134, AIP-157). */
@@ -30,7 +34,7 @@ export function isFullMask(mask: readonly string[]): boolean {
 /**
  * Returns the properties that an update changes: those of the mask, all of them for "*" or, without a mask, those that
  * are not empty (AIP-134).
- * @throws AppError invalid for a path that cannot be changed or emptied, and when nothing changes
+ * @throws AppError invalid_argument for a path that cannot be changed or emptied, and when nothing changes
  */
 export function fieldsToUpdate<Key extends string>(
   { resource, fields, required }: UpdatableFields<Key>,

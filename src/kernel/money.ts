@@ -11,10 +11,10 @@ export interface Money {
 /** The largest amount, 10^15 minor units. It is below 2^53, so that JSON parsers do not round it. */
 export const MAX_MINOR_UNITS = 10n ** 15n;
 
-/** @throws AppError invalid when a computed amount is larger than `MAX_MINOR_UNITS` */
+/** @throws AppError invalid_argument when a computed amount is larger than `MAX_MINOR_UNITS` */
 export function assertAmount(minorUnits: bigint, field: string): void {
   if (minorUnits > MAX_MINOR_UNITS) {
-    throw new AppError("invalid", `${field}: the amount is too large. Split it into several.`, {
+    throw new AppError("invalid_argument", `${field}: the amount is too large. Split it into several.`, {
       reason: "AMOUNT_TOO_LARGE",
       fields: [{ field, description: `must be at most ${MAX_MINOR_UNITS} minor units` }],
     });

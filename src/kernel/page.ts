@@ -44,7 +44,7 @@ export interface PageTokens {
   ): Page<T>;
   /**
    * Returns the cursor of a token; undefined for an empty token, which is the first page.
-   * @throws AppError invalid for a token that is expired, forged, or from another query
+   * @throws AppError invalid_argument for a token that is expired, forged, or from another query
    */
   readCursor(token: string, query: unknown): Cursor | undefined;
 }

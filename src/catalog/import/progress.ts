@@ -92,7 +92,7 @@ export async function readProgress(db: Database, call: Call, requestId: string):
 
 /**
  * Records rows as written, with their results, in the transaction that writes them.
- * @throws AppError conflict when another stream has written some of them
+ * @throws AppError aborted when another stream has written some of them
  */
 export async function recordRows(
   tx: Tx,
@@ -120,7 +120,7 @@ export async function recordRows(
 
 /**
  * Locks an import whose rows are all written until the caller's transaction ends.
- * @throws AppError conflict when another stream has continued it
+ * @throws AppError aborted when another stream has continued it
  */
 export async function lockComplete(tx: Tx, requestId: string, rowCount: number): Promise<void> {
   const locked = await tx.query(sql`
@@ -133,7 +133,7 @@ export async function lockComplete(tx: Tx, requestId: string, rowCount: number):
 
 function concurrentStreamError(): AppError {
   return new AppError(
-    "conflict",
+    "aborted",
     "Another stream is importing under the same request_id. Send the remaining rows once it has ended.",
     { reason: "IMPORT_RUNNING_ELSEWHERE" },
   );

@@ -52,7 +52,7 @@ export interface Accounts {
    * Locks an account until the transaction ends, so that no session is created with a password that is replaced
    * concurrently.
    * @param passwordHash the hash that the password was verified against
-   * @throws AppError conflict when the account has another hash by now
+   * @throws AppError aborted when the account has another hash by now
    */
   lockPassword(tx: Tx, id: string, passwordHash: string): Promise<void>;
   /** Replaces a password hash. */
@@ -176,7 +176,7 @@ function accountExists(email: string): AppError {
 }
 
 function passwordChanged(): AppError {
-  return new AppError("conflict", "The password was changed concurrently. Try again.", {
+  return new AppError("aborted", "The password was changed concurrently. Try again.", {
     reason: "CONTENTION",
     retryAfterMs: 100,
   });

@@ -47,7 +47,7 @@ export interface SignInBackoff {
    * Counts an attempt to sign in.
    * @param knownNetwork network in which the account has had a session: its attempts are counted apart, so that
    *   attempts from elsewhere cannot lock the owner out. Empty: an unknown network
-   * @throws AppError exhausted, with the time to wait, after too many failures
+   * @throws AppError resource_exhausted, with the time to wait, after too many failures
    */
   reserve(call: Call, email: string, knownNetwork: string): Promise<SignInAttempt>;
   /** Clears the account's failures after a correct password, and takes the attempt off the address. */
@@ -154,7 +154,7 @@ function hashSubject(text: string): Buffer {
 function tooManyFailures(waitMs: number): AppError {
   const retryAfterMs = Math.max(waitMs, 1);
   const seconds = Math.ceil(retryAfterMs / 1_000);
-  return new AppError("exhausted", `Too many failed sign-in attempts. Retry in ${seconds} s.`, {
+  return new AppError("resource_exhausted", `Too many failed sign-in attempts. Retry in ${seconds} s.`, {
     reason: "SIGN_IN_BACKOFF",
     quota: "sign-in",
     retryAfterMs,

@@ -40,7 +40,7 @@ export interface ApiKeyInput {
 export interface ApiKeys {
   /**
    * Creates a key and returns it with its secret, which is not stored.
-   * @throws AppError invalid for missing fields and for an expiry in the past
+   * @throws AppError invalid_argument for missing fields and for an expiry in the past
    */
   create(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }>;
   /** Lists all keys, revoked and expired ones included, newest first. */

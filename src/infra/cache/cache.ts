@@ -1,12 +1,12 @@
 import { AppError } from "../../kernel/errors.ts";
 import type { CacheClock } from "./cache-clock.ts";
-import { type CacheRequest, createEntry, createNegativeEntry, type Entry } from "./entry.ts";
+import { type CacheRequest, createEntry, createNegativeEntry, type Entry } from "./cache-entry.ts";
+import { type CacheStats, createCacheCounters } from "./cache-stats.ts";
 import type { InvalidationBus } from "./invalidation-bus.ts";
 import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { RedisLookup } from "./redis-lookup.ts";
 import { type Flight, SingleFlight } from "./single-flight.ts";
-import { type CacheStats, createCacheCounters } from "./stats.ts";
 import type { TagVersions } from "./tag-versions.ts";
 
 export type { CacheRequest, CacheStats };

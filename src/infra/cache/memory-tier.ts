@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { Entry } from "./entry.ts";
+import type { Entry } from "./cache-entry.ts";
 
 /** The share of the memory for `not_found` errors, so that requests for made-up ids evict no values. */
 const NEGATIVE_SHARE = 1 / 16;

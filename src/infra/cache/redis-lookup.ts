@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CacheClock } from "./cache-clock.ts";
-import { type CacheRequest, createEntry, type Entry } from "./entry.ts";
+import { type CacheRequest, createEntry, type Entry } from "./cache-entry.ts";
+import type { CacheCounters } from "./cache-stats.ts";
 import type { Generation, RedisEntry, RedisTier } from "./redis-tier.ts";
-import type { CacheCounters } from "./stats.ts";
 
 /** The result of a lookup: an entry, or what is needed to store one. */
 export interface RedisLookupResult<T> {

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { childEnvironment, childIds } from "./run-command.ts";
+import { childEnvironment, childIds } from "./run-program.ts";
 import type { SystemUser } from "./system-user.ts";
 
 /** How a process ended: `ok` for exit code 0, `text` for a message ("exit code 1"). */

@@ -21,7 +21,7 @@ export interface Database {
    *
    * After a deadlock, a serialization failure, a lock timeout or a connection lost before the commit, it runs again,
    * up to three attempts in all; `work` must therefore have no effects but its rows.
-   * @throws AppError conflict when the last attempt lost as well; unavailable without a connection; cancelled or
+   * @throws AppError aborted when the last attempt lost as well; unavailable without a connection; cancelled or
    *   deadline_exceeded for an aborted call, of which nothing is committed
    */
   transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;

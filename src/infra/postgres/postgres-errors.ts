@@ -81,7 +81,7 @@ export function toAppError(error: unknown): unknown {
   if (error instanceof AppError) return error;
   if (isContention(error)) {
     return new AppError(
-      "conflict",
+      "aborted",
       "Too many concurrent changes of the same rows. Try again.",
       { reason: "CONTENTION", retryAfterMs: 100 },
       error,

@@ -3,10 +3,10 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { completeErrors } from "../errors/complete-errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
-import { isFailedAuth, isRetiredCredential } from "../rate-limit/credential-errors.ts";
-import type { AccessLog } from "./access-log.ts";
+import { isFailedAuth, isRetiredCredential } from "../rate-limit/failed-credentials.ts";
+import type { AccessLog } from "./access-log-writer.ts";
 import type { ActiveCall } from "./active-call.ts";
-import { type Authenticate, authenticateHeader } from "./authentication.ts";
+import { type Authenticate, authenticateHeader } from "./authenticate-call.ts";
 import { authorize } from "./authorization.ts";
 import { callKey } from "./call-context.ts";
 

@@ -21,12 +21,12 @@ const MAX_MESSAGE_LENGTH = 1_000;
 
 /** The gRPC code of each error code. */
 const connectCodes = {
-  invalid: Code.InvalidArgument,
+  invalid_argument: Code.InvalidArgument,
   not_found: Code.NotFound,
   already_exists: Code.AlreadyExists,
   failed_precondition: Code.FailedPrecondition,
-  conflict: Code.Aborted,
-  exhausted: Code.ResourceExhausted,
+  aborted: Code.Aborted,
+  resource_exhausted: Code.ResourceExhausted,
   unavailable: Code.Unavailable,
   deadline_exceeded: Code.DeadlineExceeded,
   cancelled: Code.Canceled,

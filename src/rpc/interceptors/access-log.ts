@@ -1,5 +1,5 @@
 import type { Interceptor } from "@connectrpc/connect";
-import type { AccessLog } from "../call/access-log.ts";
+import type { AccessLog } from "../call/access-log-writer.ts";
 import { callKey } from "../call/call-context.ts";
 
 /** Creates the interceptor that logs each call when it ends. */

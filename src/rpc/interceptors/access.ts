@@ -11,7 +11,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { field as fieldOption } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { AppError } from "../../kernel/errors.ts";
 import type { ActiveCall } from "../call/active-call.ts";
-import { type Authenticate, authenticateHeader } from "../call/authentication.ts";
+import { type Authenticate, authenticateHeader } from "../call/authenticate-call.ts";
 import { type AccessPolicy, authorize } from "../call/authorization.ts";
 import { callKey } from "../call/call-context.ts";
 

@@ -1,7 +1,7 @@
 import type { Interceptor } from "@connectrpc/connect";
 import { callKey } from "../call/call-context.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
-import { isFailedAuth } from "../rate-limit/credential-errors.ts";
+import { isFailedAuth } from "../rate-limit/failed-credentials.ts";
 
 /**
  * Creates the interceptor that charges wrong credentials which a handler finds, as admission does for those in headers.

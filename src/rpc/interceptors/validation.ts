@@ -29,12 +29,12 @@ export function createValidationInterceptor(): Interceptor {
   };
 }
 
-/** @throws AppError invalid when there are violations */
+/** @throws AppError invalid_argument when there are violations */
 function assertValid(violations: readonly FieldViolation[]): void {
   const [first, ...others] = violations;
   if (first === undefined) return;
   const more = others.length === 0 ? "" : ` (and ${others.length} more, see the details)`;
-  throw new AppError("invalid", `${first.field}: ${first.description}${more}`, {
+  throw new AppError("invalid_argument", `${first.field}: ${first.description}${more}`, {
     reason: "INVALID_REQUEST",
     fields: [...violations],
   });

@@ -20,7 +20,7 @@ const clears = new Map<DescMessage, Clear | undefined>();
 /**
  * Clears the OUTPUT_ONLY fields of a request and removes their paths from its update_mask (AIP-203). Each request type
  * is compiled once; types without such fields cost one lookup.
- * @throws AppError invalid when the update_mask names nothing else
+ * @throws AppError invalid_argument when the update_mask names nothing else
  */
 export function clearOutputOnlyFields(request: DescMessage, message: Message): void {
   if (!clears.has(request)) clears.set(request, compileRequest(request));

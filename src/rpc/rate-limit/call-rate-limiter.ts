@@ -13,17 +13,17 @@ export interface CallRateLimiter {
   /**
    * Charges the cost of a call to its caller's budget, and notes in the call what is left. Methods of class AUTH, which
    * check or set a password, cost the caller's address too, signed in or not.
-   * @throws AppError exhausted, with the time to wait, when the budget does not cover it
+   * @throws AppError resource_exhausted, with the time to wait, when the budget does not cover it
    */
   charge(call: ActiveCall, policy: MethodPolicy): Promise<void>;
   /**
    * Charges a wrong credential to the caller's address.
-   * @throws AppError exhausted when too many were sent from there
+   * @throws AppError resource_exhausted when too many were sent from there
    */
   chargeFailedAuth(call: ActiveCall): Promise<void>;
   /**
    * Checks, free of charge, that not too many wrong credentials were sent from the caller's address.
-   * @throws AppError exhausted when there were
+   * @throws AppError resource_exhausted when there were
    */
   assertAuthAllowed(call: ActiveCall): void;
 }

@@ -26,10 +26,14 @@ export function rateLimitExceeded(
   const [className = ""] = name.split(":");
   const windowSeconds = windowMs / 1_000;
   const rate = `${units} ${UNIT_NAMES[className] ?? "calls"} ${WINDOW_NAMES[windowSeconds] ?? `in ${windowSeconds} s`}`;
-  return new AppError("exhausted", `Rate limit exceeded: ${rate}. Retry in ${ceilSeconds(retryAfterMs)} s.`, {
-    reason: "RATE_LIMITED",
-    quota: name.replace(":", "/"),
-    metadata: { class: className, limit: String(units), window_ms: String(windowMs) },
-    retryAfterMs,
-  });
+  return new AppError(
+    "resource_exhausted",
+    `Rate limit exceeded: ${rate}. Retry in ${ceilSeconds(retryAfterMs)} s.`,
+    {
+      reason: "RATE_LIMITED",
+      quota: name.replace(":", "/"),
+      metadata: { class: className, limit: String(units), window_ms: String(windowMs) },
+      retryAfterMs,
+    },
+  );
 }

@@ -1,9 +1,9 @@
 import type { Interceptor } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Log } from "../../kernel/log.ts";
-import { createAccessLog } from "../call/access-log.ts";
+import { createAccessLog } from "../call/access-log-writer.ts";
 import { type Admission, createAdmission } from "../call/admission.ts";
-import type { Authenticate } from "../call/authentication.ts";
+import type { Authenticate } from "../call/authenticate-call.ts";
 import { createErrorTranslator } from "../errors/error-translator.ts";
 import { createAccessInterceptor } from "../interceptors/access.ts";
 import { createAccessLogInterceptor } from "../interceptors/access-log.ts";

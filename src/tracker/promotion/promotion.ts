@@ -48,7 +48,7 @@ export interface PromotionListRequest extends PageRequest {
 
 /** The promotions. */
 export interface Promotions {
-  /** Creates a promotion. @throws AppError invalid for an end before its start or in the past */
+  /** Creates a promotion. @throws AppError invalid_argument for an end before its start or in the past */
   create(call: Call, creation: PromotionCreation): Promise<Promotion>;
   /** Returns a promotion. @throws AppError not_found */
   get(call: Call, id: string): Promise<Promotion>;

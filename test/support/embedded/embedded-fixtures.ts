@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { vi } from "vitest";
-import { runCommand } from "../../../src/infra/embedded/run-command.ts";
+import { runProgram } from "../../../src/infra/embedded/run-program.ts";
 import type { SystemUser } from "../../../src/infra/embedded/system-user.ts";
 import type { ProgramOutput, ProgramSettings } from "./embedded-program.ts";
 
@@ -37,7 +37,7 @@ export async function waitUntil(what: string, holds: () => boolean | Promise<boo
 /** Returns whether a process has ended: it does not exist, or is a zombie. */
 export async function hasEnded(pid: number): Promise<boolean> {
   const script = 'ps -o stat= -p "$1" || echo Z';
-  const { output } = await runCommand("/bin/sh", ["-c", script, "has-ended", String(pid)]);
+  const { output } = await runProgram("/bin/sh", ["-c", script, "has-ended", String(pid)]);
   return output.startsWith("Z");
 }
 

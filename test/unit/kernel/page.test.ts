@@ -28,7 +28,7 @@ function rejection(token: string, of: unknown = query, by = tokens): unknown {
   }
 }
 
-const REJECTED = ["invalid", "PAGE_TOKEN_INVALID"];
+const REJECTED = ["invalid_argument", "PAGE_TOKEN_INVALID"];
 const cursors = fc.array(fc.oneof(fc.string({ unit: "binary" }), fc.integer(), fc.constant(null)), {
   maxLength: 3,
 });
@@ -99,7 +99,7 @@ test("a token is accepted for 3 days, and rejected as expired afterwards", () =>
   nowMs = madeMs + 3 * 24 * 3_600_000;
   expect(tokens.readCursor(token, query)).toEqual(["a"]);
   nowMs += 1_000;
-  expect(rejection(token)).toEqual(["invalid", "PAGE_TOKEN_EXPIRED"]);
+  expect(rejection(token)).toEqual(["invalid_argument", "PAGE_TOKEN_EXPIRED"]);
   // A token with a wrong signature is invalid, however old.
   expect(rejection(token, { ...query, color: "blue" })).toEqual(REJECTED);
   expect(tokens.readCursor(tokenOf(["b"]), query)).toEqual(["b"]);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StartupError } from "../../../kernel/errors.ts";
 import { isProcessAlive } from "../child-process.ts";
-import { runCommand } from "../run-command.ts";
+import { runProgram } from "../run-program.ts";
 
 /** The signals that stop a server (smart, immediate, forced), and how long each may take, milliseconds. */
 const STOP_SIGNALS = [
@@ -59,7 +59,7 @@ async function isServerOf(pid: number, path: string): Promise<boolean> {
 /** Returns a program and its arguments, each followed by a space. */
 async function readCommandLine(pid: number): Promise<string> {
   if (process.platform !== "linux") {
-    return `${(await runCommand("/bin/ps", ["-o", "command=", "-p", `${pid}`])).output} `;
+    return `${(await runProgram("/bin/ps", ["-o", "command=", "-p", `${pid}`])).output} `;
   }
   return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).replaceAll("\0", " ");
 }

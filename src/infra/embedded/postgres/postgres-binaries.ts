@@ -3,7 +3,7 @@ import { findPackageJSON } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { errorMessage, StartupError } from "../../../kernel/errors.ts";
 import { createTraversableDir } from "../files.ts";
-import { runCommand } from "../run-command.ts";
+import { runProgram } from "../run-program.ts";
 import type { SystemUser } from "../system-user.ts";
 
 /** The paths of PostgreSQL's programs, and their version ("18.4"). */
@@ -102,7 +102,7 @@ async function tryBinaries(packageDir: string, user: SystemUser | undefined): Pr
   const postgres = join(native, "bin", "postgres");
   const script = '[ -x "$1" ] && [ -r "$2" ] && exec "$3" --version';
   const template = join(native, "share", "postgresql", "postgres.bki");
-  const { ok, output } = await runCommand("/bin/sh", ["-c", script, "try", initdb, template, postgres], user);
+  const { ok, output } = await runProgram("/bin/sh", ["-c", script, "try", initdb, template, postgres], user);
   const version = /(\d+(\.\d+)?)$/.exec(output)?.[1];
   return ok && version !== undefined
     ? { ok: true, binaries: { initdb, postgres, version } }

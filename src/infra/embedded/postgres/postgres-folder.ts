@@ -2,7 +2,7 @@ import { chmod, chown, lstat, mkdtemp, readlink, realpath, rm, stat, symlink } f
 import { basename, dirname, join, resolve } from "node:path";
 import { errorMessage, StartupError } from "../../../kernel/errors.ts";
 import { createTraversableDir } from "../files.ts";
-import { runCommand } from "../run-command.ts";
+import { runProgram } from "../run-program.ts";
 import { findNobody, findUserName, isRoot, type SystemUser } from "../system-user.ts";
 
 /** Where root keeps files for PostgreSQL that its user must reach. A reboot does not clear it. */
@@ -105,5 +105,5 @@ async function ensureAccess(user: SystemUser, folder: string): Promise<boolean> 
 }
 
 async function canEnter(user: SystemUser, folder: string): Promise<boolean> {
-  return (await runCommand("/bin/sh", ["-c", 'cd -- "$1"', "enter", folder], user)).ok;
+  return (await runProgram("/bin/sh", ["-c", 'cd -- "$1"', "enter", folder], user)).ok;
 }

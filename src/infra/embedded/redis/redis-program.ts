@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
-import { runCommand } from "../run-command.ts";
+import { runProgram } from "../run-program.ts";
 import type { SystemUser } from "../system-user.ts";
 
 const OLDEST_MAJOR = 6;
@@ -31,7 +31,7 @@ async function tryProgram(file: string, user: SystemUser | undefined): Promise<R
   } catch {
     return undefined;
   }
-  const { ok, output } = await runCommand(file, ["--version"], user);
+  const { ok, output } = await runProgram(file, ["--version"], user);
   const [, kind, version] = /^(Redis|Valkey) server v=([\d.]+)/i.exec(output) ?? [];
   if (!ok || kind === undefined || version === undefined) return undefined;
   return Number.parseInt(version, 10) >= OLDEST_MAJOR ? { file, name: `${kind} ${version}` } : undefined;

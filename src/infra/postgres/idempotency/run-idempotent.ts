@@ -45,7 +45,7 @@ const FIND_RESULT = prepare<
  * and returned to repeats. A concurrent repeat waits at the primary key for the first one to commit. Dates and
  * bigints survive: V8's serialization reads what older versions wrote.
  * @param request what is asked for; a repeat must ask for the same
- * @throws AppError invalid when the request_id was used for another request
+ * @throws AppError invalid_argument when the request_id was used for another request
  */
 export async function runIdempotent<T>(
   tx: Tx,

@@ -17,7 +17,7 @@ export interface MutationOptions {
 /**
  * Runs a change in one transaction, once for each request_id.
  * @param request what is asked for; a repeat must ask for the same
- * @throws AppError invalid when the request_id was used for another request
+ * @throws AppError invalid_argument when the request_id was used for another request
  */
 export async function runMutation<T>(
   db: Database,

@@ -15,7 +15,7 @@ import type { CallRateLimiter } from "../../rate-limit/call-rate-limiter.ts";
 import { DescriptorIndex } from "./descriptor-index.ts";
 import { untilAborted } from "./until-aborted.ts";
 
-/** Charges one reflection request to its caller. @throws AppError exhausted */
+/** Charges one reflection request to its caller. @throws AppError resource_exhausted */
 export type ReflectionCharge = (context: HandlerContext) => Promise<void>;
 
 export interface ReflectionOptions {

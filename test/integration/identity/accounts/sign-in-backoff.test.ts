@@ -40,7 +40,7 @@ describe("backoff of wrong passwords", () => {
       for (const waitSeconds of [1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256]) {
         const early = await guess(instance, email);
         expect(early).toMatchObject({
-          code: "exhausted",
+          code: "resource_exhausted",
           message: `Too many failed sign-in attempts. Retry in ${waitSeconds} s.`,
           details: { reason: "SIGN_IN_BACKOFF", retryAfterMs: waitSeconds * 1_000 },
         });

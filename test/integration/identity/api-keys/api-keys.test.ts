@@ -13,7 +13,7 @@ import { createTestClock } from "../../../support/identity/test-clock.ts";
 const call = internalCall();
 const warehouseKey = { serviceAccount: "warehouse", scopes: ["ORDERS_READ"], expireTime: undefined };
 const rejectLookup = () => {
-  throw new AppError("exhausted", "Too many.", { reason: "LOOKUP_REJECTED" });
+  throw new AppError("resource_exhausted", "Too many.", { reason: "LOOKUP_REJECTED" });
 };
 
 test("An API key identifies its service account and scopes, and its secret is not stored", async () => {

@@ -178,7 +178,7 @@ describe("access tokens", () => {
     const { tokens } = await registerAccount(instance);
     const { authenticate, signIn } = instance.identity;
     const rejectLookup = () => {
-      throw new AppError("exhausted", "Too many.", { reason: "LOOKUP_REJECTED" });
+      throw new AppError("resource_exhausted", "Too many.", { reason: "LOOKUP_REJECTED" });
     };
     const forged = withSigningKeyId(tokens.accessToken, "k".repeat(43));
     const readsBefore = instance.reads.length;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lockDataDir } from "../../../../src/infra/embedded/data-dir.ts";
 import { startEmbeddedPostgres } from "../../../../src/infra/embedded/postgres/embedded-postgres.ts";
 import { findPostgresPackage } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
-import { runCommand } from "../../../../src/infra/embedded/run-command.ts";
+import { runProgram } from "../../../../src/infra/embedded/run-program.ts";
 import { findNobody, isRoot } from "../../../../src/infra/embedded/system-user.ts";
 import {
   createScratchFolder,
@@ -29,12 +29,12 @@ afterAll(async () => {
 
 /** Returns the ids of the processes with the folder in their command line: supervisor, server, helpers. */
 async function processesOf(dataDir: string): Promise<number[]> {
-  const { output } = await runCommand("/bin/ps", ["axww", "-o", "pid=,stat=,command="]);
+  const { output } = await runProgram("/bin/ps", ["axww", "-o", "pid=,stat=,command="]);
   const lines = output.split("\n").filter((line) => line.includes(`${dataDir}/postgres`));
   return lines.filter((line) => !/^\s*\d+ Z/.test(line)).map((line) => Number.parseInt(line, 10));
 }
 
-const hasRedis = (await runCommand("/bin/sh", ["-c", "command -v redis-server"])).ok;
+const hasRedis = (await runProgram("/bin/sh", ["-c", "command -v redis-server"])).ok;
 
 /** Inserts a row that every later start must find. */
 const insertRow = (url: string, answer: number) =>
@@ -191,7 +191,7 @@ describe("The lock of a data folder", () => {
 describe("The database files", () => {
   it("are in the data folder of an ordinary user.", async (test) => {
     const user = isRoot() ? await findNobody() : undefined;
-    const readable = await runCommand(
+    const readable = await runProgram(
       "/bin/sh",
       ["-c", '[ -r "$1" ] && [ -x "$2" ]', "try", ...requiredFiles()],
       user,

@@ -12,7 +12,7 @@ import {
   findPostgresPackage,
   prepareBinaries,
 } from "../../../../src/infra/embedded/postgres/postgres-binaries.ts";
-import { runCommand } from "../../../../src/infra/embedded/run-command.ts";
+import { runProgram } from "../../../../src/infra/embedded/run-program.ts";
 import { startServer } from "../../../../src/infra/embedded/start-server.ts";
 import { findNobody, isRoot } from "../../../../src/infra/embedded/system-user.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
@@ -73,7 +73,7 @@ describe("A running embedded PostgreSQL", () => {
   });
 
   it("shows its password only in files that no other user can read.", async () => {
-    const { output } = await runCommand("/bin/ps", ["axww", "-o", "command="]);
+    const { output } = await runProgram("/bin/ps", ["axww", "-o", "command="]);
     expect(output).toContain(`-D ${join(dataDir, "postgres")}`);
     expect(output).not.toContain(password);
     expect(store.description).not.toContain(password);
@@ -189,7 +189,7 @@ describe("The programs of PostgreSQL", () => {
       const all = await Promise.all(Array.from({ length: 2 }, () => prepareBinaries(dir, copies, user)));
       expect(new Set(all.map(({ postgres }) => postgres)).size).toBe(1);
       expect(all[0]?.postgres.startsWith(copies)).toBe(true);
-      const { output } = await runCommand("/bin/ls", [copies]);
+      const { output } = await runProgram("/bin/ls", [copies]);
       expect(output).toMatch(/^postgres-binaries-[\w.-]+$/);
     } finally {
       await chmod(library, 0o700);

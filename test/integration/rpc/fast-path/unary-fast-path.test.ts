@@ -49,7 +49,7 @@ beforeEach(async () => {
         // Only the contexts of Connect have an abort method.
         paths.push("abort" in context ? "connect" : "fast");
         if (key.value === "FAIL") {
-          throw new AppError("conflict", 'Another "one" was first: 100 % so, für alle.', {
+          throw new AppError("aborted", 'Another "one" was first: 100 % so, für alle.', {
             reason: "STALE_ETAG",
           });
         }

@@ -33,12 +33,12 @@ async function errorFor(thrown: unknown, name: (typeof transportNames)[number] =
 }
 
 const codes: Record<ErrorCode, Code> = {
-  invalid: Code.InvalidArgument,
+  invalid_argument: Code.InvalidArgument,
   not_found: Code.NotFound,
   already_exists: Code.AlreadyExists,
   failed_precondition: Code.FailedPrecondition,
-  conflict: Code.Aborted,
-  exhausted: Code.ResourceExhausted,
+  aborted: Code.Aborted,
+  resource_exhausted: Code.ResourceExhausted,
   unavailable: Code.Unavailable,
   deadline_exceeded: Code.DeadlineExceeded,
   cancelled: Code.Canceled,
@@ -68,7 +68,7 @@ test.each(Object.entries(codes))(
 describe("error details", () => {
   test("list the invalid fields", async () => {
     const fields = [{ field: "a.b", description: "must be c" }];
-    const { error } = await errorFor(new AppError("invalid", "No.", { reason: "X", fields }));
+    const { error } = await errorFor(new AppError("invalid_argument", "No.", { reason: "X", fields }));
     expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations).toMatchObject(fields);
   });
 
@@ -97,7 +97,7 @@ describe("error details", () => {
 
   test("state when to retry", async () => {
     const details = { reason: "RATE_LIMITED", retryAfterMs: 2_500.2 };
-    const { error } = await errorFor(new AppError("exhausted", "Slower.", details));
+    const { error } = await errorFor(new AppError("resource_exhausted", "Slower.", details));
     expect(error.findDetails(RetryInfoSchema)[0]?.retryDelay).toMatchObject({
       seconds: 2n,
       nanos: 501_000_000,
@@ -107,7 +107,7 @@ describe("error details", () => {
 
   test("name the exhausted budget", async () => {
     const details = { reason: "RATE_LIMITED", quota: "READ/address" };
-    const { error } = await errorFor(new AppError("exhausted", "Slower.", details));
+    const { error } = await errorFor(new AppError("resource_exhausted", "Slower.", details));
     expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toMatchObject([{ subject: "READ/address" }]);
     expect(error.metadata.has("retry-after")).toBe(false);
   });
@@ -118,7 +118,7 @@ describe("error details", () => {
       const retryAfterOf = async (thrown: AppError) =>
         (await errorFor(thrown, name)).error.metadata.get("retry-after");
       const details = { reason: "SIGN_IN_BACKOFF", retryAfterMs: 2_500.2 };
-      expect(await retryAfterOf(new AppError("exhausted", "Slower.", details))).toBe("3");
+      expect(await retryAfterOf(new AppError("resource_exhausted", "Slower.", details))).toBe("3");
       expect(await retryAfterOf(new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY" }))).toBe("1");
       expect(await retryAfterOf(notFound("product", "42"))).toBeNull();
     },
@@ -198,7 +198,7 @@ describe("a cause", () => {
       detail: "Key (email)=(ada@example.org) already exists.",
     });
     const { error, lines, url } = await errorFor(
-      new AppError("conflict", "Not for ada@example.org.", { reason: "CONTENTION" }, cause),
+      new AppError("aborted", "Not for ada@example.org.", { reason: "CONTENTION" }, cause),
     );
     expect(error.rawMessage).toBe("Not for ada@example.org.");
     expect(lines.filter(({ level }) => level === "warn")).toEqual([
@@ -243,7 +243,9 @@ test("a failure of many calls is logged once, and its line once more with their 
 });
 
 test("a long message is cut, so that trailers stay small", async () => {
-  const { error } = await errorFor(new AppError("invalid", `${"😀".repeat(5_000)}`, { reason: "X" }));
+  const { error } = await errorFor(
+    new AppError("invalid_argument", `${"😀".repeat(5_000)}`, { reason: "X" }),
+  );
   expect(error.code).toBe(Code.InvalidArgument);
   expect(error.rawMessage.length).toBeLessThan(1_010);
 });

@@ -7,7 +7,7 @@ import { RateLimitClass } from "../../../../gen/cartwright/policy/v1/policy_pb.t
 import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
 import type { Principal } from "../../../../src/kernel/principal.ts";
-import type { Authenticate } from "../../../../src/rpc/call/authentication.ts";
+import type { Authenticate } from "../../../../src/rpc/call/authenticate-call.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { withPolicy } from "../../../support/rpc/altered-contract.ts";
 import { startRateLimitedServer, trustLocalhost } from "../../../support/rpc/rate-limited-server.ts";

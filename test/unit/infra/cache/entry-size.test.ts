@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { ListProductsResponseSchema } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { createEntry, type Entry } from "../../../../src/infra/cache/entry.ts";
+import { createEntry, type Entry } from "../../../../src/infra/cache/cache-entry.ts";
 import { measureLiveBytes } from "../../../support/live-memory.ts";
 
 const createBareProduct = () => ({

@@ -14,7 +14,7 @@ export const childIds = (user: SystemUser | undefined) =>
   user ? { uid: user.uid | 0, gid: user.gid | 0 } : {};
 
 /** Runs a short command to its end, for 10 s at most. `output` is what it printed on both streams. */
-export function runCommand(
+export function runProgram(
   file: string,
   args: readonly string[],
   user?: SystemUser | undefined,
