@@ -4,8 +4,7 @@ import { defineConfig } from "vitest/config";
 const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{npm,process,rate-limit-replicas}.test.ts",
-  "test/faults/**/*.test.ts",
-  "test/integration/infra/{cache,embedded}/*.test.ts",
+  "test/faults/cache-freshness.test.ts",
 ];
 
 export default defineConfig({

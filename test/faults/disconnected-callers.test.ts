@@ -15,7 +15,8 @@ const CREATE_ORDER = "/cartwright.order.v1.OrderService/CreateOrder";
 
 let shop: TestShop;
 beforeAll(async () => {
-  shop = await startShop();
+  // On a busy machine calls may wait longer for a connection.
+  shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
 });
 afterAll(() => shop.close());
 
