@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 
-/** The service as a process of its own. */
+/** The service in a process of its own. */
 export interface ServiceProcess {
   child: ChildProcess;
   /** Its log on standard output so far. */
@@ -22,8 +22,7 @@ export interface ServiceProcess {
 }
 
 /**
- * Starts `src/main.ts` with these settings and no others of this process. Access control and limits are off unless
- * they are set.
+ * Starts `src/main.ts` with these environment variables only. Access control and rate limits are off by default.
  */
 export function startProcess(env: Record<string, string>): ServiceProcess {
   const { PATH = "", HOME = "" } = process.env;
@@ -45,9 +44,9 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
     createInterface(child.stdout).on("line", (line) => {
       const entry: Record<string, unknown> = JSON.parse(line);
       lines.push(entry);
-      if (typeof entry.msg === "string" && entry.msg.startsWith("listening")) resolve(String(entry.address));
+      if (typeof entry.msg === "string" && /^listening/i.test(entry.msg)) resolve(String(entry.address));
     });
-    void exited.then((code) => reject(new Error(`the service ended with ${code}: ${errors}`)));
+    void exited.then((code) => reject(new Error(`the service exited with ${code}: ${errors}`)));
   });
   // A test that does not await the address must not fail by an unhandled rejection.
   listening.catch(() => {});

@@ -159,7 +159,7 @@ export class LeaseMonitor {
       this.#ticksSinceHeartbeat = 0;
       this.#isFirstLease = false;
       if (isFirstLease) return;
-      this.#log.info({ down_ms: this.#clock.monotonicMs() - this.#downSinceMs }, "cache resumed");
+      this.#log.info({ down_ms: this.#clock.monotonicMs() - this.#downSinceMs }, "Cache resumed");
     } catch {
       this.#state = "down";
     }
@@ -168,7 +168,7 @@ export class LeaseMonitor {
   #goDown(reason: "disconnected" | "heartbeats missed" | "invalidation failed" | "closed"): void {
     if (this.#state === "up") {
       this.#downSinceMs = this.#clock.monotonicMs();
-      if (reason !== "closed") this.#log.warn({ reason }, "cache suspended: reads bypass it");
+      if (reason !== "closed") this.#log.warn({ reason }, "Cache suspended; reads bypass it");
     }
     this.#state = "down";
     this.#wakeWaiters();

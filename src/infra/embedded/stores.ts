@@ -46,7 +46,7 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
     const store = await startEmbeddedPostgres({ dataDir, database: "cartwright" });
     stores.push(store);
     void store.exited.then((reason) => {
-      log.error({ reason }, "embedded PostgreSQL ended; stopping this process");
+      log.error({ reason }, "Embedded PostgreSQL ended; stopping this process");
       failure.resolve();
     });
     return store.url;
@@ -54,7 +54,7 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
   const startRedis = async (): Promise<string> => {
     const store = await startEmbeddedRedis({ dataDir });
     stores.push(store);
-    void store.exited.then((reason) => log.warn({ reason }, "embedded Redis ended; continuing without it"));
+    void store.exited.then((reason) => log.warn({ reason }, "Embedded Redis ended; continuing without it"));
     return store.url;
   };
   // Both are awaited even if one fails, so that `close` stops the other.

@@ -118,7 +118,7 @@ async function startWorkers<Data extends object>(
     try {
       await handle(jobs.map((job) => job.data));
     } catch (error) {
-      warn({ err: error, queue: name, jobs: jobs.length }, "jobs failed; retrying");
+      warn({ err: error, queue: name, jobs: jobs.length }, "Jobs failed; retrying");
       throw error;
     }
     // pg-boss would retain completed jobs as long as failed ones.

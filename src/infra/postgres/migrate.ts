@@ -52,7 +52,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     const orm = await openForMigration(entities, url);
     try {
       const done = await orm.migrator.up();
-      for (const { name } of done) log.info({ migration: name }, "migrated");
+      for (const { name } of done) log.info({ migration: name }, "Migration applied");
       await installJobs(client, log);
       return done.length;
     } finally {

@@ -35,12 +35,12 @@ export class CircuitBreaker {
     this.#retryAtMs = nowMs + COOLDOWN_MS;
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#log.warn({ err: error }, "Redis failed; enforcing rate limits in this process alone");
+    this.#log.warn({ err: error }, "Redis failed; enforcing rate limits locally");
   }
 
   recordSuccess(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#log.info({}, "sharing rate limits again");
+    this.#log.info({}, "Redis recovered; sharing rate limits");
   }
 }

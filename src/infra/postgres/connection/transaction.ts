@@ -45,7 +45,7 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
         // After a connection is lost during the commit, it is unknown whether the transaction was committed.
         isRetryable: (error) =>
           !call.signal.aborted && (isContention(error) || (isConnectionLost(error) && !isEnding)),
-        onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "transaction retried"),
+        onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "Transaction retried"),
         signal: call.signal,
       });
     } catch (error) {
