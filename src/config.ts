@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { z } from "zod";
+import { MINUTE_MS } from "./kernel/durations.ts";
 import { StartupError } from "./kernel/errors.ts";
 import type { ClassBudget, RateLimitClassName } from "./rpc/rate-limit/class-budgets.ts";
 
@@ -62,7 +63,7 @@ const budget = z.string().transform((text, context): ClassBudget => {
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
-const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: 60_000, failClosed: false });
+const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: MINUTE_MS, failClosed: false });
 
 /** The environment variables of the service with their defaults; `.env.example` lists the same. */
 const environment = z.object({

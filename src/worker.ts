@@ -5,6 +5,7 @@ import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidationQueue } from "./infra/jobs/queues.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { internalCall } from "./kernel/call.ts";
+import { MINUTE_MS } from "./kernel/durations.ts";
 import type { Log } from "./kernel/log.ts";
 
 /** The parts of the shop that jobs use. */
@@ -20,7 +21,7 @@ export interface WorkerOptions {
  * How often product counts are rolled up and expired rows are deleted, milliseconds. Reads add up the counts that are
  * not rolled up yet, so a longer interval makes them slower.
  */
-const MAINTENANCE_INTERVAL_MS = 60_000;
+const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
  * Runs the jobs of the shop in this process; other processes may run them too.

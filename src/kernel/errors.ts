@@ -99,17 +99,17 @@ export function staleEtag(type: string, name: string, currentEtag: string): AppE
 }
 
 /**
- * Returns the message of whatever was thrown. Node leaves the message of an AggregateError empty, as when it could
- * connect to none of the addresses of a host: then its code, or else its name.
+ * Returns the message of a thrown value. Node leaves the message of an AggregateError empty, as when it could connect
+ * to none of the addresses of a host: then its code, or else its name.
  */
 export function errorMessage(error: unknown): string {
   if (typeof error !== "object" || error === null) return String(error);
-  return (
-    textProperty(error, "message") ||
-    textProperty(error, "code") ||
-    textProperty(error, "name") ||
-    "unknown error"
-  );
+  return textProperty(error, "message") || errorCode(error) || textProperty(error, "name") || "unknown error";
+}
+
+/** Returns the code of an error of Node or of a driver, such as ENOENT; empty when it has none. */
+export function errorCode(error: unknown): string {
+  return typeof error === "object" && error !== null ? textProperty(error, "code") : "";
 }
 
 function textProperty(value: object, key: string): string {

@@ -10,6 +10,7 @@ import {
 } from "../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import type { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
+import { DAY_MS } from "../kernel/durations.ts";
 import { invalidField } from "../kernel/errors.ts";
 import type {
   Promotion,
@@ -30,7 +31,7 @@ const STATE_NAMES = new Map<PromotionStateMessage, PromotionState>([
   [PromotionStateMessage.ACTIVE, "ACTIVE"],
   [PromotionStateMessage.ENDED, "ENDED"],
 ]);
-const DEFAULT_TIMEFRAME_MS = 86_400_000;
+const DEFAULT_TIMEFRAME_MS = DAY_MS;
 
 /** Creates the handlers of TrackerService, which translate between messages and plain values. */
 export function trackerRpc(tracker: Tracker, getCall: (context: HandlerContext) => Call) {

@@ -18,6 +18,7 @@ import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
 import { getSharedSecret } from "../../infra/postgres/secret/shared-secret.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
 import { type Clock, systemClock } from "../../kernel/clock.ts";
+import { DAY_MS } from "../../kernel/durations.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import { createIds, type Ids } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
@@ -30,7 +31,6 @@ export interface AdminResult {
   secret?: string;
 }
 
-const DAY_MS = 24 * 3_600_000;
 const PASSWORD_BYTES = 18;
 /** The bounds of a password in the contract, in code points. */
 const PASSWORD_LENGTH = { min: 8, max: 256 };

@@ -9,6 +9,7 @@ import { invalidationQueue } from "../../infra/jobs/queues.ts";
 import { type Database, openPostgres, type Tx } from "../../infra/postgres/postgres.ts";
 import { mapConcurrent } from "../../kernel/async/map-concurrent.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
+import { MINUTE_MS } from "../../kernel/durations.ts";
 import type { Log } from "../../kernel/log.ts";
 import { SEED_CATEGORIES } from "./generate/categories.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./generate/customers.ts";
@@ -52,7 +53,7 @@ export interface SeedResult {
 /** Connections that write products. PostgreSQL spends its time in the indexes: one for each core and a spare. */
 const WRITERS = Math.min(availableParallelism() + 1, 5);
 /** Vacuuming a large shop takes minutes. */
-const STATEMENT_TIMEOUT_MS = 30 * 60_000;
+const STATEMENT_TIMEOUT_MS = 30 * MINUTE_MS;
 const TABLES = [
   "category, brand, product, product_count, product_count_delta, search_word, stock_movement",
   "customer, orders, order_item, review, promotion, purchase, purchase_total",

@@ -3,6 +3,7 @@ import { type RawBuilder, sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { type Call, internalCall, withoutAudit } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { MINUTE_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { networkPrefix } from "../../kernel/network-prefix.ts";
 import { purgeInBatches } from "../purge.ts";
@@ -15,12 +16,12 @@ interface FailureBudget {
   leakMs: number;
 }
 
-const ACCOUNT: FailureBudget = { freeFailures: 5, leakMs: 5 * 60_000 };
+const ACCOUNT: FailureBudget = { freeFailures: 5, leakMs: 5 * MINUTE_MS };
 /** Larger than an account's, because the people of an office share an address. */
-const ADDRESS: FailureBudget = { freeFailures: 20, leakMs: 60_000 };
+const ADDRESS: FailureBudget = { freeFailures: 20, leakMs: MINUTE_MS };
 /** The first wait, which doubles with each further failure, and the longest. */
 const FIRST_WAIT_MS = 1_000;
-const MAX_WAIT_MS = 5 * 60_000;
+const MAX_WAIT_MS = 5 * MINUTE_MS;
 /** Written to `blocked_until` when there is no wait. The epoch, so that an instance with a slow clock agrees. */
 const NOT_BLOCKED = new Date(0);
 

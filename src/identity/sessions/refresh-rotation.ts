@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { DAY_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { REFRESH_TOKEN_REUSED } from "../../kernel/principal.ts";
 import { sessionEnded } from "../tokens/credential-errors.ts";
@@ -35,7 +36,7 @@ export interface RefreshRotation {
 }
 
 /** How long a session lasts without a refresh, in milliseconds. */
-const LIFETIME_MS = 30 * 24 * 3_600_000;
+const LIFETIME_MS = 30 * DAY_MS;
 /** Error codes for an account or a customer that has been deleted. */
 const ABSENT_CODES: ReadonlySet<string> = new Set(["not_found", "failed_precondition"]);
 

@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { DAY_MS } from "../../kernel/durations.ts";
 import { notFound } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Page, PageRequest, PageTokens } from "../../kernel/page.ts";
@@ -70,7 +71,7 @@ export interface SessionsOptions {
 }
 
 /** How long a session that has ended is kept, in milliseconds. */
-const RETENTION_MS = 30 * 24 * 3_600_000;
+const RETENTION_MS = 30 * DAY_MS;
 /** Maximum number of active sessions per account. */
 const MAX_ACTIVE = 100;
 const MAX_USER_AGENT = 200;

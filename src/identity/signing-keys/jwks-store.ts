@@ -4,6 +4,7 @@ import type { Database } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { DAY_MS } from "../../kernel/durations.ts";
 
 /** The public half of a signing key as a JWK (RFC 8037), as /.well-known/jwks.json lists it. */
 export interface PublicJwk {
@@ -34,7 +35,7 @@ export interface JwksStore {
 }
 
 /** How long a key is valid after its last publication, in milliseconds. */
-const VALIDITY_MS = 40 * 24 * 3_600_000;
+const VALIDITY_MS = 40 * DAY_MS;
 /** `expires_at` of revoked keys. Their rows stay, without the key, so that no instance can publish them again. */
 const REVOKED = new Date(0);
 

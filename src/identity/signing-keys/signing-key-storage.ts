@@ -3,7 +3,7 @@ import { link, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { calculateJwkThumbprint } from "jose";
 import { z } from "zod";
-import { errorMessage, StartupError } from "../../kernel/errors.ts";
+import { errorCode, errorMessage, StartupError } from "../../kernel/errors.ts";
 
 /** An Ed25519 key pair as a JWK (RFC 8037). */
 export interface PrivateJwk {
@@ -140,8 +140,4 @@ async function writeAtomically(
   } finally {
     await rm(draft, { force: true });
   }
-}
-
-function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "";
 }

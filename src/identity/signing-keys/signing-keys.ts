@@ -2,6 +2,7 @@ import type { CryptoKey } from "jose";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { DAY_MS } from "../../kernel/durations.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { createJwksStore, type PublicJwk } from "./jwks-store.ts";
@@ -46,7 +47,7 @@ export interface SigningKeysOptions {
 }
 
 /** How often the key file is read again and the signing key is published, in milliseconds. */
-const REFRESH_MS = 24 * 3_600_000;
+const REFRESH_MS = DAY_MS;
 
 /**
  * Opens this instance's key file and publishes its signing key.

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { errorCode } from "../../kernel/errors.ts";
 import { childEnvironment, childIds } from "./run-program.ts";
 import type { SystemUser } from "./system-user.ts";
 
@@ -108,6 +109,6 @@ export function isProcessAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return errorCode(error) === "EPERM";
   }
 }

@@ -2,6 +2,7 @@ import type { MigrationObject } from "@mikro-orm/core";
 import { Migrator } from "@mikro-orm/migrations";
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import { Client, DatabaseError } from "pg";
+import { MINUTE_MS } from "../../kernel/durations.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { installJobs } from "../jobs/install-jobs.ts";
@@ -23,7 +24,7 @@ export const migrations: MigrationObject[] = [
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
 const LOCK_KEY = 0x63617274;
 /** How long an instance waits for another one that migrates, in milliseconds. */
-const LOCK_WAIT_MS = 30 * 60_000;
+const LOCK_WAIT_MS = 30 * MINUTE_MS;
 
 /**
  * Migrates the schema and that of the job queue. Of several instances that start together one migrates while the
@@ -43,7 +44,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
   }
   try {
     await client.query("select pg_advisory_lock($1)", [LOCK_KEY]).catch((error: unknown) => {
-      const minutes = LOCK_WAIT_MS / 60_000;
+      const minutes = LOCK_WAIT_MS / MINUTE_MS;
       if (!(error instanceof DatabaseError) || error.code !== "55P03") throw error;
       throw new StartupError(
         `Another instance has been migrating the database for ${minutes} minutes. Start again when it has finished.`,

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders } from "node:http";
+import { HOUR_MS, MINUTE_MS } from "../../kernel/durations.ts";
 
 const GRPC_TIMEOUT = "grpc-timeout";
 const CONNECT_TIMEOUT = "connect-timeout-ms";
 
 const GRPC_UNIT_MS: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
+  H: HOUR_MS,
+  M: MINUTE_MS,
   S: 1_000,
   m: 1,
   u: 1e-3,

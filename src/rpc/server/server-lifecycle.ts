@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Server as Http1Server } from "node:http";
 import { isIPv6, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorMessage, StartupError } from "../../kernel/errors.ts";
+import { errorCode, errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Http2Sessions } from "./http2-sessions.ts";
 import type { Listener } from "./listener.ts";
@@ -90,7 +90,7 @@ export function createLifecycle(options: LifecycleOptions): Server {
 }
 
 function listenErrorText(error: unknown): string {
-  if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
+  if (errorCode(error) === "EADDRINUSE") {
     return "the port is in use. Set PORT to another one.";
   }
   return errorMessage(error);

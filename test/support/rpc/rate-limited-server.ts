@@ -6,6 +6,7 @@ import { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.
 import { TrackerService } from "../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { createLimiter } from "../../../src/infra/rate-limit/limiter.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";
+import { HOUR_MS } from "../../../src/kernel/durations.ts";
 import { readPolicies } from "../../../src/rpc/policy/read-policies.ts";
 import {
   type CallRateLimiter,
@@ -23,7 +24,6 @@ export interface HourlyBudgets {
   AUTH?: number;
 }
 
-const HOUR_MS = 3_600_000;
 /** How long Redis may take before the limiter counts locally: longer than a busy machine ever delays it. */
 const REDIS_TIMEOUT_MS = 60_000;
 

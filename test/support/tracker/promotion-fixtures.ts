@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { DAY_MS } from "../../../src/kernel/durations.ts";
 import type { Clients } from "../shop.ts";
 
 /** Returns the time a number of days from now. */
-export const inDays = (days: number) => timestampFromDate(new Date(Date.now() + days * 86_400_000));
+export const inDays = (days: number) => timestampFromDate(new Date(Date.now() + days * DAY_MS));
 
 /** Creates a promotion that is active for ten more days, and returns its id. */
 export async function makePromotion(

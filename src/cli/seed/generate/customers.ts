@@ -1,4 +1,5 @@
 import { faker } from "@faker-js/faker/locale/en";
+import { HOUR_MS } from "../../../kernel/durations.ts";
 import { ACTIVE_AGE_MS, HISTORY_MS } from "./promotions.ts";
 import { createTimeOf, type NumberRange, seedId } from "./seed-id.ts";
 
@@ -9,7 +10,7 @@ const MAX_ORDERS = 5;
 const MAX_PURCHASES = 2;
 const MAX_LINES = 4;
 /** Orders are at least this old, so that their cancellation lies in the past too. */
-const MIN_AGE_MS = 2 * 3_600_000;
+const MIN_AGE_MS = 2 * HOUR_MS;
 
 /** A customer of the seeded shop, with orders and purchases to be written. */
 export interface SeedCustomer {

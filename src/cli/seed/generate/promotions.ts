@@ -1,6 +1,5 @@
+import { DAY_MS } from "../../../kernel/durations.ts";
 import { seedId } from "./seed-id.ts";
-
-const DAY_MS = 24 * 3_600_000;
 
 /** Age of the oldest order at the first run of the seed. The ended promotion began then. */
 export const HISTORY_MS = 90 * DAY_MS;

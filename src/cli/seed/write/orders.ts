@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { HOUR_MS } from "../../../kernel/durations.ts";
 import type { SeedCustomer, SeedOrder } from "../generate/customers.ts";
 import { findPromotionAt } from "../generate/promotions.ts";
 import { seedId } from "../generate/seed-id.ts";
@@ -26,7 +27,7 @@ export interface PlacedOrder {
 }
 
 /** Time from an order to its cancellation. */
-const CANCEL_AFTER_MS = 3_600_000;
+const CANCEL_AFTER_MS = HOUR_MS;
 
 /**
  * Writes the orders of new customers with their items and stock movements, and updates stock and units sold. Lines

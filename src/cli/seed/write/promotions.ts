@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { HOUR_MS } from "../../../kernel/durations.ts";
 import {
   ACTIVE_AGE_MS,
   ENDED_AGE_MS,
@@ -8,8 +9,6 @@ import {
   SCHEDULED_DURATION_MS,
   SCHEDULED_IN_MS,
 } from "../generate/promotions.ts";
-
-const HOUR_MS = 3_600_000;
 
 /**
  * Writes the missing promotions. Existing ones keep their times, and rows that a later run adds are dated relative to

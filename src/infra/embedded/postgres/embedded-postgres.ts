@@ -2,6 +2,7 @@ import { totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { errorCode } from "../../../kernel/errors.ts";
 import { startChild } from "../child-process.ts";
 import { createDataDir } from "../data-dir.ts";
 import { createEmbeddedStore, type EmbeddedStore } from "../embedded-store.ts";
@@ -140,7 +141,6 @@ async function connect(url: string, signal: AbortSignal): Promise<pg.Client> {
 
 /** Whether the server does not listen yet, or says that it is starting up (57P03). */
 function isStarting(error: unknown): boolean {
-  return (
-    error instanceof Error && "code" in error && (error.code === "ECONNREFUSED" || error.code === "57P03")
-  );
+  const code = errorCode(error);
+  return code === "ECONNREFUSED" || code === "57P03";
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { MINUTE_MS } from "../../../../src/kernel/durations.ts";
 import type { AppError } from "../../../../src/kernel/errors.ts";
 import {
   callAs,
@@ -13,8 +14,6 @@ import {
   rejectionReason,
 } from "../../../support/identity/identity-instance.ts";
 import { createTestClock } from "../../../support/identity/test-clock.ts";
-
-const MINUTE_MS = 60_000;
 
 /** Tries a wrong password. */
 function guess({ identity }: IdentityInstance, email: string, address?: string): Promise<AppError> {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { TokenPair } from "../../../../src/identity/identity.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { DAY_MS } from "../../../../src/kernel/durations.ts";
 import {
   callAs,
   countValidRefreshTokens,
@@ -12,7 +13,6 @@ import {
 } from "../../../support/identity/identity-instance.ts";
 import { createTestClock } from "../../../support/identity/test-clock.ts";
 
-const DAY_MS = 24 * 3_600_000;
 const refresh = ({ identity }: IdentityInstance, token: string): Promise<TokenPair> =>
   identity.refresh(callAs(), token);
 

@@ -3,6 +3,7 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promis
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { DAY_MS } from "../../../../src/kernel/durations.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 import {
   createSharedStores,
@@ -13,7 +14,6 @@ import {
 } from "../../../support/identity/identity-instance.ts";
 import { createTestClock } from "../../../support/identity/test-clock.ts";
 
-const DAY_MS = 24 * 3_600_000;
 const readKeys = async (file: string): Promise<{ kid: string }[]> =>
   JSON.parse(await readFile(file, "utf8")).keys;
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;

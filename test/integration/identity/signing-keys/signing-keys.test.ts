@@ -5,6 +5,7 @@ import { calculateJwkThumbprint } from "jose";
 import { describe, expect, test } from "vitest";
 import { createJwksStore } from "../../../../src/identity/signing-keys/jwks-store.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { DAY_MS } from "../../../../src/kernel/durations.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
 import {
   callAs,
@@ -19,7 +20,6 @@ import {
 } from "../../../support/identity/identity-instance.ts";
 import { createTestClock } from "../../../support/identity/test-clock.ts";
 
-const DAY_MS = 24 * 3_600_000;
 const listKids = async ({ identity }: IdentityInstance): Promise<string[]> =>
   (await identity.jwks()).keys.map(({ kid }) => kid);
 
