@@ -1,6 +1,4 @@
-import { spawn } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +8,7 @@ import { Role } from "../../../gen/cartwright/identity/v1/identity_pb.ts";
 import { readAdminCommand } from "../../../src/cli/admin/options.ts";
 import { readPassword } from "../../../src/cli/admin/read-password.ts";
 import { StartupError } from "../../../src/kernel/errors.ts";
+import { type CliResult, startCli } from "../../support/cli/start-cli.ts";
 import { failureOf } from "../../support/errors.ts";
 import { clientsWithToken } from "../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
@@ -27,24 +26,10 @@ afterAll(async () => {
 
 const newEmail = () => `${randomUUID()}@example.com`;
 
-/** Runs the command, as `npm run admin --` does. */
-async function admin(args: string[], input = "") {
-  const child = spawn(process.execPath, ["src/cli/admin/main.ts", ...args], {
-    stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: process.env.PATH ?? "", DATA_DIR: dataDir, DATABASE_URL: shop.database.url },
-  });
-  let [out, errors] = ["", ""];
-  child.stdout.on("data", (data) => {
-    out += data;
-  });
-  child.stderr.on("data", (data) => {
-    errors += data;
-  });
-  // A command that fails does not read it.
-  child.stdin.on("error", () => {});
-  child.stdin.end(input);
-  const [code] = await once(child, "close");
-  return { code, out, errors };
+/** Runs the command as `npm run admin --` does. */
+function admin(args: string[], input = ""): Promise<CliResult> {
+  const env = { DATA_DIR: dataDir, DATABASE_URL: shop.database.url };
+  return startCli("admin/main.ts", args, env, input).ended;
 }
 
 async function signIn(email: string, password: string) {
@@ -56,18 +41,20 @@ async function signIn(email: string, password: string) {
 const kidOf = (token: string): string =>
   JSON.parse(Buffer.from(token.split(".")[0] ?? "", "base64url").toString()).kid;
 
-/** Why a call was refused. */
-const reasonIn = async (error: unknown) => (await failureOf(Promise.reject(error))).reason;
+/** Returns the reason code of an error. */
+const reasonOf = async (error: unknown) => (await failureOf(Promise.reject(error))).reason;
 
 test("create-user prints the password of the first admin only once, and the admin can call admin methods", async () => {
   const email = newEmail();
-  const made = await admin(["create-user", "--email", email, "--role", "admin", "--name", "Ada"]);
-  expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^[\w-]{24}\n$/) });
-  expect(made.errors).toMatch(/^Created account [\da-f-]{36} of .+ with the role ADMIN\. Its password:\n$/);
-  const ada = await signIn(email, made.out.trim());
+  const created = await admin(["create-user", "--email", email, "--role", "admin", "--name", "Ada"]);
+  expect(created).toMatchObject({ code: 0, out: expect.stringMatching(/^[\w-]{24}\n$/) });
+  expect(created.errors).toMatch(
+    /^Created account [\da-f-]{36} of .+ with the role ADMIN\. Its password:\n$/,
+  );
+  const ada = await signIn(email, created.out.trim());
   expect(ada.account).toMatchObject({ email, name: "Ada", role: Role.ADMIN });
   expect((await ada.identity.listApiKeys({})).apiKeys).toEqual([]);
-  // It keeps nothing of that, nor keys of its own.
+  // The command writes neither the password nor keys to the data folder.
   expect(await readdir(dataDir)).toEqual([]);
 });
 
@@ -79,9 +66,9 @@ test("a password is read from standard input and never from an argument", async 
     errors: expect.stringContaining("8 to 256"),
   });
   expect(await admin([...args, "--password", "correct horse"])).toMatchObject({ code: 1, out: "" });
-  const made = await admin(args, "correct horse \r\nnot this line\n");
-  expect(made).toMatchObject({ code: 0, out: "" });
-  expect(made.errors).not.toContain("correct");
+  const created = await admin(args, "correct horse \r\nnot this line\n");
+  expect(created).toMatchObject({ code: 0, out: "" });
+  expect(created.errors).not.toContain("correct");
   expect((await signIn(email, "correct horse ")).account?.role).toBe(Role.STAFF);
 });
 
@@ -101,29 +88,29 @@ test("create-user gives an existing customer an account, and only one", async ()
   expect(account).toMatchObject({ customerId: customer?.id, email, name: "Grace", role: Role.CUSTOMER });
   expect(await create()).toMatchObject({
     code: 1,
-    errors: expect.stringContaining("has an account already"),
+    errors: expect.stringContaining("already exists"),
   });
 });
 
-test("a running shop applies a changed role", async () => {
+test("a running service applies a changed role", async () => {
   const email = newEmail();
   await admin(["create-user", "--email", email, "--role", "customer", "--password-stdin"], "correct horse");
   const { customers } = await signIn(email, "correct horse");
   expect(await failureOf(customers.listCustomers({}))).toMatchObject({ code: "PermissionDenied" });
   expect(await admin(["set-role", "--email", email, "--role", "staff"])).toMatchObject({ code: 0, out: "" });
   await expect.poll(() => customers.listCustomers({}).then(() => "ok", String)).toBe("ok");
-  const nobody = await admin(["set-role", "--email", newEmail(), "--role", "staff"]);
-  expect(nobody).toMatchObject({ code: 1, errors: expect.stringContaining("No account") });
+  const unknown = await admin(["set-role", "--email", newEmail(), "--role", "staff"]);
+  expect(unknown).toMatchObject({ code: 1, errors: expect.stringContaining("Not found: account") });
 });
 
 test("create-key prints the secret only once, and the key is limited to its scopes", async () => {
   const args = ["create-key", "--service", "warehouse", "--scopes", "customers-read, orders-read"];
-  const made = await admin([...args, "--days", "90"]);
-  expect(made).toMatchObject({ code: 0, out: expect.stringMatching(/^ck_[\w-]{43}\n$/) });
-  expect(made.errors).toMatch(
+  const created = await admin([...args, "--days", "90"]);
+  expect(created).toMatchObject({ code: 0, out: expect.stringMatching(/^ck_[\w-]{43}\n$/) });
+  expect(created.errors).toMatch(
     /^Created API key [\da-f-]{36} of warehouse, valid until 2\d{3}-.+\. Its secret:\n$/,
   );
-  const { customers, identity } = clientsWithToken(shop, made.out.trim());
+  const { customers, identity } = clientsWithToken(shop, created.out.trim());
   await customers.listCustomers({});
   const create = customers.createCustomer({ customer: { email: newEmail(), name: "x" } });
   expect(await failureOf(create)).toMatchObject({ code: "PermissionDenied", reason: "SCOPE_MISSING" });
@@ -141,7 +128,7 @@ test("set-password revokes all sessions and prints the password only if it was g
   expect(set.errors).toMatch(
     /^Set the password of account [\da-f-]{36} of .+ and revoked its sessions\. Its p/,
   );
-  await expect.poll(() => before.identity.getMe({}).then(() => "GOOD", reasonIn)).toBe("SESSION_ENDED");
+  await expect.poll(() => before.identity.getMe({}).then(() => "GOOD", reasonOf)).toBe("SESSION_ENDED");
   expect(await failureOf(signIn(email, "correct horse"))).toMatchObject({ reason: "SIGN_IN_FAILED" });
   const ada = await signIn(email, set.out.trim());
   await ada.identity.getMe({});
@@ -149,22 +136,22 @@ test("set-password revokes all sessions and prints the password only if it was g
   expect(given).toMatchObject({ code: 0, out: "" });
   expect(given.errors).not.toContain("battery");
   await signIn(email, "battery staple");
-  const nobody = await admin(["set-password", "--email", newEmail()]);
-  expect(nobody).toMatchObject({ code: 1, out: "", errors: expect.stringContaining("No account") });
+  const unknown = await admin(["set-password", "--email", newEmail()]);
+  expect(unknown).toMatchObject({ code: 1, out: "", errors: expect.stringContaining("Not found: account") });
 });
 
-test("a running shop rejects a revoked API key, and a key cannot be revoked twice", async () => {
+test("a running service rejects a revoked API key, and a key cannot be revoked twice", async () => {
   const { out, errors } = await admin(["create-key", "--service", "warehouse", "--scopes", "customers-read"]);
   const [, id = ""] = /^Created API key ([\da-f-]{36}) /.exec(errors) ?? [];
   const { customers } = clientsWithToken(shop, out.trim());
   await customers.listCustomers({});
   const revoke = ["revoke-key", "--id", id.toUpperCase()];
   expect(await admin(revoke)).toMatchObject({ code: 0, errors: `Revoked API key ${id} of warehouse.\n` });
-  await expect.poll(() => customers.listCustomers({}).then(() => "GOOD", reasonIn)).toBe("API_KEY_ENDED");
-  expect(await admin(revoke)).toMatchObject({ code: 1, errors: expect.stringContaining("revoked before") });
+  await expect.poll(() => customers.listCustomers({}).then(() => "GOOD", reasonOf)).toBe("API_KEY_ENDED");
+  expect(await admin(revoke)).toMatchObject({ code: 1, errors: expect.stringContaining("already revoked") });
 });
 
-test("a running shop rejects tokens of a revoked signing key and signs with a new one", async () => {
+test("a running service rejects tokens of a revoked signing key and signs with a new one", async () => {
   const email = newEmail();
   await admin(["create-user", "--email", email, "--role", "customer", "--password-stdin"], "correct horse");
   const { token, identity } = await signIn(email, "correct horse");
@@ -176,15 +163,15 @@ test("a running shop rejects tokens of a revoked signing key and signs with a ne
     errors: expect.stringContaining(`Revoked signing key ${kid}`),
   });
   expect(revoked.errors).not.toContain("not in use");
-  await expect.poll(() => identity.getMe({}).then(() => "GOOD", reasonIn)).toBe("TOKEN_INVALID");
-  // A shop asks for all keys when it sees a token of one that it does not know, or after a minute.
+  await expect.poll(() => identity.getMe({}).then(() => "GOOD", reasonOf)).toBe("TOKEN_INVALID");
+  // The service fetches all keys when a token names an unknown one, or after a minute.
   await expect
     .poll(
       async () => {
         const payload = token.split(".").slice(1).join(".");
         const header = { alg: "EdDSA", typ: "at+jwt", kid: randomBytes(32).toString("base64url") };
-        const strange = `${Buffer.from(JSON.stringify(header)).toString("base64url")}.${payload}`;
-        await failureOf(clientsWithToken(shop, strange).identity.getMe({}));
+        const unknownKeyToken = `${Buffer.from(JSON.stringify(header)).toString("base64url")}.${payload}`;
+        await failureOf(clientsWithToken(shop, unknownKeyToken).identity.getMe({}));
         return kidOf((await signIn(email, "correct horse")).token);
       },
       { interval: 300 },
@@ -195,7 +182,7 @@ test("a running shop rejects tokens of a revoked signing key and signs with a ne
 
 test("a command is recorded in the audit log without secrets, and a failed one is not recorded", async () => {
   const email = newEmail();
-  const notes = async () =>
+  const entries = async () =>
     shop.database.query<{ actor: string; role: string; method: string; request: string }>(
       "select actor, role, method, request from audit_entry where request like $1 order by id",
       [`%${email}%`],
@@ -206,7 +193,7 @@ test("a command is recorded in the audit log without secrets, and a failed one i
   await admin(["set-role", "--email", email, "--role", "staff"]);
   await admin(["set-password", "--email", email, "--password-stdin"], "battery staple");
   const operator = { actor: "operator", role: "OPERATOR" };
-  expect((await notes()).map((note) => ({ ...note, request: JSON.parse(note.request) }))).toEqual([
+  expect((await entries()).map((entry) => ({ ...entry, request: JSON.parse(entry.request) }))).toEqual([
     {
       ...operator,
       method: "admin create-user",
@@ -215,17 +202,17 @@ test("a command is recorded in the audit log without secrets, and a failed one i
     { ...operator, method: "admin set-role", request: { email, role: "STAFF" } },
     { ...operator, method: "admin set-password", request: { email, passwordStdin: true } },
   ]);
-  const { errors } = await admin(["create-key", "--service", "noted", "--scopes", "orders-read"]);
+  const { errors } = await admin(["create-key", "--service", "recorded", "--scopes", "orders-read"]);
   const [, id = ""] = /^Created API key ([\da-f-]{36}) /.exec(errors) ?? [];
   await admin(["revoke-key", "--id", id]);
   const kid = "A".repeat(43);
   await admin(["revoke-signing-key", "--id", kid]);
   const others = await shop.database.query<{ method: string; request: string }>(
     "select method, request from audit_entry where request like any ($1) order by id",
-    [["%noted%", `%${id}%`, `%${kid}%`]],
+    [["%recorded%", `%${id}%`, `%${kid}%`]],
   );
   expect(others).toEqual([
-    { method: "admin create-key", request: '{"service":"noted","scopes":["ORDERS_READ"]}' },
+    { method: "admin create-key", request: '{"service":"recorded","scopes":["ORDERS_READ"]}' },
     { method: "admin revoke-key", request: `{"id":"${id}"}` },
     { method: "admin revoke-signing-key", request: `{"id":"${kid}"}` },
   ]);
@@ -247,7 +234,7 @@ test.each([
   [[], "Expected one command"],
   [["create-users"], "Expected one command"],
   [["create-user", ...someone, "--role", "boss"], "--role"],
-  [["create-user", "--email", "nobody", "--role", "admin"], "--email"],
+  [["create-user", "--email", "no-address", "--role", "admin"], "--email"],
   [["create-user", ...someone, "--role", "admin", "--name", ""], "--name"],
   [["create-user", ...someone, "--role", "admin", "--days", "3"], "--days is not an option"],
   [["set-role", ...someone], "--role"],
@@ -260,9 +247,9 @@ test.each([
   [[...service, ""], "--scopes"],
   [[...service, "orders-read,unspecified"], "--scopes"],
   [[...service, "orders-read", "--days", "0"], "--days"],
-])("%j is rejected before anything is changed", (args, says) => {
+])("%j is rejected before anything is changed", (args, message) => {
   expect(() => readAdminCommand(args)).toThrow(StartupError);
-  expect(() => readAdminCommand(args)).toThrow(says);
+  expect(() => readAdminCommand(args)).toThrow(message);
 });
 
 test("a wrong argument prints the usage on standard error, and --help prints it on standard output", async () => {

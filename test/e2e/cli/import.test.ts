@@ -1,12 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
+import { importLine, importLines, startImport, writeImportFile } from "../../support/import/import-files.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
@@ -24,51 +21,17 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Writes a file to import. @returns its path */
-async function writeImportFile(name: string, content: string | Uint8Array): Promise<string> {
-  const path = join(folder, name);
-  await writeFile(path, content);
-  return path;
-}
-
-/** Starts the command as `npm run import --` does. */
-function startImport(args: string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(process.execPath, ["src/cli/import/main.ts", ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...env },
-  });
-  let [out, errors] = ["", ""];
-  child.stdout.on("data", (data) => {
-    out += data;
-  });
-  child.stderr.on("data", (data) => {
-    errors += data;
-  });
-  // On a slow machine lines of progress come in between.
-  const withoutProgress = () => errors.replaceAll(/^[\d,]+ rows sent \(\d+ %\)\n/gm, "");
-  const ended = once(child, "close").then(([code]) => ({ code, out, errors: withoutProgress() }));
-  return { child, ended };
-}
-
+const writeFile = (name: string, content: string | Uint8Array) => writeImportFile(folder, name, content);
 const runImport = (path: string, ...args: string[]) => startImport([path, "--url", shop.url, ...args]).ended;
-
-const line = (sku: string, more: object = {}) =>
-  JSON.stringify({
-    sku,
-    name: sku,
-    categorySlug: slug,
-    price: { currencyCode: "EUR", minorUnits: "100" },
-    ...more,
-  });
-
-const lines = (prefix: string, count: number, more: object = {}) =>
-  Array.from({ length: count }, (_, index) => `${line(`${prefix}${index + 1}`, more)}\n`).join("");
+const line = (sku: string, fields: object = {}) => importLine(sku, slug, fields);
+const lines = (prefix: string, count: number, fields: object = {}) =>
+  importLines(prefix, count, slug, fields);
 
 const bySku = async (sku: string) =>
   (await shop.catalog.getProduct({ key: { case: "sku", value: sku } })).product;
 
 test("a file of 10,000 products is imported, and importing it again changes nothing", async () => {
-  const path = await writeImportFile(
+  const path = await writeFile(
     "many.ndjson",
     lines("M-", 10_000, { stockQuantity: 3, attributes: { color: "red" } }),
   );
@@ -94,10 +57,7 @@ test("invalid lines are reported with their row numbers and reasons, the others 
     "",
     line("b-6", { price: undefined }),
   ];
-  const path = await writeImportFile(
-    "bad.jsonl",
-    `${line("good-1")}\r\n${bad.join("\n")}\n${line("good-2")}`,
-  );
+  const path = await writeFile("bad.jsonl", `${line("good-1")}\r\n${bad.join("\n")}\n${line("good-2")}`);
   const report = join(folder, "errors.ndjson");
   const { code, out } = await runImport(path, "--errors", report);
   expect(code).toBe(1);
@@ -130,10 +90,7 @@ describe("CSV", () => {
       `C-5,Cents,${slug},19.99,EUR,,,`,
       `C-6,A "quote",${slug},1,EUR,,,`,
     ];
-    const path = await writeImportFile(
-      "chairs.csv.gz",
-      gzipSync(`\uFEFF${columns}\r\n${rows.join("\r\n")}\r\n`),
-    );
+    const path = await writeFile("chairs.csv.gz", gzipSync(`\uFEFF${columns}\r\n${rows.join("\r\n")}\r\n`));
     const { code, out } = await runImport(path);
     expect(code).toBe(1);
     expect(out).toMatch(
@@ -157,7 +114,7 @@ describe("CSV", () => {
     ["with an unknown column", `${columns},colour\n`, '"colour" is unknown'],
     ["in Latin-1", Buffer.from(`${columns}\nCä,`, "latin1"), "not UTF-8"],
   ])("a CSV file %s is rejected with the reason, without a stack", async (_, content, message) => {
-    const { code, errors } = await runImport(await writeImportFile("odd.csv", content));
+    const { code, errors } = await runImport(await writeFile("odd.csv", content));
     expect(code).toBe(1);
     expect(errors).toContain(message);
     expect(errors).not.toMatch(/\n\s+at /);
@@ -166,14 +123,14 @@ describe("CSV", () => {
 
 describe("a full import", () => {
   test("a full import deletes the products that are not in the file, but none while a line cannot be read", async () => {
-    await runImport(await writeImportFile("all.ndjson", lines("F-", 5)));
-    const broken = await writeImportFile("rest.ndjson", `${line("F-1")}\n{"sku": "F-2"\n`);
-    const refused = await runImport(broken, "--mode", "full");
-    expect(refused).toMatchObject({ code: 1, out: "" });
-    expect(refused.errors).toMatch(/^1 row cannot be read.*\n {2}row 2: .*\n.*nothing was deleted/);
+    await runImport(await writeFile("all.ndjson", lines("F-", 5)));
+    const broken = await writeFile("rest.ndjson", `${line("F-1")}\n{"sku": "F-2"\n`);
+    const rejected = await runImport(broken, "--mode", "full");
+    expect(rejected).toMatchObject({ code: 1, out: "" });
+    expect(rejected.errors).toMatch(/^1 row cannot be read.*\n {2}row 2: .*\n.*nothing was deleted/);
     expect(await bySku("F-5")).toMatchObject({ name: "F-5" });
     const { code, out } = await runImport(
-      await writeImportFile("rest.ndjson", `${line("F-1")}\n`),
+      await writeFile("rest.ndjson", `${line("F-1")}\n`),
       "--mode",
       "full",
     );
@@ -183,12 +140,12 @@ describe("a full import", () => {
   });
 });
 
-describe("an unavailable shop", () => {
-  let link: TcpProxy;
+describe("an unavailable service", () => {
+  let proxy: TcpProxy;
   beforeAll(async () => {
-    link = await startTcpProxy(Number(new URL(shop.url).port));
+    proxy = await startTcpProxy(Number(new URL(shop.url).port));
   });
-  afterAll(() => link.close());
+  afterAll(() => proxy.close());
   const countWrittenRows = async () => {
     const [row] = await shop.database.query<{ count: string }>(
       "select coalesce(max(row_count), 0) as count from product_import where finished_at is null and mode = 'INCREMENTAL'",
@@ -196,23 +153,23 @@ describe("an unavailable shop", () => {
     return Number(row?.count ?? 0);
   };
 
-  test("an import resumes by itself where it was interrupted once the shop is available again", async () => {
+  test("an import resumes by itself where it was interrupted once the service is available again", async () => {
     // Its batch waits for the lock, so the import cannot finish before the connection is cut.
-    await runImport(await writeImportFile("locked.ndjson", line("L-10000")));
+    await runImport(await writeFile("locked.ndjson", line("L-10000")));
     await shop.database.query("begin");
     await shop.database.query("select from product where sku = 'L-10000' for update");
-    const path = await writeImportFile("long.ndjson", lines("L-", 20_000));
-    const { child, ended } = startImport([path, "--url", `http://127.0.0.1:${link.port}`]);
+    const path = await writeFile("long.ndjson", lines("L-", 20_000));
+    const { child, ended } = startImport([path, "--url", `http://127.0.0.1:${proxy.port}`]);
     const retrying = new Promise<void>((resolve) => {
       child.stderr.on("data", (data) => {
         if (String(data).includes("Retrying in")) resolve();
       });
     });
     await expect.poll(countWrittenRows, { interval: 20 }).toBeGreaterThan(1_000);
-    await link.cut();
+    await proxy.cut();
     await shop.database.query("rollback");
     await retrying;
-    await link.mend();
+    await proxy.mend();
     const { code, out, errors } = await ended;
     expect({ code, errors }).toMatchObject({ code: 0, errors: expect.stringContaining("Retrying in") });
     expect(out).toMatch(
@@ -220,67 +177,18 @@ describe("an unavailable shop", () => {
     );
   });
 
-  test("an import gives up after some attempts, and the operator can resume it by its request id", async () => {
-    await link.cut();
-    const path = await writeImportFile("later.ndjson", lines("A-", 3));
-    const { code, out, errors } = await startImport([path, "--url", `http://127.0.0.1:${link.port}`]).ended;
+  test("an import gives up after some attempts, and can be resumed by its request id", async () => {
+    await proxy.cut();
+    const path = await writeFile("later.ndjson", lines("A-", 3));
+    const { code, out, errors } = await startImport([path, "--url", `http://127.0.0.1:${proxy.port}`]).ended;
     expect({ code, out }).toEqual({ code: 1, out: "" });
-    expect(errors).toContain(`The import to http://127.0.0.1:${link.port} failed: `);
+    expect(errors).toContain(`The import to http://127.0.0.1:${proxy.port} failed: `);
     expect(errors).not.toMatch(/\n\s+at /);
     const [, requestId = ""] = /--request-id ([\da-f-]{36})/.exec(errors) ?? [];
     expect((await runImport(path, "--request-id", requestId)).out).toMatch(/^Imported 3 rows in /);
     expect((await runImport(path, "--request-id", requestId)).out).toMatch(
       /^Imported 3 rows by an earlier run: 3 created/,
     );
-  });
-});
-
-describe("a shop with access control", () => {
-  let guarded: TestShop;
-  let path: string;
-  let tokens: Record<"staff" | "customer" | "key" | "otherKey", string>;
-  const runAs = (token: string) =>
-    startImport([path, "--url", guarded.url], { CARTWRIGHT_TOKEN: token }).ended;
-  beforeAll(async () => {
-    guarded = await startShop({ ACCESS: "on" });
-    const [admin, staff] = [await createAccount(guarded, "ADMIN"), await createAccount(guarded, "STAFF")];
-    const customer = await createAccount(guarded);
-    tokens = {
-      staff: staff.accessToken,
-      customer: customer.accessToken,
-      key: await createApiKey(admin, Scope.CATALOG_WRITE),
-      otherKey: await createApiKey(admin, Scope.ORDERS_READ),
-    };
-    const slugThere = await createCategorySlug(staff);
-    path = await writeImportFile("guarded.ndjson", lines("G-", 5_000, { categorySlug: slugThere }));
-  });
-  afterAll(() => guarded.close());
-
-  test.each(["", "customer", "otherKey"] as const)(
-    "The credentials %j are rejected, and the command says how to create a key.",
-    async (who) => {
-      const token = who === "" ? "" : tokens[who];
-      const { code, out, errors } = await runAs(token);
-      expect({ code, out }).toEqual({ code: 1, out: "" });
-      expect(errors).toContain("failed: ");
-      expect(errors).toContain("npm run admin -- create-key --service import --scopes catalog-write");
-      if (token !== "") expect(errors).not.toContain(token);
-      expect(errors).not.toMatch(/\n\s+at /);
-    },
-  );
-
-  test("staff and a service with an API key may import, with or without a line end around the token", async () => {
-    expect(await runAs(`${tokens.key}\n`)).toMatchObject({ code: 0, errors: "" });
-    expect((await runAs(tokens.staff)).out).toMatch(/5,000 unchanged/);
-  });
-
-  test("an invalid token is rejected before it is sent, and not shown", async () => {
-    const { code, errors } = await runAs("so secret");
-    expect({ code, errors }).toMatchObject({
-      code: 1,
-      errors: expect.stringMatching(/^CARTWRIGHT_TOKEN is not a valid token\./),
-    });
-    expect(errors).not.toContain("so secret");
   });
 });
 

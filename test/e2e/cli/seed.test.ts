@@ -1,9 +1,8 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startCli } from "../../support/cli/start-cli.ts";
 import { createTestDatabase, type TestDatabase } from "../../support/database.ts";
 import { countConnections, countLockWaits } from "../../support/database-activity.ts";
 import { countRows, findViolations } from "../../support/seed/database-state.ts";
@@ -23,19 +22,7 @@ afterAll(async () => {
 
 /** Starts the command as `npm run seed --` does. */
 function startSeed(args: string[], env: Record<string, string> = { DATABASE_URL: database.url }) {
-  const child = spawn(process.execPath, ["src/cli/seed/main.ts", ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: process.env.PATH ?? "", DATA_DIR: dataDir, ...env },
-  });
-  let [out, errors] = ["", ""];
-  child.stdout.on("data", (data) => {
-    out += data;
-  });
-  child.stderr.on("data", (data) => {
-    errors += data;
-  });
-  const ended = once(child, "close").then(([code]) => ({ code, out, errors }));
-  return { child, ended };
+  return startCli("seed/main.ts", args, { DATA_DIR: dataDir, ...env });
 }
 
 test("after a run is killed with SIGKILL the next one completes the shop, and a third one adds nothing", async () => {
@@ -52,7 +39,7 @@ test("after a run is killed with SIGKILL the next one completes the shop, and a 
   child.kill("SIGKILL");
   await ended;
   await database.query("select pg_advisory_unlock(1)");
-  // Statements that it had sent still run to their end.
+  // PostgreSQL still completes the statements that it had sent.
   await expect.poll(() => countConnections(database)).toBe(0);
   await database.query("drop trigger waiting on product");
   const [before = 0] = await countRows(database, ["product"]);
@@ -91,7 +78,7 @@ test.each([
 });
 
 test("an unreachable database is named, without a stack", async () => {
-  const run = await startSeed([], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" }).ended;
+  const run = await startSeed([], { DATABASE_URL: "postgres://unknown@127.0.0.1:1/none" }).ended;
   expect(run).toMatchObject({ code: 1, out: "" });
   expect(run.errors).toContain("127.0.0.1:1");
   expect(run.errors).not.toMatch(/\n\s+at /);
