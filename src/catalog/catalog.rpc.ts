@@ -44,27 +44,27 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
 /**
  * Implements CatalogService: converts messages, and leaves the rules to the catalogue. Ids become lower case, as
  * PostgreSQL writes UUIDs.
- * @param callOf returns the call of a handler
+ * @param getCall returns the call of a handler
  * @param checkRow returns the rules of the contract that an import row violates
  */
-export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) => Call, checkRow: RowCheck) {
+export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) => Call, checkRow: RowCheck) {
   const { products, categories } = catalog;
   return {
-    ...importRpc(catalog, callOf, checkRow),
+    ...importRpc(catalog, getCall, checkRow),
 
     async getProduct({ key, showDeleted, readMask }, context) {
       const { case: column = "id", value = "" } = key;
       const options = { showDeleted, readMask: readMask?.paths ?? [] };
-      return { product: toProduct(await products.get(callOf(context), { column, value }, options)) };
+      return { product: toProductMessage(await products.get(getCall(context), { column, value }, options)) };
     },
 
     async batchGetProducts({ ids, readMask }, context) {
-      const found = await products.batchGet(callOf(context), ids, readMask?.paths ?? []);
-      return { products: found.map(toProduct) };
+      const found = await products.batchGet(getCall(context), ids, readMask?.paths ?? []);
+      return { products: found.map(toProductMessage) };
     },
 
     async listProducts({ total, facets, readMask, categoryId, minPrice, maxPrice, ...request }, context) {
-      const page = await products.list(callOf(context), {
+      const page = await products.list(getCall(context), {
         ...request,
         categoryId: categoryId.toLowerCase(),
         minPrice,
@@ -76,9 +76,9 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
         facets: facets.flatMap((facet) => FACETS.get(facet) ?? []),
       });
       return {
-        products: page.items.map(toProduct),
+        products: page.items.map(toProductMessage),
         nextPageToken: page.nextPageToken,
-        totalSize: page.total,
+        totalSize: page.totalSize,
         facets: page.facets,
         correctedQuery: page.correctedQuery,
       };
@@ -86,7 +86,7 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
 
     async createProduct({ product, requestId, validateOnly }, context) {
       const creation = { product: fromProduct(product), requestId, validateOnly };
-      return { product: toProduct(await products.create(callOf(context), creation)) };
+      return { product: toProductMessage(await products.create(getCall(context), creation)) };
     },
 
     async updateProduct({ product, updateMask, requestId, validateOnly }, context) {
@@ -96,19 +96,19 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
         requestId,
         validateOnly,
       };
-      return { product: toProduct(await products.update(callOf(context), update)) };
+      return { product: toProductMessage(await products.update(getCall(context), update)) };
     },
 
     async deleteProduct({ id, etag }, context) {
-      return { product: toProduct(await products.delete(callOf(context), id, etag)) };
+      return { product: toProductMessage(await products.delete(getCall(context), id, etag)) };
     },
 
     async undeleteProduct({ id, etag }, context) {
-      return { product: toProduct(await products.undelete(callOf(context), id, etag)) };
+      return { product: toProductMessage(await products.undelete(getCall(context), id, etag)) };
     },
 
     async adjustStock({ productId, delta, expectedQuantity, reason, effectiveTime, requestId }, context) {
-      const product = await catalog.adjustStock(callOf(context), {
+      const product = await catalog.adjustStock(getCall(context), {
         productId: productId.toLowerCase(),
         delta,
         expectedQuantity,
@@ -116,24 +116,24 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
         effectiveTime: effectiveTime && timestampDate(effectiveTime),
         requestId,
       });
-      return { product: toProduct(product) };
+      return { product: toProductMessage(product) };
     },
 
     async getCategory({ key }, context) {
       const categoryKey = key.case === "slug" ? { slug: key.value } : { id: key.value ?? "" };
-      return { category: toCategory(await categories.get(callOf(context), categoryKey)) };
+      return { category: toCategoryMessage(await categories.get(getCall(context), categoryKey)) };
     },
 
     async listCategories({ parentId, ...request }, context) {
-      const page = await categories.list(callOf(context), { ...request, parentId: parentId.toLowerCase() });
-      return { categories: page.items.map(toCategory), nextPageToken: page.nextPageToken };
+      const page = await categories.list(getCall(context), { ...request, parentId: parentId.toLowerCase() });
+      return { categories: page.items.map(toCategoryMessage), nextPageToken: page.nextPageToken };
     },
 
     async createCategory({ category, requestId, validateOnly }, context) {
       const { slug = "", name = "", parentId = "" } = category ?? {};
       const input = { slug, name, parentId: parentId.toLowerCase() };
       const creation = { category: input, requestId, validateOnly };
-      return { category: toCategory(await categories.create(callOf(context), creation)) };
+      return { category: toCategoryMessage(await categories.create(getCall(context), creation)) };
     },
 
     async updateCategory({ category, updateMask, requestId, validateOnly }, context) {
@@ -144,21 +144,21 @@ export function catalogRpc(catalog: Catalog, callOf: (context: HandlerContext) =
         requestId,
         validateOnly,
       };
-      return { category: toCategory(await categories.update(callOf(context), update)) };
+      return { category: toCategoryMessage(await categories.update(getCall(context), update)) };
     },
 
     async deleteCategory({ id, etag }, context) {
-      await categories.delete(callOf(context), id, etag);
+      await categories.delete(getCall(context), id, etag);
       return {};
     },
 
     async listBrands(request, context) {
-      const page = await catalog.listBrands(callOf(context), request);
+      const page = await catalog.listBrands(getCall(context), request);
       return { brands: page.items, nextPageToken: page.nextPageToken };
     },
 
     async getCatalogStats({ lowStockThreshold }, context) {
-      const { asOfTime, ...stats } = await catalog.getStats(callOf(context), lowStockThreshold);
+      const { asOfTime, ...stats } = await catalog.getStats(getCall(context), lowStockThreshold);
       return { stats: { ...stats, asOfTime: timestampFromDate(asOfTime) } };
     },
   } satisfies ServiceImpl<typeof CatalogService>;
@@ -190,7 +190,7 @@ function fromTimestamp(time: Timestamp | undefined): Date | undefined {
   return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
 }
 
-function toProduct(product: ProductView): MessageInitShape<typeof ProductSchema> {
+function toProductMessage(product: ProductView): MessageInitShape<typeof ProductSchema> {
   return {
     ...product,
     createTime: product.createTime && timestampFromDate(product.createTime),
@@ -199,7 +199,7 @@ function toProduct(product: ProductView): MessageInitShape<typeof ProductSchema>
   };
 }
 
-function toCategory(category: Category): MessageInitShape<typeof CategorySchema> {
+function toCategoryMessage(category: Category): MessageInitShape<typeof CategorySchema> {
   return {
     ...category,
     createTime: timestampFromDate(category.createTime),

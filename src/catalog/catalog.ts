@@ -10,11 +10,11 @@ import { importProducts } from "./import/import-products.ts";
 import type { ImportProgress } from "./import/progress.ts";
 import type { ImportChunk } from "./import/row.ts";
 import { createProducts, type Products } from "./product/product.ts";
-import { addRating, assertActive, type RatingChange } from "./product/product-rating.ts";
+import { addRating, assertProductActive, type RatingChange } from "./product/product-rating.ts";
 import { createProductStock, type ProductStock } from "./product/product-stock.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
-export type { SoldProduct } from "./product/product-stock.ts";
+export type { OrderedProduct } from "./product/product-stock.ts";
 
 /** The catalogue: products with their stock, categories, brands and statistics. */
 export interface Catalog extends ProductStock {
@@ -40,7 +40,7 @@ export interface Catalog extends ProductStock {
    * Checks that a product exists and is not deleted.
    * @throws AppError not_found
    */
-  assertActive(tx: Tx, productId: string): Promise<void>;
+  assertProductActive(tx: Tx, productId: string): Promise<void>;
   /**
    * Adds reviews to the rating of a product, deleted or not. Its row stays locked until the transaction ends.
    * @throws AppError not_found
@@ -66,7 +66,7 @@ export function createCatalog(options: CatalogOptions): Catalog {
     getStats: (call, lowStockThreshold) => readCatalogStats(options.db, call, lowStockThreshold),
     importProducts: (call, chunks) => importProducts(options, call, chunks),
     ...createProductStock(options),
-    assertActive,
+    assertProductActive,
     addRating,
   };
 }

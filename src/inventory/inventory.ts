@@ -12,7 +12,7 @@ import {
   type StockChange,
 } from "./stock-movement.ts";
 
-export { RECOUNT_OUTDATED, type StockAdjustment, type StockReason } from "./stock-adjustment.ts";
+export { LATER_COUNT_RECORDED, type StockAdjustment, type StockReason } from "./stock-adjustment.ts";
 export type { StockLevel } from "./stock-level.ts";
 export type { MovementStatements, OrderMovement, StockChange, StockLine } from "./stock-movement.ts";
 

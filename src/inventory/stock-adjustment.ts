@@ -21,7 +21,7 @@ export interface StockAdjustment {
 }
 
 /** Describes the rejection of a recount that is older than one in the ledger. */
-export const RECOUNT_OUTDATED = "a later count has been recorded";
+export const LATER_COUNT_RECORDED = "a later count has been recorded";
 
 /** The most units that a product can have. */
 const MAX_STOCK = 1_000_000_000n;
@@ -80,10 +80,12 @@ async function assertLatestRecount(tx: Tx, productId: string, effectiveTime: Dat
   if (recounted.size === 0) return;
   throw new AppError(
     "failed_precondition",
-    `This count is outdated: ${RECOUNT_OUTDATED}. Nothing was changed.`,
+    `This count is outdated: ${LATER_COUNT_RECORDED}. Nothing was changed.`,
     {
       reason: "RECOUNT_OUTDATED",
-      preconditions: [{ type: "RECOUNT", subject: `products/${productId}`, description: RECOUNT_OUTDATED }],
+      preconditions: [
+        { type: "RECOUNT", subject: `products/${productId}`, description: LATER_COUNT_RECORDED },
+      ],
     },
   );
 }

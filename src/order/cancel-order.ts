@@ -37,7 +37,7 @@ export async function cancelOrder(
   if (etag !== "" && etag !== order.etag) throw staleEtag("order", id, order.etag);
   const state = nextState(id, order.state, "CANCEL");
   const now = clock.now();
-  await catalog.lockForReturn(tx, order.items);
+  await catalog.lockForRestock(tx, order.items);
   const { stock, ledger } = inventory.orderMovement({
     orderId: id,
     reason: "CANCEL",

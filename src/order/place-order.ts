@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import type { Catalog, SoldProduct } from "../catalog/catalog.ts";
+import type { Catalog, OrderedProduct } from "../catalog/catalog.ts";
 import type { Customers } from "../customer/customer.ts";
 import { requestIdReused } from "../infra/postgres/idempotency/run-idempotent.ts";
 import type { Tx } from "../infra/postgres/postgres.ts";
@@ -63,7 +63,7 @@ export async function placeOrder(
 /** Returns the order at the current prices of its products. */
 function priceOrder(
   { customerId, promotionId, items: lines }: OrderInput,
-  products: ReadonlyMap<string, SoldProduct>,
+  products: ReadonlyMap<string, OrderedProduct>,
   id: string,
   now: Date,
 ): Order {

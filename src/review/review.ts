@@ -157,7 +157,7 @@ async function writeReview(
   input: ReviewInput,
 ): Promise<Review> {
   const { productId, rating, title, body } = input;
-  await catalog.assertActive(tx, productId);
+  await catalog.assertProductActive(tx, productId);
   if (!(await orders.hasBought(tx, customerId, productId))) throw notBought(productId);
   const [authorName = ""] = (await readCustomerName(tx, customerId)).trim().split(/\s+/);
   const now = clock.now();

@@ -42,10 +42,10 @@ export async function listBrands(
   // The empty name stands for no brand, and sorts before all others.
   const [after = ""] = tokens.readCursor(page.pageToken, query) ?? [];
   const rows = await db.read(call, findBrands(String(after), size + 1));
-  return tokens.createPage(rows, size, query, ({ name }) => [name], toBrand);
+  return tokens.createPage(rows, size, query, ({ name }) => [name], brandFromRow);
 }
 
-function toBrand({ name, product_count: productCount }: BrandRow): Brand {
+function brandFromRow({ name, product_count: productCount }: BrandRow): Brand {
   return { name, productCount: BigInt(productCount) };
 }
 

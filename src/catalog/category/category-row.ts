@@ -56,7 +56,7 @@ export function selectCategories(selection: RawBuilder<unknown>): RawBuilder<Cat
 }
 
 /** Returns the category of a row. */
-export function toCategory(row: CategoryRow): Category {
+export function categoryFromRow(row: CategoryRow): Category {
   return {
     id: row.id,
     slug: row.slug,

@@ -9,7 +9,7 @@ import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { CategoryEntity } from "./category.entity.ts";
-import { type Category, selectCategories, toCategory } from "./category-row.ts";
+import { type Category, categoryFromRow, selectCategories } from "./category-row.ts";
 import { assertParent } from "./category-tree.ts";
 
 /** The fields of a category that staff write. */
@@ -128,7 +128,7 @@ async function find(tx: Tx, id: string, etag: string): Promise<Entity> {
 async function readCategory(tx: Tx, id: string): Promise<Category> {
   const [row] = await tx.query(selectCategories(sql`where id = ${id}`));
   if (row === undefined) throw notFound("category", id);
-  return toCategory(row);
+  return categoryFromRow(row);
 }
 
 async function flush(tx: Tx, entity: Entity): Promise<void> {

@@ -13,7 +13,13 @@ import {
   type PageTokens,
   resolvePageSize,
 } from "../../kernel/page.ts";
-import { BY_NAME, type Category, type CategoryRow, selectCategories, toCategory } from "./category-row.ts";
+import {
+  BY_NAME,
+  type Category,
+  type CategoryRow,
+  categoryFromRow,
+  selectCategories,
+} from "./category-row.ts";
 import {
   type CategoryCreation,
   type CategoryUpdate,
@@ -80,14 +86,14 @@ export function createCategories(options: CategoriesOptions): Categories {
       const statement = "id" in key ? findById(key.id) : findBySlug(key.slug);
       const [row] = await db.read(call, statement);
       if (row === undefined) throw notFound("category", "id" in key ? key.id : key.slug);
-      return toCategory(row);
+      return categoryFromRow(row);
     },
     async list(call, { parentId, ...page }) {
       const query = { list: "categories", parentId };
       const size = resolvePageSize(page.pageSize);
       const cursor = tokens.readCursor(page.pageToken, query);
       const rows = await db.read(call, listStatement(parentId, cursor, size + 1));
-      return tokens.createPage(rows, size, query, (row) => [row.name, row.id], toCategory);
+      return tokens.createPage(rows, size, query, (row) => [row.name, row.id], categoryFromRow);
     },
     create: (call, request) => createCategory(options, call, request),
     update: (call, request) => updateCategory(options, call, request),

@@ -17,7 +17,7 @@ import { purgeSkus } from "./seen-skus.ts";
 import { writeBatch } from "./write-batch.ts";
 
 /** Dependencies of an import. */
-interface ImportOptions {
+interface ImportProductsOptions {
   db: Database;
   ids: Ids;
   clock: Clock;
@@ -39,7 +39,7 @@ const FIRST_DELAY_MS = 5;
  *   stream continues the same import; invalid_argument when the request_id belongs to another import
  */
 export async function importProducts(
-  options: ImportOptions,
+  options: ImportProductsOptions,
   call: Call,
   chunks: AsyncGenerator<ImportChunk>,
 ): Promise<ImportProgress & { replayed: boolean }> {
@@ -70,7 +70,7 @@ export async function importProducts(
 
 /** Writes a batch, again when another transaction has created one of its products: it is updated then. */
 function writeWithRetries(
-  { db, ids, clock, inventory }: ImportOptions,
+  { db, ids, clock, inventory }: ImportProductsOptions,
   call: Call,
   requestId: string,
   batch: ImportBatch,
@@ -87,7 +87,7 @@ function writeWithRetries(
 
 /** Finishes an import whose rows are all written. */
 async function finishImport(
-  options: ImportOptions,
+  options: ImportProductsOptions,
   call: Call,
   { requestId, mode }: ImportKey,
 ): Promise<void> {

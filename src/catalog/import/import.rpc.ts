@@ -19,7 +19,7 @@ const MAX_SKU_LENGTH = 64;
 /** Implements ImportProducts. Rows are validated one by one, so that an invalid one does not fail the call. */
 export function importRpc(
   catalog: Pick<Catalog, "importProducts">,
-  callOf: (context: HandlerContext) => Call,
+  getCall: (context: HandlerContext) => Call,
   checkRow: RowCheck,
 ) {
   async function* toChunks(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportChunk> {
@@ -34,7 +34,7 @@ export function importRpc(
   }
   return {
     async importProducts(requests, context) {
-      const result = await catalog.importProducts(callOf(context), toChunks(requests));
+      const result = await catalog.importProducts(getCall(context), toChunks(requests));
       return {
         rowCount: BigInt(result.rowCount),
         createdCount: BigInt(result.createdCount),

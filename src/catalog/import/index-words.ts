@@ -5,7 +5,7 @@ import { splitWords } from "../search/query-terms.ts";
 import type { ImportRow } from "./row.ts";
 
 /** Words that are remembered as indexed. Beyond that all are dropped, and indexed again. */
-const MAX_REMEMBERED_WORDS = 100_000;
+const MAX_CACHED_WORDS = 100_000;
 
 /**
  * Returns a function that adds the words of rows to the search vocabulary, in a transaction of its own before the
@@ -27,7 +27,7 @@ export function createWordIndexer(db: Database, call: Call): (rows: readonly Imp
         where not exists (select from search_word where search_word.word = indexed.word)
         order by word on conflict do nothing`),
     );
-    if (indexed.size > MAX_REMEMBERED_WORDS) indexed.clear();
+    if (indexed.size > MAX_CACHED_WORDS) indexed.clear();
     for (const word of words) indexed.add(word);
   };
 }

@@ -46,7 +46,7 @@ export interface ImportProgress extends ImportCounts {
 /** Errors that are stored for an import. More of them usually have one cause. */
 const MAX_ERRORS = 1_000;
 
-const READ_PROGRESS = prepare<[requestId: string], ImportProgress>(
+const findProgress = prepare<[requestId: string], ImportProgress>(
   (requestId) => sql`
     select row_count::float8 as "rowCount", created_count::float8 as "createdCount",
       updated_count::float8 as "updatedCount", unchanged_count::float8 as "unchangedCount",
@@ -85,7 +85,7 @@ export async function beginImport(
 
 /** Returns the progress of an import that has begun. */
 export async function readProgress(db: Database, call: Call, requestId: string): Promise<ImportProgress> {
-  const [progress] = await db.read(call, READ_PROGRESS(requestId));
+  const [progress] = await db.read(call, findProgress(requestId));
   if (progress === undefined) throw new Error(`import ${requestId} does not exist`);
   return progress;
 }

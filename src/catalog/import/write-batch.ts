@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
-import { type Inventory, RECOUNT_OUTDATED, type StockChange } from "../../inventory/inventory.ts";
+import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../inventory/inventory.ts";
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
@@ -52,7 +52,7 @@ export async function writeBatch(context: BatchContext, batch: ImportBatch): Pro
   const skus = rows.map(({ sku }) => sku);
   const stored = new Map((await lockProducts(tx, skus)).map((product) => [product.sku, product]));
   const newRows = rows.filter(({ sku }) => !stored.has(sku));
-  const newProducts = newRows.map((row) => toProduct(row, ids(), 0n));
+  const newProducts = newRows.map((row) => toImportedProduct(row, ids(), 0n));
   await createProducts(context, newProducts);
   const updatedCount = await changeProducts(context, rows, stored, reject);
   const [createdCount, failedCount] = [newProducts.length, errors.length];
@@ -104,7 +104,11 @@ async function findCategories(tx: Tx, rows: readonly ValidRow[], reject: Reject)
 }
 
 /** Returns the product that a row describes. @param stock its units on hand when the row does not say */
-function toProduct({ sku, categoryId, fields }: CategorizedRow, id: string, stock: bigint): ImportedProduct {
+function toImportedProduct(
+  { sku, categoryId, fields }: CategorizedRow,
+  id: string,
+  stock: bigint,
+): ImportedProduct {
   return { ...fields, id, sku, categoryId, stock: fields.stockQuantity ?? stock };
 }
 
@@ -129,13 +133,15 @@ async function changeProducts(
 ): Promise<number> {
   const pairs = rows.flatMap((row) => {
     const before = stored.get(row.sku);
-    return before === undefined ? [] : [{ row, before, after: toProduct(row, before.id, before.stock) }];
+    return before === undefined
+      ? []
+      : [{ row, before, after: toImportedProduct(row, before.id, before.stock) }];
   });
   const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
   const recountedIds = recounted.map(({ before }) => before.id);
   const outdated = await inventory.findRecountedAfter(tx, recountedIds, now);
   for (const { row, before } of recounted) {
-    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: RECOUNT_OUTDATED });
+    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
   }
   const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
   const products = accepted.map(({ after }) => after);

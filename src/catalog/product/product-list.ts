@@ -17,13 +17,13 @@ import {
   toSearchQuery,
 } from "../search/query-terms.ts";
 import { type SearchOptions, searchProducts } from "../search/search.ts";
-import { correctTerms, readCorrections, writeCorrections } from "../search/spelling-correction.ts";
+import { correctTerms, encodeCorrections, loadCorrections } from "../search/spelling-correction.ts";
 import { countProducts, type TotalMode } from "./product-count.ts";
 import { countFacets, type Facet, type ProductFacets } from "./product-facets.ts";
 import { assertRanges, type ProductFilter, type ResolvedFilter } from "./product-filter.ts";
 import { type PageSpec, pageStatement } from "./product-page.ts";
-import { type ProductRow, type ProductView, readColumns, toProduct } from "./product-row.ts";
-import { BY_ID, type ProductSort, parseSort, sortColumns, sortValues } from "./product-sort.ts";
+import { type ProductRow, type ProductView, productFromRow, readColumns } from "./product-row.ts";
+import { type ProductSort, parseSort, SORT_BY_ID, sortColumns, sortValues } from "./product-sort.ts";
 
 /** A request for a page of products. */
 export interface ProductListRequest extends PageRequest, ProductFilter {
@@ -38,7 +38,7 @@ export interface ProductListRequest extends PageRequest, ProductFilter {
 /** A page of products. */
 export interface ProductList extends Page<ProductView> {
   /** Products over all pages; 0 unless requested. */
-  total: number;
+  totalSize: number;
   /** Undefined unless requested. */
   facets: ProductFacets | undefined;
   /** The query with its spelling corrected, which was searched instead; empty if it was not corrected. */
@@ -77,7 +77,7 @@ export async function listProducts(
     search: toSearchQuery(terms),
   });
 
-  let terms = await readCorrections(db, call, typedTerms, corrections);
+  let terms = await loadCorrections(db, call, typedTerms, corrections);
   let rows = await readRows(options, call, terms, resolve(terms), page);
   const isShort = rows.length < FEW_RESULTS && rows.length <= size;
   if (cursor === undefined && isShort) {
@@ -91,8 +91,8 @@ export async function listProducts(
     countFacets(db, call, resolved, facets),
   ]);
   return {
-    ...tokens.createPage(rows, size, query, (row) => cursorAfter(row, sort, terms), toProduct),
-    total: count,
+    ...tokens.createPage(rows, size, query, (row) => cursorAfter(row, sort, terms), productFromRow),
+    totalSize: count,
     facets: counts,
     correctedQuery: correctedQuery(filter.query, terms),
   };
@@ -120,7 +120,7 @@ function cursorAfter(row: ProductRow, sort: ProductSort, terms: readonly QueryTe
   const isUnranked = sort.column === "relevance" && row.relevance === null;
   const nextSort = isUnranked ? byPopularity(sort) : sort;
   const values = sortValues(nextSort, row);
-  return terms.length === 0 ? values : [...values, writeCorrections(terms), nextSort.column ?? ""];
+  return terms.length === 0 ? values : [...values, encodeCorrections(terms), nextSort.column ?? ""];
 }
 
 /** Returns where a page starts and how it is sorted, from the cursor of the previous page. */
@@ -130,7 +130,7 @@ function resume(
   cursor: Cursor | undefined,
 ): { sort: ProductSort; after: Cursor | undefined; corrections: string } {
   // A query of punctuation alone matches everything, by no relevance.
-  const sort = requested.column === "relevance" && terms.length === 0 ? BY_ID : requested;
+  const sort = requested.column === "relevance" && terms.length === 0 ? SORT_BY_ID : requested;
   if (cursor === undefined) return { sort, after: undefined, corrections: "" };
   const length = sortColumns(sort).length;
   const [corrections = "", column] = cursor.slice(length);

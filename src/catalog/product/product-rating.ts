@@ -15,7 +15,7 @@ export interface RatingChange {
  * Checks that a product exists and is not deleted.
  * @throws AppError not_found
  */
-export async function assertActive(tx: Tx, productId: string): Promise<void> {
+export async function assertProductActive(tx: Tx, productId: string): Promise<void> {
   const [row] = await tx.query(sql<{ active: boolean }>`select active from product where id = ${productId}`);
   if (row?.active !== true) throw notFound("product", productId);
 }

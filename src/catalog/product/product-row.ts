@@ -114,9 +114,9 @@ export function selectList(columns: readonly (keyof ProductRow)[], table = ""): 
 }
 
 /** Returns the product of a row, with the fields whose columns were selected. */
-export function toProduct(row: FullProductRow): Product;
-export function toProduct(row: ProductRow): ProductView;
-export function toProduct(row: ProductRow): ProductView {
+export function productFromRow(row: FullProductRow): Product;
+export function productFromRow(row: ProductRow): ProductView;
+export function productFromRow(row: ProductRow): ProductView {
   const { currency, price_minor: priceMinor } = row;
   return {
     id: row.id,
@@ -153,7 +153,7 @@ const findById = prepare<[id: string], FullProductRow>(
 export async function readProduct(tx: Tx, id: string): Promise<Product> {
   const [row] = await tx.query(findById(id));
   if (row === undefined) throw notFound("product", id);
-  return toProduct(row);
+  return productFromRow(row);
 }
 
 /** Returns the cache tags of the responses that show a product. */

@@ -15,7 +15,7 @@ export interface ProductSort {
 }
 
 /** The sort order of a list without `order_by`. */
-export const BY_ID: ProductSort = { column: undefined, type: "uuid", descending: false };
+export const SORT_BY_ID: ProductSort = { column: undefined, type: "uuid", descending: false };
 
 /** The columns behind each name that `order_by` accepts. */
 const SORTS: Readonly<Record<string, { column: SortColumn; type: string }>> = {
@@ -33,7 +33,7 @@ const SORTS: Readonly<Record<string, { column: SortColumn; type: string }>> = {
  * @throws AppError invalid_argument for any other text, which lists the valid names
  */
 export function parseSort(orderBy: string, hasQuery: boolean): ProductSort {
-  if (orderBy.trim() === "") return hasQuery ? parseSort("relevance", true) : BY_ID;
+  if (orderBy.trim() === "") return hasQuery ? parseSort("relevance", true) : SORT_BY_ID;
   const [, name = "", direction] = /^\s*([a-z_]+)(?:\s+(asc|desc))?\s*$/.exec(orderBy) ?? [];
   const sort = Object.hasOwn(SORTS, name) ? SORTS[name] : undefined;
   if (sort === undefined || (sort.column === "relevance" && !hasQuery)) {

@@ -8,7 +8,7 @@ import type { Money } from "../../kernel/money.ts";
 import { type Product, productTags, readProduct } from "./product-row.ts";
 
 /** The fields of a product that an order copies. */
-export interface SoldProduct {
+export interface OrderedProduct {
   sku: string;
   name: string;
   price: Money;
@@ -37,9 +37,9 @@ export interface ProductStock {
    * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is deleted or
    *   has too little stock
    */
-  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, SoldProduct>>;
+  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, OrderedProduct>>;
   /** Locks the products of a cancelled order until the transaction ends. */
-  lockForReturn(tx: Tx, lines: readonly StockLine[]): Promise<void>;
+  lockForRestock(tx: Tx, lines: readonly StockLine[]): Promise<void>;
 }
 
 /** Creates the operations on the stock of products. */
@@ -64,7 +64,7 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
     async lockForSale(tx, lines) {
       const levels = await lock(tx, lines);
       assertAvailable(lines, levels);
-      const products = new Map<string, SoldProduct>();
+      const products = new Map<string, OrderedProduct>();
       for (const { productId, quantity } of lines) {
         const level = levels.get(productId);
         if (level === undefined) continue;
@@ -76,7 +76,7 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       return products;
     },
 
-    async lockForReturn(tx, lines) {
+    async lockForRestock(tx, lines) {
       const levels = await lock(tx, lines);
       for (const { productId, quantity } of lines) {
         const level = levels.get(productId);

@@ -14,9 +14,9 @@ import {
   type Product,
   type ProductRow,
   type ProductView,
+  productFromRow,
   readColumns,
   selectList,
-  toProduct,
 } from "./product-row.ts";
 import {
   createProduct,
@@ -92,11 +92,11 @@ export function createProducts(options: ProductsOptions): Products {
     async get(call, key, { showDeleted, readMask }) {
       const [row] = await db.read(call, keyStatement(key, readColumns(readMask), showDeleted));
       if (row === undefined) throw notFound("product", key.value);
-      return toProduct(row);
+      return productFromRow(row);
     },
     async batchGet(call, ids, readMask) {
       const rows = await db.read(call, idsStatement(ids, readColumns(readMask)));
-      const products = new Map(rows.map((row) => [row.id, toProduct(row)]));
+      const products = new Map(rows.map((row) => [row.id, productFromRow(row)]));
       return ids.map((id) => {
         const product = products.get(id.toLowerCase());
         if (product === undefined) throw notFound("product", id);

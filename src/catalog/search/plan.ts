@@ -96,18 +96,18 @@ export interface PlanInput {
 // The times below are the best of nine runs in a shop of 100,000 products, on 2 cores.
 
 /** Products that a scan tests first: 0.6 to 1.5 ms. They fill a page of 20 for a word that 1 product in 50 has. */
-export const FIRST_SCAN = 1_000;
+export const INITIAL_SCAN_ROWS = 1_000;
 /**
  * Products that a scan tests at most: 26 ms by price, where the text index and the sort take 13 ms for a word of 5,400
  * products and 22 ms for one of 10,700. Also the number of products in a range that are tested without the text
  * index: 3 ms.
  */
-export const LONGEST_SCAN = 6_000;
+export const MAX_SCAN_ROWS = 6_000;
 /**
  * The same where products next to each other in the sort order are also next to each other in the table: 18 to 24 ms.
  * (With 6,000, one in ten searches for two words took 53 instead of 16 ms in a shop of 1,000,000 products.)
  */
-export const LONGEST_CLUSTERED_SCAN = 16_000;
+export const MAX_CLUSTERED_SCAN_ROWS = 16_000;
 /**
  * Share of the shop that a scan tests at most: in a small shop few products match, and the text index is faster. A
  * shop is large when this share is two first scans, from 100,000 products on. (With 0.01, searches by price or name
@@ -120,7 +120,7 @@ export const MAX_RANKED = 1_000;
  * Matches in the sample, one product in 128, that show that more than `MAX_RANKED` products match. Of 1,000 matches
  * 8 are expected in the sample, and 19 occur once in 2,000 searches.
  */
-export const MANY_IN_SAMPLE = 19;
+export const MIN_SAMPLE_MATCHES = 19;
 /**
  * Known words that a prefix is expanded to. Beside a word of 10,700 products, the text index takes 22 ms for 16 words
  * and 125 ms for 64, since it collects all products of each. A prefix of more words is tested on what the index found
@@ -143,15 +143,15 @@ export function firstStrategy({
   shop,
 }: PlanInput): SearchStrategy {
   if (!byRelevance) {
-    return hasSortIndex ? { kind: "sort-order-scan", scan: FIRST_SCAN } : { kind: "sorted-matches" };
+    return hasSortIndex ? { kind: "sort-order-scan", scan: INITIAL_SCAN_ROWS } : { kind: "sorted-matches" };
   }
   if (!isFirstPage) return { kind: "ranked-matches", rankAll: true };
-  const isLarge = shop.products * SCAN_SHARE >= 2 * FIRST_SCAN;
+  const isLarge = shop.products * SCAN_SHARE >= 2 * INITIAL_SCAN_ROWS;
   return isLarge && descending
     ? {
         kind: "popular-products",
         above: shop.popular.above,
-        scan: Math.max(0, FIRST_SCAN - shop.popular.products),
+        scan: Math.max(0, INITIAL_SCAN_ROWS - shop.popular.products),
       }
     : { kind: "ranked-matches", rankAll: false };
 }
@@ -169,14 +169,14 @@ export function nextStrategy(
   switch (strategy.kind) {
     case "popular-products": {
       // Without the sold products, the order of popularity is that of creation.
-      const scan = Math.min(longestScan(strategy.above === 0), share - shop.popular.products);
+      const scan = Math.min(maxScanRows(strategy.above === 0), share - shop.popular.products);
       const tested = shop.popular.products + strategy.scan;
       return isLikelyFull(found, tested, shop.popular.products + scan, rows)
         ? { ...strategy, scan }
         : { kind: "ranked-matches", rankAll: false };
     }
     case "sort-order-scan": {
-      const scan = Math.min(longestScan(isClustered), share);
+      const scan = Math.min(maxScanRows(isClustered), share);
       return isLikelyFull(found, strategy.scan, scan, rows)
         ? { ...strategy, scan }
         : { kind: "sorted-matches" };
@@ -186,8 +186,8 @@ export function nextStrategy(
   }
 }
 
-function longestScan(isClustered: boolean): number {
-  return isClustered ? LONGEST_CLUSTERED_SCAN : LONGEST_SCAN;
+function maxScanRows(isClustered: boolean): number {
+  return isClustered ? MAX_CLUSTERED_SCAN_ROWS : MAX_SCAN_ROWS;
 }
 
 /** Whether a longer scan likely fills the page, judged by what the first one found. */
@@ -202,6 +202,6 @@ function isLikelyFull(found: number, tested: number, testedNext: number, rows: n
  *   scans, which never use the text index of all products
  */
 export function matchMethod(isUsual: boolean, productsInRange?: number): MatchMethod {
-  if (productsInRange !== undefined && productsInRange <= LONGEST_SCAN) return "filter";
+  if (productsInRange !== undefined && productsInRange <= MAX_SCAN_ROWS) return "filter";
   return isUsual ? "prepared" : "index";
 }

@@ -68,7 +68,7 @@ export interface PositionedMatch {
  * Returns the statement that looks up what words match.
  * @param typed a relation of each word, as `term`, and its `position`
  */
-export function matchesOf(typed: RawBuilder<unknown>): RawBuilder<MatchRow> {
+export function matchStatement(typed: RawBuilder<unknown>): RawBuilder<MatchRow> {
   return sql`
   select position::int, lexeme,
     array(
@@ -93,13 +93,13 @@ export function matchesOf(typed: RawBuilder<unknown>): RawBuilder<MatchRow> {
 }
 
 // In a subquery of its own the array has no known length, so that one plan serves arrays of any length.
-const findMatches = prepare<[words: readonly string[]], MatchRow>((words) =>
-  matchesOf(sql`unnest((select ${words}::text[])) with ordinality as typed (term, position)`),
+const findWordMatches = prepare<[words: readonly string[]], MatchRow>((words) =>
+  matchStatement(sql`unnest((select ${words}::text[])) with ordinality as typed (term, position)`),
 );
 
 /** Looks up what words match. */
 export function readMatches(db: Database, call: Call, words: readonly string[]): Promise<PositionedMatch[]> {
-  return queryMatches(db, call, findMatches(words));
+  return queryMatches(db, call, findWordMatches(words));
 }
 
 /** Returns the matches that a statement of `matchesOf` finds. */
@@ -155,11 +155,11 @@ export function toSearchQuery(terms: readonly QueryTerm[]): SearchQuery | undefi
   const isFiltered = selective.length > 0 && selective.length < terms.length;
   const matches = terms.flatMap((term) => term.matches);
   return {
-    indexed: allOf(isFiltered ? selective : terms),
-    filtered: isFiltered ? allOf(terms.filter(isBroad)) : "",
-    wholeWords: anyOf(matches.map(({ lexeme }) => quoteLexeme(lexeme))),
-    prefixes: anyOf(
-      matches.flatMap(({ lexeme, categoryIds }) => [prefix(lexeme), ...categoryIds.map(categoryLexeme)]),
+    indexed: allTerms(isFiltered ? selective : terms),
+    filtered: isFiltered ? allTerms(terms.filter(isBroad)) : "",
+    wholeWords: anyOperand(matches.map(({ lexeme }) => quoteLexeme(lexeme))),
+    prefixes: anyOperand(
+      matches.flatMap(({ lexeme, categoryIds }) => [prefixQuery(lexeme), ...categoryIds.map(categoryLexeme)]),
     ),
   };
 }
@@ -172,28 +172,30 @@ function isBroad({ matches }: QueryTerm): boolean {
 }
 
 /** Returns the tsquery that finds the products with a term. */
-export function termQuery({ matches }: QueryTerm): string {
+export function buildTermQuery({ matches }: QueryTerm): string {
   const operands = matches.flatMap(({ lexeme, words, categoryIds }) => [
-    ...(hasDigit(lexeme) || words.length > MAX_PREFIX_WORDS ? [prefix(lexeme)] : words.map(knownWord)),
+    ...(hasDigit(lexeme) || words.length > MAX_PREFIX_WORDS
+      ? [prefixQuery(lexeme)]
+      : words.map(indexedWordQuery)),
     ...categoryIds.map(categoryLexeme),
   ]);
-  return anyOf(operands.length === 0 ? matches.map(({ lexeme }) => quoteLexeme(lexeme)) : operands);
+  return anyOperand(operands.length === 0 ? matches.map(({ lexeme }) => quoteLexeme(lexeme)) : operands);
 }
 
-function allOf(terms: readonly QueryTerm[]): string {
-  return terms.map((term) => `(${termQuery(term)})`).join(" & ");
+function allTerms(terms: readonly QueryTerm[]): string {
+  return terms.map((term) => `(${buildTermQuery(term)})`).join(" & ");
 }
 
-function anyOf(operands: readonly string[]): string {
+function anyOperand(operands: readonly string[]): string {
   return [...new Set(operands)].join(" | ");
 }
 
 /** A known word that ends with a digit stands for all words that begin so. */
-function knownWord(word: string): string {
-  return hasDigit(word) ? prefix(word) : quoteLexeme(word);
+function indexedWordQuery(word: string): string {
+  return hasDigit(word) ? prefixQuery(word) : quoteLexeme(word);
 }
 
-function prefix(lexeme: string): string {
+function prefixQuery(lexeme: string): string {
   return `${quoteLexeme(lexeme)}:*`;
 }
 

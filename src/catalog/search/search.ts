@@ -6,7 +6,7 @@ import { ALL_COLUMNS, type ProductRow } from "../product/product-row.ts";
 import type { ProductSort } from "../product/product-sort.ts";
 import {
   firstStrategy,
-  LONGEST_SCAN,
+  MAX_SCAN_ROWS,
   matchMethod,
   nextStrategy,
   type PlanInput,
@@ -69,7 +69,7 @@ async function countInRange(db: Database, call: Call, filter: ResolvedFilter): P
   const [row] = await db.read(
     call,
     sql<{ count: number }>`
-      select count(*)::int from (select from product where ${isInRange} limit ${sql.lit(LONGEST_SCAN + 1)}) as found`,
+      select count(*)::int from (select from product where ${isInRange} limit ${sql.lit(MAX_SCAN_ROWS + 1)}) as found`,
   );
   return row?.count;
 }

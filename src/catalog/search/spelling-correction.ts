@@ -2,22 +2,22 @@ import { type RawBuilder, sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import { FEW_RESULTS, FIRST_SCAN } from "./plan.ts";
+import { FEW_RESULTS, INITIAL_SCAN_ROWS } from "./plan.ts";
 import {
+  buildTermQuery,
   hasDigit,
   hasNoMatch,
   type MatchRow,
-  matchesOf,
+  matchStatement,
   type PositionedMatch,
   type QueryTerm,
   queryMatches,
   readMatches,
   type TermMatch,
-  termQuery,
 } from "./query-terms.ts";
 
 /** The words that can be corrected. The limits keep page tokens, which hold the corrections, below 2,048 characters. */
-const LIMITS = {
+const CORRECTION_BOUNDS = {
   /** Shorter words resemble too many others. */
   minLength: 4,
   maxBytes: 32,
@@ -30,8 +30,8 @@ const LIMITS = {
 // The trigram index serves `%`: a similarity of at least 0.3. A word that is typed in part is as similar as one that
 // is typed to its end.
 const findSimilarWords = prepare<[words: readonly string[]], MatchRow>((words) => {
-  const { minLength, maxBytes, maxCorrections } = LIMITS;
-  return matchesOf(sql`(
+  const { minLength, maxBytes, maxCorrections } = CORRECTION_BOUNDS;
+  return matchStatement(sql`(
   select correction.word as term, (index - 1) * ${sql.lit(maxCorrections)} + rank as position
   from unnest((select ${words}::text[])) with ordinality as misspelled (lexeme, index)
   cross join lateral (
@@ -64,17 +64,17 @@ export async function correctTerms(
   const unknown = terms.filter(hasNoMatch);
   const misspelled =
     unknown.length > 0 ? unknown : await findRareTerms(db, call, terms.filter(isCorrectable));
-  if (misspelled.length === 0 || misspelled.length > LIMITS.maxWords) return undefined;
+  if (misspelled.length === 0 || misspelled.length > CORRECTION_BOUNDS.maxWords) return undefined;
   if (!misspelled.every(isCorrectable)) return undefined;
-  const lexemes = misspelled.map(lexemeOf);
+  const lexemes = misspelled.map(ownLexeme);
   const similar = await queryMatches(db, call, findSimilarWords(lexemes));
   const corrected = terms.map((term): QueryTerm => {
     const [own] = term.matches;
     const index = lexemes.indexOf(own.lexeme);
     if (index < 0) return term;
     const corrections = Array.from(
-      { length: LIMITS.maxCorrections },
-      (_, rank) => matchAt(similar, index * LIMITS.maxCorrections + rank + 1) ?? [],
+      { length: CORRECTION_BOUNDS.maxCorrections },
+      (_, rank) => matchAt(similar, index * CORRECTION_BOUNDS.maxCorrections + rank + 1) ?? [],
     ).flat();
     return { ...term, matches: [own, ...corrections.filter(({ lexeme }) => lexeme !== own.lexeme)] };
   });
@@ -86,15 +86,19 @@ function matchAt(matches: readonly PositionedMatch[], position: number): TermMat
   return matches.find((one) => one.position === position)?.match;
 }
 
-function lexemeOf({ matches: [own] }: QueryTerm): string {
+function ownLexeme({ matches: [own] }: QueryTerm): string {
   return own.lexeme;
 }
 
 /** Whether a term is a single word without digits, for the caller and for PostgreSQL, within the limits. */
 function isCorrectable(term: QueryTerm): boolean {
-  const lexeme = lexemeOf(term);
+  const lexeme = ownLexeme(term);
   const isSingleWord = term.typed.toLowerCase() === lexeme && !hasDigit(lexeme);
-  return isSingleWord && lexeme.length >= LIMITS.minLength && Buffer.byteLength(lexeme) <= LIMITS.maxBytes;
+  return (
+    isSingleWord &&
+    lexeme.length >= CORRECTION_BOUNDS.minLength &&
+    Buffer.byteLength(lexeme) <= CORRECTION_BOUNDS.maxBytes
+  );
 }
 
 function isCorrected({ matches }: QueryTerm): boolean {
@@ -108,13 +112,13 @@ async function findRareTerms(
   terms: readonly QueryTerm[],
 ): Promise<readonly QueryTerm[]> {
   // Most terms are frequent, and occur in the newest products; the text index would collect all their matches.
-  const rareInNewest = await keepRare(db, call, terms, (queries) => {
+  const rareInNewest = await filterRareTerms(db, call, terms, (queries) => {
     const counts = queries.map((query) => sql`count(*) filter (where search @@ ${query})`);
     return sql`
       select array[${sql.join(counts)}]::int[] as counts
-      from (select search from product where active order by id desc limit ${sql.lit(FIRST_SCAN)}) as newest`;
+      from (select search from product where active order by id desc limit ${sql.lit(INITIAL_SCAN_ROWS)}) as newest`;
   });
-  return keepRare(db, call, rareInNewest, (queries) => {
+  return filterRareTerms(db, call, rareInNewest, (queries) => {
     // With a limit of FEW_RESULTS, the planner would read the table until it has found that many of a frequent word.
     const counts = queries.map(
       (query) => sql`(
@@ -126,19 +130,19 @@ async function findRareTerms(
 }
 
 /** Returns the terms of which a statement counts fewer than `FEW_RESULTS` products. */
-async function keepRare(
+async function filterRareTerms(
   db: Database,
   call: Call,
   terms: readonly QueryTerm[],
   countEach: (queries: readonly RawBuilder<unknown>[]) => RawBuilder<{ counts: number[] }>,
 ): Promise<readonly QueryTerm[]> {
   if (terms.length === 0) return terms;
-  const [row] = await db.read(call, countEach(terms.map((term) => sql`${termQuery(term)}::tsquery`)));
+  const [row] = await db.read(call, countEach(terms.map((term) => sql`${buildTermQuery(term)}::tsquery`)));
   return terms.filter((_, index) => (row?.counts[index] ?? 0) < FEW_RESULTS);
 }
 
 /** Writes corrections as text for a page token, so that the next pages search for the same words. */
-export function writeCorrections(terms: readonly QueryTerm[]): string {
+export function encodeCorrections(terms: readonly QueryTerm[]): string {
   return terms
     .flatMap(({ matches: [, ...corrections] }, index) =>
       corrections.length > 0 ? [[index, ...corrections.map(({ lexeme }) => lexeme)].join(" ")] : [],
@@ -147,7 +151,7 @@ export function writeCorrections(terms: readonly QueryTerm[]): string {
 }
 
 /** Returns the terms with the corrections of a page token. */
-export async function readCorrections(
+export async function loadCorrections(
   db: Database,
   call: Call,
   terms: readonly QueryTerm[],

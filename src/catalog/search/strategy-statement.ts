@@ -7,9 +7,9 @@ import { type PageSpec, pageColumns } from "../product/product-page.ts";
 import { type ProductRow, selectList } from "../product/product-row.ts";
 import { toKeyset } from "../product/product-sort.ts";
 import {
-  MANY_IN_SAMPLE,
   MAX_RANKED,
   type MatchMethod,
+  MIN_SAMPLE_MATCHES,
   type PopularProducts,
   type RankedMatches,
   type SearchStrategy,
@@ -60,7 +60,7 @@ function popularProducts(
   const byPopularity = keysetOrder(popularityKeyset(page));
   const rows = page.size + 1;
   // Literals, since a partial index is used only for a condition that is known when the statement is planned.
-  const [popularity, many] = [sql.lit(above), sql.lit(MANY_IN_SAMPLE)];
+  const [popularity, many] = [sql.lit(above), sql.lit(MIN_SAMPLE_MATCHES)];
   return sql`
     with sampled as materialized (
       select from product where ${sql.raw(IS_SAMPLED)} and ${isMatch} limit ${many}

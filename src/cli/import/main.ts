@@ -11,7 +11,7 @@ import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import { formatCount, formatQuantity } from "../format-count.ts";
 import { createProgressBar, type ProgressBar } from "../progress-bar.ts";
 import { runCommand } from "../run-command.ts";
-import { type ImportOptions, readOptions, USAGE } from "./options.ts";
+import { type ImportCommandOptions, readOptions, USAGE } from "./options.ts";
 import { readRows } from "./read-rows.ts";
 import { formatList, type RowErrors, reportResult } from "./report-result.ts";
 import { sendImport } from "./send-import.ts";
@@ -23,7 +23,7 @@ const TOKEN_HINT =
 
 /** Sends the rows of the file, and collects why rows cannot be read. */
 function sendFile(
-  { file, mode, url, requestId, token }: ImportOptions,
+  { file, mode, url, requestId, token }: ImportCommandOptions,
   rowErrors: RowErrors,
   fileBytes: number,
   progress: ProgressBar,
@@ -58,7 +58,7 @@ function sendFile(
   });
 }
 
-async function importFile(options: ImportOptions): Promise<void> {
+async function importFile(options: ImportCommandOptions): Promise<void> {
   const { size } = await stat(options.file).catch((error: unknown) => {
     throw new StartupError(`${options.file} cannot be read: ${errorMessage(error)}.`);
   });

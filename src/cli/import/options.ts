@@ -27,7 +27,7 @@ const MODES = new Map([
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** Options of the command. */
-export interface ImportOptions {
+export interface ImportCommandOptions {
   file: string;
   mode: ImportMode;
   url: string;
@@ -42,7 +42,7 @@ export interface ImportOptions {
  * Reads the arguments and the environment. Returns undefined when help is requested.
  * @throws Error whose message says which argument is wrong
  */
-export function readOptions(args: string[], env: NodeJS.ProcessEnv): ImportOptions | undefined {
+export function readOptions(args: string[], env: NodeJS.ProcessEnv): ImportCommandOptions | undefined {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import type { ImportProductsResponse } from "../../client/client.ts";
 import { formatCount, formatQuantity } from "../format-count.ts";
-import type { ImportOptions } from "./options.ts";
+import type { ImportCommandOptions } from "./options.ts";
 
 /** Lines of errors that are shown. */
 const MAX_LINES = 20;
@@ -22,12 +22,12 @@ export function formatList(lines: readonly string[]): string {
  * @returns whether all rows were imported
  */
 export async function reportResult(
-  options: Pick<ImportOptions, "requestId" | "errorsFile">,
+  options: Pick<ImportCommandOptions, "requestId" | "errorsFile">,
   response: ImportProductsResponse,
   rowErrors: RowErrors,
   durationMs: number,
 ): Promise<boolean> {
-  process.stdout.write(`${summarize(response, durationMs)}\n`);
+  process.stdout.write(`${formatSummary(response, durationMs)}\n`);
   const errors = response.errors.map(({ rowNumber, sku, field, description }) => {
     const readError = rowErrors.get(rowNumber);
     if (readError !== undefined) return { row: Number(rowNumber), sku, field: "", description: readError };
@@ -51,7 +51,7 @@ export async function reportResult(
   return failedCount === 0n;
 }
 
-function summarize(response: ImportProductsResponse, durationMs: number): string {
+function formatSummary(response: ImportProductsResponse, durationMs: number): string {
   const counts = Object.entries({
     created: response.createdCount,
     updated: response.updatedCount,

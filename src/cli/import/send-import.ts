@@ -12,7 +12,7 @@ import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { FileRow } from "./read-rows.ts";
 
 /** An import to send. */
-export interface ImportJob {
+export interface ImportSource {
   catalog: Pick<ShopClient["catalog"], "importProducts">;
   requestId: string;
   mode: ImportMode;
@@ -40,7 +40,7 @@ const RESUMABLE = new Set([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded
  * Sends an import, and resumes it after an interruption where the shop says.
  * @throws what reading the rows throws, or the last error of the shop
  */
-export async function sendImport(job: ImportJob): Promise<ImportProductsResponse> {
+export async function sendImport(job: ImportSource): Promise<ImportProductsResponse> {
   let offset = 0;
   let readFailure: unknown;
   const attempt = async () => {
@@ -83,9 +83,9 @@ class ImportStream {
   offset: number;
   /** The error that reading the rows has thrown. */
   readFailure: unknown;
-  readonly #job: ImportJob;
+  readonly #job: ImportSource;
 
-  constructor(job: ImportJob, offset: number) {
+  constructor(job: ImportSource, offset: number) {
     this.#job = job;
     this.offset = offset;
   }

@@ -14,7 +14,7 @@ import type { Log } from "../../kernel/log.ts";
 import { SEED_CATEGORIES } from "./generate/categories.ts";
 import { CUSTOMER_BLOCK, generateCustomers } from "./generate/customers.ts";
 import { generateProducts, PRODUCT_BLOCK } from "./generate/products.ts";
-import { createTimeOf, type NumberRange, seedId, splitIntoBlocks } from "./generate/seed-id.ts";
+import { createdAtOf, type NumberRange, seedId, splitIntoBlocks } from "./generate/seed-id.ts";
 import { writeCategories } from "./write/categories.ts";
 import { writeCustomers } from "./write/customers.ts";
 import { writeProducts } from "./write/products.ts";
@@ -84,7 +84,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
   try {
     const { originMs, categoryIds } = await db.transact(call, async (tx) => {
       const brands = SEED_CATEGORIES.flatMap((category) => category.brands);
-      await ensureBrands(tx, brands, new Date(createTimeOf(0)));
+      await ensureBrands(tx, brands, new Date(createdAtOf(0)));
       return { originMs: await writePromotions(tx, now), categoryIds: await writeCategories(tx) };
     });
     const productsStartMs = performance.now();
@@ -92,7 +92,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
     const productsMs = performance.now() - productsStartMs;
     const added = await seedCustomers({ db, call, onProgress }, customers, products, originMs);
     // Also for rows that an interrupted run has added.
-    if (addedProducts + added.customers > 0) await maintain(db, call);
+    if (addedProducts + added.customers > 0) await runMaintenance(db, call);
     await invalidateCaches(db, call, url);
     return { ...added, products: addedProducts, productsMs, ms: performance.now() - startMs };
   } finally {
@@ -104,7 +104,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
  * Rolls up the product counts, which are read faster then, and vacuums: the planner needs statistics, and searches
  * need the pending entries in their index. Its commits wait for the disk, and so for all commits before them.
  */
-async function maintain(db: Database, call: Call): Promise<void> {
+async function runMaintenance(db: Database, call: Call): Promise<void> {
   await rollUpCounts(db, call);
   await db.read(call, sql.raw(`vacuum (analyze) ${TABLES}`));
 }

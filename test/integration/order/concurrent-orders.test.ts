@@ -5,7 +5,7 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
-import { type Catalog, createCatalog, type SoldProduct } from "../../../src/catalog/catalog.ts";
+import { type Catalog, createCatalog, type OrderedProduct } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
@@ -102,7 +102,7 @@ function withoutLocks(catalog: Catalog, inventory: Inventory): { catalog: Catalo
     catalog: {
       ...catalog,
       async lockForSale(tx, lines) {
-        const products = new Map<string, SoldProduct>();
+        const products = new Map<string, OrderedProduct>();
         const quantities: string[] = [];
         for (const { productId, quantity } of lines) {
           const [row] = await tx.query(sql<{

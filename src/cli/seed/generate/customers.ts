@@ -1,7 +1,7 @@
 import { faker } from "@faker-js/faker/locale/en";
 import { HOUR_MS } from "../../../kernel/durations.ts";
 import { ACTIVE_AGE_MS, HISTORY_MS } from "./promotions.ts";
-import { createTimeOf, type NumberRange, seedId } from "./seed-id.ts";
+import { createdAtOf, type NumberRange, seedId } from "./seed-id.ts";
 
 /** Number of customers that are generated from one seed of the random numbers. */
 export const CUSTOMER_BLOCK = 250;
@@ -58,7 +58,7 @@ function generateCustomer(number: number, products: number): SeedCustomer {
     id: seedId("customer", number),
     email: `${localPart}.${number}@example.com`,
     name: `${firstName} ${lastName}`,
-    createdAt: createTimeOf(number),
+    createdAt: createdAtOf(number),
     orders: generateUpTo(MAX_ORDERS, (index) => generateOrder(number * 10 + index, pickProduct)),
     purchases: generateUpTo(MAX_PURCHASES, (index) => ({
       number: number * 10 + index,

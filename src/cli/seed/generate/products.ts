@@ -1,6 +1,6 @@
 import { faker } from "@faker-js/faker/locale/en";
 import { SEED_CATEGORIES } from "./categories.ts";
-import { createTimeOf, type NumberRange, seedId } from "./seed-id.ts";
+import { createdAtOf, type NumberRange, seedId } from "./seed-id.ts";
 
 /** Number of products that are generated from one seed of the random numbers. */
 export const PRODUCT_BLOCK = 1_000;
@@ -61,7 +61,7 @@ function generateProduct(number: number): SeedProduct {
     stock: generateStock(),
     imageUri: `https://images.example.com/products/${number}.jpg`,
     attributes: { color, material, [variant]: pick(values) },
-    createdAt: createTimeOf(number),
+    createdAt: createdAtOf(number),
   };
 }
 

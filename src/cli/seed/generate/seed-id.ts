@@ -30,7 +30,7 @@ export function seedId(kind: SeedKind, number: number, atMs = OPENED_AT_MS): str
 }
 
 /** Returns the creation time of the n-th product or customer: one every ten seconds from the opening on. */
-export function createTimeOf(number: number): string {
+export function createdAtOf(number: number): string {
   return new Date(OPENED_AT_MS + number * ARRIVAL_INTERVAL_MS).toISOString();
 }
 

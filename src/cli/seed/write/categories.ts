@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { SEED_CATEGORIES, type SeedCategory } from "../generate/categories.ts";
-import { createTimeOf, seedId } from "../generate/seed-id.ts";
+import { createdAtOf, seedId } from "../generate/seed-id.ts";
 
 /** Writes the missing categories. @returns the ids of all, by slug */
 export async function writeCategories(tx: Tx): Promise<Map<string, string>> {
@@ -20,7 +20,7 @@ async function writeCategory(
   { slug, name, parentId }: Pick<SeedCategory, "slug" | "name"> & { parentId: string | null },
 ): Promise<string> {
   const id = seedId("category", number);
-  const createdAt = createTimeOf(0);
+  const createdAt = createdAtOf(0);
   await tx.query(sql`
     insert into category (id, slug, name, parent_id, created_at, updated_at)
     values (${id}, ${slug}, ${name}, ${parentId}, ${createdAt}, ${createdAt})

@@ -30,8 +30,8 @@ export async function recordPurchases(
   originMs: number,
 ): Promise<number> {
   const purchases = [
-    ...orders.flatMap(purchasesOfOrder),
-    ...customers.flatMap((customer) => purchasesOutsideShop(customer, originMs)),
+    ...orders.flatMap(generateOrderPurchases),
+    ...customers.flatMap((customer) => generateExternalPurchases(customer, originMs)),
   ];
   const column = <T>(value: (purchase: Purchase) => T) => purchases.map(value);
   const [result] = await tx.query(sql<{ added: number }>`
@@ -69,7 +69,7 @@ export async function recordPurchases(
   return result?.added ?? 0;
 }
 
-function purchasesOfOrder({
+function generateOrderPurchases({
   id,
   order,
   customerId,
@@ -96,7 +96,7 @@ function purchasesOfOrder({
   });
 }
 
-function purchasesOutsideShop({ id, purchases }: SeedCustomer, originMs: number): Purchase[] {
+function generateExternalPurchases({ id, purchases }: SeedCustomer, originMs: number): Purchase[] {
   return purchases.flatMap(({ number, ageMs, productNumber }) => {
     const promotionId = findPromotionAt(ageMs);
     if (promotionId === undefined) return [];

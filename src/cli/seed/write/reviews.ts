@@ -40,7 +40,7 @@ export async function writeReviews(
   names: ReadonlyMap<string, string>,
   originMs: number,
 ): Promise<void> {
-  const reviews = orders.flatMap((order) => reviewsOfOrder(order, names, originMs));
+  const reviews = orders.flatMap((order) => generateReviews(order, names, originMs));
   const column = <T>(value: (review: Review) => T) => reviews.map(value);
   await tx.query(sql`
     with added as (
@@ -63,7 +63,7 @@ export async function writeReviews(
     from rated where product.id = rated.product_id`);
 }
 
-function reviewsOfOrder(
+function generateReviews(
   { order, customerId, cancelledAt, items }: PlacedOrder,
   names: ReadonlyMap<string, string>,
   originMs: number,

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import {
   firstStrategy,
-  LONGEST_CLUSTERED_SCAN,
-  LONGEST_SCAN,
+  MAX_CLUSTERED_SCAN_ROWS,
+  MAX_SCAN_ROWS,
   matchMethod,
   nextStrategy,
   type PlanInput,
@@ -45,7 +45,7 @@ describe("a search by relevance", () => {
   });
 
   test("tests more popular products when they likely fill the page, and ranks all matches when they do not", () => {
-    const longer = { kind: "popular-products", above: 23, scan: LONGEST_SCAN };
+    const longer = { kind: "popular-products", above: 23, scan: MAX_SCAN_ROWS };
     expect(strategiesFor(byRelevance, [10, 20, 30])).toEqual([expect.anything(), longer, RANKED]);
   });
 
@@ -53,7 +53,7 @@ describe("a search by relevance", () => {
     const shop = { products: 1_000_000, popular: { above: 0, products: 400 } };
     expect(strategiesFor({ ...byRelevance, shop }, [2])).toEqual([
       expect.anything(),
-      { kind: "popular-products", above: 0, scan: LONGEST_CLUSTERED_SCAN },
+      { kind: "popular-products", above: 0, scan: MAX_CLUSTERED_SCAN_ROWS },
     ]);
   });
 
@@ -81,12 +81,12 @@ describe("a search in another sort order", () => {
   });
 
   test("scans more products when they likely fill the page, and sorts all matches when they do not", () => {
-    const longer = { kind: "sort-order-scan", scan: LONGEST_SCAN };
+    const longer = { kind: "sort-order-scan", scan: MAX_SCAN_ROWS };
     expect(strategiesFor(byPrice, [10, 20, 20])).toEqual([expect.anything(), longer, SORTED]);
   });
 
   test("scans still more products when they lie side by side in the table", () => {
-    const longer = { kind: "sort-order-scan", scan: LONGEST_CLUSTERED_SCAN };
+    const longer = { kind: "sort-order-scan", scan: MAX_CLUSTERED_SCAN_ROWS };
     expect(strategiesFor({ ...byPrice, isClustered: true }, [2, 20])).toEqual([
       expect.anything(),
       longer,
@@ -110,8 +110,8 @@ describe("the words of a query are tested", () => {
   test.each([
     ["by a prepared statement for the usual filters", true, undefined, "prepared"],
     ["by a statement planned for them for unusual filters", false, undefined, "index"],
-    ["product by product when few products are in the range", false, LONGEST_SCAN, "filter"],
-    ["by the text index when many products are in the range", false, LONGEST_SCAN + 1, "index"],
+    ["product by product when few products are in the range", false, MAX_SCAN_ROWS, "filter"],
+    ["by the text index when many products are in the range", false, MAX_SCAN_ROWS + 1, "index"],
   ])("%s", (_, isUsual, productsInRange, method) => {
     expect(matchMethod(isUsual, productsInRange)).toBe(method);
   });

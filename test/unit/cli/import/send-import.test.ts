@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { ErrorInfoSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
-import { type ImportJob, sendImport } from "../../../../src/cli/import/send-import.ts";
+import { type ImportSource, sendImport } from "../../../../src/cli/import/send-import.ts";
 
 const job = {
   requestId: "01941f29-7c00-7003-8000-000000000001",
@@ -11,7 +11,7 @@ const job = {
   async *rows() {},
   onSent: () => {},
   onRetry: () => {},
-} satisfies Partial<ImportJob>;
+} satisfies Partial<ImportSource>;
 
 /** Creates a catalogue client whose first imports fail with these errors, and the later ones succeed. */
 function createCatalog(...failures: ConnectError[]) {
