@@ -75,8 +75,8 @@ export type Product = Message<"cartwright.catalog.v1.Product"> & {
   price?: Money | undefined;
 
   /**
-   * Units in stock, never negative. CreateProduct sets the initial stock, 0 if empty. UpdateProduct cannot
-   * change it: AdjustStock, ImportProducts and orders do.
+   * Units in stock, from 0 to 2,000,000,000. CreateProduct sets the initial stock, 0 if empty. UpdateProduct
+   * cannot change it: AdjustStock, ImportProducts and orders do.
    *
    * @generated from field: int64 stock_quantity = 8;
    */
@@ -369,7 +369,7 @@ export const PriceFacetSchema: GenMessage<PriceFacet> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 5);
 
 /**
- * Numbers of matching products, grouped in the ways that the request asked for.
+ * Numbers of matching products, grouped by the facets of the request.
  *
  * @generated from message cartwright.catalog.v1.ProductFacets
  */

@@ -153,7 +153,7 @@ export const BatchGetProductsResponseSchema: GenMessage<BatchGetProductsResponse
  */
 export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsRequest"> & {
   /**
-   * Maximum number of products in the page, at most 100. 20 if 0.
+   * Maximum number of products on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -206,9 +206,9 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
 
   /**
    * Search query of at most 16 words. A product matches if each word is a prefix of a word in its name, brand,
-   * sku or description, or in the name of its category or of a parent category. If there are next to no
-   * matches, similar spellings match as well; see corrected_query. All products match a query without letters
-   * and digits.
+   * sku or description, or in the name of its category or of a parent category. If there are too few matches,
+   * similar spellings match as well; see corrected_query. All products match a query without letters and
+   * digits.
    *
    * @generated from field: string query = 8;
    */
@@ -216,10 +216,10 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
 
   /**
    * Sort order: "name", "price", "create_time", "popularity" (units sold, in steps of about a tenth) or
-   * "rating"; append " desc" for descending order. Ties are sorted by id. With a query also "relevance", which
-   * lists the best matches first, with or without " desc"; append " asc" for the reverse. Among a great many
-   * matches the most popular ones are the most relevant. If empty, results are sorted by relevance with a
-   * query, and by id, which is the order of creation, without one.
+   * "rating"; append " desc" for descending order. Products with equal values are sorted by id. With a query
+   * also "relevance", which lists the best matches first, with or without " desc"; append " asc" for the
+   * reverse. If very many products match, the most popular ones rank first. If empty, results are sorted by
+   * relevance with a query, and by id, which is the order of creation, without one.
    *
    * @generated from field: string order_by = 9;
    */
@@ -305,14 +305,14 @@ export type ListProductsResponse = Message<"cartwright.catalog.v1.ListProductsRe
   totalSize: number;
 
   /**
-   * Numbers of products over all pages, grouped as facets in the request asked for.
+   * Numbers of products over all pages, grouped by the facets of the request.
    *
    * @generated from field: cartwright.catalog.v1.ProductFacets facets = 4;
    */
   facets?: ProductFacets | undefined;
 
   /**
-   * Query that was searched for in place of query, because query has next to no matches. Otherwise empty.
+   * Query that was used in place of query, because query has too few matches. Otherwise empty.
    *
    * @generated from field: string corrected_query = 5;
    */
@@ -697,7 +697,7 @@ export const GetCategoryResponseSchema: GenMessage<GetCategoryResponse> = /*@__P
  */
 export type ListCategoriesRequest = Message<"cartwright.catalog.v1.ListCategoriesRequest"> & {
   /**
-   * Maximum number of categories in the page, at most 100. 20 if 0.
+   * Maximum number of categories on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -930,7 +930,7 @@ export const DeleteCategoryResponseSchema: GenMessage<DeleteCategoryResponse> = 
  */
 export type ListBrandsRequest = Message<"cartwright.catalog.v1.ListBrandsRequest"> & {
   /**
-   * Maximum number of brands in the page, at most 100. 20 if 0.
+   * Maximum number of brands on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */

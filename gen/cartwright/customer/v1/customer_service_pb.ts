@@ -133,7 +133,7 @@ export const GetCustomerResponseSchema: GenMessage<GetCustomerResponse> = /*@__P
  */
 export type ListCustomersRequest = Message<"cartwright.customer.v1.ListCustomersRequest"> & {
   /**
-   * Maximum number of customers in the page, at most 100. 20 if 0.
+   * Maximum number of customers on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */

@@ -211,7 +211,7 @@ export type ApiKey = Message<"cartwright.identity.v1.ApiKey"> & {
   scopes: Scope[];
 
   /**
-   * First characters of the secret, to tell keys apart.
+   * First characters of the secret, by which keys can be distinguished.
    *
    * @generated from field: string secret_prefix = 4;
    */
@@ -260,7 +260,7 @@ export const Role = {
   UNSPECIFIED: 0,
 
   /**
-   * A customer, with access to the own resources.
+   * A customer, with access to their own resources.
    *
    * @generated from enum value: ROLE_CUSTOMER = 1;
    */

@@ -221,7 +221,7 @@ export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
  */
 export type ListSessionsRequest = Message<"cartwright.identity.v1.ListSessionsRequest"> & {
   /**
-   * Maximum number of sessions in the page, at most 100. 20 if 0.
+   * Maximum number of sessions on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -443,7 +443,7 @@ export const CreateApiKeyResponseSchema: GenMessage<CreateApiKeyResponse> = /*@_
  */
 export type ListApiKeysRequest = Message<"cartwright.identity.v1.ListApiKeysRequest"> & {
   /**
-   * Maximum number of API keys in the page, at most 100. 20 if 0.
+   * Maximum number of API keys on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -544,7 +544,7 @@ export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@_
 export const IdentityService: GenService<{
   /**
    * Creates an account and its customer and signs in, atomically. Fails with ALREADY_EXISTS if a customer has
-   * the email: staff then create the account for the existing customer.
+   * the email; staff can create an account for an existing customer.
    *
    * @generated from rpc cartwright.identity.v1.IdentityService.Register
    */

@@ -153,7 +153,7 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Time at which the order is cancelled automatically. Absent if it never is.
+   * Reserved for automatic cancellation; always absent.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 11;
    */

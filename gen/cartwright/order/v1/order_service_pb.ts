@@ -130,7 +130,7 @@ export const GetOrderResponseSchema: GenMessage<GetOrderResponse> = /*@__PURE__*
  */
 export type ListOrdersRequest = Message<"cartwright.order.v1.ListOrdersRequest"> & {
   /**
-   * Maximum number of orders in the page, at most 100. 20 if 0.
+   * Maximum number of orders on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -146,9 +146,9 @@ export type ListOrdersRequest = Message<"cartwright.order.v1.ListOrdersRequest">
   pageToken: string;
 
   /**
-   * Only orders of this customer. If empty, all orders that the caller can see: the own ones for a customer,
-   * all for staff and API keys. Customers who ask for the orders of another one get PERMISSION_DENIED
-   * (NOT_YOURS).
+   * Only orders of this customer. If empty, all orders that the caller can see: their own for customers, all
+   * for staff and API keys. Fails with PERMISSION_DENIED (NOT_YOURS) if a customer requests the orders of
+   * another one.
    *
    * @generated from field: string customer_id = 3;
    */
@@ -264,8 +264,8 @@ export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__P
  */
 export const OrderService: GenService<{
   /**
-   * Places an order: takes its units from stock and records the order, the stock ledger and the purchases of
-   * its promotion, atomically. Repeating the call with the same request_id returns the first response. Fails
+   * Places an order: takes its units from stock, and records the order, the stock movements and the purchases
+   * of its promotion, atomically. Repeating the call with the same request_id returns the first response. Fails
    * with FAILED_PRECONDITION, and changes nothing, if units are missing (OUT_OF_STOCK), a product is deleted
    * (PRODUCT_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not running
    * (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED) or has reached a limit

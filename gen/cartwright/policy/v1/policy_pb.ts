@@ -51,9 +51,9 @@ export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
  * ACCESS_PUBLIC, because callers share cached responses.
  *
  * The service never serves a response that is older than the last write that invalidated one of its tags. A
- * field or method whose writes do not invalidate, such as the stock of a product in lists, says so in its
- * comment. Responses to GET carry the same times in Cache-Control. HTTP caches are not notified of writes: they
- * can serve a response for that long unless they revalidate it with If-None-Match.
+ * field or method whose writes do not invalidate, such as the stock of a product in lists, documents this in
+ * its comment. Responses to GET carry the same times in Cache-Control. HTTP caches are not notified of writes:
+ * they can serve a response for that long unless they revalidate it with If-None-Match.
  *
  * @generated from message cartwright.policy.v1.Cache
  */
@@ -161,8 +161,7 @@ export type MethodPolicy = Message<"cartwright.policy.v1.MethodPolicy"> & {
 
   /**
    * The scope that an API key needs. A key with it has the access of staff to this method. API keys are
-   * rejected
-   * if SCOPE_UNSPECIFIED, unless the method is public.
+   * rejected if SCOPE_UNSPECIFIED, unless the method is public.
    *
    * @generated from field: cartwright.policy.v1.Scope scope = 6;
    */
@@ -290,8 +289,8 @@ export const AccessSchema: GenEnum<Access> = /*@__PURE__*/
   enumDesc(file_cartwright_policy_v1_policy, 0);
 
 /**
- * The rate limit that a call counts against. Window and size of each limit are configuration (LIMIT_READ and
- * so on).
+ * The rate limit that a call counts against. LIMIT_READ, LIMIT_WRITE, LIMIT_INGEST and LIMIT_AUTH configure the
+ * window and size of each limit.
  *
  * @generated from enum cartwright.policy.v1.RateLimitClass
  */
@@ -334,8 +333,8 @@ export const RateLimitClass = {
 } as const;
 
 /**
- * The rate limit that a call counts against. Window and size of each limit are configuration (LIMIT_READ and
- * so on).
+ * The rate limit that a call counts against. LIMIT_READ, LIMIT_WRITE, LIMIT_INGEST and LIMIT_AUTH configure the
+ * window and size of each limit.
  *
  * @generated from enum cartwright.policy.v1.RateLimitClass
  */

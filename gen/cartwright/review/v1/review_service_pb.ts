@@ -89,7 +89,7 @@ export type ListReviewsRequest = Message<"cartwright.review.v1.ListReviewsReques
   productId: string;
 
   /**
-   * Maximum number of reviews in the page, at most 100. 20 if 0.
+   * Maximum number of reviews on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 2;
    */

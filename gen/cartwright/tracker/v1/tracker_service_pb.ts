@@ -128,7 +128,7 @@ export const GetPromotionResponseSchema: GenMessage<GetPromotionResponse> = /*@_
  */
 export type ListPromotionsRequest = Message<"cartwright.tracker.v1.ListPromotionsRequest"> & {
   /**
-   * Maximum number of promotions in the page, at most 100. 20 if 0.
+   * Maximum number of promotions on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -357,7 +357,7 @@ export const BatchRecordPurchasesResponseSchema: GenMessage<BatchRecordPurchases
  */
 export type ListPurchasesRequest = Message<"cartwright.tracker.v1.ListPurchasesRequest"> & {
   /**
-   * Maximum number of purchases in the page, at most 100. 20 if 0.
+   * Maximum number of purchases on the page, at most 100. 20 if 0.
    *
    * @generated from field: int32 page_size = 1;
    */
@@ -570,7 +570,7 @@ export const TrackerService: GenService<{
   },
   /**
    * Records a purchase and adds it to the totals, atomically; it is durable when the call returns. A purchase
-   * with a known event_id is not counted again. Fails with FAILED_PRECONDITION if a limit of the promotion is
+   * with a recorded event_id is not counted again. Fails with FAILED_PRECONDITION if a limit of the promotion is
    * reached (PURCHASE_LIMIT_REACHED) or the promotion has ended (PROMOTION_NOT_RUNNING), with INVALID_ARGUMENT
    * (EVENT_ID_REUSED) if the event_id belongs to a different purchase, and with NOT_FOUND if the promotion or
    * product does not exist.
