@@ -201,7 +201,7 @@ async function createFeatures(
     inventory,
     customers,
     tracker,
-    onCancelled: (tx, order) => reviews.deleteUnbought(tx, order.customerId),
+    onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;

@@ -6,22 +6,22 @@ import type { CustomerService } from "../../gen/cartwright/customer/v1/customer_
 import type { Call } from "../kernel/call.ts";
 import type { Customer, Customers } from "./customer.ts";
 
-/** Creates the handlers of CustomerService, which translate between messages and plain values. */
+/** Creates the handlers of CustomerService. */
 export function customerRpc(customers: Customers, getCall: (context: HandlerContext) => Call) {
   return {
     async createCustomer({ customer, requestId, validateOnly }, context) {
       const { email = "", name = "" } = customer ?? {};
-      const change = { customer: { email, name }, requestId, validateOnly };
-      return { customer: toMessage(await customers.create(getCall(context), change)) };
+      const creation = { customer: { email, name }, requestId, validateOnly };
+      return { customer: toCustomerMessage(await customers.create(getCall(context), creation)) };
     },
 
     async getCustomer({ id, showDeleted }, context) {
-      return { customer: toMessage(await customers.get(getCall(context), id, showDeleted)) };
+      return { customer: toCustomerMessage(await customers.get(getCall(context), id, showDeleted)) };
     },
 
     async listCustomers(request, context) {
       const page = await customers.list(getCall(context), request);
-      return { customers: page.items.map(toMessage), nextPageToken: page.nextPageToken };
+      return { customers: page.items.map(toCustomerMessage), nextPageToken: page.nextPageToken };
     },
 
     async updateCustomer({ customer, updateMask, requestId, validateOnly }, context) {
@@ -32,20 +32,20 @@ export function customerRpc(customers: Customers, getCall: (context: HandlerCont
         requestId,
         validateOnly,
       };
-      return { customer: toMessage(await customers.update(getCall(context), update)) };
+      return { customer: toCustomerMessage(await customers.update(getCall(context), update)) };
     },
 
     async deleteCustomer({ id, etag }, context) {
-      return { customer: toMessage(await customers.delete(getCall(context), id, etag)) };
+      return { customer: toCustomerMessage(await customers.delete(getCall(context), id, etag)) };
     },
 
     async undeleteCustomer({ id, etag }, context) {
-      return { customer: toMessage(await customers.undelete(getCall(context), id, etag)) };
+      return { customer: toCustomerMessage(await customers.undelete(getCall(context), id, etag)) };
     },
   } satisfies ServiceImpl<typeof CustomerService>;
 }
 
-function toMessage(customer: Customer): MessageInitShape<typeof CustomerSchema> {
+function toCustomerMessage(customer: Customer): MessageInitShape<typeof CustomerSchema> {
   return {
     ...customer,
     createTime: timestampFromDate(customer.createTime),

@@ -6,7 +6,7 @@ import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { notFound, staleEtag } from "../kernel/errors.ts";
+import { assertEtag, notFound } from "../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../kernel/fields.ts";
 import type { Ids } from "../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
@@ -24,17 +24,20 @@ export interface CustomerInput {
   name: string;
 }
 
-/** A change of a customer. */
-export interface CustomerChange<Input> {
-  customer: Input;
+/** A request to create a customer. */
+export interface CustomerCreation {
+  customer: CustomerInput;
   requestId: string;
   validateOnly: boolean;
 }
 
 /** A request to update a customer. */
-export interface CustomerUpdate extends CustomerChange<CustomerInput & { id: string; etag: string }> {
+export interface CustomerUpdate {
+  customer: CustomerInput & { id: string; etag: string };
   /** Contract names of the fields to change; empty for those that are not empty. */
   mask: string[];
+  requestId: string;
+  validateOnly: boolean;
 }
 
 /** A request for a page of customers. */
@@ -44,7 +47,7 @@ export interface CustomerListRequest extends PageRequest {
   showDeleted: boolean;
 }
 
-/** The customers. */
+/** The customers of the shop. */
 export interface Customers {
   /**
    * Returns a customer.
@@ -57,21 +60,21 @@ export interface Customers {
    * Creates a customer.
    * @throws AppError already_exists when the email is taken
    */
-  create(call: Call, change: CustomerChange<CustomerInput>): Promise<Customer>;
+  create(call: Call, creation: CustomerCreation): Promise<Customer>;
   /**
    * Changes the fields of the mask.
    * @throws AppError not_found; already_exists when the email is taken; failed_precondition for a deleted customer;
-   *   conflict for an outdated etag; permission_denied
+   *   aborted for a stale etag; permission_denied
    */
-  update(call: Call, change: CustomerUpdate): Promise<Customer>;
+  update(call: Call, update: CustomerUpdate): Promise<Customer>;
   /**
    * Marks a customer as deleted; its orders remain.
-   * @throws AppError not_found when it is deleted already; conflict for an outdated etag; permission_denied
+   * @throws AppError not_found when it is already deleted; aborted for a stale etag; permission_denied
    */
   delete(call: Call, id: string, etag: string): Promise<Customer>;
   /**
    * Restores a deleted customer.
-   * @throws AppError already_exists when it is not deleted or its email is taken; conflict for an outdated etag
+   * @throws AppError already_exists when it is not deleted or its email is taken; aborted for a stale etag
    */
   undelete(call: Call, id: string, etag: string): Promise<Customer>;
   /** Returns the customer with an email, without regard to case; undefined when there is none or it is deleted. */
@@ -90,12 +93,13 @@ export interface Customers {
   readName(tx: Tx, id: string): Promise<string>;
 }
 
+/** Dependencies of the customers. */
 export interface CustomerOptions {
   db: Database;
   ids: Ids;
   clock: Clock;
   tokens: PageTokens;
-  /** Checks that the caller may change a customer. By default every caller may. @throws AppError permission_denied */
+  /** Verifies that the caller may change a customer. Defaults to no check. @throws AppError permission_denied */
   assertMayChange?: (tx: Tx, principal: Principal, id: string) => Promise<void>;
 }
 
@@ -107,11 +111,11 @@ const UPDATABLE: UpdatableFields<keyof CustomerInput> = {
   required: new Set(["email", "name"]),
 };
 const BY_CREATION: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: false };
-const BY_ID = prepare<[id: string, showDeleted: boolean], CustomerRow>(
+const findById = prepare<[id: string, showDeleted: boolean], CustomerRow>(
   (id, showDeleted) => sql`
     select ${CUSTOMER_COLUMNS} from customer where id = ${id} and (${showDeleted} or deleted_at is null)`,
 );
-const BY_EMAIL = prepare<[email: string], CustomerRow>(
+const findByEmail = prepare<[email: string], CustomerRow>(
   (email) => sql`
     select ${CUSTOMER_COLUMNS} from customer where lower(email) = lower(${email}) and deleted_at is null`,
 );
@@ -119,7 +123,7 @@ const BY_EMAIL = prepare<[email: string], CustomerRow>(
 /** Returns the cache tag of what depends on a customer. */
 export const customerTag = (id: string): string => `customer:${id}`;
 
-/** Creates the feature of customers. */
+/** Creates the customers. */
 export function createCustomers(options: CustomerOptions): Customers {
   const { db, ids, clock, tokens } = options;
 
@@ -132,7 +136,7 @@ export function createCustomers(options: CustomerOptions): Customers {
 
   return {
     async get(call, id, showDeleted) {
-      const [row] = await db.read(call, BY_ID(id, showDeleted));
+      const [row] = await db.read(call, findById(id, showDeleted));
       if (row === undefined) throw notFound("customer", id);
       return customerFromRow(row);
     },
@@ -167,7 +171,7 @@ export function createCustomers(options: CustomerOptions): Customers {
       const { result } = await runMutation(db, call, mutation, { customer, mask }, async (tx) => {
         const row = await findChangeable(options, tx, call, customer.id);
         assertNotDeleted(row.id, row.deletedAt);
-        assertEtag(row, customer.etag);
+        assertCurrent(row, customer.etag);
         return save(tx, row, { ...pick(customer, keys), updatedAt: clock.now() });
       });
       return result;
@@ -177,7 +181,7 @@ export function createCustomers(options: CustomerOptions): Customers {
       return db.transact(call, async (tx) => {
         const row = await findChangeable(options, tx, call, id);
         if (row.deletedAt) throw notFound("customer", id);
-        assertEtag(row, etag);
+        assertCurrent(row, etag);
         const now = clock.now();
         return save(tx, row, { deletedAt: now, updatedAt: now });
       });
@@ -187,13 +191,13 @@ export function createCustomers(options: CustomerOptions): Customers {
       return db.transact(call, async (tx) => {
         const row = await findChangeable(options, tx, call, id);
         if (!row.deletedAt) throw notDeleted(id);
-        assertEtag(row, etag);
+        assertCurrent(row, etag);
         return save(tx, row, { deletedAt: null, updatedAt: clock.now() });
       });
     },
 
     async findByEmail(call, email) {
-      const [row] = await db.read(call, BY_EMAIL(email));
+      const [row] = await db.read(call, findByEmail(email));
       return row && customerFromRow(row);
     },
 
@@ -226,9 +230,9 @@ async function findChangeable(
   return row;
 }
 
-/** Is checked after the state: a repeated delete reports that it is done, not that its etag is outdated. */
-function assertEtag({ id, version }: Entity, etag: string): void {
-  if (etag !== "" && etag !== String(version)) throw staleEtag("customer", id, String(version));
+/** Is called after the checks of the state: a repeated delete reports not_found, not a stale etag. */
+function assertCurrent({ id, version }: Entity, etag: string): void {
+  assertEtag("customer", { id, etag: String(version) }, etag);
 }
 
 async function save(tx: Tx, row: Entity, changes: Partial<Entity>): Promise<Customer> {

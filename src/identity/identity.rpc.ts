@@ -13,7 +13,7 @@ import { Scope, ScopeSchema } from "../../gen/cartwright/policy/v1/policy_pb.ts"
 import type { Call } from "../kernel/call.ts";
 import type { Account, ApiKey, Identity, Session, TokenPair } from "./identity.ts";
 
-/** Implements IdentityService: converts messages to plain input and results to messages. */
+/** Creates the handlers of IdentityService. */
 export function identityRpc(identity: Identity, getCall: (context: HandlerContext) => Call) {
   return {
     async register({ email, name, password }, context) {

@@ -40,7 +40,7 @@ export interface Identity {
   register(call: Call, input: { email: string; name: string; password: string }): Promise<SignedIn>;
   /**
    * Creates a session for an account.
-   * @throws AppError unauthenticated for wrong credentials, exhausted after too many failures, unavailable when too
+   * @throws AppError unauthenticated for wrong credentials, resource_exhausted after too many failures, unavailable when too
    *   many password checks are queued
    */
   signIn(call: Call, input: { email: string; password: string }): Promise<SignedIn>;
@@ -66,7 +66,7 @@ export interface Identity {
   createApiKey(call: Call, input: ApiKeyInput): Promise<{ apiKey: ApiKey; secret: string }>;
   /** Lists all API keys, newest first. */
   listApiKeys(call: Call, page: PageRequest): Promise<Page<ApiKey>>;
-  /** Revokes an API key. @throws AppError not_found, or failed_precondition when it is revoked already */
+  /** Revokes an API key. @throws AppError not_found, or failed_precondition when it is already revoked */
   revokeApiKey(call: Call, id: string): Promise<ApiKey>;
   /** Creates an account with a role and without a session. @throws AppError already_exists */
   createAccount(call: Call, input: NewAccount): Promise<Account>;
@@ -97,9 +97,9 @@ export interface IdentityOptions {
   tokens: PageTokens;
   customers: Customers;
   bus: InvalidationBus;
-  /** SIGNING_KEYS_FILE. */
+  /** Path of the signing key file, from SIGNING_KEYS_FILE. */
   signingKeysFile: string;
-  /** TOKEN_ISSUER. */
+  /** Issuer and audience of access tokens, from TOKEN_ISSUER. */
   tokenIssuer: string;
   log: Log;
 }

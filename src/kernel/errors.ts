@@ -89,13 +89,23 @@ export function notFound(type: string, name: string): AppError {
   });
 }
 
-/** Returns ABORTED for an outdated etag, with the current one. */
+/** Returns ABORTED for a stale etag, with the current one. */
 export function staleEtag(type: string, name: string, currentEtag: string): AppError {
   return new AppError(
     "aborted",
     `The ${type} has changed since you read it. Read it again and repeat your change on the current version.`,
     { reason: "STALE_ETAG", metadata: { current_etag: currentEtag }, resource: { type, name } },
   );
+}
+
+/**
+ * Verifies that a caller has read the current version of a resource.
+ * @param type of the resource, such as `product`
+ * @param etag of the version that the caller has read; empty to skip the check
+ * @throws AppError aborted for a stale etag, with the current one
+ */
+export function assertEtag(type: string, current: { id: string; etag: string }, etag: string): void {
+  if (etag !== "" && etag !== current.etag) throw staleEtag(type, current.id, current.etag);
 }
 
 /**

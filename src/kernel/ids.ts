@@ -4,6 +4,9 @@ import { type Clock, systemClock } from "./clock.ts";
 const ID_BYTES = 16;
 const POOL_BYTES = 256 * ID_BYTES;
 
+/** The nil UUID (RFC 9562, section 5.9), which no row has as its id. */
+export const NIL_UUID = "00000000-0000-0000-0000-000000000000";
+
 /** Returns a new id. */
 export type Ids = () => string;
 

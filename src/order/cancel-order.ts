@@ -4,13 +4,13 @@ import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { notFound, staleEtag } from "../kernel/errors.ts";
+import { assertEtag, notFound } from "../kernel/errors.ts";
 import { ownerScope } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import { type Order, type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import { allowedTransitions, nextState } from "./order-state.ts";
 
-/** What cancelling an order needs. */
+/** Dependencies of cancelling an order. */
 export interface CancellationOptions {
   clock: Clock;
   catalog: Catalog;
@@ -22,8 +22,8 @@ export interface CancellationOptions {
 
 /**
  * Cancels an order: returns its units to stock and reverses its purchases.
- * @param etag empty to cancel whatever version is current
- * @throws AppError not_found, also for another customer's order; conflict for an outdated etag;
+ * @param etag empty to cancel any version
+ * @throws AppError not_found, also for another customer's order; aborted for a stale etag;
  *   failed_precondition when the state forbids it
  */
 export async function cancelOrder(
@@ -34,7 +34,7 @@ export async function cancelOrder(
   etag: string,
 ): Promise<Order> {
   const order = await lockOrder(tx, call, id);
-  if (etag !== "" && etag !== order.etag) throw staleEtag("order", id, order.etag);
+  assertEtag("order", order, etag);
   const state = nextState(id, order.state, "CANCEL");
   const now = clock.now();
   await catalog.lockForRestock(tx, order.items);

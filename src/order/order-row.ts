@@ -23,7 +23,7 @@ export interface Order {
   totalPrice: Money;
   /** Empty for none. */
   promotionId: string;
-  /** What may be done to the order now. */
+  /** The transitions that the current state allows. */
   allowedTransitions: OrderTransition[];
   etag: string;
   createTime: Date;

@@ -1,5 +1,6 @@
 import { AppError } from "../kernel/errors.ts";
 
+/** The state of an order. */
 export type OrderState = "PENDING" | "CANCELLED";
 
 /** A change of an order's state; each is a method of the service. */

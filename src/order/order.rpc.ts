@@ -23,7 +23,7 @@ const TRANSITIONS: Record<OrderTransition, OrderTransitionMessage> = {
   CANCEL: OrderTransitionMessage.CANCEL,
 };
 
-/** Creates the handlers of OrderService, which translate between messages and plain values. */
+/** Creates the handlers of OrderService. */
 export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
   return {
     async createOrder({ order, requestId, validateOnly }, context) {
@@ -37,27 +37,27 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
         })),
       };
       const created = await orders.create(getCall(context), { order: input, requestId, validateOnly });
-      return { order: toMessage(created.order), replayed: created.replayed };
+      return { order: toOrderMessage(created.order), replayed: created.replayed };
     },
 
     async getOrder({ id }, context) {
-      return { order: toMessage(await orders.get(getCall(context), id)) };
+      return { order: toOrderMessage(await orders.get(getCall(context), id)) };
     },
 
     async listOrders({ customerId, state, pageSize, pageToken }, context) {
       const request = { customerId, state: STATE_NAMES.get(state), pageSize, pageToken };
       const page = await orders.list(getCall(context), request);
-      return { orders: page.items.map(toMessage), nextPageToken: page.nextPageToken };
+      return { orders: page.items.map(toOrderMessage), nextPageToken: page.nextPageToken };
     },
 
     async cancelOrder({ id, etag, requestId }, context) {
       const cancellation = { id: id.toLowerCase(), etag, requestId };
-      return { order: toMessage(await orders.cancel(getCall(context), cancellation)) };
+      return { order: toOrderMessage(await orders.cancel(getCall(context), cancellation)) };
     },
   } satisfies ServiceImpl<typeof OrderService>;
 }
 
-function toMessage(order: Order): MessageInitShape<typeof OrderSchema> {
+function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchema> {
   return {
     ...order,
     state: STATES[order.state],

@@ -26,20 +26,20 @@ export interface OrderCreation {
 /** A request to cancel an order. */
 export interface OrderCancellation {
   id: string;
-  /** Empty to cancel whatever version is current. */
+  /** Empty to cancel any version. */
   etag: string;
   requestId: string;
 }
 
 /** A request for a page of orders. */
 export interface OrderListRequest extends PageRequest {
-  /** Empty for the caller's own orders or, for staff and services, everyone's. */
+  /** Empty for the caller's own orders or, for staff and services, those of all customers. */
   customerId: string;
   /** Undefined for all states. */
   state: OrderState | undefined;
 }
 
-/** The orders. */
+/** The orders of customers and guests. */
 export interface Orders {
   /**
    * Returns an order.
@@ -52,7 +52,7 @@ export interface Orders {
    */
   list(call: Call, request: OrderListRequest): Promise<Page<Order>>;
   /**
-   * Places an order: stock, order, stock movements and purchases are committed together or not at all.
+   * Places an order: the stock, the order, its stock movements and its purchases are committed together or not at all.
    * @returns the order, and whether the request_id was used before
    * @throws AppError as `placeOrder` does; permission_denied for a customer who orders for another one
    */
@@ -66,32 +66,33 @@ export interface Orders {
    * Returns whether a customer has an order with a product that is not cancelled. Such orders stay locked against
    * cancellation until the transaction ends.
    */
-  hasBought(tx: Tx, customerId: string, productId: string): Promise<boolean>;
+  hasPurchased(tx: Tx, customerId: string, productId: string): Promise<boolean>;
 }
 
+/** Dependencies of the orders. */
 export interface OrderOptions extends PlacementOptions, CancellationOptions {
   db: Database;
   tokens: PageTokens;
 }
 
-const NEWEST_FIRST: Keyset = {
+const NEWEST_ORDER_FIRST: Keyset = {
   columns: [
     { name: "created_at", type: "timestamptz" },
     { name: "id", type: "uuid" },
   ],
   descending: true,
 };
-const BY_ID = prepare<[id: string, owner: string | null], OrderRow>(
+const findById = prepare<[id: string, owner: string | null], OrderRow>(
   (id, owner) => sql`
     ${SELECT_ORDER} where id = ${id} and (${owner}::uuid is null or customer_id = ${owner})`,
 );
 
-/** Creates the feature of orders. */
+/** Creates the orders. */
 export function createOrders(options: OrderOptions): Orders {
   const { db, tokens } = options;
   return {
     async get(call, id) {
-      const [row] = await db.read(call, BY_ID(id, ownerScope(call.principal) ?? null));
+      const [row] = await db.read(call, findById(id, ownerScope(call.principal) ?? null));
       if (row === undefined) throw notFound("order", id);
       return orderFromRow(row);
     },
@@ -106,10 +107,10 @@ export function createOrders(options: OrderOptions): Orders {
       const where = allOf([
         customerId === "" ? undefined : sql`customer_id = ${customerId}`,
         state === undefined ? undefined : sql`state = ${state}`,
-        keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+        keysetCondition(NEWEST_ORDER_FIRST, tokens.readCursor(pageToken, query)),
       ]);
       const statement = sql<OrderRow>`
-        ${SELECT_ORDER} where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+        ${SELECT_ORDER} where ${where} ${keysetOrder(NEWEST_ORDER_FIRST)} limit ${size + 1}`;
       const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(rows, size, query, (row) => [row.created_at, row.id], orderFromRow);
     },
@@ -117,7 +118,7 @@ export function createOrders(options: OrderOptions): Orders {
     async create(call, { order, requestId, validateOnly }) {
       assertDistinctProducts(order.items);
       const input = { ...order, customerId: resolveCustomer(call.principal, order.customerId) };
-      // Without a customer, the guests of different services have request_ids of their own.
+      // Without a customer, the request_ids of guests are scoped to the calling service.
       const owner = input.customerId || requestOwner(call.principal);
       const mutation = { method: "CreateOrder", owner, requestId, validateOnly };
       const { result, replayed } = await runMutation(db, call, mutation, input, (tx) =>
@@ -134,7 +135,7 @@ export function createOrders(options: OrderOptions): Orders {
       return result;
     },
 
-    async hasBought(tx, customerId, productId) {
+    async hasPurchased(tx, customerId, productId) {
       const orders = await tx.query(sql`
         select from orders join order_item on order_id = orders.id
         where customer_id = ${customerId} and product_id = ${productId} and state <> 'CANCELLED'
@@ -158,7 +159,7 @@ function assertDistinctProducts(lines: readonly StockLine[]): void {
   }
 }
 
-/** Returns the customer of a new order: the caller by default, or the one that staff or a service name. */
+/** Returns the customer of a new order: by default the caller; staff and services may name another one. */
 function resolveCustomer(principal: Principal, requested: string): string {
   const own = principal.kind === "account" ? principal.customerId : "";
   const scope = ownerScope(principal);

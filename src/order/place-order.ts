@@ -20,11 +20,11 @@ export interface OrderInput {
   customerId: string;
   /** Empty for none. */
   promotionId: string;
-  /** Different products. */
+  /** Each product once. */
   items: readonly StockLine[];
 }
 
-/** What placing an order needs. */
+/** Dependencies of placing an order. */
 export interface PlacementOptions {
   ids: Ids;
   clock: Clock;

@@ -6,20 +6,20 @@ import type { ReviewService } from "../../gen/cartwright/review/v1/review_servic
 import type { Call } from "../kernel/call.ts";
 import type { Review, Reviews } from "./review.ts";
 
-/** Creates the handlers of ReviewService, which translate between messages and plain values. */
+/** Creates the handlers of ReviewService. */
 export function reviewRpc(reviews: Reviews, getCall: (context: HandlerContext) => Call) {
   return {
     async createReview({ review, requestId, validateOnly }, context) {
       const { productId = "", rating = 0, title = "", body = "" } = review ?? {};
       const input = { productId: productId.toLowerCase(), rating, title, body };
       const creation = { review: input, requestId, validateOnly };
-      return { review: toMessage(await reviews.create(getCall(context), creation)) };
+      return { review: toReviewMessage(await reviews.create(getCall(context), creation)) };
     },
 
     async listReviews({ productId, pageSize, pageToken }, context) {
       const request = { productId: productId.toLowerCase(), pageSize, pageToken };
       const page = await reviews.list(getCall(context), request);
-      return { reviews: page.items.map(toMessage), nextPageToken: page.nextPageToken };
+      return { reviews: page.items.map(toReviewMessage), nextPageToken: page.nextPageToken };
     },
 
     async deleteReview({ id }, context) {
@@ -29,6 +29,6 @@ export function reviewRpc(reviews: Reviews, getCall: (context: HandlerContext) =
   } satisfies ServiceImpl<typeof ReviewService>;
 }
 
-function toMessage(review: Review): MessageInitShape<typeof ReviewSchema> {
+function toReviewMessage(review: Review): MessageInitShape<typeof ReviewSchema> {
   return { ...review, createTime: timestampFromDate(review.createTime) };
 }

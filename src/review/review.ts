@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
 import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
-import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
+import { keysetCondition, keysetOrder, NEWEST_ID_FIRST } from "../infra/postgres/keyset.ts";
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../infra/postgres/postgres-errors.ts";
 import { allOf, prepareDynamic } from "../infra/postgres/statement.ts";
@@ -39,7 +39,7 @@ export interface ReviewCreation {
   validateOnly: boolean;
 }
 
-/** The reviews of products. They make up the products' ratings. */
+/** The reviews of products, whose stars add up to the products' ratings. */
 export interface Reviews {
   /**
    * Creates the caller's review of a product that the caller bought, and adds it to the product's rating.
@@ -51,17 +51,18 @@ export interface Reviews {
   /** Returns a page of the reviews of a product, newest first. */
   list(call: Call, request: PageRequest & { productId: string }): Promise<Page<Review>>;
   /**
-   * Deletes a review and takes it off the product's rating. Its author, staff and services may.
+   * Deletes a review and subtracts it from the product's rating. Allowed to its author, staff and services.
    * @throws AppError not_found; permission_denied for another customer's review
    */
   delete(call: Call, id: string): Promise<void>;
   /**
-   * Deletes those reviews of a customer whose products are in no order of the customer that is not cancelled. It is
-   * part of the transaction that cancels an order.
+   * Deletes those reviews of a customer whose products are in no order of the customer that is not cancelled, in the
+   * transaction that cancels an order.
    */
-  deleteUnbought(tx: Tx, customerId: string): Promise<void>;
+  deleteUnverified(tx: Tx, customerId: string): Promise<void>;
 }
 
+/** Dependencies of the reviews. */
 export interface ReviewOptions {
   db: Database;
   ids: Ids;
@@ -83,16 +84,14 @@ interface ReviewRow {
   created_at: string;
 }
 
-/** What a deleted review leaves to subtract. */
+/** A deleted review, whose rating is subtracted from the product's. */
 interface DeletedRow {
   product_id: string;
   customer_id: string;
   rating: number;
 }
 
-const NEWEST_FIRST: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: true };
-
-/** Creates the feature of reviews. */
+/** Creates the reviews. */
 export function createReviews(options: ReviewOptions): Reviews {
   const { db, tokens, catalog } = options;
   return {
@@ -110,11 +109,11 @@ export function createReviews(options: ReviewOptions): Reviews {
       const size = resolvePageSize(pageSize);
       const where = allOf([
         sql`product_id = ${productId}`,
-        keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+        keysetCondition(NEWEST_ID_FIRST, tokens.readCursor(pageToken, query)),
       ]);
       const statement = sql<ReviewRow>`
         select id, product_id, author_name, rating, title, body, created_at
-        from review where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+        from review where ${where} ${keysetOrder(NEWEST_ID_FIRST)} limit ${size + 1}`;
       const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(rows, size, query, (row) => [row.id], reviewFromRow);
     },
@@ -134,7 +133,7 @@ export function createReviews(options: ReviewOptions): Reviews {
       });
     },
 
-    async deleteUnbought(tx, customerId) {
+    async deleteUnverified(tx, customerId) {
       if (customerId === "") return;
       const rows = await tx.query(sql<DeletedRow>`
         delete from review where customer_id = ${customerId} and not exists (
@@ -158,7 +157,7 @@ async function writeReview(
 ): Promise<Review> {
   const { productId, rating, title, body } = input;
   await catalog.assertProductActive(tx, productId);
-  if (!(await orders.hasBought(tx, customerId, productId))) throw notBought(productId);
+  if (!(await orders.hasPurchased(tx, customerId, productId))) throw notPurchased(productId);
   const [authorName = ""] = (await readCustomerName(tx, customerId)).trim().split(/\s+/);
   const now = clock.now();
   const id = ids();
@@ -186,12 +185,12 @@ function authorOf(principal: Principal): string {
   if (principal.kind === "account") return principal.customerId;
   if (principal.kind === "anonymous") throw signInRequired();
   throw permissionDenied(
-    "A review needs a signed-in author. Services cannot write reviews, and no caller can while ACCESS is off.",
+    "Reviews need a signed-in account: API keys cannot write them, and with ACCESS=off they are disabled.",
     "PEOPLE_ONLY",
   );
 }
 
-function notBought(productId: string): AppError {
+function notPurchased(productId: string): AppError {
   const description = "buy it first; cancelled orders do not count";
   return new AppError("failed_precondition", `You have no order with product ${productId}: ${description}.`, {
     reason: "NOT_BOUGHT",

@@ -33,7 +33,7 @@ const STATE_NAMES = new Map<PromotionStateMessage, PromotionState>([
 ]);
 const DEFAULT_TIMEFRAME_MS = DAY_MS;
 
-/** Creates the handlers of TrackerService, which translate between messages and plain values. */
+/** Creates the handlers of TrackerService. */
 export function trackerRpc(tracker: Tracker, getCall: (context: HandlerContext) => Call) {
   const { promotions } = tracker;
   return {

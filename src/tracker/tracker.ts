@@ -43,7 +43,7 @@ export interface Tracker {
     purchases: readonly PurchaseInput[],
     path: (index: number) => string,
   ): Promise<RecordedPurchase[]>;
-  /** Returns a page of purchases, the latest first. */
+  /** Returns a page of purchases, newest first. */
   listPurchases(call: Call, request: PurchaseListRequest): Promise<Page<Purchase>>;
   /** Returns statistics of purchases. @throws AppError as `readPurchaseStats` does */
   getStats(call: Call, request: PurchaseStatsRequest): Promise<PurchaseStats>;
@@ -57,6 +57,7 @@ export interface Tracker {
   reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void>;
 }
 
+/** Dependencies of the tracker. */
 export type TrackerOptions = PromotionOptions;
 
 /** Creates the tracker. */

@@ -5,7 +5,7 @@ import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
+import { AppError, assertEtag, notFound } from "../../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { CategoryEntity } from "./category.entity.ts";
@@ -121,7 +121,7 @@ export function deleteCategory(
 async function find(tx: Tx, id: string, etag: string): Promise<Entity> {
   const entity = await tx.em.findOne(CategoryEntity, { id });
   if (entity === null) throw notFound("category", id);
-  if (etag !== "" && etag !== String(entity.version)) throw staleEtag("category", id, String(entity.version));
+  assertEtag("category", { id, etag: String(entity.version) }, etag);
   return entity;
 }
 

@@ -5,7 +5,7 @@ import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import type { Inventory } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import { AppError, notFound, staleEtag } from "../../kernel/errors.ts";
+import { AppError, assertEtag, notFound } from "../../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
@@ -116,7 +116,7 @@ export async function updateProduct(
   const { result } = await runMutation(db, call, mutation, { product, mask }, async (tx) => {
     const entity = await find(tx, product.id);
     if (entity.deletedAt) throw productDeleted(entity.id);
-    assertEtag(entity, product.etag);
+    assertCurrent(entity, product.etag);
     const { price, ...values } = pick(product, keys);
     const now = clock.now();
     const before = pick(entity, ["id", "sku", "categoryId"]);
@@ -140,7 +140,7 @@ export function deleteProduct(
   return db.transact(call, async (tx) => {
     const entity = await find(tx, id);
     if (entity.deletedAt) throw notFound("product", id);
-    assertEtag(entity, etag);
+    assertCurrent(entity, etag);
     const now = clock.now();
     return setDeleted(tx, entity, now, now);
   });
@@ -161,7 +161,7 @@ export function undeleteProduct(
         resource: { type: "product", name: id },
       });
     }
-    assertEtag(entity, etag);
+    assertCurrent(entity, etag);
     return setDeleted(tx, entity, null, clock.now());
   });
 }
@@ -179,9 +179,9 @@ async function find(tx: Tx, id: string): Promise<Entity> {
   return entity;
 }
 
-/** Is called after the checks of the state: a repeated delete answers not_found, not a stale etag. */
-function assertEtag({ id, version }: Entity, etag: string): void {
-  if (etag !== "" && etag !== String(version)) throw staleEtag("product", id, String(version));
+/** Is called after the checks of the state: a repeated delete reports not_found, not a stale etag. */
+function assertCurrent({ id, version }: Entity, etag: string): void {
+  assertEtag("product", { id, etag: String(version) }, etag);
 }
 
 function productDeleted(id: string): AppError {

@@ -144,7 +144,7 @@ async function changeAccount(
   const resultOf = (message: string): AdminResult =>
     givenPassword === undefined ? { message: `${message} Its password:`, secret: password } : { message };
   if (command.name === "set-password") {
-    const { id } = await accountAdmin.resetPassword(call, { email, password });
+    const { id } = await accountAdmin.setPassword(call, { email, password });
     return resultOf(`Set the password of account ${id} of ${email} and revoked its sessions.`);
   }
   const { role, displayName: name } = command;

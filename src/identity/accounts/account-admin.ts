@@ -27,7 +27,7 @@ export interface AccountAdmin {
    * Replaces the password of the account with this email and revokes all its sessions.
    * @throws AppError not_found when there is no such account
    */
-  resetPassword(call: Call, input: { email: string; password: string }): Promise<Account>;
+  setPassword(call: Call, input: { email: string; password: string }): Promise<Account>;
 }
 
 /** Dependencies of the account administration. */
@@ -53,7 +53,7 @@ export function createAccountAdmin(options: AccountAdminOptions): AccountAdmin {
       });
     },
 
-    async resetPassword(call, { email, password }) {
+    async setPassword(call, { email, password }) {
       const credentials = await accounts.findCredentials(call, email);
       if (credentials === undefined) throw notFound("account", email);
       const { account } = credentials;

@@ -6,10 +6,9 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
-import type { Ids } from "../../kernel/ids.ts";
+import { type Ids, NIL_UUID } from "../../kernel/ids.ts";
 import type { Role } from "../../kernel/principal.ts";
 import { AccountEntity } from "../identity.entity.ts";
-import { NIL_UUID } from "../nil-uuid.ts";
 
 /** A person who can sign in. The email and the name are those of the account's customer. */
 export interface Account {
@@ -21,7 +20,7 @@ export interface Account {
   createTime: Date;
 }
 
-/** The facts about an account that an access token carries. */
+/** The fields of an account that an access token contains. */
 export type TokenSubject = Pick<Account, "id" | "customerId" | "role">;
 
 /** An account with its password hash. */
@@ -44,7 +43,7 @@ export interface Accounts {
   /** Creates the account of a customer. @throws AppError already_exists when the customer has one */
   create(tx: Tx, customer: Customer, input: { role: Role; passwordHash: string }): Promise<Account>;
   /**
-   * Returns what the next access token of an account says.
+   * Returns the fields of an account for its next access token.
    * @throws AppError not_found for an unknown account, failed_precondition for a deleted customer
    */
   getTokenSubject(tx: Tx, id: string): Promise<TokenSubject>;
@@ -94,14 +93,14 @@ export function createAccounts({ db, ids, clock, customers }: AccountsOptions): 
   async function getCredentials(call: Call, id: string): Promise<AccountCredentials> {
     const [row] = await db.read(call, findById(id));
     if (row === undefined) throw notFound("account", id);
-    return fromRow(row, await customers.get(call, row.customer_id, false));
+    return credentialsFromRow(row, await customers.get(call, row.customer_id, false));
   }
 
   async function findCredentials(call: Call, email: string): Promise<AccountCredentials | undefined> {
     const customer = await customers.findByEmail(call, email);
     // Queries for unknown emails too, so that the response time does not reveal whether an account exists.
     const [row] = await db.read(call, findByCustomer(customer?.id ?? NIL_UUID));
-    return customer && row && fromRow(row, customer);
+    return customer && row && credentialsFromRow(row, customer);
   }
 
   return {
@@ -161,9 +160,9 @@ export function createAccounts({ db, ids, clock, customers }: AccountsOptions): 
   };
 }
 
-/** Returns the role that a database value names. */
+/** Returns the role of a database value. @throws Error for an unknown role */
 export function parseRole(text: string): Role {
-  const role = ROLES.find((known) => known === text);
+  const role = ROLES.find((name) => name === text);
   if (role === undefined) throw new Error(`unknown role ${text}`);
   return role;
 }
@@ -176,13 +175,13 @@ function accountExists(email: string): AppError {
 }
 
 function passwordChanged(): AppError {
-  return new AppError("aborted", "The password was changed concurrently. Try again.", {
+  return new AppError("aborted", "The password was changed concurrently. Retry the call.", {
     reason: "CONTENTION",
     retryAfterMs: 100,
   });
 }
 
-function fromRow(row: AccountRow, { email, name }: Customer): AccountCredentials {
+function credentialsFromRow(row: AccountRow, { email, name }: Customer): AccountCredentials {
   const account: Account = {
     id: row.id,
     customerId: row.customer_id,

@@ -25,7 +25,7 @@ export interface PasswordHasher {
    * @throws AppError unavailable when too many hashes are queued
    */
   verify(passwordHash: string | undefined, password: string, signal: AbortSignal): Promise<boolean>;
-  /** Returns whether a hash was made at another cost than new hashes. */
+  /** Returns whether the cost of a hash differs from that of new hashes. */
   needsRehash(passwordHash: string): boolean;
 }
 

@@ -13,7 +13,7 @@ export interface NewSession {
   grant: RefreshGrant;
 }
 
-/** Everything that sets or verifies an account's password. */
+/** The operations that set or verify an account's password. */
 export interface PasswordSignIn {
   /**
    * Creates a customer, its account and a session, in one transaction.
@@ -22,7 +22,7 @@ export interface PasswordSignIn {
   register(call: Call, input: { email: string; name: string; password: string }): Promise<NewSession>;
   /**
    * Verifies an email and a password and creates a session.
-   * @throws AppError unauthenticated for wrong credentials, exhausted after too many failures, unavailable when too
+   * @throws AppError unauthenticated for wrong credentials, resource_exhausted after too many failures, unavailable when too
    *   many password checks are queued
    */
   signIn(call: Call, input: { email: string; password: string }): Promise<NewSession>;
@@ -61,7 +61,7 @@ export function createPasswordSignIn(options: PasswordSignInOptions): PasswordSi
     try {
       return await passwordHasher.verify(credentials?.passwordHash, password, call.signal);
     } catch (error) {
-      // The password was not verified, so the attempt is no guess.
+      // The password was not verified, so the attempt is not counted.
       if (error instanceof AppError) await backoff.cancel(attempt);
       throw error;
     }
@@ -100,7 +100,7 @@ export function createPasswordSignIn(options: PasswordSignInOptions): PasswordSi
 
     async changePassword(call, { accountId, sessionId }, { currentPassword, newPassword }) {
       const credentials = await accounts.getCredentials(call, accountId);
-      // Counted apart from sign-ins, so that attempts of others cannot keep the owner from changing the password.
+      // Counted separately from sign-ins, so that attempts of others cannot keep the owner from changing the password.
       const attempt = await backoff.reserve(call, credentials.account.email, "session");
       if (!(await verifyPassword(call, credentials, currentPassword, attempt))) throw wrongPassword();
       const newHash = await passwordHasher.hash(newPassword, call.signal);

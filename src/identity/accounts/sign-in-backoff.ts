@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { purgeInBatches } from "../../infra/postgres/purge-in-batches.ts";
 import { type Call, internalCall, withoutAudit } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { networkPrefix } from "../../kernel/network-prefix.ts";
-import { purgeInBatches } from "../purge.ts";
 
-/** How failures of one kind of subject are counted: a leaky bucket. */
+/** The leaky bucket that counts the failures of one kind of subject. */
 interface FailureBudget {
   /** Number of failures before the first wait. */
   freeFailures: number;
@@ -22,7 +22,7 @@ const ADDRESS: FailureBudget = { freeFailures: 20, leakMs: MINUTE_MS };
 /** The first wait, which doubles with each further failure, and the longest. */
 const FIRST_WAIT_MS = 1_000;
 const MAX_WAIT_MS = 5 * MINUTE_MS;
-/** Written to `blocked_until` when there is no wait. The epoch, so that an instance with a slow clock agrees. */
+/** Written to `blocked_until` when there is no wait. The epoch is in the past by any clock. */
 const NOT_BLOCKED = new Date(0);
 
 /** A counted attempt: its subject, and until when it blocks the next one. */
@@ -46,14 +46,14 @@ export interface SignInAttempt {
 export interface SignInBackoff {
   /**
    * Counts an attempt to sign in.
-   * @param knownNetwork network in which the account has had a session: its attempts are counted apart, so that
-   *   attempts from elsewhere cannot lock the owner out. Empty: an unknown network
+   * @param knownNetwork network in which the account has had a session: its attempts are counted separately, so
+   *   that attempts from elsewhere cannot lock the owner out. Empty for an unknown network
    * @throws AppError resource_exhausted, with the time to wait, after too many failures
    */
   reserve(call: Call, email: string, knownNetwork: string): Promise<SignInAttempt>;
-  /** Clears the account's failures after a correct password, and takes the attempt off the address. */
+  /** Clears the account's failures after a correct password, and undoes the attempt of the address. */
   clear(tx: Tx, attempt: SignInAttempt): Promise<void>;
-  /** Takes back an attempt whose password was not verified. */
+  /** Undoes an attempt whose password was not verified. */
   cancel(attempt: SignInAttempt): Promise<void>;
   /** Deletes counters that have leaked to zero, which takes longer than any wait. */
   purgeExpired(call: Call): Promise<void>;
@@ -96,7 +96,7 @@ export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock 
 
     async purgeExpired(call) {
       const now = clock.now();
-      // A subject is a hash, so addresses, which leak faster, cannot be told from accounts: both wait for the slower.
+      // Subjects are hashes, so addresses and accounts cannot be distinguished: the slower leak applies to both.
       const { leakMs } = ACCOUNT;
       const latest = new Date(now.getTime() - leakMs);
       await purgeInBatches(
@@ -139,7 +139,7 @@ function countAttempt(
     returning blocked_until`;
 }
 
-/** Takes an attempt off its subject, and ends the wait if this attempt caused it. */
+/** Undoes an attempt of its subject, and ends the wait if this attempt caused it. */
 function undoAttempt({ subject, blockedUntil }: CountedAttempt): RawBuilder<unknown> {
   return sql`
     update sign_in_failure set

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
-import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
+import { keysetCondition, keysetOrder, NEWEST_ID_FIRST } from "../../infra/postgres/keyset.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { allOf, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
@@ -10,7 +10,6 @@ import { assertPresent } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { ApiKeyEntity } from "../identity.entity.ts";
-import { NEWEST_FIRST } from "../newest-first.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
 
 /** The credential of another service, without its secret. */
@@ -19,12 +18,12 @@ export interface ApiKey {
   serviceAccount: string;
   /** Names of `Scope` values without their prefix, such as `ORDERS_READ`. */
   scopes: readonly string[];
-  /** The beginning of the secret, by which an administrator can tell keys apart. */
+  /** First characters of the secret, by which administrators identify a key. */
   secretPrefix: string;
   createTime: Date;
-  /** Undefined: the key does not expire. */
+  /** Undefined for a key that does not expire. */
   expireTime: Date | undefined;
-  /** Undefined: the key is not revoked. */
+  /** Undefined for a key that is not revoked. */
   revokeTime: Date | undefined;
 }
 
@@ -32,7 +31,7 @@ export interface ApiKey {
 export interface ApiKeyInput {
   serviceAccount: string;
   scopes: readonly string[];
-  /** Undefined: the key does not expire. */
+  /** Undefined for a key that does not expire. */
   expireTime: Date | undefined;
 }
 
@@ -47,7 +46,7 @@ export interface ApiKeys {
   list(call: Call, page: PageRequest): Promise<Page<ApiKey>>;
   /**
    * Revokes a key, effective immediately.
-   * @throws AppError not_found when there is none, failed_precondition when it is revoked already
+   * @throws AppError not_found when there is none, failed_precondition when it is already revoked
    */
   revoke(call: Call, id: string): Promise<ApiKey>;
 }
@@ -70,7 +69,7 @@ interface ApiKeyRow {
   revoked_at: string | null;
 }
 
-/** Prefix of secrets, which tells them from access tokens and lets scanners find leaked ones. */
+/** Prefix of secrets, which distinguishes them from access tokens and lets scanners find leaked ones. */
 export const API_KEY_PREFIX = "ck_";
 const SECRET_BYTES = 32;
 /** Length of the stored prefix of a secret, `ck_` included. */
@@ -79,7 +78,7 @@ const STORED_PREFIX_LENGTH = 9;
 const COLUMNS = sql.raw("id, service_account, scopes, secret_prefix, created_at, expires_at, revoked_at");
 /**
  * Returns the cache tag of what depends on a key.
- * @param hash of its secret: authentication needs the tag before it knows the id
+ * @param hash hash of its secret, because authentication needs the tag before it has read the id
  */
 export const apiKeyTag = (hash: Buffer): string => `api-key:${hash.toString("hex", 0, 16)}`;
 
@@ -121,11 +120,11 @@ export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions): ApiKe
     async list(call, page) {
       const query = { list: "api-keys" };
       const size = resolvePageSize(page.pageSize);
-      const isNext = allOf([keysetCondition(NEWEST_FIRST, tokens.readCursor(page.pageToken, query))]);
+      const isNext = allOf([keysetCondition(NEWEST_ID_FIRST, tokens.readCursor(page.pageToken, query))]);
       const statement = sql<ApiKeyRow>`
-        select ${COLUMNS} from api_key where ${isNext} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+        select ${COLUMNS} from api_key where ${isNext} ${keysetOrder(NEWEST_ID_FIRST)} limit ${size + 1}`;
       const rows = await db.read(call, prepareDynamic(statement));
-      return tokens.createPage(rows, size, query, ({ id }) => [id], fromRow);
+      return tokens.createPage(rows, size, query, ({ id }) => [id], apiKeyFromRow);
     },
 
     revoke(call, id) {
@@ -135,7 +134,7 @@ export function createApiKeys({ db, ids, clock, tokens }: ApiKeysOptions): ApiKe
           returning ${COLUMNS}, secret_hash`);
         if (row !== undefined) {
           tx.invalidate(apiKeyTag(row.secret_hash));
-          return fromRow(row);
+          return apiKeyFromRow(row);
         }
         const existing = await tx.query(sql`select from api_key where id = ${id}`);
         throw existing.length === 0 ? notFound("api_key", id) : alreadyRevoked(id);
@@ -152,7 +151,7 @@ function alreadyRevoked(id: string): AppError {
   });
 }
 
-function fromRow(row: ApiKeyRow): ApiKey {
+function apiKeyFromRow(row: ApiKeyRow): ApiKey {
   return {
     id: row.id,
     serviceAccount: row.service_account,

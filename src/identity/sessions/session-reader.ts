@@ -1,13 +1,12 @@
 import { sql } from "kysely";
-import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
+import { keysetCondition, keysetOrder, NEWEST_ID_FIRST } from "../../infra/postgres/keyset.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { NIL_UUID } from "../../kernel/ids.ts";
 import { networkPrefix } from "../../kernel/network-prefix.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
-import { NEWEST_FIRST } from "../newest-first.ts";
-import { NIL_UUID } from "../nil-uuid.ts";
 
 /** A sign-in on one device, until it is revoked or expires. */
 export interface Session {
@@ -21,7 +20,7 @@ export interface Session {
   expireTime: Date;
 }
 
-/** Reads sessions; see `Sessions` for both methods. */
+/** The stored sessions; see `Sessions` for both methods. */
 export interface SessionReader {
   /** Lists the active sessions of an account, newest first. */
   list(
@@ -42,10 +41,10 @@ interface SessionRow {
   expires_at: string;
 }
 
-/** How many sessions of an account, ended ones included, count for its known networks. */
+/** Number of sessions of an account, ended ones included, that determine its known networks. */
 const RECENT_SESSIONS = 100;
 
-const selectRecentAddresses = prepare<[accountId: string], { client_address: string }>(
+const findRecentAddresses = prepare<[accountId: string], { client_address: string }>(
   (accountId) => sql`
     select distinct client_address from (
       select client_address from session where account_id = ${accountId}
@@ -65,30 +64,30 @@ export function createSessionReader(options: {
       const size = resolvePageSize(page.pageSize);
       const where = allOf([
         sql`account_id = ${accountId} and ended_at is null and expires_at > ${clock.now()}`,
-        keysetCondition(NEWEST_FIRST, tokens.readCursor(page.pageToken, query)),
+        keysetCondition(NEWEST_ID_FIRST, tokens.readCursor(page.pageToken, query)),
       ]);
       const statement = sql<SessionRow>`
         select id, client_address, user_agent, created_at, refreshed_at, expires_at
-        from session where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+        from session where ${where} ${keysetOrder(NEWEST_ID_FIRST)} limit ${size + 1}`;
       const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(
         rows,
         size,
         query,
         ({ id }) => [id],
-        (row) => fromRow(row, sessionId),
+        (row) => sessionFromRow(row, sessionId),
       );
     },
 
     async findKnownNetwork(call, accountId = NIL_UUID) {
-      const rows = await db.read(call, selectRecentAddresses(accountId));
+      const rows = await db.read(call, findRecentAddresses(accountId));
       const network = networkPrefix(call.clientAddress);
       return rows.some((row) => networkPrefix(row.client_address) === network) ? network : "";
     },
   };
 }
 
-function fromRow(row: SessionRow, currentId: string): Session {
+function sessionFromRow(row: SessionRow, currentId: string): Session {
   return {
     id: row.id,
     clientAddress: row.client_address,

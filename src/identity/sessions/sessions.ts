@@ -1,12 +1,12 @@
 import { sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { purgeInBatches } from "../../infra/postgres/purge-in-batches.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { DAY_MS } from "../../kernel/durations.ts";
 import { notFound } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Page, PageRequest, PageTokens } from "../../kernel/page.ts";
-import { purgeInBatches } from "../purge.ts";
 import { hashSecret } from "../tokens/secret-hash.ts";
 import {
   createRefreshRotation,
@@ -70,7 +70,7 @@ export interface SessionsOptions {
   refreshTokens: RefreshTokenCodec;
 }
 
-/** How long a session that has ended is kept, in milliseconds. */
+/** Retention of ended sessions, in milliseconds. */
 const RETENTION_MS = 30 * DAY_MS;
 /** Maximum number of active sessions per account. */
 const MAX_ACTIVE = 100;

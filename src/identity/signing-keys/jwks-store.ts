@@ -6,7 +6,7 @@ import { type Call, internalCall } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { DAY_MS } from "../../kernel/durations.ts";
 
-/** The public half of a signing key as a JWK (RFC 8037), as /.well-known/jwks.json lists it. */
+/** The public half of a signing key as a JWK (RFC 8037), in the form that /.well-known/jwks.json publishes. */
 export interface PublicJwk {
   kty: "OKP";
   crv: "Ed25519";
@@ -21,12 +21,12 @@ export interface JwksStore {
   /** Lists the valid keys, newest first. */
   list(): Promise<PublicJwk[]>;
   /**
-   * Makes a key valid in all instances, for 40 days from its last publication.
+   * Publishes a key: it is valid in all instances for 40 days after its last publication.
    * @returns false when the key is revoked; it then stays invalid
    */
   publish(key: Pick<PublicJwk, "kty" | "crv" | "x" | "kid">): Promise<boolean>;
   /**
-   * Revokes a key for ever, and with it all access tokens that it has signed.
+   * Revokes a key permanently, and with it all access tokens that it has signed.
    * @returns whether the key was valid
    */
   revoke(call: Call, kid: string): Promise<boolean>;
@@ -34,7 +34,7 @@ export interface JwksStore {
   purgeExpired(call: Call): Promise<void>;
 }
 
-/** How long a key is valid after its last publication, in milliseconds. */
+/** Validity of a key after its last publication, in milliseconds. */
 const VALIDITY_MS = 40 * DAY_MS;
 /** `expires_at` of revoked keys. Their rows stay, without the key, so that no instance can publish them again. */
 const REVOKED = new Date(0);
@@ -47,7 +47,7 @@ const jwkSchema = z.object({
   alg: z.literal("EdDSA"),
   use: z.literal("sig"),
 });
-const selectValid = prepare<[now: Date], { public_key: unknown }>(
+const findValid = prepare<[now: Date], { public_key: unknown }>(
   (now) => sql`select public_key from signing_key where expires_at > ${now} order by created_at desc, id`,
 );
 
@@ -56,12 +56,12 @@ export const signingKeyTag = (kid: string): string => `signing-key:${kid.toLower
 
 /**
  * Creates the store.
- * @param options.db must invalidate cache tags: tokens of a revoked key are found by them
+ * @param options.db must invalidate cache tags, by which the cached principals of a revoked key are dropped
  */
 export function createJwksStore({ db, clock }: { db: Database; clock: Clock }): JwksStore {
   return {
     async list() {
-      const rows = await db.read(internalCall(), selectValid(clock.now()));
+      const rows = await db.read(internalCall(), findValid(clock.now()));
       return rows.map((row) => jwkSchema.parse(row.public_key));
     },
 

@@ -28,26 +28,26 @@ export interface PublicKeyCacheOptions {
   log: Log;
   /** Called after each read, with the ids of the valid keys. */
   onRead: (kids: ReadonlySet<string>) => void;
-  /** By default the system's. */
+  /** Defaults to the system's monotonic clock. */
   timer?: Timer | undefined;
 }
 
-/** How long the keys are used without reading them again, in milliseconds. */
+/** Time for which keys are used without reading them again, in milliseconds. */
 const FRESH_MS = 60_000;
-/** Minimum time between two reads, so that tokens with made-up key ids cannot load the database, in milliseconds. */
+/** Minimum time between two reads, so that tokens with nonexistent key ids cannot load the database, in milliseconds. */
 const MIN_INTERVAL_MS = 250;
-/** How long the known keys are used after a failed read, and the minimum time between two warnings, in milliseconds. */
+/** Minimum time between a failed read and the next one, and between two warnings, in milliseconds. */
 const COOLDOWN_MS = 1_000;
-/** How many unknown key ids are remembered, and for how long, in milliseconds. */
-const MAX_ABSENT = 10_000;
-const ABSENT_MS = 10_000;
+/** Maximum number of cached unknown key ids, and the time for which they are cached, in milliseconds. */
+const MAX_UNKNOWN_KIDS = 10_000;
+const UNKNOWN_KID_MS = 10_000;
 /** A SHA-256 thumbprint (RFC 7638) in base64url. */
 const KID = /^[\w-]{43}$/;
 
 const systemTimer: Timer = { nowMs: () => performance.now(), sleep: (delayMs) => sleep(delayMs) };
 
 interface Snapshot {
-  /** When the keys were requested, by the timer. */
+  /** The time of the read by the timer, in milliseconds. */
   readAtMs: number;
   keys: ReadonlyMap<string, { jwk: PublicJwk; key: CryptoKey }>;
 }
@@ -55,7 +55,7 @@ interface Snapshot {
 /** Creates the cache. Reads are shared by concurrent callers and limited in rate. */
 export function createPublicKeyCache(options: PublicKeyCacheOptions): PublicKeyCache {
   const { store, log, onRead, timer = systemTimer } = options;
-  const absent = new LRUCache<string, true>({ max: MAX_ABSENT, ttl: ABSENT_MS });
+  const unknownKids = new LRUCache<string, true>({ max: MAX_UNKNOWN_KIDS, ttl: UNKNOWN_KID_MS });
   let snapshot: Snapshot = { readAtMs: Number.NEGATIVE_INFINITY, keys: new Map() };
   let failedAtMs = Number.NEGATIVE_INFINITY;
   let warnedAtMs = Number.NEGATIVE_INFINITY;
@@ -72,17 +72,17 @@ export function createPublicKeyCache(options: PublicKeyCacheOptions): PublicKeyC
     const waitMs = Math.max(snapshot.readAtMs, failedAtMs) + MIN_INTERVAL_MS - timer.nowMs();
     if (waitMs > 0) await timer.sleep(waitMs);
     const readAtMs = timer.nowMs();
-    const jwks = await store.list().catch(noteFailure);
+    const jwks = await store.list().catch(recordFailure);
     const entries = jwks.map(async (jwk) => [jwk.kid, { jwk, key: await importEd25519(jwk) }] as const);
     snapshot = { readAtMs, keys: new Map(await Promise.all(entries)) };
     onRead(new Set(snapshot.keys.keys()));
   }
 
-  function noteFailure(error: unknown): never {
+  function recordFailure(error: unknown): never {
     failedAtMs = timer.nowMs();
     if (snapshot.keys.size > 0 && failedAtMs - warnedAtMs >= COOLDOWN_MS) {
       warnedAtMs = failedAtMs;
-      log.warn({ cause: rootMessage(error) }, "failed to read signing keys, using the known ones");
+      log.warn({ cause: rootMessage(error) }, "Reading the signing keys failed, cached ones are used");
     }
     throw error;
   }
@@ -102,8 +102,8 @@ export function createPublicKeyCache(options: PublicKeyCacheOptions): PublicKeyC
 
   return {
     async find(kid, beforeLookup) {
-      if (!KID.test(kid) || absent.has(kid)) return undefined;
-      // The first read is due anyway, whatever the token says.
+      if (!KID.test(kid) || unknownKids.has(kid)) return undefined;
+      // Without keys a read is due for any token.
       if (snapshot.keys.size > 0 && !snapshot.keys.has(kid)) beforeLookup?.();
       const requestedAtMs = timer.nowMs();
       const found = (await current()).keys.get(kid);
@@ -111,7 +111,7 @@ export function createPublicKeyCache(options: PublicKeyCacheOptions): PublicKeyC
       // A read that began before this request may miss a key that was published in between.
       while (snapshot.readAtMs < requestedAtMs) await read();
       const published = snapshot.keys.get(kid);
-      if (published === undefined) absent.set(kid, true);
+      if (published === undefined) unknownKids.set(kid, true);
       return published?.key;
     },
 
@@ -125,7 +125,7 @@ export function createPublicKeyCache(options: PublicKeyCacheOptions): PublicKeyC
   };
 }
 
-/** Imports an Ed25519 key: the public half or, with `d`, the private one. @throws Error when it is none */
+/** Imports an Ed25519 key: the public half or, with `d`, the private one. @throws Error for another key */
 export async function importEd25519(jwk: {
   kty: "OKP";
   crv: "Ed25519";

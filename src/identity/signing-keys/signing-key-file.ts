@@ -10,7 +10,7 @@ import {
 
 /** Age at which a generated key is replaced, in seconds. */
 const ROTATION_SECONDS = 30 * 24 * 3_600;
-/** How long the file keeps the previous key after a rotation, in seconds. */
+/** Time for which the file keeps the previous key after a rotation, in seconds. */
 const PREVIOUS_KEY_SECONDS = 24 * 3_600;
 
 /**
@@ -47,7 +47,7 @@ async function readOrCreate(path: string, nowMs: number): Promise<PrivateJwk[]> 
   return (await readKeyFile(path)) ?? (await createKeyFile(path, [await generateKey(nowMs)]));
 }
 
-/** Returns what the file should hold after a rotation or the removal of the previous key; undefined when neither is due. */
+/** Returns the keys after a rotation or the removal of the previous key; undefined when neither is due. */
 async function rotate(keys: PrivateJwk[], nowMs: number): Promise<PrivateJwk[] | undefined> {
   const [first, ...previous] = keys;
   if (first?.iat === undefined || previous.some(({ iat }) => iat === undefined)) return undefined;

@@ -13,9 +13,9 @@ export interface PrivateJwk {
   x: string;
   /** The private half. */
   d: string;
-  /** The thumbprint of the public half (RFC 7638), whatever the file says. */
+  /** The thumbprint of the public half (RFC 7638), which replaces that of the file. */
   kid: string;
-  /** When the service generated the key, in seconds since 1970. Absent for other keys, which are never replaced. */
+  /** Time at which the service generated the key, in seconds since 1970. Absent for other keys, which are never replaced. */
   iat?: number | undefined;
 }
 
@@ -46,7 +46,7 @@ export async function readKeyFile(path: string): Promise<PrivateJwk[] | undefine
   const { data } = fileSchema.safeParse(parseJson(file.text));
   if (data === undefined) {
     throw new StartupError(
-      `${path} is no signing key file. It must be a JWK set of Ed25519 keys, each with kty, crv, x and d. Correct it, or delete it to have a new one generated.`,
+      `${path} is not a signing key file. It must be a JWK set of Ed25519 keys, each with kty, crv, x and d. Correct it, or delete it to have a new one generated.`,
     );
   }
   const keys = await Promise.all(data.keys.map(withKid));
@@ -58,14 +58,14 @@ export async function readKeyFile(path: string): Promise<PrivateJwk[] | undefine
 }
 
 /**
- * Creates a key file that only its owner can read. When another process creates it first, that file counts.
+ * Creates a key file that only its owner can read. When another process creates it first, that file is used.
  * @returns the keys of the file
  * @throws StartupError when it cannot be written
  */
 export async function createKeyFile(path: string, keys: PrivateJwk[]): Promise<PrivateJwk[]> {
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeAtomically(path, keys, (draft) => link(draft, path));
+    await writeAtomically(path, keys, (temporaryFile) => link(temporaryFile, path));
   } catch (error) {
     if (errorCode(error) !== "EEXIST") {
       throw new StartupError(
@@ -79,7 +79,7 @@ export async function createKeyFile(path: string, keys: PrivateJwk[]): Promise<P
 /** Replaces a key file. @returns false when it is read-only */
 export async function replaceKeyFile(path: string, keys: PrivateJwk[]): Promise<boolean> {
   try {
-    await writeAtomically(path, keys, (draft) => rename(draft, path));
+    await writeAtomically(path, keys, (temporaryFile) => rename(temporaryFile, path));
     return true;
   } catch (error) {
     if (READ_ONLY_CODES.has(errorCode(error))) return false;
@@ -118,26 +118,26 @@ function parseJson(text: string): unknown {
 }
 
 /**
- * Writes a complete draft beside a file before it is put in place, so that no reader sees a part.
- * @param putInPlace links or renames the draft
+ * Writes a complete temporary file and then publishes it, so that no reader sees an incomplete one.
+ * @param publish links or renames the temporary file
  */
 async function writeAtomically(
   path: string,
   keys: PrivateJwk[],
-  putInPlace: (draft: string) => Promise<void>,
+  publish: (temporaryFile: string) => Promise<void>,
 ): Promise<void> {
-  const draft = `${path}.${randomUUID()}`;
+  const temporaryFile = `${path}.${randomUUID()}`;
   const jwks = { keys: keys.map((key) => ({ ...key, alg: "EdDSA", use: "sig" })) };
   try {
-    const file = await open(draft, "wx", 0o600);
+    const file = await open(temporaryFile, "wx", 0o600);
     try {
       await file.writeFile(`${JSON.stringify(jwks, null, 2)}\n`);
       await file.sync();
     } finally {
       await file.close();
     }
-    await putInPlace(draft);
+    await publish(temporaryFile);
   } finally {
-    await rm(draft, { force: true });
+    await rm(temporaryFile, { force: true });
   }
 }

@@ -42,11 +42,11 @@ export interface SigningKeysOptions {
   /** Path of this instance's key file. Other instances may share it or have their own. */
   file: string;
   log: Log;
-  /** Monotonic time for reads of public keys; by default the system's. */
+  /** Monotonic time for reads of public keys. Defaults to the system's monotonic clock. */
   timer?: Timer;
 }
 
-/** How often the key file is read again and the signing key is published, in milliseconds. */
+/** Interval at which the key file is read again and the signing key is published, in milliseconds. */
 const REFRESH_MS = DAY_MS;
 
 /**
@@ -80,7 +80,8 @@ export async function createSigningKeys(options: SigningKeysOptions): Promise<Si
         (key) => {
           signingKey = key;
         },
-        (error: unknown) => log.warn({ err: error }, "failed to refresh the signing key, will try again"),
+        (error: unknown) =>
+          log.warn({ err: error }, "Refreshing the signing key failed, it is retried later"),
       )
       .finally(() => {
         refreshing = undefined;

@@ -13,7 +13,7 @@ export interface AccessTokenClaims {
   sessionId: string;
   /** The id of the signing key. */
   kid: string;
-  /** When the token expires, in milliseconds since 1970. */
+  /** Expiry of the token, in milliseconds since 1970. */
   expiresAtMs: number;
 }
 

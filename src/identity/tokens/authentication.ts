@@ -14,11 +14,11 @@ import { accessTokenExpired, apiKeyEnded, apiKeyInvalid, sessionEnded } from "./
 import type { CredentialOwner, PrincipalLookup } from "./principal-lookup.ts";
 import { hashSecret } from "./secret-hash.ts";
 
-/** Identifies callers by their credentials. */
+/** The authentication of callers by their credentials. */
 export interface Authentication {
   /**
    * Returns the principal of an access token or API key; synchronously when it is cached.
-   * @param beforeLookup called before the database is queried for an unknown credential, which may be a guess: an API
+   * @param beforeLookup called before the database is queried for an unknown credential, which may be guessed: an API
    *   key, or the signing key of an access token. What it throws is rethrown
    * @throws AppError unauthenticated for a credential that is invalid, expired or revoked
    */
@@ -35,21 +35,21 @@ export interface AuthenticationOptions {
 
 /** A credential whose form and signature are verified. */
 interface VerifiedCredential {
-  /** When it expires by itself, in milliseconds since 1970. */
+  /** Its expiry, in milliseconds since 1970. Infinity for API keys, whose expiry the lookup returns. */
   expiresAtMs: number;
   /** The cached lookup of its owner. */
   request: CacheRequest<CredentialOwner>;
   /** Returns the error for a credential without an owner. */
-  absent(): AppError;
+  createAbsentError(): AppError;
   /** Returns the error for a credential that was valid in the past. */
-  ended(): AppError;
+  createEndedError(): AppError;
 }
 
-/** Maximum number of credentials remembered as verified. */
+/** Maximum number of cached verified credentials. */
 const MAX_VERIFIED = 10_000;
-/** Maximum memory for the owners of credentials. */
+/** Maximum memory for the owners of credentials, in bytes. */
 const MAX_BYTES = 64 * 2 ** 20;
-/** How long an owner is cached unless it is invalidated, in milliseconds. */
+/** Time for which an owner is cached unless it is invalidated, in milliseconds. */
 const FRESH_MS = 600_000;
 /** The form of every credential: `b64token` of RFC 6750, 2.1. */
 const CREDENTIAL = /^[\w.~+/=-]{1,4096}$/;
@@ -57,9 +57,9 @@ const CREDENTIAL = /^[\w.~+/=-]{1,4096}$/;
 const API_KEY = /^ck_[\w-]{43}$/;
 
 /**
- * Creates the authentication. A signature is verified once. Revocation, role and scopes come from the database and are
+ * Creates the authentication. A signature is verified once. Revocation, role and scopes are read from the database and
  * cached with tags, so that a change takes effect in all instances immediately. The cache is in memory only: write access
- * to Redis must not give an identity.
+ * to Redis must not let a caller impersonate an account.
  */
 export function createAuthentication(options: AuthenticationOptions): Authentication {
   const { clock, bus, accessTokens, lookup } = options;
@@ -73,21 +73,26 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
     const key = `identity/token/${hashSecret(token).toString("hex")}`;
     const request = cacheRequest(key, tags, () => lookup.bySession(claims));
     // The signature is valid, so the session did exist.
-    return { expiresAtMs, request, absent: sessionEnded, ended: sessionEnded };
+    return { expiresAtMs, request, createAbsentError: sessionEnded, createEndedError: sessionEnded };
   }
 
   function verifiedApiKey(secret: string): VerifiedCredential {
     const hash = hashSecret(secret);
     const key = `identity/api-key/${hash.toString("hex")}`;
     const request = cacheRequest(key, [apiKeyTag(hash)], () => lookup.byApiKey(hash));
-    return { expiresAtMs: Number.POSITIVE_INFINITY, request, absent: apiKeyInvalid, ended: apiKeyEnded };
+    return {
+      expiresAtMs: Number.POSITIVE_INFINITY,
+      request,
+      createAbsentError: apiKeyInvalid,
+      createEndedError: apiKeyEnded,
+    };
   }
 
   /** Returns the principal that a lookup has found. @throws AppError unauthenticated */
   function readPrincipal(credential: VerifiedCredential, { entry }: CacheResult<CredentialOwner>): Principal {
     const { outcome } = entry;
-    if ("error" in outcome) throw credential.absent();
-    if (clock.now().getTime() >= outcome.value.validUntilMs) throw credential.ended();
+    if ("error" in outcome) throw credential.createAbsentError();
+    if (clock.now().getTime() >= outcome.value.validUntilMs) throw credential.createEndedError();
     return outcome.value.principal;
   }
 
@@ -109,15 +114,15 @@ export function createAuthentication(options: AuthenticationOptions): Authentica
   async function authenticateApiKey(secret: string): Promise<Principal> {
     const credential = verifiedApiKey(secret);
     const result = await owners.getOrLoad(credential.request);
-    // Guesses are not remembered, so that they cannot evict keys that exist.
+    // Unknown keys are not cached as verified, so that they cannot evict keys that exist.
     if (!("error" in result.entry.outcome)) verified.set(secret, credential);
     return readPrincipal(credential, result);
   }
 
   return {
     authenticate(credential, beforeLookup) {
-      const known = verified.get(credential);
-      if (known !== undefined) return findPrincipal(known);
+      const cached = verified.get(credential);
+      if (cached !== undefined) return findPrincipal(cached);
       if (!CREDENTIAL.test(credential)) throw malformedAuthorization();
       if (!credential.startsWith(API_KEY_PREFIX)) return authenticateToken(credential, beforeLookup);
       if (!API_KEY.test(credential)) throw apiKeyInvalid();

@@ -32,7 +32,7 @@ export function sessionEnded(cause?: unknown): AppError {
 
 /** Returns the error for an API key that does not exist. */
 export function apiKeyInvalid(): AppError {
-  return new AppError("unauthenticated", "Invalid API key. Ask an admin for a valid one.", {
+  return new AppError("unauthenticated", "Invalid API key. Request a valid one from an administrator.", {
     reason: "API_KEY_INVALID",
   });
 }
@@ -41,7 +41,7 @@ export function apiKeyInvalid(): AppError {
 export function apiKeyEnded(): AppError {
   return new AppError(
     "unauthenticated",
-    "The API key has expired or was revoked. Ask an admin for a new one.",
+    "The API key has expired or was revoked. Request a new one from an administrator.",
     { reason: API_KEY_ENDED },
   );
 }

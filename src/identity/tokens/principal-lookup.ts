@@ -10,13 +10,14 @@ import { parseRole } from "../accounts/accounts.ts";
 import type { AccessTokenClaims } from "./access-tokens.ts";
 import { accessTokenInvalid } from "./credential-errors.ts";
 
-/** The owner of a credential, and until when the credential is valid, in milliseconds since 1970. */
+/** The owner of a credential. */
 export interface CredentialOwner {
   principal: Principal;
+  /** Expiry of the credential, in milliseconds since 1970; 0 for a revoked one. */
   validUntilMs: number;
 }
 
-/** Reads the owners of credentials from the database. */
+/** The owners of credentials, read from the database. */
 export interface PrincipalLookup {
   /**
    * Returns the owner of an access token.
@@ -57,7 +58,7 @@ const findApiKey = prepare<[hash: Buffer], ApiKeyRow>(
     from api_key where secret_hash = ${hash}`,
 );
 
-/** The end of a revoked key: in the past by any clock. */
+/** Expiry of a revoked key: in the past by any clock. */
 const REVOKED_MS = 0;
 
 /** Creates the lookup. */
@@ -72,7 +73,7 @@ export function createPrincipalLookup(options: {
       const call = internalCall();
       const [row] = await db.read(call, findSession(sessionId, clock.now(), kid));
       if (row === undefined) throw notFound("session", sessionId);
-      // Cached answers are invalidated by the ids in the token, so these must be the ids in the database. The session
+      // Cached principals are invalidated by the ids in the token, so these must equal the ids in the database. The session
       // id is compared as text, because PostgreSQL accepts UUIDs in upper case too.
       const isConsistent =
         row.session_id === sessionId &&

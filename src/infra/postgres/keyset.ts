@@ -8,6 +8,9 @@ export interface Keyset {
   descending: boolean;
 }
 
+/** Newest first, for resources whose ids are UUIDv7, which sort by creation. */
+export const NEWEST_ID_FIRST: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: true };
+
 /** Returns `order by` with the columns of a keyset. */
 export function keysetOrder({ columns, descending }: Keyset): RawBuilder<unknown> {
   const direction = descending ? "desc" : "asc";
@@ -15,7 +18,7 @@ export function keysetOrder({ columns, descending }: Keyset): RawBuilder<unknown
 }
 
 /**
- * Returns the condition that a row comes after a cursor, as one row comparison, which an index on the columns answers.
+ * Returns the condition that a row comes after a cursor, as one row comparison, which an index on the columns serves.
  * @param cursor values of the columns in the last row of the previous page; undefined on the first page
  */
 export function keysetCondition(

@@ -49,9 +49,11 @@ async function assertUserLimit(
   if (exceeding === undefined) return;
   throw limitReached(
     id,
-    `user ${exceeding.user_id} has used all ${purchaseLimitPerUser} purchases of a user`,
+    `user ${exceeding.user_id} has reached the limit of ${formatCount(purchaseLimitPerUser)} per user`,
   );
 }
+
+const formatCount = (purchases: bigint): string => `${purchases} purchase${purchases === 1n ? "" : "s"}`;
 
 function limitReached(promotionId: string, description: string): AppError {
   return new AppError(

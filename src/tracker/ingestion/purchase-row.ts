@@ -10,7 +10,7 @@ export interface Purchase {
   userId: string;
   promotionId: string;
   productId: string;
-  /** Empty for a purchase that comes from no order. */
+  /** Empty for a purchase without an order. */
   orderId: string;
   kind: PurchaseKind;
   amount: Money;

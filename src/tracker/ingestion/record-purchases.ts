@@ -10,7 +10,7 @@ import { writePurchases } from "./write-purchases.ts";
 
 /** A purchase to record. */
 export interface NewPurchase extends Omit<Purchase, "purchaseTime" | "createTime"> {
-  /** Now when undefined. */
+  /** Defaults to now. */
   purchaseTime: Date | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface RecordedPurchase {
  * was recorded before or is repeated here.
  * @param path returns the path of a purchase in the request, such as `purchases[3]`
  * @returns the purchases in the same order
- * @throws AppError failed_precondition when a promotion is not active or a limit is exceeded; invalid for an event_id
+ * @throws AppError failed_precondition when a promotion is not active or a limit is exceeded; invalid_argument for an event_id
  *   of another purchase or a time in the future; not_found for an unknown promotion or product
  */
 export async function recordPurchases(
@@ -45,7 +45,7 @@ export async function recordPurchases(
   );
   const distinct = [...firstByEventId.values()];
   const newIds = await writePurchases(tx, distinct);
-  const known = await findPurchases(
+  const earlierById = await findPurchases(
     tx,
     distinct.map(({ eventId }) => eventId).filter((eventId) => !newIds.has(eventId)),
   );
@@ -58,11 +58,11 @@ export async function recordPurchases(
   return entries.map(({ input, purchase }, index) => {
     const { eventId } = purchase;
     if (newIds.has(eventId) && firstByEventId.get(eventId) === purchase) {
-      // Only new purchases need an active promotion: what was recorded before is acknowledged in any case.
-      assertActive(promotions.get(purchase.promotionId), purchase, now, path(index));
+      // Only new purchases need an active promotion: repeated ones are acknowledged in any case.
+      assertPromotionActive(promotions.get(purchase.promotionId), purchase, now, path(index));
       return { purchase, duplicate: false };
     }
-    const earlier = known.get(eventId) ?? firstByEventId.get(eventId) ?? purchase;
+    const earlier = earlierById.get(eventId) ?? firstByEventId.get(eventId) ?? purchase;
     assertSamePurchase(input, earlier, path(index));
     return { purchase: earlier, duplicate: true };
   });
@@ -75,7 +75,7 @@ async function findPurchases(tx: Tx, eventIds: readonly string[]): Promise<Map<s
   return new Map(rows.map((row) => [row.event_id, purchaseFromRow(row)]));
 }
 
-function assertActive(
+function assertPromotionActive(
   promotion: Promotion | undefined,
   { promotionId, purchaseTime }: Purchase,
   now: Date,

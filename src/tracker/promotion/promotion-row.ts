@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import { pick } from "../../kernel/fields.ts";
 
+/** The state of a promotion, which its start and end determine. */
 export type PromotionState = "SCHEDULED" | "ACTIVE" | "ENDED";
 
 /** A period in which purchases are counted and limited. */

@@ -1,11 +1,11 @@
 import { sql } from "kysely";
 import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
-import { type Keyset, keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
+import { keysetCondition, keysetOrder, NEWEST_ID_FIRST } from "../../infra/postgres/keyset.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import { invalidField, notFound, staleEtag } from "../../kernel/errors.ts";
+import { assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
 import { assertPresent } from "../../kernel/fields.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
@@ -23,7 +23,7 @@ import {
 /** The fields of a promotion that callers write. */
 export interface PromotionInput {
   name: string;
-  /** Now when undefined. */
+  /** Defaults to now. */
   startTime: Date | undefined;
   /** Undefined for a promotion without end. */
   endTime: Date | undefined;
@@ -46,7 +46,7 @@ export interface PromotionListRequest extends PageRequest {
   state: PromotionState | undefined;
 }
 
-/** The promotions. */
+/** The promotions of the shop. */
 export interface Promotions {
   /** Creates a promotion. @throws AppError invalid_argument for an end before its start or in the past */
   create(call: Call, creation: PromotionCreation): Promise<Promotion>;
@@ -56,11 +56,12 @@ export interface Promotions {
   list(call: Call, request: PromotionListRequest): Promise<Page<Promotion>>;
   /**
    * Ends a promotion now.
-   * @throws AppError not_found; conflict for an outdated etag; failed_precondition when it has ended
+   * @throws AppError not_found; aborted for a stale etag; failed_precondition when it has ended
    */
   end(call: Call, request: { id: string; etag: string; requestId: string }): Promise<Promotion>;
 }
 
+/** Dependencies of the promotions. */
 export interface PromotionOptions {
   db: Database;
   ids: Ids;
@@ -68,10 +69,9 @@ export interface PromotionOptions {
   tokens: PageTokens;
 }
 
-const NEWEST_FIRST: Keyset = { columns: [{ name: "id", type: "uuid" }], descending: true };
-const BY_ID = prepare<[id: string], PromotionRow>((id) => sql`${SELECT_PROMOTION} where id = ${id}`);
+const findById = prepare<[id: string], PromotionRow>((id) => sql`${SELECT_PROMOTION} where id = ${id}`);
 
-/** Creates the feature of promotions. */
+/** Creates the promotions. */
 export function createPromotions({ db, ids, clock, tokens }: PromotionOptions): Promotions {
   return {
     async create(call, { promotion, requestId, validateOnly }) {
@@ -91,7 +91,7 @@ export function createPromotions({ db, ids, clock, tokens }: PromotionOptions): 
     },
 
     async get(call, id) {
-      const [row] = await db.read(call, BY_ID(id));
+      const [row] = await db.read(call, findById(id));
       if (row === undefined) throw notFound("promotion", id);
       return promotionFromRow(row, clock.now());
     },
@@ -102,10 +102,10 @@ export function createPromotions({ db, ids, clock, tokens }: PromotionOptions): 
       const now = clock.now();
       const where = allOf([
         state === undefined ? undefined : isInState(state, now),
-        keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+        keysetCondition(NEWEST_ID_FIRST, tokens.readCursor(pageToken, query)),
       ]);
       const statement = sql<PromotionRow>`
-        ${SELECT_PROMOTION} where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+        ${SELECT_PROMOTION} where ${where} ${keysetOrder(NEWEST_ID_FIRST)} limit ${size + 1}`;
       const rows = await db.read(call, prepareDynamic(statement));
       const item = (row: PromotionRow) => promotionFromRow(row, now);
       return tokens.createPage(rows, size, query, (row) => [row.id], item);
@@ -117,9 +117,9 @@ export function createPromotions({ db, ids, clock, tokens }: PromotionOptions): 
         const row = await tx.em.findOne(PromotionEntity, { id });
         if (row === null) throw notFound("promotion", id);
         const now = clock.now();
-        const { state, etag: currentEtag } = promotionFromRow(row, now);
-        if (state === "ENDED") throw promotionNotRunning(id, "has ended");
-        if (etag !== "" && etag !== currentEtag) throw staleEtag("promotion", id, currentEtag);
+        const current = promotionFromRow(row, now);
+        if (current.state === "ENDED") throw promotionNotRunning(id, "has ended");
+        assertEtag("promotion", current, etag);
         tx.em.assign(row, { startAt: row.startAt < now ? row.startAt : now, endAt: now });
         await tx.em.flush();
         return promotionFromRow(row, now);

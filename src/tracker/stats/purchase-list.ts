@@ -13,7 +13,7 @@ export interface PurchaseListRequest extends PageRequest, PurchaseFilter {
   userId: string;
 }
 
-const NEWEST_FIRST: Keyset = {
+const NEWEST_PURCHASE_FIRST: Keyset = {
   columns: [
     { name: "purchased_at", type: "timestamptz" },
     { name: "event_id", type: "uuid" },
@@ -21,7 +21,7 @@ const NEWEST_FIRST: Keyset = {
   descending: true,
 };
 
-/** Returns a page of purchases, the latest first. */
+/** Returns a page of purchases, newest first. */
 export async function listPurchases(
   { db, tokens }: { db: Database; tokens: PageTokens },
   call: Call,
@@ -32,10 +32,10 @@ export async function listPurchases(
   const where = allOf([
     ...purchaseConditions({ promotionId, productId }),
     userId === "" ? undefined : sql`user_id = ${userId}`,
-    keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+    keysetCondition(NEWEST_PURCHASE_FIRST, tokens.readCursor(pageToken, query)),
   ]);
   const statement = sql<PurchaseRow>`
-    select * from purchase where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+    select * from purchase where ${where} ${keysetOrder(NEWEST_PURCHASE_FIRST)} limit ${size + 1}`;
   const rows = await db.read(call, prepareDynamic(statement));
   return tokens.createPage(rows, size, query, (row) => [row.purchased_at, row.event_id], purchaseFromRow);
 }

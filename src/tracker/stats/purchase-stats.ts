@@ -36,11 +36,11 @@ interface StatsRow {
   recent_minor: string;
 }
 
-const PROMOTION_EXISTS = prepare<[id: string], object>((id) => sql`select from promotion where id = ${id}`);
+const findPromotion = prepare<[id: string], object>((id) => sql`select from promotion where id = ${id}`);
 
 /**
  * Returns statistics of purchases. One statement reads totals and recent purchases, so that both are of one snapshot.
- * @throws AppError not_found for an unknown promotion; invalid when the purchases are in several currencies and none is
+ * @throws AppError not_found for an unknown promotion; invalid_argument when the purchases are in several currencies and none is
  *   named; failed_precondition when an amount overflows
  */
 export async function readPurchaseStats(
@@ -85,7 +85,7 @@ export async function readPurchaseStats(
 /** A promotion without purchases has zero counts; an unknown one is an error. */
 async function assertPromotionExists(db: Database, call: Call, id: string): Promise<void> {
   if (id === "") return;
-  const found = await db.read(call, PROMOTION_EXISTS(id));
+  const found = await db.read(call, findPromotion(id));
   if (found.length === 0) throw notFound("promotion", id);
 }
 

@@ -185,9 +185,9 @@ describe("refreshes", () => {
       const { client, store } = await createSignedInClient();
       if (tokenState === "has expired") service.state.expiredUpTo = 1;
       else store.makeRefreshDue();
-      service.state.refreshError = serviceError("REFRESH_TOKEN_UNKNOWN");
+      service.state.refreshError = serviceError("REFRESH_TOKEN_INVALID");
       const error = await client.catalog.listBrands({}).catch(errorDetails);
-      expect(error).toMatchObject({ code: Code.Unauthenticated, reason: "REFRESH_TOKEN_UNKNOWN" });
+      expect(error).toMatchObject({ code: Code.Unauthenticated, reason: "REFRESH_TOKEN_INVALID" });
       expect(store.accessToken()).toBeUndefined();
       await client.catalog.listBrands({});
       expect(service.state.authorizations.at(-1)).toBeNull();

@@ -1,6 +1,6 @@
 import type { RawBuilder } from "kysely";
-import type { Database } from "../infra/postgres/postgres.ts";
-import type { Call } from "../kernel/call.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Database } from "./postgres.ts";
 
 /** Maximum rows per transaction, so that a purge holds its locks only briefly. */
 const BATCH_ROWS = 5_000;
