@@ -47,7 +47,7 @@ import { trackerRpc } from "./tracker/tracker.rpc.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
 import { startWorker } from "./worker.ts";
 
-/** A running shop. */
+/** A running service. */
 export interface App {
   /** The address of the server, such as http://127.0.0.1:8080. */
   readonly url: string;
@@ -55,13 +55,13 @@ export interface App {
   readonly started: readonly string[];
   /** The demo accounts, when this start created them: at the first start only. */
   readonly demo: DemoAccounts | undefined;
-  /** Resolves when an embedded store that the shop needs has exited by itself; the log has the reason. */
+  /** Resolves when an embedded store that the service requires has exited by itself; the log has the reason. */
   readonly failed: Promise<void>;
   /** Finishes calls in flight, for `graceMs` milliseconds at most, then closes the server and the stores. */
   close(graceMs?: number): Promise<void>;
 }
 
-/** The time that calls in flight have at shutdown, milliseconds. */
+/** The time that calls in flight have at shutdown, in milliseconds. */
 const GRACE_MS = 10_000;
 /** The share of the cache memory that holds encoded responses; the rest holds messages. */
 const ENCODED_SHARE = 1 / 4;
@@ -69,7 +69,7 @@ const ENCODED_SHARE = 1 / 4;
 const DEMO_PRODUCTS = 2_000;
 const DEMO_CUSTOMERS = 100;
 
-/** The services of the shop, in the order of the documentation. */
+/** The gRPC services, in the order of the documentation. */
 export const services: readonly DescService[] = [
   CatalogService,
   OrderService,
@@ -80,7 +80,7 @@ export const services: readonly DescService[] = [
 ];
 
 /**
- * Starts the shop: opens the stores, migrates the schema, creates the features and serves them.
+ * Starts the service: opens the stores, migrates the schema, creates the features and serves them.
  * @throws StartupError for a mistake that the operator can correct
  */
 export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
@@ -97,7 +97,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const features = await createFeatures(config, infrastructure);
     cleanups.push(async () => features.identity.close());
     if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
-    const server = buildServer(config, infrastructure, features);
+    const server = createAppServer(config, infrastructure, features);
     let shutdownGraceMs = GRACE_MS;
     cleanups.push(() => server.close(shutdownGraceMs));
     const { url } = await server.listen();
@@ -123,7 +123,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
 async function seedDemo(url: string, log: Log): Promise<void> {
   if (!(await isEmptyShop(url))) return;
   const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
-  log.info({ ...added }, "demo data added to the empty shop");
+  log.info({ ...added }, "Demo data added");
 }
 
 /** The stores and libraries that features and the server are built on. */
@@ -209,13 +209,13 @@ async function createFeatures(
   return { catalog, customers, tracker, orders, reviews, identity };
 }
 
-function buildServer(
+function createAppServer(
   config: Config,
   { redis, db, cache, limiter, log }: Infrastructure,
   { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
   const validate = createMessageValidator();
-  const { budgets, signedInTimes, serviceTimes } = config;
+  const { budgets, accountMultiplier, serviceMultiplier } = config;
   const policies = readPolicies(services);
   return createServer({
     host: config.host,
@@ -240,12 +240,18 @@ function buildServer(
     encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
     rateLimiter:
       limiter &&
-      createCallRateLimiter({ limiter, budgets, signedInTimes, serviceTimes, policies: policies.values() }),
+      createCallRateLimiter({
+        limiter,
+        budgets,
+        accountMultiplier,
+        serviceMultiplier,
+        policies: policies.values(),
+      }),
     cache: config.cache ? cache : undefined,
     jwks: identity.jwks,
     isReady: async () => {
       const [isPostgresUp, isRedisUp] = await Promise.all([isUp(db.ping()), redis.isUp()]);
-      // Redis is optional: without it the shop is slower, but answers every call.
+      // Redis is optional: without it the service is slower, but serves every call.
       return {
         ready: isPostgresUp,
         checks: { postgres: stateName(isPostgresUp), redis: stateName(isRedisUp) },

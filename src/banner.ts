@@ -3,7 +3,7 @@ import type { Config } from "./config.ts";
 import type { Log } from "./kernel/log.ts";
 
 /**
- * Prints the address of the shop and example calls: a few lines on a terminal, one JSON line elsewhere. Both contain
+ * Prints the address of the service and example calls: a few lines on a terminal, one JSON line elsewhere. Both contain
  * the word "listening" and the address.
  */
 export function printBanner(app: App, config: Config, log: Log): void {
@@ -25,8 +25,8 @@ export function printBanner(app: App, config: Config, log: Log): void {
   const accounts = demo && [`${demo.emails.join(", ")}: password ${demo.password}`, "shown only once"];
   if (!process.stdout.isTTY) {
     if (accounts !== undefined)
-      log.info({ ...demo }, "demo accounts created; the password is shown only once");
-    log.info({ address: url, started, warnings, examples }, `listening on ${url}`);
+      log.info({ ...demo }, "Demo accounts created; the password is shown only once");
+    log.info({ address: url, started, warnings, examples }, `Server listening on ${url}`);
     return;
   }
   const lines = [

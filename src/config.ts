@@ -51,7 +51,7 @@ const proxies = list.transform((items, context) => {
   return blocks;
 });
 
-/** Parses the budget of a rate limit class, such as `100/60`: units of cost in so many seconds. */
+/** Parses the budget of a rate limit class, such as `100/60`: units of cost, and the seconds of the window. */
 const budget = z.string().transform((text, context): ClassBudget => {
   const [, units = "", seconds = "", mode = "open"] =
     /^(\d{1,9})\/(\d{1,5})(?:\/(open|closed))?$/.exec(text) ?? [];
@@ -100,7 +100,7 @@ const environment = z.object({
 /** The names of all environment variables that the service reads. */
 export const variableNames: readonly string[] = Object.keys(environment.shape);
 
-/** The configuration of the service, read once and frozen. Times are milliseconds. */
+/** The configuration of the service, read once and frozen. Times are in milliseconds. */
 export type Config = Readonly<{
   host: string;
   /** 0 selects any free port. */
@@ -123,22 +123,25 @@ export type Config = Readonly<{
   limits: boolean;
   /** The budget of an anonymous caller in each rate limit class of the contract. */
   budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
-  /** The factors by which the budgets of accounts and of services are larger, except in the class AUTH. */
-  signedInTimes: number;
-  serviceTimes: number;
+  /** The budgets of accounts and of services as multiples of the anonymous ones, except in the class AUTH. */
+  accountMultiplier: number;
+  serviceMultiplier: number;
   /** Maximum concurrent calls. Calls beyond it are rejected with UNAVAILABLE. */
   maxCalls: number;
-  /** The file of the private keys that sign access tokens. By default in `dataDir`, generated at first start. */
+  /**
+   * The file of the private keys that sign access tokens. Defaults to a file in `dataDir`, generated at the first
+   * start.
+   */
   signingKeysFile: string;
   /** The issuer and audience of access tokens: `iss` and `aud`. */
   tokenIssuer: string;
   trustedProxies: BlockList;
   corsOrigins: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
-  /** The number of jobs of one queue that run at once in this process. 0 leaves all jobs to other processes. */
+  /** The number of jobs of one queue that run concurrently in this process. 0 leaves all jobs to other processes. */
   workers: number;
   logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
-  /** Whether an empty shop is filled with demo data. By default only an embedded one. */
+  /** Whether an empty shop is filled with demo data. Defaults to true for an embedded database only. */
   seedDemo: boolean;
 }>;
 
@@ -149,7 +152,7 @@ export function readDotEnv(): Record<string, string | undefined> {
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as absent.
- * @throws StartupError that names every mistake at once
+ * @throws StartupError that names all mistakes
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const present = Object.fromEntries(
@@ -183,8 +186,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       INGEST: value.LIMIT_INGEST,
       AUTH: value.LIMIT_AUTH,
     },
-    signedInTimes: value.LIMIT_TIMES_SIGNED_IN,
-    serviceTimes: value.LIMIT_TIMES_SERVICE,
+    accountMultiplier: value.LIMIT_TIMES_SIGNED_IN,
+    serviceMultiplier: value.LIMIT_TIMES_SERVICE,
     maxCalls: value.MAX_CALLS,
     signingKeysFile: value.SIGNING_KEYS_FILE ?? join(value.DATA_DIR, "signing-keys.json"),
     tokenIssuer: value.TOKEN_ISSUER,

@@ -4,9 +4,15 @@ import { readConfig, readDotEnv } from "./config.ts";
 import { createLog } from "./infra/log.ts";
 import { StartupError } from "./kernel/errors.ts";
 
-/** The grace period after the database is lost, milliseconds. Calls in flight can only fail: enough to answer them. */
+/**
+ * The grace period after the database is lost, in milliseconds. Calls in flight can only fail; this is enough to send
+ * their errors.
+ */
 const FAILED_GRACE_MS = 1_000;
-/** After this time the process exits even if something does not close, milliseconds. Longer than killing a store takes. */
+/**
+ * After this time the process exits even if something does not close, in milliseconds. Longer than killing a store
+ * takes.
+ */
 const FAILED_LIMIT_MS = 15_000;
 
 try {
@@ -20,7 +26,7 @@ try {
     app.close(graceMs).then(
       () => process.exit(exitCode),
       (error: unknown) => {
-        log.error({ err: error }, "shutdown failed");
+        log.error({ err: error }, "Shutdown failed");
         process.exit(1);
       },
     );
@@ -28,7 +34,7 @@ try {
   const onSignal = (signal: NodeJS.Signals) => {
     // A second signal does not wait for calls in flight.
     if (stopping) process.exit(1);
-    log.info({ signal }, "shutdown started");
+    log.info({ signal }, "Shutdown started");
     stop(0);
   };
   process.on("SIGTERM", onSignal);

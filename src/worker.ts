@@ -8,7 +8,7 @@ import { internalCall } from "./kernel/call.ts";
 import { MINUTE_MS } from "./kernel/durations.ts";
 import type { Log } from "./kernel/log.ts";
 
-/** The parts of the shop that jobs use. */
+/** Dependencies of the worker. */
 export interface WorkerOptions {
   db: Database;
   jobs: Jobs;
@@ -18,13 +18,13 @@ export interface WorkerOptions {
 }
 
 /**
- * How often product counts are rolled up and expired rows are deleted, milliseconds. Reads add up the counts that are
- * not rolled up yet, so a longer interval makes them slower.
+ * Interval at which product counts are rolled up and expired rows are deleted, in milliseconds. Reads add up the counts
+ * that are not rolled up yet, so a longer interval makes them slower.
  */
 const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
- * Runs the jobs of the shop in this process; other processes may run them too.
+ * Runs the jobs of the service in this process; other processes may run them too.
  * @returns a function that stops the maintenance timer; the queues stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
@@ -39,7 +39,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
       await rollUpCounts(db, internalCall());
       await identity.purgeExpired(internalCall());
     } catch (error) {
-      log.warn({ err: error }, "maintenance failed; product counts stay exact");
+      log.warn({ err: error }, "Maintenance failed; product counts stay exact");
     }
   };
   let running = Promise.resolve();

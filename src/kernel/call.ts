@@ -2,7 +2,7 @@ import { type Principal, system } from "./principal.ts";
 
 /** The context of a call that features receive. */
 export interface Call {
-  /** Aborts when the caller leaves or the deadline passes. Nothing may be committed after that. */
+  /** Aborts when the caller disconnects or the deadline passes. Nothing may be committed after that. */
   readonly signal: AbortSignal;
   /** Deadline, in milliseconds of `performance.now()`. */
   readonly deadlineAtMs: number;
@@ -12,11 +12,11 @@ export interface Call {
   readonly userAgent: string;
   /** The caller. Access to the method has been checked. */
   readonly principal: Principal;
-  /** What the audit log records of the call's changes; undefined when it records nothing. */
+  /** Audit details of the call's changes; undefined when the call is not audited. */
   readonly audit?: AuditDetails | undefined;
 }
 
-/** What an audit entry says besides who made the change. */
+/** The fields of an audit entry besides the caller. */
 export interface AuditDetails {
   readonly role: string;
   readonly method: string;

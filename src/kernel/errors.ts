@@ -1,5 +1,5 @@
 /**
- * Error codes of the features. `rpc/errors` maps each to a gRPC code and google.rpc details; features know neither.
+ * Error codes of the features. `rpc/errors` maps each to a gRPC code and google.rpc details; features use neither.
  */
 export type ErrorCode =
   | "invalid_argument"
@@ -29,7 +29,7 @@ export interface StateViolation {
   description: string;
 }
 
-/** What a caller can act upon besides the message; all of it is sent. */
+/** The details of an error that callers can act upon; all of them are sent. */
 export interface ErrorDetails {
   /** Stable reason in UPPER_SNAKE_CASE, which clients switch on. */
   reason: string;
@@ -81,7 +81,7 @@ export function quoted(text: string): string {
   return JSON.stringify(`${text.slice(0, MAX_QUOTED_LENGTH).toWellFormed()}...`);
 }
 
-/** Returns NOT_FOUND for a resource, with its type and the id or key that was asked for. */
+/** Returns NOT_FOUND for a resource, with its type and the requested id or key. */
 export function notFound(type: string, name: string): AppError {
   return new AppError("not_found", `Not found: ${type.replaceAll("_", " ")} ${name}.`, {
     reason: `${type.toUpperCase()}_NOT_FOUND`,

@@ -26,7 +26,7 @@ export function assertPresent(values: Readonly<Record<string, unknown>>): void {
   );
 }
 
-/** Returns whether a field mask stands for all fields (AIP-134, AIP-157). */
+/** Returns whether a field mask selects all fields (AIP-134, AIP-157). */
 export function isFullMask(mask: readonly string[]): boolean {
   return mask.length === 1 && mask[0] === "*";
 }

@@ -31,9 +31,9 @@ export interface PageTokens {
   /**
    * Returns a page, with a token when there are more rows.
    * @param rows result of a query for `size` + 1 rows
-   * @param query filters and order of the list, which the token is bound to
+   * @param query filters and sort of the list, which the token is bound to
    * @param cursor returns the sort columns of a row
-   * @param item returns the item of a row
+   * @param item converts a row to an item
    */
   createPage<Row, T>(
     rows: Row[],
@@ -91,7 +91,7 @@ export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
       const signature = bytes.subarray(0, SIGNATURE_BYTES);
       const body = bytes.subarray(SIGNATURE_BYTES);
       const isSigned = signature.length === SIGNATURE_BYTES && timingSafeEqual(signature, sign(body, query));
-      // Node skips characters that are not base64url, so the text is compared too: a token has one spelling.
+      // Node skips characters that are not base64url, so the text is compared too: each token has one valid text.
       if (!isSigned || bytes.toString("base64url") !== token) {
         throw invalidField(
           "page_token",

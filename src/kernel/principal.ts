@@ -1,6 +1,6 @@
 import { AppError } from "./errors.ts";
 
-/** The rights of an account: its own resources, everyone's resources, or API keys as well. */
+/** The rights of an account: its own resources, the resources of all customers, or API keys as well. */
 export type Role = "CUSTOMER" | "STAFF" | "ADMIN";
 
 /** The caller. */
@@ -43,7 +43,7 @@ export const API_KEY_ENDED = "API_KEY_ENDED";
 
 /**
  * Returns the id of the customer whose resources alone the caller may access; undefined for staff and services, who
- * may access everyone's.
+ * may access those of all customers.
  * @throws AppError unauthenticated for an anonymous caller
  */
 export function ownerScope(principal: Principal): string | undefined {
@@ -67,7 +67,7 @@ export function principalName(principal: Principal): string {
 
 /**
  * Returns the owner of a caller's request_ids. All keys of a service account are one owner, so that a service may
- * rotate its key between a request and its repeat.
+ * rotate its key between a request and its retry.
  */
 export function requestOwner(principal: Principal): string {
   return principal.kind === "service"

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** How often and when failed work is repeated. */
+/** Attempts, delays and conditions of a retry loop. */
 export interface RetryOptions {
   /** Number of attempts in all, the first one included. */
   attempts: number;

@@ -10,9 +10,9 @@ import type { ActiveCall } from "./active-call.ts";
  * The codes that are the service's fault. UNAVAILABLE is not among them: thousands may come in a second, and the
  * throttled log reports them.
  */
-const serverFaults: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
+const SERVER_FAULT_CODES: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
 
-/** Logs how a call ended; without an error: with OK. */
+/** Logs the end of a call, with OK unless there is an error. */
 export type AccessLog = (method: DescMethod, call: ActiveCall | undefined, error?: unknown) => void;
 
 /**
@@ -30,7 +30,7 @@ export function createAccessLog(log: Log): AccessLog {
       client_address: call?.clientAddress,
       caller: (call && principalName(call.principal)) || undefined,
     };
-    if (code !== undefined && serverFaults.has(code)) log.warn(fields, "Call ended");
+    if (code !== undefined && SERVER_FAULT_CODES.has(code)) log.warn(fields, "Call ended");
     else log.debug(fields, "Call ended");
   };
 }

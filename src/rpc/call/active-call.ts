@@ -3,9 +3,9 @@ import type { AuditDetails, Call } from "../../kernel/call.ts";
 import { anonymous, type Principal } from "../../kernel/principal.ts";
 import type { Protocol } from "../protocol/content-type.ts";
 import { CallLifetime, type LifetimeOptions } from "./call-lifetime.ts";
-import type { ResponseNotes } from "./response-notes.ts";
+import type { ResponseMetadata } from "./response-metadata.ts";
 
-/** What is known of a call when its headers have arrived. */
+/** The properties of a call that its headers determine. */
 export interface CallSetup extends LifetimeOptions {
   readonly protocol: Protocol;
   readonly clientAddress: string;
@@ -14,15 +14,15 @@ export interface CallSetup extends LifetimeOptions {
   readonly authorization: string | undefined;
   /** Absent for the standard services, such as health. */
   readonly policy: MethodPolicy | undefined;
-  /** How long the next part of the body may take, milliseconds. */
+  /** Longest wait for the next part of the body, in milliseconds. */
   readonly bodyIdleMs: number;
 }
 
-/** One call from its headers to its end: who calls, for how long, and what its response headers will state. */
+/** One call from its headers to its end: principal, lifetime and response metadata. */
 export class ActiveCall implements Call {
   readonly setup: CallSetup;
   readonly lifetime: CallLifetime;
-  readonly notes: ResponseNotes = {
+  readonly responseMetadata: ResponseMetadata = {
     cache: undefined,
     rateLimit: undefined,
     isPrivate: false,
@@ -31,30 +31,30 @@ export class ActiveCall implements Call {
   /** Set by the audit interceptor, for changes by staff and services. */
   audit: AuditDetails | undefined;
   #principal: Principal = anonymous;
-  #identifiedAtMs = Number.NEGATIVE_INFINITY;
+  #principalSetAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(setup: CallSetup) {
     this.setup = setup;
     this.lifetime = new CallLifetime(setup);
   }
 
-  /** Notes on whose behalf the call is made, as of now. */
-  identify(principal: Principal): void {
+  /** Sets the principal, authenticated now. */
+  setPrincipal(principal: Principal): void {
     this.#principal = principal;
-    this.#identifiedAtMs = performance.now();
+    this.#principalSetAtMs = performance.now();
   }
 
   get principal(): Principal {
     return this.#principal;
   }
 
-  get isIdentified(): boolean {
-    return this.#identifiedAtMs > Number.NEGATIVE_INFINITY;
+  get hasPrincipal(): boolean {
+    return this.#principalSetAtMs > Number.NEGATIVE_INFINITY;
   }
 
-  /** How long ago the principal was noted, milliseconds. */
+  /** Age of the authentication of the principal, in milliseconds. */
   get principalAgeMs(): number {
-    return performance.now() - this.#identifiedAtMs;
+    return performance.now() - this.#principalSetAtMs;
   }
 
   get signal(): AbortSignal {

@@ -3,13 +3,14 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { completeErrors } from "../errors/complete-errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
-import { isFailedAuth, isRetiredCredential } from "../rate-limit/failed-credentials.ts";
+import { isEndedCredential, isFailedAuth } from "../rate-limit/failed-credentials.ts";
 import type { AccessLog } from "./access-log-writer.ts";
 import type { ActiveCall } from "./active-call.ts";
 import { type Authenticate, authenticateHeader } from "./authenticate-call.ts";
 import { authorize } from "./authorization.ts";
 import { callKey } from "./call-context.ts";
 
+/** Dependencies of admission control. */
 export interface AdmissionOptions {
   /** Absent: access control is off. */
   authenticate: Authenticate | undefined;
@@ -19,9 +20,12 @@ export interface AdmissionOptions {
   logCall: AccessLog;
 }
 
-/** Admission control: what each call passes before its body is read. */
+/** Admission control, which each call passes before its body is read. */
 export interface Admission {
-  /** Admits a call. @throws ConnectError, logged already, for a call that is rejected */
+  /**
+   * Admits a call.
+   * @throws ConnectError, logged already, for a call that is rejected
+   */
   admit(call: ActiveCall, method: DescMethod): Promise<void>;
   /** Admits a call that came through Connect, unless the fast path admitted it before. */
   admitConnect(context: HandlerContext): Promise<void>;
@@ -39,11 +43,11 @@ export function createAdmission(options: AdmissionOptions): Admission {
     try {
       const beforeLookup = () => rateLimiter?.assertAuthAllowed(call);
       const principal = authenticateHeader(authenticate, authorization, beforeLookup);
-      call.identify(principal instanceof Promise ? await principal : principal);
+      call.setPrincipal(principal instanceof Promise ? await principal : principal);
     } catch (error) {
       if (isFailedAuth(error)) await rateLimiter?.chargeFailedAuth(call);
-      // The credential has no owner any more, so the address pays, as for anonymous calls.
-      if (isRetiredCredential(error)) await rateLimiter?.charge(call, policy);
+      // The credential has no owner any more, so the address is charged, as for anonymous calls.
+      if (isEndedCredential(error)) await rateLimiter?.charge(call, policy);
       throw error;
     }
     await rateLimiter?.charge(call, policy);
@@ -65,8 +69,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
       completeErrors(context);
       const call = context.values.get(callKey);
       if (call === undefined) return;
-      call.notes.connect = { header: context.responseHeader, trailer: context.responseTrailer };
-      if (!call.isIdentified) await admit(call, context.method);
+      call.responseMetadata.connect = { header: context.responseHeader, trailer: context.responseTrailer };
+      if (!call.hasPrincipal) await admit(call, context.method);
     },
   };
 }

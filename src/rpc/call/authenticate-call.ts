@@ -1,8 +1,8 @@
 import { anonymous, malformedAuthorization, type Principal, system } from "../../kernel/principal.ts";
 
 /**
- * Returns the principal of an access token or API key; at once when it is known.
- * @param beforeLookup called before the database is queried for a credential that may be made up; may throw
+ * Returns the principal of an access token or API key; synchronously when it is cached.
+ * @param beforeLookup called before the database is queried for a credential that may be forged; may throw
  * @throws AppError unauthenticated for a credential that is wrong, expired or revoked
  */
 export type Authenticate = (credential: string, beforeLookup?: () => void) => Principal | Promise<Principal>;

@@ -15,7 +15,10 @@ export interface AccessPolicy {
   readonly scope: Scope;
 }
 
-/** Checks that a principal has the access that a policy requires. @throws AppError unauthenticated or permission_denied */
+/**
+ * Checks that a principal has the access that a policy requires.
+ * @throws AppError unauthenticated or permission_denied
+ */
 export function authorize(principal: Principal, { access, scope }: AccessPolicy): void {
   const required = REQUIRED_ROLE[access];
   if (principal.kind === "system" || required === undefined) return;

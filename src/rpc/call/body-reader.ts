@@ -3,7 +3,10 @@ import { requestStalled } from "../errors/call-errors.ts";
 import type { ActiveCall } from "./active-call.ts";
 import type { CallLifetime } from "./call-lifetime.ts";
 
-/** Yields the chunks of a body as they arrive, until the call is stopped. @throws ConnectError when it is */
+/**
+ * Yields the chunks of a body as they arrive, until the call is stopped.
+ * @throws ConnectError when it is
+ */
 export async function* streamBody(
   { setup, lifetime }: ActiveCall,
   source: AsyncIterable<Uint8Array>,
@@ -71,7 +74,7 @@ function startIdleTimer(
 }
 
 function stopIfStalled(lifetime: CallLifetime): void {
-  // A handler that takes its time over what has arrived is not the caller's fault.
+  // The caller is not at fault when the handler is slow to read what has arrived.
   if (lifetime.isAwaitingRequest) lifetime.stop(requestStalled());
 }
 

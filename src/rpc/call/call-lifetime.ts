@@ -2,13 +2,13 @@ import type { AppError } from "../../kernel/errors.ts";
 import { callCancelled, deadlineExceeded } from "../errors/call-errors.ts";
 import { toConnectError } from "../errors/connect-errors.ts";
 
-/** The time limits of a call, in milliseconds, and the way to abort it. */
+/** The time limits of a call, in milliseconds, and its abort function. */
 export interface LifetimeOptions {
   /** From now to the deadline. Infinity: there is none. */
   readonly timeoutMs: number;
-  /** How long the handler may go on after its signal has aborted. */
+  /** Longest time that the handler may run after its signal has aborted. */
   readonly settleMs: number;
-  /** How long the caller may take to receive the response once it is complete. */
+  /** Longest time for the caller to receive the complete response. */
   readonly deliveryMs: number;
   /** Ends the exchange without a response. */
   readonly abort: () => void;
@@ -16,8 +16,8 @@ export interface LifetimeOptions {
 
 /**
  * The deadline and the end of one call, from its headers on. A call receives its request, then its handler runs, then
- * its response is delivered. A stop (deadline, caller gone, stalled body) ends the wait for the request at once; a
- * running handler gets the signal and `settleMs` to finish. Connect itself would wait for such a handler forever.
+ * its response is delivered. A stop (deadline, caller gone, stalled body) ends the wait for the request immediately; a
+ * running handler gets the signal and `settleMs` to finish. Connect itself would wait for such a handler without limit.
  */
 export class CallLifetime {
   /** When the headers arrived, in milliseconds of `performance.now()`. */
@@ -78,7 +78,10 @@ export class CallLifetime {
     });
   }
 
-  /** Marks the request as received and the handler as running. @throws AppError when the call is stopped already */
+  /**
+   * Marks the request as received and the handler as running.
+   * @throws AppError when the call is stopped already
+   */
   begin(): void {
     if (performance.now() >= this.deadlineAtMs) CallLifetime.#passDeadline(this);
     if (this.#stopReason !== undefined) throw this.#stopReason;

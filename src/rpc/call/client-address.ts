@@ -7,7 +7,7 @@ const MAX_HOPS = 20;
  * Returns the address of the client: the first address of `X-Forwarded-For`, read from the right, that is not a trusted
  * proxy. Everything to the left of it, or of a malformed entry, may be forged and is ignored.
  *
- * @param peer the address at the other end of the socket; undefined when it is closed already
+ * @param peer the address of the socket's peer; undefined when it is closed already
  */
 export function resolveClientAddress(
   peer: string | undefined,

@@ -2,13 +2,13 @@ import type { IncomingHttpHeaders } from "node:http";
 import { BlockList } from "node:net";
 import type { Log } from "../../kernel/log.ts";
 import { protocolOf } from "../protocol/content-type.ts";
-import { takeTimeout } from "../protocol/timeout-header.ts";
+import { consumeTimeoutHeader } from "../protocol/timeout-header.ts";
 import type { Route } from "../server/routes.ts";
 import type { ServerLimits } from "../server/server-limits.ts";
 import { ActiveCall } from "./active-call.ts";
 import { resolveClientAddress } from "./client-address.ts";
 
-/** User agents are cut to so many UTF-16 units. */
+/** Longest user agent, in UTF-16 units; longer ones are truncated. */
 const MAX_USER_AGENT_LENGTH = 200;
 
 /** An HTTP request whose headers have arrived. */
@@ -16,7 +16,7 @@ export interface IncomingCall {
   readonly headers: IncomingHttpHeaders;
   /** Names and values in turn, as they were sent. */
   readonly rawHeaders: readonly string[];
-  /** The address at the other end of the connection. */
+  /** The address of the peer. */
   readonly peer: string | undefined;
   /** Ends the exchange without a response. */
   abort(): void;
@@ -25,6 +25,7 @@ export interface IncomingCall {
 /** Opens a call for a request, and starts its deadline. */
 export type OpenCall = (route: Route, incoming: IncomingCall) => ActiveCall;
 
+/** Dependencies of `createOpenCall`. */
 export interface OpenCallOptions {
   trustedProxies: BlockList;
   limits: ServerLimits;
@@ -44,7 +45,7 @@ export function createOpenCall({ trustedProxies, limits, log }: OpenCallOptions)
       address === resolveClientAddress(peer, undefined, noProxies)
     ) {
       hasWarned = true;
-      log.info(
+      log.warn(
         { peer },
         "X-Forwarded-For ignored: if the peer is a proxy of yours, add it to TRUSTED_PROXIES",
       );
@@ -54,7 +55,7 @@ export function createOpenCall({ trustedProxies, limits, log }: OpenCallOptions)
   return (route, incoming) => {
     const { headers } = incoming;
     const protocol = protocolOf(headers["content-type"]);
-    const timeoutMs = takeTimeout(headers, protocol !== "connect");
+    const timeoutMs = consumeTimeoutHeader(headers, protocol !== "connect");
     return new ActiveCall({
       protocol,
       clientAddress: clientAddressOf(incoming),

@@ -5,7 +5,7 @@ export function deadlineExceeded(timeoutMs: number): AppError {
   const wholeMs = Math.round(timeoutMs);
   return new AppError(
     "deadline_exceeded",
-    `The call exceeded its deadline of ${wholeMs} ms. Set a longer deadline or request less at once.`,
+    `The call exceeded its deadline of ${wholeMs} ms. Set a longer deadline or request less per call.`,
     { reason: "DEADLINE_EXCEEDED", metadata: { timeout_ms: String(wholeMs) } },
   );
 }

@@ -13,7 +13,7 @@ export function completeErrors({ signal, requestMethod, url }: HandlerContext): 
   if (requestMethod === "GET") assertBase64(new URL(url).searchParams);
 }
 
-/** Rejects malformed base64 with the right code: Connect decodes it too, but answers INTERNAL. */
+/** Rejects malformed base64 with the right code: Connect decodes it too, but responds with INTERNAL. */
 function assertBase64(query: URLSearchParams): void {
   if (query.get("base64") !== "1") return;
   try {
@@ -32,16 +32,16 @@ function onAbort(event: Event): void {
 /** Adds the ErrorInfo that Connect's own errors lack. Errors with details stay as they are. */
 export function completeError(error: ConnectError): void {
   if (error.details.length > 0) return;
-  // Connect answers INVALID_ARGUMENT to malformed JSON, but INTERNAL to these.
+  // Connect responds with INVALID_ARGUMENT to malformed JSON, but with INTERNAL to these.
   if (error.code === Code.Internal && /^(parse binary: |decompression failed$)/.test(error.rawMessage)) {
     Object.assign(error, { code: Code.InvalidArgument });
   }
-  const reason = reasons[error.code] ?? codeName(error.code);
+  const reason = CONNECT_REASONS[error.code] ?? codeName(error.code);
   error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN } });
 }
 
 /** The codes that Connect raises for one reason only. */
-const reasons: Partial<Record<Code, string>> = {
+const CONNECT_REASONS: Partial<Record<Code, string>> = {
   [Code.InvalidArgument]: "MALFORMED_REQUEST",
   [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",
   [Code.Unimplemented]: "NOT_IMPLEMENTED",

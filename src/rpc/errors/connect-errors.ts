@@ -20,7 +20,7 @@ const DEFAULT_RETRY_MS = 1_000;
 const MAX_MESSAGE_LENGTH = 1_000;
 
 /** The gRPC code of each error code. */
-const connectCodes = {
+const CONNECT_CODES = {
   invalid_argument: Code.InvalidArgument,
   not_found: Code.NotFound,
   already_exists: Code.AlreadyExists,
@@ -37,7 +37,7 @@ const connectCodes = {
 
 /**
  * Returns an error as it is sent: with google.rpc details, and with the delay before a retry in `retry-after` for
- * clients that know HTTP only (a header for Connect, a trailer for gRPC). The cause is not sent.
+ * clients that support HTTP only (a header for Connect, a trailer for gRPC). The cause is not sent.
  */
 export function toConnectError(error: AppError): ConnectError {
   const { message } = error;
@@ -46,14 +46,14 @@ export function toConnectError(error: AppError): ConnectError {
     message.length > MAX_MESSAGE_LENGTH
       ? `${message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed()}...`
       : message,
-    connectCodes[error.code],
+    CONNECT_CODES[error.code],
     retryAfterMs === undefined ? undefined : { "retry-after": String(ceilSeconds(retryAfterMs)) },
     errorDetails(error, retryAfterMs),
     error.cause,
   );
 }
 
-/** Returns whole seconds, rounded up: a caller who waits so long has waited long enough. */
+/** Returns whole seconds, rounded up, so that a caller never retries too early. */
 export function ceilSeconds(milliseconds: number): number {
   return Math.ceil(milliseconds / 1_000);
 }
@@ -63,7 +63,7 @@ export function codeName(code: Code): string {
   return code === Code.Canceled ? "CANCELLED" : Code[code].replace(/(?<=.)[A-Z]/g, "_$&").toUpperCase();
 }
 
-/** Returns how long the caller should wait before a retry, in milliseconds; undefined when that is not known. */
+/** Returns the delay before a retry, in milliseconds; undefined when there is none to recommend. */
 function retryDelayMs({ code, details }: AppError): number | undefined {
   const retryAfterMs = details.retryAfterMs ?? (code === "unavailable" ? DEFAULT_RETRY_MS : undefined);
   return retryAfterMs === undefined ? undefined : Math.max(0, retryAfterMs);

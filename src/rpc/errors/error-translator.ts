@@ -7,7 +7,7 @@ import { methodKey } from "../policy/method-policy.ts";
 import { toConnectError } from "./connect-errors.ts";
 import { createThrottledLog } from "./throttled-log.ts";
 
-/** Translates what a call failed with into the error that its caller gets. */
+/** Translates the failure of a call into the error that its caller receives. */
 export type ErrorTranslator = (error: unknown, method: DescMethod) => ConnectError;
 
 /**

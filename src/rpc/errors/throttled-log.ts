@@ -1,7 +1,7 @@
 import { type AppError, errorMessage } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 
-/** How long a reason is not logged again. */
+/** Shortest interval between two lines of one reason, in milliseconds. */
 const INTERVAL_MS = 1_000;
 
 /** UTF-16 units. The message of a driver is short; the rest is cut. */
@@ -14,9 +14,9 @@ interface Suppressed {
 }
 
 /**
- * Creates a log for failures that are expected and not the caller's fault. A database that is away fails thousands of
- * calls a second, so each reason is logged at most once a second, with the number of suppressed lines. Of the cause only
- * the message is logged: a stack says nothing here, and PostgreSQL's details contain values.
+ * Creates a log for failures that are expected and not the caller's fault. An unavailable database fails thousands of
+ * calls a second, so each reason is logged at most once a second, with the number of suppressed lines. Of the cause
+ * only the message is logged: a stack says nothing here, and PostgreSQL's details contain values.
  */
 export function createThrottledLog(log: Log): (method: string, error: AppError) => void {
   const recent = new Map<string, Suppressed>();

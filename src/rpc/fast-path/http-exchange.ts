@@ -12,7 +12,7 @@ export interface HttpResponse {
   readonly trailers?: Readonly<Record<string, string>> | undefined;
 }
 
-/** An HTTP request and the way to answer it, the same for HTTP/1.1 and HTTP/2. */
+/** An HTTP request and its response, the same for HTTP/1.1 and HTTP/2. */
 export interface HttpExchange {
   readonly httpVersion: "1.1" | "2.0";
   readonly method: string;
@@ -28,7 +28,7 @@ export interface HttpExchange {
   readonly complete: boolean;
   /** Sends a response, unless the caller has gone. */
   respond(response: HttpResponse): void;
-  /** Ends the exchange so that a partial response does not pass for a complete one. */
+  /** Ends the exchange so that callers detect a partial response. */
   abort(): void;
   /** Calls the listener once, when the exchange is over. */
   onClose(listener: () => void): void;

@@ -16,24 +16,24 @@ export interface RequestFormat {
 
 type Codec = Pick<RequestFormat, "protocol" | "isJson" | "responseType">;
 
-const grpc: Codec = { protocol: "grpc", isJson: false, responseType: "application/grpc+proto" };
-const grpcWeb: Codec = { protocol: "grpc-web", isJson: false, responseType: "application/grpc-web+proto" };
-const connectProto: Codec = { protocol: "connect", isJson: false, responseType: "application/proto" };
-const connectJson: Codec = { protocol: "connect", isJson: true, responseType: "application/json" };
+const GRPC: Codec = { protocol: "grpc", isJson: false, responseType: "application/grpc+proto" };
+const GRPC_WEB: Codec = { protocol: "grpc-web", isJson: false, responseType: "application/grpc-web+proto" };
+const CONNECT_PROTO: Codec = { protocol: "connect", isJson: false, responseType: "application/proto" };
+const CONNECT_JSON: Codec = { protocol: "connect", isJson: true, responseType: "application/json" };
 
 /** The codecs of POST, by content type. */
-const postCodecs: ReadonlyMap<string | undefined, Codec> = new Map([
-  ["application/grpc", grpc],
-  ["application/grpc+proto", grpc],
-  ["application/grpc-web", grpcWeb],
-  ["application/grpc-web+proto", grpcWeb],
-  ["application/proto", connectProto],
-  ["application/json", connectJson],
+const POST_CODECS: ReadonlyMap<string | undefined, Codec> = new Map([
+  ["application/grpc", GRPC],
+  ["application/grpc+proto", GRPC],
+  ["application/grpc-web", GRPC_WEB],
+  ["application/grpc-web+proto", GRPC_WEB],
+  ["application/proto", CONNECT_PROTO],
+  ["application/json", CONNECT_JSON],
 ]);
 /** The codecs of GET, by the query parameter `encoding`. */
-const getCodecs: ReadonlyMap<string | null, Codec> = new Map([
-  ["proto", connectProto],
-  ["json", connectJson],
+const GET_CODECS: ReadonlyMap<string | null, Codec> = new Map([
+  ["proto", CONNECT_PROTO],
+  ["json", CONNECT_JSON],
 ]);
 
 /** Host names and addresses with an optional port. Connect rejects what is malformed. */
@@ -48,7 +48,7 @@ export function readRequestFormat(exchange: HttpExchange, isGetAllowed: boolean)
   const { headers, method, authority = "" } = exchange;
   if (headers.expect !== undefined || !PLAIN_AUTHORITY.test(authority)) return undefined;
   if (method === "GET") return isGetAllowed ? readGetFormat(exchange) : undefined;
-  const codec = method === "POST" ? postCodecs.get(headers["content-type"]) : undefined;
+  const codec = method === "POST" ? POST_CODECS.get(headers["content-type"]) : undefined;
   if (codec === undefined || (codec.protocol === "grpc" && exchange.httpVersion === "1.1")) return undefined;
   const isGrpc = codec.protocol !== "connect";
   if (hasMalformedTimeout(headers, isGrpc)) return undefined;
@@ -64,7 +64,7 @@ function readGetFormat({ headers, target }: HttpExchange): RequestFormat | undef
   // Connect decides about a GET with a body.
   if (headers["content-type"] !== undefined || hasMalformedTimeout(headers, false)) return undefined;
   const query = new URLSearchParams(target.slice(target.indexOf("?") + 1));
-  const codec = getCodecs.get(query.get("encoding"));
+  const codec = GET_CODECS.get(query.get("encoding"));
   const compression = query.get("compression") ?? "identity";
   if (codec === undefined || compression !== "identity") return undefined;
   return { ...codec, acceptsGzip: includesGzip(headers["accept-encoding"]), query };

@@ -11,7 +11,7 @@ import type { RequestFormat } from "./request-format.ts";
 const utf8 = new TextDecoder();
 
 /**
- * Returns the message of a request, from its body or query; undefined for a malformed one, whose error Connect words.
+ * Returns the message of a request, from its body or query; undefined for a malformed one, whose error Connect creates.
  * @throws ConnectError for JSON that is not UTF-8, which Connect would accept
  */
 export function readMessage(

@@ -3,7 +3,7 @@ import { gzip } from "node:zlib";
 import { type DescMessage, type Message, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
-import { ENVELOPE_HEADER_BYTES, encodeEnvelope, envelopeFlags } from "../protocol/envelope.ts";
+import { ENVELOPE_FLAGS, ENVELOPE_HEADER_BYTES, encodeEnvelope } from "../protocol/envelope.ts";
 import { jsonOptions } from "../protocol/json-options.ts";
 import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 
@@ -42,7 +42,10 @@ export type ResponseEncoder = (
   options: { gzip: boolean; isShared: boolean },
 ) => EncodedMessage | Promise<EncodedMessage>;
 
-/** Creates an encoder. @param maxBytes the memory for cached encodings; the least recently used are dropped */
+/**
+ * Creates an encoder.
+ * @param maxBytes the memory for cached encodings; the least recently used are dropped
+ */
 export function createResponseEncoder(maxBytes: number): ResponseEncoder {
   const encodingsOf = new WeakMap<Message, CachedEncodings>();
   // The value is the size: setting the same object again would keep the size that it had.
@@ -93,7 +96,7 @@ function encode(schema: DescMessage, message: Message, encoding: Encoding): Enco
     throw new ConnectError(text, Code.ResourceExhausted);
   }
   return {
-    bytes: encoding === "envelope" ? encodeEnvelope(bytes, envelopeFlags.none) : bytes,
+    bytes: encoding === "envelope" ? encodeEnvelope(bytes, ENVELOPE_FLAGS.none) : bytes,
     isGzip: false,
   };
 }
@@ -103,7 +106,7 @@ async function compressMessage(plain: EncodedMessage, encoding: Encoding): Promi
   const content = isEnvelope ? plain.bytes.subarray(ENVELOPE_HEADER_BYTES) : plain.bytes;
   if (content.length < COMPRESS_MIN_BYTES) return plain;
   const compressed = await compress(content);
-  if (isEnvelope) return { bytes: encodeEnvelope(compressed, envelopeFlags.compressed), isGzip: true };
+  if (isEnvelope) return { bytes: encodeEnvelope(compressed, ENVELOPE_FLAGS.compressed), isGzip: true };
   // zlib returns a slice of a larger buffer, all of which would be kept.
   const bytes = Buffer.allocUnsafeSlow(compressed.length);
   bytes.set(compressed);

@@ -2,7 +2,7 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConnectError, ContextValues, UnaryResponse } from "@connectrpc/connect";
 import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
 import type { ActiveCall } from "../call/active-call.ts";
-import { encodeEnvelope, envelopeFlags } from "../protocol/envelope.ts";
+import { ENVELOPE_FLAGS, encodeEnvelope } from "../protocol/envelope.ts";
 import { GRPC_OK, grpcErrorTrailers, normalizeGrpcMessage } from "../protocol/grpc-status.ts";
 import { jsonOptions } from "../protocol/json-options.ts";
 import type { Route } from "../server/routes.ts";
@@ -12,15 +12,18 @@ import type { ResponseEncoder } from "./response-encoder.ts";
 
 type Fields = Readonly<Record<string, string>>;
 
-/** Returns the response with a message. @throws ConnectError for a message that is too large */
+/**
+ * Returns the response with a message.
+ * @throws ConnectError for a message that is too large
+ */
 export async function messageResponse(
   encode: ResponseEncoder,
   schema: DescMessage,
   { message, header, trailer }: UnaryResponse,
   { protocol, isJson, responseType, acceptsGzip }: RequestFormat,
-  { notes }: ActiveCall,
+  { responseMetadata }: ActiveCall,
 ): Promise<HttpResponse> {
-  const isShared = notes.cache !== undefined && notes.cache.state !== "bypass";
+  const isShared = responseMetadata.cache !== undefined && responseMetadata.cache.state !== "bypass";
   const encoding = protocol !== "connect" ? "envelope" : isJson ? "json" : "proto";
   const encoded = encode(schema, message, encoding, { gzip: acceptsGzip, isShared });
   const { bytes, isGzip } = encoded instanceof Promise ? await encoded : encoded;
@@ -102,5 +105,5 @@ export function headersOf({ headers }: HttpExchange): Headers {
 /** Returns the last envelope of gRPC-Web, which contains the trailers. */
 function trailersEnvelope(trailers: Fields): Buffer {
   const lines = Object.entries(trailers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return encodeEnvelope(Buffer.from(lines.join("")), envelopeFlags.trailers);
+  return encodeEnvelope(Buffer.from(lines.join("")), ENVELOPE_FLAGS.trailers);
 }

@@ -27,6 +27,7 @@ import { maxBodyBytes, readMessage } from "./request-message.ts";
 import type { ResponseEncoder } from "./response-encoder.ts";
 import { errorResponse, handleByConnect, headersOf, messageResponse, urlOf } from "./responses.ts";
 
+/** Dependencies of the fast path. */
 export interface UnaryFastPathOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
@@ -40,8 +41,13 @@ export interface UnaryFastPathOptions {
   log: Log;
 }
 
-/** Handles a request if it is a unary call in a common format. @returns whether it does */
+/**
+ * Handles a request if it is a unary call in a common format.
+ * @returns whether it did
+ */
 export type UnaryFastPath = (exchange: HttpExchange) => boolean;
+
+const NO_BODY = Buffer.alloc(0);
 
 /** A call on the fast path. */
 interface FastCall {
@@ -55,7 +61,7 @@ interface FastCall {
 /**
  * Creates the fast path for unary calls in their common formats, in all three protocols: about five times the calls a
  * second of Connect's stream layers. It runs the same admission and the same interceptors as the path through Connect,
- * which takes all other requests and words the errors of malformed messages.
+ * which takes all other requests and creates the errors of malformed messages.
  */
 export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPath {
   const { routes, openCall, admission, encode, loadShedder, corsHeaders, draining, log } = options;
@@ -131,8 +137,6 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
   };
 }
 
-const NO_BODY = Buffer.alloc(0);
-
 function readRequestBody({ format, exchange, call }: FastCall): Promise<Buffer> {
   return readBody(call, exchange.body, format.protocol === "connect" ? maxMessageBytes : maxBodyBytes);
 }
@@ -174,14 +178,14 @@ function withResponseHeaders(
   { format, exchange, call }: FastCall,
 ): HttpResponse {
   Object.assign(headers, response.headers);
-  const noted = responseHeaders(call, {
+  const added = responseHeaders(call, {
     isGet: format.query !== undefined,
     isOk: response.status === 200,
     ifNoneMatch: exchange.headers["if-none-match"],
     vary: headers.vary,
   });
-  for (const [name, value] of noted.headers) headers[name] = value;
-  if (noted.isNotModified) {
+  for (const [name, value] of added.headers) headers[name] = value;
+  if (added.isNotModified) {
     for (const name of contentHeaderNames) delete headers[name];
     return { status: 304, headers };
   }

@@ -12,7 +12,7 @@ export const cacheCorsHeaders = {
 /** The parts of a request and its response that decide about caching by HTTP. */
 export interface CacheableExchange {
   isGet: boolean;
-  /** The response has a message, not an error. */
+  /** Whether the response has a message, not an error. */
   isOk: boolean;
   ifNoneMatch: string | undefined;
   /** The Vary header so far: CORS may have set it. */
@@ -20,35 +20,35 @@ export interface CacheableExchange {
 }
 
 /**
- * Adds the headers that state how the cache answered and, for a GET, how long HTTP caches may store the response
+ * Adds the headers that state the result of the cache and, for a GET, how long HTTP caches may store the response
  * (RFC 9111).
  * @returns whether the caller has the content already, and gets 304 without it
  */
 export function addCacheHeaders(
   headers: [name: string, value: string][],
-  { notes, setup }: ActiveCall,
+  { responseMetadata, setup }: ActiveCall,
   { isGet, isOk, ifNoneMatch, vary }: CacheableExchange,
 ): boolean {
-  const { cache: note, isPrivate } = notes;
-  if (note !== undefined) headers.push(["x-cartwright-cache", note.state]);
+  const { cache, isPrivate } = responseMetadata;
+  if (cache !== undefined) headers.push(["x-cartwright-cache", cache.state]);
   if (!isGet) return false;
   const policy = setup.policy?.cache;
-  if (!isOk || note === undefined || policy === undefined || isPrivate) {
-    // Without a header HTTP caches may guess, even for a 404 or a 405. A response that only staff may request must not
-    // reach others who send the same request.
+  if (!isOk || cache === undefined || policy === undefined || isPrivate) {
+    // Without a header HTTP caches may store it by heuristics, even a 404 or a 405. A response that only staff may
+    // request must not reach others who send the same request.
     headers.push(["cache-control", "no-store"]);
     return false;
   }
   headers.push(
     ["cache-control", cacheControl(policy)],
-    // The age counts from when the response was made, not from when it was served.
-    ["age", String(Math.floor(note.ageMs / 1_000))],
+    // The age counts from the creation of the response, not from its delivery.
+    ["age", String(Math.floor(cache.ageMs / 1_000))],
     ["vary", vary === undefined ? "Accept-Encoding" : `${vary}, Accept-Encoding`],
   );
-  if (note.etag === "") return false;
+  if (cache.etag === "") return false;
   // Weak: the content is the same with and without compression, the bytes are not.
-  headers.push(["etag", `W/"${note.etag}"`]);
-  return matchesEntityTag(ifNoneMatch, note.etag);
+  headers.push(["etag", `W/"${cache.etag}"`]);
+  return matchesEntityTag(ifNoneMatch, cache.etag);
 }
 
 function cacheControl({ freshFor, staleWhileRevalidate }: Cache): string {

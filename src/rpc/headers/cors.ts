@@ -11,14 +11,17 @@ const exposedHeaders = [
   ...rateLimitCorsHeaders.exposed,
 ].join(", ");
 
-/** How long browsers may cache a preflight, seconds. The maximum of Chromium. */
+/** Longest time that browsers may cache a preflight, in seconds. The maximum of Chromium. */
 const MAX_AGE_SECONDS = 7_200;
 
 /** Cross-origin resource sharing for scripts of web pages. Without cookies: callers send a bearer token. */
 export interface Cors {
   /** Returns the headers of each response to a page of this origin; undefined: the caller is not a page. */
   headersFor(origin: string | undefined): Readonly<Record<string, string>>;
-  /** Sets these headers, and answers preflights. @returns whether it answered */
+  /**
+   * Sets these headers, and responds to preflights.
+   * @returns whether it responded
+   */
   handle(request: Request, response: Response): boolean;
 }
 
@@ -28,15 +31,15 @@ export function createCors(origins: readonly string[]): Cors {
   const allowed = new Set(origins);
   // HTTP caches must not serve the response for one origin to another.
   const common: Record<string, string> = isOpen || origins.length === 0 ? {} : { vary: "Origin" };
-  const readableBy = (origin: string) => ({
+  const headersForOrigin = (origin: string) => ({
     ...common,
     "access-control-allow-origin": origin,
     "access-control-expose-headers": exposedHeaders,
   });
   // Set for callers without an origin too: an HTTP cache may serve their response to a page.
-  const open = isOpen ? readableBy("*") : undefined;
+  const openHeaders = isOpen ? headersForOrigin("*") : undefined;
   const headersFor = (origin: string | undefined) =>
-    open ?? (origin !== undefined && allowed.has(origin) ? readableBy(origin) : common);
+    openHeaders ?? (origin !== undefined && allowed.has(origin) ? headersForOrigin(origin) : common);
   return {
     headersFor,
     handle(request, response) {

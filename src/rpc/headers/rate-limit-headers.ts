@@ -1,4 +1,4 @@
-import type { ResponseNotes } from "../call/response-notes.ts";
+import type { ResponseMetadata } from "../call/response-metadata.ts";
 import { ceilSeconds } from "../errors/connect-errors.ts";
 
 /** The headers that scripts of web pages may read. */
@@ -12,7 +12,7 @@ export const rateLimitCorsHeaders = {
  */
 export function addRateLimitHeaders(
   headers: [name: string, value: string][],
-  { rateLimit }: ResponseNotes,
+  { rateLimit }: ResponseMetadata,
 ): void {
   if (rateLimit === undefined) return;
   headers.push(

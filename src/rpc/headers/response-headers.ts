@@ -8,14 +8,14 @@ export const contentHeaderNames = ["content-type", "content-length", "content-en
 /** The headers that a response gets beside those of its protocol. */
 export interface ResponseHeaders {
   readonly headers: readonly (readonly [name: string, value: string])[];
-  /** The response is 304 without a body: the caller has the content already. */
+  /** Whether the response is 304 without a body: the caller has the content already. */
   readonly isNotModified: boolean;
 }
 
-/** Returns the headers that state what the interceptors noted about a call: rate limit and cache. */
+/** Returns the headers that state what the interceptors recorded of a call: rate limit and cache. */
 export function responseHeaders(call: ActiveCall, exchange: CacheableExchange): ResponseHeaders {
   const headers: [string, string][] = [];
-  addRateLimitHeaders(headers, call.notes);
+  addRateLimitHeaders(headers, call.responseMetadata);
   const isNotModified = addCacheHeaders(headers, call, exchange);
   return { headers, isNotModified };
 }

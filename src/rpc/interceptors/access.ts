@@ -15,7 +15,7 @@ import { type Authenticate, authenticateHeader } from "../call/authenticate-call
 import { type AccessPolicy, authorize } from "../call/authorization.ts";
 import { callKey } from "../call/call-context.ts";
 
-/** How long the principal of a call counts before it is authenticated again, milliseconds. */
+/** Age from which the principal of a call is authenticated again, in milliseconds. */
 const PRINCIPAL_MAX_AGE_MS = 100;
 
 /** A field that only some callers may set. */
@@ -31,15 +31,15 @@ interface ProtectedField {
 export function createAccessInterceptor(authenticate: Authenticate | undefined): Interceptor {
   const methods = new Map<DescMethod, readonly ProtectedField[]>();
   const protectedFieldsOf = (method: DescMethod): readonly ProtectedField[] => {
-    const known = methods.get(method) ?? protectedFields(method.input);
-    methods.set(method, known);
-    return known;
+    const fields = methods.get(method) ?? protectedFields(method.input);
+    methods.set(method, fields);
+    return fields;
   };
   const check = async (call: ActiveCall, method: DescMethod, message: Message) => {
     const { policy, authorization } = call.setup;
     const isOld = call.principalAgeMs > PRINCIPAL_MAX_AGE_MS;
     if (isOld && policy !== undefined && authorization !== undefined) {
-      call.identify(await authenticateHeader(authenticate, authorization));
+      call.setPrincipal(await authenticateHeader(authenticate, authorization));
       authorize(call.principal, policy);
     }
     const fields = protectedFieldsOf(method);
@@ -87,7 +87,7 @@ function authorizeFields(
         fields: [{ field: field.name, description }],
       });
     }
-    call.notes.isPrivate = true;
+    call.responseMetadata.isPrivate = true;
   }
 }
 

@@ -13,12 +13,12 @@ import type { Principal } from "../../kernel/principal.ts";
 import { callKey } from "../call/call-context.ts";
 import { isReadMethod, methodKey } from "../policy/method-policy.ts";
 
-/** Longer requests are cut, in UTF-16 units. */
+/** Longest recorded request, in UTF-16 units; longer ones are truncated. */
 const MAX_REQUEST_LENGTH = 4_000;
 
 /**
- * Creates the interceptor that notes in the call which changes staff and other services request. The transaction that
- * makes the change writes the note to the audit log.
+ * Creates the interceptor that records in the call which changes staff and other services request. The transaction that
+ * makes the change writes the record to the audit log.
  */
 export function createAuditInterceptor(policies: ReadonlyMap<string, MethodPolicy>): Interceptor {
   return (next) => (request) => {
@@ -26,34 +26,34 @@ export function createAuditInterceptor(policies: ReadonlyMap<string, MethodPolic
     const call = request.contextValues.get(callKey);
     const role = call === undefined ? undefined : auditedRole(call.principal);
     if (call === undefined || role === undefined || !isAudited(method, policies)) return next(request);
-    const note = (text: string) => {
+    const record = (text: string) => {
       call.audit = { role, method: methodKey(method), request: text };
     };
     if (!request.stream) {
-      note(toRedactedJson(method.input, request.message));
+      record(toRedactedJson(method.input, request.message));
       return next(request);
     }
-    note("");
-    return next({ ...request, message: noteFirst(request.message, method.input, note) });
+    record("");
+    return next({ ...request, message: recordFirst(request.message, method.input, record) });
   };
 }
 
-/** Notes the scalar fields of a stream's first message: what the stream is about, without its rows. */
-async function* noteFirst<T extends Message>(
+/** Records the scalar fields of a stream's first message, which describe the stream, without its rows. */
+async function* recordFirst<T extends Message>(
   messages: AsyncIterable<T>,
   schema: DescMessage,
-  note: (text: string) => void,
+  record: (text: string) => void,
 ) {
   let isFirst = true;
   for await (const message of messages) {
     if (isFirst) {
-      const head = reflect(schema, create(schema));
+      const summary = reflect(schema, create(schema));
       for (const field of schema.fields) {
         if (field.fieldKind === "scalar" || field.fieldKind === "enum") {
-          head.set(field, reflect(schema, message).get(field));
+          summary.set(field, reflect(schema, message).get(field));
         }
       }
-      note(toRedactedJson(schema, head.message));
+      record(toRedactedJson(schema, summary.message));
     }
     isFirst = false;
     yield message;
@@ -67,7 +67,7 @@ function isAudited(method: DescMethod, policies: ReadonlyMap<string, MethodPolic
   return policy.rateLimit?.class !== RateLimitClass.INGEST || method.methodKind === "client_streaming";
 }
 
-/** Returns the role to note for callers who may change other people's data; undefined for the others. */
+/** Returns the role to record for callers who may change other people's data; undefined for the others. */
 function auditedRole(principal: Principal): string | undefined {
   if (principal.kind === "service") return "SERVICE";
   return principal.kind === "account" && principal.role !== "CUSTOMER" ? principal.role : undefined;

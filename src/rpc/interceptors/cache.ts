@@ -11,7 +11,7 @@ import type { Cache } from "../../infra/cache/cache.ts";
 import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
 import { callKey } from "../call/call-context.ts";
-import type { CacheNote } from "../call/response-notes.ts";
+import type { CacheMetadata } from "../call/response-metadata.ts";
 import { deadlineExceeded } from "../errors/call-errors.ts";
 import { type CachePlan, createCachePlan } from "../policy/cache-plan.ts";
 import { durationMs, methodKey } from "../policy/method-policy.ts";
@@ -21,13 +21,13 @@ export type ResponseCache = Cache<Message>;
 
 interface CachedMethod {
   plan: CachePlan;
-  /** How long a load may take, milliseconds. */
+  /** Longest time of a load, in milliseconds. */
   loadTimeoutMs: number;
 }
 
 /**
- * Creates the interceptor that answers from the cache, for methods with a cache policy. Handlers know nothing of it, and
- * run only when neither tier has the response. Everyone gets the same message object that the cache holds.
+ * Creates the interceptor that responds from the cache, for methods with a cache policy. Handlers are unaware of it,
+ * and run only when neither tier has the response. All callers get the same message object that the cache holds.
  * @param cache absent: handlers run each time
  */
 export function createCacheInterceptor(
@@ -42,37 +42,40 @@ export function createCacheInterceptor(
   return (next) => async (request) => {
     const cached = request.stream ? undefined : cachedMethodOf(request.method);
     if (request.stream || cached === undefined) return next(request);
-    const notes = request.contextValues.get(callKey)?.notes;
-    if (notes !== undefined) notes.cache = BYPASS;
+    const metadata = request.contextValues.get(callKey)?.responseMetadata;
+    if (metadata !== undefined) metadata.cache = BYPASS;
     if (cache === undefined) {
       const response = await next(request);
-      if (notes !== undefined) notes.cache = { ...BYPASS, etag: etagForGet(request, response) };
+      if (metadata !== undefined) metadata.cache = { ...BYPASS, etag: etagForGet(request, response) };
       return response;
     }
     const found = await findOrLoad(cache, cached, request, next);
-    if (notes !== undefined) notes.cache = found.note;
+    if (metadata !== undefined) metadata.cache = found.metadata;
     if (found.error !== undefined) throw found.error;
     const { service, method } = request;
     // Connect adopts these headers in place of its own, which already have the content type.
-    const { header, trailer } = notes?.connect ?? NO_HEADERS;
+    const { header, trailer } = metadata?.connect ?? NO_HEADERS;
     return { stream: false, service, method, header, trailer, message: found.message };
   };
 }
 
 /** For calls that failed, and while the cache is off. */
-const BYPASS: CacheNote = { state: "bypass", etag: "", ageMs: 0 };
+const BYPASS: CacheMetadata = { state: "bypass", etag: "", ageMs: 0 };
 /** For the fast path: a cached response has no headers of its own. */
 const NO_HEADERS = { header: new Headers(), trailer: new Headers() };
 
 type Next = Parameters<Interceptor>[0];
-type Found = { note: CacheNote } & ({ message: Message; error?: undefined } | { error: AppError });
+type CachedResponse = { metadata: CacheMetadata } & (
+  | { message: Message; error?: undefined }
+  | { error: AppError }
+);
 
 async function findOrLoad(
   cache: ResponseCache,
   { plan, loadTimeoutMs }: CachedMethod,
   request: UnaryRequest,
   next: Next,
-): Promise<Found> {
+): Promise<CachedResponse> {
   const { output } = request.method;
   const { state, entry } = await cache.getOrLoad({
     key: plan.keyOf(request.message),
@@ -83,9 +86,9 @@ async function findOrLoad(
     encode: (message) => toBinary(output, message),
     decode: (bytes) => fromBinary(output, bytes),
   });
-  const note = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.loadedAtMs) };
+  const metadata = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.loadedAtMs) };
   const { outcome } = entry;
-  return "error" in outcome ? { note, error: outcome.error } : { note, message: outcome.value };
+  return "error" in outcome ? { metadata, error: outcome.error } : { metadata, message: outcome.value };
 }
 
 /** Returns the etag of a response to a GET, which may be conditional; empty for POST, which would not use it. */
@@ -94,7 +97,10 @@ function etagForGet(request: UnaryRequest, response: UnaryResponse | StreamRespo
   return contentHash(toBinary(request.method.output, response.message));
 }
 
-/** Runs the handler for all who wait for the response, with a signal of its own: the first caller may leave. */
+/**
+ * Runs the handler for all callers who wait for the response, with a signal of its own: the first caller may
+ * disconnect.
+ */
 async function load(request: UnaryRequest, next: Next, timeoutMs: number): Promise<Message> {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(deadlineExceeded(timeoutMs)), timeoutMs);

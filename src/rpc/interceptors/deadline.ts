@@ -3,8 +3,9 @@ import { callKey } from "../call/call-context.ts";
 import type { CallLifetime } from "../call/call-lifetime.ts";
 
 /**
- * Creates the interceptor that enforces the deadline of calls and stops them when their caller has gone. The signal
- * tells the handler, which has a little time to settle; a response in that time counts, for it may have committed.
+ * Creates the interceptor that enforces the deadline of calls and stops them when their caller has disconnected. The
+ * signal stops the handler, which has a little time to settle; a response in that time counts, for it may have
+ * committed.
  */
 export function createDeadlineInterceptor(): Interceptor {
   return (next) => async (request) => {

@@ -5,8 +5,8 @@ import { clearOutputOnlyFields } from "../policy/output-only-fields.ts";
 import { createMessageValidator } from "../validation/message-validator.ts";
 
 /**
- * Creates the interceptor that clears the output-only fields of requests and validates the rest against the rules of the
- * contract and of text. An invalid request fails with INVALID_ARGUMENT and one violation for each field.
+ * Creates the interceptor that clears the output-only fields of requests and validates the rest against the rules of
+ * the contract and of text. An invalid request fails with INVALID_ARGUMENT and one violation for each field.
  */
 export function createValidationInterceptor(): Interceptor {
   const validate = createMessageValidator();

@@ -5,7 +5,7 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Cache } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { durationMs, methodKey } from "./method-policy.ts";
 
-/** How the responses of a method are cached, read from its policy once. Times are milliseconds. */
+/** The cache policy of a method, read once. Times are in milliseconds. */
 export interface CachePlan {
   readonly freshMs: number;
   readonly staleMs: number;
@@ -28,7 +28,7 @@ export function createCachePlan(method: DescMethod, cache: Cache): CachePlan {
     freshMs: durationMs(cache.freshFor),
     staleMs: durationMs(cache.staleWhileRevalidate),
     keyOf(request) {
-      // Fields that this server does not know do not change its response.
+      // Unknown fields do not change the response.
       const bytes = toBinary(method.input, request, { writeUnknownFields: false });
       // The one-shot function: a Hash object costs more than the hashing, in garbage too.
       return hash("sha256", Buffer.concat([keyPrefix, bytes]), "base64url");
@@ -62,8 +62,8 @@ function expandTemplate({ prefix, field }: TagTemplate, message: ReflectMessage)
 }
 
 /**
- * Returns a fingerprint of the files that define the method's messages. During a rolling update replicas of two versions
- * share a Redis, and a response of the old one lacks the new fields.
+ * Returns a fingerprint of the files that define the method's messages. During a rolling update replicas of two
+ * versions share a Redis, and a response of the old one lacks the new fields.
  */
 function contractFingerprint(method: DescMethod): string {
   const contract = createHash("sha256");

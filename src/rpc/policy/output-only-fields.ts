@@ -4,6 +4,7 @@ import {
   type DescMessage,
   getOption,
   isFieldSet,
+  isMessage,
   type Message,
 } from "@bufbuild/protobuf";
 import { type FieldMask, FieldMaskSchema } from "@bufbuild/protobuf/wkt";
@@ -95,7 +96,7 @@ function compileMask(request: DescMessage): Clear | undefined {
     const value: FieldMask | undefined = Reflect.get(message, mask.localName);
     if (value === undefined || value.paths.length === 0) return;
     value.paths = value.paths.filter((path) => !isOutputOnlyPath(schema, path));
-    // An empty mask stands for all fields that are set, which is not what the caller asked for.
+    // An empty mask selects all fields that are set, which the caller did not request.
     if (value.paths.length === 0)
       throw invalidField(mask.name, "names output-only fields only. Name a field to change.");
   };
@@ -107,8 +108,4 @@ function isOutputOnlyPath(schema: DescMessage, path: string): boolean {
   if (field === undefined) return false;
   if (isOutputOnly(field)) return true;
   return field.message !== undefined && rest.length > 0 && isOutputOnlyPath(field.message, rest.join("."));
-}
-
-function isMessage(value: unknown): value is Message {
-  return typeof value === "object" && value !== null && "$typeName" in value;
 }

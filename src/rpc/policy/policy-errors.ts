@@ -11,9 +11,9 @@ import {
 import { durationMs, isReadMethod } from "./method-policy.ts";
 
 /** The longest deadline that a policy can grant, in milliseconds. The server's socket timeouts exceed it. */
-export const longestDeadlineMs = 300_000;
+export const MAX_DEADLINE_MS = 300_000;
 
-/** Returns what is missing in, or contradicts, the effective policy of a method and the policies of its fields. */
+/** Returns the errors of the effective policy of a method and the policies of its fields. */
 export function policyErrors(method: DescMethod, policy: MethodPolicy): string[] {
   return [
     ...accessErrors(policy),
@@ -50,7 +50,7 @@ function deadlineErrors({ deadline }: MethodPolicy): string[] {
   const errors: string[] = [];
   if (!(defaultMs > 0)) errors.push("deadline.default must be more than 0");
   if (maxMs < defaultMs) errors.push("deadline.max must not be less than deadline.default");
-  if (maxMs > longestDeadlineMs) errors.push(`deadline.max must be at most ${longestDeadlineMs / 1_000} s`);
+  if (maxMs > MAX_DEADLINE_MS) errors.push(`deadline.max must be at most ${MAX_DEADLINE_MS / 1_000} s`);
   return errors;
 }
 

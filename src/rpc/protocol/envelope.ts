@@ -2,7 +2,7 @@
 export const ENVELOPE_HEADER_BYTES = 5;
 
 /** The flags of an envelope. */
-export const envelopeFlags = {
+export const ENVELOPE_FLAGS = {
   none: 0,
   compressed: 0b1,
   /** Connect: the content is the end of the stream, as JSON. */
@@ -26,8 +26,11 @@ export function envelopeLength(envelope: Buffer): number {
   return envelope.readUInt32BE(1);
 }
 
-/** Returns the message of a complete envelope. @throws RangeError when it is compressed or another special one */
+/**
+ * Returns the message of a complete envelope.
+ * @throws RangeError when it is compressed or another special one
+ */
 export function decodeEnvelope(envelope: Buffer): Uint8Array {
-  if (envelope.readUInt8() !== envelopeFlags.none) throw new RangeError("The envelope has flags.");
+  if (envelope.readUInt8() !== ENVELOPE_FLAGS.none) throw new RangeError("The envelope has flags.");
   return envelope.subarray(ENVELOPE_HEADER_BYTES);
 }

@@ -13,8 +13,8 @@ export function grpcErrorTrailers(error: ConnectError): Record<string, string> {
 }
 
 /**
- * Percent-encodes an error message as gRPC requires. Connect escapes more of it than the protocol does, and @grpc/grpc-js
- * decodes less: its users would see "id%3A must be".
+ * Percent-encodes an error message as gRPC requires. Connect escapes more of it than the protocol does, and
+ * @grpc/grpc-js decodes less: its users would see "id%3A must be".
  */
 export function encodeGrpcMessage(message: string): string {
   return encodeURI(message.toWellFormed());

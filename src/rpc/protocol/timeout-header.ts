@@ -13,15 +13,15 @@ const GRPC_UNIT_MS: Readonly<Record<string, number>> = {
   n: 1e-6,
 };
 
-/** Timers overflow above this, and then fire at once. */
+/** Timers overflow above this, and then fire immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Returns the timeout that the caller sets, in milliseconds; undefined when there is none, Infinity when it is longer
- * than a timer can hold. Removes the header, so that Connect starts no timer of its own: that one knows no policy, and
- * overflows after 24 days. A malformed header stays, for Connect to reject.
+ * than a timer can hold. Removes the header, so that Connect starts no timer of its own: Connect's timer ignores the
+ * policy, and overflows after 24 days. A malformed header stays, for Connect to reject.
  */
-export function takeTimeout(headers: IncomingHttpHeaders, isGrpc: boolean): number | undefined {
+export function consumeTimeoutHeader(headers: IncomingHttpHeaders, isGrpc: boolean): number | undefined {
   const timeoutMs = parseTimeout(headers, isGrpc);
   if (timeoutMs === undefined) return undefined;
   delete headers[headerName(isGrpc)];

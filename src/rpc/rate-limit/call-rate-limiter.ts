@@ -2,7 +2,7 @@ import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.t
 import type { Budget, Decision, Limiter } from "../../infra/rate-limit/limiter.ts";
 import { networkPrefix } from "../../kernel/network-prefix.ts";
 import type { ActiveCall } from "../call/active-call.ts";
-import { type BudgetOptions, classOf, createClassBudgets, type Payer } from "./class-budgets.ts";
+import { type BudgetOptions, type BudgetScope, classOf, createClassBudgets } from "./class-budgets.ts";
 import { rateLimitExceeded } from "./rate-limit-error.ts";
 
 /** The units of AUTH that a wrong credential costs. */
@@ -11,8 +11,8 @@ const FAILED_AUTH_COST = 1;
 /** Enforces the rate limits of calls. */
 export interface CallRateLimiter {
   /**
-   * Charges the cost of a call to its caller's budget, and notes in the call what is left. Methods of class AUTH, which
-   * check or set a password, cost the caller's address too, signed in or not.
+   * Charges the cost of a call to its caller's budget, and records in the call what is left. Methods of class AUTH,
+   * which check or set a password, cost the caller's address too, signed in or not.
    * @throws AppError resource_exhausted, with the time to wait, when the budget does not cover it
    */
   charge(call: ActiveCall, policy: MethodPolicy): Promise<void>;
@@ -28,25 +28,29 @@ export interface CallRateLimiter {
   assertAuthAllowed(call: ActiveCall): void;
 }
 
+/** Dependencies of the rate limiter. */
 export interface CallRateLimiterOptions extends BudgetOptions {
   limiter: Pick<Limiter, "spend" | "cachedDenial">;
   /** The policies of all methods, whose costs the budgets must cover. */
   policies: Iterable<MethodPolicy>;
 }
 
-/** Creates the rate limiter. @throws StartupError for budgets that could never cover a call */
+/**
+ * Creates the rate limiter.
+ * @throws StartupError for budgets that could never cover a call
+ */
 export function createCallRateLimiter({
   limiter,
   policies,
   ...options
 }: CallRateLimiterOptions): CallRateLimiter {
   const budgets = createClassBudgets(options, policies);
-  const authOfAddress = budgets.AUTH.address;
+  const addressAuthBudget = budgets.AUTH.address;
   const spend = async (call: ActiveCall, budget: Budget, key: string, cost: number): Promise<void> => {
     // A call that costs more than the whole budget takes all of it, so that authorization still decides about it.
     const spent = limiter.spend(budget, key, Math.min(cost, budget.units));
     const decision = spent instanceof Promise ? await spent : spent;
-    call.notes.rateLimit = tighter(call.notes.rateLimit, decision);
+    call.responseMetadata.rateLimit = stricter(call.responseMetadata.rateLimit, decision);
     if (!decision.allowed) throw rateLimitExceeded(budget, decision);
   };
   return {
@@ -54,42 +58,46 @@ export function createCallRateLimiter({
       const name = classOf(policy);
       if (name === undefined) return;
       const cost = policy.rateLimit?.cost ?? 0;
-      const { payer, key } = payerOf(call);
-      await spend(call, budgets[name][payer], key, cost);
+      const { scope, key } = budgetScopeOf(call);
+      await spend(call, budgets[name][scope], key, cost);
       // A password guesser may have created any number of accounts.
-      if (name === "AUTH" && payer !== "address") {
-        await spend(call, authOfAddress, networkPrefix(call.clientAddress), cost);
+      if (name === "AUTH" && scope !== "address") {
+        await spend(call, addressAuthBudget, networkPrefix(call.clientAddress), cost);
       }
     },
     chargeFailedAuth: (call) =>
-      spend(call, authOfAddress, networkPrefix(call.clientAddress), FAILED_AUTH_COST),
+      spend(call, addressAuthBudget, networkPrefix(call.clientAddress), FAILED_AUTH_COST),
     assertAuthAllowed(call) {
       const decision = limiter.cachedDenial(
-        authOfAddress,
+        addressAuthBudget,
         networkPrefix(call.clientAddress),
         FAILED_AUTH_COST,
       );
       if (decision === undefined) return;
-      call.notes.rateLimit = decision;
-      throw rateLimitExceeded(authOfAddress, decision);
+      call.responseMetadata.rateLimit = decision;
+      throw rateLimitExceeded(addressAuthBudget, decision);
     },
   };
 }
 
-/** Returns who pays for a call: the account or service account, or the network of an anonymous caller. */
-function payerOf({ principal, clientAddress }: ActiveCall): { payer: Payer; key: string } {
+/**
+ * Returns the budget that a call is charged to: of the account or service account, or of an anonymous caller's network.
+ */
+function budgetScopeOf({ principal, clientAddress }: ActiveCall): { scope: BudgetScope; key: string } {
   switch (principal.kind) {
     case "account":
-      return { payer: "account", key: principal.accountId };
+      return { scope: "account", key: principal.accountId };
     case "service":
-      return { payer: "service", key: principal.keyId };
+      return { scope: "service", key: principal.keyId };
     case "anonymous":
     case "system":
-      return { payer: "address", key: networkPrefix(clientAddress) };
+      return { scope: "address", key: networkPrefix(clientAddress) };
   }
 }
 
 /** Returns the decision to report when several budgets apply: the rejection, or the one with the least left. */
-function tighter(noted: Decision | undefined, decision: Decision): Decision {
-  return noted === undefined || !decision.allowed || decision.remaining <= noted.remaining ? decision : noted;
+function stricter(recorded: Decision | undefined, decision: Decision): Decision {
+  return recorded === undefined || !decision.allowed || decision.remaining <= recorded.remaining
+    ? decision
+    : recorded;
 }

@@ -5,8 +5,8 @@ import { StartupError } from "../../kernel/errors.ts";
 /** The rate limit classes of the contract. */
 export type RateLimitClassName = "READ" | "WRITE" | "INGEST" | "AUTH";
 
-/** The kind of caller that pays for a call. */
-export type Payer = "address" | "account" | "service";
+/** The kind of caller whose budget a call is charged to. */
+export type BudgetScope = "address" | "account" | "service";
 
 /** The budget of a class for anonymous callers. */
 export interface ClassBudget {
@@ -21,13 +21,13 @@ export interface ClassBudget {
 export interface BudgetOptions {
   readonly budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
   /** The budgets of accounts, as multiples of the anonymous ones; AUTH is the same for all. */
-  readonly signedInTimes: number;
+  readonly accountMultiplier: number;
   /** The budgets of service accounts, as multiples of the anonymous ones; AUTH is the same for all. */
-  readonly serviceTimes: number;
+  readonly serviceMultiplier: number;
 }
 
-/** The budgets of one class, by who pays. */
-export type PayerBudgets = Readonly<Record<Payer, Budget>>;
+/** The budgets of one class, by the kind of caller. */
+export type ScopeBudgets = Readonly<Record<BudgetScope, Budget>>;
 
 const CLASS_NAMES: ReadonlyMap<RateLimitClass | undefined, RateLimitClassName> = new Map([
   [RateLimitClass.READ, "READ"],
@@ -48,12 +48,12 @@ export function classOf({ rateLimit }: MethodPolicy): RateLimitClassName | undef
 export function createClassBudgets(
   options: BudgetOptions,
   policies: Iterable<MethodPolicy>,
-): Readonly<Record<RateLimitClassName, PayerBudgets>> {
+): Readonly<Record<RateLimitClassName, ScopeBudgets>> {
   const budgets = {
-    READ: payerBudgets("READ", options),
-    WRITE: payerBudgets("WRITE", options),
-    INGEST: payerBudgets("INGEST", options),
-    AUTH: payerBudgets("AUTH", options),
+    READ: scopeBudgets("READ", options),
+    WRITE: scopeBudgets("WRITE", options),
+    INGEST: scopeBudgets("INGEST", options),
+    AUTH: scopeBudgets("AUTH", options),
   };
   const highest = highestCosts(policies);
   const errors = [...CLASS_NAMES.values()].flatMap((name) => {
@@ -69,14 +69,14 @@ export function createClassBudgets(
   return budgets;
 }
 
-function payerBudgets(name: RateLimitClassName, options: BudgetOptions): PayerBudgets {
+function scopeBudgets(name: RateLimitClassName, options: BudgetOptions): ScopeBudgets {
   const { units, windowMs, failClosed } = options.budgets[name];
   // A password guesser may be signed in, so an account does not raise AUTH.
   const times = (factor: number) => (name === "AUTH" ? units : units * factor);
   return {
     address: { name: `${name}:address`, units, windowMs, failClosed },
-    account: { name: `${name}:account`, units: times(options.signedInTimes), windowMs, failClosed },
-    service: { name: `${name}:service`, units: times(options.serviceTimes), windowMs, failClosed },
+    account: { name: `${name}:account`, units: times(options.accountMultiplier), windowMs, failClosed },
+    service: { name: `${name}:service`, units: times(options.serviceMultiplier), windowMs, failClosed },
   };
 }
 

@@ -7,21 +7,25 @@ import {
   TOKEN_EXPIRED,
 } from "../../kernel/principal.ts";
 
-/** The reasons of credentials that were valid once: their owners have guessed nothing. */
-const RETIRED: ReadonlySet<string> = new Set([
+/** The reasons for credentials that were valid once: sending one is not a failed attempt. */
+const ENDED_CREDENTIAL_REASONS: ReadonlySet<string> = new Set([
   TOKEN_EXPIRED,
   SESSION_ENDED,
   REFRESH_TOKEN_REUSED,
   API_KEY_ENDED,
 ]);
 
-/** Returns whether an error says that a password, token or key was wrong. A missing one is not a failed attempt. */
+/** Returns whether an error reports a wrong password, token or key. A missing one is not a failed attempt. */
 export function isFailedAuth(error: unknown): boolean {
   if (!(error instanceof AppError) || error.code !== "unauthenticated") return false;
-  return error.details.reason !== SIGN_IN_REQUIRED && !isRetiredCredential(error);
+  return error.details.reason !== SIGN_IN_REQUIRED && !isEndedCredential(error);
 }
 
-/** Returns whether an error says that a token or key was valid once and is no longer. */
-export function isRetiredCredential(error: unknown): boolean {
-  return error instanceof AppError && error.code === "unauthenticated" && RETIRED.has(error.details.reason);
+/** Returns whether an error reports a token or key that was valid once and is no longer. */
+export function isEndedCredential(error: unknown): boolean {
+  return (
+    error instanceof AppError &&
+    error.code === "unauthenticated" &&
+    ENDED_CREDENTIAL_REASONS.has(error.details.reason)
+  );
 }

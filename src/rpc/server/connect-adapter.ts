@@ -18,10 +18,11 @@ import { overloadedError, overloadedResponse } from "./load-shedding/overloaded-
 import { isHttp1, type Request, type Response, sendText } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 
+/** Dependencies of the Connect adapter. */
 export interface ConnectAdapterOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
-  /** Returns the address at the other end of a request's connection. */
+  /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
   loadShedder: LoadShedder;
   /** Aborted when the server begins to stop. */
@@ -30,8 +31,8 @@ export interface ConnectAdapterOptions {
 }
 
 /**
- * Creates the handler that passes calls of all three protocols to Connect. It replaces Connect's own Node adapter, which
- * lets a malformed Host header end the process and writes to the console.
+ * Creates the handler that passes calls of all three protocols to Connect. It replaces Connect's own Node adapter,
+ * which lets a malformed Host header end the process and writes to the console.
  * @returns a function that returns whether the request is for a method of the server, and so is handled
  */
 export function createConnectAdapter(
@@ -39,7 +40,10 @@ export function createConnectAdapter(
 ): (request: Request, response: Response) => boolean {
   const { routes, openCall, peerOf, loadShedder, draining, log } = options;
 
-  /** Yields the body of a call. @throws ConnectError when a unary call has lost its slot meanwhile */
+  /**
+   * Yields the body of a call.
+   * @throws ConnectError when a unary call has lost its slot meanwhile
+   */
   async function* withSlot(body: AsyncIterable<Uint8Array>, request: Request, isUnary: boolean) {
     loadShedder.startReceiving(request);
     yield* body;
@@ -64,7 +68,7 @@ export function createConnectAdapter(
       if (result.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
       await universalResponseToNodeResponse(withGrpcMessage(result), response);
     } catch (error) {
-      // A caller who has left is not worth a line.
+      // A disconnect is the caller's decision, and not logged.
       if (!call.lifetime.isClosed) {
         log.warn({ method: methodKey(route.method), err: error }, "Response could not be sent");
       }
@@ -115,7 +119,10 @@ function isUncompressedJson({
   return (encoding === undefined || encoding === "identity") && /^application\/json\b/i.test(type ?? "");
 }
 
-/** Sets the headers that interceptors noted. @returns what to send: the response, or 304 without a body */
+/**
+ * Sets the headers that state what interceptors recorded.
+ * @returns the response to send, which may be 304 without a body
+ */
 function withResponseHeaders(
   call: ActiveCall,
   { method, header }: UniversalServerRequest,
@@ -156,7 +163,7 @@ function sendResponse(response: Response, { status, headers, body }: HttpRespons
   else response.end(body);
 }
 
-/** Ends an exchange so that a partial response does not pass for a complete one. */
+/** Ends an exchange so that callers detect a partial response. */
 function abortResponse(response: Response): void {
   if (isHttp1(response)) response.destroy();
   else response.stream.close(constants.NGHTTP2_CANCEL);

@@ -13,6 +13,7 @@ import type { LoadShedder } from "./load-shedding/load-shedder.ts";
 import { isHttp1, type Request, type Response } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 
+/** Dependencies of the HTTP handlers. */
 export interface HttpHandlersOptions {
   routes: ReadonlyMap<string, Route>;
   admission: Admission;
@@ -21,9 +22,9 @@ export interface HttpHandlersOptions {
   cors: Cors;
   /** Handles requests that are not calls. */
   handlePage(request: Request, response: Response): void;
-  /** Returns the address at the other end of a request's connection. */
+  /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
-  /** The memory for the encodings of cached responses, bytes. */
+  /** The memory for the encodings of cached responses, in bytes. */
   encodedBytes: number;
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;
@@ -37,8 +38,8 @@ export interface HttpHandlers {
 }
 
 /**
- * Creates the handlers. A request goes to the fast path, or else to Connect, or else to the pages; CORS comes before the
- * latter two, and the fast path has its headers too.
+ * Creates the handlers. A request goes to the fast path, or else to Connect, or else to the pages; CORS comes before
+ * the latter two, and the fast path has its headers too.
  */
 export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
   const { routes, openCall, loadShedder, cors, handlePage, peerOf, draining, log } = options;

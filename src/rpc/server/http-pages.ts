@@ -5,6 +5,7 @@ import { requestPath } from "../protocol/request-path.ts";
 import { type Request, type Response, sendText } from "./node-http.ts";
 import type { Readiness } from "./services/readiness.ts";
 
+/** Dependencies of the pages. */
 export interface PagesOptions {
   /** The names of the services, for `/`. */
   serviceNames: readonly string[];
@@ -14,9 +15,12 @@ export interface PagesOptions {
 }
 
 const JWKS_PATH = "/.well-known/jwks.json";
-/** How long verifiers may cache the keys. A new key signs at once: a verifier that meets an unknown one fetches again. */
+/**
+ * Longest time that verifiers may cache the keys, in seconds. A new key signs immediately: a verifier that receives an
+ * unknown one fetches again.
+ */
 const JWKS_MAX_AGE_SECONDS = 300;
-/** Longer paths are cut in errors, in UTF-16 units. */
+/** Longest path in an error, in UTF-16 units; longer ones are truncated. */
 const MAX_SHOWN_PATH_LENGTH = 100;
 
 /** Creates the handler of requests that are not calls: the index, probes, signing keys, and errors for all others. */
@@ -29,7 +33,7 @@ export function createPages({
     "Cartwright serves gRPC, gRPC-Web and Connect:",
     ...serviceNames.map((name) => `  ${name}`),
     "Call a method with POST /<service>/<method>, or GET for reads. grpcurl and buf curl list them by reflection.",
-    "GET /healthz: the process is alive. GET /readyz: it is ready to answer calls.",
+    "GET /healthz: the process is alive. GET /readyz: it is ready to serve calls.",
     "",
   ].join("\n");
   const sendReadiness = async (response: Response) => {

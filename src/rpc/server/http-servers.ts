@@ -1,12 +1,12 @@
 import { createServer as createNodeHttp1Server, type Server as Http1Server } from "node:http";
 import { createServer as createNodeHttp2Server, type Http2Server } from "node:http2";
 import type { Log } from "../../kernel/log.ts";
-import { longestDeadlineMs } from "../policy/policy-errors.ts";
+import { MAX_DEADLINE_MS } from "../policy/policy-errors.ts";
 import { MAX_HEADER_BYTES, MAX_HEADER_COUNT, type ServerLimits } from "./server-limits.ts";
 
 /** Creates the HTTP/1.1 server. It does not listen: the listener hands it connections. */
 export function createHttp1Server(limits: ServerLimits): Http1Server {
-  const longestCallMs = longestDeadlineMs + limits.bodyIdleMs;
+  const longestCallMs = MAX_DEADLINE_MS + limits.bodyIdleMs;
   const server = createNodeHttp1Server({
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: limits.headersMs,
@@ -15,7 +15,7 @@ export function createHttp1Server(limits: ServerLimits): Http1Server {
     connectionsCheckingInterval: Math.min(5_000, limits.headersMs),
   });
   server.maxHeadersCount = MAX_HEADER_COUNT;
-  // Closes a socket without any traffic for so long.
+  // Closes a socket that has had no traffic for this time.
   server.timeout = longestCallMs;
   // Node checks the timeouts above from this event on.
   server.emit("listening");
@@ -32,7 +32,7 @@ export function createHttp2Server(log: Log): Http2Server {
     maxSessionRejectedStreams: 100,
     maxOutstandingPings: 10,
     maxSettings: 32,
-    // A peer may reset 1,000 streams at once, and 100 a second from then on.
+    // A peer may reset 1,000 streams in a burst, and 100 a second from then on.
     streamResetBurst: 1_000,
     streamResetRate: 100,
   });

@@ -17,10 +17,10 @@ interface SessionState {
   openStreams: number;
   /** When its last stream ended, in milliseconds of `performance.now()`. */
   idleSinceMs: number;
-  isPingUnanswered: boolean;
+  isPingPending: boolean;
 }
 
-/** The HTTP/2 connections of a server. Ends idle ones and those whose peer does not answer pings. */
+/** The HTTP/2 connections of a server. Ends idle ones and those whose peer does not acknowledge pings. */
 export class Http2Sessions {
   readonly #sessions = new Map<Http2Session, SessionState>();
   readonly #limits: ServerLimits;
@@ -41,8 +41,8 @@ export class Http2Sessions {
   }
 
   /**
-   * Sends GOAWAY to all peers; open streams may finish. GOAWAY names the last stream that is served, so that callers
-   * know which calls they may retry elsewhere.
+   * Sends GOAWAY to all peers; open streams may finish. GOAWAY names the last stream that is served, which shows
+   * callers which calls they may retry on another connection.
    */
   closeAll(): void {
     clearInterval(this.#timer);
@@ -55,7 +55,7 @@ export class Http2Sessions {
       peer: session.socket.remoteAddress,
       openStreams: 0,
       idleSinceMs: performance.now(),
-      isPingUnanswered: false,
+      isPingPending: false,
     };
     this.#sessions.set(session, state);
     session.on("close", () => this.#sessions.delete(session));
@@ -78,14 +78,14 @@ export class Http2Sessions {
     for (const [session, state] of this.#sessions) {
       if (session.closed) continue;
       if (state.openStreams === 0 && nowMs - state.idleSinceMs >= this.#limits.idleSessionMs) session.close();
-      else if (state.isPingUnanswered) session.destroy();
+      else if (state.isPingPending) session.destroy();
       else this.#ping(session, state);
     }
   }
 
   #ping(session: Http2Session, state: SessionState): void {
-    state.isPingUnanswered = session.ping(() => {
-      state.isPingUnanswered = false;
+    state.isPingPending = session.ping(() => {
+      state.isPingPending = false;
     });
   }
 }

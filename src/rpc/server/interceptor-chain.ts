@@ -15,6 +15,7 @@ import { createRateLimitInterceptor } from "../interceptors/rate-limit.ts";
 import { createValidationInterceptor } from "../interceptors/validation.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
 
+/** Dependencies of the interceptor chain. */
 export interface InterceptorChainOptions {
   policies: ReadonlyMap<string, MethodPolicy>;
   /** Absent: access control is off. */
@@ -26,7 +27,7 @@ export interface InterceptorChainOptions {
   log: Log;
 }
 
-/** What a call passes on its way to a handler. */
+/** The steps of a call before its handler. */
 export interface InterceptorChain {
   /** Passed before the body is read. */
   admission: Admission;
@@ -34,7 +35,7 @@ export interface InterceptorChain {
   interceptors: Interceptor[];
 }
 
-/** Creates the chain. */
+/** Creates the interceptor chain. */
 export function createInterceptorChain(options: InterceptorChainOptions): InterceptorChain {
   const { policies, authenticate, rateLimiter, cache, log } = options;
   const translate = createErrorTranslator(log);

@@ -13,6 +13,7 @@ export interface TlsFiles {
   keyFile: string;
 }
 
+/** Dependencies of the listener. */
 export interface ListenerOptions {
   /** Absent: plaintext. */
   tls: TlsFiles | undefined;
@@ -27,7 +28,7 @@ export interface ListenerOptions {
 export interface Listener {
   server: Server;
   /** Closes connections that have not sent anything yet. */
-  closeSilent(): void;
+  closePending(): void;
 }
 
 /**
@@ -35,32 +36,32 @@ export interface Listener {
  * @throws StartupError for a certificate or key that cannot be used
  */
 export function createListener(options: ListenerOptions): Listener {
-  const silent = new Set<Socket>();
+  const pending = new Set<Socket>();
   const server =
     options.tls === undefined
-      ? createPlainListener(options, silent)
+      ? createPlainListener(options, pending)
       : createTlsListener(options, options.tls);
   server.maxConnections = options.limits.maxConnections;
   return {
     server,
-    closeSilent() {
-      for (const socket of silent) socket.destroy();
+    closePending() {
+      for (const socket of pending) socket.destroy();
     },
   };
 }
 
-function createPlainListener({ onHttp1, onHttp2, limits }: ListenerOptions, silent: Set<Socket>): Server {
+function createPlainListener({ onHttp1, onHttp2, limits }: ListenerOptions, pending: Set<Socket>): Server {
   return createServer({ noDelay: true }, (socket) => {
     socket.on("error", ignore);
-    silent.add(socket);
+    pending.add(socket);
     const timer = setTimeout(() => socket.destroy(), limits.firstByteMs);
-    const endSilence = () => {
+    const endPending = () => {
       clearTimeout(timer);
-      silent.delete(socket);
+      pending.delete(socket);
     };
-    socket.once("close", endSilence);
+    socket.once("close", endPending);
     detectHttpVersion(socket, undefined, (isHttp2) => {
-      endSilence();
+      endPending();
       if (isHttp2) onHttp2(socket);
       else onHttp1(socket);
     });

@@ -17,7 +17,7 @@ import { jsonOptions } from "../protocol/json-options.ts";
 import type { InterceptorChain } from "./interceptor-chain.ts";
 import { MAX_MESSAGE_BYTES, type ServerLimits } from "./server-limits.ts";
 
-/** The ways to a method, which is found by its path. */
+/** The handlers and the policy of a method. */
 export interface Route {
   /** Connect's handler, for every protocol and format. */
   readonly handle: UniversalHandler;
@@ -27,7 +27,7 @@ export interface Route {
   /** Whether the method has no side effects. */
   readonly isGetAllowed: boolean;
   readonly policy: MethodPolicy | undefined;
-  /** The timeout of callers who set none, and the longest that they may set, milliseconds. */
+  /** The timeout of callers who set none, and the longest that they may set, in milliseconds. */
   readonly defaultTimeoutMs: number;
   readonly maxTimeoutMs: number;
 }
@@ -35,10 +35,14 @@ export interface Route {
 /** A unary method without Connect's stream layers. */
 export interface UnaryRoute {
   readonly method: DescMethodUnary;
-  /** Runs the interceptors and the handler. @throws ConnectError */
+  /**
+   * Runs the interceptors and the handler.
+   * @throws ConnectError
+   */
   run(request: UnaryRequest): Promise<UnaryResponse>;
 }
 
+/** Dependencies of the routes. */
 export interface RoutesOptions {
   /** Registers the implementations of the services. */
   register(router: ConnectRouter): void;

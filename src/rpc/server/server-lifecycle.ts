@@ -9,15 +9,19 @@ import type { Listener } from "./listener.ts";
 
 /** A server that can be started and stopped. */
 export interface Server {
-  /** Listens, and returns the address. @throws StartupError when the address cannot be bound */
+  /**
+   * Listens, and returns the address.
+   * @throws StartupError when the address cannot be bound
+   */
   listen(): Promise<{ url: string; port: number }>;
   /**
-   * Stops gracefully: health reports NOT_SERVING, new connections are refused, callers are told to connect elsewhere,
+   * Stops gracefully: health reports NOT_SERVING, new connections are rejected, GOAWAY or "connection: close" is sent,
    * calls in flight finish. After `graceMs` milliseconds the rest is aborted. A second call waits for the first.
    */
   close(graceMs: number): Promise<void>;
 }
 
+/** Dependencies of the lifecycle of a server. */
 export interface LifecycleOptions {
   address: { host: string; port: number; isSecure: boolean };
   listener: Listener;
@@ -25,15 +29,15 @@ export interface LifecycleOptions {
   http2Sessions: Http2Sessions;
   /** Aborted when the stop begins. */
   drain: AbortController;
-  /** How long idle HTTP/1.1 connections stay open when the stop begins, milliseconds. */
+  /** Time for which idle HTTP/1.1 connections stay open when the stop begins, in milliseconds. */
   stopIdleMs: number;
   log: Log;
 }
 
-/** The interval at which a stop closes idle HTTP/1.1 connections. */
+/** The interval at which a stop closes idle HTTP/1.1 connections, in milliseconds. */
 const IDLE_CHECK_MS = 50;
 
-/** How long destroyed sockets may take to close. */
+/** Longest wait for destroyed sockets to close, in milliseconds. */
 const DESTROY_MS = 1_000;
 
 /** Creates the start and stop of a server from its parts. */
@@ -51,7 +55,7 @@ export function createLifecycle(options: LifecycleOptions): Server {
     const allClosed = new Promise<void>((resolve) => {
       listener.server.close(() => resolve());
     });
-    listener.closeSilent();
+    listener.closePending();
     http2Sessions.closeAll();
     const startedAtMs = performance.now();
     const idleCheck = setInterval(() => {

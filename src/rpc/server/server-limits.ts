@@ -2,42 +2,43 @@
 export interface ServerLimits {
   /** The most connections; further ones are closed when they open. */
   maxConnections: number;
-  /** How long a connection may be silent before its first request, or its TLS handshake may take. */
+  /** Longest wait for the first bytes of a connection, or for its TLS handshake. */
   firstByteMs: number;
-  /** How long the headers of an HTTP/1.1 request may take. */
+  /** Longest wait for the headers of an HTTP/1.1 request. */
   headersMs: number;
-  /** How long the next part of a request's body may take. */
+  /** Longest wait for the next part of a request's body. */
   bodyIdleMs: number;
-  /** How long the body of a request keeps its slot while the server is at its concurrency limit. */
+  /** Time for which an incomplete request keeps its slot while the server is at its concurrency limit. */
   slotBodyMs: number;
-  /** How long a caller may take to receive a response that is complete. */
+  /** Longest time for a caller to receive a complete response. */
   deliveryMs: number;
   /** The most bytes of complete responses that all callers have not received; beyond it the oldest are aborted. */
   maxUnsentBytes: number;
-  /** How long a handler may go on after its deadline, so that a commit in flight is reported. */
+  /** Longest time that a handler may run after its deadline, so that a commit in flight is reported. */
   settleMs: number;
   /** The deadline of unary methods of the standard services, which declare no policy. */
   standardTimeoutMs: number;
-  /** How long an HTTP/1.1 connection is kept without a request: longer than the usual 60 s of proxies. */
+  /** Idle timeout of HTTP/1.1 connections: longer than the usual 60 s of proxies. */
   keepAliveMs: number;
   /**
-   * How long an idle HTTP/1.1 connection stays open when a stop begins. A caller who is sending its next request could
-   * not know whether it was read; in this time it is answered, and told to connect elsewhere.
+   * Time for which an idle HTTP/1.1 connection stays open when a stop begins. A caller who is sending its next request
+   * could not determine whether it was read; in this time it gets a response, with "connection: close".
    */
   stopIdleMs: number;
-  /** How long an HTTP/2 connection is kept without a stream. */
+  /** Idle timeout of HTTP/2 connections without a stream. */
   idleSessionMs: number;
-  /** The interval of HTTP/2 pings. A connection whose last ping is unanswered is ended. */
+  /** The interval of HTTP/2 pings. A connection whose last ping was not acknowledged is ended. */
   pingMs: number;
-  /** How long the result of a readiness check is reused. */
+  /** Time for which the result of a readiness check is reused. */
   readinessMaxAgeMs: number;
-  /** How long a readiness check may take. */
+  /** Longest time of a readiness check. */
   readinessTimeoutMs: number;
   /** The interval at which health watches look for a change. */
   healthWatchMs: number;
 }
 
-export const defaultServerLimits: ServerLimits = {
+/** The limits of the service. */
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   maxConnections: 10_000,
   firstByteMs: 10_000,
   headersMs: 15_000,

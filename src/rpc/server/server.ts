@@ -17,11 +17,12 @@ import { createListener, type TlsFiles } from "./listener.ts";
 import { createLoadShedder } from "./load-shedding/load-shedder.ts";
 import { createRoutes } from "./routes.ts";
 import { createLifecycle, type Server } from "./server-lifecycle.ts";
-import { defaultServerLimits, type ServerLimits } from "./server-limits.ts";
+import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "./server-limits.ts";
 import { registerHealth } from "./services/health.ts";
 import { createReadiness, type Readiness } from "./services/readiness.ts";
 import { createReflectionCharge, registerReflection } from "./services/reflection.ts";
 
+/** Dependencies of the server. */
 export interface ServerOptions {
   host: string;
   /** 0: any free port. */
@@ -46,9 +47,9 @@ export interface ServerOptions {
   jwks?: (() => Promise<object>) | undefined;
   /** Absent: the cache is off. */
   cache: ResponseCache | undefined;
-  /** The memory for the encodings of cached responses, bytes. */
+  /** The memory for the encodings of cached responses, in bytes. */
   encodedBytes: number;
-  /** Checks whether calls can be answered. */
+  /** Checks whether calls can be served. */
   isReady(): Promise<Readiness>;
   log: Log;
   /** Limits that differ from the defaults, for tests. */
@@ -63,7 +64,7 @@ export type { Server };
  */
 export function createServer(options: ServerOptions): Server {
   const { services, rateLimiter, log } = options;
-  const limits = { ...defaultServerLimits, ...options.limits };
+  const limits = { ...DEFAULT_SERVER_LIMITS, ...options.limits };
   const policies = readPolicies(services);
   const drain = new AbortController();
   const draining = drain.signal;

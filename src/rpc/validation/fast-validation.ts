@@ -20,7 +20,7 @@ import {
   StringRulesSchema,
 } from "../../../gen/buf/validate/validate_pb.ts";
 
-/** Returns true for a value that certainly keeps its rules; false when it may not. */
+/** Returns whether a value certainly keeps its rules; false also when that is undecided. */
 type Predicate = (value: unknown) => boolean;
 
 const NEVER: Predicate = () => false;
@@ -34,17 +34,17 @@ const SIMPLE_URI = /^https?:\/\/[a-z0-9]+([.-][a-z0-9]+)*(\/[\w.~-]+)*\/?$/i;
 const predicates = new Map<DescMessage, Predicate>();
 
 /**
- * Returns true for a message that certainly keeps the rules of the contract; false when protovalidate must decide. It
- * takes a microsecond where protovalidate takes fifty for the rows of an import. protovalidate still words the
- * violations, and rules that are unknown here cost time only.
+ * Returns whether a message certainly keeps the rules of the contract; false when protovalidate must decide. It
+ * takes a microsecond where protovalidate takes fifty for the rows of an import. protovalidate still describes the
+ * violations, and rules that are not supported here cost time only.
  */
 export function isCertainlyValid(schema: DescMessage, message: Message): boolean {
   return predicateOf(schema)(message);
 }
 
 function predicateOf(schema: DescMessage): Predicate {
-  const known = predicates.get(schema);
-  if (known !== undefined) return known;
+  const compiled = predicates.get(schema);
+  if (compiled !== undefined) return compiled;
   // For messages that contain themselves, until all of their fields are compiled.
   predicates.set(schema, NEVER);
   const predicate = compile(schema);

@@ -40,7 +40,7 @@ class Violations {
   readonly list: FieldViolation[] = [];
   #length = 0;
 
-  /** Adds a violation, and returns whether there is room for no more. */
+  /** Adds a violation, and returns whether the list is full. */
   readonly add = (path: string, description: string): boolean => {
     const field = path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH)}...` : path;
     // A field with malformed text breaks other rules for the same cause.

@@ -1,4 +1,11 @@
-import { type DescField, type DescMessage, getOption, type Message, ScalarType } from "@bufbuild/protobuf";
+import {
+  type DescField,
+  type DescMessage,
+  getOption,
+  isMessage,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
 import { field as fieldRules, Ignore } from "../../../gen/buf/validate/validate_pb.ts";
 
 /** The path to a string, from the inside out; written as text only for a violation. */
@@ -109,10 +116,6 @@ function compileMap(hasStringKeys: boolean, visit: VisitValue | undefined): Visi
     }
     return false;
   };
-}
-
-function isMessage(value: unknown): value is Message {
-  return typeof value === "object" && value !== null;
 }
 
 function pathText({ parent, name }: Path): string {

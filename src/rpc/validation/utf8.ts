@@ -20,7 +20,10 @@ export function assertUtf8Target(target: string): void {
   }
 }
 
-/** Yields a body as it arrives. @throws ConnectError at the first chunk that is not UTF-8 */
+/**
+ * Yields a body as it arrives.
+ * @throws ConnectError at the first chunk that is not UTF-8
+ */
 export async function* requireUtf8(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const check = (bytes?: Uint8Array) => {

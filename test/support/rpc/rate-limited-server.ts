@@ -28,7 +28,10 @@ export interface HourlyBudgets {
 const REDIS_TIMEOUT_MS = 60_000;
 
 /** Opens a rate limiter that shares its counts with nobody. */
-export async function openRateLimiter(budgets: HourlyBudgets, serviceTimes = 100): Promise<CallRateLimiter> {
+export async function openRateLimiter(
+  budgets: HourlyBudgets,
+  serviceMultiplier = 100,
+): Promise<CallRateLimiter> {
   const redis = openRedis(inject("redisUrl"), silentLog);
   const limiter = createLimiter({
     redis: redis.client,
@@ -50,8 +53,8 @@ export async function openRateLimiter(budgets: HourlyBudgets, serviceTimes = 100
       INGEST: hourly(budgets.INGEST),
       AUTH: hourly(budgets.AUTH),
     },
-    signedInTimes: 10,
-    serviceTimes,
+    accountMultiplier: 10,
+    serviceMultiplier,
     policies: readPolicies([CatalogService, OrderService, TrackerService]).values(),
   });
 }

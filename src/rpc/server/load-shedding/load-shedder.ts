@@ -1,61 +1,69 @@
 import type { Log } from "../../../kernel/log.ts";
 
-/** The part of a request that load shedding looks at: whether all of it has arrived. */
+/** The part of a request that load shedding reads. */
 export interface SlotRequest {
+  /** Whether all of the request has arrived. */
   readonly complete: boolean;
 }
 
 /** Bounds the concurrent calls, and the responses that callers do not receive. */
 export interface LoadShedder {
-  /** Acquires a slot for a call. @returns false when there is none */
+  /**
+   * Acquires a slot for a call.
+   * @returns false when there is none
+   */
   acquire(request: SlotRequest): boolean;
   /** Marks that the body of a call is awaited. */
   startReceiving(request: SlotRequest): void;
-  /** Marks that the request has arrived. @returns false when it lost its slot meanwhile, and no other is free */
+  /**
+   * Marks that the request has arrived.
+   * @returns false when it lost its slot meanwhile, and no other is free
+   */
   finishReceiving(request: SlotRequest): boolean;
   /**
    * Frees the slot of a call whose response is complete, and counts the response until it is sent.
    * @param abort ends the exchange without waiting for the caller any longer
    */
   startSending(request: SlotRequest, bytes: number, abort: () => void): void;
-  /** Forgets a call whose exchange is over. */
+  /** Releases the slot of a call whose exchange is over. */
   release(request: SlotRequest): void;
 }
 
+/** Dependencies of the load shedder. */
 export interface LoadShedderOptions {
   /** The most concurrent calls. Calls beyond it are rejected. */
   maxCalls: number;
   /** The most bytes of unsent responses. Beyond it the oldest are aborted. */
   maxUnsentBytes: number;
-  /** How long an incomplete request keeps its slot while others are rejected, milliseconds. */
+  /** Time for which an incomplete request keeps its slot while others are rejected, in milliseconds. */
   slotBodyMs: number;
   log: Log;
   /** Milliseconds of a monotonic clock. */
   nowMs?: () => number;
 }
 
-/** The shortest interval of log lines about rejected calls, milliseconds. */
+/** The shortest interval of log lines about rejected calls, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
-/** The shortest interval at which stalled requests are searched, milliseconds. */
+/** The shortest interval at which stalled requests are searched, in milliseconds. */
 const SEARCH_INTERVAL_MS = 100;
 
 /** The state of a call. Receiving and running calls hold a slot; stalled and sending ones do not. */
-type Slot =
+type CallState =
   | { state: "receiving"; sinceMs: number }
   | { state: "running" }
   | { state: "stalled" }
   | { state: "sending"; bytes: number; abort: () => void };
 
 /**
- * Creates the load shedder: it rejects calls that would have to wait for others. Callers who begin calls and do not
- * finish them cause no work and must not keep others out: after `slotBodyMs` they lose their slots until their requests
- * are complete. A caller who does not receive responses holds no slot either.
+ * Creates the load shedder: it rejects calls that would have to wait for others. Incomplete requests cause no work and
+ * must not block others: after `slotBodyMs` they lose their slots until they are complete. A caller who does not
+ * receive responses holds no slot either.
  */
 export function createLoadShedder(options: LoadShedderOptions): LoadShedder {
   const { maxCalls, maxUnsentBytes, slotBodyMs, log, nowMs = () => performance.now() } = options;
   /** In the order in which they entered their states. */
-  const slots = new Map<SlotRequest, Slot>();
-  const unsent = new Map<SlotRequest, Slot & { state: "sending" }>();
+  const calls = new Map<SlotRequest, CallState>();
+  const unsent = new Map<SlotRequest, CallState & { state: "sending" }>();
   let concurrent = 0;
   let unsentBytes = 0;
   let rejected = 0;
@@ -72,59 +80,57 @@ export function createLoadShedder(options: LoadShedderOptions): LoadShedder {
   };
   const freeStalledSlots = (now: number) => {
     nextSearchAtMs = now + SEARCH_INTERVAL_MS;
-    for (const [request, slot] of slots) {
-      if (slot.state !== "receiving") continue;
-      if (slot.sinceMs > now - slotBodyMs) return;
-      if (request.complete) slots.set(request, { state: "running" });
+    for (const [request, call] of calls) {
+      if (call.state !== "receiving") continue;
+      if (call.sinceMs > now - slotBodyMs) return;
+      if (request.complete) calls.set(request, { state: "running" });
       else {
-        slots.set(request, { state: "stalled" });
+        calls.set(request, { state: "stalled" });
         concurrent -= 1;
       }
     }
   };
-  const hasFreeSlot = (): boolean => {
+  const tryReserveSlot = (): boolean => {
     const now = nowMs();
     if (concurrent >= maxCalls && now >= nextSearchAtMs) freeStalledSlots(now);
-    return concurrent < maxCalls || reject(now);
+    if (concurrent >= maxCalls) return reject(now);
+    concurrent += 1;
+    return true;
   };
   const release = (request: SlotRequest): void => {
-    const slot = slots.get(request);
-    if (slot === undefined) return;
-    slots.delete(request);
-    if (slot.state === "receiving" || slot.state === "running") concurrent -= 1;
-    if (slot.state !== "sending") return;
+    const call = calls.get(request);
+    if (call === undefined) return;
+    calls.delete(request);
+    if (call.state === "receiving" || call.state === "running") concurrent -= 1;
+    if (call.state !== "sending") return;
     unsent.delete(request);
-    unsentBytes -= slot.bytes;
+    unsentBytes -= call.bytes;
   };
   return {
     acquire(request) {
-      if (!hasFreeSlot()) return false;
-      concurrent += 1;
-      slots.set(request, { state: "running" });
+      if (!tryReserveSlot()) return false;
+      calls.set(request, { state: "running" });
       return true;
     },
     startReceiving(request) {
-      if (slots.get(request)?.state !== "running") return;
+      if (calls.get(request)?.state !== "running") return;
       // Deleted first, so that the map stays in the order of `sinceMs`.
-      slots.delete(request);
-      slots.set(request, { state: "receiving", sinceMs: nowMs() });
+      calls.delete(request);
+      calls.set(request, { state: "receiving", sinceMs: nowMs() });
     },
     finishReceiving(request) {
-      const slot = slots.get(request);
-      if (slot === undefined) return true;
-      if (slot.state === "stalled") {
-        if (!hasFreeSlot()) return false;
-        concurrent += 1;
-      }
-      slots.set(request, { state: "running" });
+      const call = calls.get(request);
+      if (call === undefined) return true;
+      if (call.state === "stalled" && !tryReserveSlot()) return false;
+      calls.set(request, { state: "running" });
       return true;
     },
     startSending(request, bytes, abort) {
-      const slot = slots.get(request);
-      if (slot === undefined || slot.state === "sending") return;
-      if (slot.state !== "stalled") concurrent -= 1;
+      const call = calls.get(request);
+      if (call === undefined || call.state === "sending") return;
+      if (call.state !== "stalled") concurrent -= 1;
       const sending = { state: "sending", bytes, abort } as const;
-      slots.set(request, sending);
+      calls.set(request, sending);
       unsent.set(request, sending);
       unsentBytes += bytes;
       for (const [oldest, { abort }] of unsent) {

@@ -3,10 +3,10 @@ import { AppError } from "../../../kernel/errors.ts";
 import { ceilSeconds, toConnectError } from "../../errors/connect-errors.ts";
 import type { HttpResponse } from "../../fast-path/http-exchange.ts";
 import { protocolOf } from "../../protocol/content-type.ts";
-import { encodeEnvelope, envelopeFlags } from "../../protocol/envelope.ts";
+import { ENVELOPE_FLAGS, encodeEnvelope } from "../../protocol/envelope.ts";
 import { grpcErrorTrailers } from "../../protocol/grpc-status.ts";
 
-/** When the caller of a rejected call should retry, milliseconds. */
+/** When the caller of a rejected call should retry, in milliseconds. */
 const RETRY_AFTER_MS = 1_000;
 
 /** The error of a rejected call, built once: rejecting must cost a small part of what a call does. */
@@ -28,7 +28,7 @@ const unaryHeaders = {
 };
 const streamBody = encodeEnvelope(
   Buffer.from(JSON.stringify({ error: errorJson })),
-  envelopeFlags.endOfStream,
+  ENVELOPE_FLAGS.endOfStream,
 );
 
 /**

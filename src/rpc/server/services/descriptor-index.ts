@@ -71,8 +71,8 @@ export class DescriptorIndex {
   }
 
   #encode(file: DescFile): Uint8Array {
-    const known = this.#encoded.get(file);
-    if (known !== undefined) return known;
+    const cached = this.#encoded.get(file);
+    if (cached !== undefined) return cached;
     const encoded = toBinary(FileDescriptorProtoSchema, file.proto);
     this.#encoded.set(file, encoded);
     return encoded;
@@ -113,9 +113,9 @@ export class DescriptorIndex {
   }
 
   #extensionsOf(typeName: string): Map<number, DescFile> {
-    const known = this.#extensions.get(typeName) ?? new Map<number, DescFile>();
-    this.#extensions.set(typeName, known);
-    return known;
+    const extensions = this.#extensions.get(typeName) ?? new Map<number, DescFile>();
+    this.#extensions.set(typeName, extensions);
+    return extensions;
   }
 }
 

@@ -10,10 +10,11 @@ import { AppError, quoted } from "../../../kernel/errors.ts";
 import { getCall } from "../../call/call-context.ts";
 import type { Readiness } from "./readiness.ts";
 
+/** Dependencies of the health service. */
 export interface HealthOptions {
   services: readonly DescService[];
   readiness(): Promise<Readiness>;
-  /** The interval at which watches look for a change, milliseconds. */
+  /** The interval at which watches look for a change, in milliseconds. */
   watchMs: number;
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;

@@ -1,15 +1,15 @@
 import type { Log } from "../../../kernel/log.ts";
 
-/** Whether calls can be answered, with the result of each check. */
+/** Whether calls can be served, with the result of each check. */
 export interface Readiness {
   ready: boolean;
   checks: Record<string, string>;
 }
 
 export interface ReadinessLimits {
-  /** How long a result is reused, so that probes cost the stores nothing, milliseconds. */
+  /** Time for which a result is reused, so that probes do not load the stores, in milliseconds. */
   readinessMaxAgeMs: number;
-  /** How long a check may take before it counts as failed, milliseconds. */
+  /** Longest time of a check before it counts as failed, in milliseconds. */
   readinessTimeoutMs: number;
 }
 

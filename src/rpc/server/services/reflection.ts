@@ -15,9 +15,13 @@ import type { CallRateLimiter } from "../../rate-limit/call-rate-limiter.ts";
 import { DescriptorIndex } from "./descriptor-index.ts";
 import { untilAborted } from "./until-aborted.ts";
 
-/** Charges one reflection request to its caller. @throws AppError resource_exhausted */
+/**
+ * Charges one reflection request to its caller.
+ * @throws AppError resource_exhausted
+ */
 export type ReflectionCharge = (context: HandlerContext) => Promise<void>;
 
+/** Dependencies of the reflection service. */
 export interface ReflectionOptions {
   services: readonly DescService[];
   charge: ReflectionCharge;
@@ -42,8 +46,8 @@ type ReflectionRequest =
   | MessageShape<typeof ServerReflectionRequestAlphaSchema>;
 
 /**
- * Registers grpc.reflection v1 and v1alpha for these services, for health and for reflection itself, with all files that
- * they import. Responses are a thousand times as long as requests, so each request is charged, not each stream.
+ * Registers grpc.reflection v1 and v1alpha for these services, for health and for reflection itself, with all files
+ * that they import. Responses are a thousand times as long as requests, so each request is charged, not each stream.
  */
 export function registerReflection(
   router: ConnectRouter,

@@ -79,7 +79,7 @@ describe("the deadline of a call", () => {
     expect(response.status).toBe(504);
     expect(await response.json()).toMatchObject({
       code: "deadline_exceeded",
-      message: "The call exceeded its deadline of 150 ms. Set a longer deadline or request less at once.",
+      message: "The call exceeded its deadline of 150 ms. Set a longer deadline or request less per call.",
       details: [
         { debug: { reason: "DEADLINE_EXCEEDED", domain: "cartwright", metadata: { timeout_ms: "150" } } },
       ],

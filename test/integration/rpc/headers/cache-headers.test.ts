@@ -6,7 +6,7 @@ import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { callKey } from "../../../../src/rpc/call/call-context.ts";
-import type { CacheNote } from "../../../../src/rpc/call/response-notes.ts";
+import type { CacheMetadata } from "../../../../src/rpc/call/response-metadata.ts";
 import { createDeadlineInterceptor } from "../../../../src/rpc/interceptors/deadline.ts";
 import type { ServerOptions } from "../../../../src/rpc/server/server.ts";
 import { withPolicy } from "../../../support/rpc/altered-contract.ts";
@@ -34,7 +34,7 @@ expectNoCrash();
 
 /** Starts a server whose cache note and product name a test sets. An empty name: the product does not exist. */
 async function startCached(options: Partial<ServerOptions> = {}) {
-  const state: { note: CacheNote | undefined; name: string } = {
+  const state: { note: CacheMetadata | undefined; name: string } = {
     note: { state: "memory", etag: "abc", ageMs: 61_999 },
     name: "Hammer",
   };
@@ -53,7 +53,7 @@ async function startCached(options: Partial<ServerOptions> = {}) {
             createDeadlineInterceptor(),
             (next) => (request) => {
               const call = request.contextValues.get(callKey);
-              if (call !== undefined) call.notes.cache = state.note;
+              if (call !== undefined) call.responseMetadata.cache = state.note;
               return next(request);
             },
           ],
@@ -206,7 +206,7 @@ test("the response to a POST states only how the cache answered", async () => {
 test.each(transportNames)("a response by %s states how the cache answered, also for errors", async (name) => {
   const { url, state } = await startCached();
   const { getProduct } = createClient(CatalogService, transports(url)[name]);
-  const ask = async (cacheState: CacheNote["state"]) => {
+  const ask = async (cacheState: CacheMetadata["state"]) => {
     state.note = { state: cacheState, etag: "abc", ageMs: 0 };
     let answered: string | null = null;
     const onHeader = (header: Headers) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { hasMalformedTimeout, takeTimeout } from "../../../../src/rpc/protocol/timeout-header.ts";
+import { consumeTimeoutHeader, hasMalformedTimeout } from "../../../../src/rpc/protocol/timeout-header.ts";
 
 describe.each([
   ["grpc-timeout", true],
@@ -25,7 +25,7 @@ describe.each([
   )("of %s is %d ms, and is removed so that Connect starts no timer of its own", (text, timeoutMs) => {
     const headers = { [name]: text };
     expect(hasMalformedTimeout(headers, isGrpc)).toBe(false);
-    expect(takeTimeout(headers, isGrpc)).toBe(timeoutMs);
+    expect(consumeTimeoutHeader(headers, isGrpc)).toBe(timeoutMs);
     expect(headers).toEqual({});
   });
 
@@ -34,12 +34,12 @@ describe.each([
   )("of %j is malformed, and stays for Connect to reject", (text) => {
     const headers = { [name]: text };
     expect(hasMalformedTimeout(headers, isGrpc)).toBe(true);
-    expect(takeTimeout(headers, isGrpc)).toBeUndefined();
+    expect(consumeTimeoutHeader(headers, isGrpc)).toBeUndefined();
     expect(headers).toEqual({ [name]: text });
   });
 
   test("that is absent is no timeout", () => {
     expect(hasMalformedTimeout({}, isGrpc)).toBe(false);
-    expect(takeTimeout({}, isGrpc)).toBeUndefined();
+    expect(consumeTimeoutHeader({}, isGrpc)).toBeUndefined();
   });
 });
