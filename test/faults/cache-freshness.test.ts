@@ -14,7 +14,7 @@ import { type ServiceProcess, startProcess } from "../support/service-process.ts
 
 const READS = 100_000;
 const ROWS = 8;
-/** How long a process may not know of another one's write, milliseconds. */
+/** How long a process may not know of another one's write, in milliseconds. */
 const DELAY_MS = 50;
 const TIMEOUT_MS = 300_000;
 

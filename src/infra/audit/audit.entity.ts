@@ -12,7 +12,7 @@ export const AuditEntity = defineEntity({
     role: p.text(),
     /** Such as cartwright.order.v1.OrderService/CancelOrder. */
     method: p.text(),
-    /** The request as JSON, without secrets, with long values cut. */
+    /** The request as JSON, without secrets and with long values truncated. */
     request: p.text(),
     clientAddress: p.text(),
     createdAt: timestamp(),

@@ -1,8 +1,8 @@
 /** The clocks of a process's caches. */
 export interface CacheClock {
-  /** The wall clock, milliseconds since the epoch: when entries expire. */
+  /** The wall clock, in milliseconds since the epoch: when entries expire. */
   wallMs(): number;
-  /** A clock that never goes back, milliseconds: leases, waits and cooldowns. */
+  /** A clock that never goes back, in milliseconds: leases, waits and cooldowns. */
   monotonicMs(): number;
 }
 

@@ -5,16 +5,16 @@ import type { AppError } from "../../kernel/errors.ts";
 export interface CacheRequest<T> {
   /** Identifies the value; short. */
   key: string;
-  /** The tags whose invalidation makes the value outdated. */
+  /** The tags whose invalidation makes the value stale. */
   tags: readonly string[];
-  /** How long the value is fresh, milliseconds. */
+  /** Time for which the value is fresh, in milliseconds. */
   freshMs: number;
-  /** How much longer an expired value may be returned while a new one is loaded, milliseconds. */
+  /** Additional time for which an expired value may be returned while a new one is loaded, in milliseconds. */
   staleMs: number;
   /** Loads the value. Its result is shared by all callers: it must not depend on the caller or its deadline. */
   load(): Promise<T>;
   encode(value: T): Uint8Array;
-  /** Absent: the value is not stored in Redis. May throw for bytes that `encode` did not write. */
+  /** Without it the value is not stored in Redis. May throw for bytes that `encode` did not write. */
   decode?(bytes: Uint8Array): T;
 }
 
@@ -26,7 +26,7 @@ export interface Entry<T> {
   readonly tags: readonly string[];
   /** `TagVersions.current` before the value was loaded. */
   readonly version: number;
-  /** Times by the wall clock, milliseconds since the epoch. */
+  /** Times by the wall clock, in milliseconds since the epoch. */
   readonly loadedAtMs: number;
   readonly freshUntilMs: number;
   readonly staleUntilMs: number;
@@ -34,18 +34,21 @@ export interface Entry<T> {
   readonly bytes: number;
 }
 
-/** How long a `not_found` error is cached, milliseconds. */
+/** Time for which a `not_found` error is cached, in milliseconds. */
 const NEGATIVE_TTL_MS = 5_000;
-/** Entries expire earlier by up to this share of their time, so that those of one moment do not expire together. */
+/** Share of its lifetime by which an entry may expire earlier, so that entries loaded together do not expire together. */
 const JITTER = 0.1;
 /**
- * The size of an entry in memory, for each encoded byte and in addition. Measured with products, alone and in
- * pages: exact for products without texts, and up to twice the real size for those with long texts.
+ * Estimated size of an entry in memory: a factor for its encoded bytes, and a constant. Measured with products and
+ * pages of them: exact for products without texts, up to twice the real size for those with long texts.
  */
 const MEMORY_PER_BYTE = 9;
 const MEMORY_PER_ENTRY = 1_500;
 
-/** Creates the entry of a value. @param payload the encoded value */
+/**
+ * Creates the entry of a value.
+ * @param payload the encoded value
+ */
 export function createEntry<T>(
   { tags, freshMs, staleMs }: CacheRequest<T>,
   value: T,

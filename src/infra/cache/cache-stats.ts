@@ -10,7 +10,7 @@ export interface CacheStats {
   redisHits: number;
   /** Entries that had to be loaded. */
   misses: number;
-  /** Calls that joined a load that was already under way. */
+  /** Calls that joined a load in progress. */
   coalesced: number;
   /** Loads that used neither tier because Redis was unavailable. */
   bypasses: number;

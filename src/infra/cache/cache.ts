@@ -5,13 +5,13 @@ import { type CacheStats, createCacheCounters } from "./cache-stats.ts";
 import type { InvalidationBus } from "./invalidation-bus.ts";
 import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
 import { MemoryTier } from "./memory-tier.ts";
-import { RedisLookup } from "./redis-lookup.ts";
+import { RedisCacheStore } from "./redis-cache-store.ts";
 import { type Flight, SingleFlight } from "./single-flight.ts";
 import type { TagVersions } from "./tag-versions.ts";
 
 export type { CacheRequest, CacheStats };
 
-/** An entry and where it came from; `miss`: it was loaded, `bypass`: it was loaded without using either tier. */
+/** An entry and its source. `miss`: it was loaded; `bypass`: it was loaded without using either tier. */
 export interface CacheResult<T> {
   state: "memory" | "redis" | "miss" | "bypass";
   entry: Entry<T>;
@@ -20,7 +20,7 @@ export interface CacheResult<T> {
 export interface CacheOptions {
   /** Invalidates the entries. All caches of a process share one. */
   bus: InvalidationBus;
-  /** The bound of the estimated size of the entries in memory. */
+  /** Maximum of the estimated size of the entries in memory. */
   maxBytes: number;
 }
 
@@ -31,7 +31,7 @@ export interface CacheOptions {
  */
 export class Cache<T> {
   readonly #memory: MemoryTier<T>;
-  readonly #redis: RedisLookup<T>;
+  readonly #redis: RedisCacheStore<T>;
   readonly #flights = new SingleFlight<CacheResult<T>>();
   readonly #tagVersions: TagVersions;
   readonly #lease: LeaseMonitor;
@@ -40,7 +40,7 @@ export class Cache<T> {
 
   constructor({ bus, maxBytes }: CacheOptions) {
     this.#memory = new MemoryTier(maxBytes);
-    this.#redis = new RedisLookup(bus.redisTier, this.#counters, bus.clock);
+    this.#redis = new RedisCacheStore(bus.redisTier, this.#counters, bus.clock);
     this.#tagVersions = bus.tagVersions;
     this.#lease = bus.lease;
     this.#clock = bus.clock;
@@ -52,14 +52,14 @@ export class Cache<T> {
    * @throws what `load` throws, except AppErrors `not_found`, which are cached and returned as entries
    */
   getOrLoad(request: CacheRequest<T>): CacheResult<T> | Promise<CacheResult<T>> {
-    return (this.#lease.isHeld && this.#readMemory(request)) || this.#getOrLoadSlowly(request);
+    return (this.#lease.isHeld && this.#readMemory(request)) || this.#getOrLoadAsync(request);
   }
 
   stats(): CacheStats {
     return { ...this.#counters, entries: this.#memory.entries, bytes: this.#memory.bytes };
   }
 
-  /** Returns the entry in memory if it is current. Valid only while the lease is held. */
+  /** Returns the entry in memory if it is current. To be called only while the lease is held. */
   #readMemory(request: CacheRequest<T>): CacheResult<T> | undefined {
     const entry = this.#memory.get(request.key);
     if (entry === undefined || !this.#tagVersions.isCurrent(entry.tags, entry.version)) return undefined;
@@ -75,13 +75,13 @@ export class Cache<T> {
     return { state: "memory", entry };
   }
 
-  async #getOrLoadSlowly(request: CacheRequest<T>): Promise<CacheResult<T>> {
+  async #getOrLoadAsync(request: CacheRequest<T>): Promise<CacheResult<T>> {
     const calledAtMs = this.#clock.monotonicMs();
     const found = (await this.#lease.waitUntilHeld()) && this.#readMemory(request);
     return found || this.#joinOrLoad(request, calledAtMs, false).result;
   }
 
-  /** Joins a load that is under way if it started after the last invalidation; starts one otherwise. */
+  /** Joins a load in progress if it started after the last invalidation; starts one otherwise. */
   #joinOrLoad(request: CacheRequest<T>, calledAtMs: number, isRefresh: boolean): Flight<CacheResult<T>> {
     const { key, tags } = request;
     const current = this.#flights.get(key);

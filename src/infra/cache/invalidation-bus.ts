@@ -8,15 +8,15 @@ import { TagVersions } from "./tag-versions.ts";
 
 export interface InvalidationBusOptions {
   redis: Redis;
-  /** Separates shops that use the same Redis. */
+  /** Separates databases that use the same Redis. */
   namespace: string;
   log: Log;
-  /** Absent: the system's. */
+  /** Defaults to the system's clock. */
   clock?: CacheClock;
 }
 
 /**
- * How long and how often publishing is retried while Redis is reachable, and the delay between attempts,
+ * Minimum time and number of attempts to publish while Redis is reachable, and the delay between attempts, in
  * milliseconds. If this process is too busy to read the responses, the attempts have still arrived.
  */
 const RETRY_MS = 250;
@@ -44,36 +44,40 @@ export class InvalidationBus {
     this.lease = new LeaseMonitor(redis, this.redisTier.channel, handlers, { log, clock });
   }
 
-  /** How often Redis did not accept an invalidation. */
+  /** Number of attempts to publish that failed. */
   get failures(): number {
     return this.#failures;
   }
 
   /**
-   * Makes all entries with these tags outdated, in this process and the others. Call it after the commit of
-   * the change and before its acknowledgement. Tags are case-insensitive.
-   * @param id identifies the invalidation for `ensureInvalidated`
-   * @returns whether Redis accepted it. If not, it returns only when the leases of the other replicas have
-   * expired. A replica that can still reach Redis although this process cannot learns of the change by
-   * `ensureInvalidated`.
+   * Makes all entries with these tags stale, in this process and the others. To be called after the commit of the
+   * change and before its acknowledgement. Tags are case-insensitive.
+   *
+   * If Redis does not accept the invalidation, it resolves only when the leases of the other replicas have expired.
+   * Replicas that can reach Redis although this process cannot get the invalidation from `ensureInvalidated`.
+   * @param generation of the transaction: identifies the invalidation for `ensureInvalidated`
+   * @returns whether Redis accepted it
    */
-  async invalidate(tags: readonly string[], id: Generation): Promise<boolean> {
+  async invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
     const names = lowerCase(tags);
-    const isPublished = await this.#publish(names, id);
-    // Last, because this process may have read outdated entries from Redis until then.
+    const isPublished = await this.#publish(names, generation);
+    // Last, because this process may have read stale entries from Redis until then.
     this.#invalidateLocally(names);
     return isPublished;
   }
 
-  /** Repeats an invalidation unless Redis has accepted it before. @throws if Redis is unavailable */
-  async ensureInvalidated(tags: readonly string[], id: Generation): Promise<void> {
-    if (await this.redisTier.hasReceipt(id)) return;
+  /**
+   * Repeats an invalidation unless Redis has accepted it before.
+   * @throws if Redis is unavailable
+   */
+  async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<void> {
+    if (await this.redisTier.hasReceipt(generation)) return;
     const names = lowerCase(tags);
-    await this.redisTier.invalidate(names, id);
+    await this.redisTier.invalidate(names, generation);
     this.#invalidateLocally(names);
   }
 
-  /** Registers a callback that clears a cache when all entries become outdated. */
+  /** Registers a callback that clears a cache when all entries become stale. */
   onInvalidateAll(clear: () => void): void {
     this.#clearCallbacks.push(clear);
   }
@@ -82,16 +86,16 @@ export class InvalidationBus {
     this.lease.close();
   }
 
-  async #publish(tags: readonly string[], id: Generation): Promise<boolean> {
+  async #publish(tags: readonly string[], generation: Generation): Promise<boolean> {
     const { lease, clock } = this;
     const startedAtMs = clock.monotonicMs();
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.redisTier.invalidate(tags, id);
+        await this.redisTier.invalidate(tags, generation);
         return true;
       } catch {
         this.#failures += 1;
-        // A single failure must not cost all replicas their entries.
+        // After a single failure all replicas keep their entries.
         if (attempt > 1 || !lease.isRedisReachable) lease.revoke();
       }
       const mayRetry = attempt < MIN_ATTEMPTS || clock.monotonicMs() - startedAtMs < RETRY_MS;

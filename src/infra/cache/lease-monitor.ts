@@ -5,38 +5,38 @@ import type { CacheClock } from "./cache-clock.ts";
 import { RedisSubscription } from "./redis-subscription.ts";
 
 /**
- * How long a heartbeat grants the lease, from when it was sent, milliseconds. A process that has received a
- * heartbeat has also received every invalidation that Redis accepted before it, and knows that Redis accepts
- * writes, which it does not during a failover.
+ * Duration of the lease that a heartbeat grants, from the time it was sent, in milliseconds. A process that has
+ * received a heartbeat has also received every invalidation that Redis accepted before it. The heartbeat also proves
+ * that Redis accepts writes, which it does not during a failover.
  */
 export const LEASE_MS = 50;
-/** How often a heartbeat is sent, milliseconds. */
+/** Interval between heartbeats, in milliseconds. */
 const HEARTBEAT_MS = 15;
 /**
- * How many timer ticks without a heartbeat count as a failure of Redis. Ticks are counted instead of time
+ * Number of timer ticks without a heartbeat that counts as a failure of Redis. Ticks are counted instead of time
  * because a busy process misses its own ticks too: then the heartbeat waits in the socket and nothing is lost.
  */
 const MISSED_TICKS = 4;
 /**
- * How long after a reconnect no lease is granted, milliseconds. Other replicas may have lost their connections
- * at the same time, and cannot publish their invalidations before they have reconnected.
+ * Time after a reconnect during which no lease is granted, in milliseconds. Other replicas may have lost their
+ * connections at the same time, and cannot publish their invalidations before they have reconnected.
  */
 const REJOIN_DELAY_MS = 4 * MAX_RECONNECT_DELAY_MS;
 
-/** What the owner of the monitor does when its state changes. */
+/** Callbacks of the monitor. */
 export interface LeaseHandlers {
   onMessage(message: string): void;
-  /** The state is about to be "up" after a time without a lease: invalidations may have been missed. */
+  /** Called before the first use of a new lease: invalidations may have been missed without one. */
   onLeaseGranted(): void;
   /** Prepares the entries in Redis for the first lease of this process. */
   beforeFirstLease(): Promise<void>;
-  /** Makes the entries in Redis outdated before a lease is granted again. */
+  /** Makes the entries in Redis stale before a lease is granted again. */
   beforeRenewedLease(): Promise<void>;
 }
 
 /**
- * Watches the subscription to invalidations by means of heartbeats. While the lease is held, all invalidations
- * of up to LEASE_MS ago have been received and cached entries may be used; without it none may.
+ * Monitors the subscription to invalidations by heartbeats. While the lease is held, all invalidations older than
+ * LEASE_MS have been received and cached entries may be used. Without the lease they must not be used.
  */
 export class LeaseMonitor {
   readonly #subscription: RedisSubscription;
@@ -45,13 +45,13 @@ export class LeaseMonitor {
   readonly #clock: CacheClock;
   readonly #timer: NodeJS.Timeout;
   #state: "down" | "up" | "renewing" = "down";
-  /** True until the first lease, unless it was revoked before. */
+  /** Whether no lease has been granted or revoked so far. */
   #isFirstLease = true;
   #wasDisconnected = false;
-  /** No lease is granted before. */
+  /** The earliest time of the next lease, by the monotonic clock. */
   #rejoinAtMs = Number.NEGATIVE_INFINITY;
   #downSinceMs: number;
-  /** When the last heartbeat received was sent. */
+  /** The time at which the last received heartbeat was sent. */
   #heartbeatSentAtMs = Number.NEGATIVE_INFINITY;
   #ticksSinceHeartbeat = 0;
   #waiters: (() => void)[] = [];
@@ -73,7 +73,7 @@ export class LeaseMonitor {
       },
       onDisconnected: () => {
         this.#wasDisconnected = true;
-        this.#goDown("disconnected");
+        this.#suspend("disconnected");
       },
       onMessage: (message) => handlers.onMessage(message),
       onHeartbeat: (sentAtMs) => this.#receiveHeartbeat(sentAtMs),
@@ -81,28 +81,28 @@ export class LeaseMonitor {
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS).unref();
   }
 
-  /** Whether all invalidations of up to LEASE_MS ago have been received. */
+  /** Whether all invalidations older than LEASE_MS have been received. */
   get isHeld(): boolean {
     return this.#state === "up" && this.#clock.monotonicMs() - this.#heartbeatSentAtMs <= LEASE_MS;
   }
 
-  /** Whether Redis is used: the lease is held, or was a moment ago and is about to be extended. */
+  /** Whether Redis is used: the lease is held, or has just expired and awaits the next heartbeat. */
   get isUp(): boolean {
     return this.#state === "up";
   }
 
-  /** Whether this process has any connection to Redis; if so, other replicas may have theirs. */
+  /** Whether this process has a connection to Redis. If so, other replicas may have one too. */
   get isRedisReachable(): boolean {
     return this.#subscription.isRedisReachable;
   }
 
-  /** When the state was last left "up", by the monotonic clock. */
+  /** The time at which the cache was last suspended, by the monotonic clock. */
   get downSinceMs(): number {
     return this.#downSinceMs;
   }
 
   /**
-   * Waits for the next heartbeat or until it counts as missed, about LEASE_MS.
+   * Waits about LEASE_MS at most for the next heartbeat.
    * @returns whether the lease is held then
    */
   async waitUntilHeld(): Promise<boolean> {
@@ -112,22 +112,22 @@ export class LeaseMonitor {
     return this.isHeld;
   }
 
-  /** Gives up the lease because an invalidation was not published; the next one invalidates all of Redis first. */
+  /** Gives up the lease because an invalidation was not published. Before the next one all entries become stale. */
   revoke(): void {
     this.#isFirstLease = false;
-    this.#goDown("invalidation failed");
+    this.#suspend("invalidation failed");
   }
 
   close(): void {
     clearInterval(this.#timer);
-    this.#goDown("closed");
+    this.#suspend("closed");
     this.#subscription.close();
   }
 
   #tick(): void {
     this.#ticksSinceHeartbeat += 1;
     if (this.#state === "up" && this.#ticksSinceHeartbeat >= MISSED_TICKS && !this.isHeld) {
-      this.#goDown("heartbeats missed");
+      this.#suspend("heartbeats missed");
     }
     if (!this.#subscription.isConnected) return;
     this.#subscription.sendHeartbeat(this.#clock.monotonicMs());
@@ -137,18 +137,18 @@ export class LeaseMonitor {
   #receiveHeartbeat(sentAtMs: number): void {
     this.#heartbeatSentAtMs = sentAtMs;
     const nowMs = this.#clock.monotonicMs();
-    // Heartbeats that all arrive late grant nothing.
+    // A heartbeat that arrives late grants no lease.
     if (nowMs - sentAtMs > LEASE_MS) return;
     this.#ticksSinceHeartbeat = 0;
     if (this.#state === "up") this.#wakeWaiters();
-    else if (this.#state === "down" && nowMs >= this.#rejoinAtMs) void this.#goUp();
+    else if (this.#state === "down" && nowMs >= this.#rejoinAtMs) void this.#resume();
   }
 
   /**
-   * A writer that could not reach Redis has invalidated nothing there, and other replicas may be back sooner
-   * than the writer: each makes the entries in Redis outdated before it uses them.
+   * Makes the entries in Redis stale before they are used again, since a writer that could not reach Redis has
+   * invalidated none of them, and may reconnect later than this process.
    */
-  async #goUp(): Promise<void> {
+  async #resume(): Promise<void> {
     this.#state = "renewing";
     try {
       const isFirstLease = this.#isFirstLease;
@@ -165,7 +165,7 @@ export class LeaseMonitor {
     }
   }
 
-  #goDown(reason: "disconnected" | "heartbeats missed" | "invalidation failed" | "closed"): void {
+  #suspend(reason: "disconnected" | "heartbeats missed" | "invalidation failed" | "closed"): void {
     if (this.#state === "up") {
       this.#downSinceMs = this.#clock.monotonicMs();
       if (reason !== "closed") this.#log.warn({ reason }, "Cache suspended; reads bypass it");

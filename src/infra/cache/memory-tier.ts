@@ -1,15 +1,15 @@
 import { LRUCache } from "lru-cache";
 import type { Entry } from "./cache-entry.ts";
 
-/** The share of the memory for `not_found` errors, so that requests for made-up ids evict no values. */
+/** Share of the memory for `not_found` errors, so that requests for nonexistent ids evict no values. */
 const NEGATIVE_SHARE = 1 / 16;
 
-/** The entries in the memory of this process: the least recently used are evicted first. */
+/** The entries in the memory of this process. The least recently used are evicted first. */
 export class MemoryTier<T> {
   readonly #values: LRUCache<string, Entry<T>>;
   readonly #errors: LRUCache<string, Entry<T>>;
 
-  /** @param maxBytes the bound of the estimated size of all entries */
+  /** @param maxBytes maximum of the estimated size of all entries */
   constructor(maxBytes: number) {
     this.#values = createLru(maxBytes * (1 - NEGATIVE_SHARE));
     this.#errors = createLru(maxBytes * NEGATIVE_SHARE);

@@ -2,18 +2,21 @@ import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 
 export interface SubscriptionHandlers {
-  /** The connection stands and is about to be subscribed. */
+  /** Called when the connection is open and is about to be subscribed. */
   onConnected(): void;
   onDisconnected(): void;
   onMessage(message: string): void;
-  /** A heartbeat of this process has come back. `sentAtMs` is as it was sent. */
+  /**
+   * Called with a heartbeat of this process.
+   * @param sentAtMs the time that was passed to `sendHeartbeat`
+   */
   onHeartbeat(sentAtMs: number): void;
 }
 
 /**
  * A connection that is subscribed to a channel, and to a second one on which this process sends heartbeats to
- * itself. Heartbeats take the path of every invalidation, in order: over the client's connection to Redis, and
- * back over the subscription.
+ * itself. Heartbeats take the same path as invalidations and keep their order: over the client's connection to Redis,
+ * and back over the subscription.
  */
 export class RedisSubscription {
   readonly #client: Redis;
@@ -27,7 +30,7 @@ export class RedisSubscription {
     this.#subscriber = client.duplicate({ autoResubscribe: false, commandTimeout: undefined });
     this.#subscriber.on("ready", () => {
       handlers.onConnected();
-      // A subscription that fails closes its connection, and the next one starts here again.
+      // The next connection subscribes again.
       this.#subscriber
         .subscribe(channel, this.#heartbeatChannel)
         .catch(() => this.#subscriber.disconnect(true));
@@ -45,17 +48,20 @@ export class RedisSubscription {
     return this.#subscriber.status === "ready";
   }
 
-  /** Whether this process has any connection to Redis; if so, other replicas may have theirs. */
+  /** Whether this process has a connection to Redis. If so, other replicas may have one too. */
   get isRedisReachable(): boolean {
     return this.#client.status === "ready" || this.isConnected;
   }
 
-  /** Sends a heartbeat. A failure only means that it does not come back. @param nowMs what comes back with it */
+  /**
+   * Sends a heartbeat. If that fails, the heartbeat is not received.
+   * @param nowMs passed to `onHeartbeat` when it is received
+   */
   sendHeartbeat(nowMs: number): void {
     this.#client.publish(this.#heartbeatChannel, String(nowMs)).catch(() => {});
   }
 
-  /** Makes the client's socket timeout detect a connection whose other end is gone. */
+  /** Sends a PING, so that the socket timeout detects a connection whose peer has vanished. */
   ping(): void {
     this.#subscriber.ping().catch(() => {});
   }

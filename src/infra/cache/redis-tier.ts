@@ -1,34 +1,34 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 
-/** The generation of a tag: random, so that one made after a loss never equals an earlier one. */
+/** The generation of a tag: random, so that one created after a loss of data never equals an earlier one. */
 export type Generation = Buffer;
 
 const GENERATION_BYTES = 12;
 const TIME_BYTES = 8;
 /** Longer than the lifetime of any entry: an entry never outlives the generations that it is checked against. */
 const GENERATION_TTL_S = 86_400;
-/** How long the process that took the lock of a key may load its entry, milliseconds. */
+/** Time for which the process that holds the lock of a key may load its entry, in milliseconds. */
 const LOCK_TTL_MS = 200;
-/** How many tags one pipeline invalidates at most. */
+/** Maximum number of tags in one pipeline. */
 const CHUNK_SIZE = 500;
-/** How long a receipt is kept. The job that asks for it runs within seconds; without it, the job invalidates again. */
+/** Lifetime of a receipt. The job that reads it runs within seconds; without a receipt it invalidates again. */
 const RECEIPT_TTL_S = 60;
 /** The tag of all entries. Its generation is part of each entry. */
 export const ALL_TAGS = "*";
 
 /** An entry as stored in Redis. */
 export interface RedisEntry {
-  /** By the wall clock, milliseconds since the epoch. */
+  /** By the wall clock, in milliseconds since the epoch. */
   loadedAtMs: number;
   payload: Uint8Array;
 }
 
 /** The result of reading a key. */
 export interface RedisRead {
-  /** Absent: there is none, or it is outdated. */
+  /** Undefined if there is none, or it is stale. */
   entry: RedisEntry | undefined;
-  /** The present generations of the tags, under which a new entry must be stored. */
+  /** The current generations of the tags, with which a new entry must be stored. */
   generations: readonly Generation[];
 }
 
@@ -39,26 +39,25 @@ export function newGeneration(): Generation {
 
 /**
  * The tier that replicas share. An entry is stored with the generations that its tags had before the database
- * was read, and is current as long as they are unchanged: a write in between has changed them, or will before
- * it is acknowledged (fencing). Every method rejects if Redis is unavailable or slower than the client's command
- * timeout.
+ * was read, and is current as long as they are unchanged: a concurrent write changes them before it is acknowledged
+ * (fencing). Every method rejects if Redis is unavailable or slower than the client's command timeout.
  */
 export class RedisTier {
   readonly #redis: Redis;
   readonly #prefix: string;
-  /** Identifies this process as the sender of messages, which it ignores itself. */
+  /** Identifies the messages of this process, which it ignores. */
   readonly #origin = randomBytes(8).toString("hex");
 
-  /** @param namespace separates shops that use the same Redis */
+  /** @param namespace separates databases that use the same Redis */
   constructor(redis: Redis, namespace: string) {
     this.#redis = redis;
-    // In a cluster, the part in braces selects the slot. All keys share one, since commands use several at once.
+    // In a cluster, the part in braces selects the slot. All keys share one, since commands take several keys.
     this.#prefix = `cartwright:{${namespace}}:`;
   }
 
-  /** The channel of invalidations. Replicas of other versions listen to the same one: its name must not change. */
+  /** The channel of invalidations. Replicas of all versions share it, so its name must not change after a release. */
   get channel(): string {
-    return `${this.#prefix}bumps`;
+    return `${this.#prefix}invalidations`;
   }
 
   /** Returns the tags that a message invalidates: none if this process sent it. */
@@ -105,26 +104,29 @@ export class RedisTier {
     await this.#redis.del(this.#lockKey(key));
   }
 
-  /** Removes the generations of these tags and tells the other replicas. @param id identifies its receipt */
-  async invalidate(tags: readonly string[], id: Generation): Promise<void> {
+  /**
+   * Removes the generations of these tags and notifies the other replicas.
+   * @param generation of the transaction: identifies the receipt
+   */
+  async invalidate(tags: readonly string[], generation: Generation): Promise<void> {
     for (let start = 0; start < tags.length; start += CHUNK_SIZE) {
       await this.#invalidateChunk(tags.slice(start, start + CHUNK_SIZE));
     }
-    // Not awaited: without a receipt the invalidation is repeated, which does no harm.
-    this.#redis.set(this.#receiptKey(id), "1", "EX", RECEIPT_TTL_S).catch(() => {});
+    // Not awaited: without a receipt the invalidation is repeated, which is harmless.
+    this.#redis.set(this.#receiptKey(generation), "1", "EX", RECEIPT_TTL_S).catch(() => {});
   }
 
-  /** Returns whether there is a receipt of that invalidation. */
-  async hasReceipt(id: Generation): Promise<boolean> {
-    return (await this.#redis.exists(this.#receiptKey(id))) > 0;
+  /** Returns whether there is a receipt of the invalidation of a transaction. */
+  async hasReceipt(generation: Generation): Promise<boolean> {
+    return (await this.#redis.exists(this.#receiptKey(generation))) > 0;
   }
 
-  /** Makes all entries outdated. */
+  /** Makes all entries stale. */
   invalidateAll(): Promise<void> {
     return this.#invalidateChunk([ALL_TAGS]);
   }
 
-  /** Makes all entries outdated if the server has restarted: a snapshot may restore invalidated ones. */
+  /** Makes all entries stale if the server has restarted: a snapshot may restore invalidated ones. */
   async invalidateAllAfterRestart(): Promise<void> {
     const [, runId = ""] = /^run_id:(\w+)/m.exec(await this.#redis.info("server")) ?? [];
     if (runId !== "" && (await this.#redis.get(this.#runIdKey)) === runId) return;
@@ -135,7 +137,7 @@ export class RedisTier {
 
   /**
    * Removes the generations before it publishes, so that no replica reads Redis too early. Generations are
-   * removed instead of replaced because a full server accepts that too: the next reader creates new ones.
+   * removed instead of replaced because a full server accepts that too. The next reader creates new ones.
    */
   async #invalidateChunk(tags: readonly string[]): Promise<void> {
     const keys = tags.map((tag) => this.#tagKey(tag));
@@ -163,8 +165,8 @@ export class RedisTier {
     return `${this.#prefix}lock:${key}`;
   }
 
-  #receiptKey(id: Generation): string {
-    return `${this.#prefix}bump:${id.toString("base64url")}`;
+  #receiptKey(generation: Generation): string {
+    return `${this.#prefix}receipt:${generation.toString("base64url")}`;
   }
 
   get #runIdKey(): string {

@@ -1,4 +1,4 @@
-/** A load that is under way. */
+/** A load in progress. */
 export interface Flight<R> {
   /** `TagVersions.current` before it started. */
   readonly version: number;
@@ -7,7 +7,7 @@ export interface Flight<R> {
   readonly result: Promise<R>;
 }
 
-/** The loads that are under way, so that concurrent calls for a key share one. */
+/** The loads in progress, so that concurrent calls for a key share one. */
 export class SingleFlight<R> {
   readonly #flights = new Map<string, Flight<R>>();
 

@@ -1,25 +1,25 @@
-/** How many invalidated tags are remembered individually, about 100 bytes each. */
+/** Maximum number of recorded tags, of about 100 bytes each. */
 const MAX_TAGS = 100_000;
 
 /**
- * Records when tags were last invalidated, as far as this process knows, by a counter of its own. A reader
- * notes the current version before it queries the database; what it loads is current as long as none of its
- * tags was invalidated in a later version. So a write between the query and the storing of its result is
+ * Records the version in which each tag was last invalidated in this process. A version is a counter of this
+ * process. A reader reads the current version before it queries the database; its result is current as long as none
+ * of its tags was invalidated in a later version. So a write between the query and the storing of its result is
  * never missed.
  */
 export class TagVersions {
   #current = 0;
-  /** Entries loaded before this version are outdated, whatever their tags are. */
+  /** Entries loaded before this version are stale, whatever their tags are. */
   #minimum = 0;
   /** The version of the last invalidation of each tag, in ascending order of versions. */
   readonly #invalidatedIn = new Map<string, number>();
 
-  /** The version to note before loading. */
+  /** The version to read before a load. */
   get current(): number {
     return this.#current;
   }
 
-  /** Makes all entries with one of these tags outdated. */
+  /** Makes all entries with one of these tags stale. */
   invalidate(tags: Iterable<string>): void {
     this.#current += 1;
     for (const tag of tags) {
@@ -29,13 +29,13 @@ export class TagVersions {
     }
     for (const [tag, version] of this.#invalidatedIn) {
       if (this.#invalidatedIn.size <= MAX_TAGS) break;
-      // A tag that is no longer remembered counts as invalidated, and with it all others of that version.
+      // A tag that is no longer recorded counts as invalidated, and with it all others of that version.
       this.#minimum = version;
       this.#invalidatedIn.delete(tag);
     }
   }
 
-  /** Makes all entries outdated, for instance because invalidations may have been missed. */
+  /** Makes all entries stale, for instance because invalidations may have been missed. */
   invalidateAll(): void {
     this.#current += 1;
     this.#minimum = this.#current;

@@ -3,7 +3,7 @@ import { errorCode } from "../../kernel/errors.ts";
 import { childEnvironment, childIds } from "./run-program.ts";
 import type { SystemUser } from "./system-user.ts";
 
-/** How a process ended: `ok` for exit code 0, `text` for a message ("exit code 1"). */
+/** The result of a process: `ok` for exit code 0, `text` for a message ("exit code 1"). */
 export interface ExitResult {
   ok: boolean;
   text: string;
@@ -25,15 +25,15 @@ export interface ChildOptions {
   logFd: number;
   /** Its standard input. Secrets belong here, because arguments are visible in the process list. */
   input?: string;
-  /** How long it may take to end after SIGINT, milliseconds; absent: 10,000. */
+  /** Time limit after SIGINT, in milliseconds. Defaults to 10,000. */
   graceMs?: number;
 }
 
 /**
- * Runs "$@" while the other end of standard input is open, which the kernel closes however this process ends. The
- * command's own standard input is descriptor 3; "$1" is the grace period in fifths of a second. PostgreSQL and Redis
- * shut down cleanly on INT, and PostgreSQL at once on QUIT; KILL goes to the whole group, because initdb would leave
- * the server that it runs.
+ * Runs "$@" while the parent has the pipe to its standard input open. The kernel closes the pipe however the parent
+ * ends. The command's own standard input is descriptor 3; "$1" is the grace period in fifths of a second. PostgreSQL and
+ * Redis shut down cleanly on INT, PostgreSQL immediately on QUIT. KILL is sent to the whole group, because initdb would
+ * leave the server that it runs.
  */
 const SUPERVISOR = `
 trap "" INT TERM HUP
@@ -100,11 +100,11 @@ function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, "SIGKILL");
   } catch {
-    // Nothing was left.
+    // The group has no process left.
   }
 }
 
-/** Returns whether a process with this id exists, whoever owns it. */
+/** Returns whether a process with this id exists, owned by any user. */
 export function isProcessAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);

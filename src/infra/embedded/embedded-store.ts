@@ -3,7 +3,7 @@ import { readLastLines } from "./log-file.ts";
 
 /** A store that was started for this process and ends with it. */
 export interface EmbeddedStore {
-  /** Contains the password: not for logs. */
+  /** Address with the password: not for logs. */
   url: string;
   /** One line for the start of the service, without secrets. */
   description: string;
@@ -30,7 +30,7 @@ export interface EmbeddedStoreOptions {
   release?(): Promise<void>;
 }
 
-/** Creates the store of a running server. */
+/** Creates the store of a running server, which no longer keeps this process alive. */
 export function createEmbeddedStore(options: EmbeddedStoreOptions): EmbeddedStore {
   const { url, description, name, logFile, server } = options;
   let stopped: Promise<void> | undefined;

@@ -14,7 +14,7 @@ export interface FileLock {
   release(): Promise<void>;
 }
 
-/** The locks of this process. A database that nothing refers to would be collected, and its lock with it. */
+/** The locks of this process. A database without a reference would be garbage-collected, and its lock released. */
 const heldLocks = new Set<DatabaseSync>();
 
 /**

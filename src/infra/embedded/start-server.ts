@@ -18,7 +18,7 @@ export interface StartServerOptions {
 
 const ATTEMPTS = 6;
 const FIRST_DELAY_MS = 100;
-/** How long to wait for the exit code of a server that is not ready, milliseconds. */
+/** Time limit for the exit code of a server that is not ready, in milliseconds. */
 const EXIT_WAIT_MS = 500;
 /** Another process took the port between the search and the start, or processes of a killed run still exist. */
 const RETRYABLE = /address already in use|pre-existing shared memory block/i;
@@ -53,7 +53,10 @@ export async function startServer(
   }
 }
 
-/** Waits until the server is ready, has ended or will never be ready. @returns the reason; undefined if ready */
+/**
+ * Waits until the server is ready, has ended or will never be ready.
+ * @returns the reason of the failure; undefined if ready
+ */
 async function findFailure(
   server: ChildHandle,
   waitUntilReady: (signal: AbortSignal) => Promise<void>,

@@ -19,9 +19,9 @@ export interface Stores {
 
 export interface StoresOptions {
   dataDir: string;
-  /** Absent: PostgreSQL is started under `dataDir`. */
+  /** Undefined: PostgreSQL is started under `dataDir`. */
   databaseUrl: string | undefined;
-  /** Absent: Redis is started under `dataDir`. */
+  /** Undefined: Redis is started under `dataDir`. */
   redisUrl: string | undefined;
 }
 

@@ -7,7 +7,7 @@ export interface SystemUser {
   gid: number;
 }
 
-/** Returns whether this process runs as root. PostgreSQL refuses to. */
+/** Returns whether this process runs as root. PostgreSQL does not run as root. */
 export function isRoot(): boolean {
   return process.getuid?.() === 0;
 }

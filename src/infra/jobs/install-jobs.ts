@@ -8,7 +8,7 @@ import { createThrottledWarning } from "./throttled-warning.ts";
 const WEEK_SECONDS = 7 * 24 * 3_600;
 const MAX_RETRY_DELAY_SECONDS = 60;
 
-/** Options of all queues. Completed jobs are deleted; the ones retained have failed for good. */
+/** Options of all queues. Completed jobs are deleted; the retained ones have failed their last retry. */
 const POLICY = {
   // A week of retries at the longest delay.
   retryLimit: WEEK_SECONDS / MAX_RETRY_DELAY_SECONDS,

@@ -27,17 +27,17 @@ export interface JobsOptions {
   workers: number;
   log: Log;
   queues?: readonly Queue<object>[];
-  /** How often workers look for jobs that they are not notified of, in seconds. 1 by default. */
+  /** Interval in which workers poll for jobs that they are not notified of, in seconds. Defaults to 1. */
   pollSeconds?: number;
-  /** How long `close` waits for running handlers, in milliseconds. 5,000 by default. */
+  /** Time for which `close` waits for running handlers, in milliseconds. Defaults to 5,000. */
   closeGraceMs?: number;
 }
 
 const DEFAULT_POLL_SECONDS = 1;
-/** How often one of all processes looks for jobs of workers that died, in seconds. */
+/** Interval in which one of all processes looks for jobs of workers that died, in seconds. */
 const SUPERVISE_SECONDS = 5;
 const DEFAULT_CLOSE_GRACE_MS = 5_000;
-// pg waits for the server's answer when it disconnects, which never comes over a silent network.
+// When pg disconnects it waits for the server to close the connection, which never happens over a silent network.
 const DISCONNECT_MS = 1_000;
 
 /** Connects to the queues with a pool of its own, which reconnects by itself. `installJobs` must have run before. */

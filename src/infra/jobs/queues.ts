@@ -3,7 +3,7 @@ declare const data: unique symbol;
 /** A kind of job. `Data` is the type of its jobs' payload, which is stored as JSON. */
 export interface Queue<Data extends object> {
   readonly name: string;
-  /** How many jobs a handler gets at once, at least 2: after a batch of one pg-boss waits for its next poll. */
+  /** Maximum number of jobs in a batch, at least 2: after a batch of one pg-boss waits for its next poll. */
   readonly batchSize: number;
   /** Time limit of a batch, in seconds. Jobs of a worker that died run again after it. */
   readonly expireInSeconds: number;

@@ -2,7 +2,7 @@ import type { SqlEntityManager } from "@mikro-orm/postgresql";
 import type { Call } from "../../kernel/call.ts";
 import type { Statement } from "./statement.ts";
 
-/** An open transaction: entities where rules apply to single rows, statements for everything else. */
+/** An open transaction: entities for the rules of single rows, statements for everything else. */
 export interface Tx {
   /** Unit of work on the transaction's connection. It is flushed before the commit. */
   readonly em: SqlEntityManager;
@@ -20,14 +20,14 @@ export interface Database {
    * Runs `work` in a READ COMMITTED transaction and commits, unless the call was aborted by then.
    *
    * After a deadlock, a serialization failure, a lock timeout or a connection lost before the commit, it runs again,
-   * up to three attempts in all; `work` must therefore have no effects but its rows.
-   * @throws AppError aborted when the last attempt lost as well; unavailable without a connection; cancelled or
+   * up to three attempts in all; `work` must therefore have no effects outside of the transaction.
+   * @throws AppError aborted when the last attempt failed as well; unavailable without a connection; cancelled or
    *   deadline_exceeded for an aborted call, of which nothing is committed
    */
   transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Runs `work` like `transact` and rolls back, for `validate_only`. */
   dryRun<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
-  /** Resolves when PostgreSQL has answered a statement. */
+  /** Resolves when PostgreSQL has responded to a statement. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
--- Checks the invariants on one snapshot. Each row of the result is a violation; without rows all hold.
+-- Checks the invariants of the data in one snapshot. Each row of the result is a violation.
 --   psql "$(cat .data/postgres.url)" -f src/infra/postgres/invariants.sql
 begin transaction isolation level repeatable read read only;
 
@@ -6,7 +6,7 @@ with
 movement as (
   select product_id,
     sum(delta) as total,
-    coalesce(sum(delta) filter (where order_id is null), 0) as by_adjustment
+    coalesce(sum(delta) filter (where order_id is null), 0) as adjusted
   from stock_movement group by product_id
 ),
 sold as (
@@ -38,12 +38,12 @@ review_sum as (
 violation (invariant, subject, detail) as (
   select 'I1', 'products/' || id,
     format('stock %s, ledger %s, adjusted %s, sold %s, counted as sold %s', stock_quantity,
-      coalesce(total, 0), coalesce(by_adjustment, 0), coalesce(quantity, 0), purchase_count)
+      coalesce(total, 0), coalesce(adjusted, 0), coalesce(quantity, 0), purchase_count)
   from product
     left join movement on movement.product_id = product.id
     left join sold on sold.product_id = product.id
   where stock_quantity <> coalesce(total, 0)
-    or coalesce(by_adjustment, 0) <> stock_quantity + coalesce(quantity, 0)
+    or coalesce(adjusted, 0) <> stock_quantity + coalesce(quantity, 0)
     or purchase_count <> coalesce(quantity, 0)
 
   union all
@@ -95,7 +95,7 @@ violation (invariant, subject, detail) as (
   union all
   select 'I6', 'orders/' || id, 'no items' from orders where id not in (select order_id from item)
 
-  -- The stock movements of an order equal its items, and a cancellation reverses exactly these, once.
+  -- The stock movements of an order equal its items. The movements of a cancellation equal their reversal.
   union all
   select case reason when 'ORDER' then 'I6' else 'I7' end, 'orders/' || order_id,
     format('products/%s: %s of items, %s in the ledger for %s', product_id, expected.quantity, moved.quantity, reason)
@@ -109,7 +109,7 @@ violation (invariant, subject, detail) as (
   ) as moved using (order_id, product_id, reason)
   where expected.quantity is distinct from moved.quantity
 
-  -- I8 is enforced by the table session: a row holds one refresh token, and a constraint forbids it in an ended one.
+  -- I8 holds by the schema: a row of session has one refresh token, and a check constraint removes it at the end.
 
   -- I9 (cached reads equal the database) is tested with clients. Here: the counts that triggers maintain equal those of
   -- the products.

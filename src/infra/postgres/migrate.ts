@@ -23,14 +23,14 @@ export const migrations: MigrationObject[] = [
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
 const LOCK_KEY = 0x63617274;
-/** How long an instance waits for another one that migrates, in milliseconds. */
+/** Time limit for another replica that migrates, in milliseconds. */
 const LOCK_WAIT_MS = 30 * MINUTE_MS;
 
 /**
- * Migrates the schema and that of the job queue. Of several instances that start together one migrates while the
+ * Migrates the schema and that of the job queue. Of several replicas that start together one migrates while the
  * others wait for its advisory lock, which PostgreSQL releases when the session ends, even by a crash.
  * @returns the number of migrations that ran
- * @throws StartupError when PostgreSQL is unreachable or another instance holds the lock for too long
+ * @throws StartupError when PostgreSQL is unreachable or another replica holds the lock for too long
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
   const client = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
@@ -43,11 +43,11 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     );
   }
   try {
-    await client.query("select pg_advisory_lock($1)", [LOCK_KEY]).catch((error: unknown) => {
+    await client.query(`select pg_advisory_lock(${LOCK_KEY})`).catch((error: unknown) => {
       const minutes = LOCK_WAIT_MS / MINUTE_MS;
       if (!(error instanceof DatabaseError) || error.code !== "55P03") throw error;
       throw new StartupError(
-        `Another instance has been migrating the database for ${minutes} minutes. Start again when it has finished.`,
+        `Another process has been migrating the database for ${minutes} minutes. Start again when it has finished.`,
       );
     });
     const orm = await openForMigration(entities, url);

@@ -24,7 +24,7 @@ const CONNECTION_LOST_CODES = /^(08...|25P0[123]|57P0[125]|ECONNRESET|EPIPE|ETIM
 const QUERY_CANCELED = "57014";
 const NUMERIC_VALUE_OUT_OF_RANGE = "22003";
 
-/** Depth of the causes to search: the ORM wraps the driver's errors. */
+/** Maximum depth of the causes to search: the ORM wraps the driver's errors. */
 const MAX_CAUSES = 4;
 
 /** Returns the driver's part of an error, or undefined when the error did not come from the driver. */
@@ -47,7 +47,7 @@ export function readPostgresError(error: unknown): PostgresError | undefined {
   return undefined;
 }
 
-/** Returns whether a transaction lost against a concurrent one and may succeed when it runs again. */
+/** Returns whether a transaction failed because of a concurrent one and may succeed when it runs again. */
 export function isContention(error: unknown): boolean {
   return error instanceof OptimisticLockError || CONTENTION_CODES.has(readPostgresError(error)?.code ?? "");
 }
@@ -73,8 +73,9 @@ export function missingKeyValue(error: unknown): string {
   return /=\((.*)\) is not present/.exec(readPostgresError(error)?.detail ?? "")?.[1] ?? "";
 }
 
-/** True of every method: it may be unknown whether a change was committed, and some methods have no request_id. */
-const TRY_AGAIN = "Try again, with the same request_id where the method has one: then nothing is done twice.";
+/** Holds for every method: it may be unknown whether a change was committed, and some methods have no request_id. */
+const RETRY_ADVICE =
+  "Retry the call. If it has a request_id, use the same one, so that it takes effect only once.";
 
 /** Maps a database error to the AppError that its caller gets; returns other errors as they are. */
 export function toAppError(error: unknown): unknown {
@@ -82,7 +83,7 @@ export function toAppError(error: unknown): unknown {
   if (isContention(error)) {
     return new AppError(
       "aborted",
-      "Too many concurrent changes of the same rows. Try again.",
+      "Too many concurrent changes of the same rows. Retry the call.",
       { reason: "CONTENTION", retryAfterMs: 100 },
       error,
     );
@@ -92,7 +93,7 @@ export function toAppError(error: unknown): unknown {
   if (code === QUERY_CANCELED) {
     return new AppError(
       "deadline_exceeded",
-      "The database took too long. Nothing was changed. Try again with a narrower query or a longer deadline.",
+      "The database took too long. Nothing was changed. Retry the call with a narrower query or a longer deadline.",
       { reason: "STATEMENT_TIMEOUT" },
       error,
     );
@@ -101,7 +102,7 @@ export function toAppError(error: unknown): unknown {
   if (UNAVAILABLE_CODES.test(code)) {
     return new AppError(
       "unavailable",
-      `The database is temporarily unavailable. ${TRY_AGAIN}`,
+      `The database is temporarily unavailable. ${RETRY_ADVICE}`,
       { reason: "DATABASE_AWAY", retryAfterMs: 1_000 },
       error,
     );
@@ -113,7 +114,7 @@ export function toAppError(error: unknown): unknown {
 export function databaseBusy(cause?: unknown): AppError {
   return new AppError(
     "unavailable",
-    `The service is overloaded: no database connection became free in time. ${TRY_AGAIN}`,
+    `The service is overloaded: no database connection became free in time. ${RETRY_ADVICE}`,
     { reason: "DATABASE_BUSY", retryAfterMs: 1_000 },
     cause,
   );

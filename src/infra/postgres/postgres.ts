@@ -17,16 +17,16 @@ export interface PostgresOptions {
   entities: EntitySchema[];
   /** Maximum number of connections. */
   poolMax: number;
-  /** How long a call waits for a connection, in milliseconds. */
+  /** Time limit for a connection, in milliseconds. */
   poolWaitMs: number;
   /** Upper bound of one statement, in milliseconds. */
   statementTimeoutMs: number;
   log: Log;
 }
 
-/** How long after the statement timeout the driver gives up on an answer, in milliseconds. */
-const ANSWER_SLACK_MS = 1_000;
-/** Share of the pool that transactions may hold. Those waiting for one row hold theirs; the rest serves reads. */
+/** Time after the statement timeout in which a response must arrive, in milliseconds. */
+const RESPONSE_SLACK_MS = 1_000;
+/** Share of the pool that transactions may hold. Transactions may all wait for one row; the rest serves reads. */
 const TRANSACTION_SHARE = 0.75;
 
 /** Connects to PostgreSQL. */
@@ -72,7 +72,7 @@ function openOrm({ log, url, entities, poolMax, poolWaitMs, statementTimeoutMs }
       options: "-c client_connection_check_interval=100 -c datestyle=ISO -c timezone=UTC",
       // keepAlive detects a peer that vanished; query_timeout a reply that never comes.
       keepAlive: true,
-      query_timeout: statementTimeoutMs + ANSWER_SLACK_MS,
+      query_timeout: statementTimeoutMs + RESPONSE_SLACK_MS,
       application_name: "cartwright",
     },
     forceUtcTimezone: true,

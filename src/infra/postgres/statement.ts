@@ -14,7 +14,7 @@ declare const row: unique symbol;
 /** A compiled statement. PostgreSQL plans it once for each connection and keeps the plan under the name. */
 export interface PreparedStatement<Row> {
   readonly text: string;
-  /** Hash of the text: PostgreSQL cuts names at 63 bytes. */
+  /** Hash of the text: PostgreSQL truncates names to 63 bytes. */
   readonly name: string;
   /** Values of $1, $2 and so on. */
   readonly values: readonly unknown[];
@@ -32,7 +32,7 @@ export interface CompiledStatement {
   name: string | undefined;
 }
 
-/** The place of a value in a prepared statement. */
+/** The position of a value in a prepared statement. */
 export class Parameter {
   /** Index among the arguments. */
   readonly index: number;
@@ -57,7 +57,7 @@ const compiler = new Kysely<unknown>({
 
 /**
  * Compiles a statement once, for all calls: `prepare<[id: string], ProductRow>((id) => sql`... where id = ${id}`)`.
- * @returns a function that binds values; it neither compiles nor hashes, so it costs a call little
+ * @returns a function that binds values; it neither compiles nor hashes, since it runs for each call
  */
 export function prepare<Values extends readonly unknown[], Row>(
   build: (...parameters: ParametersOf<Values>) => RawBuilder<Row>,
@@ -96,8 +96,8 @@ export function compileStatement(statement: Statement<unknown>): CompiledStateme
 
 /** Joins conditions with `and`; those that are undefined do not apply. Without any it is `true`. */
 export function allOf(conditions: readonly (RawBuilder<unknown> | undefined)[]): RawBuilder<boolean> {
-  const given = conditions.filter((condition) => condition !== undefined);
-  return given.length === 0 ? sql<boolean>`true` : sql<boolean>`${sql.join(given, sql` and `)}`;
+  const present = conditions.filter((condition) => condition !== undefined);
+  return present.length === 0 ? sql<boolean>`true` : sql<boolean>`${sql.join(present, sql` and `)}`;
 }
 
 function compile(statement: RawBuilder<unknown>): CompiledStatement {

@@ -16,9 +16,9 @@ export interface Decision {
   /** The units of the budget. */
   readonly limit: number;
   readonly remaining: number;
-  /** When the whole budget is available again if nothing more is spent, milliseconds from now; denied: at the latest. */
+  /** Time until the whole budget is available again if nothing more is spent, in milliseconds; if denied, at most. */
   readonly resetMs: number;
-  /** Only if denied: when the same cost is available, milliseconds from now. */
+  /** Time until the same cost is available, in milliseconds. Undefined if allowed. */
   readonly retryAfterMs?: number | undefined;
 }
 
@@ -29,7 +29,7 @@ export interface Decision {
  */
 export const BUCKETS = 64;
 
-/** Returns the longest time until a whole budget is available again, milliseconds. */
+/** Returns the maximum time until a whole budget is available again, in milliseconds. */
 export function maxResetMs({ windowMs }: Budget): number {
   return windowMs + Math.ceil(windowMs / BUCKETS);
 }

@@ -1,9 +1,9 @@
 import type { Log } from "../../kernel/log.ts";
 
-/** How long a failed Redis is left alone before one call tries it again, milliseconds. */
+/** Time between a failure of Redis and the next trial request, in milliseconds. */
 export const COOLDOWN_MS = 1_000;
 
-/** Remembers that Redis failed, so that not every call waits for its timeout. Times are of a monotonic clock. */
+/** Stops requests to a failed Redis, so that calls do not wait for its timeout. Times are of a monotonic clock. */
 export class CircuitBreaker {
   readonly #log: Log;
   #isOpen = false;
@@ -26,7 +26,7 @@ export class CircuitBreaker {
     return true;
   }
 
-  /** Returns how long until the next request may be sent, milliseconds. */
+  /** Returns the time until the next request may be sent, in milliseconds. */
   retryAfterMs(nowMs: number): number {
     return this.#isOpen ? Math.max(1, Math.ceil(this.#retryAtMs - nowMs)) : COOLDOWN_MS;
   }

@@ -1,17 +1,17 @@
 import { LRUCache } from "lru-cache";
 import { type Budget, type Decision, deny } from "./budget.ts";
 
-/** How many keys are remembered. A forgotten one is decided upon by Redis again. */
+/** Maximum number of keys. For an evicted key Redis decides again. */
 const MAX_KEYS = 20_000;
 
 interface Denial {
-  /** Until then this cost, and every higher one, is denied. */
+  /** End of the time in which this cost, and every higher one, is denied. */
   untilMs: number;
   cost: number;
   spent: number;
 }
 
-/** Remembers denials until their retry time, so that a key over its budget costs Redis nothing. */
+/** Caches denials until their retry time, so that a key over its budget causes no requests to Redis. */
 export class DenialCache {
   readonly #denials = new LRUCache<string, Denial>({ max: MAX_KEYS });
 
@@ -24,7 +24,7 @@ export class DenialCache {
     return undefined;
   }
 
-  /** Remembers a decision if it is a denial. */
+  /** Adds a decision if it is a denial. */
   add(budget: Budget, name: string, cost: number, decision: Decision, nowMs: number): void {
     if (decision.allowed) return;
     const untilMs = nowMs + (decision.retryAfterMs ?? 0);

@@ -16,9 +16,9 @@ export interface Limiter {
    * @throws AppError unavailable if Redis is unavailable and the budget fails closed
    */
   spend(budget: Budget, key: string, cost: number): Decision | Promise<Decision>;
-  /** Returns the denial if this process knows already that too little is left. Spends nothing. */
+  /** Returns the denial that this process has cached, if any. Spends nothing. */
   cachedDenial(budget: Budget, key: string, cost: number): Decision | undefined;
-  /** Whether spending is shared with other processes, as far as is known. */
+  /** Whether budgets are shared with other processes: Redis is connected, and the last request succeeded. */
   readonly isShared: boolean;
   close(): void;
 }
@@ -26,16 +26,16 @@ export interface Limiter {
 export interface LimiterOptions {
   /** The limiter uses a connection of its own to the same server. */
   redis: Redis;
-  /** Separates shops that use the same Redis. */
+  /** Separates databases that use the same Redis. */
   namespace: string;
   log: Log;
-  /** How long a response of Redis may take, milliseconds; absent: 50. */
+  /** Time limit for a response of Redis, in milliseconds. Defaults to 50. */
   timeoutMs?: number;
-  /** A clock that never goes back, milliseconds; absent: the system's. */
+  /** A monotonic clock, in milliseconds. Defaults to the system's clock. */
   nowMs?: () => number;
 }
 
-const TIMEOUT_MS = 50;
+const DEFAULT_TIMEOUT_MS = 50;
 
 /** Creates a limiter. It enforces budgets locally until its connection is open: create it before the first call. */
 export function createLimiter(options: LimiterOptions): Limiter {
@@ -48,11 +48,17 @@ class RedisLimiter implements Limiter {
   readonly #local = new LocalWindow();
   readonly #breaker: CircuitBreaker;
   readonly #denials = new DenialCache();
-  /** When units were last spent that Redis does not know of. */
+  /** The last time at which units were spent that Redis has not recorded. */
   #divergedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LimiterOptions) {
-    const { redis, namespace, log, timeoutMs = TIMEOUT_MS, nowMs = () => performance.now() } = options;
+    const {
+      redis,
+      namespace,
+      log,
+      timeoutMs = DEFAULT_TIMEOUT_MS,
+      nowMs = () => performance.now(),
+    } = options;
     this.#nowMs = nowMs;
     this.#shared = new SharedWindow(redis, namespace, { timeoutMs, nowMs });
     this.#breaker = new CircuitBreaker(log);
@@ -82,7 +88,7 @@ class RedisLimiter implements Limiter {
     this.#shared.close();
   }
 
-  /** Whether Redis may lack units that this process knows of, after a failure or a lost connection. */
+  /** Returns whether Redis may lack units that this process has counted, after a failure or a lost connection. */
   #hasDiverged(budget: Budget, nowMs: number): boolean {
     return nowMs < Math.max(this.#divergedAtMs, this.#shared.disconnectedAtMs) + maxResetMs(budget);
   }
@@ -143,7 +149,7 @@ class RedisLimiter implements Limiter {
 function limitsUnavailable(retryAfterMs: number): AppError {
   return new AppError(
     "unavailable",
-    "Service temporarily unavailable: rate limiting needs Redis. Try again in a second.",
+    "Service temporarily unavailable: rate limiting needs Redis. Retry in 1 s.",
     { reason: "LIMITS_AWAY", retryAfterMs },
   );
 }

@@ -4,8 +4,8 @@ interface PendingWork {
 }
 
 /**
- * Applies a timeout to promises with one timer for all of them. A timer for each, as ioredis has for its commands,
- * costs more than the commands do.
+ * Applies a timeout to promises with one timer for all of them. A timer for each, as ioredis uses for its commands,
+ * takes more time than the commands.
  */
 export class SharedTimeout {
   readonly #timeoutMs: number;

@@ -23,7 +23,7 @@ export class SharedWindow {
   readonly #timeout: SharedTimeout;
   #disconnectedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** @param redis the server to use, over a connection of its own */
+  /** @param redis a client of the server, which is duplicated */
   constructor(
     redis: Redis,
     namespace: string,
@@ -44,14 +44,14 @@ export class SharedWindow {
     return this.#redis.status === "ready";
   }
 
-  /** When the connection was last lost: a server that is back may have lost its keys. */
+  /** The time at which the connection was last lost. The server may have lost its keys since. */
   get disconnectedAtMs(): number {
     return this.#disconnectedAtMs;
   }
 
   /**
-   * Rejects if Redis is unavailable or slower than the timeout. A call waits for the response to an
-   * earlier request of its key first.
+   * Spends `cost` units if so many are left. Waits for the response to an earlier request of the key first.
+   * Rejects if Redis is unavailable or slower than the timeout.
    */
   spend(budget: Budget, key: string, cost: number): Promise<Decision> {
     const name = `${budget.name}:${key}`;
@@ -80,7 +80,7 @@ export class SharedWindow {
     try {
       await this.#request(budget, key, batch);
     } catch (error) {
-      // Calls that were queued meanwhile fail at once instead of waiting for a failure of their own.
+      // Calls that were queued meanwhile fail immediately instead of waiting for the next timeout.
       const queue = this.#queues.get(name) ?? [];
       this.#queues.delete(name);
       for (const { reject } of [...batch, ...queue]) reject(error);
@@ -126,8 +126,8 @@ export class SharedWindow {
   }
 
   #limiterOf({ name, units, windowMs }: Budget): RateLimiterRedis {
-    const known = this.#limiters.get(name);
-    if (known !== undefined) return known;
+    const existing = this.#limiters.get(name);
+    if (existing !== undefined) return existing;
     const duration = windowMs / 1_000;
     const limiter = new RateLimiterRedis({
       storeClient: this.#redis,

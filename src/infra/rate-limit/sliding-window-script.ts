@@ -8,8 +8,8 @@ import { BUCKETS } from "./budget.ts";
  *
  * A key is a hash: `at` is the bucket in which it was last updated, `total` the sum of the units that counted then,
  * and each bucket in which units were spent is a field, 65 at most. Most calls fall into the bucket of the one
- * before and touch three fields. The server's clock is the same for all processes; if it is set back, time stands
- * still until it has caught up, for one window at most.
+ * before and touch three fields. The server's clock is the same for all processes. If it is set back, the bucket of the
+ * last update remains the current one until the clock has caught up, for one window at most.
  */
 export const slidingWindowScript = `
 local time = redis.call('TIME')

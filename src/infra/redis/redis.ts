@@ -1,30 +1,30 @@
 import { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
 
-/** The connection to the Redis-protocol server that replicas share. The shop works without it. */
+/** The connection to the Redis-protocol server that replicas share. The service works without it. */
 export interface RedisConnection {
   readonly client: Redis;
-  /** Returns whether the server answers a PING within the command timeout. */
+  /** Returns whether the server responds to a PING within the command timeout. */
   isUp(): Promise<boolean>;
   close(): Promise<void>;
 }
 
-/** Redis must not make a call slower than it would be without it. */
+/** Short, so that a call is no slower with an unavailable Redis than without Redis. */
 const COMMAND_TIMEOUT_MS = 50;
 const CONNECT_TIMEOUT_MS = 2_000;
-/** A connection that receives no response for so long is closed: its other end may be gone. */
+/** A connection that receives no response for so long is closed: its peer may have vanished. */
 const SOCKET_TIMEOUT_MS = 1_000;
 const RECONNECT_STEP_MS = 50;
-/** The longest delay between two attempts to connect, milliseconds. */
+/** The longest delay between two attempts to connect, in milliseconds. */
 export const MAX_RECONNECT_DELAY_MS = 250;
 
 /**
- * Connects in the background and reconnects for ever; commands fail at once while there is no connection.
- * @param commandTimeoutMs how long a response may take
+ * Connects in the background and reconnects without limit. Commands fail immediately while there is no connection.
+ * @param commandTimeoutMs time limit for a response
  */
 export function openRedis(url: string, log: Log, commandTimeoutMs = COMMAND_TIMEOUT_MS): RedisConnection {
   const client = new Redis(url, {
-    // By default ioredis holds commands back while the server is away, for 10 s and more.
+    // By default ioredis queues commands while the server is unavailable, for 10 s and more.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,

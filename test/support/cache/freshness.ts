@@ -12,7 +12,7 @@ export interface StaleRead {
   version: number;
   /** The version that it had to return at least. */
   acknowledgedVersion: number;
-  /** How long before the start of the read that version was acknowledged, milliseconds. */
+  /** How long before the start of the read that version was acknowledged, in milliseconds. */
   acknowledgedForMs: number;
 }
 
@@ -34,9 +34,9 @@ export interface FreshnessOptions {
   concurrency: number;
   /** Runs during the traffic, which goes on until it is over. */
   during?: (traffic: Traffic) => Promise<void>;
-  /** How long after its acknowledgement a write may be invisible to other clients, milliseconds. */
+  /** How long after its acknowledgement a write may be invisible to other clients, in milliseconds. */
   delayMs: number;
-  /** Returns the pause after a write, milliseconds. */
+  /** Returns the pause after a write, in milliseconds. */
   pauseMs(): number;
 }
 

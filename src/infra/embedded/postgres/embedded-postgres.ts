@@ -10,12 +10,12 @@ import { acquireLock } from "../file-lock.ts";
 import { writePrivateFile } from "../files.ts";
 import { startServer } from "../start-server.ts";
 import { isRoot } from "../system-user.ts";
-import { stopFormerServer } from "./former-server.ts";
+import { stopOrphanedServer } from "./orphaned-server.ts";
 import { findPostgresPackage, prepareBinaries } from "./postgres-binaries.ts";
 import { POSTGRES_USER, prepareCluster } from "./postgres-cluster.ts";
 import { findPostgresFolder, type PostgresFolder, SHARED_FOLDER } from "./postgres-folder.ts";
 
-/** Long enough to replay the write-ahead log of a run that was killed under load, milliseconds. */
+/** Long enough to replay the write-ahead log of a run that was killed under load, in milliseconds. */
 const READY_TIMEOUT_MS = 120_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const CONNECT_DELAY_MS = 20;
@@ -42,7 +42,7 @@ export interface EmbeddedPostgresOptions {
   dataDir: string;
   /** The name of the database, created if it is missing. */
   database: string;
-  /** Whether commits survive a crash; absent: true. Tests trade it for speed. */
+  /** Whether commits survive a crash. Defaults to true; tests turn it off for speed. */
   durable?: boolean;
 }
 
@@ -78,7 +78,7 @@ async function start(dataDir: string, folder: PostgresFolder, database: string, 
   const logFile = join(dataDir, "postgres.log");
   const copyDir = isRoot() ? SHARED_FOLDER : dataDir;
   const binaries = await prepareBinaries(findPostgresPackage(), copyDir, folder.user);
-  await stopFormerServer(folder.path);
+  await stopOrphanedServer(folder.path);
   const password = await prepareCluster(folder, binaries, logFile, durable);
   const urlOf = (port: number, name: string) =>
     `postgres://${POSTGRES_USER}:${password}@127.0.0.1:${port}/${encodeURIComponent(name)}`;
@@ -116,7 +116,9 @@ function describe(
 async function ensureDatabase(url: string, database: string, signal: AbortSignal): Promise<void> {
   const client = await connect(url, signal);
   try {
-    const { rowCount } = await client.query("SELECT FROM pg_database WHERE datname = $1", [database]);
+    const { rowCount } = await client.query(
+      `SELECT FROM pg_database WHERE datname = ${pg.escapeLiteral(database)}`,
+    );
     if (rowCount === 0) await client.query(`CREATE DATABASE ${pg.escapeIdentifier(database)}`);
   } finally {
     await client.end();
@@ -139,7 +141,7 @@ async function connect(url: string, signal: AbortSignal): Promise<pg.Client> {
   }
 }
 
-/** Whether the server does not listen yet, or says that it is starting up (57P03). */
+/** Returns whether the server does not listen yet, or reports that it is starting up (57P03). */
 function isStarting(error: unknown): boolean {
   const code = errorCode(error);
   return code === "ECONNREFUSED" || code === "57P03";

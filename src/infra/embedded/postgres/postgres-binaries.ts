@@ -119,7 +119,7 @@ async function copyPackage(packageDir: string, copyDir: string): Promise<string>
   let temporary: string | undefined;
   try {
     await createTraversableDir(copyDir);
-    temporary = await mkdtemp(`${copy}.half-`);
+    temporary = await mkdtemp(`${copy}.incomplete-`);
     const native = join(temporary, "native");
     await cp(join(packageDir, "native"), native, { recursive: true, verbatimSymlinks: true });
     await makeReadable(temporary);
@@ -130,7 +130,7 @@ async function copyPackage(packageDir: string, copyDir: string): Promise<string>
     // A concurrent start may have been faster.
     if (await stat(copy).catch(() => undefined)) return copy;
     throw new StartupError(
-      `PostgreSQL cannot be copied to ${copyDir} (${errorMessage(error)}). Make room there, or set DATABASE_URL.`,
+      `PostgreSQL cannot be copied to ${copyDir} (${errorMessage(error)}). Free disk space there, or set DATABASE_URL.`,
     );
   }
   return copy;

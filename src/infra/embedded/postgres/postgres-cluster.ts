@@ -12,7 +12,7 @@ import type { PostgresFolder } from "./postgres-folder.ts";
 /** The superuser of the embedded server. */
 export const POSTGRES_USER = "cartwright";
 
-/** In the folder of the files that it protects, so that they are moved and removed together. */
+/** Its name in the folder of the database files, so that they are moved and removed together. */
 const PASSWORD_FILE = "cartwright.password";
 
 /** initdb ignores signals while it waits for the disk, and an incomplete cluster is removed at the next start. */
@@ -52,9 +52,9 @@ function checkVersion(path: string, existingMajor: string, version: string): voi
   );
 }
 
-/** Removes what a start left that was killed during {@link createCluster}. */
+/** Removes the files of starts that were killed during {@link createCluster}. */
 async function removeIncompleteClusters(path: string): Promise<void> {
-  const prefix = `${basename(path)}.half-`;
+  const prefix = `${basename(path)}.incomplete-`;
   for (const name of await readdir(dirname(path))) {
     if (name.startsWith(prefix)) {
       await rm(join(dirname(path), name), { recursive: true, force: true, maxRetries: 5 });
@@ -72,7 +72,7 @@ async function createCluster(
     throw new StartupError(`${path} contains files that are not a database. Move them away.`);
   }
   // The name is reserved for incomplete clusters.
-  const temporary = await mkdtemp(`${path}.half-`);
+  const temporary = await mkdtemp(`${path}.incomplete-`);
   const files = join(temporary, "files");
   const passwordFile = join(temporary, PASSWORD_FILE);
   await writeFile(passwordFile, randomBytes(24).toString("base64url"), { mode: 0o600, flush: durable });
@@ -116,6 +116,6 @@ async function runInitdb(
   const { ok, text } = await child.ended.finally(() => log.close());
   if (ok) return;
   throw new StartupError(
-    `PostgreSQL could not create its files (initdb: ${text}):\n${await readLastLines(logFile)}\nMake room, set DATA_DIR to another folder, or set DATABASE_URL.`,
+    `PostgreSQL could not create its files (initdb: ${text}):\n${await readLastLines(logFile)}\nFree disk space, set DATA_DIR to another folder, or set DATABASE_URL.`,
   );
 }

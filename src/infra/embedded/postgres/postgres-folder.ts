@@ -5,7 +5,7 @@ import { createTraversableDir } from "../files.ts";
 import { runProgram } from "../run-program.ts";
 import { findNobody, findUserName, isRoot, type SystemUser } from "../system-user.ts";
 
-/** Where root keeps files for PostgreSQL that its user must reach. A reboot does not clear it. */
+/** Folder of root for files that PostgreSQL's user must reach. A reboot does not clear it. */
 export const SHARED_FOLDER = "/var/lib/cartwright";
 
 /** The folder of the database files, which may not exist yet. */
@@ -17,7 +17,7 @@ export interface PostgresFolder {
 }
 
 /**
- * Finds the folder of the database files: `postgres` in the data folder. PostgreSQL refuses to run as root: then it
+ * Finds the folder of the database files: `postgres` in the data folder. PostgreSQL does not run as root: then it
  * runs as the owner of the files, or as `nobody`. If that user cannot enter the data folder, `postgres` is a link to
  * a folder under {@link SHARED_FOLDER}. The link is the only reference: without the data folder the next start has
  * an empty database, and a data folder that is moved keeps its database.
@@ -75,7 +75,7 @@ async function createFolder(dataDir: string, name: string): Promise<PostgresFold
   if (await ensureAccess(user, dataDir)) return { path: name, user };
   try {
     await createTraversableDir(SHARED_FOLDER);
-    // Part of the name, so that a person can tell whose folder it is.
+    // Names the data folder that the database belongs to.
     const label = dataDir.replaceAll(/[^\w.]+/g, "-").slice(-60);
     const home = await mkdtemp(join(SHARED_FOLDER, `data${label}-`));
     await chmod(home, 0o711);

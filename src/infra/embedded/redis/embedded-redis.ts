@@ -16,7 +16,7 @@ const CONNECT_DELAY_MS = 20;
 
 export interface EmbeddedRedisOptions {
   dataDir: string;
-  /** Forces one of the two; absent: native if there is a program on the PATH. */
+  /** Defaults to native if there is a program on the PATH. */
   kind?: "native" | "wasm";
 }
 
@@ -68,7 +68,7 @@ const configuration = (port: number, password: string) => `
 bind 127.0.0.1
 port ${port}
 requirepass ${password}
-# Only rate limits and cached entries, which may be lost.
+# It holds rate limits and cached entries, which may be lost.
 save ""
 appendonly no
 maxmemory 256mb

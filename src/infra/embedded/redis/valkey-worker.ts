@@ -32,7 +32,7 @@ interface ValkeyExports {
   rk_boot(port: number): void;
   /** Runs one turn of the event loop: writes pending output, polls, serves ready descriptors. */
   rk_step(): void;
-  /** Returns the time until Valkey's next timer is due, milliseconds. */
+  /** Returns the time until Valkey's next timer is due, in milliseconds. */
   rk_next_timeout_ms(): number;
 }
 

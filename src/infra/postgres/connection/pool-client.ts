@@ -5,11 +5,11 @@ import { isConnectionLost } from "../postgres-errors.ts";
 import { compileStatement, type Statement } from "../statement.ts";
 
 /**
- * Runs `work` on a connection of the pool, which is closed when the caller leaves or the deadline passes.
+ * Runs `work` on a connection of the pool, which is closed when the call is aborted.
  *
- * PostgreSQL notices that within client_connection_check_interval and rolls back. A new connection now and then is
- * the price; in return it cannot hit a later statement of another call, as a cancel request that comes late can.
- * @param work may call `discard` to keep a broken connection from going back to the pool
+ * PostgreSQL notices the closed connection within client_connection_check_interval and rolls back. This needs a new
+ * connection afterwards, but a cancel request that arrives late could cancel a later statement of another call.
+ * @param work calls `discard` for a broken connection, which is then not returned to the pool
  */
 export async function withClient<T>(
   pool: Pool,
@@ -59,7 +59,7 @@ async function acquireClient(pool: Pool, call: Call): Promise<PoolClient> {
   return new Promise<PoolClient>((resolve, reject) => {
     const abort = () => reject(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
-    // The pool cannot cancel a request for a connection: one that comes too late goes back.
+    // The pool cannot cancel a request for a connection: one that arrives too late is returned.
     const accept = (client: PoolClient) => (signal.aborted ? client.release() : resolve(client));
     pool
       .connect()

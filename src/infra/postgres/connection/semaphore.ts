@@ -1,4 +1,4 @@
-/** Limits how many tasks run at once. The others wait in the order of their arrival. */
+/** Limits the number of concurrent tasks. The others wait in the order of their arrival. */
 export interface Semaphore {
   /** Resolves when a permit is free. Rejects after the wait timeout, and when the signal aborts. */
   acquire(signal: AbortSignal): Promise<void>;
@@ -8,9 +8,9 @@ export interface Semaphore {
 
 /**
  * Creates a semaphore.
- * @param permits how many tasks may run at once
- * @param waitMs how long `acquire` waits, in milliseconds
- * @param timeoutError makes the error of an `acquire` that timed out
+ * @param permits maximum number of concurrent tasks
+ * @param waitMs time limit of `acquire`, in milliseconds
+ * @param timeoutError creates the error of an `acquire` that timed out
  */
 export function createSemaphore(permits: number, waitMs: number, timeoutError: () => Error): Semaphore {
   const waiting = new Set<() => void>();

@@ -9,16 +9,20 @@ import { isConnectionLost, isContention, toAppError } from "../postgres-errors.t
 import { assertNotAborted, queryClient, withClient } from "./pool-client.ts";
 import type { Semaphore } from "./semaphore.ts";
 
-/** How a transaction that succeeds ends. */
-export type Ending = "commit" | "rollback";
+/** The command that ends a transaction whose work succeeded. */
+export type Completion = "commit" | "rollback";
 
-/** Runs `work` in a transaction and retries it as `Database.transact` says. */
-export type RunTransaction = <T>(call: Call, work: (tx: Tx) => Promise<T>, ending: Ending) => Promise<T>;
+/** Runs `work` in a transaction, with the retries of `Database.transact`. */
+export type RunTransaction = <T>(
+  call: Call,
+  work: (tx: Tx) => Promise<T>,
+  completion: Completion,
+) => Promise<T>;
 
 export interface TransactionOptions {
   orm: MikroORM;
   pool: Pool;
-  /** Limits how many transactions run at once. */
+  /** Limits the number of concurrent transactions. */
   semaphore: Semaphore;
   /** Upper bound of one statement, in milliseconds. A call's deadline may lower it. */
   statementTimeoutMs: number;
@@ -30,12 +34,12 @@ const FIRST_DELAY_MS = 10;
 
 /** Creates the function that runs transactions. */
 export function createRunTransaction(options: TransactionOptions): RunTransaction {
-  return async (call, work, ending) => {
-    let isEnding = false;
+  return async (call, work, completion) => {
+    let isCompleting = false;
     const attempt = () => {
-      isEnding = false;
-      return runOnce(options, call, work, ending, () => {
-        isEnding = true;
+      isCompleting = false;
+      return runOnce(options, call, work, completion, () => {
+        isCompleting = true;
       });
     };
     try {
@@ -44,7 +48,7 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
         firstDelayMs: FIRST_DELAY_MS,
         // After a connection is lost during the commit, it is unknown whether the transaction was committed.
         isRetryable: (error) =>
-          !call.signal.aborted && (isContention(error) || (isConnectionLost(error) && !isEnding)),
+          !call.signal.aborted && (isContention(error) || (isConnectionLost(error) && !isCompleting)),
         onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "Transaction retried"),
         signal: call.signal,
       });
@@ -59,8 +63,8 @@ async function runOnce<T>(
   { orm, pool, semaphore, statementTimeoutMs }: TransactionOptions,
   call: Call,
   work: (tx: Tx) => Promise<T>,
-  ending: Ending,
-  onEnd: () => void,
+  completion: Completion,
+  onCompleting: () => void,
 ): Promise<T> {
   await semaphore.acquire(call.signal);
   return withClient(pool, call, async (client, discard) => {
@@ -77,10 +81,10 @@ async function runOnce<T>(
       });
       await em.flush();
       assertNotAborted(call);
-      onEnd();
-      const { command } = await client.query(ending);
-      // PostgreSQL answers the commit of a failed transaction with ROLLBACK, and reports no error.
-      if (command.toLowerCase() !== ending) throw new Error(`the transaction ended with ${command}`);
+      onCompleting();
+      const { command } = await client.query(completion);
+      // PostgreSQL responds to the commit of a failed transaction with ROLLBACK, and reports no error.
+      if (command.toLowerCase() !== completion) throw new Error(`the transaction ended with ${command}`);
       return result;
     } catch (error) {
       // A broken connection has no transaction left to roll back.

@@ -6,17 +6,17 @@ import { type IdempotentResult, runIdempotent } from "./run-idempotent.ts";
 export interface MutationOptions {
   /** Name of the RPC method. Equal request_ids of different methods are different requests. */
   method: string;
-  /** The caller that the request_id belongs to. By default the call's principal, so that no caller sees another's. */
+  /** The caller that the request_id belongs to. Defaults to the call's principal. */
   owner?: string;
-  /** Idempotency key; empty for a request that is not repeatable. */
+  /** Idempotency key; empty for a request without one, which is not deduplicated. */
   requestId: string;
-  /** Rolls the changes back after all checks. False by default. */
+  /** Whether the changes are rolled back after all checks. Defaults to false. */
   validateOnly?: boolean;
 }
 
 /**
  * Runs a change in one transaction, once for each request_id.
- * @param request what is asked for; a repeat must ask for the same
+ * @param request the content of the request, which must be the same in a repeat
  * @throws AppError invalid_argument when the request_id was used for another request
  */
 export async function runMutation<T>(

@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** The first schema. Rows that are updated often leave room in their page, so that an update stays on it. */
+/** Creates the first schema. Tables with frequent updates have a fill factor, so that updates stay on their page. */
 export class Migration20261120000000 extends Migration {
   override up(): void {
     this.addSql("create extension if not exists pg_trgm");
@@ -234,7 +234,7 @@ export class Migration20261120000000 extends Migration {
       "alter table stock_movement add constraint stock_movement_order_known check ((reason in ('ORDER', 'CANCEL')) = (order_id is not null))",
     );
 
-    // A room's entities do not know each other's, so the foreign keys between tables are written by hand.
+    // The entities of a feature do not refer to those of others, so the foreign keys are written here.
     for (const [table, column, target] of [
       ["category", "parent_id", "category"],
       ["product", "category_id", "category"],

@@ -1,9 +1,9 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * The catalogue complete: brands as a table, counts that triggers keep, words for misspelled queries, imports,
- * and columns by which products are found and ordered. It writes each product anew: some minutes for a
- * million of them, in which products cannot be read.
+ * Adds brands, counts that triggers maintain, words for the correction of queries, imports, and columns by which
+ * products are searched and sorted. It rewrites the product table, which takes some minutes for a million products.
+ * Meanwhile products cannot be read.
  */
 export class Migration20261121000000 extends Migration {
   override up(): void {
@@ -30,9 +30,9 @@ export class Migration20261121000000 extends Migration {
           floor(10 * ln(1 + purchase_count::double precision))
         ) stored not null,
         add search tsvector generated always as (
-          setweight(to_tsvector('simple', ${words("name")}), 'A') || setweight(to_tsvector('simple', ${words("sku")}), 'A')
-          || setweight(to_tsvector('simple', ${words("brand")}), 'B') || ('''#' || category_id::text || ''':1C')::tsvector
-          || setweight(to_tsvector('simple', ${words("description")}), 'D')
+          setweight(to_tsvector('simple', ${withoutPunctuation("name")}), 'A') || setweight(to_tsvector('simple', ${withoutPunctuation("sku")}), 'A')
+          || setweight(to_tsvector('simple', ${withoutPunctuation("brand")}), 'B') || ('''#' || category_id::text || ''':1C')::tsvector
+          || setweight(to_tsvector('simple', ${withoutPunctuation("description")}), 'D')
         ) stored not null`);
     this.addSql(
       "create index product_search on product using gin (search) with (gin_pending_list_limit = 256)",
@@ -56,25 +56,27 @@ export class Migration20261121000000 extends Migration {
     this.addCounts();
     this.addWords();
     this.addImports();
-    // Plans know nothing of what is new until it has been looked at.
+    // Without statistics the first plans would be bad.
     this.addSql("analyze product, product_count, search_word");
   }
 
-  /** Rows of product_count_delta for each change of what is counted; nobody waits for anybody to write one. */
+  /** Adds counts that triggers maintain by inserting rows of product_count_delta: inserts wait for no lock. */
   private addCounts(): void {
     const columns = "category_id, brand, currency, band, product_count, in_stock_count, price_sum";
-    const tally = `
+    const countColumns = `
       category_id uuid not null, brand text not null, currency char(3) not null, band bigint not null,
       product_count bigint not null, in_stock_count bigint not null, price_sum numeric not null`;
-    this.addSql(`create table product_count (${tally}, primary key (category_id, brand, currency, band))`);
+    this.addSql(
+      `create table product_count (${countColumns}, primary key (category_id, brand, currency, band))`,
+    );
     this.addSql("create index product_count_brand on product_count (brand)");
-    this.addSql(`create table product_count_delta (id bigserial primary key, ${tally})`);
+    this.addSql(`create table product_count_delta (id bigserial primary key, ${countColumns})`);
     this.addSql(`
       create view product_tally as
       select ${columns} from product_count union all select ${columns} from product_count_delta`);
     this.addSql(`
       create function price_band(price bigint) returns bigint language sql immutable parallel safe
-      return (array[${bands()}]::bigint[])[width_bucket(price, array[${bands()}]::bigint[])]`);
+      return (array[${bandBounds()}]::bigint[])[width_bucket(price, array[${bandBounds()}]::bigint[])]`);
     const sums = `
       category_id, brand, currency, price_band(price_minor), count(*), count(*) filter (where in_stock), sum(price_minor)`;
     this.addSql(
@@ -86,7 +88,7 @@ export class Migration20261121000000 extends Migration {
         insert into product_count_delta (${columns}) select ${sums} from fresh where active group by 1, 2, 3, 4;
         return null;
       end $$`);
-    const one = (row: string, sign: string) => `
+    const insertDelta = (row: string, sign: string) => `
       if ${row}.active then
         insert into product_count_delta (${columns}) values (
           ${row}.category_id, ${row}.brand, ${row}.currency, price_band(${row}.price_minor),
@@ -95,32 +97,32 @@ export class Migration20261121000000 extends Migration {
     this.addSql(`
       create function product_count_changed() returns trigger language plpgsql as $$
       begin
-        ${one("old", "-")}
+        ${insertDelta("old", "-")}
         if tg_op = 'UPDATE' then
-          ${one("new", "")}
+          ${insertDelta("new", "")}
         end if;
         return null;
       end $$`);
     this.addSql(`
       create trigger product_count_added after insert on product referencing new table as fresh
       for each statement execute function product_count_added()`);
-    const counted = (row: string) =>
+    const countedColumns = (row: string) =>
       ["active", "category_id", "brand", "currency", "price_minor", "in_stock"]
         .map((column) => `${row}.${column}`)
         .join(", ");
-    // One row at a time, so that the sale of a product that stays in stock costs no more than this comparison.
+    // For each row, so that a change of columns that are not counted runs only this comparison.
     this.addSql(`
       create trigger product_count_changed after update on product for each row
-      when ((${counted("old")}) is distinct from (${counted("new")})) execute function product_count_changed()`);
+      when ((${countedColumns("old")}) is distinct from (${countedColumns("new")})) execute function product_count_changed()`);
     this.addSql(`
       create trigger product_count_removed after delete on product for each row
       execute function product_count_changed()`);
   }
 
   /**
-   * All words of products and categories, so that the words that begin in some way are known before products
-   * are looked for. Of a word with digits only its beginning up to the first one is kept: else there would be
-   * one for each sku. They stay when products go.
+   * Adds a table with all words of products and categories, which is searched for prefixes and corrections before the
+   * products. A word is truncated after its first digit: otherwise there would be one for each sku. Words of deleted
+   * products remain.
    */
   private addWords(): void {
     this.addSql("create table search_word (word text not null, primary key (word))");
@@ -132,32 +134,37 @@ export class Migration20261121000000 extends Migration {
       begin atomic
         select distinct search_word(lexeme) from unnest(search) where left(lexeme, 1) <> '#';
       end`);
-    // Of many products each word is looked at once: they have most of their words in common.
+    // Each distinct lexeme is converted once, since products share most of their words.
     const wordsOf = (products: string) => `
       select search_word(lexeme) from (select distinct lexeme from ${products}, unnest(search)) as found
       where left(lexeme, 1) <> '#'`;
-    const learn = (words: string) => `
+    const insertWords = (wordQuery: string) => `
       insert into search_word (word)
-      select distinct word from (${words}) as heard (word)
-      where not exists (select from search_word where search_word.word = heard.word)
+      select distinct word from (${wordQuery}) as candidate (word)
+      where not exists (select from search_word where search_word.word = candidate.word)
       order by word on conflict do nothing`;
-    this.addSql(learn(wordsOf("product")));
-    this.addSql(learn(`select search_words(to_tsvector('simple', ${words("name")})) from category`));
+    this.addSql(insertWords(wordsOf("product")));
+    this.addSql(
+      insertWords(`select search_words(to_tsvector('simple', ${withoutPunctuation("name")})) from category`),
+    );
     this.addSql("create index search_word_trigram on search_word using gin (word gin_trgm_ops)");
     this.addSql("create index search_word_prefix on search_word (word text_pattern_ops)");
     this.addSql(
-      `create index category_search on category using gin (to_tsvector('simple', ${words("name")}))`,
+      `create index category_search on category using gin (to_tsvector('simple', ${withoutPunctuation("name")}))`,
     );
-    const onEach = (name: string, work: string) =>
+    const addTriggerFunction = (name: string, work: string) =>
       this.addSql(`
         create function ${name}() returns trigger language plpgsql as $$
         begin
           ${work};
           return null;
         end $$`);
-    onEach("search_words_added", learn(wordsOf("fresh")));
-    onEach("search_words_changed", learn("select search_words(new.search)"));
-    onEach("search_words_named", learn(`select search_words(to_tsvector('simple', ${words("new.name")}))`));
+    addTriggerFunction("search_words_added", insertWords(wordsOf("fresh")));
+    addTriggerFunction("search_words_changed", insertWords("select search_words(new.search)"));
+    addTriggerFunction(
+      "search_words_named",
+      insertWords(`select search_words(to_tsvector('simple', ${withoutPunctuation("new.name")}))`),
+    );
     this.addSql(`
       create trigger search_words_added after insert on product referencing new table as fresh
       for each statement execute function search_words_added()`);
@@ -195,16 +202,16 @@ export class Migration20261121000000 extends Migration {
   }
 }
 
-/** A text with blanks for punctuation, as in catalog.entity.ts. */
-function words(column: string): string {
+/** Returns SQL for a column with spaces for punctuation, as in the product entity. */
+function withoutPunctuation(column: string): string {
   return `regexp_replace(${column}, '[][!"#$%&''()*+,./:;<=>?@\\\\^_\`{|}~-]', ' ', 'g')`;
 }
 
 /**
- * Where bands of prices begin, in minor units: ten to each power of ten (Renard's R10 series), so that a band
- * holds few enough products to look for a median in it; coarser below 100, where prices are few.
+ * Returns the lower bounds of the price bands, in minor units: ten for each power of ten (Renard's R10 series), so that
+ * a band has few enough products to compute a median in it; fewer below 100, where there are few prices.
  */
-function bands(): string {
+function bandBounds(): string {
   const steps = [100n, 125n, 160n, 200n, 250n, 315n, 400n, 500n, 630n, 800n];
   const powers = Array.from({ length: 14 }, (_, power) => 10n ** BigInt(power));
   return [

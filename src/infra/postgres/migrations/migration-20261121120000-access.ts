@@ -1,6 +1,6 @@
 import { Migration } from "@mikro-orm/migrations";
 
-/** Accounts, sessions and keys; reviews, and the sum that the average of a product's ratings is made of; audit. */
+/** Adds accounts, sessions, keys, the audit log, reviews, and the sum from which a product's average rating is computed. */
 export class Migration20261121120000 extends Migration {
   override up(): void {
     this.addSql(`

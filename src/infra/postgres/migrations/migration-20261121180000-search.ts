@@ -1,8 +1,8 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * Text indexes of a sample and of the best-selling products by themselves, words that are learnt in less time, and request_ids that
- * belong to a service account instead of to one of its keys.
+ * Adds search indexes of a sample and of the best-selling products, makes the trigger that adds search words faster, and
+ * makes request_ids belong to a service account instead of to one of its keys.
  */
 export class Migration20261121180000 extends Migration {
   override up(): void {
@@ -21,7 +21,7 @@ export class Migration20261121180000 extends Migration {
         create index product_search_sold_${above} on product using gin (search)
         with (gin_pending_list_limit = 256) where popularity > ${above}`);
     }
-    // As before, but each lexeme of many products is made a word once, and their positions are never looked at.
+    // Each distinct lexeme is converted to a word once, and the positions of lexemes are not read.
     this.addSql(`
       create or replace function search_words_added() returns trigger language plpgsql as $$
       begin
@@ -30,8 +30,8 @@ export class Migration20261121180000 extends Migration {
           select distinct search_word(lexeme) as word
           from (select distinct unnest(tsvector_to_array(search)) as lexeme from fresh) as found
           where left(lexeme, 1) <> '#'
-        ) as heard
-        where not exists (select from search_word where search_word.word = heard.word)
+        ) as candidate
+        where not exists (select from search_word where search_word.word = candidate.word)
         order by word on conflict do nothing;
         return null;
       end $$`);

@@ -1,8 +1,8 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /**
- * As before, but each word of a product that is renamed is looked up by itself, as the conflict is. Asked which of
- * them are new, PostgreSQL would read all words that are known: it takes the words of a product to be a thousand.
+ * Replaces the anti-join of the trigger for renamed products by `on conflict`, which looks each word up in the index.
+ * PostgreSQL estimates a thousand words for a product, so that the anti-join would read the whole table.
  */
 export class Migration20261121210000 extends Migration {
   override up(): void {
@@ -10,7 +10,7 @@ export class Migration20261121210000 extends Migration {
       create or replace function search_words_changed() returns trigger language plpgsql as $$
       begin
         insert into search_word (word)
-        select word from search_words(new.search) as heard (word) order by word on conflict do nothing;
+        select word from search_words(new.search) as candidate (word) order by word on conflict do nothing;
         return null;
       end $$`);
   }

@@ -5,7 +5,7 @@ import type { Database } from "../postgres.ts";
 
 const SECRET_BYTES = 32;
 
-/** Returns a random key of 32 bytes that all replicas share. The first replica that asks for it creates it. */
+/** Returns a random key of 32 bytes that all replicas share. The first call creates it. */
 export async function getSharedSecret(db: Database, call: Call, name: string): Promise<Buffer> {
   return db.transact(call, async (tx) => {
     await tx.query(sql`

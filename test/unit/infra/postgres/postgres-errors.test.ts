@@ -7,7 +7,7 @@ import {
 } from "../../../../src/infra/postgres/postgres-errors.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
 
-const ADVICE = /Try again, with the same request_id where the method has one: .*\.$/;
+const ADVICE = /Retry the call\. If it has a request_id, use the same one, .*\.$/;
 
 test.each([
   ["temporarily unavailable", Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" })],
@@ -22,16 +22,16 @@ test.each([
   expect(mapped).toMatchObject({ message: expect.stringMatching(ADVICE) });
 });
 
-test("the advice after waiting in vain for a connection holds for methods without a request_id as well", () => {
+test("the advice after a timeout of the pool holds for methods without a request_id as well", () => {
   expect(databaseBusy().message).toMatch(ADVICE);
 });
 
 test.each(["Connection terminated", "not queryable", "timeout exceeded when trying to connect"])(
   "a caller's text in an AppError is not mistaken for the driver's message: %s",
   (text) => {
-    const refusal = new AppError("failed_precondition", `user ${text} has used up`, { reason: "LIMIT" });
-    expect(readPostgresError(refusal)).toBeUndefined();
-    expect(isConnectionLost(refusal)).toBe(false);
+    const callerError = new AppError("failed_precondition", `user ${text} has used up`, { reason: "LIMIT" });
+    expect(readPostgresError(callerError)).toBeUndefined();
+    expect(isConnectionLost(callerError)).toBe(false);
     expect(isConnectionLost(new Error(text))).toBe(text !== "timeout exceeded when trying to connect");
   },
 );

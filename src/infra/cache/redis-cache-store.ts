@@ -4,28 +4,28 @@ import { type CacheRequest, createEntry, type Entry } from "./cache-entry.ts";
 import type { CacheCounters } from "./cache-stats.ts";
 import type { Generation, RedisEntry, RedisTier } from "./redis-tier.ts";
 
-/** The result of a lookup: an entry, or what is needed to store one. */
+/** The result of a lookup: the entry, or the state that is needed to store a loaded one. */
 export interface RedisLookupResult<T> {
   entry?: Entry<T>;
-  /** The generations of the tags before the load. Absent: the entry must not be stored in Redis. */
+  /** The generations of the tags before the load. Without them the entry must not be stored in Redis. */
   generations?: readonly Generation[] | undefined;
-  /** Whether this process is the first to load the entry; false: another one does, but not in time. */
+  /** Whether this process holds the lock of the entry; false: another one does, and did not load it in time. */
   isFirst?: boolean;
 }
 
-/** How long to wait for an entry that another process loads, and how often to look, milliseconds. */
+/** Time limit for an entry that another process loads, and the interval between lookups, in milliseconds. */
 const LOCK_WAIT_MS = 50;
 const LOCK_POLL_MS = 10;
-/** Redis is not used for COOLDOWN_MS after a command that failed after SLOW_MS, so that not each call waits for it. */
+/** After a command that failed after SLOW_MS, Redis is not used for COOLDOWN_MS, so that calls do not wait for it. */
 const SLOW_MS = 25;
 const COOLDOWN_MS = 200;
 
 /** Finds and stores the entries of one cache in Redis. Failures of Redis are counted and never thrown. */
-export class RedisLookup<T> {
+export class RedisCacheStore<T> {
   readonly #redisTier: RedisTier;
   readonly #counters: CacheCounters;
   readonly #clock: CacheClock;
-  #coolsDownUntilMs = 0;
+  #cooldownUntilMs = 0;
 
   constructor(redisTier: RedisTier, counters: CacheCounters, clock: CacheClock) {
     this.#redisTier = redisTier;
@@ -36,7 +36,7 @@ export class RedisLookup<T> {
   /**
    * Finds the entry. If there is none, the first process to notice loads it, and the others wait for it for up
    * to LOCK_WAIT_MS.
-   * @param isRefresh ignores expired entries that could still be returned
+   * @param isRefresh whether expired entries are ignored although they could still be returned
    */
   async find(request: CacheRequest<T>, version: number, isRefresh: boolean): Promise<RedisLookupResult<T>> {
     const { key, tags, decode } = request;
@@ -57,7 +57,10 @@ export class RedisLookup<T> {
     }
   }
 
-  /** Stores a loaded entry and releases the lock. @param payload the encoded value; absent: there is none */
+  /**
+   * Stores a loaded entry and releases the lock.
+   * @param payload the encoded value; undefined for a `not_found` error, which is not stored
+   */
   async store(
     { key, freshMs, staleMs }: CacheRequest<T>,
     { loadedAtMs }: Entry<T>,
@@ -71,7 +74,7 @@ export class RedisLookup<T> {
     if (isFirst === true) await this.#attempt(() => this.#redisTier.unlock(key));
   }
 
-  /** Other programs may write to Redis too: bytes that cannot be decoded count as no entry and are replaced. */
+  /** Decodes an entry. Returns undefined for bytes that another program may have written; they are replaced. */
   #decode(
     request: CacheRequest<T>,
     decode: (bytes: Uint8Array) => T,
@@ -86,16 +89,19 @@ export class RedisLookup<T> {
     }
   }
 
-  /** Runs a command, unless Redis was too slow a moment ago. @returns undefined if it was not run or failed */
+  /**
+   * Runs a command, except during a cooldown.
+   * @returns undefined if it was not run or failed
+   */
   async #attempt<R>(command: () => Promise<R>): Promise<R | undefined> {
     const startedAtMs = this.#clock.monotonicMs();
-    if (startedAtMs < this.#coolsDownUntilMs) return undefined;
+    if (startedAtMs < this.#cooldownUntilMs) return undefined;
     try {
       return await command();
     } catch {
       this.#counters.redisFailures += 1;
       const nowMs = this.#clock.monotonicMs();
-      if (nowMs - startedAtMs >= SLOW_MS) this.#coolsDownUntilMs = nowMs + COOLDOWN_MS;
+      if (nowMs - startedAtMs >= SLOW_MS) this.#cooldownUntilMs = nowMs + COOLDOWN_MS;
       return undefined;
     }
   }

@@ -1,11 +1,12 @@
-import { chown, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StartupError } from "../../../kernel/errors.ts";
 import { isProcessAlive } from "../child-process.ts";
+import { writePrivateFile } from "../files.ts";
 import { runProgram } from "../run-program.ts";
 
-/** The signals that stop a server (smart, immediate, forced), and how long each may take, milliseconds. */
+/** The signals that stop a server (fast, immediate, forced), and the time limit of each, in milliseconds. */
 const STOP_SIGNALS = [
   ["SIGINT", 10_000],
   ["SIGQUIT", 3_000],
@@ -23,19 +24,22 @@ const UNUSED_PID = 2_147_483_647;
  *
  * @throws StartupError if the server does not end
  */
-export async function stopFormerServer(path: string): Promise<void> {
+export async function stopOrphanedServer(path: string): Promise<void> {
   const pidFile = join(path, "postmaster.pid");
   const pid = Number.parseInt(await readFile(pidFile, "utf8").catch(() => ""), 10);
   if (!(pid > 0)) return;
   if (!(await stopServer(pid, path))) {
     throw new StartupError(
-      `A PostgreSQL of a former run (process ${pid}) still uses ${path} and does not end. Kill it.`,
+      `The PostgreSQL server of an earlier run (process ${pid}) still uses ${path} and does not end. Kill it.`,
     );
   }
   if (isProcessAlive(pid)) await replacePid(pidFile);
 }
 
-/** Stops the server. @returns whether it has ended */
+/**
+ * Stops the server.
+ * @returns whether it has ended
+ */
 async function stopServer(pid: number, path: string): Promise<boolean> {
   for (const [signal, timeoutMs] of STOP_SIGNALS) {
     if (!(await isServerOf(pid, path))) return true;
@@ -68,9 +72,6 @@ async function readCommandLine(pid: number): Promise<string> {
 async function replacePid(pidFile: string): Promise<void> {
   const owner = await stat(pidFile).catch(() => undefined);
   if (owner === undefined) return; // The server removed it when it ended.
-  const temporary = `${pidFile}.new`;
   const text = await readFile(pidFile, "utf8");
-  await writeFile(temporary, text.replace(/^\d+/, String(UNUSED_PID)), { mode: 0o600 });
-  await chown(temporary, owner.uid, owner.gid);
-  await rename(temporary, pidFile);
+  await writePrivateFile(pidFile, text.replace(/^\d+/, String(UNUSED_PID)), owner);
 }
