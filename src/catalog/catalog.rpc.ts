@@ -42,8 +42,7 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
 ]);
 
 /**
- * Implements CatalogService: converts messages, and leaves the rules to the catalogue. Ids become lower case, as
- * PostgreSQL writes UUIDs.
+ * Creates the handlers of CatalogService, which convert messages. Ids become lower case, as PostgreSQL writes UUIDs.
  * @param getCall returns the call of a handler
  * @param checkRow returns the rules of the contract that an import row violates
  */

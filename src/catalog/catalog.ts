@@ -29,8 +29,8 @@ export interface Catalog extends ProductStock {
   getStats(call: Call, lowStockThreshold: bigint): Promise<CatalogStats>;
   /**
    * Imports products from a stream of rows. An interrupted import can be sent again.
-   * @returns the result of the import, and whether it had been finished before
-   * @throws AppError failed_precondition, conflict or invalid_argument as `importProducts` does
+   * @returns the result of the import, and whether it is replayed from an earlier run
+   * @throws AppError failed_precondition, aborted or invalid_argument as `importProducts` does
    */
   importProducts(
     call: Call,
@@ -48,7 +48,7 @@ export interface Catalog extends ProductStock {
   addRating(tx: Tx, productId: string, change: RatingChange): Promise<void>;
 }
 
-/** The services that the catalogue uses. */
+/** Dependencies of the catalogue. */
 export interface CatalogOptions {
   db: Database;
   ids: Ids;

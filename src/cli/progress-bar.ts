@@ -4,7 +4,7 @@ import { Presets, SingleBar } from "cli-progress";
 export interface Progress {
   done: number;
   total: number;
-  /** Describes what is done, such as `12,000 rows`. */
+  /** The label of the progress, such as `12,000 rows`. */
   label: string;
 }
 

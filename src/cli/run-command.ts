@@ -1,11 +1,11 @@
 import { AppError, StartupError } from "../kernel/errors.ts";
 
-/** A command of `npm run`: its usage text, the reading of its arguments, and its work. */
+/** A command of `npm run`. */
 export interface CommandLine<Options> {
   usage: string;
   /**
    * Reads the arguments. Returns undefined when help is requested.
-   * @throws Error whose message says which argument is wrong
+   * @throws Error whose message names the wrong argument
    */
   readOptions(args: string[]): Options | undefined;
   run(options: Options): Promise<void>;

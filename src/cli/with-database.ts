@@ -9,12 +9,12 @@ import { readPostgresError } from "../infra/postgres/postgres-errors.ts";
 import { StartupError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
 
-/** How long a running shop's database may take to accept a connection, milliseconds. */
+/** Connection timeout for the database of a running service, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 2_000;
 
 /**
  * Runs `work` with the URL of the database that the environment configures, after migrating it: DATABASE_URL, the
- * database of a shop that runs on DATA_DIR, or one that is started there and stopped afterwards.
+ * database of a service that runs on DATA_DIR, or one that is started there and stopped afterwards.
  * @throws StartupError with PostgreSQL's message when the database fails
  */
 export async function withDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
@@ -38,12 +38,12 @@ async function resolveDatabase(config: Config, log: Log): Promise<{ url: string;
   return { url: stores.databaseUrl, close: () => stores.close() };
 }
 
-/** Returns the URL that a running shop wrote to its data folder; undefined when nothing accepts connections there. */
+/** Returns the URL that a running service wrote to its data folder; undefined when nothing accepts connections there. */
 async function findRunningDatabase(dataDir: string): Promise<string | undefined> {
   const url = (await readFile(join(dataDir, "postgres.url"), "utf8").catch(() => "")).trim();
   if (url === "") return undefined;
   const client = new Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-  // A refused connection rejects `connect`; the event would end the process.
+  // A refused connection rejects `connect`; an unhandled error event would end the process.
   client.on("error", () => {});
   try {
     await client.connect();

@@ -16,7 +16,7 @@ export const StockMovementEntity = defineEntity({
   },
   indexes: [{ name: "stock_movement_product", properties: ["productId", "reason", "effectiveAt"] }],
   uniques: [
-    // An order takes units once, and its cancellation restocks them once.
+    // An order removes units once, and its cancellation restocks them once.
     {
       name: "stock_movement_order_unique",
       expression:

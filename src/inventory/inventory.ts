@@ -16,7 +16,7 @@ export { LATER_COUNT_RECORDED, type StockAdjustment, type StockReason } from "./
 export type { StockLevel } from "./stock-level.ts";
 export type { MovementStatements, OrderMovement, StockChange, StockLine } from "./stock-movement.ts";
 
-/** Stock and its ledger. It knows products by their ids alone. All methods are part of the caller's transaction. */
+/** Stock and its ledger. Products are identified by id. All methods are part of the caller's transaction. */
 export interface Inventory {
   /**
    * Locks the stock of products in id order until the transaction ends.
@@ -31,7 +31,7 @@ export interface Inventory {
   /**
    * Changes the stock of a product and records the change in the ledger.
    * @returns the units on hand before the change
-   * @throws AppError not_found for an unknown product, conflict when the stock is not the expected one,
+   * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
    *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
    *   `effectiveTime` is in the future
    */

@@ -13,23 +13,23 @@ export interface StockAdjustment {
   productId: string;
   /** Units to add; negative to remove. */
   delta: bigint;
-  /** Units that the caller believes to be on hand; undefined to skip the check. */
+  /** Expected units on hand; undefined to skip the check. */
   expectedQuantity: bigint | undefined;
   reason: StockReason;
   /** Time of the count or the event; undefined for now. */
   effectiveTime: Date | undefined;
 }
 
-/** Describes the rejection of a recount that is older than one in the ledger. */
+/** The description of the rejection of a recount that is older than one in the ledger. */
 export const LATER_COUNT_RECORDED = "a later count has been recorded";
 
-/** The most units that a product can have. */
+/** Maximum number of units of a product. */
 const MAX_STOCK = 1_000_000_000n;
 
 /**
  * Changes the stock of a product and records the change in the ledger.
  * @returns the units on hand before the change
- * @throws AppError not_found for an unknown product, conflict when the stock is not the expected one,
+ * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
  *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
  *   `effectiveTime` is in the future
  */

@@ -2,7 +2,7 @@ import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import { prepareDynamic } from "../infra/postgres/statement.ts";
 
-/** The stock of a product, with the columns that were selected beside it. */
+/** The stock of a product, with the columns that were selected with it. */
 export interface StockLevel<Columns> {
   /** Units on hand. */
   quantity: bigint;

@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../../infra/postgres/columns.ts";
 
-/** A brand. The one with an empty name stands for products without a brand, so that every product has one. */
+/** A brand. The brand with the empty name belongs to the products without a brand. */
 export const BrandEntity = defineEntity({
   name: "Brand",
   tableName: "brand",

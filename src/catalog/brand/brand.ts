@@ -39,7 +39,7 @@ export async function listBrands(
 ): Promise<Page<Brand>> {
   const query = { list: "brands" };
   const size = resolvePageSize(page.pageSize);
-  // The empty name stands for no brand, and sorts before all others.
+  // The empty name means no brand, and sorts before all others.
   const [after = ""] = tokens.readCursor(page.pageToken, query) ?? [];
   const rows = await db.read(call, findBrands(String(after), size + 1));
   return tokens.createPage(rows, size, query, ({ name }) => [name], brandFromRow);
@@ -54,7 +54,7 @@ export async function ensureBrands(tx: Tx, names: readonly string[], now: Date):
   const sorted = [...new Set(names)].sort();
   await tx.query(sql`
     insert into brand (name, created_at)
-    select name, ${now} from unnest(${sorted}::text[]) as wanted (name)
-    where not exists (select from brand where brand.name = wanted.name)
+    select name, ${now} from unnest(${sorted}::text[]) as input (name)
+    where not exists (select from brand where brand.name = input.name)
     on conflict do nothing`);
 }

@@ -28,7 +28,7 @@ export async function readSubtree(db: Database, call: Call, categoryId: string):
 }
 
 /**
- * Checks that a category can be a child of `parentId`; an empty `parentId` stands for the top level.
+ * Checks that a category can be a child of `parentId`; an empty `parentId` means the top level.
  * @throws AppError not_found for an unknown parent, invalid_argument when the parent is the category itself or one
  *   of its descendants, or the tree would be deeper than `MAX_DEPTH`
  */

@@ -39,7 +39,7 @@ export interface CategoryUpdate {
   validateOnly: boolean;
 }
 
-/** The services that writes of categories use. */
+/** Dependencies of writes of categories. */
 export interface CategoryWritesOptions {
   db: Database;
   ids: Ids;

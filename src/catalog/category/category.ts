@@ -41,7 +41,7 @@ export interface CategoryListRequest extends PageRequest {
 export interface Categories {
   /**
    * Returns a category.
-   * @throws AppError not_found
+   * @throws AppError not_found for an unknown category
    */
   get(call: Call, key: CategoryKey): Promise<Category>;
   /** Returns a page of categories, sorted by name. */
@@ -54,18 +54,19 @@ export interface Categories {
   create(call: Call, request: CategoryCreation): Promise<Category>;
   /**
    * Changes the fields of the mask. A new parent moves the category with its descendants.
-   * @throws AppError as `create` does; not_found, conflict for a stale etag, invalid_argument when the parent is the
-   *   category itself or one of its descendants
+   * @throws AppError as `create` does; not_found for an unknown category, aborted for a stale etag, invalid_argument
+   *   when the parent is the category itself or one of its descendants
    */
   update(call: Call, request: CategoryUpdate): Promise<Category>;
   /**
    * Deletes a category without products and children.
-   * @throws AppError not_found, conflict for a stale etag, failed_precondition when it is not empty
+   * @throws AppError not_found for an unknown category, aborted for a stale etag, failed_precondition when it is not
+   *   empty
    */
   delete(call: Call, id: string, etag: string): Promise<void>;
 }
 
-/** The services that categories use. */
+/** Dependencies of the operations on categories. */
 export interface CategoriesOptions {
   db: Database;
   ids: Ids;

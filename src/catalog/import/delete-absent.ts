@@ -5,12 +5,12 @@ import type { Clock } from "../../kernel/clock.ts";
 import { productTags } from "../product/product-row.ts";
 import { lockComplete } from "./progress.ts";
 
-/** Products that are examined in one transaction: it takes some tens of milliseconds if all of them are deleted. */
+/** Products that are read in one transaction, which takes some tens of milliseconds if all of them are deleted. */
 const PAGE_ROWS = 1_000;
 const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Deletes the products whose sku has no row in an import. It walks through all products in pages of ids, so that it
+ * Deletes the products whose sku has no row in an import. It reads all products in pages by id, so that it
  * holds few locks at a time and can be repeated after an interruption.
  */
 export async function deleteAbsent(
@@ -26,7 +26,7 @@ export async function deleteAbsent(
 
 /**
  * Deletes those in the page after an id. Each sku is looked up by a subquery: a join would be planned by statistics
- * that predate the import, and then compare each product with all rows.
+ * that predate the import, and would compare each product with all rows.
  * @returns the last id of the page; undefined when it is empty
  */
 function deleteAbsentInPage(

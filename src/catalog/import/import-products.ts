@@ -32,10 +32,10 @@ const FIRST_DELAY_MS = 5;
 
 /**
  * Imports products from a stream of rows. Rows are written in batches, each in one transaction, some concurrently
- * while the next is read and validated; only those are in memory. The import records which rows are written, so
- * that an interrupted stream can be sent again.
- * @returns the result of the import over all its streams, and whether it had been finished before
- * @throws AppError failed_precondition for missing rows, and in mode FULL when no row is valid; conflict when another
+ * while the next is read and validated; no others are in memory. The import records the written rows, so that an
+ * interrupted stream can be sent again.
+ * @returns the result of the import over all its streams, and whether it is replayed from an earlier run
+ * @throws AppError failed_precondition for missing rows, and in mode FULL when no row is valid; aborted when another
  *   stream continues the same import; invalid_argument when the request_id belongs to another import
  */
 export async function importProducts(
@@ -68,7 +68,7 @@ export async function importProducts(
   }
 }
 
-/** Writes a batch, again when another transaction has created one of its products: it is updated then. */
+/** Writes a batch. Retries when another transaction has created one of its products, which is updated then. */
 function writeWithRetries(
   { db, ids, clock, inventory }: ImportProductsOptions,
   call: Call,

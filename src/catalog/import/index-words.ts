@@ -4,7 +4,7 @@ import type { Call } from "../../kernel/call.ts";
 import { splitWords } from "../search/query-terms.ts";
 import type { ImportRow } from "./row.ts";
 
-/** Words that are remembered as indexed. Beyond that all are dropped, and indexed again. */
+/** Maximum number of cached words that are indexed already. A full cache is cleared, and its words are indexed again. */
 const MAX_CACHED_WORDS = 100_000;
 
 /**

@@ -7,14 +7,14 @@ import { AppError, type FieldViolation, invalidField } from "../../kernel/errors
 /** INCREMENTAL leaves products without a row unchanged, FULL deletes them. */
 export type ImportMode = "INCREMENTAL" | "FULL";
 
-/** Identifies an import. */
+/** The identity of an import. */
 export interface ImportKey {
   /** In lower case. */
   requestId: string;
   mode: ImportMode;
 }
 
-/** The reason why a row was not imported. */
+/** The error of a row that was not imported. */
 export interface RowError extends FieldViolation {
   /** The first row is 1. */
   rowNumber: number;
@@ -36,14 +36,14 @@ export type RowRange = readonly [from: number, to: number];
 
 /** Progress of an import over all its streams. */
 export interface ImportProgress extends ImportCounts {
-  /** The first 1,000. */
+  /** The first 1,000 errors. */
   errors: RowError[];
   /** Rows that are written, in order. Batches are written concurrently, so an interruption can leave gaps. */
   written: readonly RowRange[];
   isFinished: boolean;
 }
 
-/** Errors that are stored for an import. More of them usually have one cause. */
+/** Maximum number of errors that are stored for an import. More of them usually have one cause. */
 const MAX_ERRORS = 1_000;
 
 const findProgress = prepare<[requestId: string], ImportProgress>(

@@ -7,7 +7,7 @@ const PURGE_BATCH = 50_000;
 
 /**
  * Records skus as seen by an import, until it is finished and `purgeSkus` deletes them.
- * @returns those that it had not seen before
+ * @returns the skus that are new to it
  */
 export async function recordSkus(tx: Tx, requestId: string, skus: ReadonlySet<string>): Promise<Set<string>> {
   // In order, so that concurrent batches cannot deadlock.

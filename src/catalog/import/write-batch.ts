@@ -26,7 +26,7 @@ interface BatchContext {
   now: Date;
 }
 
-/** A row that keeps the rules of the contract. */
+/** A row that is valid by the contract. */
 interface ValidRow {
   number: number;
   sku: string;
@@ -103,7 +103,10 @@ async function findCategories(tx: Tx, rows: readonly ValidRow[], reject: Reject)
   return categorized;
 }
 
-/** Returns the product that a row describes. @param stock its units on hand when the row does not say */
+/**
+ * Returns the product that a row describes.
+ * @param stock units on hand if the row has no stock
+ */
 function toImportedProduct(
   { sku, categoryId, fields }: CategorizedRow,
   id: string,
@@ -124,7 +127,10 @@ async function createProducts(
   for (const { sku } of products) tx.invalidate(`sku:${sku}`, "catalog", "categories");
 }
 
-/** Updates the stored products that differ from their rows. @returns the number of updated ones */
+/**
+ * Updates the stored products that differ from their rows.
+ * @returns the number of updated products
+ */
 async function changeProducts(
   { tx, inventory, now }: BatchContext,
   rows: readonly CategorizedRow[],
@@ -139,11 +145,12 @@ async function changeProducts(
   });
   const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
   const recountedIds = recounted.map(({ before }) => before.id);
-  const outdated = await inventory.findRecountedAfter(tx, recountedIds, now);
+  const recountedLater = await inventory.findRecountedAfter(tx, recountedIds, now);
   for (const { row, before } of recounted) {
-    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
+    if (recountedLater.has(before.id))
+      reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
   }
-  const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
+  const accepted = pairs.filter(({ before }) => !recountedLater.has(before.id));
   const products = accepted.map(({ after }) => after);
   const versions = await updateProducts(tx, products, now);
   const changes: StockChange[] = [];

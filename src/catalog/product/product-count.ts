@@ -4,7 +4,7 @@ import { allOf } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { filterCondition, hasRange, type ResolvedFilter } from "./product-filter.ts";
 
-/** Whether and how exactly a list counts the products of all its pages. */
+/** The precision to which a list counts the products of all its pages. */
 export type TotalMode = "NONE" | "ESTIMATED" | "EXACT";
 
 /** Returns the number of products over all pages; 0 for mode NONE. */

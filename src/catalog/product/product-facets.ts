@@ -24,7 +24,7 @@ export interface ProductFacets {
   prices: PriceFacet[];
 }
 
-/** Only the brands and the categories with the most products are returned. */
+/** Maximum number of brands and of categories that are returned: those with the most products. */
 const MAX_ENTRIES = 100;
 
 const COLUMNS: Readonly<Record<Facet, readonly CountColumn[]>> = {
@@ -33,7 +33,7 @@ const COLUMNS: Readonly<Record<Facet, readonly CountColumn[]>> = {
   PRICE: ["currency", "band"],
 };
 
-/** The entries of each facet. Counts are text, since a JSON number may be rounded. */
+/** SQL of the entries of each facet. Counts are text, since a JSON number may be rounded. */
 const ENTRIES: Readonly<Record<Facet, string>> = {
   BRAND: `
     select brand, sum(count)::text as count from counted group by brand

@@ -50,7 +50,7 @@ export function assertRanges({ minPrice, maxPrice, minCreateTime, maxCreateTime 
   }
 }
 
-/** Whether the filter has a range of prices or times. */
+/** Returns whether the filter has a range of prices or times. */
 export function hasRange({ minPrice, maxPrice, minCreateTime, maxCreateTime }: ProductFilter): boolean {
   return [minPrice, maxPrice, minCreateTime, maxCreateTime].some((bound) => bound !== undefined);
 }
@@ -59,7 +59,7 @@ export function hasRange({ minPrice, maxPrice, minCreateTime, maxCreateTime }: P
 export function filterCondition(filter: ResolvedFilter, method: MatchMethod): RawBuilder<boolean> {
   const { categoryIds, search, brand, minPrice, maxPrice, minCreateTime, maxCreateTime } = filter;
   const currency = minPrice?.currencyCode ?? maxPrice?.currencyCode;
-  // The text index has the categories of each product, so that it answers both at once.
+  // The text index contains the categories of each product, so one lookup covers both.
   const isCategorySearched =
     search !== undefined && method !== "filter" && categoryIds.length <= MAX_CATEGORIES;
   return allOf([
@@ -103,7 +103,7 @@ function matchCondition(
     case "prepared":
       return sql`search @@ (select ${query})`;
     case "filter":
-      // Indexes serve the operator, not the function behind it.
+      // Indexes serve the operator @@, but not the function that implements it.
       return sql`ts_match_vq(search, ${query})`;
   }
 }

@@ -37,7 +37,7 @@ export interface ProductListRequest extends PageRequest, ProductFilter {
 
 /** A page of products. */
 export interface ProductList extends Page<ProductView> {
-  /** Products over all pages; 0 unless requested. */
+  /** Number of products over all pages; 0 unless requested. */
   totalSize: number;
   /** Undefined unless requested. */
   facets: ProductFacets | undefined;
@@ -45,7 +45,7 @@ export interface ProductList extends Page<ProductView> {
   correctedQuery: string;
 }
 
-/** The services that lists of products use. */
+/** Dependencies of lists of products. */
 export interface ProductListOptions extends SearchOptions {
   db: Database;
   tokens: PageTokens;
@@ -62,7 +62,7 @@ export async function listProducts(
   assertRanges(filter);
   const requestedSort = parseSort(orderBy, filter.query !== "");
   const columns = readColumns(readMask);
-  const query = { list: "products", filter, order: requestedSort };
+  const query = { list: "products", filter, sort: requestedSort };
   const size = resolvePageSize(requestedSize);
   const cursor = tokens.readCursor(pageToken, query);
   const [categoryIds, typedTerms] = await Promise.all([
@@ -86,14 +86,14 @@ export async function listProducts(
     if (corrected && found && found.length > rows.length) [terms, rows] = [corrected, found];
   }
   const resolved = resolve(terms);
-  const [count, counts] = await Promise.all([
+  const [totalSize, facetCounts] = await Promise.all([
     countProducts(db, call, resolved, total),
     countFacets(db, call, resolved, facets),
   ]);
   return {
     ...tokens.createPage(rows, size, query, (row) => cursorAfter(row, sort, terms), productFromRow),
-    totalSize: count,
-    facets: counts,
+    totalSize,
+    facets: facetCounts,
     correctedQuery: correctedQuery(filter.query, terms),
   };
 }
@@ -113,8 +113,8 @@ async function readRows(
 }
 
 /**
- * The cursor of a list holds the sort values of the last row. That of a search also holds the spelling corrections
- * and the column it is sorted by: a list by relevance continues by popularity if it has too many matches to rank.
+ * Returns the cursor after a row: its sort values and, for a search, the spelling corrections and the sort column. A
+ * list by relevance continues by popularity if it has too many matches to rank.
  */
 function cursorAfter(row: ProductRow, sort: ProductSort, terms: readonly QueryTerm[]): Cursor {
   const isUnranked = sort.column === "relevance" && row.relevance === null;
@@ -123,13 +123,13 @@ function cursorAfter(row: ProductRow, sort: ProductSort, terms: readonly QueryTe
   return terms.length === 0 ? values : [...values, encodeCorrections(terms), nextSort.column ?? ""];
 }
 
-/** Returns where a page starts and how it is sorted, from the cursor of the previous page. */
+/** Returns the start of a page, its sort order and its corrections from the cursor of the previous page. */
 function resume(
   requested: ProductSort,
   terms: readonly QueryTerm[],
   cursor: Cursor | undefined,
 ): { sort: ProductSort; after: Cursor | undefined; corrections: string } {
-  // A query of punctuation alone matches everything, by no relevance.
+  // A query of punctuation alone matches everything, so that nothing can be ranked.
   const sort = requested.column === "relevance" && terms.length === 0 ? SORT_BY_ID : requested;
   if (cursor === undefined) return { sort, after: undefined, corrections: "" };
   const length = sortColumns(sort).length;

@@ -6,7 +6,7 @@ import { filterCondition, type ResolvedFilter } from "./product-filter.ts";
 import { ALL_COLUMNS, type ProductRow, selectList } from "./product-row.ts";
 import { type ProductSort, sortColumns, toKeyset } from "./product-sort.ts";
 
-/** Up to so many categories each contribute a page that is merged; for more, the index of the sort order is read. */
+/** Maximum number of categories whose pages are merged. For more, the index of the sort order is read. */
 const MAX_MERGED_CATEGORIES = 200;
 
 /** A page of a list to be read. */
@@ -15,7 +15,7 @@ export interface PageSpec {
   sort: ProductSort;
   /** Sort values of the last row of the previous page; undefined on the first page. */
   after: Cursor | undefined;
-  /** Rows of the page. One more is read, which tells whether there is a next page. */
+  /** Number of rows of the page. One more is read to detect a next page. */
   size: number;
 }
 
@@ -28,7 +28,7 @@ export function pageColumns({ columns, sort }: PageSpec): (keyof ProductRow)[] {
 export function pageStatement(filter: ResolvedFilter, page: PageSpec): Statement<ProductRow> {
   const merged = mergedColumns(filter, page.sort);
   const statement = merged.length === 0 ? plainPage(filter, page) : mergedPage(filter, page, merged);
-  // A prepared text stays in each connection: there are few with all columns, and too many with read masks.
+  // Prepared texts stay in each connection: those with all columns are few, those with read masks too many.
   return page.columns === ALL_COLUMNS && !filter.showDeleted ? prepareDynamic(statement) : statement;
 }
 
@@ -64,8 +64,8 @@ function mergedColumns(
 }
 
 /**
- * Merges a page of each value of the leading columns, so that the cost is that of as many pages. Without this,
- * PostgreSQL sorts all matching products.
+ * Merges a page of each value of the leading columns. The cost is that of as many pages; otherwise PostgreSQL
+ * sorts all matching products.
  */
 function mergedPage(
   filter: ResolvedFilter,

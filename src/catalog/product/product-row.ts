@@ -63,7 +63,7 @@ export interface ProductRow extends Partial<Omit<FullProductRow, "id">> {
   relevance?: string | null;
 }
 
-/** The columns behind each field of the contract. */
+/** The columns of each field of the contract. */
 const COLUMNS: Readonly<Record<string, readonly (keyof FullProductRow)[]>> = {
   id: ["id"],
   sku: ["sku"],
@@ -84,7 +84,7 @@ const COLUMNS: Readonly<Record<string, readonly (keyof FullProductRow)[]>> = {
   delete_time: ["deleted_at"],
 };
 
-/** The columns that are selected without a read mask. */
+/** All columns, which are selected without a read mask. */
 export const ALL_COLUMNS: readonly (keyof FullProductRow)[] = Object.values(COLUMNS).flat();
 
 /**
@@ -107,7 +107,7 @@ export function readColumns(mask: readonly string[]): readonly (keyof FullProduc
   return [...columns];
 }
 
-/** Returns columns as SQL, each once, with the name of the table if there are several. */
+/** Returns the distinct columns as SQL, qualified by `table` unless it is empty. */
 export function selectList(columns: readonly (keyof ProductRow)[], table = ""): RawBuilder<ProductRow> {
   const prefix = table === "" ? "" : `${table}.`;
   return sql.raw([...new Set(columns)].map((column) => `${prefix}${column}`).join(", "));

@@ -17,7 +17,7 @@ export interface ProductSort {
 /** The sort order of a list without `order_by`. */
 export const SORT_BY_ID: ProductSort = { column: undefined, type: "uuid", descending: false };
 
-/** The columns behind each name that `order_by` accepts. */
+/** The column of each name that `order_by` accepts. */
 const SORTS: Readonly<Record<string, { column: SortColumn; type: string }>> = {
   name: { column: "name", type: "text" },
   price: { column: "price_minor", type: "bigint" },

@@ -28,7 +28,7 @@ const PRODUCT_COLUMNS = sql<ProductColumns>`sku, name, currency, price_minor, ac
 export interface ProductStock {
   /**
    * Changes the stock of a product and records it in the ledger, in one transaction.
-   * @throws AppError not_found, conflict, failed_precondition or invalid_argument as `Inventory.adjust` does
+   * @throws AppError not_found, aborted, failed_precondition or invalid_argument as `Inventory.adjust` does
    */
   adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<Product>;
   /**

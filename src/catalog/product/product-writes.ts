@@ -44,7 +44,7 @@ export interface ProductUpdate {
   validateOnly: boolean;
 }
 
-/** The services that writes of products use. */
+/** Dependencies of writes of products. */
 export interface ProductWritesOptions {
   db: Database;
   ids: Ids;
@@ -179,7 +179,7 @@ async function find(tx: Tx, id: string): Promise<Entity> {
   return entity;
 }
 
-/** Is called after the checks of the state: a repeated delete reports not_found, not a stale etag. */
+/** Checks an etag after the state was checked: a repeated delete fails with not_found, not with a stale etag. */
 function assertCurrent({ id, version }: Entity, etag: string): void {
   assertEtag("product", { id, etag: String(version) }, etag);
 }

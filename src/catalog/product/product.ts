@@ -50,7 +50,7 @@ export interface Products {
    * @throws AppError not_found when one of them is unknown or deleted
    */
   batchGet(call: Call, ids: readonly string[], readMask: readonly string[]): Promise<ProductView[]>;
-  /** Returns a page of products, with the total and the facets that the request asks for. */
+  /** Returns a page of products, with the requested total and facets. */
   list(call: Call, request: ProductListRequest): Promise<ProductList>;
   /**
    * Creates a product and records its initial stock in the ledger.
@@ -59,23 +59,23 @@ export interface Products {
   create(call: Call, request: ProductCreation): Promise<Product>;
   /**
    * Changes the fields of the mask.
-   * @throws AppError not_found, failed_precondition for a deleted product, conflict for a stale etag,
+   * @throws AppError not_found for an unknown product, failed_precondition for a deleted one, aborted for a stale etag,
    *   already_exists when the sku is taken
    */
   update(call: Call, request: ProductUpdate): Promise<Product>;
   /**
-   * Deletes a product softly: it is no longer sold nor listed.
-   * @throws AppError not_found for an unknown or deleted product, conflict for a stale etag
+   * Deletes a product softly: it is neither sold nor listed any more.
+   * @throws AppError not_found for an unknown or deleted product, aborted for a stale etag
    */
   delete(call: Call, id: string, etag: string): Promise<Product>;
   /**
    * Reverts a soft deletion.
-   * @throws AppError not_found, already_exists when it is not deleted, conflict for a stale etag
+   * @throws AppError not_found for an unknown product, already_exists when it is not deleted, aborted for a stale etag
    */
   undelete(call: Call, id: string, etag: string): Promise<Product>;
 }
 
-/** The services that products use. */
+/** Dependencies of the operations on products. */
 export interface ProductsOptions {
   db: Database;
   ids: Ids;

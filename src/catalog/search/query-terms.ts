@@ -7,37 +7,37 @@ import { MAX_DEPTH } from "../category/category-tree.ts";
 import { searchableText } from "../searchable-text.ts";
 import { MAX_CATEGORIES, MAX_PREFIX_WORDS, MIN_NUMBER_LENGTH } from "./plan.ts";
 
-/** A term of a query: a word that was typed, and what it matches. */
+/** A term of a query: a typed word with its matches. */
 export interface QueryTerm {
   /** The word as the caller typed it. */
   typed: string;
-  /** What the word itself matches, then what its spelling corrections match, the likeliest first. */
+  /** The matches of the word itself, then those of its spelling corrections, the likeliest first. */
   matches: readonly [TermMatch, ...TermMatch[]];
 }
 
-/** What a word matches. */
+/** The matches of a word. */
 export interface TermMatch {
   /** The word as PostgreSQL's text search normalizes it. */
   lexeme: string;
-  /** Known words that begin with it, one more than are expanded. Known words end at their first digit. */
+  /** Indexed words that begin with it, one more than are expanded. Indexed words end at their first digit. */
   words: readonly string[];
-  /** Categories with a word in their name that begins with it, and their descendants. */
+  /** Ids of categories with a word in their name that begins with it, and of their descendants. */
   categoryIds: readonly string[];
 }
 
 /** A query as tsqueries. */
 export interface SearchQuery {
-  /** The terms that are looked up in the text index. */
+  /** Terms that are looked up in the text index. */
   indexed: string;
-  /** The terms that are tested on what the index found; empty for none. */
+  /** Terms that are tested on the matches of the indexed ones; empty for none. */
   filtered: string;
-  /** Any of the words, whole. For ranking. */
+  /** Any of the whole words, for ranking. */
   wholeWords: string;
-  /** Any word that begins with one of the words, or one of the categories. For ranking. */
+  /** Any word that begins with one of the words, or any of the categories, for ranking. */
   prefixes: string;
 }
 
-/** Most words of a query. */
+/** Maximum number of words of a query. */
 const MAX_TERMS = 16;
 
 /** Everything but white space and ASCII punctuation, which `searchableText` replaces in the indexed text too. */
@@ -48,7 +48,7 @@ export function splitWords(text: string): readonly string[] {
   return text.match(WORD) ?? [];
 }
 
-/** A row of `matchesOf`. */
+/** A row of `matchStatement`. */
 export interface MatchRow {
   /** Position of the word, from 1. */
   position: number;
@@ -65,7 +65,7 @@ export interface PositionedMatch {
 }
 
 /**
- * Returns the statement that looks up what words match.
+ * Returns the statement that looks up the matches of words.
  * @param typed a relation of each word, as `term`, and its `position`
  */
 export function matchStatement(typed: RawBuilder<unknown>): RawBuilder<MatchRow> {
@@ -97,12 +97,12 @@ const findWordMatches = prepare<[words: readonly string[]], MatchRow>((words) =>
   matchStatement(sql`unnest((select ${words}::text[])) with ordinality as typed (term, position)`),
 );
 
-/** Looks up what words match. */
+/** Looks up the matches of words. */
 export function readMatches(db: Database, call: Call, words: readonly string[]): Promise<PositionedMatch[]> {
   return queryMatches(db, call, findWordMatches(words));
 }
 
-/** Returns the matches that a statement of `matchesOf` finds. */
+/** Returns the matches that a statement of `matchStatement` finds. */
 export async function queryMatches(
   db: Database,
   call: Call,
@@ -136,14 +136,14 @@ function assertTermCount(count: number): void {
   if (count > MAX_TERMS) throw invalidField("query", `must have at most ${MAX_TERMS} words`);
 }
 
-/** Whether no product matches the term: no known word begins with it, and no category is named so. */
+/** Returns whether no product matches the term: no indexed word and no category name begins with it. */
 export function hasNoMatch({ matches }: QueryTerm): boolean {
   return matches.every(
     ({ lexeme, words, categoryIds }) => !hasDigit(lexeme) && words.length + categoryIds.length === 0,
   );
 }
 
-/** Whether a word has a digit. Known words end at their first digit. */
+/** Returns whether a word has a digit. Indexed words end at their first digit. */
 export function hasDigit(word: string): boolean {
   return /[0-9]/.test(word);
 }
@@ -164,7 +164,7 @@ export function toSearchQuery(terms: readonly QueryTerm[]): SearchQuery | undefi
   };
 }
 
-/** Whether the text index would have to collect very many words for the term. */
+/** Returns whether the text index would have to collect very many words for the term. */
 function isBroad({ matches }: QueryTerm): boolean {
   return matches.some(({ lexeme, words }) =>
     hasDigit(lexeme) ? lexeme.length < MIN_NUMBER_LENGTH : words.length > MAX_PREFIX_WORDS,
@@ -190,7 +190,7 @@ function anyOperand(operands: readonly string[]): string {
   return [...new Set(operands)].join(" | ");
 }
 
-/** A known word that ends with a digit stands for all words that begin so. */
+/** Returns the tsquery of an indexed word. One that ends with a digit is the prefix of several words. */
 function indexedWordQuery(word: string): string {
   return hasDigit(word) ? prefixQuery(word) : quoteLexeme(word);
 }

@@ -14,7 +14,7 @@ import {
 } from "./plan.ts";
 import { type PageSearch, strategyStatement } from "./strategy-statement.ts";
 
-/** Sort orders that are the order of creation, or that of creation among many equal values such as 0 units sold. */
+/** Columns whose sort order is the order of creation, at least among many equal values such as 0 units sold. */
 const CLUSTERED: ReadonlySet<ProductSort["column"]> = new Set([
   undefined,
   "created_at",
@@ -22,7 +22,7 @@ const CLUSTERED: ReadonlySet<ProductSort["column"]> = new Set([
   "rating_average",
 ]);
 
-/** The services that a search uses. */
+/** Dependencies of a search. */
 export interface SearchOptions {
   db: Database;
   readShopSize(call: Call): Promise<ShopSize>;
@@ -39,7 +39,7 @@ export async function searchProducts(
     byRelevance: page.sort.column === "relevance",
     descending: page.sort.descending,
     isFirstPage: page.after === undefined,
-    // The index of names begins with `active`, so that it has deleted products in an order of their own.
+    // The index of names begins with `active`, so that it sorts deleted products separately.
     hasSortIndex: !(filter.showDeleted && page.sort.column === "name"),
     isClustered: CLUSTERED.has(page.sort.column),
     rows: page.size + 1,
@@ -60,8 +60,8 @@ export async function searchProducts(
 }
 
 /**
- * Counts the products in the range of a filter, no further than the plan needs; undefined without a range. The
- * planner cannot know: it takes prices to be distributed alike in all categories.
+ * Counts the products in the range of a filter, up to the number that the plan needs; undefined without a range. The
+ * planner misestimates it: it assumes that prices have the same distribution in all categories.
  */
 async function countInRange(db: Database, call: Call, filter: ResolvedFilter): Promise<number | undefined> {
   if (!hasRange(filter)) return undefined;

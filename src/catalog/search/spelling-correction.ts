@@ -16,14 +16,14 @@ import {
   type TermMatch,
 } from "./query-terms.ts";
 
-/** The words that can be corrected. The limits keep page tokens, which hold the corrections, below 2,048 characters. */
+/** Bounds of the words that can be corrected. They keep page tokens, which hold the corrections, below 2,048 characters. */
 const CORRECTION_BOUNDS = {
   /** Shorter words resemble too many others. */
   minLength: 4,
   maxBytes: 32,
-  /** Misspelled words of a query; a query with more of them is not corrected. */
+  /** Maximum number of misspelled words in a query that is corrected. */
   maxWords: 3,
-  /** Corrections of one word. */
+  /** Maximum number of corrections of one word. */
   maxCorrections: 2,
 };
 
@@ -52,8 +52,8 @@ const findSimilarWords = prepare<[words: readonly string[]], MatchRow>((words) =
 });
 
 /**
- * Returns the terms with corrections of the misspelled ones; undefined if there are none, or nothing would be found
- * with them either. Misspelled are the words that no product has or, if there are none, the words that fewer than
+ * Returns the terms with corrections of the misspelled ones; undefined if there are none, or if they match
+ * nothing either. Misspelled are the words that no product has or, if there are none, the words that fewer than
  * `FEW_RESULTS` products have whatever the other filters are; those keep their own matches beside the corrections.
  */
 export async function correctTerms(
@@ -81,7 +81,7 @@ export async function correctTerms(
   return corrected.some(hasNoMatch) || !corrected.some(isCorrected) ? undefined : corrected;
 }
 
-/** Returns the match of the word at a position; undefined if PostgreSQL takes it for no word. */
+/** Returns the match of the word at a position; undefined if PostgreSQL recognizes no word there. */
 function matchAt(matches: readonly PositionedMatch[], position: number): TermMatch | undefined {
   return matches.find((one) => one.position === position)?.match;
 }
@@ -90,7 +90,7 @@ function ownLexeme({ matches: [own] }: QueryTerm): string {
   return own.lexeme;
 }
 
-/** Whether a term is a single word without digits, for the caller and for PostgreSQL, within the limits. */
+/** Returns whether a term is a single word without digits, as typed and as parsed by PostgreSQL, within the bounds. */
 function isCorrectable(term: QueryTerm): boolean {
   const lexeme = ownLexeme(term);
   const isSingleWord = term.typed.toLowerCase() === lexeme && !hasDigit(lexeme);
@@ -141,7 +141,7 @@ async function filterRareTerms(
   return terms.filter((_, index) => (row?.counts[index] ?? 0) < FEW_RESULTS);
 }
 
-/** Writes corrections as text for a page token, so that the next pages search for the same words. */
+/** Encodes corrections as text for a page token, so that the next pages search for the same words. */
 export function encodeCorrections(terms: readonly QueryTerm[]): string {
   return terms
     .flatMap(({ matches: [, ...corrections] }, index) =>
@@ -150,7 +150,7 @@ export function encodeCorrections(terms: readonly QueryTerm[]): string {
     .join(";");
 }
 
-/** Returns the terms with the corrections of a page token. */
+/** Decodes the corrections of a page token and returns the terms with them. */
 export async function loadCorrections(
   db: Database,
   call: Call,

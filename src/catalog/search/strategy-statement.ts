@@ -17,14 +17,14 @@ import {
 } from "./plan.ts";
 import type { SearchQuery } from "./query-terms.ts";
 
-/** A search whose page is to be read. */
+/** A page of a search to be read. */
 export interface PageSearch {
   filter: ResolvedFilter;
   query: SearchQuery;
   page: PageSpec;
 }
 
-/** Returns the statement of a strategy: the rows of the page and one more, as far as it finds them. */
+/** Returns the statement of a strategy: the rows of the page and one more, if it finds that many. */
 export function strategyStatement(
   strategy: SearchStrategy,
   search: PageSearch,
@@ -51,7 +51,7 @@ function buildStatement(
   }
 }
 
-/** The relevance of the rows is null, which tells that the next page continues by popularity. */
+/** Selects null as the relevance, which means that the next page continues by popularity. */
 function popularProducts(
   { above, scan }: PopularProducts,
   { page }: PageSearch,
@@ -59,7 +59,7 @@ function popularProducts(
 ): RawBuilder<ProductRow> {
   const byPopularity = keysetOrder(popularityKeyset(page));
   const rows = page.size + 1;
-  // Literals, since a partial index is used only for a condition that is known when the statement is planned.
+  // Literals, since a partial index is used only for a condition whose values the planner sees.
   const [popularity, many] = [sql.lit(above), sql.lit(MIN_SAMPLE_MATCHES)];
   return sql`
     with sampled as materialized (
@@ -138,8 +138,8 @@ function popularityKeyset({ sort }: PageSpec) {
 }
 
 /**
- * Returns the relevance of a product as one integer, which a page token holds exactly: how well it matches, whole
- * words counting three times as much as prefixes; then its popularity, which is less than 500.
+ * Returns the relevance of a product as one integer, which a page token holds exactly: its text rank, where whole
+ * words count three times as much as prefixes; then its popularity, which is less than 500.
  */
 function relevanceOf({ wholeWords, prefixes }: SearchQuery): RawBuilder<string> {
   const rank = sql`2 * ts_rank(search, ${wholeWords}::tsquery) + ts_rank(search, ${prefixes}::tsquery)`;

@@ -2,10 +2,13 @@ import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 
-/** Deltas that are added up in one transaction: a second's work at most. */
+/** Deltas that are added in one transaction, which takes a second at most. */
 const BATCH = 20_000;
 
-/** Advisory lock ("fold" in ASCII) of the rollup. Without it two rollups could deadlock; one that waits returns. */
+/**
+ * Key of the advisory lock ("fold" in ASCII). Two concurrent rollups could deadlock, so one that does not get the lock
+ * returns.
+ */
 const LOCK_KEY = 0x666f6c64;
 
 const KEY = "category_id, brand, currency, band";
@@ -40,7 +43,7 @@ const ROLL_UP = `
 
 /**
  * Adds the deltas of product counts (product_count_delta) to the totals (product_count). Their sum is exact at any
- * time; the rollup keeps the deltas few, so that counts are read fast. It runs beside writers and other rollups.
+ * time; the rollup keeps the deltas few, so that counts are read fast. It can run concurrently with writers and other rollups.
  */
 export async function rollUpCounts(db: Database, call: Call): Promise<void> {
   for (let deltas = BATCH; deltas === BATCH; ) {

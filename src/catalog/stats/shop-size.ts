@@ -22,8 +22,8 @@ const readSizes = prepare<[], { products: number; popular: number[] }>(() => {
 });
 
 /**
- * Creates a function that returns the size of the shop, at most a minute old. It only decides how a search reads
- * its page, never what it finds.
+ * Creates a function that returns the size of the shop, at most a minute old. It determines
+ * the strategy of a search, but never its results.
  */
 export function createShopSizeReader(db: Database): (call: Call) => Promise<ShopSize> {
   let cached: ShopSize | undefined;

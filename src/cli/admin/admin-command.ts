@@ -39,7 +39,7 @@ const POOL = { poolMax: 2, poolWaitMs: 5_000, statementTimeoutMs: 10_000 };
 /**
  * Runs a command on a migrated database.
  * @param readPassword reads the first line of standard input
- * @throws StartupError or AppError with a sentence that says what to do
+ * @throws StartupError or AppError whose message states the remedy
  */
 export async function runAdminCommand(
   command: AdminCommand,
@@ -56,7 +56,7 @@ export async function runAdminCommand(
   try {
     const clock = systemClock;
     const ids = createIds(clock);
-    // Running shops invalidate their caches by the job.
+    // Running replicas invalidate their caches by the job.
     const publisher = createInvalidationPublisher(jobs, { invalidate: async () => false });
     const db = withInvalidationOutbox(withAuditLog(connections, { clock, ids }), publisher);
     return await dispatch(command, { db, clock, ids }, password);
@@ -82,8 +82,8 @@ async function dispatch(
     case "revoke-signing-key": {
       const { id } = command;
       const wasInUse = await createJwksStore(context).revoke(call, id);
-      const note = wasInUse ? "" : " It was not in use.";
-      return { message: `Revoked signing key ${id} and all access tokens that it has signed.${note}` };
+      const hint = wasInUse ? "" : " It was not in use.";
+      return { message: `Revoked signing key ${id} and all access tokens that it has signed.${hint}` };
     }
     case "revoke-key": {
       const { id, serviceAccount } = await (await openApiKeys(context)).revoke(call, command.id);
@@ -96,7 +96,7 @@ async function dispatch(
   }
 }
 
-/** Returns the call of an operator with its audit note: no option is secret. */
+/** Returns the call of an operator with its audit record: no option is secret. */
 function auditedCall({ name, ...options }: AdminCommand): Call {
   const audit = { role: "OPERATOR", method: `admin ${name}`, request: JSON.stringify(options) };
   return { ...internalCall(), audit };

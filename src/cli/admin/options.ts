@@ -21,11 +21,11 @@ export const USAGE = `Usage: npm run admin -- COMMAND
   revoke-key --id ID
       Revokes an API key.
   revoke-signing-key --id=KID
-      Revokes a signing key and all access tokens that it has signed. A shop that signs with it generates a new key
+      Revokes a signing key and all access tokens that it has signed. A service that signs with it generates a new key
       within two minutes, unless you provided its key file: put another key there first.
 
-  A running shop applies a change within seconds. Every change is recorded in the table audit_entry.
-  The command works on the database of DATABASE_URL, or on the one in DATA_DIR whether its shop runs or not.
+  A running service applies a change within seconds. Every change is recorded in the table audit_entry.
+  The command works on the database of DATABASE_URL, or on that of DATA_DIR, where the service may be running.
   Generated passwords and secrets are shown only once, alone on standard output.`;
 
 const ROLES = new Map<string, Role>([
@@ -34,7 +34,7 @@ const ROLES = new Map<string, Role>([
   ["admin", "ADMIN"],
 ]);
 const MAX_DAYS = 3_650;
-/** The bounds of the contract, in characters. */
+/** Maximum lengths in the contract, in characters. */
 const MAX_EMAIL = 254;
 const MAX_NAME = 200;
 /** The id of a signing key: its SHA-256 thumbprint (RFC 7638) in base64url. */

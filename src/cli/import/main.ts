@@ -16,12 +16,12 @@ import { readRows } from "./read-rows.ts";
 import { formatList, type RowErrors, reportResult } from "./report-result.ts";
 import { sendImport } from "./send-import.ts";
 
-/** Errors that are kept: as many as the shop keeps. */
+/** Maximum number of kept errors: as many as the service keeps. */
 const MAX_ERRORS = 1_000;
 const TOKEN_HINT =
   "\nThe import needs an API key in the environment variable CARTWRIGHT_TOKEN. To create one: npm run admin -- create-key --service import --scopes catalog-write";
 
-/** Sends the rows of the file, and collects why rows cannot be read. */
+/** Sends the rows of the file, and collects the errors of unreadable rows. */
 function sendFile(
   { file, mode, url, requestId, token }: ImportCommandOptions,
   rowErrors: RowErrors,

@@ -4,6 +4,7 @@ import { ImportMode } from "../../client/client.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import { isSupportedFile } from "./read-rows.ts";
 
+/** The usage text of `npm run import`. */
 export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [--url http://localhost:8080]
                              [--request-id UUID] [--errors FILE]
   Creates and updates products, identified by their sku. FILE is .ndjson (or .jsonl) with one ImportRow of the
@@ -12,9 +13,9 @@ export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [-
   Invalid rows are reported by their number and do not stop the import.
 
   --mode        full also deletes the products that are not in the file. Default: incremental.
-  --url         Address of the shop.
+  --url         Address of the service.
   --request-id  Resumes an interrupted import of the same file.
-  --errors      File for the errors, as JSON lines. The shop keeps those of the first 1,000 rows.
+  --errors      File for the errors, as JSON lines. The service keeps the first 1,000.
 
   The environment variable CARTWRIGHT_TOKEN contains an API key with the scope catalog-write or the access token of a
   staff member. To create a key:
@@ -40,7 +41,7 @@ export interface ImportCommandOptions {
 
 /**
  * Reads the arguments and the environment. Returns undefined when help is requested.
- * @throws Error whose message says which argument is wrong
+ * @throws Error whose message names the wrong argument
  */
 export function readOptions(args: string[], env: NodeJS.ProcessEnv): ImportCommandOptions | undefined {
   const { values, positionals } = parseArgs({
@@ -87,7 +88,7 @@ function parseRequestId(text: string): string {
   throw new StartupError("--request-id must be a UUID.");
 }
 
-/** Rejects what a header cannot contain: the error of the HTTP client would show the token. */
+/** Rejects characters that a header cannot contain: the error of the HTTP client would show the token. */
 function parseToken(text: string | undefined): string | undefined {
   const token = text?.trim();
   if (token === undefined || /^[\w.~+/=-]*$/.test(token)) return token;

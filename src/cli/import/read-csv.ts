@@ -5,11 +5,11 @@ export interface CsvRecord {
   cells: string[];
   /** Number of its first line; the first line of the file is 1. */
   line: number;
-  /** Why the record is malformed; undefined when it is not. */
+  /** Error of a malformed record; undefined for a valid one. */
   error: string | undefined;
 }
 
-/** Maximum length of a record, in characters: much more than a product needs. */
+/** Maximum length of a record, in characters: far more than a product needs. */
 const MAX_RECORD_LENGTH = 1_000_000;
 
 const DELIMITERS = /[",\r\n]/g;

@@ -9,7 +9,7 @@ export interface FileRow {
   message: ImportRow;
   /** Approximate size of the message in bytes. */
   bytes: number;
-  /** Why the row cannot be read. It is sent with its sku at most, and the shop rejects it. */
+  /** Error of reading the row, which is then sent with at most its sku and rejected by the service. */
   error: string | undefined;
 }
 
@@ -60,7 +60,11 @@ async function* readCsvRows(records: AsyncIterable<CsvRecord>): AsyncGenerator<F
   }
 }
 
-/** @returns the names of the columns */
+/**
+ * Checks the header of a CSV file.
+ * @returns the names of the columns
+ * @throws StartupError for an invalid header
+ */
 function checkHeader(cells: string[], error: string | undefined): string[] {
   const known = [...REQUIRED_COLUMNS, ...OPTIONAL_COLUMNS];
   const missing = REQUIRED_COLUMNS.filter((name) => !cells.includes(name));

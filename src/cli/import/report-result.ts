@@ -3,10 +3,10 @@ import type { ImportProductsResponse } from "../../client/client.ts";
 import { formatCount, formatQuantity } from "../format-count.ts";
 import type { ImportCommandOptions } from "./options.ts";
 
-/** Lines of errors that are shown. */
+/** Maximum number of error lines that are shown. */
 const MAX_LINES = 20;
 
-/** Errors that only the reader of the file knows, by row number. */
+/** Errors of reading the file, by row number. */
 export type RowErrors = Map<bigint, string>;
 
 /** Returns the first lines, indented, and the number of the others. */
@@ -34,8 +34,8 @@ export async function reportResult(
     return { row: Number(rowNumber), sku, field, description };
   });
   const lines = errors.map(({ row, sku, field, description }) => {
-    const place = [`row ${row}`, sku, field].filter((part) => part !== "").join(", ");
-    return `${place}: ${description}`;
+    const position = [`row ${row}`, sku, field].filter((part) => part !== "").join(", ");
+    return `${position}: ${description}`;
   });
   process.stdout.write(formatList(lines));
   const { requestId, errorsFile } = options;
@@ -43,8 +43,8 @@ export async function reportResult(
   if (errorsFile !== undefined) {
     await writeFile(errorsFile, errors.map((error) => `${JSON.stringify(error)}\n`).join(""));
     const isPartial = BigInt(errors.length) < failedCount;
-    const note = isPartial ? `, the first of ${formatCount(failedCount)}` : "";
-    process.stdout.write(`${formatQuantity(errors.length, "error")} written to ${errorsFile}${note}.\n`);
+    const limit = isPartial ? `, the first of ${formatCount(failedCount)}` : "";
+    process.stdout.write(`${formatQuantity(errors.length, "error")} written to ${errorsFile}${limit}.\n`);
   } else if (lines.length > MAX_LINES) {
     process.stdout.write(`To write them to a file: --request-id ${requestId} --errors FILE\n`);
   }

@@ -11,7 +11,7 @@ import {
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { FileRow } from "./read-rows.ts";
 
-/** An import to send. */
+/** The source and the target of an import. */
 export interface ImportSource {
   catalog: Pick<ShopClient["catalog"], "importProducts">;
   requestId: string;
@@ -20,7 +20,7 @@ export interface ImportSource {
   rows(): AsyncIterable<FileRow>;
   /** Receives the number of rows that have been sent. */
   onSent(count: number): void;
-  /** Receives the reason of an interruption and the delay until the next attempt, milliseconds. */
+  /** Receives the reason of an interruption and the delay until the next attempt, in milliseconds. */
   onRetry(reason: string, delayMs: number): void;
 }
 
@@ -29,31 +29,31 @@ type Request = MessageInitShape<typeof ImportProductsRequestSchema>;
 /** Limits of a message. */
 const MAX_MESSAGE_ROWS = 500;
 const MAX_MESSAGE_BYTES = 1_000_000;
-/** Attempts without progress. The delay doubles with each of them. */
+/** Maximum number of attempts without progress. The delay doubles with each. */
 const ATTEMPTS = 7;
 const FIRST_DELAY_MS = 200;
 
-/** The shop was unavailable, another stream was still running, or the deadline passed: the import can be resumed. */
+/** The service was unavailable, another stream was still running, or the deadline passed: the import can be resumed. */
 const RESUMABLE = new Set([Code.Unavailable, Code.Aborted, Code.DeadlineExceeded, Code.Canceled]);
 
 /**
- * Sends an import, and resumes it after an interruption where the shop says.
- * @throws what reading the rows throws, or the last error of the shop
+ * Sends an import, and resumes it after an interruption at the offset that the service returns.
+ * @throws the error of reading the rows, or the last error of the service
  */
-export async function sendImport(job: ImportSource): Promise<ImportProductsResponse> {
+export async function sendImport(source: ImportSource): Promise<ImportProductsResponse> {
   let offset = 0;
   let readFailure: unknown;
   const attempt = async () => {
-    const stream = new ImportStream(job, offset);
+    const stream = new ImportStream(source, offset);
     try {
-      return await job.catalog.importProducts(stream.messages());
+      return await source.catalog.importProducts(stream.messages());
     } catch (error) {
       readFailure = stream.readFailure;
       if (readFailure !== undefined) throw readFailure;
       const { reason, metadata } = errorDetails(error);
       const nextOffset = reason === "IMPORT_OFFSET" ? Number(metadata.next_offset) : stream.offset;
       const isProgress = reason === "IMPORT_OFFSET" && nextOffset !== offset;
-      // Rows that were sent may not have been written. The shop then says where to resume.
+      // Rows that were sent may not have been written. The service then returns the offset to resume at.
       offset = nextOffset;
       if (isProgress) return undefined;
       throw error;
@@ -64,13 +64,13 @@ export async function sendImport(job: ImportSource): Promise<ImportProductsRespo
       attempts: ATTEMPTS,
       firstDelayMs: FIRST_DELAY_MS,
       isRetryable: (error) => readFailure === undefined && isResumable(error),
-      onRetry: (error, { delayMs }) => job.onRetry(errorDetails(error).message, delayMs),
+      onRetry: (error, { delayMs }) => source.onRetry(errorDetails(error).message, delayMs),
     });
     if (response !== undefined) return response;
   }
 }
 
-/** An internal or unknown error without a reason is not the shop's: the connection broke. */
+/** Returns whether the import can be resumed. An internal or unknown error without a reason is a broken connection. */
 function isResumable(error: unknown): boolean {
   const { code, reason } = errorDetails(error);
   const isConnectionError = reason === "" && (code === Code.Internal || code === Code.Unknown);
@@ -81,12 +81,12 @@ function isResumable(error: unknown): boolean {
 class ImportStream {
   /** Number of rows before the next message. */
   offset: number;
-  /** The error that reading the rows has thrown. */
+  /** Error that reading the rows has thrown. */
   readFailure: unknown;
-  readonly #job: ImportSource;
+  readonly #source: ImportSource;
 
-  constructor(job: ImportSource, offset: number) {
-    this.#job = job;
+  constructor(source: ImportSource, offset: number) {
+    this.#source = source;
     this.offset = offset;
   }
 
@@ -105,14 +105,14 @@ class ImportStream {
       rows.push(row.message);
       bytes += row.bytes;
     }
-    // Sent without rows too: it starts the import, and the response says where to resume.
+    // Sent without rows too: it starts the import, or fails with the offset to resume at.
     yield this.#createMessage(rows);
   }
 
   /** Transports throw a connection error into `messages` too; only errors of the rows are read failures. */
   async *#readRows(): AsyncGenerator<FileRow> {
     try {
-      yield* this.#job.rows();
+      yield* this.#source.rows();
     } catch (error) {
       this.readFailure = error;
       throw error;
@@ -120,7 +120,7 @@ class ImportStream {
   }
 
   #createMessage(rows: ImportRow[]): Request {
-    const { requestId, mode, onSent } = this.#job;
+    const { requestId, mode, onSent } = this.#source;
     const offset = BigInt(this.offset);
     this.offset += rows.length;
     onSent(this.offset);

@@ -3,10 +3,10 @@ import type { Identity } from "../../identity/identity.ts";
 import { internalCall } from "../../kernel/call.ts";
 import type { Role } from "../../kernel/principal.ts";
 
-/** Accounts for trying the demo. */
+/** The accounts of the demo. */
 export interface DemoAccounts {
   emails: readonly string[];
-  /** The same for all of them. It is shown once and stored as a hash. */
+  /** Password of all accounts. It is shown once and stored as a hash. */
   password: string;
 }
 

@@ -4,11 +4,12 @@ import { formatCount } from "../format-count.ts";
 
 const MAX_COUNT = 2_000_000;
 
+/** The usage text of `npm run seed`. */
 export const USAGE = `Usage: npm run seed -- [--products 100000] [--customers 1000]
   Adds products and customers, 1 to ${formatCount(MAX_COUNT)} each, and only those that are missing. The command works on
-  the database of DATABASE_URL, or on the one in DATA_DIR whether its shop runs or not.`;
+  the database of DATABASE_URL, or on that of DATA_DIR, where the service may be running.`;
 
-/** Numbers of products and customers that the shop is to have. */
+/** Target numbers of products and customers. */
 export interface SeedCounts {
   products: number;
   customers: number;

@@ -20,7 +20,7 @@ import { writeCustomers } from "./write/customers.ts";
 import { writeProducts } from "./write/products.ts";
 import { writePromotions } from "./write/promotions.ts";
 
-/** Size and place of a seeded shop. */
+/** Size and database of a seeded shop. */
 export interface SeedOptions {
   /** A migrated database. */
   url: string;
@@ -38,15 +38,15 @@ export interface SeedProgress {
   total: number;
 }
 
-/** Numbers of added rows, and durations in milliseconds. */
+/** Numbers of added rows, and durations. */
 export interface SeedResult {
   products: number;
   customers: number;
   orders: number;
   purchases: number;
-  /** Duration of the products. */
+  /** Duration of adding products, in milliseconds. */
   productsMs: number;
-  /** Duration of the whole. */
+  /** Total duration, in milliseconds. */
   ms: number;
 }
 
@@ -60,13 +60,13 @@ const TABLES = [
 ].join(", ");
 
 const ignore = () => {};
-/** Failures are thrown. */
+/** Discards log lines: failures are thrown. */
 const NO_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
 /**
  * Fills a shop with products 1 to `products` and customers 1 to `customers` with their orders, always with the same
- * values. It adds only missing rows and changes nothing else but the stock that new orders take. It can be repeated
- * after an interruption, with larger numbers, and while the shop is running; concurrent runs share the work.
+ * values. It adds only missing rows and changes nothing else but the stock of products in new orders. It can be repeated
+ * after an interruption, with larger numbers, and while the service is running; concurrent runs share the work.
  */
 export async function seedShop(options: SeedOptions): Promise<SeedResult> {
   const { url, products, customers, onProgress = () => {}, now = new Date() } = options;
@@ -102,7 +102,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
 
 /**
  * Rolls up the product counts, which are read faster then, and vacuums: the planner needs statistics, and searches
- * need the pending entries in their index. Its commits wait for the disk, and so for all commits before them.
+ * need the pending entries in their index. Its commits wait for the disk, and so flush all earlier commits.
  */
 async function runMaintenance(db: Database, call: Call): Promise<void> {
   await rollUpCounts(db, call);
@@ -151,7 +151,7 @@ async function seedCustomers(
   originMs: number,
 ): Promise<Pick<SeedResult, "customers" | "orders" | "purchases">> {
   const added = { customers: 0, orders: 0, purchases: 0 };
-  // In order: the customer who comes first gets the last unit, in each run the same.
+  // In sequence, so that the same customer gets the last unit in each run.
   for (const block of splitIntoBlocks(total, CUSTOMER_BLOCK)) {
     if (!(await isComplete({ db, call }, "customer", block))) {
       const customers = generateCustomers(block, products);

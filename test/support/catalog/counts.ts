@@ -1,7 +1,7 @@
 import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/catalog-stats.ts";
 import type { TestDatabase } from "../database.ts";
 
-/** Statistics as arrays of text, so that two ways of counting can be compared. */
+/** Statistics as arrays of text, so that counts of the service and of the test can be compared. */
 export type Counts = Record<"products" | "sold_out" | "low_stock", string> &
   Record<"prices" | "categories" | "brands", unknown[]>;
 

@@ -6,7 +6,7 @@ import type { Clients, TestShop } from "../shop.ts";
 
 type ProductInit = Omit<MessageInitShape<typeof ProductSchema>, "$typeName">;
 
-/** The protocols that most tests use; both must have the same results. */
+/** The protocols of most tests. Both must have the same results. */
 export const protocols = ["gRPC", "Connect JSON"] as const;
 
 /** Returns the clients of a protocol. */
@@ -14,7 +14,7 @@ export function clientsOf(shop: TestShop, protocol: (typeof protocols)[number]):
   return protocol === "gRPC" ? shop : shop.json;
 }
 
-/** An id that no resource has. */
+/** The id of a nonexistent resource. */
 export const missingId = "00000000-0000-7000-8000-000000000000";
 
 let skuCount = 0;
@@ -77,7 +77,7 @@ export async function postJson(
     headers: { "content-type": "application/json" },
     body,
   });
-  const answer: unknown = await response.json();
-  const code = typeof answer === "object" && answer !== null && "code" in answer ? String(answer.code) : "";
+  const error: unknown = await response.json();
+  const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
   return { status: response.status, code };
 }

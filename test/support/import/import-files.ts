@@ -13,7 +13,10 @@ export function startImport(args: readonly string[], env: NodeJS.ProcessEnv = {}
   };
 }
 
-/** Writes a file to import. @returns its path */
+/**
+ * Writes a file to import.
+ * @returns its path
+ */
 export async function writeImportFile(
   folder: string,
   name: string,

@@ -51,7 +51,10 @@ export async function* toMessages(
   }
 }
 
-/** Imports rows. @returns the response */
+/**
+ * Imports rows.
+ * @returns the response
+ */
 export function importRows(
   { catalog }: Clients,
   rows: readonly RowInit[],
@@ -60,7 +63,10 @@ export function importRows(
   return catalog.importProducts(toMessages(header, rows));
 }
 
-/** Creates a category to import into. @returns its slug */
+/**
+ * Creates a category to import into.
+ * @returns its slug
+ */
 export async function createCategorySlug({ catalog }: Clients): Promise<string> {
   const slug = `c-${randomUUID().slice(0, 8)}`;
   await catalog.createCategory({ category: { slug, name: slug } });

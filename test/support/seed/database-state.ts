@@ -35,7 +35,7 @@ export async function countRows(database: TestDatabase, tables: readonly string[
   return row?.counts ?? [];
 }
 
-/** Queries that return rows when an invariant is violated. */
+/** Queries by invariant. They return the rows that violate it. */
 const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
   "the stock is not the sum of its movements": `
     select id from product where stock_quantity <> coalesce(
@@ -50,7 +50,7 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
     ) as reviews on true
     where (rating_count, rating_sum) <> (count, sum)
       or abs(rating_average - sum::double precision / greatest(count, 1)) > 1e-9`,
-  "a review has an author who did not buy the product": `
+  "a review has an author without a purchase of the product": `
     select id from review where not exists (
       select from orders join order_item on order_id = orders.id
       where customer_id = review.customer_id and product_id = review.product_id and state <> 'CANCELLED')`,

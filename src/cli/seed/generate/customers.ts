@@ -22,10 +22,10 @@ export interface SeedCustomer {
   purchases: SeedPurchase[];
 }
 
-/** An order that a customer wants. Lines that the stock does not allow are left out when it is written. */
+/** An order of a customer. Items that exceed the stock are left out when it is written. */
 export interface SeedOrder {
   number: number;
-  /** Time between the order and the first run of the seed, milliseconds. */
+  /** Time between the order and the first run of the seed, in milliseconds. */
   ageMs: number;
   lines: { productNumber: number; quantity: number }[];
   isCancelled: boolean;
@@ -33,10 +33,10 @@ export interface SeedOrder {
   isPromoted: boolean;
 }
 
-/** A purchase of one unit that was made outside the shop. */
+/** A purchase of one unit outside the shop. */
 export interface SeedPurchase {
   number: number;
-  /** Time between the purchase and the first run of the seed, milliseconds; within the active promotion. */
+  /** Time between the purchase and the first run of the seed, in milliseconds; within the active promotion. */
   ageMs: number;
   productNumber: number;
 }
@@ -84,7 +84,7 @@ function generateOrder(number: number, pickProduct: () => number): SeedOrder {
 const generateAge = (maxMs: number) => faker.number.int({ min: MIN_AGE_MS, max: maxMs - 1 });
 
 /**
- * Returns a function that picks product numbers, low ones more often, as some products sell better than others. The
+ * Returns a function that picks product numbers, low ones more often, so that some products sell better than others. The
  * choice grows with the customers, so that they do not sell out the stock, and does not depend on the number of
  * products as long as there are enough.
  */

@@ -2,7 +2,7 @@
 const OPENED_AT_MS = Date.UTC(2025, 0, 1);
 const ARRIVAL_INTERVAL_MS = 10_000;
 
-/** Kinds of seeded rows, with the digits that their ids have. */
+/** Kinds of seeded rows, with the number of each in the ids. */
 const KINDS = {
   category: 1,
   promotion: 2,
@@ -20,7 +20,7 @@ export type SeedKind = keyof typeof KINDS;
 
 /**
  * Returns the id of the n-th row of a kind, always the same: a UUIDv7 (RFC 9562, 5.7) of the opening time by default,
- * so that rows created later sort behind it. Its last digits are the number in decimal, for people: product 42 is
+ * so that rows created later sort after it. Its last digits are the number in decimal for readability: product 42 is
  * 01941f29-7c00-7003-8000-000000000042.
  */
 export function seedId(kind: SeedKind, number: number, atMs = OPENED_AT_MS): string {
@@ -29,7 +29,7 @@ export function seedId(kind: SeedKind, number: number, atMs = OPENED_AT_MS): str
   return `${time.slice(0, 8)}-${time.slice(8)}-7${kindDigits}-8000-${String(number).padStart(12, "0")}`;
 }
 
-/** Returns the creation time of the n-th product or customer: one every ten seconds from the opening on. */
+/** Returns the creation time of the n-th product or customer: one every ten seconds from the opening time. */
 export function createdAtOf(number: number): string {
   return new Date(OPENED_AT_MS + number * ARRIVAL_INTERVAL_MS).toISOString();
 }

@@ -3,7 +3,10 @@ import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { SEED_CATEGORIES, type SeedCategory } from "../generate/categories.ts";
 import { createdAtOf, seedId } from "../generate/seed-id.ts";
 
-/** Writes the missing categories. @returns the ids of all, by slug */
+/**
+ * Writes the missing categories.
+ * @returns the ids of all categories by slug
+ */
 export async function writeCategories(tx: Tx): Promise<Map<string, string>> {
   const ids = new Map<string, string>();
   for (const [index, { slug, name, parent }] of SEED_CATEGORIES.entries()) {

@@ -15,7 +15,7 @@ export interface AddedCounts {
 /**
  * Writes the missing customers with their orders, reviews and purchases. Existing customers get none, so that a
  * repeated run adds nothing.
- * @param originMs time of the first run, milliseconds since 1970
+ * @param originMs time of the first run, in milliseconds since 1970
  */
 export async function writeCustomers(
   tx: Tx,

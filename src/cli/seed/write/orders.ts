@@ -32,7 +32,7 @@ const CANCEL_AFTER_MS = HOUR_MS;
 /**
  * Writes the orders of new customers with their items and stock movements, and updates stock and units sold. Lines
  * are left out whose product is missing, deleted, short or not priced in euros, and so are orders without lines.
- * @param originMs time of the first run, milliseconds since 1970
+ * @param originMs time of the first run, in milliseconds since 1970
  */
 export async function placeOrders(
   tx: Tx,
@@ -50,7 +50,7 @@ export async function placeOrders(
   return placed;
 }
 
-/** Locks the products with these numbers that can be sold, in id order as the shop's orders do. */
+/** Locks the products with these numbers that can be sold, in id order as orders do. */
 async function lockProducts(tx: Tx, numbers: ReadonlySet<number>): Promise<Map<string, Product>> {
   const ids = [...numbers].map((number) => seedId("product", number));
   const rows = await tx.query(sql<{

@@ -14,7 +14,7 @@ import {
  * Writes the missing promotions. Existing ones keep their times, and rows that a later run adds are dated relative to
  * the first run.
  * @param now time of a first run, rounded down to the hour
- * @returns the time of the first run, milliseconds since 1970
+ * @returns the time of the first run, in milliseconds since 1970
  */
 export async function writePromotions(tx: Tx, now: Date): Promise<number> {
   const originMs = now.getTime() - (now.getTime() % HOUR_MS);

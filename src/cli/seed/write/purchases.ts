@@ -19,8 +19,8 @@ interface Purchase {
 
 /**
  * Writes the purchases of new customers in promotions, and updates the totals in the same statement: the items of
- * their orders, reversed for a cancelled order, and the purchases made outside the shop.
- * @param originMs time of the first run, milliseconds since 1970
+ * their orders, reversed for a cancelled order, and the purchases outside the shop.
+ * @param originMs time of the first run, in milliseconds since 1970
  * @returns the number of added purchases
  */
 export async function recordPurchases(

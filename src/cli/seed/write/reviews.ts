@@ -12,9 +12,9 @@ const TEXTS: Readonly<Record<number, readonly [title: string, body: string]>> = 
   2: ["Not for me", "It works, but it feels less solid than the picture promises."],
   1: ["Disappointed", "It broke in the first week."],
 };
-/** One of so many order items is reviewed. */
+/** Number of order items for each review. */
 const ITEMS_PER_REVIEW = 3;
-/** Number space of the items of an order. */
+/** Number of review numbers that are reserved for each order. */
 const ITEMS_PER_ORDER = 10;
 
 interface Review {
@@ -31,8 +31,8 @@ interface Review {
 /**
  * Writes reviews of some items of orders that are not cancelled, and updates the ratings of their products in the
  * same statement.
- * @param names of the customers, by id
- * @param originMs time of the first run, milliseconds since 1970
+ * @param names names of the customers by id
+ * @param originMs time of the first run, in milliseconds since 1970
  */
 export async function writeReviews(
   tx: Tx,

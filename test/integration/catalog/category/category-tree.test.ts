@@ -104,7 +104,7 @@ test("a renamed category is found by its new name only", async () => {
 describe("a range of creation times", () => {
   const at = (seconds: number, nanos = 0) => ({ seconds: BigInt(seconds), nanos });
 
-  test("includes its start and excludes its end, to the millisecond", async () => {
+  test("a range of creation times includes its start and excludes its end, to the millisecond", async () => {
     const categoryId = await createCategory("Clocks");
     const ids = await insertProducts(
       shop,
@@ -129,7 +129,7 @@ describe("a range of creation times", () => {
     ).toEqual([0, 1]);
   });
 
-  test("is rejected when its end is not after its start", async () => {
+  test("a range of creation times whose end is not after its start is rejected", async () => {
     for (const later of [at(9), at(10)]) {
       const failure = await failureOf(
         shop.catalog.listProducts({ minCreateTime: at(10), maxCreateTime: later }),

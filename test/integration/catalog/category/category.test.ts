@@ -62,7 +62,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(bySlug.category).toEqual(category);
   });
 
-  test("an unknown category is answered with NOT_FOUND and named", async () => {
+  test("an unknown category fails with NOT_FOUND and is named in the error", async () => {
     const bySlug = () => catalog().getCategory({ key: { case: "slug", value: "no-such" } });
     expect(await failureOf(get(missingId))).toMatchObject(NOT_FOUND);
     expect(await failureOf(bySlug())).toMatchObject(NOT_FOUND);

@@ -124,7 +124,7 @@ test("concurrent imports and calls that create the same products all succeed, or
     const price = { currencyCode: "EUR", minorUnits: 5n };
     const product = {
       sku,
-      name: `Made ${sku}`,
+      name: `Created ${sku}`,
       categoryId: category?.id ?? "",
       brand: `Brand ${sku}`,
       price,

@@ -85,7 +85,7 @@ describe("valid rows", () => {
     expect((await bySku("gone")).deleteTime).toBeUndefined();
   });
 
-  test("imported products are visible at once although responses are cached", async () => {
+  test("imported products are visible immediately although responses are cached", async () => {
     const read = () => shop.catalog.getProduct({ key: { case: "sku", value: "cached" } });
     expect(await failureOf(read())).toMatchObject({ code: "NotFound" });
     await importRows(shop, [createRow(slug, "cached")]);

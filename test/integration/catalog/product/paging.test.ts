@@ -177,9 +177,9 @@ test.each(["", "name", "name desc", "price", "price desc", "create_time", "creat
     let pageToken = "";
     let page = 0;
     do {
-      const answer = await shop.catalog.listProducts({ categoryId, orderBy, pageSize: 5, pageToken });
-      found.push(...answer.products.map(({ id }) => id));
-      pageToken = answer.nextPageToken;
+      const response = await shop.catalog.listProducts({ categoryId, orderBy, pageSize: 5, pageToken });
+      found.push(...response.products.map(({ id }) => id));
+      pageToken = response.nextPageToken;
       await make(page);
       const [moved = "", removed = ""] = changing.splice(0, 2);
       if (moved !== "") {

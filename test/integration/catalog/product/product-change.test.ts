@@ -121,7 +121,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await readProduct(shop, id)).toEqual(product);
   });
 
-  test("an update without an id is rejected, and one of an unknown product is answered with NOT_FOUND", async () => {
+  test("an update without an id is rejected, and one of an unknown product fails with NOT_FOUND", async () => {
     expect(await failureOf(catalog().updateProduct({ product: { name: "x" } }))).toMatchObject({
       reason: "FIELD_REQUIRED",
       fields: ["product.id"],
@@ -200,9 +200,9 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(catalog().deleteProduct({ id: missingId }))).toMatchObject(NOT_FOUND);
     expect(await failureOf(catalog().undeleteProduct({ id: missingId }))).toMatchObject(NOT_FOUND);
     for (const id of ["", "1", `${missingId}0`]) {
-      const refused = { code: "InvalidArgument", fields: ["id"] };
-      expect(await failureOf(catalog().deleteProduct({ id }))).toMatchObject(refused);
-      expect(await failureOf(catalog().undeleteProduct({ id }))).toMatchObject(refused);
+      const invalid = { code: "InvalidArgument", fields: ["id"] };
+      expect(await failureOf(catalog().deleteProduct({ id }))).toMatchObject(invalid);
+      expect(await failureOf(catalog().undeleteProduct({ id }))).toMatchObject(invalid);
     }
   });
 });
@@ -214,7 +214,7 @@ describe("concurrent calls", () => {
     return { done: calls.length - failures.length, failures: await Promise.all(failures) };
   };
 
-  test("two updates without an etag both take effect", async () => {
+  test("two concurrent updates without an etag both take effect", async () => {
     const { id } = product;
     const { done } = await outcomesOf([
       shop.catalog.updateProduct({ product: { id, name: "Named" } }),
@@ -224,7 +224,7 @@ describe("concurrent calls", () => {
     expect(await readProduct(shop, id)).toMatchObject({ name: "Named", brand: "Branded", etag: "3" });
   });
 
-  test("of ten updates with the same etag, one takes effect", async () => {
+  test("of ten concurrent updates with the same etag, one takes effect", async () => {
     const { id, etag } = product;
     const { done, failures } = await outcomesOf(
       Array.from({ length: 10 }, (_, at) =>
@@ -236,7 +236,7 @@ describe("concurrent calls", () => {
     expect((await readProduct(shop, id)).etag).toBe("2");
   });
 
-  test("of five deletes, one takes effect", async () => {
+  test("of five concurrent deletes, one takes effect", async () => {
     const { id } = product;
     const { done, failures } = await outcomesOf(
       Array.from({ length: 5 }, () => shop.catalog.deleteProduct({ id })),

@@ -250,7 +250,7 @@ describe.each(protocols)("over %s", (protocol) => {
         fields: ["page_token"],
       });
     }
-    // What does not affect the sequence of rows may differ.
+    // Fields that do not affect the sequence of rows may differ.
     const free = { pageSize: 3, total: TotalMode.EXACT, readMask: { paths: ["name"] } };
     const next = { ...request, ...free, pageToken: nextPageToken, categoryId: tools.toUpperCase() };
     expect((await catalog().listProducts(next)).products).toHaveLength(3);

@@ -83,7 +83,7 @@ describe.each(protocols)("over %s", (protocol) => {
     }
   });
 
-  test("an unknown product or category is answered with NOT_FOUND and named", async () => {
+  test("an unknown product or category fails with NOT_FOUND and is named in the error", async () => {
     for (const key of [
       { case: "id", value: missingId },
       { case: "sku", value: "Ümläut' or 1=1; --" },
@@ -187,12 +187,12 @@ describe.each(protocols)("over %s", (protocol) => {
     const tries = Array.from({ length: 10 }, () => catalog().createProduct({ product }));
     const outcomes = await Promise.allSettled(tries);
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    const refused = await Promise.all(
+    const failures = await Promise.all(
       outcomes.map((outcome, at) =>
         outcome.status === "rejected" ? failureOf(defined(tries[at])) : undefined,
       ),
     );
-    expect(refused.filter((failure) => failure?.reason === "SKU_TAKEN")).toHaveLength(9);
+    expect(failures.filter((failure) => failure?.reason === "SKU_TAKEN")).toHaveLength(9);
   });
 
   test("one error names all required fields that are missing", async () => {

@@ -102,10 +102,10 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("ten concurrent creates with one request_id create one product and all return it", async () => {
     const request = { product: productFields(categoryId), requestId: randomUUID() };
-    const answers = await Promise.all(Array.from({ length: 10 }, () => catalog().createProduct(request)));
-    expect(new Set(answers.map(({ product }) => product?.id)).size).toBe(1);
+    const responses = await Promise.all(Array.from({ length: 10 }, () => catalog().createProduct(request)));
+    expect(new Set(responses.map(({ product }) => product?.id)).size).toBe(1);
     const found = await shop.database.query("select id from product where sku = $1", [request.product.sku]);
-    expect(found).toEqual([{ id: answers[0]?.product?.id }]);
+    expect(found).toEqual([{ id: responses[0]?.product?.id }]);
   });
 
   test("of two concurrent creates with one request_id and different bodies, one is rejected", async () => {

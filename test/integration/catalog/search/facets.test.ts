@@ -81,7 +81,7 @@ describe.each(protocols)("over %s", (protocol) => {
       { minPrice: eur(100n), maxPrice: eur(500n) },
       ({ currency, price = 0 }) => currency === "EUR" && price >= 100 && price <= 500,
     ],
-    ["a list without products", { brand: "Nobody" }, () => false],
+    ["a list without products", { brand: "Unknown" }, () => false],
   ])(
     "the facets of %s count the products of all pages and agree with the total",
     async (_, request, holds) => {

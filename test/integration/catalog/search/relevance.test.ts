@@ -101,7 +101,7 @@ describe("a search with more matches than are ranked", () => {
     return rows.map(({ id }) => id);
   }
 
-  test("lists the most popular matches first on all pages, and last in ascending order", async () => {
+  test("matches that are too many to rank are listed by popularity on all pages in both directions", async () => {
     await fill("fiddle", 1_100);
     const expected = await byPopularity("fiddle");
     const found = await listAllProducts(shop, { query: "fiddle", pageSize: 100 });
@@ -110,7 +110,7 @@ describe("a search with more matches than are ranked", () => {
     expect(back.map(({ id }) => id)).toEqual(expected.toReversed());
   });
 
-  test("continues by popularity although few enough to rank are left", async () => {
+  test("a list by popularity continues by popularity although few enough matches to rank are left", async () => {
     await fill("cello", 1_050);
     const expected = await byPopularity("cello");
     let page = 0;
@@ -124,7 +124,7 @@ describe("a search with more matches than are ranked", () => {
     expect(found.map(({ id }) => id)).toEqual(expected.slice(0, 900));
   });
 
-  test("continues to be ranked when products are added between its pages", async () => {
+  test("a ranked list stays ranked when products are added between its pages", async () => {
     await fill("banjo", 950);
     const expected = (await listAllProducts(shop, { query: "banjo", pageSize: 100 })).map(({ id }) => id);
     let page = 0;
@@ -132,7 +132,7 @@ describe("a search with more matches than are ranked", () => {
       page += 1;
       if (page !== 3) return;
       await fill("banjo bag", 200);
-      // Updated, so that they lie behind the added products in the table.
+      // Updated, so that they follow the added products in the table.
       await shop.database.query("update product set image_uri = 'x' where name = 'banjo'");
     });
     const ids = found.map(({ id }) => id);

@@ -48,7 +48,7 @@ const mix = (salt: number, below: string) =>
 /** A change of many products. */
 interface Step {
   /** A key of the statements in statementOf. */
-  what: string;
+  kind: string;
   /** Changes one product in so many. */
   part: number;
   salt: number;
@@ -63,7 +63,7 @@ const values = (salt: number) => ({
   stock: `case ${mix(salt + 7, "4")} when 0 then 0 when 1 then ${mix(salt + 8, "15")} else ${mix(salt + 9, "300")} end`,
 });
 
-function statementOf({ what, part, salt }: Step): string {
+function statementOf({ kind, part, salt }: Step): string {
   const { categoryId, brand, currency, price, stock } = values(salt);
   const some = `from (select id as row_id, substr(sku, 2)::bigint as n from product) as row
     where id = row_id and ${mix(salt, String(part))} = 0`;
@@ -84,11 +84,11 @@ function statementOf({ what, part, salt }: Step): string {
     stock: set(`stock_quantity = ${stock}`),
     remove: `delete from product using ${some.slice(5)}`,
   };
-  return steps[what] ?? "";
+  return steps[kind] ?? "";
 }
 
 const step = fc.record({
-  what: fc.constantFrom(
+  kind: fc.constantFrom(
     "add",
     "add",
     "undelete",
@@ -137,9 +137,9 @@ test("counts and medians equal those of the products after any sequence of chang
   await fc.assert(
     fc.asyncProperty(history, async ([steps, threshold]) => {
       await database.query("truncate product, product_count, product_count_delta cascade");
-      await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
+      await database.query(statementOf({ kind: "add", part: 1, salt: 0 }));
       for (const step of steps) {
-        if (step.what === "roll up") await rollUpCounts(db, call);
+        if (step.kind === "roll up") await rollUpCounts(db, call);
         else await database.query(statementOf(step));
       }
       await expectExactCounts(threshold);
@@ -152,19 +152,19 @@ test.each([
   ["product_count_added", "add"],
   ["product_count_changed", "price and currency"],
   ["product_count_removed", "remove"],
-])("without trigger %s the counts are wrong, which invariant I9 detects", async (trigger, what) => {
+])("without trigger %s the counts are wrong, which invariant I9 detects", async (trigger, kind) => {
   await database.query("truncate product, product_count, product_count_delta cascade");
-  await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
+  await database.query(statementOf({ kind: "add", part: 1, salt: 0 }));
   await database.query(`alter table product disable trigger ${trigger}`);
-  await database.query(statementOf({ what, part: 2, salt: 9 }));
+  await database.query(statementOf({ kind, part: 2, salt: 9 }));
   await database.query(`alter table product enable trigger ${trigger}`);
   expect(await violatedInvariants()).toContain("I9");
   await expect(expectExactCounts(10n)).rejects.toThrow();
 });
 
-test("a rollup returns at once while another one runs", async () => {
+test("a rollup returns immediately while another one runs", async () => {
   await database.query("truncate product, product_count, product_count_delta cascade");
-  await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
+  await database.query(statementOf({ kind: "add", part: 1, salt: 0 }));
   await database.query("begin; select pg_advisory_xact_lock(0x666f6c64)");
   await rollUpCounts(db, call);
   await database.query("commit");
@@ -175,16 +175,16 @@ test("a rollup returns at once while another one runs", async () => {
 
 test("concurrent rollups and writers lose no delta and leave no empty rows", async () => {
   await database.query("truncate product, product_count, product_count_delta cascade");
-  await database.query(statementOf({ what: "add", part: 1, salt: 0 }));
+  await database.query(statementOf({ kind: "add", part: 1, salt: 0 }));
   let isWriting = true;
   let rollups = 0;
   const rollUpRepeatedly = async () => {
     for (; isWriting; rollups += 1) await rollUpCounts(db, call);
   };
   const running = [rollUpRepeatedly(), rollUpRepeatedly(), rollUpRepeatedly()];
-  const whats = ["price and currency", "move", "stock", "delete softly", "rename brand", "undelete"];
+  const kinds = ["price and currency", "move", "stock", "delete softly", "rename brand", "undelete"];
   for (let salt = 1; salt <= 30 || rollups <= 30; salt += 1) {
-    await database.query(statementOf({ what: whats[salt % 6] ?? "", part: 2, salt }));
+    await database.query(statementOf({ kind: kinds[salt % 6] ?? "", part: 2, salt }));
   }
   isWriting = false;
   await Promise.all(running);

@@ -3,7 +3,7 @@ import { TotalMode } from "../../../../gen/cartwright/catalog/v1/catalog_service
 import { seedShop } from "../../../../src/cli/seed/seed-shop.ts";
 import { startShop } from "../../../support/shop.ts";
 
-test("a running shop shows the rows that the seed adds although it has cached earlier responses", async () => {
+test("a running service shows the rows that the seed adds although it has cached earlier responses", async () => {
   const shop = await startShop();
   try {
     const countListed = async () => (await shop.catalog.listProducts({ total: TotalMode.EXACT })).totalSize;

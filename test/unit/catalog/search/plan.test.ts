@@ -36,20 +36,20 @@ const RANKED = { kind: "ranked-matches", rankAll: false };
 const SORTED = { kind: "sorted-matches" };
 
 describe("a search by relevance", () => {
-  test("tests 1,000 popular products of a large shop first, with those of the partial index among them", () => {
+  test("a search by relevance tests 1,000 popular products of a large shop first, with those of the partial index among them", () => {
     expect(strategiesFor(byRelevance, [])).toEqual([{ kind: "popular-products", above: 23, scan: 600 }]);
   });
 
-  test("ranks all matches when the popular products are too few to expect a full page", () => {
+  test("a search by relevance ranks all matches when the popular products are too few to expect a full page", () => {
     expect(strategiesFor(byRelevance, [3, 5])).toEqual([expect.anything(), RANKED]);
   });
 
-  test("tests more popular products when they likely fill the page, and ranks all matches when they do not", () => {
+  test("a search by relevance tests more popular products when they likely fill the page, and ranks all matches when they do not", () => {
     const longer = { kind: "popular-products", above: 23, scan: MAX_SCAN_ROWS };
     expect(strategiesFor(byRelevance, [10, 20, 30])).toEqual([expect.anything(), longer, RANKED]);
   });
 
-  test("tests still more products when the partial index has all that were ever sold", () => {
+  test("a search by relevance tests still more products when the partial index has all that were ever sold", () => {
     const shop = { products: 1_000_000, popular: { above: 0, products: 400 } };
     expect(strategiesFor({ ...byRelevance, shop }, [2])).toEqual([
       expect.anything(),
@@ -57,35 +57,35 @@ describe("a search by relevance", () => {
     ]);
   });
 
-  test("ranks all matches of a small shop at once", () => {
+  test("a search by relevance in a small shop ranks all matches first", () => {
     expect(strategiesFor({ ...byRelevance, shop: smallShop }, [5])).toEqual([RANKED]);
   });
 
-  test("ranks all matches at once when the least relevant come first", () => {
+  test("a search for the least relevant products ranks all matches first", () => {
     expect(strategiesFor({ ...byRelevance, descending: false }, [5])).toEqual([RANKED]);
   });
 
-  test("ranks any number of matches on a later page", () => {
+  test("a search by relevance ranks any number of matches on a later page", () => {
     const later = { ...byRelevance, isFirstPage: false };
     expect(strategiesFor(later, [5])).toEqual([{ kind: "ranked-matches", rankAll: true }]);
   });
 });
 
 describe("a search in another sort order", () => {
-  test("scans the next 1,000 products of the order first", () => {
+  test("a search in another order scans the next 1,000 products first", () => {
     expect(strategiesFor(byPrice, [])).toEqual([{ kind: "sort-order-scan", scan: 1_000 }]);
   });
 
-  test("sorts all matches when the scan found too few to expect a full page", () => {
+  test("a search in another order sorts all matches when the scan found too few to expect a full page", () => {
     expect(strategiesFor(byPrice, [1, 1])).toEqual([expect.anything(), SORTED]);
   });
 
-  test("scans more products when they likely fill the page, and sorts all matches when they do not", () => {
+  test("a search in another order scans more products when they likely fill the page, and sorts all matches when they do not", () => {
     const longer = { kind: "sort-order-scan", scan: MAX_SCAN_ROWS };
     expect(strategiesFor(byPrice, [10, 20, 20])).toEqual([expect.anything(), longer, SORTED]);
   });
 
-  test("scans still more products when they lie side by side in the table", () => {
+  test("a search in another order scans still more products when they are adjacent in the table", () => {
     const longer = { kind: "sort-order-scan", scan: MAX_CLUSTERED_SCAN_ROWS };
     expect(strategiesFor({ ...byPrice, isClustered: true }, [2, 20])).toEqual([
       expect.anything(),
@@ -94,25 +94,25 @@ describe("a search in another sort order", () => {
     ]);
   });
 
-  test("scans no more than its share of a small shop", () => {
+  test("a search in another order scans no more than its share of a small shop", () => {
     expect(strategiesFor({ ...byPrice, shop: smallShop }, [20])).toEqual([
       expect.anything(),
       { kind: "sort-order-scan", scan: 1_999 },
     ]);
   });
 
-  test("sorts all matches at once when no index has the order", () => {
+  test("a search in another order sorts all matches first when no index has the order", () => {
     expect(strategiesFor({ ...byPrice, hasSortIndex: false }, [5])).toEqual([SORTED]);
   });
 });
 
-describe("the words of a query are tested", () => {
+describe("the match method", () => {
   test.each([
     ["by a prepared statement for the usual filters", true, undefined, "prepared"],
     ["by a statement planned for them for unusual filters", false, undefined, "index"],
     ["product by product when few products are in the range", false, MAX_SCAN_ROWS, "filter"],
     ["by the text index when many products are in the range", false, MAX_SCAN_ROWS + 1, "index"],
-  ])("%s", (_, isUsual, productsInRange, method) => {
+  ])("the words of a query are tested %s", (_, isUsual, productsInRange, method) => {
     expect(matchMethod(isUsual, productsInRange)).toBe(method);
   });
 });

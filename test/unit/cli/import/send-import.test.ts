@@ -46,7 +46,7 @@ test.each([Code.Unknown, Code.Internal, Code.Aborted, Code.Unavailable])(
 );
 
 test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
-  "an error of the shop with a reason is not retried when its code is %i",
+  "an error of the service with a reason is not retried when its code is %i",
   async (code) => {
     const info = { desc: ErrorInfoSchema, value: { reason: "SOME_REASON", domain: "cartwright" } };
     const failure = new ConnectError("no", code, undefined, [info]);
@@ -54,7 +54,7 @@ test.each([Code.Internal, Code.Unimplemented, Code.PermissionDenied])(
   },
 );
 
-test("a connection error that the transport throws into the request stream is retried, not taken for an error of the rows", async () => {
+test("a connection error that the transport throws into the request stream is retried, not reported as an error of the rows", async () => {
   const catalog = createCatalog();
   let calls = 0;
   const response = await sendImport({
