@@ -179,7 +179,7 @@ async function find(tx: Tx, id: string): Promise<Entity> {
   return entity;
 }
 
-/** Checks an etag after the state was checked: a repeated delete fails with not_found, not with a stale etag. */
+/** Checks an etag, after the state: a repeated delete fails with not_found instead of a stale etag. */
 function assertCurrent({ id, version }: Entity, etag: string): void {
   assertEtag("product", { id, etag: String(version) }, etag);
 }
