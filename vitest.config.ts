@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** What holds deadlines or makes a crowd, and would fail for want of a core beside others. */
+/** Tests that hold deadlines or start many processes, and would fail beside others for lack of a core. */
 const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{npm,process,rate-limit-replicas}.test.ts",

@@ -25,33 +25,38 @@ const pingFrame = http2Frame(frameType.ping, 0, 0, Buffer.alloc(8));
 expectNoCrash();
 
 describe("the server survives callers who vanish", () => {
-  test.each(["destroyed", "reset"])("with their connections %s during calls", async (how) => {
-    const signals: AbortSignal[] = [];
-    const { url, port, lines } = await startRpcServer({
-      catalog: {
-        listProducts: async (_, { signal }) => {
-          signals.push(signal);
-          await once(signal, "abort");
-          return {};
+  test.each(["destroyed", "reset"])(
+    "the server survives callers whose connections are %s during calls",
+    async (how) => {
+      const signals: AbortSignal[] = [];
+      const { url, port, lines } = await startRpcServer({
+        catalog: {
+          listProducts: async (_, { signal }) => {
+            signals.push(signal);
+            await once(signal, "abort");
+            return {};
+          },
         },
-      },
-    });
-    const sockets = await Promise.all(Array.from({ length: 5 }, () => openRawHttp2(port)));
-    for (const socket of sockets) {
-      const calls = Array.from({ length: 50 }, (_, index) => getRequestFrame(2 * index + 1, listProductsGet));
-      socket.write(Buffer.concat(calls));
-    }
-    await expect.poll(() => signals.length).toBe(250);
-    for (const socket of sockets) {
-      if (how === "reset") socket.resetAndDestroy();
-      else socket.destroy();
-    }
-    await expect.poll(() => signals.every(({ aborted }) => aborted)).toBe(true);
-    await expectServing(url);
-    expect(lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
-  });
+      });
+      const sockets = await Promise.all(Array.from({ length: 5 }, () => openRawHttp2(port)));
+      for (const socket of sockets) {
+        const calls = Array.from({ length: 50 }, (_, index) =>
+          getRequestFrame(2 * index + 1, listProductsGet),
+        );
+        socket.write(Buffer.concat(calls));
+      }
+      await expect.poll(() => signals.length).toBe(250);
+      for (const socket of sockets) {
+        if (how === "reset") socket.resetAndDestroy();
+        else socket.destroy();
+      }
+      await expect.poll(() => signals.every(({ aborted }) => aborted)).toBe(true);
+      await expectServing(url);
+      expect(lines.filter(({ level }) => level === "error" || level === "warn")).toEqual([]);
+    },
+  );
 
-  test("with their HTTP/1.1 requests incomplete", async () => {
+  test("the server survives callers who disconnect before their HTTP/1.1 requests are complete", async () => {
     const { url, port } = await startRpcServer();
     for (let count = 0; count < 50; count += 1) {
       const socket = connect(port, "127.0.0.1");
@@ -64,7 +69,7 @@ describe("the server survives callers who vanish", () => {
     await expectServing(url);
   });
 
-  test("while large responses are sent", async () => {
+  test("the server survives callers who disconnect while large responses are sent", async () => {
     const name = "x".repeat(MEBIBYTE);
     const { url } = await startRpcServer({
       catalog: { listProducts: () => ({ products: [{ name }, { name }, { name }] }) },
@@ -83,7 +88,7 @@ describe("the server survives callers who vanish", () => {
 });
 
 describe("a flood ends its connection, and the server goes on", () => {
-  test("of streams that are reset at once, as fast as possible", async () => {
+  test("a flood of streams that are reset immediately, as fast as possible, ends its connection, and the server goes on", async () => {
     const { url, port } = await startRpcServer();
     const socket = await openRawHttp2(port);
     socket.resume();
@@ -96,7 +101,7 @@ describe("a flood ends its connection, and the server goes on", () => {
     await expectServing(url);
   });
 
-  test("of streams that are reset at once, though few at a time", async () => {
+  test("a flood of streams that are reset immediately, though few at a time, ends its connection, and the server goes on", async () => {
     const { url, port } = await startRpcServer();
     const socket = await openRawHttp2(port);
     let sent = 0;
@@ -105,7 +110,7 @@ describe("a flood ends its connection, and the server goes on", () => {
       isEnded = type === frameType.goaway;
       if (isEnded || sent >= 50_000) break;
       if (sent > 0 && type !== frameType.ping) continue;
-      // The answer to the ping says that the server is done with the last burst.
+      // The acknowledgement of the ping shows that the server has handled the last burst.
       await nextTurn();
       for (let burst = 0; burst < 50; burst += 1, sent += 1) {
         socket.write(Buffer.concat([getRequestFrame(2 * sent + 1, "/healthz"), resetFrame(2 * sent + 1)]));
@@ -113,25 +118,28 @@ describe("a flood ends its connection, and the server goes on", () => {
       socket.write(pingFrame);
     }
     expect(isEnded).toBe(true);
-    expect(sent, "a caller may reset 1,000 streams at once").toBeGreaterThanOrEqual(1_000);
+    expect(sent, "a caller may reset 1,000 streams in a burst").toBeGreaterThanOrEqual(1_000);
     await expectServing(url);
   });
 
   test.each([
     ["pings", pingFrame],
     ["settings", http2Frame(frameType.settings, 0, 0)],
-  ])("of %s whose answers are not read", async (_, frame) => {
-    const { url, port } = await startRpcServer();
-    const socket = await openRawHttp2(port);
-    socket.pause();
-    const flood = Buffer.concat(Array.from({ length: 10_000 }, () => frame));
-    while (!socket.destroyed) {
-      await new Promise((resolve) => socket.write(flood, resolve));
-    }
-    await expectServing(url);
-  });
+  ])(
+    "a flood of %s whose responses are not read ends its connection, and the server goes on",
+    async (_, frame) => {
+      const { url, port } = await startRpcServer();
+      const socket = await openRawHttp2(port);
+      socket.pause();
+      const flood = Buffer.concat(Array.from({ length: 10_000 }, () => frame));
+      while (!socket.destroyed) {
+        await new Promise((resolve) => socket.write(flood, resolve));
+      }
+      await expectServing(url);
+    },
+  );
 
-  test("of concurrent streams, no more than 256 of which are handled", async () => {
+  test("a flood of concurrent streams ends its connection, and no more than 256 of them are handled", async () => {
     const lists = blockLists();
     const { port, url } = await startRpcServer({ catalog: lists.catalog });
     const socket = await openRawHttp2(port);
@@ -152,18 +160,18 @@ describe("a flood ends its connection, and the server goes on", () => {
 });
 
 describe("an HTTP/2 connection", () => {
-  test("without streams is ended by GOAWAY", async () => {
+  test("an HTTP/2 connection without streams is ended by GOAWAY", async () => {
     const { url } = await startRpcServer({ limits: { idleSessionMs: 200, pingMs: 50 } });
     const session = connectHttp2(url);
     const stream = session.request({ ":path": "/healthz" });
     stream.resume();
     const [code] = await once(session, "goaway");
     expect(code).toBe(0);
-    expect(stream.rstCode, "its stream was answered").toBe(0);
+    expect(stream.rstCode, "its stream got a response").toBe(0);
     if (!session.closed) await once(session, "close");
   });
 
-  test("with a stream outlives the idle limit", async () => {
+  test("an HTTP/2 connection with a stream outlives the idle limit", async () => {
     const store = { ready: true };
     const { url } = await startRpcServer({
       isReady: async () => ({ ready: store.ready, checks: {} }),
@@ -180,7 +188,7 @@ describe("an HTTP/2 connection", () => {
     expect([session.closed, watch.closed]).toEqual([false, false]);
   });
 
-  test("whose peer does not answer pings is ended", async () => {
+  test("an HTTP/2 connection whose peer does not acknowledge pings is ended", async () => {
     const { port } = await startRpcServer({ limits: { pingMs: 100 } });
     await waitForClose(await openRawHttp2(port));
   });

@@ -19,7 +19,7 @@ describe("a request whose body stalls", () => {
   const limits = { bodyIdleMs: 300 };
   const headers = { "grpc-timeout": "100S" };
 
-  test("gets DEADLINE_EXCEEDED over HTTP/2, and its stream is closed", async () => {
+  test("a request whose body stalls gets DEADLINE_EXCEEDED over HTTP/2, and its stream is closed", async () => {
     const { url } = await startRpcServer({ limits });
     const stream = openGrpc(connectHttp2(url), getProductPath, headers);
     stream.write(envelope(getProductBytes("A")).subarray(0, 4));
@@ -30,7 +30,7 @@ describe("a request whose body stalls", () => {
     if (!stream.closed) await once(stream, "close");
   });
 
-  test("gets 504 over HTTP/1.1, and its connection is not used again", async () => {
+  test("a request whose body stalls gets 504 over HTTP/1.1, and its connection is not used again", async () => {
     const { port } = await startRpcServer({ limits: { ...limits, keepAliveMs: 300 } });
     const socket = connect(port, "127.0.0.1");
     socket.write(`${POST_HEADERS}{`);
@@ -39,14 +39,14 @@ describe("a request whose body stalls", () => {
     await waitForClose(socket);
   });
 
-  test("gets DEADLINE_EXCEEDED from a service without a policy too", async () => {
+  test("a request whose body stalls gets DEADLINE_EXCEEDED from a service without a policy too", async () => {
     const { url } = await startRpcServer({ limits });
     const stream = openGrpc(connectHttp2(url), "/grpc.health.v1.Health/Watch", headers);
     stream.write(Buffer.from([0, 0]));
     expect(await grpcStatus(stream)).toBe(String(Code.DeadlineExceeded));
   });
 
-  test("and trickles on meets its deadline", async () => {
+  test("a request whose body trickles gets DEADLINE_EXCEEDED at its deadline", async () => {
     const { url } = await startRpcServer({ limits: { bodyIdleMs: 60_000 } });
     const stream = openGrpc(connectHttp2(url), getProductPath, { "grpc-timeout": "500m" });
     const bytes = envelope(getProductBytes("A".repeat(1_000)));
@@ -67,7 +67,7 @@ test("an HTTP/1.1 connection whose headers stall is closed", async () => {
   await waitForClose(socket);
 });
 
-test("an HTTP/1.1 connection carries its next request after one that was answered early", async () => {
+test("an HTTP/1.1 connection carries its next request after one whose response came early", async () => {
   const { port } = await startRpcServer();
   const socket = connect(port, "127.0.0.1");
   socket.write(`POST ${getProductPath} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`);
@@ -86,7 +86,7 @@ describe("a response that the caller does not receive is aborted", () => {
   const name = randomBytes(MEBIBYTE).toString("hex");
   const options = { limits: { deliveryMs: 300 }, catalog: { getProduct: () => ({ product: { name } }) } };
 
-  test("over HTTP/2", async () => {
+  test("a response that the caller does not receive is aborted over HTTP/2", async () => {
     const { url } = await startRpcServer(options);
     const session = connectHttp2(url, { settings: { initialWindowSize: 0 } });
     const stream = openGrpc(session, getProductPath);
@@ -96,7 +96,7 @@ describe("a response that the caller does not receive is aborted", () => {
     expect(stream.rstCode).not.toBe(0);
   });
 
-  test("over HTTP/1.1", async () => {
+  test("a response that the caller does not receive is aborted over HTTP/1.1", async () => {
     const { port } = await startRpcServer(options);
     const socket = connect(port, "127.0.0.1");
     const body = '{"sku":"A"}';

@@ -15,13 +15,13 @@ const all = [...sources].flatMap(([from, imports]) => imports.map((one) => ({ fr
 const value = (specifier: string): Import => ({ specifier, typeOnly: false });
 
 describe("the source tree", () => {
-  test("is read with its files and imports", () => {
+  test("the source tree is read with its files and imports", () => {
     expect(sources.size).toBeGreaterThan(50);
     expect(all.length).toBeGreaterThan(200);
     expect(all).toContainEqual({ from: "src/main.ts", specifier: "./app.ts", typeOnly: false });
   });
 
-  test("keeps the import rules of docs/architecture.md", () => {
+  test("the source tree keeps the import rules of docs/architecture.md", () => {
     const violations = all.flatMap(({ from, ...one }) => {
       const violation = violationOf(from, one);
       return violation === undefined ? [] : [`${from} imports ${one.specifier}: ${violation}`];
@@ -29,11 +29,11 @@ describe("the source tree", () => {
     expect(violations).toEqual([]);
   });
 
-  test("has no import cycles, not even of types", () => {
+  test("the source tree has no import cycles, not even of types", () => {
     expect(findCycle(sources)).toBeUndefined();
   });
 
-  test("imports only files that exist", () => {
+  test("the source tree imports only files that exist", () => {
     const missing = all.filter(({ from, specifier }) => {
       const target = targetOf(from, specifier);
       return target !== undefined && !existsSync(target);
@@ -41,19 +41,19 @@ describe("the source tree", () => {
     expect(missing).toEqual([]);
   });
 
-  test("has no file of more than 300 lines", () => {
+  test("the source tree has no file of more than 300 lines", () => {
     const files = ["src", "bench", "test"].flatMap((folder) => globSync(`${folder}/**/*.ts`));
     const lines = (path: string) => readFileSync(path, "utf8").trimEnd().split("\n").length;
     expect(files.filter((path) => lines(path) > 300)).toEqual([]);
   });
 
-  test("has no folder of more than twelve files", () => {
+  test("the source tree has no folder of more than twelve files", () => {
     const counts = Map.groupBy(globSync("src/**/*.*"), dirname);
     const large = [...counts].filter(([, files]) => files.length > 12).map(([folder]) => folder);
     expect(large).toEqual([]);
   });
 
-  test("uses no decorators and no dependency container", () => {
+  test("the source tree uses no decorators and no dependency container", () => {
     const decorated = [...sources.keys()].filter((path) => /^\s*@\w+\(/m.test(readFileSync(path, "utf8")));
     expect(decorated).toEqual([]);
     expect(
@@ -62,7 +62,7 @@ describe("the source tree", () => {
   });
 });
 
-describe("the check refuses", () => {
+describe("the check rejects", () => {
   test.each([
     ["src/kernel/page.ts", "../infra/postgres/postgres.ts"],
     ["src/kernel/page.ts", "../catalog/catalog.ts"],
@@ -115,7 +115,7 @@ describe("the check refuses", () => {
     ["src/misc/things.ts", "../kernel/errors.ts"],
     ["src/order/order.ts", "../misc/things.ts"],
     ["src/order/order.ts", "../../test/support/shop.ts"],
-  ])("%s importing %s", (from, specifier) => {
+  ])("the check rejects %s importing %s", (from, specifier) => {
     expect(violationOf(from, value(specifier))).toBeTypeOf("string");
     // The RPC layer may import the types of infra, and nothing else differs for types.
     const ofTypes = violationOf(from, { specifier, typeOnly: true });

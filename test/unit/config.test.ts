@@ -185,11 +185,11 @@ describe("an invalid value is reported by its variable name", () => {
     ["CORS_ORIGINS", "https://shop.example, nonsense"],
     ["LOG_LEVEL", "loud"],
     ["SEED_DEMO", "true"],
-  ])("%s=%j", (name, value) => {
+  ])("an invalid value is reported by its variable name: %s=%j", (name, value) => {
     expect(errorOf({ [name]: value })).toMatch(new RegExp(`^ {2}${name}: .+`, "m"));
   });
 
-  test("all mistakes are reported at once, without secrets", () => {
+  test("all mistakes are reported together, without secrets", () => {
     const message = errorOf({
       PORT: "x",
       DB_POOL_MAX: "0",

@@ -21,7 +21,7 @@ describe("docker-compose.yml", () => {
   );
   const { postgres, redis, cartwright } = compose.services;
 
-  test("runs PostgreSQL 18, Redis 8 and the service, each with a health check", () => {
+  test("docker-compose.yml runs PostgreSQL 18, Redis 8 and the service, each with a health check", () => {
     expect(Object.keys(compose.services).sort()).toEqual(["cartwright", "postgres", "redis"]);
     expect(postgres?.image).toMatch(/^postgres:18\.\d+-\w+$/);
     expect(redis?.image).toMatch(/^redis:8\.\d+\.\d+-\w+$/);
@@ -29,7 +29,7 @@ describe("docker-compose.yml", () => {
     for (const service of Object.values(compose.services)) expect(service.healthcheck?.test[0]).toBe("CMD");
   });
 
-  test("starts the service when its stores are healthy and keeps their data in a volume", () => {
+  test("docker-compose.yml starts the service when its stores are healthy and keeps their data in a volume", () => {
     for (const store of ["postgres", "redis"]) {
       expect(cartwright?.depends_on?.[store]).toEqual({ condition: "service_healthy" });
     }
@@ -37,12 +37,12 @@ describe("docker-compose.yml", () => {
     expect(Object.keys(compose.volumes)).toEqual(["postgres-data"]);
   });
 
-  test("publishes only the port of the service, on the loopback address", () => {
+  test("docker-compose.yml publishes only the port of the service, on the loopback address", () => {
     expect(cartwright?.ports).toEqual([`127.0.0.1:\${PORT:-8080}:8080`]);
     expect([postgres?.ports, redis?.ports]).toEqual([undefined, undefined]);
   });
 
-  test("holds no secret: the password comes from the environment", () => {
+  test("docker-compose.yml holds no secret: the password comes from the environment", () => {
     const secrets = Object.entries({ ...postgres?.environment, ...cartwright?.environment })
       .filter(
         ([name, value]) =>
@@ -57,7 +57,7 @@ describe("Dockerfile", () => {
   const lines = read("Dockerfile").replaceAll("\\\n", " ").split("\n");
   const froms = lines.filter((line) => line.startsWith("FROM "));
 
-  test("has two stages on images pinned to the Node version of package.json", () => {
+  test("Dockerfile has two stages on images pinned to the Node version of package.json", () => {
     const { optionalDependencies } = JSON.parse(read("package.json"));
     expect(froms).toHaveLength(2);
     for (const from of froms) {
@@ -66,14 +66,14 @@ describe("Dockerfile", () => {
     }
   });
 
-  test("runs Node as process 1 of an unprivileged user, with a health check", () => {
+  test("Dockerfile runs Node as process 1 of an unprivileged user, with a health check", () => {
     const final = lines.slice(lines.lastIndexOf(froms[1] ?? ""));
     expect(final.filter((line) => line.startsWith("USER "))).toEqual(["USER node"]);
     expect(final.some((line) => line.startsWith("HEALTHCHECK "))).toBe(true);
     expect(final.findLast((line) => line.startsWith("CMD "))).toBe('CMD ["node", "src/main.ts"]');
   });
 
-  test("copies only files that exist and that .dockerignore allows", () => {
+  test("Dockerfile copies only files that exist and that .dockerignore allows", () => {
     const allowed = read(".dockerignore")
       .split("\n")
       .filter((line) => line.startsWith("!"))

@@ -10,7 +10,7 @@ import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
 import type { RedisServer } from "../redis-server.ts";
 
-/** A monotonic clock that stands still until a test moves it. */
+/** A monotonic clock that only tests advance. */
 export interface ManualClock {
   nowMs(): number;
   advance(ms: number): void;
@@ -30,11 +30,11 @@ export interface OpenOptions {
   /** Absent: the Redis of all tests. */
   url?: string;
   nowMs?: () => number;
-  /** Absent: so long that a busy machine never exceeds it. */
+  /** Absent: a timeout that a busy machine never exceeds. */
   timeoutMs?: number;
 }
 
-/** Opens the limiters of several processes of one shop and waits until they share their budgets. */
+/** Opens the limiters of several replicas of one service and waits until they share their budgets. */
 export async function openLimiters(
   count: number,
   { url = inject("redisUrl"), timeoutMs = 30_000, ...clock }: OpenOptions = {},
@@ -54,7 +54,7 @@ export async function openLimiters(
   );
 }
 
-/** Opens two limiters of one shop. */
+/** Opens two limiters of one service. */
 export async function openTwoLimiters(options?: OpenOptions): Promise<[Limiter, Limiter]> {
   const [first, second] = await openLimiters(2, options);
   if (first === undefined || second === undefined) throw new Error("two limiters were not opened");

@@ -1,4 +1,4 @@
-/** Returns a catalogue whose ListProducts answers only after `release`. */
+/** Returns a catalogue whose ListProducts responds only after `release`. */
 export function blockLists() {
   const { promise, resolve } = Promise.withResolvers<void>();
   let started = 0;
@@ -12,7 +12,7 @@ export function blockLists() {
   return { catalog, startedCount: () => started, release: resolve };
 }
 
-/** Returns a catalogue whose GetProduct answers only after `release`. */
+/** Returns a catalogue whose GetProduct responds only after `release`. */
 export function blockReads() {
   const { promise, resolve } = Promise.withResolvers<void>();
   let started = 0;

@@ -50,7 +50,7 @@ export function resetFrame(stream: number, code: number = errorCode.cancel): Buf
   return http2Frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, code]));
 }
 
-/** Opens a connection that has sent the preface and settings, and answers nothing by itself. */
+/** Opens a connection that has sent the preface and settings, and responds to nothing by itself. */
 export async function openRawHttp2(port: number): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -79,7 +79,7 @@ export async function* readFrames(
   }
 }
 
-/** Waits until a connection is closed, in whatever way. */
+/** Waits until a connection is closed, by an error or not. */
 export async function waitForClose(socket: Socket): Promise<void> {
   socket.resume();
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));

@@ -24,10 +24,10 @@ export interface HourlyBudgets {
   AUTH?: number;
 }
 
-/** How long Redis may take before the limiter counts locally: longer than a busy machine ever delays it. */
+/** Timeout of Redis before the limiter counts locally, in milliseconds: longer than a busy machine ever delays it. */
 const REDIS_TIMEOUT_MS = 60_000;
 
-/** Opens a rate limiter that shares its counts with nobody. */
+/** Opens a rate limiter that shares its counts with no other. */
 export async function openRateLimiter(
   budgets: HourlyBudgets,
   serviceMultiplier = 100,
@@ -67,7 +67,7 @@ export async function startRateLimitedServer(
   return startRpcServer({ rateLimiter: await openRateLimiter(budgets), ...options });
 }
 
-/** Returns the trusted proxies of a server that believes the X-Forwarded-For of this machine. */
+/** Returns the trusted proxies of a server that trusts the X-Forwarded-For of this machine. */
 export function trustLocalhost(): BlockList {
   const proxies = new BlockList();
   proxies.addAddress("127.0.0.1", "ipv4");

@@ -86,7 +86,7 @@ export function expectNoCrash(): void {
   });
 }
 
-/** Checks that a server still answers calls. */
+/** Checks that a server still serves calls. */
 export async function expectServing(url: string): Promise<void> {
   const client = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
   const response = await client.getProduct({ key: { case: "sku", value: "A" } });

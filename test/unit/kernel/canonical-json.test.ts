@@ -8,11 +8,11 @@ describe("equal values have equal canonical JSON", () => {
     ["with undefined and absent properties", { a: 1, b: undefined }, { a: 1 }],
     ["with equal dates", new Date(5), new Date(5)],
     ["with keys that look like numbers", { 10: "a", 9: "b" }, { 9: "b", 10: "a" }],
-  ])("%s", (_, one, other) => {
+  ])("equal values have equal canonical JSON: %s", (_, one, other) => {
     expect(canonicalJson(one)).toBe(canonicalJson(other));
   });
 
-  test("in whatever order the keys were set", () => {
+  test("equal values have equal canonical JSON in any order of their keys", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
         const reversed = Object.fromEntries(Object.entries(value).reverse());
@@ -32,12 +32,12 @@ describe("different values have different canonical JSON", () => {
     ["as different dates have", new Date(5), new Date(6)],
     ["as strings that are split differently have", { a: "b", c: "" }, { a: "bc" }],
     ["as upper and lower case have", "Ä", "ä"],
-  ])("%s", (_, one, other) => {
+  ])("different values have different canonical JSON: %s", (_, one, other) => {
     expect(canonicalJson(one)).not.toBe(canonicalJson(other));
     expect(fingerprint(one)).not.toEqual(fingerprint(other));
   });
 
-  test("whichever two JSON values they are", () => {
+  test("any two different JSON values have different canonical JSON", () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.jsonValue(), (one, other) => {
         expect(canonicalJson(one) === canonicalJson(other)).toBe(same(one, other));

@@ -9,7 +9,7 @@ test("an error's message is its text; without one, its code or its name", () => 
   expect(errorMessage(new TypeError(""))).toBe("TypeError");
 });
 
-test("whatever else was thrown has a text too", () => {
+test("any other thrown value has a message too", () => {
   expect(errorMessage("broken")).toBe("broken");
   expect(errorMessage({ message: "broken" })).toBe("broken");
   expect(errorMessage({})).toBe("unknown error");

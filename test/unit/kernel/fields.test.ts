@@ -28,7 +28,7 @@ describe("an update", () => {
     ["without a mask changes the fields that are not empty", { ...empty, labels: { a: "" } }, [], ["labels"]],
     ["without a mask changes all fields when none is empty", full, [], ["name", "parentId", "labels"]],
     ["changes all fields for *", { ...empty, name: "A" }, ["*"], ["name", "parentId", "labels"]],
-  ])("%s", (_, input, mask, keys) => {
+  ])("an update %s", (_, input, mask, keys) => {
     expect(fieldsToUpdate(updatable, input, mask)).toEqual(keys);
   });
 
@@ -46,11 +46,11 @@ describe("an update", () => {
     ["no field to change", empty, [], ["INVALID_FIELD", ["update_mask"]]],
     ["emptying a required field", empty, ["name"], ["FIELD_REQUIRED", ["thing.name"]]],
     ["emptying a required field by *", empty, ["*"], ["FIELD_REQUIRED", ["thing.name"]]],
-  ])("is rejected for %s", (_, input, mask, expected) => {
+  ])("an update is rejected for %s", (_, input, mask, expected) => {
     expect(rejection(() => fieldsToUpdate(updatable, input, mask))).toEqual(expected);
   });
 
-  test("is rejected with a short message, however long the path", () => {
+  test("an update is rejected with a short message, however long the path", () => {
     const path = "x".repeat(1_000_000);
     let error: unknown;
     try {

@@ -41,12 +41,12 @@ test("a token decodes to the cursor that it encodes", () => {
   );
 });
 
-test("an empty token stands for the first page", () => {
+test("an empty token means the first page", () => {
   expect(tokens.readCursor("", query)).toBeUndefined();
 });
 
 describe("a token is rejected", () => {
-  test("when any bit is flipped", () => {
+  test("a token is rejected when any bit is flipped", () => {
     fc.assert(
       fc.property(cursors, fc.nat(), (cursor, at) => {
         const bytes = Buffer.from(tokenOf(cursor), "base64url");
@@ -57,7 +57,7 @@ describe("a token is rejected", () => {
     );
   });
 
-  test("when any character is removed, added or replaced", () => {
+  test("a token is rejected when any character is removed, added or replaced", () => {
     const character = fc.constantFrom(..."AZaz09-_+/= \n!é");
     fc.assert(
       fc.property(cursors, fc.nat(), character, fc.nat(2), (cursor, place, inserted, kind) => {
@@ -71,7 +71,7 @@ describe("a token is rejected", () => {
     );
   });
 
-  test("when it is cut anywhere", () => {
+  test("a token is rejected when it is cut anywhere", () => {
     const token = tokenOf(["Hammer", "01890000-0000-7000-8000-000000000000"]);
     for (let length = 1; length < token.length; length += 1) {
       expect(rejection(token.slice(0, length))).toEqual(REJECTED);
@@ -79,13 +79,13 @@ describe("a token is rejected", () => {
   });
 
   test.each(["x", "not a token", "%%%", "AAAA", "A".repeat(1_000), "null", "W10", "\u{1f600}"])(
-    "when it is %j",
+    "a token is rejected when it is %j",
     (garbage) => {
       expect(rejection(garbage)).toEqual(REJECTED);
     },
   );
 
-  test("for another query, and with another key", () => {
+  test("a token is rejected for another query, and with another key", () => {
     const token = tokenOf(["a"]);
     expect(rejection(token, { ...query, color: "blue" })).toEqual(REJECTED);
     expect(rejection(token, { ...query, minPrice: "5" })).toEqual(REJECTED);

@@ -55,7 +55,7 @@ async function startStreamReader() {
 }
 
 describe("a stream of responses", () => {
-  test("ends at its deadline, even when its handler ignores the signal", async () => {
+  test("a stream of responses ends at its deadline, even when its handler ignores the signal", async () => {
     let isFinished = false;
     const service = withPolicy(CatalogService, "GetProduct", (policy, method) => {
       method.serverStreaming = true;
@@ -85,7 +85,7 @@ describe("a stream of responses", () => {
     await expect.poll(() => lines.map((line) => line.fields.code)).toEqual(["DEADLINE_EXCEEDED"]);
   });
 
-  test("without a policy goes on when the caller's timeout is longer than a timer can hold", async () => {
+  test("a stream of responses without a policy goes on when the caller's timeout is longer than a timer can hold", async () => {
     const store = { ready: true };
     const { url } = await startRpcServer({
       isReady: async () => ({ ready: store.ready, checks: {} }),
@@ -108,7 +108,7 @@ describe("a stream of requests", () => {
     ["connection breaks", undefined],
     ["caller cancels it", errorCode.cancel],
     ["caller resets it with NO_ERROR", errorCode.noError],
-  ])("whose %s is cancelled, not complete", async (_, code) => {
+  ])("a stream of requests whose %s is cancelled, not complete", async (_, code) => {
     const { port, received, ends } = await startStreamReader();
     // By hand: Node's client ends a stream before it resets it.
     const socket = await openRawHttp2(port);
@@ -121,7 +121,7 @@ describe("a stream of requests", () => {
     await expect.poll(() => ends).toEqual([Code.Canceled]);
   });
 
-  test("whose HTTP/1.1 connection breaks is cancelled, not complete", async () => {
+  test("a stream of requests whose HTTP/1.1 connection breaks is cancelled, not complete", async () => {
     const { port, received, ends } = await startStreamReader();
     const socket = connect(port, "127.0.0.1");
     socket.write(`POST ${getProductPath} HTTP/1.1\r\nHost: a\r\nContent-Type: application/connect+proto\r\n`);
@@ -132,7 +132,7 @@ describe("a stream of requests", () => {
     await expect.poll(() => ends).toEqual([Code.Canceled]);
   });
 
-  test("that the caller ends is complete", async () => {
+  test("a stream of requests that the caller ends is complete", async () => {
     const { url, ends } = await startStreamReader();
     const stream = openGrpc(connectHttp2(url), getProductPath);
     stream.write(grpcRequest);

@@ -73,7 +73,7 @@ async function untilAborted(signal: AbortSignal): Promise<void> {
 }
 
 describe("the deadline of a call", () => {
-  test("is the default of its policy when the caller sets none", async () => {
+  test("the deadline of a call is the default of its policy when the caller sets none", async () => {
     const { url } = await startWithDeadline(workUntilAborted, { defaultMs: 150 });
     const response = await post(url, getProduct, { sku: "A-1" });
     expect(response.status).toBe(504);
@@ -89,17 +89,20 @@ describe("the deadline of a call", () => {
   test.each([
     ["gRPC", { "grpc-timeout": "10S" }],
     ["gRPC, past what a timer can hold", { "grpc-timeout": "99999999H" }],
-  ])("is at most the maximum of its policy when the caller sets more by %s", async (_, headers) => {
-    const { url } = await startWithDeadline(workUntilAborted, { defaultMs: 100, maxMs: 300 });
-    const stream = openGrpc(connectHttp2(url), getProductPath, headers);
-    stream.end(grpcRequest);
-    expect(await grpcEnd(stream)).toMatchObject({
-      status: String(Code.DeadlineExceeded),
-      message: expect.stringContaining("deadline of 300 ms"),
-    });
-  });
+  ])(
+    "the deadline of a call is at most the maximum of its policy when the caller sets more by %s",
+    async (_, headers) => {
+      const { url } = await startWithDeadline(workUntilAborted, { defaultMs: 100, maxMs: 300 });
+      const stream = openGrpc(connectHttp2(url), getProductPath, headers);
+      stream.end(grpcRequest);
+      expect(await grpcEnd(stream)).toMatchObject({
+        status: String(Code.DeadlineExceeded),
+        message: expect.stringContaining("deadline of 300 ms"),
+      });
+    },
+  );
 
-  test("is at most the maximum of its policy when the caller sets more by Connect", async () => {
+  test("the deadline of a call is at most the maximum of its policy when the caller sets more by Connect", async () => {
     const { url } = await startWithDeadline(workUntilAborted, { defaultMs: 100, maxMs: 300 });
     const response = await post(url, getProduct, { sku: "A-1" }, { "connect-timeout-ms": "9999999" });
     expect(response.status).toBe(504);
@@ -109,7 +112,7 @@ describe("the deadline of a call", () => {
   test.each([
     ["gRPC", "application/grpc", "50m"],
     ["gRPC-Web", "application/grpc-web", "50000u"],
-  ])("is the one that the caller sets by %s", async (_, type, timeout) => {
+  ])("the deadline of a call is the one that the caller sets by %s", async (_, type, timeout) => {
     const { url } = await startWithDeadline(workUntilAborted);
     const stream = openGrpc(connectHttp2(url), getProductPath, {
       "content-type": type,
@@ -121,7 +124,7 @@ describe("the deadline of a call", () => {
     expect(message || decodeURI(body)).toContain("deadline of 50 ms");
   });
 
-  test.each(transportNames)("that the caller sets reaches the handler by %s", async (name) => {
+  test.each(transportNames)("the deadline that the caller sets reaches the handler by %s", async (name) => {
     const { url, calls } = await startWithDeadline(() => ({}));
     const client = createClient(CatalogService, transports(url)[name]);
     const beforeMs = performance.now();
@@ -132,7 +135,7 @@ describe("the deadline of a call", () => {
     expect(deadlineMs).toBeLessThan(performance.now() - beforeMs + 100_001);
   });
 
-  test("that @grpc/grpc-js sets reaches the handler", async () => {
+  test("the deadline that @grpc/grpc-js sets reaches the handler", async () => {
     const { port, calls } = await startWithDeadline(() => ({}));
     const client = grpcJs(port);
     await promisify(client.waitForReady.bind(client))(Date.now() + 100_000);
@@ -143,21 +146,21 @@ describe("the deadline of a call", () => {
     expect(deadlineMs).toBeLessThan(performance.now() - beforeMs + 100_001);
   });
 
-  test("is DEADLINE_EXCEEDED to @grpc/grpc-js when it passes on the server", async () => {
+  test("a deadline that passes on the server is DEADLINE_EXCEEDED to @grpc/grpc-js", async () => {
     const { port } = await startWithDeadline(workUntilAborted, { defaultMs: 100 });
     await expect(callGrpcJs(grpcJs(port), getProduct, { key })).rejects.toMatchObject({
       code: status.DEADLINE_EXCEEDED,
     });
   });
 
-  test("of 0 ms keeps the handler from starting", async () => {
+  test("a deadline of 0 ms keeps the handler from starting", async () => {
     const { url, calls } = await startWithDeadline(() => ({}));
     const response = await post(url, getProduct, { sku: "A-1" }, { "connect-timeout-ms": "0" });
     expect(response.status).toBe(504);
     expect(calls).toHaveLength(0);
   });
 
-  test("is rejected when it is malformed", async () => {
+  test("the deadline of a call is rejected when it is malformed", async () => {
     const { url } = await startWithDeadline(() => ({}));
     const response = await post(url, getProduct, { sku: "A-1" }, { "connect-timeout-ms": "soon" });
     expect(response.status).toBe(400);
@@ -166,7 +169,7 @@ describe("the deadline of a call", () => {
     expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
   });
 
-  test("includes the time in which the request arrives", async () => {
+  test("the deadline of a call includes the time in which the request arrives", async () => {
     const { url, calls } = await startWithDeadline(() => ({}), { defaultMs: 150 });
     const stream = openGrpc(connectHttp2(url), getProductPath);
     stream.write(grpcRequest.subarray(0, 3));
@@ -174,7 +177,7 @@ describe("the deadline of a call", () => {
     expect(calls).toHaveLength(0);
   });
 
-  test("is in the details of the error", async () => {
+  test("the deadline of a call is in the details of the error", async () => {
     const { url } = await startWithDeadline(workUntilAborted, { defaultMs: 150 });
     const client = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
     const error = ConnectError.from(await client.getProduct({ key }).catch((reason: unknown) => reason));
@@ -184,7 +187,7 @@ describe("the deadline of a call", () => {
 });
 
 describe("a handler", () => {
-  test("that is past its commit at the deadline still answers", async () => {
+  test("a handler that is past its commit at the deadline still responds", async () => {
     const handler = async ({ signal }: Call) => {
       await untilAborted(signal);
       return { product: { name: "committed" } };
@@ -195,12 +198,12 @@ describe("a handler", () => {
     expect(await response.json()).toMatchObject({ product: { name: "committed" } });
   });
 
-  test("that ignores its signal is abandoned after the deadline", async () => {
+  test("a handler that ignores its signal is abandoned after the deadline", async () => {
     const { url } = await startWithDeadline(() => new Promise(() => {}), { defaultMs: 100, settleMs: 50 });
     expect((await post(url, getProduct, { sku: "A-1" })).status).toBe(504);
   });
 
-  test("that fails after the deadline fails with DEADLINE_EXCEEDED, whatever it throws", async () => {
+  test("a handler that fails after the deadline fails with DEADLINE_EXCEEDED, whatever it throws", async () => {
     const handler = async ({ signal }: Call) => {
       await untilAborted(signal);
       throw new Error("canceling statement due to user request");
@@ -210,7 +213,7 @@ describe("a handler", () => {
     expect(await response.json()).toMatchObject({ code: "deadline_exceeded" });
   });
 
-  test("that fails before the deadline fails with its own error", async () => {
+  test("a handler that fails before the deadline fails with its own error", async () => {
     const { url } = await startWithDeadline(async () => {
       throw new AppError("aborted", "Changed.", { reason: "STALE_ETAG" });
     });
@@ -218,13 +221,16 @@ describe("a handler", () => {
     expect(await response.json()).toMatchObject({ code: "aborted" });
   });
 
-  test.each(transportNames)("that succeeds by %s keeps a signal that has not aborted", async (name) => {
-    const { url, calls } = await startWithDeadline(() => ({}));
-    await createClient(CatalogService, transports(url)[name]).getProduct({ key });
-    expect(calls.map((call) => call.signal.aborted)).toEqual([false]);
-  });
+  test.each(transportNames)(
+    "a handler that succeeds by %s keeps a signal that has not aborted",
+    async (name) => {
+      const { url, calls } = await startWithDeadline(() => ({}));
+      await createClient(CatalogService, transports(url)[name]).getProduct({ key });
+      expect(calls.map((call) => call.signal.aborted)).toEqual([false]);
+    },
+  );
 
-  test.each(transportNames)("is cancelled when its caller leaves by %s", async (name) => {
+  test.each(transportNames)("a handler is cancelled when its caller leaves by %s", async (name) => {
     const { url, calls, lines } = await startWithDeadline(workUntilAborted);
     const caller = new AbortController();
     const client = createClient(CatalogService, transports(url)[name]);
@@ -236,7 +242,7 @@ describe("a handler", () => {
     await expect.poll(() => lines.map((line) => line.fields.code)).toEqual(["CANCELLED"]);
   });
 
-  test("that ignores its signal is abandoned when its caller leaves", async () => {
+  test("a handler that ignores its signal is abandoned when its caller leaves", async () => {
     const { url, calls, lines } = await startWithDeadline(() => new Promise(() => {}), { settleMs: 50 });
     const session = connectHttp2(url);
     openGrpc(session, getProductPath).end(grpcRequest);
@@ -245,7 +251,7 @@ describe("a handler", () => {
     await expect.poll(() => lines.map(({ fields }) => fields.code)).toEqual(["CANCELLED"]);
   });
 
-  test("that ignores its signal is abandoned when its caller leaves after the deadline", async () => {
+  test("a handler that ignores its signal is abandoned when its caller leaves after the deadline", async () => {
     const times = { defaultMs: 100, settleMs: 200 };
     const { url, calls, lines } = await startWithDeadline(() => new Promise(() => {}), times);
     const session = connectHttp2(url);

@@ -32,10 +32,10 @@ const asBinary = new URLSearchParams({
 
 expectNoCrash();
 
-/** Starts a server whose cache note and product name a test sets. An empty name: the product does not exist. */
+/** Starts a server whose cache metadata and product name a test sets. An empty name: the product does not exist. */
 async function startCached(options: Partial<ServerOptions> = {}) {
-  const state: { note: CacheMetadata | undefined; name: string } = {
-    note: { state: "memory", etag: "abc", ageMs: 61_999 },
+  const state: { metadata: CacheMetadata | undefined; name: string } = {
+    metadata: { state: "memory", etag: "abc", ageMs: 61_999 },
     name: "Hammer",
   };
   const server = await startRpcServer({
@@ -53,7 +53,7 @@ async function startCached(options: Partial<ServerOptions> = {}) {
             createDeadlineInterceptor(),
             (next) => (request) => {
               const call = request.contextValues.get(callKey);
-              if (call !== undefined) call.responseMetadata.cache = state.note;
+              if (call !== undefined) call.responseMetadata.cache = state.metadata;
               return next(request);
             },
           ],
@@ -82,19 +82,19 @@ const fresh = {
 const withoutCaching = { "cache-control": null, age: null, etag: null, vary: null };
 
 describe("a GET", () => {
-  test("states how long its response is fresh, and its etag", async () => {
+  test("a GET states how long its response is fresh, and its etag", async () => {
     const { getWith } = await startCached();
-    const answer = await getWith();
-    expect(answer.status).toBe(200);
-    expect(cacheHeadersOf(answer)).toEqual({ ...fresh, "content-type": "application/json" });
-    expect(await answer.json()).toMatchObject({ product: { name: "Hammer" } });
+    const response = await getWith();
+    expect(response.status).toBe(200);
+    expect(cacheHeadersOf(response)).toEqual({ ...fresh, "content-type": "application/json" });
+    expect(await response.json()).toMatchObject({ product: { name: "Hammer" } });
   });
 
-  test("with the etag gets 304 until the content changes", async () => {
+  test("a GET with the etag gets 304 until the content changes", async () => {
     const { getWith, state } = await startCached();
     const first = await getWith();
     const seen = { "if-none-match": first.headers.get("etag") ?? "" };
-    state.note = { state: "redis", etag: "abc", ageMs: 0 };
+    state.metadata = { state: "redis", etag: "abc", ageMs: 0 };
     const again = await getWith(seen);
     expect(again.status).toBe(304);
     expect(cacheHeadersOf(again)).toEqual({
@@ -105,7 +105,7 @@ describe("a GET", () => {
     });
     expect([...again.headers.keys()].filter((name) => name.startsWith("content-"))).toEqual([]);
     expect(await again.text()).toBe("");
-    state.note = { state: "miss", etag: "def", ageMs: 0 };
+    state.metadata = { state: "miss", etag: "def", ageMs: 0 };
     state.name = "Saw";
     const changed = await getWith(seen);
     expect(changed.status).toBe(200);
@@ -125,20 +125,20 @@ describe("a GET", () => {
     ['"abc", *', 200],
     ['"abc", "x', 200],
     ['w/"abc"', 200],
-  ])("with If-None-Match: %s gets %i", async (tags, status) => {
+  ])("a GET with If-None-Match: %s gets %i", async (tags, status) => {
     const { getWith } = await startCached();
     expect((await getWith({ "if-none-match": tags })).status).toBe(status);
   });
 
-  test("has the same etag for the same content, in each encoding and compression", async () => {
+  test("a GET has the same etag for the same content, in each encoding and compression", async () => {
     const { getWith, state } = await startCached();
     state.name = "x".repeat(10_000);
     for (const query of [asJson, asBinary]) {
       for (const encoding of ["gzip", "identity"]) {
-        const answer = await getWith({ "accept-encoding": encoding }, query);
-        expect(answer.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
-        expect(cacheHeadersOf(answer)).toMatchObject(fresh);
-        await answer.arrayBuffer();
+        const response = await getWith({ "accept-encoding": encoding }, query);
+        expect(response.headers.get("content-encoding")).toBe(encoding === "gzip" ? "gzip" : null);
+        expect(cacheHeadersOf(response)).toMatchObject(fresh);
+        await response.arrayBuffer();
         const again = await getWith({ "accept-encoding": encoding, "if-none-match": 'W/"abc"' }, query);
         expect(again.status).toBe(304);
         expect(again.headers.get("content-encoding")).toBeNull();
@@ -146,18 +146,18 @@ describe("a GET", () => {
     }
   });
 
-  test("that fails is not stored, and never 304", async () => {
+  test("a GET that fails is not stored, and never 304", async () => {
     const { getWith, state, url } = await startCached();
     state.name = "";
     for (const tags of ["", "*"]) {
-      const answer = await getWith({ "if-none-match": tags });
-      expect(answer.status).toBe(404);
-      expect(cacheHeadersOf(answer)).toMatchObject({
+      const response = await getWith({ "if-none-match": tags });
+      expect(response.status).toBe(404);
+      expect(cacheHeadersOf(response)).toMatchObject({
         ...withoutCaching,
         "x-cartwright-cache": "memory",
         "cache-control": "no-store",
       });
-      expect(await answer.json()).toMatchObject({ code: "not_found" });
+      expect(await response.json()).toMatchObject({ code: "not_found" });
     }
     const rejected = await fetch(`${methodUrl(url, createProduct)}?${asJson}`);
     expect(rejected.status).toBe(405);
@@ -168,23 +168,23 @@ describe("a GET", () => {
     });
   });
 
-  test.each(["policy", "note"])("of a method without a cache %s is not stored", async (missing) => {
+  test.each(["policy", "metadata"])("a GET of a method without cache %s is not stored", async (missing) => {
     const service = withPolicy(CatalogService, "GetProduct", (policy) => {
       if (missing === "policy") policy.cache = undefined;
     });
     const { getWith, state } = await startCached({ services: [service] });
-    if (missing === "note") state.note = undefined;
-    const answer = await getWith({ "if-none-match": 'W/"abc"' });
-    expect(answer.status).toBe(200);
-    expect(cacheHeadersOf(answer)).toMatchObject({ ...withoutCaching, "cache-control": "no-store" });
+    if (missing === "metadata") state.metadata = undefined;
+    const response = await getWith({ "if-none-match": 'W/"abc"' });
+    expect(response.status).toBe(200);
+    expect(cacheHeadersOf(response)).toMatchObject({ ...withoutCaching, "cache-control": "no-store" });
   });
 
-  test("without an etag is stored, and never 304", async () => {
+  test("a GET without an etag is stored, and never 304", async () => {
     const { getWith, state } = await startCached();
-    state.note = { state: "bypass", etag: "", ageMs: 0 };
-    const answer = await getWith({ "if-none-match": '"", *' });
-    expect(answer.status).toBe(200);
-    expect(cacheHeadersOf(answer)).toMatchObject({
+    state.metadata = { state: "bypass", etag: "", ageMs: 0 };
+    const response = await getWith({ "if-none-match": '"", *' });
+    expect(response.status).toBe(200);
+    expect(cacheHeadersOf(response)).toMatchObject({
       ...fresh,
       "x-cartwright-cache": "bypass",
       age: "0",
@@ -193,76 +193,79 @@ describe("a GET", () => {
   });
 });
 
-test("the response to a POST states only how the cache answered", async () => {
+test("the response to a POST states only the result of the cache", async () => {
   const { url, state } = await startCached();
   for (const [name, status] of [["Hammer", 200] as const, ["", 404] as const]) {
     state.name = name;
-    const answer = await post(url, getProduct, { sku: "A" }, { "if-none-match": 'W/"abc"' });
-    expect(answer.status).toBe(status);
-    expect(cacheHeadersOf(answer)).toMatchObject({ ...withoutCaching, "x-cartwright-cache": "memory" });
+    const response = await post(url, getProduct, { sku: "A" }, { "if-none-match": 'W/"abc"' });
+    expect(response.status).toBe(status);
+    expect(cacheHeadersOf(response)).toMatchObject({ ...withoutCaching, "x-cartwright-cache": "memory" });
   }
 });
 
-test.each(transportNames)("a response by %s states how the cache answered, also for errors", async (name) => {
-  const { url, state } = await startCached();
-  const { getProduct } = createClient(CatalogService, transports(url)[name]);
-  const ask = async (cacheState: CacheMetadata["state"]) => {
-    state.note = { state: cacheState, etag: "abc", ageMs: 0 };
-    let answered: string | null = null;
-    const onHeader = (header: Headers) => {
-      answered = header.get("x-cartwright-cache");
+test.each(transportNames)(
+  "a response by %s states the result of the cache, also for errors",
+  async (name) => {
+    const { url, state } = await startCached();
+    const { getProduct } = createClient(CatalogService, transports(url)[name]);
+    const send = async (cacheState: CacheMetadata["state"]) => {
+      state.metadata = { state: cacheState, etag: "abc", ageMs: 0 };
+      let sent: string | null = null;
+      const onHeader = (header: Headers) => {
+        sent = header.get("x-cartwright-cache");
+      };
+      await getProduct({ key: { case: "sku", value: "A" } }, { onHeader }).catch((error: unknown) => {
+        sent ??= ConnectError.from(error).metadata.get("x-cartwright-cache");
+      });
+      return sent;
     };
-    await getProduct({ key: { case: "sku", value: "A" } }, { onHeader }).catch((error: unknown) => {
-      answered ??= ConnectError.from(error).metadata.get("x-cartwright-cache");
-    });
-    return answered;
-  };
-  for (const cacheState of ["memory", "redis", "miss", "bypass"] as const) {
-    expect(await ask(cacheState)).toBe(cacheState);
-  }
-  state.name = "";
-  expect(await ask("redis")).toBe("redis");
-});
+    for (const cacheState of ["memory", "redis", "miss", "bypass"] as const) {
+      expect(await send(cacheState)).toBe(cacheState);
+    }
+    state.name = "";
+    expect(await send("redis")).toBe("redis");
+  },
+);
 
 test("after a 304 its HTTP/1.1 connection carries the next request", async () => {
   const { url } = await startCached();
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   onTestFinished(() => agent.destroy());
-  const ask = async (tag: string) => {
+  const send = async (tag: string) => {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     const request = get(
       `${methodUrl(url, getProduct)}?${asJson}`,
       { agent, headers: { "if-none-match": tag } },
-      async (answer) => resolve(`${answer.statusCode} ${(await text(answer)).length > 0}`),
+      async (response) => resolve(`${response.statusCode} ${(await text(response)).length > 0}`),
     ).on("error", reject);
     return `${await promise} ${request.reusedSocket}`;
   };
-  expect(await ask('"abc"')).toBe("304 false false");
-  expect(await ask('"abc"')).toBe("304 false true");
-  expect(await ask('"def"')).toBe("200 true true");
+  expect(await send('"abc"')).toBe("304 false false");
+  expect(await send('"abc"')).toBe("304 false true");
+  expect(await send('"def"')).toBe("200 true true");
 });
 
 test("a 304 ends its HTTP/2 stream", async () => {
   const { url } = await startCached();
   const session = connectHttp2(url);
   const path = `${new URL(methodUrl(url, getProduct)).pathname}?${asBinary}`;
-  const ask = async (tag: string) => {
+  const send = async (tag: string) => {
     const stream = session.request({ ":path": path, "if-none-match": tag });
     let headers: IncomingHttpHeaders & { ":status"?: number } = {};
-    stream.on("response", (answered) => {
-      headers = answered;
+    stream.on("response", (received) => {
+      headers = received;
     });
     const chunks: Buffer[] = [];
     for await (const chunk of stream) chunks.push(chunk);
     return { headers, body: Buffer.concat(chunks), code: stream.rstCode };
   };
   for (let round = 0; round < 2; round += 1) {
-    const again = await ask('W/"abc"');
+    const again = await send('W/"abc"');
     expect(again).toMatchObject({ headers: { ":status": 304, etag: 'W/"abc"' }, code: 0 });
     expect(again.body).toHaveLength(0);
     expect(again.headers["content-type"]).toBeUndefined();
   }
-  const other = await ask('W/"def"');
+  const other = await send('W/"def"');
   expect(other).toMatchObject({ headers: { ":status": 200, "content-type": "application/proto" }, code: 0 });
 });
 
@@ -271,11 +274,11 @@ test.each([["https://shop.example", "Origin, Accept-Encoding"] as const, ["*", "
   async (origin, vary) => {
     const { getWith } = await startCached({ corsOrigins: [origin] });
     for (const tags of ["", "*"]) {
-      const answer = await getWith({ "if-none-match": tags, origin: shop });
-      expect(answer.status).toBe(tags === "" ? 200 : 304);
-      expect(answer.headers.get("access-control-allow-origin")).toBe(origin);
-      expect(answer.headers.get("vary")).toBe(vary);
-      const exposed = answer.headers.get("access-control-expose-headers")?.toLowerCase().split(", ");
+      const response = await getWith({ "if-none-match": tags, origin: shop });
+      expect(response.status).toBe(tags === "" ? 200 : 304);
+      expect(response.headers.get("access-control-allow-origin")).toBe(origin);
+      expect(response.headers.get("vary")).toBe(vary);
+      const exposed = response.headers.get("access-control-expose-headers")?.toLowerCase().split(", ");
       expect(exposed).toEqual(expect.arrayContaining(["etag", "age", "x-cartwright-cache"]));
     }
   },

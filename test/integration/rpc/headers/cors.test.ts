@@ -18,13 +18,13 @@ function preflight(url: string, origin: string) {
 }
 
 describe("a page of an allowed origin", () => {
-  test("may send the methods and headers that calls need", async () => {
+  test("a page of an allowed origin may send the methods and headers that calls need", async () => {
     const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
-    const answer = await preflight(url, allowedOrigin);
-    expect(answer.status).toBe(204);
-    expect(answer.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
-    expect(answer.headers.get("access-control-allow-methods")).toBe("POST, GET");
-    const allowed = answer.headers.get("access-control-allow-headers")?.toLowerCase().split(", ");
+    const response = await preflight(url, allowedOrigin);
+    expect(response.status).toBe(204);
+    expect(response.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
+    expect(response.headers.get("access-control-allow-methods")).toBe("POST, GET");
+    const allowed = response.headers.get("access-control-allow-headers")?.toLowerCase().split(", ");
     const needed = [
       "content-type",
       "connect-protocol-version",
@@ -34,46 +34,46 @@ describe("a page of an allowed origin", () => {
       "if-none-match",
     ];
     expect(allowed).toEqual(expect.arrayContaining(needed));
-    expect(answer.headers.get("access-control-max-age")).toBe("7200");
-    expect(answer.headers.get("vary")).toBe("Origin");
+    expect(response.headers.get("access-control-max-age")).toBe("7200");
+    expect(response.headers.get("vary")).toBe("Origin");
   });
 
-  test("may read responses and errors", async () => {
+  test("a page of an allowed origin may read responses and errors", async () => {
     const { url } = await startRpcServer({ corsOrigins: ["https://other.example", allowedOrigin] });
     for (const body of [{ sku: "A" }, {}]) {
-      const answer = await post(url, getProduct, body, { origin: allowedOrigin });
-      expect(answer.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
-      expect(answer.headers.get("access-control-expose-headers")?.toLowerCase()).toContain("grpc-status");
-      expect(answer.headers.get("vary")).toBe("Origin");
+      const response = await post(url, getProduct, body, { origin: allowedOrigin });
+      expect(response.headers.get("access-control-allow-origin")).toBe(allowedOrigin);
+      expect(response.headers.get("access-control-expose-headers")?.toLowerCase()).toContain("grpc-status");
+      expect(response.headers.get("vary")).toBe("Origin");
     }
   });
 });
 
 test("a page of another origin may neither send nor read", async () => {
   const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
-  for (const answer of [
+  for (const response of [
     await preflight(url, "https://evil.example"),
     await preflight(url, "null"),
     await post(url, getProduct, { sku: "A" }, { origin: "https://shop.example.evil.example" }),
   ]) {
-    expect(answer.headers.get("access-control-allow-origin")).toBeNull();
-    expect(answer.headers.get("access-control-allow-headers")).toBeNull();
-    expect(answer.headers.get("vary")).toBe("Origin");
+    expect(response.headers.get("access-control-allow-origin")).toBeNull();
+    expect(response.headers.get("access-control-allow-headers")).toBeNull();
+    expect(response.headers.get("vary")).toBe("Origin");
   }
 });
 
 test("the response to a caller without an origin varies by origin", async () => {
   const { url } = await startRpcServer({ corsOrigins: [allowedOrigin] });
-  const answer = await post(url, getProduct, { sku: "A" });
-  expect(answer.headers.get("access-control-allow-origin")).toBeNull();
-  expect(answer.headers.get("vary")).toBe("Origin");
+  const response = await post(url, getProduct, { sku: "A" });
+  expect(response.headers.get("access-control-allow-origin")).toBeNull();
+  expect(response.headers.get("vary")).toBe("Origin");
 });
 
 test("* allows every page", async () => {
   const { url } = await startRpcServer({ corsOrigins: ["*"] });
-  const answer = await preflight(url, "https://any.example");
-  expect(answer.headers.get("access-control-allow-origin")).toBe("*");
-  expect(answer.headers.get("vary")).toBeNull();
+  const response = await preflight(url, "https://any.example");
+  expect(response.headers.get("access-control-allow-origin")).toBe("*");
+  expect(response.headers.get("vary")).toBeNull();
   // An HTTP cache may serve the response to a caller without an origin to a page.
   const withoutOrigin = await post(url, getProduct, { sku: "A" });
   expect(withoutOrigin.headers.get("access-control-allow-origin")).toBe("*");
@@ -82,8 +82,8 @@ test("* allows every page", async () => {
 test("no page is allowed by default", async () => {
   const { url } = await startRpcServer();
   expect((await preflight(url, allowedOrigin)).status).not.toBe(204);
-  const answer = await post(url, getProduct, { sku: "A" }, { origin: allowedOrigin });
-  expect(answer.status).toBe(200);
-  expect([...answer.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
-  expect(answer.headers.get("vary")).toBeNull();
+  const response = await post(url, getProduct, { sku: "A" }, { origin: allowedOrigin });
+  expect(response.status).toBe(200);
+  expect([...response.headers.keys()].filter((name) => name.startsWith("access-control"))).toEqual([]);
+  expect(response.headers.get("vary")).toBeNull();
 });

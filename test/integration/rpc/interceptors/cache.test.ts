@@ -11,7 +11,7 @@ import { silentLog } from "../../../support/log.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeCategory, makeProduct } from "../../../support/shop-fixtures.ts";
 
-/** Two instances of one shop: the same database, the same Redis. */
+/** Two replicas of one service: the same database, the same Redis. */
 let shop: TestShop;
 let other: TestShop;
 beforeAll(async () => {
@@ -39,7 +39,7 @@ async function get(at: TestShop, request: GetRequest) {
 
 const stateOf = async (at: TestShop, request: GetRequest) => (await get(at, request)).state;
 
-/** Reads until the response is in memory: on a busy machine an instance may distrust its memory for a while. */
+/** Reads until the response is in memory: on a busy machine a replica may suspend its memory cache for a while. */
 async function warm(at: TestShop, request: GetRequest): Promise<void> {
   await expect.poll(() => stateOf(at, request)).toBe("memory");
 }
@@ -48,7 +48,7 @@ async function setName(at: TestShop, id: string, name: string): Promise<void> {
   await at.catalog.updateProduct({ product: { id, name }, updateMask: { paths: ["name"] } });
 }
 
-test("a response states its tier: miss, then memory, and Redis in another instance", async () => {
+test("a response states its tier: miss, then memory, and Redis in another replica", async () => {
   await warm(shop, byId(await makeProduct(shop, { stock: 1n })));
   await warm(other, byId(await makeProduct(shop, { stock: 1n })));
   await expect
@@ -71,23 +71,26 @@ const writes: Record<string, (id: string) => Promise<unknown>> = {
     }),
 };
 
-test.each(Object.keys(writes))("%s is seen at once in its instance, and then in the other", async (name) => {
-  const id = await makeProduct(shop, { stock: 9n });
-  const { product } = await shop.catalog.getProduct(byId(id));
-  // By id, by id in upper case, and by sku.
-  const requests = [byId(id), byId(id.toUpperCase()), bySku(product?.sku ?? "")];
-  const seen = async (at: TestShop, request: GetRequest) => {
-    const { product } = await at.catalog.getProduct(request);
-    return `${product?.name}, ${product?.stockQuantity}`;
-  };
-  for (const request of requests) await Promise.all([warm(shop, request), warm(other, request)]);
-  const before = await seen(shop, byId(id));
-  await writes[name]?.(id);
-  for (const request of requests) expect(await seen(shop, request)).not.toBe(before);
-  for (const request of requests) await expect.poll(() => seen(other, request)).not.toBe(before);
-});
+test.each(Object.keys(writes))(
+  "%s is seen immediately in its replica, and then in the other",
+  async (name) => {
+    const id = await makeProduct(shop, { stock: 9n });
+    const { product } = await shop.catalog.getProduct(byId(id));
+    // By id, by id in upper case, and by sku.
+    const requests = [byId(id), byId(id.toUpperCase()), bySku(product?.sku ?? "")];
+    const seen = async (at: TestShop, request: GetRequest) => {
+      const { product } = await at.catalog.getProduct(request);
+      return `${product?.name}, ${product?.stockQuantity}`;
+    };
+    for (const request of requests) await Promise.all([warm(shop, request), warm(other, request)]);
+    const before = await seen(shop, byId(id));
+    await writes[name]?.(id);
+    for (const request of requests) expect(await seen(shop, request)).not.toBe(before);
+    for (const request of requests) await expect.poll(() => seen(other, request)).not.toBe(before);
+  },
+);
 
-test("a product that is created or deleted is seen at once, also in lists and counts", async () => {
+test("a product that is created or deleted is seen immediately, also in lists and counts", async () => {
   const id = await makeProduct(shop, { stock: 1n });
   const sku = `SKU-${randomUUID().slice(0, 13)}`;
   const categoryId = await makeCategory(shop);
@@ -129,7 +132,7 @@ test("different requests have different responses", async () => {
   expect((await get(shop, deleted)).product?.deleteTime).toBeDefined();
 });
 
-test("a field that the server does not know does not change the key", async () => {
+test("an unknown field does not change the key", async () => {
   const request = byId(await makeProduct(shop, { stock: 1n }));
   const known = toBinary(GetProductRequestSchema, create(GetProductRequestSchema, request));
   let value = 0;
@@ -205,7 +208,7 @@ test("the deadline of the caller who starts a load is not that of the load", asy
   expect((await waiting)?.product?.id).toBe(id);
 });
 
-test("shops with different databases share no entries on one Redis", async () => {
+test("services with different databases share no entries on one Redis", async () => {
   const otherShop = await startShop();
   const id = await makeProduct(shop, { stock: 1n });
   await warm(shop, byId(id));
@@ -216,7 +219,7 @@ test("shops with different databases share no entries on one Redis", async () =>
   await otherShop.close();
 });
 
-test("with CACHE=off each response is computed, and writes still invalidate other instances", async () => {
+test("with CACHE=off each response is computed, and writes still invalidate other replicas", async () => {
   const uncached = await startShop({ CACHE: "off" }, silentLog, async () => shop.database.url);
   const id = await makeProduct(shop, { stock: 1n });
   expect([await stateOf(uncached, byId(id)), await stateOf(uncached, byId(id))]).toEqual([

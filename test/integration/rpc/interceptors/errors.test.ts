@@ -66,21 +66,21 @@ test.each(Object.entries(codes))(
 );
 
 describe("error details", () => {
-  test("list the invalid fields", async () => {
+  test("error details list the invalid fields", async () => {
     const fields = [{ field: "a.b", description: "must be c" }];
     const { error } = await errorFor(new AppError("invalid_argument", "No.", { reason: "X", fields }));
     expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations).toMatchObject(fields);
   });
 
-  test("list the failed preconditions", async () => {
-    const preconditions = [{ type: "STOCK", subject: "products/1", description: "3 left, 5 asked for" }];
+  test("error details list the failed preconditions", async () => {
+    const preconditions = [{ type: "STOCK", subject: "products/1", description: "3 left, 5 requested" }];
     const { error } = await errorFor(
       new AppError("failed_precondition", "No.", { reason: "OUT_OF_STOCK", preconditions }),
     );
     expect(error.findDetails(PreconditionFailureSchema)[0]?.violations).toMatchObject(preconditions);
   });
 
-  test("name the resource", async () => {
+  test("error details name the resource", async () => {
     const { error } = await errorFor(notFound("product", "42"));
     expect(error.findDetails(ResourceInfoSchema)[0]).toMatchObject({
       resourceType: "product",
@@ -89,13 +89,13 @@ describe("error details", () => {
     });
   });
 
-  test("carry the current etag", async () => {
+  test("error details carry the current etag", async () => {
     const { error } = await errorFor(staleEtag("product", "42", "v7"));
     expect(error.code).toBe(Code.Aborted);
     expect(error.findDetails(ErrorInfoSchema)[0]?.metadata).toEqual({ current_etag: "v7" });
   });
 
-  test("state when to retry", async () => {
+  test("error details state when to retry", async () => {
     const details = { reason: "RATE_LIMITED", retryAfterMs: 2_500.2 };
     const { error } = await errorFor(new AppError("resource_exhausted", "Slower.", details));
     expect(error.findDetails(RetryInfoSchema)[0]?.retryDelay).toMatchObject({
@@ -105,7 +105,7 @@ describe("error details", () => {
     expect(error.findDetails(QuotaFailureSchema)).toEqual([]);
   });
 
-  test("name the exhausted budget", async () => {
+  test("error details name the exhausted budget", async () => {
     const details = { reason: "RATE_LIMITED", quota: "READ/address" };
     const { error } = await errorFor(new AppError("resource_exhausted", "Slower.", details));
     expect(error.findDetails(QuotaFailureSchema)[0]?.violations).toMatchObject([{ subject: "READ/address" }]);
@@ -113,41 +113,48 @@ describe("error details", () => {
   });
 
   test.each(transportNames)(
-    "state when to retry in whole seconds, for clients that know HTTP only, by %s",
+    "error details state when to retry in whole seconds, for clients that support HTTP only, by %s",
     async (name) => {
       const retryAfterOf = async (thrown: AppError) =>
         (await errorFor(thrown, name)).error.metadata.get("retry-after");
       const details = { reason: "SIGN_IN_BACKOFF", retryAfterMs: 2_500.2 };
       expect(await retryAfterOf(new AppError("resource_exhausted", "Slower.", details))).toBe("3");
-      expect(await retryAfterOf(new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY" }))).toBe("1");
+      expect(
+        await retryAfterOf(new AppError("unavailable", "Unavailable.", { reason: "DATABASE_AWAY" })),
+      ).toBe("1");
       expect(await retryAfterOf(notFound("product", "42"))).toBeNull();
     },
   );
 
-  test("state when to retry in the HTTP header Retry-After", async () => {
-    const thrown = new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY", retryAfterMs: 1_000 });
+  test("error details state when to retry in the HTTP header Retry-After", async () => {
+    const thrown = new AppError("unavailable", "Unavailable.", {
+      reason: "DATABASE_AWAY",
+      retryAfterMs: 1_000,
+    });
     const { url } = await errorFor(thrown);
-    const answer = await post(url, getProduct, { sku: "A" });
-    expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
+    const response = await post(url, getProduct, { sku: "A" });
+    expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
   });
 
-  test("state a default delay before a retry of UNAVAILABLE", async () => {
-    const { error } = await errorFor(new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY" }));
+  test("error details state a default delay before a retry of UNAVAILABLE", async () => {
+    const { error } = await errorFor(
+      new AppError("unavailable", "Unavailable.", { reason: "DATABASE_AWAY" }),
+    );
     expect(error.findDetails(RetryInfoSchema)[0]?.retryDelay).toMatchObject({ seconds: 1n, nanos: 0 });
   });
 
-  test.each(transportNames)("are sent by %s", async (name) => {
+  test.each(transportNames)("error details are sent by %s", async (name) => {
     const { error } = await errorFor(notFound("product", "4€2"), name);
     expect(error.code).toBe(Code.NotFound);
     expect(error.rawMessage).toContain("4€2");
     expect(error.findDetails(ResourceInfoSchema)[0]?.resourceName).toBe("4€2");
   });
 
-  test("are readable in JSON", async () => {
+  test("error details are readable in JSON", async () => {
     const { url } = await errorFor(notFound("product", "42"));
-    const answer = await post(url, getProduct, { sku: "A" });
-    expect(answer.status).toBe(404);
-    expect(await answer.json()).toMatchObject({
+    const response = await post(url, getProduct, { sku: "A" });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({
       code: "not_found",
       details: [{ debug: { reason: "PRODUCT_NOT_FOUND" } }, { debug: { resourceName: "42" } }],
     });
@@ -162,7 +169,7 @@ describe("an unexpected error", () => {
       "an internal AppError",
       new AppError("internal", "hunter2", { reason: "BROKEN", metadata: { a: "hunter2" } }),
     ],
-  ])("is logged under a trace id, and only the id is sent: %s", async (_, thrown) => {
+  ])("an unexpected error is logged under a trace id, and only the id is sent: %s", async (_, thrown) => {
     const { error, lines, url } = await errorFor(thrown);
     expect(error.code).toBe(Code.Internal);
     const id = error.findDetails(ErrorInfoSchema)[0]?.metadata.trace_id ?? "";
@@ -193,7 +200,7 @@ test("every code of Connect has a reason of its own", async () => {
 });
 
 describe("a cause", () => {
-  test("is logged as its message, without stack and details, and is not sent", async () => {
+  test("a cause is logged as its message, without stack and details, and is not sent", async () => {
     const cause = Object.assign(new Error("could not connect to 10.0.0.5:5432"), {
       detail: "Key (email)=(ada@example.org) already exists.",
     });
@@ -216,7 +223,7 @@ describe("a cause", () => {
     expect(await (await post(url, getProduct, { sku: "A" })).text()).not.toContain("10.0.0.5");
   });
 
-  test("without a message is logged by its code", async () => {
+  test("a cause without a message is logged by its code", async () => {
     const cause = Object.assign(new AggregateError([]), { code: "ECONNREFUSED" });
     const { lines } = await errorFor(new AppError("unavailable", "No.", { reason: "DATABASE_AWAY" }, cause));
     expect(lines.find(({ level }) => level === "warn")?.fields.cause).toBe("ECONNREFUSED");
@@ -227,7 +234,7 @@ test("a failure of many calls is logged once, and its line once more with their 
   const { url, lines } = await startRpcServer({
     catalog: {
       getProduct: () => {
-        throw new AppError("unavailable", "Away.", { reason: "DATABASE_AWAY" }, new Error("refused"));
+        throw new AppError("unavailable", "Unavailable.", { reason: "DATABASE_AWAY" }, new Error("refused"));
       },
     },
   });

@@ -47,7 +47,7 @@ async function clients() {
 }
 
 describe("the rules of the contract", () => {
-  test("report each field that violates them", async () => {
+  test("the rules of the contract report each field that violates them", async () => {
     const { orders } = await clients();
     const items = [
       { productId: uuid, quantity: 1n },
@@ -60,15 +60,18 @@ describe("the rules of the contract", () => {
     });
   });
 
-  test.each([0n, -1n, 2n ** 31n, 2n ** 63n - 1n])("reject a quantity of %s", async (quantity) => {
-    const { orders } = await clients();
-    const order = { items: [{ productId: uuid, quantity }] };
-    expect(await violationsOf(orders.createOrder({ requestId: uuid, order }))).toHaveProperty([
-      "order.items[0].quantity",
-    ]);
-  });
+  test.each([0n, -1n, 2n ** 31n, 2n ** 63n - 1n])(
+    "the rules of the contract reject a quantity of %s",
+    async (quantity) => {
+      const { orders } = await clients();
+      const order = { items: [{ productId: uuid, quantity }] };
+      expect(await violationsOf(orders.createOrder({ requestId: uuid, order }))).toHaveProperty([
+        "order.items[0].quantity",
+      ]);
+    },
+  );
 
-  test("report map entries by their keys", async () => {
+  test("the rules of the contract report map entries by their keys", async () => {
     const { catalog } = await clients();
     const product = { sku: "A", attributes: { color: "x".repeat(501), "": "y" } };
     expect(Object.keys(await violationsOf(catalog.createProduct({ product }))).sort()).toEqual([
@@ -77,18 +80,18 @@ describe("the rules of the contract", () => {
     ]);
   });
 
-  test("report a oneof that is not set", async () => {
+  test("the rules of the contract report a oneof that is not set", async () => {
     const { catalog } = await clients();
     expect(await violationsOf(catalog.getProduct({}))).toHaveProperty("key");
   });
 
-  test("report the message of a rule that has one", async () => {
+  test("the rules of the contract report the message of a rule that has one", async () => {
     const { catalog } = await clients();
     const call = catalog.adjustStock({ productId: uuid, delta: 0n, reason: 1 });
     expect(await violationsOf(call)).toEqual({ delta: "must not be 0" });
   });
 
-  test("report no more violations than fit into trailers", async () => {
+  test("the rules of the contract report no more violations than fit into trailers", async () => {
     const { orders } = await clients();
     const items = Array.from({ length: 100 }, () => ({ productId: "x", quantity: 0n }));
     const violations = await violationsOf(orders.createOrder({ requestId: uuid, order: { items } }));
@@ -97,7 +100,7 @@ describe("the rules of the contract", () => {
     expect(JSON.stringify(violations).length).toBeLessThan(5_000);
   });
 
-  test("apply to @grpc/grpc-js, which gets the first violation as the message", async () => {
+  test("the rules of the contract apply to @grpc/grpc-js, which gets the first violation as the message", async () => {
     const { port } = await startRpcServer();
     await expect(callGrpcJs(grpcJs(port), getProduct, {})).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -105,11 +108,11 @@ describe("the rules of the contract", () => {
     });
   });
 
-  test("apply to JSON", async () => {
+  test("the rules of the contract apply to JSON", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, createOrder, { requestId: uuid, order: { items: [{ quantity: "1" }] } });
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({
+    const response = await post(url, createOrder, { requestId: uuid, order: { items: [{ quantity: "1" }] } });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
       code: "invalid_argument",
       details: [
         { debug: { reason: "INVALID_REQUEST" } },
@@ -121,7 +124,7 @@ describe("the rules of the contract", () => {
     });
   });
 
-  test("that cannot be evaluated are an internal error", async () => {
+  test("a rule of the contract that cannot be evaluated is an internal error", async () => {
     const service = alterService(CatalogService, (file) => {
       const field = file.messageType.find(({ name }) => name === "GetProductRequest")?.field[1];
       if (field?.options === undefined) throw new Error("no options");
@@ -133,16 +136,16 @@ describe("the rules of the contract", () => {
       services: [service],
       routes: (router) => router.service(service, { getProduct: () => ({}) }),
     });
-    const answer = await post(url, getProduct, { sku: "A" });
-    expect(answer.status).toBe(500);
-    const text = await answer.text();
+    const response = await post(url, getProduct, { sku: "A" });
+    expect(response.status).toBe(500);
+    const text = await response.text();
     expect(text).not.toContain("nope");
     expect(lines.some(({ level }) => level === "error")).toBe(true);
   });
 });
 
 describe("a string", () => {
-  test("must not contain NUL, with and without a rule", async () => {
+  test("a string must not contain NUL, with and without a rule", async () => {
     const { catalog } = await clients();
     const request = { query: "a\0b", readMask: { paths: ["name", "sku\0"] } };
     expect(await violationsOf(catalog.listProducts(request))).toEqual({
@@ -154,11 +157,11 @@ describe("a string", () => {
     expect(Object.keys(violations)[0]).toBe('product.attributes["a\\u0000"]');
   });
 
-  test("in JSON must not contain NUL", async () => {
+  test("a string in JSON must not contain NUL", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, listProducts, '{"query": "a\\u0000b"}');
-    expect(answer.status).toBe(400);
-    expect(await answer.text()).toContain("NUL");
+    const response = await post(url, listProducts, '{"query": "a\\u0000b"}');
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain("NUL");
   });
 
   test.each([
@@ -166,18 +169,18 @@ describe("a string", () => {
     '{"query": "\\udc00x"}',
     '{"readMask": "a\\ud800"}',
     '{"pageToken": "\\ud800\\ud800"}',
-  ])("in JSON must not contain lone surrogates: %s", async (body) => {
+  ])("a string in JSON must not contain lone surrogates: %s", async (body) => {
     const { url } = await startRpcServer();
-    const answer = await post(url, listProducts, body);
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
+    const response = await post(url, listProducts, body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ code: "invalid_argument" });
   });
 
   test.each([
     ["a surrogate", [0xed, 0xa0, 0x80]],
     ["an overlong NUL", [0xc0, 0x80]],
     ["half a character", [0xc3]],
-  ])("in gRPC must not contain the bytes of %s", async (_, bytes) => {
+  ])("a string in gRPC must not contain the bytes of %s", async (_, bytes) => {
     const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), "/cartwright.catalog.v1.CatalogService/GetProduct");
     stream.end(envelope(Buffer.from([0x12, bytes.length, ...bytes])));
@@ -196,23 +199,23 @@ describe("a string", () => {
     ["a truncated body", sent(halfCharacter.subarray(0, -2), "application/json; charset=utf-8")],
     ["a query", get(`message=${encodeURIComponent('{"sku":"')}%c3${encodeURIComponent('"}')}`)],
     ["a query in base64", get(`base64=1&message=${halfCharacter.toString("base64url")}`)],
-  ])("in JSON in %s must not contain half a character", async (_, [query, init]) => {
+  ])("a string in JSON in %s must not contain half a character", async (_, [query, init]) => {
     const { url } = await startRpcServer();
-    const answer = await fetch(`${url}${method}${query}`, init);
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({
+    const response = await fetch(`${url}${method}${query}`, init);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
       code: "invalid_argument",
       message: "The message is not valid UTF-8. Encode JSON as UTF-8.",
       details: [{ type: "google.rpc.ErrorInfo" }],
     });
   });
 
-  test("may contain any other Unicode", async () => {
+  test("a string may contain any other Unicode", async () => {
     const { url } = await startRpcServer();
     const sku = "naïve \u{1F600} \u202e \ufeff \ufffd \u{10ffff}";
     const catalog = createClient(CatalogService, transports(url)["gRPC over HTTP/2"]);
-    const answer = await catalog.getProduct({ key: { case: "sku", value: sku } });
-    expect(answer.product?.sku).toBe(sku);
+    const response = await catalog.getProduct({ key: { case: "sku", value: sku } });
+    expect(response.product?.sku).toBe(sku);
   });
 });
 
@@ -222,13 +225,13 @@ test("a body that is not a message of the request type is INVALID_ARGUMENT", asy
   const stream = openGrpc(connectHttp2(url), `/${createProduct.parent.typeName}/CreateProduct`);
   stream.end(envelope(Buffer.concat([valid, Buffer.from([0x0a, 0x7f])])));
   expect(await grpcStatus(stream)).toBe(String(Code.InvalidArgument));
-  const answer = await fetch(`${url}/${createProduct.parent.typeName}/CreateProduct`, {
+  const response = await fetch(`${url}/${createProduct.parent.typeName}/CreateProduct`, {
     method: "POST",
     headers: { "content-type": "application/proto" },
     body: new Uint8Array([0x0a, 0x7f]),
   });
-  expect(answer.status).toBe(400);
-  expect(await answer.json()).toMatchObject({
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({
     code: "invalid_argument",
     details: [{ debug: { reason: "MALFORMED_REQUEST" } }],
   });

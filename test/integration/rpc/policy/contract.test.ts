@@ -58,7 +58,7 @@ describe("bounds", () => {
     expect(Object.keys(exceptions).filter((name) => !names.has(name))).toEqual([]);
   });
 
-  test("the check reports fields without a bound", () => {
+  test("the check of bounds reports fields without one", () => {
     expect(Object.fromEntries(unboundedFields(ListBrandsResponseSchema))).toEqual({
       "Brand.name": "has no rule",
       "Brand.prices": "has no max_items",
@@ -71,17 +71,17 @@ describe("bounds", () => {
 });
 
 describe.each(methods)("$name", ({ name, method }) => {
-  test("has a policy and declares whether it has side effects", () => {
+  test("a method has a policy and declares whether it has side effects", () => {
     expect(methodPolicy(method)).toBeDefined();
     const { NO_SIDE_EFFECTS, IDEMPOTENCY_UNKNOWN } = MethodOptions_IdempotencyLevel;
     expect(method.idempotency).toBe(isRead(name) ? NO_SIDE_EFFECTS : IDEMPOTENCY_UNKNOWN);
   });
 
-  test("has a request and a response message of its own", () => {
+  test("a method has a request and a response message of its own", () => {
     expect([method.input.name, method.output.name]).toEqual([`${name}Request`, `${name}Response`]);
   });
 
-  test("has the fields of its standard method in request and response", () => {
+  test("a method has the fields of its standard method in request and response", () => {
     expect(fieldsOf(method.input)).toEqual(expect.arrayContaining(requestFields(name)));
     const first = firstResponseField(name);
     if (first !== undefined) expect(fieldsOf(method.output)[0]).toBe(first);
@@ -219,7 +219,7 @@ describe("the server", () => {
   });
   afterAll(() => shop.close());
 
-  test.each(methods)("implements $name", async ({ method }: { method: DescMethod }) => {
+  test.each(methods)("the server implements $name", async ({ method }: { method: DescMethod }) => {
     // A stream has its messages in envelopes: one envelope with the two bytes "{}".
     const isStream = method.methodKind !== "unary";
     const response = await fetch(`${shop.url}/${method.parent.typeName}/${method.name}`, {

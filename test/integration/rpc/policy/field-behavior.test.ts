@@ -77,7 +77,7 @@ describe("the server", () => {
   });
 
   test.each(creating)(
-    "rejects an empty resource in $name with the fields that it requires",
+    "the server rejects an empty resource in $name with the fields that it requires",
     async (creation) => {
       const { method, resource, message } = creation;
       const response = await fetch(`${shop.url}/${method.parent.typeName}/${method.name}`, {

@@ -84,7 +84,7 @@ function setInvalid(message: ReflectMessage, field: DescField): void {
     message.set(field, reflect(TimestampSchema, create(TimestampSchema, { seconds: 1n })));
   } else if (field.message?.typeName === MoneySchema.typeName) {
     message.set(field, reflect(MoneySchema, create(MoneySchema, { currencyCode: "?", minorUnits: -1n })));
-  } else throw new Error(`${field} has a type that this test does not know`);
+  } else throw new Error(`${field} has a type that this test does not support`);
 }
 
 const invalidEnum = ({ values }: DescEnum) => values.length + 90;
@@ -135,7 +135,7 @@ test("every method with output-only fields in its request is tested here", () =>
 describe.each(ignoring.map((method) => ({ name: nameOf(method), method })))(
   "output-only fields in a request of $name are ignored",
   ({ method }) => {
-    test("over gRPC, by the fast path", async () => {
+    test("output-only fields in a request are ignored over gRPC, by the fast path", async () => {
       const { url, received } = await startRecording(method);
       const { valid, sent } = requestsOf(method);
       if (!isUnary(method)) throw new Error(`${method.name} is a stream`);
@@ -146,7 +146,7 @@ describe.each(ignoring.map((method) => ({ name: nameOf(method), method })))(
     test.each([
       ["the fast path", "application/json"],
       ["Connect", "application/json; charset=utf-8"],
-    ])("over JSON, by %s", async (_, contentType) => {
+    ])("output-only fields in a request are ignored over JSON, by %s", async (_, contentType) => {
       const { url, received } = await startRecording(method);
       const { valid, sent } = requestsOf(method);
       const response = await fetch(`${url}/${method.parent.typeName}/${method.name}`, {
@@ -205,19 +205,19 @@ describe("an update_mask", () => {
       updateMask: { paths },
     });
 
-  test("can name output-only fields and fields within them, which stay as they are", async () => {
+  test("an update_mask can name output-only fields and fields within them, which stay as they are", async () => {
     const paths = ["rating_count", "name", "purchase_count", "create_time.seconds"];
     const { product } = await update(paths);
     expect(product).toMatchObject({ name: "Green tea", brand: "", ratingCount: 0n, purchaseCount: 0n });
   });
 
-  test("that names output-only fields only is rejected and does not stand for all fields", async () => {
+  test("an update_mask that names output-only fields only is rejected and does not select all fields", async () => {
     await expect(update(["rating_count"])).rejects.toThrow("update_mask: names output-only fields only");
     const { product } = await shop.catalog.getProduct({ key: { case: "id", value: productId } });
     expect(product?.brand).toBe("");
   });
 
-  test("is rejected for fields that are neither output-only nor changeable", async () => {
+  test("an update_mask is rejected for fields that are neither output-only nor changeable", async () => {
     await expect(update(["name", "stock_quantity"])).rejects.toThrow("stock_quantity");
     await expect(update(["name", "rating"])).rejects.toThrow("rating");
   });

@@ -99,23 +99,23 @@ describe("the effective policy of a method", () => {
     return policy === undefined ? null : toJson(MethodPolicySchema, policy);
   }
 
-  test("is the default of the service if the method has no policy of its own", () => {
+  test("the effective policy of a method is the default of the service if the method has no policy of its own", () => {
     expect(effective(undefined)).toEqual(defaults);
     expect(effective({})).toEqual(defaults);
   });
 
-  test("is the policy of the method if the service has no default", () => {
+  test("the effective policy of a method is the policy of the method if the service has no default", () => {
     expect(effective({ access: "ACCESS_ADMIN" }, {})).toEqual({ access: "ACCESS_ADMIN" });
     expect(effective(undefined, {})).toBeNull();
   });
 
-  test("takes the default for write methods only for methods with side effects", () => {
+  test("the effective policy of a method takes the default for write methods only for methods with side effects", () => {
     expect(effective(undefined, { write: defaults })).toBeNull();
     const write = methodPolicy(CatalogService.method.createProduct);
     expect([write?.access, write?.rateLimit?.class]).toEqual([Access.STAFF, RateLimitClass.WRITE]);
   });
 
-  test("inherits the fields of rate_limit and deadline that the method does not set", () => {
+  test("the effective policy of a method inherits the fields of rate_limit and deadline that the method does not set", () => {
     expect(effective({ rateLimit: { cost: 5 }, deadline: { default: "10s" } })).toEqual({
       ...defaults,
       rateLimit: { class: "RATE_LIMIT_CLASS_READ", cost: 5 },
@@ -123,12 +123,12 @@ describe("the effective policy of a method", () => {
     });
   });
 
-  test("has the cache of the method in place of the default, tags included", () => {
+  test("the effective policy of a method has the cache of the method in place of the default, tags included", () => {
     const cache = { freshFor: "1s", tags: ["own"] };
     expect(effective({ cache })).toEqual({ ...defaults, cache });
   });
 
-  test("has the scope of the method alone if the method sets access", () => {
+  test("the effective policy of a method has the scope of the method alone if the method sets access", () => {
     const { scope: _, ...withoutScope } = defaults;
     expect(effective({ access: "ACCESS_PUBLIC" })).toEqual({ ...withoutScope, access: "ACCESS_PUBLIC" });
     expect(effective({ access: "ACCESS_STAFF", scope: "SCOPE_ORDERS_READ" })).toEqual({
@@ -138,7 +138,7 @@ describe("the effective policy of a method", () => {
     expect(effective({ scope: "SCOPE_ORDERS_READ" })).toEqual({ ...defaults, scope: "SCOPE_ORDERS_READ" });
   });
 
-  test("is checked at startup, whether it is declared or inherited", () => {
+  test("the effective policy of a method is checked at startup, whether it is declared or inherited", () => {
     const service = alterService(CatalogService, (file) => {
       const proto = file.service.find(({ name }) => name === CatalogService.name);
       if (proto?.options === undefined) throw new Error("the contract has changed");
@@ -200,7 +200,7 @@ describe.each<[string, DescService, string, Case[]]>([
     ],
   ],
 ])("the server does not start with %s", (_, service, method, cases) => {
-  test.each(cases)("and reports: %s", (error, change) => {
+  test.each(cases)("an invalid policy is reported at startup: %s", (error, change) => {
     const changed = withPolicy(service, method, (policy) => {
       const json = Object.assign({}, toJson(MethodPolicySchema, policy), change);
       return fromJson(MethodPolicySchema, json);

@@ -70,7 +70,7 @@ const authClass = {
 } satisfies RpcServerOptions;
 
 describe("a call is charged to", () => {
-  test("the address without a token, to the account with ten times that, to the API key with a hundred times", async () => {
+  test("a call is charged to the address without a token, to the account with ten times that, to the API key with a hundred times", async () => {
     const { url } = await startRateLimitedServer({ READ: 2 }, { authenticate });
     expect(await countPassed(url, 5)).toBe(2);
     expect(await countPassed(url, 25, "account-1")).toBe(20);
@@ -78,12 +78,12 @@ describe("a call is charged to", () => {
     expect(await countPassed(url, 205, "service-1")).toBe(200);
   });
 
-  test("the address while access control is off", async () => {
+  test("a call is charged to the address while access control is off", async () => {
     const { url } = await startRateLimitedServer({ READ: 2 });
     expect(await countPassed(url, 5)).toBe(2);
   });
 
-  test("the address for class AUTH, and to the account or key as well, whose budgets are no larger", async () => {
+  test("a call of class AUTH is charged to the address, and to the account or key as well, whose budgets are no larger", async () => {
     for (const token of [undefined, "account-1", "service-1"]) {
       const { url } = await startRateLimitedServer({ AUTH: 3 }, { ...authClass, authenticate });
       expect(await countPassed(url, 5, token)).toBe(3);
@@ -92,7 +92,7 @@ describe("a call is charged to", () => {
     }
   });
 
-  test("account and address for class AUTH, and the header states the one with the least left", async () => {
+  test("a call of class AUTH is charged to account and address, and the header states the budget with the least left", async () => {
     const options = { ...authClass, authenticate, trustedProxies: trustLocalhost() };
     const { url } = await startRateLimitedServer({ AUTH: 3 }, options);
     const remaining = async (address: string, token?: string) => {
@@ -110,7 +110,7 @@ describe("a call is charged to", () => {
     expect(await remaining("192.0.2.4"), "the rejected call was not charged to the address").toBe("2");
   });
 
-  test("its own class: others keep their budgets", async () => {
+  test("a call is charged to its own class, and other classes keep their budgets", async () => {
     const { url } = await startRateLimitedServer({ READ: 1, INGEST: 100 }, { authenticate });
     await countPassed(url, 2);
     const tracker = createClient(TrackerService, createGrpcTransport({ baseUrl: url }));
@@ -119,7 +119,7 @@ describe("a call is charged to", () => {
 });
 
 describe("a wrong credential is charged", () => {
-  test("to the address, until credentials from there are not checked any more", async () => {
+  test("a wrong credential is charged to the address, until credentials from there are not checked any more", async () => {
     const { url } = await startRateLimitedServer({ AUTH: 3 }, { authenticate });
     const statuses: number[] = [];
     for (let index = 0; index < 5; index += 1) {
@@ -131,7 +131,7 @@ describe("a wrong credential is charged", () => {
     expect(await countPassed(url, 1, "account-1"), "calls with a valid one pass").toBe(1);
   });
 
-  test("once more when a handler finds it", async () => {
+  test("a wrong credential is charged once more when a handler finds it", async () => {
     const { url } = await startRateLimitedServer(
       { AUTH: 6 },
       { ...authClass, authenticate, catalog: rejectingCatalog },
@@ -142,19 +142,19 @@ describe("a wrong credential is charged", () => {
     expect(responses.map(({ headers }) => headers.get("ratelimit-remaining"))).toEqual(["4", "2", "0", "0"]);
   });
 
-  test("to the address of a caller who is signed in", async () => {
+  test("a wrong credential is charged to the address of a caller who is signed in", async () => {
     const { url } = await startRateLimitedServer(
       { AUTH: 100 },
       { ...authClass, authenticate, catalog: rejectingCatalog },
     );
     for (const id of ["1", "2", "3"]) await countPassed(url, 1, `account-${id}`);
-    const answer = await post(url, getProduct, { sku: "A" });
+    const response = await post(url, getProduct, { sku: "A" });
     // Two of the address for each call: one by admission, and one for the wrong credential.
-    expect(answer.headers.get("ratelimit-remaining")).toBe("92");
+    expect(response.headers.get("ratelimit-remaining")).toBe("92");
   });
 
   test.each(["TOKEN_EXPIRED", "SESSION_ENDED", "API_KEY_ENDED"])(
-    "not when it was valid once (%s): the address pays for the call only",
+    "a credential that was valid once (%s) is no failed attempt, and its address is charged for the call only",
     async (reason) => {
       const rejectAsEnded = () => {
         throw new AppError("unauthenticated", "It has ended.", { reason });
@@ -170,7 +170,7 @@ describe("a wrong credential is charged", () => {
     },
   );
 
-  test("not when a handler finds one that was valid once", async () => {
+  test("a credential that was valid once is not charged when a handler finds it", async () => {
     const handler = {
       getProduct: () => {
         throw new AppError("unauthenticated", "It has ended.", { reason: "REFRESH_TOKEN_REUSED" });
@@ -181,7 +181,7 @@ describe("a wrong credential is charged", () => {
     expect((await Promise.all(responses)).map(({ status }) => status)).toEqual([401, 401, 401]);
   });
 
-  test("not when there is none", async () => {
+  test("a missing credential is not charged", async () => {
     const { url } = await startRateLimitedServer({ AUTH: 1 }, { authenticate });
     const transport = createGrpcTransport({ baseUrl: url });
     const orders = createClient(OrderService, transport);

@@ -33,7 +33,7 @@ const BUCKET_SECONDS = HOUR_SECONDS / 64;
 const TEST_SECONDS = 120;
 
 describe.each(transportNames)("%s", (name) => {
-  test("states what is left of the budget, and then fails with RESOURCE_EXHAUSTED and when to retry", async () => {
+  test("a call states what is left of the budget, and then fails with RESOURCE_EXHAUSTED and when to retry", async () => {
     const { url } = await startRateLimitedServer({ READ: 2 });
     const client = createClient(CatalogService, transports(url)[name]);
     const left: (string | null)[] = [];

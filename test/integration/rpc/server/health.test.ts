@@ -25,21 +25,24 @@ function createStore() {
 }
 
 describe("Check", () => {
-  test.each(transportNames)("returns the status of the server and of its services by %s", async (name) => {
-    const { url } = await startRpcServer();
-    const client = createClient(Health, transports(url)[name]);
-    expect(await client.check({})).toMatchObject({ status: Status.SERVING });
-    expect(await client.check({ service: CatalogService.typeName })).toMatchObject({
-      status: Status.SERVING,
-    });
-    const error = await client.check({ service: "nope" }).catch(ConnectError.from);
-    expect(error).toMatchObject({ code: Code.NotFound, rawMessage: 'Unknown service "nope".' });
-    expect(ConnectError.from(error).findDetails(ErrorInfoSchema)).toMatchObject([
-      { reason: "SERVICE_NOT_FOUND", domain: "cartwright" },
-    ]);
-  });
+  test.each(transportNames)(
+    "Check returns the status of the server and of its services by %s",
+    async (name) => {
+      const { url } = await startRpcServer();
+      const client = createClient(Health, transports(url)[name]);
+      expect(await client.check({})).toMatchObject({ status: Status.SERVING });
+      expect(await client.check({ service: CatalogService.typeName })).toMatchObject({
+        status: Status.SERVING,
+      });
+      const error = await client.check({ service: "nope" }).catch(ConnectError.from);
+      expect(error).toMatchObject({ code: Code.NotFound, rawMessage: 'Unknown service "nope".' });
+      expect(ConnectError.from(error).findDetails(ErrorInfoSchema)).toMatchObject([
+        { reason: "SERVICE_NOT_FOUND", domain: "cartwright" },
+      ]);
+    },
+  );
 
-  test("cuts a long name in its error", async () => {
+  test("Check cuts a long name in its error", async () => {
     const { url } = await startRpcServer();
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
     const error = ConnectError.from(
@@ -49,7 +52,7 @@ describe("Check", () => {
     expect(error.rawMessage.length).toBeLessThan(100);
   });
 
-  test("answers @grpc/grpc-js", async () => {
+  test("Check serves @grpc/grpc-js", async () => {
     const { state, isReady } = createStore();
     state.ready = false;
     const { port } = await startRpcServer({ isReady });
@@ -63,7 +66,7 @@ describe("Check", () => {
 });
 
 describe("Watch", () => {
-  test("sends each change of the status", async () => {
+  test("Watch sends each change of the status", async () => {
     const { state, isReady } = createStore();
     const { url } = await startRpcServer({ isReady, limits });
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
@@ -76,7 +79,7 @@ describe("Watch", () => {
     expect(received).toEqual([Status.SERVING, Status.NOT_SERVING, Status.SERVING]);
   });
 
-  test("of an unknown service sends SERVICE_UNKNOWN once and goes on until the caller leaves", async () => {
+  test("Watch of an unknown service sends SERVICE_UNKNOWN once and goes on until the caller leaves", async () => {
     const { state, isReady } = createStore();
     const { url } = await startRpcServer({ isReady, limits });
     const client = createClient(Health, transports(url)["gRPC over HTTP/2"]);
@@ -97,14 +100,14 @@ describe("Watch", () => {
     expect(received).toEqual([Status.SERVICE_UNKNOWN, Status.SERVING]);
   });
 
-  test("ends at the deadline of the caller", async () => {
+  test("Watch ends at the deadline of the caller", async () => {
     const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), "/grpc.health.v1.Health/Watch", { "grpc-timeout": "200m" });
     stream.end(envelope(Buffer.alloc(0)));
     expect(await grpcStatus(stream)).toBe("0");
   });
 
-  test("has no deadline of the server", async () => {
+  test("Watch has no deadline of the server", async () => {
     const { state, isReady } = createStore();
     const { url, lines } = await startRpcServer({
       isReady,
@@ -125,7 +128,7 @@ describe("Watch", () => {
 });
 
 describe("/readyz", () => {
-  test("reports each check", async () => {
+  test("/readyz reports each check", async () => {
     const { state, isReady } = createStore();
     const { url } = await startRpcServer({ isReady, limits });
     const ready = await fetch(`${url}/readyz`);
@@ -137,14 +140,14 @@ describe("/readyz", () => {
     expect(await away.json()).toEqual({ ready: false, checks: { store: "away" } });
   });
 
-  test("runs one check for many probes", async () => {
+  test("/readyz runs one check for many probes", async () => {
     const { state, isReady } = createStore();
     const { url } = await startRpcServer({ isReady, limits: { readinessMaxAgeMs: 600_000 } });
     await Promise.all(Array.from({ length: 20 }, () => fetch(`${url}/readyz`)));
     expect(state.checkCount).toBe(1);
   });
 
-  test("is 503 when a check fails, without its error", async () => {
+  test("/readyz is 503 when a check fails, without its error", async () => {
     const { url, lines } = await startRpcServer({ isReady: () => Promise.reject(new Error("boom")) });
     const response = await fetch(`${url}/readyz`);
     expect(response.status).toBe(503);
@@ -152,7 +155,7 @@ describe("/readyz", () => {
     expect(lines[0]?.level).toBe("error");
   });
 
-  test("is 503 when a check hangs", async () => {
+  test("/readyz is 503 when a check hangs", async () => {
     const { url } = await startRpcServer({
       isReady: () => new Promise(() => {}),
       limits: { readinessTimeoutMs: 100 },

@@ -35,31 +35,34 @@ async function writeAlone(socket: Socket, chunk: string | Uint8Array): Promise<v
 }
 
 describe("the first bytes of a connection", () => {
-  test.each([1, 2, 3, 24])("select HTTP/2 by its preface, in chunks of %i", async (size) => {
-    const { port } = await startRpcServer();
-    const socket = openSocket(port);
-    const bytes = Buffer.concat([Buffer.from(PREFACE), EMPTY_SETTINGS]);
-    for (let position = 0; position < bytes.length; position += size) {
-      await writeAlone(socket, bytes.subarray(position, position + size));
-    }
-    const [answer]: Buffer[] = await once(socket, "data");
-    // A SETTINGS frame (RFC 9113, 6.5).
-    expect(answer?.[3]).toBe(4);
-  });
+  test.each([1, 2, 3, 24])(
+    "the first bytes of a connection select HTTP/2 by its preface, in chunks of %i",
+    async (size) => {
+      const { port } = await startRpcServer();
+      const socket = openSocket(port);
+      const bytes = Buffer.concat([Buffer.from(PREFACE), EMPTY_SETTINGS]);
+      for (let position = 0; position < bytes.length; position += size) {
+        await writeAlone(socket, bytes.subarray(position, position + size));
+      }
+      const [response]: Buffer[] = await once(socket, "data");
+      // A SETTINGS frame (RFC 9113, 6.5).
+      expect(response?.[3]).toBe(4);
+    },
+  );
 
   test.each(["GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n"])(
-    "select HTTP/1.1 by its method, byte by byte: %s",
+    "the first bytes of a connection select HTTP/1.1 by its method, byte by byte: %s",
     async (text) => {
       const { port } = await startRpcServer();
       const socket = openSocket(port);
       for (const byte of text) await writeAlone(socket, byte);
-      const [answer]: Buffer[] = await once(socket, "data");
-      expect(answer?.toString()).toMatch(text.startsWith("GET") ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 404/);
+      const [response]: Buffer[] = await once(socket, "data");
+      expect(response?.toString()).toMatch(text.startsWith("GET") ? /^HTTP\/1\.1 200/ : /^HTTP\/1\.1 404/);
     },
   );
 
   test.each(["", "P", "PR", "PRI", "GET / HT"])(
-    "must not end with %j: the connection is closed",
+    "a connection that ends after the bytes %j is closed",
     async (text) => {
       const { port } = await startRpcServer({ limits: { firstByteMs: 150, headersMs: 150, pingMs: 100 } });
       const socket = openSocket(port);
@@ -69,7 +72,7 @@ describe("the first bytes of a connection", () => {
     },
   );
 
-  test("of another protocol close the connection", async () => {
+  test("a connection of another protocol is closed", async () => {
     const { url, port } = await startRpcServer();
     const socket = openSocket(port);
     socket.write("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
@@ -78,7 +81,7 @@ describe("the first bytes of a connection", () => {
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   });
 
-  test("may be missing: connections that open and close do no harm", async () => {
+  test("connections that open and close without a byte do no harm", async () => {
     const { url, port } = await startRpcServer();
     for (let count = 0; count < 50; count += 1) {
       const socket = openSocket(port);
@@ -117,7 +120,7 @@ describe("TLS", () => {
     return { ...(await startRpcServer({ tls: files })), cert, files };
   }
 
-  test("serves HTTP/2 and HTTP/1.1 on one port by ALPN", async () => {
+  test("TLS serves HTTP/2 and HTTP/1.1 on one port by ALPN", async () => {
     const { url, cert } = await startSecure();
     expect(url).toMatch(/^https:/);
     const nodeOptions = { ca: cert };
@@ -126,8 +129,8 @@ describe("TLS", () => {
       createConnectTransport({ baseUrl: url, httpVersion: "1.1", nodeOptions }),
       createConnectTransport({ baseUrl: url, httpVersion: "2", nodeOptions }),
     ]) {
-      const answer = await createClient(CatalogService, transport).getProduct({ key });
-      expect(answer.product?.sku).toBe("A");
+      const response = await createClient(CatalogService, transport).getProduct({ key });
+      expect(response.product?.sku).toBe("A");
     }
   });
 
@@ -135,7 +138,7 @@ describe("TLS", () => {
     ["h2", "h2"],
     ["http/1.1", "http/1.1"],
     [undefined, false],
-  ])("offered as %s by ALPN is answered with %s", async (offered, agreed) => {
+  ])("a TLS client that offers %s by ALPN gets %s", async (offered, agreed) => {
     const { port, cert } = await startSecure();
     const ALPNProtocols = offered === undefined ? undefined : [offered];
     const socket = tls.connect({
@@ -150,12 +153,12 @@ describe("TLS", () => {
     await once(socket, "secureConnect");
     expect(socket.alpnProtocol).toBe(agreed);
     socket.write(agreed === "h2" ? PREFACE : "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    const [answer]: Buffer[] = await once(socket, "data");
-    if (agreed === "h2") expect(answer?.[3]).toBe(4);
-    else expect(answer?.toString()).toMatch(/^HTTP\/1\.1 200/);
+    const [response]: Buffer[] = await once(socket, "data");
+    if (agreed === "h2") expect(response?.[3]).toBe(4);
+    else expect(response?.toString()).toMatch(/^HTTP\/1\.1 200/);
   });
 
-  test("accepts version 1.2 and newer", async () => {
+  test("TLS accepts version 1.2 and newer", async () => {
     const { port, cert } = await startSecure();
     for (const [version, works] of [
       ["TLSv1.1", false],
@@ -179,7 +182,7 @@ describe("TLS", () => {
     }
   });
 
-  test("survives plaintext, callers without trust and broken handshakes", async () => {
+  test("TLS survives plaintext, callers without trust and broken handshakes", async () => {
     const { url, port, cert, server } = await startSecure();
     openSocket(port).write("GET / HTTP/1.1\r\n\r\n");
     openSocket(port).write("\x16\x03\x01");
@@ -191,7 +194,7 @@ describe("TLS", () => {
     expect((await once(stream, "response"))[0][":status"]).toBe(200);
     const status = await new Promise((resolve, reject) => {
       https
-        .get(`${url}/healthz`, { ca: cert, agent: false }, (answer) => resolve(answer.statusCode))
+        .get(`${url}/healthz`, { ca: cert, agent: false }, (response) => resolve(response.statusCode))
         .on("error", reject);
     });
     expect(status).toBe(200);
@@ -199,7 +202,7 @@ describe("TLS", () => {
     await server.close(500);
   });
 
-  test("rejects an unusable certificate as a startup error", async () => {
+  test("TLS rejects an unusable certificate as a startup error", async () => {
     const { files } = await startSecure();
     const missing = { ...files, certFile: "/nowhere/cert.pem" };
     await expect(startRpcServer({ tls: missing })).rejects.toThrow(StartupError);

@@ -30,7 +30,7 @@ async function openGrpcUntilAdmitted(
     call.once("response", () => {
       isRejected = true;
     });
-    // The answer to the second ping is behind the response to the call.
+    // The acknowledgement of the second ping is behind the response to the call.
     for (let count = 0; count < 2; count += 1) await new Promise((resolve) => session.ping(resolve));
     if (!isRejected) return call;
     call.close();
@@ -56,7 +56,7 @@ describe.each([
     await expectServing(url);
   });
 
-  test("calls that stall, and then all arrive at once, get no more slots than others", async () => {
+  test("calls that stall, and then all arrive together, get no more slots than others", async () => {
     const lists = blockLists();
     const { url } = await startRpcServer({ maxCalls: 2, limits: { slotBodyMs: 0 }, catalog: lists.catalog });
     const session = connectHttp2(url);

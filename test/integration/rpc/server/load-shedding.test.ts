@@ -52,7 +52,7 @@ async function startFull(): Promise<RpcServer & { finish(): Promise<void> }> {
 
 async function expectOverloaded(call: Promise<unknown>): Promise<void> {
   const error = await call.then(
-    () => expect.fail("it was answered"),
+    () => expect.fail("the call was not rejected"),
     (reason: unknown) => ConnectError.from(reason),
   );
   expect(error).toMatchObject({
@@ -77,7 +77,7 @@ test.each(transportNames.filter((name) => name !== "Connect GET"))(
 );
 
 describe.each(transportNames)("a call at the concurrency limit by %s", (name) => {
-  test("is rejected at once, and served when another call has ended", async () => {
+  test("a call at the concurrency limit is rejected immediately, and served when another call has ended", async () => {
     const { url, finish } = await startFull();
     const client = createClient(CatalogService, transports(url)[name]);
     for (let count = 0; count < 3; count += 1) await expectOverloaded(client.getProduct({ key }));
@@ -87,7 +87,7 @@ describe.each(transportNames)("a call at the concurrency limit by %s", (name) =>
       .toMatchObject({ product: { sku: "A" } });
   });
 
-  test("is rejected when it is a stream", async () => {
+  test("a stream at the concurrency limit is rejected", async () => {
     const { url, finish } = await startFull();
     const client = createClient(CatalogService, transports(url)[name]);
     const rows = async function* () {
@@ -113,14 +113,14 @@ test("a rejected call gets the HTTP status 503 and Retry-After", async () => {
   await finish();
 });
 
-test("a call whose body never arrives is rejected at once", async () => {
+test("a call whose body never arrives is rejected immediately", async () => {
   const { url, finish } = await startFull();
   const call = openGrpc(connectHttp2(url), getProductPath, { "content-length": "1000" });
   expect(await grpcStatus(call)).toBe(String(Code.Unavailable));
   await finish();
 });
 
-test("probes are answered at the concurrency limit", async () => {
+test("probes are served at the concurrency limit", async () => {
   const { url, finish } = await startFull();
   const health = createClient(Health, createGrpcTransport({ baseUrl: url }));
   expect(await health.check({})).toBeDefined();
@@ -133,14 +133,14 @@ test("a caller who leaves frees its slot", async () => {
   const session = connectHttp2(url);
   for (let count = 0; count < 10; count += 1) {
     const call = openGrpc(session, getProductPath, { "content-length": "1000" });
-    // Frames of one connection arrive in order: the server has the call when it has answered the ping behind it.
+    // Frames of one connection arrive in order: the server has the call when it has acknowledged the ping behind it.
     await new Promise((resolve) => session.ping(resolve));
     call.close();
   }
   await expect.poll(async () => (await post(url, getProduct, { sku: "A" })).status).toBe(200);
 });
 
-test("a caller who resets a rejected call at once leaves the server up", async () => {
+test("a caller who resets a rejected call immediately leaves the server up", async () => {
   const { url, port, finish } = await startFull();
   const socket = await openRawHttp2(port);
   for (let stream = 1; stream < 100; stream += 2) {

@@ -24,19 +24,22 @@ const MEBIBYTE = 1024 * 1024;
 expectNoCrash();
 
 describe("a message of more than 4 MiB is RESOURCE_EXHAUSTED", () => {
-  test.each(transportNames.filter((name) => name !== "Connect GET"))("by %s", async (name) => {
-    const { url } = await startRpcServer();
-    const client = createClient(CatalogService, transports(url)[name]);
-    const value = "x".repeat(5 * MEBIBYTE);
-    const error = await client.getProduct({ key: { case: "sku", value } }).catch(ConnectError.from);
-    expect(error).toMatchObject({ code: Code.ResourceExhausted });
-    expect(error).toSatisfy(
-      (error: ConnectError) => error.findDetails(ErrorInfoSchema)[0]?.reason === "MESSAGE_TOO_LARGE",
-    );
-    await expectServing(url);
-  });
+  test.each(transportNames.filter((name) => name !== "Connect GET"))(
+    "a message of more than 4 MiB is RESOURCE_EXHAUSTED by %s",
+    async (name) => {
+      const { url } = await startRpcServer();
+      const client = createClient(CatalogService, transports(url)[name]);
+      const value = "x".repeat(5 * MEBIBYTE);
+      const error = await client.getProduct({ key: { case: "sku", value } }).catch(ConnectError.from);
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+      expect(error).toSatisfy(
+        (error: ConnectError) => error.findDetails(ErrorInfoSchema)[0]?.reason === "MESSAGE_TOO_LARGE",
+      );
+      await expectServing(url);
+    },
+  );
 
-  test("by @grpc/grpc-js", async () => {
+  test("a message of more than 4 MiB is RESOURCE_EXHAUSTED by @grpc/grpc-js", async () => {
     const { url, port } = await startRpcServer();
     const value = "x".repeat(5 * MEBIBYTE);
     await expect(callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value } })).rejects.toMatchObject(
@@ -45,18 +48,18 @@ describe("a message of more than 4 MiB is RESOURCE_EXHAUSTED", () => {
     await expectServing(url);
   });
 
-  test("and one of 4 MiB is read", async () => {
+  test("a message of 4 MiB is read", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(methodUrl(url, getProduct), {
+    const response = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/proto" },
       body: new Uint8Array(getProductBytes("x".repeat(4 * MEBIBYTE - 5))),
     });
     // Too long for a sku, not for a message.
-    expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
+    expect(await response.json()).toMatchObject({ code: "invalid_argument" });
   });
 
-  test("after decompression by gRPC", async () => {
+  test("a message of more than 4 MiB is RESOURCE_EXHAUSTED after decompression by gRPC", async () => {
     const { url } = await startRpcServer();
     const bomb = gzipSync(Buffer.alloc(100 * MEBIBYTE));
     expect(bomb.length).toBeLessThan(MEBIBYTE / 4);
@@ -66,20 +69,20 @@ describe("a message of more than 4 MiB is RESOURCE_EXHAUSTED", () => {
     await expectServing(url);
   });
 
-  test("after decompression by Connect", async () => {
+  test("a message of more than 4 MiB is RESOURCE_EXHAUSTED after decompression by Connect", async () => {
     const { url } = await startRpcServer();
     const bomb = gzipSync(Buffer.from(`{"sku":"${"x".repeat(50 * MEBIBYTE)}"}`));
-    const answer = await fetch(methodUrl(url, getProduct), {
+    const response = await fetch(methodUrl(url, getProduct), {
       method: "POST",
       headers: { "content-type": "application/json", "content-encoding": "gzip" },
       body: new Uint8Array(bomb),
     });
-    expect(answer.status).toBe(429);
-    expect(await answer.json()).toMatchObject({ code: "resource_exhausted" });
+    expect(response.status).toBe(429);
+    expect(await response.json()).toMatchObject({ code: "resource_exhausted" });
     await expectServing(url);
   });
 
-  test("by its envelope, before the rest is read", async () => {
+  test("a message of more than 4 MiB by its envelope is RESOURCE_EXHAUSTED before the rest is read", async () => {
     const { url } = await startRpcServer();
     const stream = openGrpc(connectHttp2(url), getProductPath);
     const head = envelope(Buffer.alloc(0));
@@ -88,7 +91,7 @@ describe("a message of more than 4 MiB is RESOURCE_EXHAUSTED", () => {
     expect(await grpcStatus(stream)).toBe(String(Code.ResourceExhausted));
   });
 
-  test("as a response", async () => {
+  test("a response of more than 4 MiB is RESOURCE_EXHAUSTED", async () => {
     const { url } = await startRpcServer({
       catalog: { getProduct: () => ({ product: { name: "x".repeat(5 * MEBIBYTE) } }) },
     });
@@ -109,17 +112,17 @@ test.each([
 });
 
 describe("headers are limited", () => {
-  test("over HTTP/1.1", async () => {
+  test("headers are limited over HTTP/1.1", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, { sku: "A" }, { "x-much": "y".repeat(17_000) });
-    expect(answer.status).toBe(431);
+    const response = await post(url, getProduct, { sku: "A" }, { "x-much": "y".repeat(17_000) });
+    expect(response.status).toBe(431);
     await expectServing(url);
   });
 
   test.each([
     ["length", { "x-much": "y".repeat(17_000) }],
     ["number", Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`x-${index}`, "y"]))],
-  ])("in %s over HTTP/2", async (_, headers: Record<string, string>) => {
+  ])("headers are limited in %s over HTTP/2", async (_, headers: Record<string, string>) => {
     const calls: unknown[] = [];
     const { url } = await startRpcServer({
       catalog: {

@@ -23,7 +23,7 @@ import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 const { getProduct, createProduct } = CatalogService.method;
 
 describe.each(transportNames)("by %s", (name) => {
-  test("a call is answered", async () => {
+  test("a call gets its response", async () => {
     const { url } = await startRpcServer();
     const client = createClient(CatalogService, transports(url)[name]);
     const { product } = await client.getProduct({ key: { case: "sku", value: "A-1 ü" } });
@@ -60,10 +60,10 @@ describe.each(transportNames)("by %s", (name) => {
   });
 });
 
-test("a call by @grpc/grpc-js is answered", async () => {
+test("a call by @grpc/grpc-js gets its response", async () => {
   const { port } = await startRpcServer();
-  const answer = await callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value: "A-1" } });
-  expect(answer.product?.sku).toBe("A-1");
+  const response = await callGrpcJs(grpcJs(port), getProduct, { key: { case: "sku", value: "A-1" } });
+  expect(response.product?.sku).toBe("A-1");
 });
 
 test("HTTP/1.1 and HTTP/2 are served on one port at the same time", async () => {
@@ -78,25 +78,27 @@ test("HTTP/1.1 and HTTP/2 are served on one port at the same time", async () => 
   for (let index = 0; index < 20; index += 1) {
     calls.push(callGrpcJs(other, getProduct, { key: { case: "sku", value: `${index}` } }));
   }
-  const answers = await Promise.all(calls);
-  expect(answers.map((answer) => answer.product?.sku)).toEqual(answers.map((_, index) => `${index % 20}`));
+  const responses = await Promise.all(calls);
+  expect(responses.map((response) => response.product?.sku)).toEqual(
+    responses.map((_, index) => `${index % 20}`),
+  );
 });
 
 describe("JSON", () => {
-  test("contains fields that are 0 or empty", async () => {
+  test("JSON contains fields that are 0 or empty", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, { sku: "A-1" });
-    expect(answer.status).toBe(200);
-    expect(await answer.json()).toMatchObject({
+    const response = await post(url, getProduct, { sku: "A-1" });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({
       product: { sku: "A-1", name: "", stockQuantity: "0", attributes: {} },
     });
   });
 
-  test("with an unknown field is rejected, and the error names it", async () => {
+  test("JSON with an unknown field is rejected, and the error names it", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, { skuu: "A-1" });
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({
+    const response = await post(url, getProduct, { skuu: "A-1" });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
       code: "invalid_argument",
       message: expect.stringContaining('"skuu"'),
       details: [
@@ -110,14 +112,14 @@ describe("JSON", () => {
     ["an array", "[]", 400],
     ["of a wrong type", '{"sku": 1}', 400],
     ["empty", "", 400],
-  ])("that is %s is rejected", async (_, body, status) => {
+  ])("JSON that is %s is rejected", async (_, body, status) => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, body);
-    expect(answer.status).toBe(status);
-    expect(await answer.json()).toMatchObject({ code: "invalid_argument" });
+    const response = await post(url, getProduct, body);
+    expect(response.status).toBe(status);
+    expect(await response.json()).toMatchObject({ code: "invalid_argument" });
   });
 
-  test("is a codec of gRPC too", async () => {
+  test("JSON is a codec of gRPC too", async () => {
     const { url } = await startRpcServer();
     const session = connectHttp2(url);
     const stream = session.request({
@@ -137,15 +139,15 @@ describe("JSON", () => {
 });
 
 describe("GET", () => {
-  test("with a JSON message is answered", async () => {
+  test("a GET with a JSON message gets its response", async () => {
     const { url } = await startRpcServer();
     const query = new URLSearchParams({ connect: "v1", encoding: "json", message: '{"sku":"A-1"}' });
-    const answer = await fetch(`${methodUrl(url, getProduct)}?${query}`);
-    expect(answer.status).toBe(200);
-    expect(await answer.json()).toMatchObject({ product: { sku: "A-1" } });
+    const response = await fetch(`${methodUrl(url, getProduct)}?${query}`);
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({ product: { sku: "A-1" } });
   });
 
-  test("with a binary message is answered", async () => {
+  test("a GET with a binary message gets its response", async () => {
     const { url } = await startRpcServer();
     const bytes = toBinary(GetProductRequestSchema, {
       $typeName: "cartwright.catalog.v1.GetProductRequest",
@@ -153,9 +155,9 @@ describe("GET", () => {
       showDeleted: false,
     });
     const message = Buffer.from(bytes).toString("base64url");
-    const answer = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1&message=${message}`);
-    expect(answer.status).toBe(200);
-    expect(answer.headers.get("content-type")).toBe("application/proto");
+    const response = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1&message=${message}`);
+    expect(response.status).toBe(200);
+    expect(response.headers.get("content-type")).toBe("application/proto");
   });
 
   test.each([
@@ -169,69 +171,72 @@ describe("GET", () => {
     ["no message in base64", "encoding=json&base64=1"],
     ["a compressed message that is not compressed", "encoding=json&base64=1&compression=gzip&message=e30"],
     ["a truncated compressed message", "encoding=json&base64=1&compression=gzip&message=H4sIAAAA"],
-  ])("with %s is MALFORMED_REQUEST", async (_, query) => {
+  ])("a GET with %s is MALFORMED_REQUEST", async (_, query) => {
     const { url, lines } = await startRpcServer();
-    const answer = await fetch(`${methodUrl(url, getProduct)}?connect=v1&${query}`);
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({
+    const response = await fetch(`${methodUrl(url, getProduct)}?connect=v1&${query}`);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
       code: "invalid_argument",
       details: [{ debug: { reason: "MALFORMED_REQUEST", domain: "cartwright" } }],
     });
     expect(lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
   });
 
-  test("without a binary message has an empty one", async () => {
+  test("a GET without a binary message has an empty one", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1`);
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({ details: [{ debug: { reason: "INVALID_REQUEST" } }, {}] });
+    const response = await fetch(`${methodUrl(url, getProduct)}?encoding=proto&base64=1`);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ details: [{ debug: { reason: "INVALID_REQUEST" } }, {}] });
   });
 
-  test.each(["encoding=xml&message={}", "message={}"])("in an unknown encoding is 415: %s", async (query) => {
-    const { url } = await startRpcServer();
-    expect((await fetch(`${methodUrl(url, getProduct)}?${query}`)).status).toBe(415);
-  });
+  test.each(["encoding=xml&message={}", "message={}"])(
+    "a GET in an unknown encoding is 415: %s",
+    async (query) => {
+      const { url } = await startRpcServer();
+      expect((await fetch(`${methodUrl(url, getProduct)}?${query}`)).status).toBe(415);
+    },
+  );
 
-  test("in an unknown compression is UNIMPLEMENTED", async () => {
+  test("a GET in an unknown compression is UNIMPLEMENTED", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(
+    const response = await fetch(
       `${methodUrl(url, getProduct)}?encoding=json&compression=zip&base64=1&message=e30`,
     );
-    expect(answer.status).toBe(501);
-    expect(await answer.json()).toMatchObject({
+    expect(response.status).toBe(501);
+    expect(await response.json()).toMatchObject({
       code: "unimplemented",
       details: [{ debug: { reason: "NOT_IMPLEMENTED" } }],
     });
   });
 
-  test("of a method with side effects is 405", async () => {
+  test("a GET of a method with side effects is 405", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(`${methodUrl(url, createProduct)}?encoding=json&message={}`);
-    expect(answer.status).toBe(405);
-    expect(answer.headers.get("allow")).toBe("POST");
+    const response = await fetch(`${methodUrl(url, createProduct)}?encoding=json&message={}`);
+    expect(response.status).toBe(405);
+    expect(response.headers.get("allow")).toBe("POST");
   });
 });
 
 describe("what the server does not have", () => {
-  test("is 404 with a text", async () => {
+  test("an unknown path is 404 with a text", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(`${url}/products/1`);
-    expect(answer.status).toBe(404);
-    expect(await answer.text()).toContain("Not found: /products/1.");
+    const response = await fetch(`${url}/products/1`);
+    expect(response.status).toBe(404);
+    expect(await response.text()).toContain("Not found: /products/1.");
   });
 
-  test("is a Connect error for Connect callers", async () => {
+  test("an unknown method is a Connect error for Connect callers", async () => {
     const { url } = await startRpcServer();
-    const answer = await fetch(`${url}/cartwright.catalog.v1.CatalogService/Nope`, {
+    const response = await fetch(`${url}/cartwright.catalog.v1.CatalogService/Nope`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: "{}",
     });
-    expect(answer.status).toBe(404);
-    expect(await answer.json()).toMatchObject({ code: "unimplemented" });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ code: "unimplemented" });
   });
 
-  test("is UNIMPLEMENTED for gRPC callers", async () => {
+  test("an unknown method is UNIMPLEMENTED for gRPC callers", async () => {
     const { port } = await startRpcServer();
     const unknown = { ...getProduct, name: "Nope" };
     await expect(callGrpcJs(grpcJs(port), unknown, {})).rejects.toMatchObject({
@@ -240,17 +245,17 @@ describe("what the server does not have", () => {
     });
   });
 
-  test("is 415 for an unknown media type", async () => {
+  test("an unknown media type is 415", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, "<sku/>", { "content-type": "application/xml" });
-    expect(answer.status).toBe(415);
+    const response = await post(url, getProduct, "<sku/>", { "content-type": "application/xml" });
+    expect(response.status).toBe(415);
   });
 
-  test("is UNIMPLEMENTED for an unknown compression, and the error lists the known ones", async () => {
+  test("an unknown compression is UNIMPLEMENTED, and the error lists the supported ones", async () => {
     const { url } = await startRpcServer();
-    const answer = await post(url, getProduct, "{}", { "content-encoding": "br" });
-    expect(answer.status).toBe(501);
-    expect(await answer.text()).toContain("gzip");
+    const response = await post(url, getProduct, "{}", { "content-encoding": "br" });
+    expect(response.status).toBe(501);
+    expect(await response.text()).toContain("gzip");
   });
 });
 
@@ -280,12 +285,12 @@ test.each([
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
 });
 
-test("HEAD is answered without a body", async () => {
+test("the response to HEAD has no body", async () => {
   const { port } = await startRpcServer();
   const length = await new Promise((resolve, reject) => {
-    request({ port, method: "HEAD", path: "/healthz", agent: false }, (answer) => {
-      answer.resume();
-      resolve(answer.headers["content-length"]);
+    request({ port, method: "HEAD", path: "/healthz", agent: false }, (response) => {
+      response.resume();
+      resolve(response.headers["content-length"]);
     })
       .on("error", reject)
       .end();

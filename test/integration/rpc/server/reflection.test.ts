@@ -96,7 +96,7 @@ function* symbolsOf(file: FileDescriptorProto): Generator<string> {
 }
 
 describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
-  test("lists the services", async () => {
+  test("reflection lists the services", async () => {
     const { port } = await startRpcServer();
     const { messageResponse, validHost, originalRequest } = await openReflection(
       port,
@@ -119,7 +119,7 @@ describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
     expect(originalRequest?.messageRequest).toEqual({ case: "listServices", value: "" });
   });
 
-  test("finds every symbol of every file, with all imports of the file", async () => {
+  test("reflection finds every symbol of every file, with all imports of the file", async () => {
     const { port } = await startRpcServer();
     const query = openReflection(port, version);
     const found = new Map<string, FileDescriptorProto>();
@@ -150,7 +150,7 @@ describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
     expect(symbols).toBeGreaterThan(500);
   });
 
-  test("finds extensions, such as the policies of methods", async () => {
+  test("reflection finds extensions, such as the policies of methods", async () => {
     const { port } = await startRpcServer();
     const query = openReflection(port, version);
     const containingType = "google.protobuf.MethodOptions";
@@ -176,15 +176,18 @@ describe.each(["v1", "v1alpha"])("reflection %s", (version) => {
     ],
     ["type", { case: "allExtensionNumbersOfType", value: "a.B" }, 5],
     ["query", { case: undefined }, 3],
-  ])("answers an error for an unknown %s, and the stream goes on", async (_, unknown, errorCode) => {
-    const { port } = await startRpcServer();
-    const query = openReflection(port, version);
-    const { messageResponse } = await query(unknown);
-    expect(messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode } });
-    expect((await query({ case: "listServices", value: "" })).messageResponse.case).toBe(
-      "listServicesResponse",
-    );
-  });
+  ])(
+    "reflection responds with an error for an unknown %s, and the stream goes on",
+    async (_, unknown, errorCode) => {
+      const { port } = await startRpcServer();
+      const query = openReflection(port, version);
+      const { messageResponse } = await query(unknown);
+      expect(messageResponse).toMatchObject({ case: "errorResponse", value: { errorCode } });
+      expect((await query({ case: "listServices", value: "" })).messageResponse.case).toBe(
+        "listServicesResponse",
+      );
+    },
+  );
 });
 
 test("the messages of error details are found, though no file imports them", async () => {

@@ -34,7 +34,7 @@ const key = { case: "sku", value: "A" } as const;
 /** Longer than a test may take: a stop that waits for it fails. */
 const NEVER_MS = 600_000;
 
-/** Starts a server whose GetProduct answers after `release`. */
+/** Starts a server whose GetProduct responds after `release`. */
 async function startBlocking(
   options: RpcServerOptions = {},
 ): Promise<RpcServer & Omit<ReturnType<typeof blockReads>, "catalog">> {
@@ -43,7 +43,7 @@ async function startBlocking(
 }
 
 describe("calls in flight finish when the server stops", () => {
-  test.each(transportNames)("by %s", async (name) => {
+  test.each(transportNames)("calls in flight finish when the server stops by %s", async (name) => {
     const { url, server, startedCount, release } = await startBlocking();
     const client = createClient(CatalogService, transports(url)[name]);
     const calls = Array.from({ length: 5 }, () => client.getProduct({ key }));
@@ -54,7 +54,7 @@ describe("calls in flight finish when the server stops", () => {
     await closing;
   });
 
-  test("by @grpc/grpc-js", async () => {
+  test("calls in flight finish when the server stops by @grpc/grpc-js", async () => {
     const { port, server, startedCount, release } = await startBlocking();
     const call = callGrpcJs(grpcJs(port), getProduct, { key });
     await expect.poll(startedCount).toBe(1);
@@ -64,7 +64,7 @@ describe("calls in flight finish when the server stops", () => {
     await closing;
   });
 
-  test("under load, and every call that began is answered", async () => {
+  test("calls in flight finish when the server stops under load, and every call that began gets its response", async () => {
     let handled = 0;
     const { url, server } = await startRpcServer({
       catalog: {
@@ -76,14 +76,14 @@ describe("calls in flight finish when the server stops", () => {
       },
     });
     const all = transports(url);
-    let answered = 0;
+    let responded = 0;
     const failures: string[] = [];
     const callUntilFailure = async (name: (typeof transportNames)[number]) => {
       const client = createClient(CatalogService, all[name]);
       for (;;) {
         try {
           await client.getProduct({ key });
-          answered += 1;
+          responded += 1;
         } catch (error) {
           failures.push(String(ConnectError.from(error)));
           return;
@@ -91,11 +91,11 @@ describe("calls in flight finish when the server stops", () => {
       }
     };
     const load = transportNames.flatMap((name) => Array.from({ length: 5 }, () => callUntilFailure(name)));
-    await expect.poll(() => answered).toBeGreaterThan(200);
+    await expect.poll(() => responded).toBeGreaterThan(200);
     await server.close(NEVER_MS);
     await Promise.all(load);
-    expect(handled).toBe(answered);
-    // What was not answered never began, and may be retried elsewhere. Connect's client reports a stream that HTTP/2
+    expect(handled).toBe(responded);
+    // Calls without a response never began, and may be retried elsewhere. Connect's client reports a stream that HTTP/2
     // refuses as an internal error.
     const begun = failures.filter((text) => !/\[(unavailable|aborted)\]|REFUSED_STREAM/.test(text));
     expect(begun).toEqual([]);
@@ -103,7 +103,7 @@ describe("calls in flight finish when the server stops", () => {
 });
 
 describe("when the stop begins", () => {
-  test("new connections are refused, and connections that have sent nothing are closed", async () => {
+  test("when the stop begins, new connections are rejected, and connections that have sent nothing are closed", async () => {
     const { port, server, url, startedCount, release } = await startBlocking({
       limits: { firstByteMs: NEVER_MS },
     });
@@ -120,7 +120,7 @@ describe("when the stop begins", () => {
     await closing;
   });
 
-  test("watchers of health get NOT_SERVING at once, and then the end", async () => {
+  test("when the stop begins, watchers of health get NOT_SERVING immediately, and then the end", async () => {
     const { url, server } = await startRpcServer({ limits: { healthWatchMs: NEVER_MS } });
     const received: Status[][] = [];
     const watches = [transports(url)["gRPC over HTTP/2"], transports(url)["Connect over HTTP/1.1"]].map(
@@ -137,7 +137,7 @@ describe("when the stop begins", () => {
     await closing;
   });
 
-  test("probes get not ready, on connections that are told to end", async () => {
+  test("when the stop begins, probes get 503 with connection: close", async () => {
     const { port, server, startedCount, release, url } = await startBlocking({
       limits: { stopIdleMs: NEVER_MS },
     });
@@ -162,7 +162,7 @@ describe("when the stop begins", () => {
     await closing;
   });
 
-  test("HTTP/2 callers get GOAWAY with the last stream that is served", async () => {
+  test("when the stop begins, HTTP/2 callers get GOAWAY with the last stream that is served", async () => {
     const { port, server, startedCount, release } = await startBlocking();
     const socket = await openRawHttp2(port);
     socket.write(getRequestFrame(1, "/healthz"));
@@ -181,7 +181,7 @@ describe("when the stop begins", () => {
     await closing;
   });
 
-  test("idle keep-alive connections are closed", async () => {
+  test("when the stop begins, idle keep-alive connections are closed", async () => {
     const { port, server } = await startRpcServer({ limits: { keepAliveMs: NEVER_MS } });
     const socket = connect(port, "127.0.0.1");
     socket.write("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -190,7 +190,7 @@ describe("when the stop begins", () => {
     await waitForClose(socket);
   });
 
-  test("reflection streams end", async () => {
+  test("when the stop begins, reflection streams end", async () => {
     const { url, server } = await startRpcServer();
     const client = createClient(ServerReflection, transports(url)["gRPC over HTTP/2"]);
     const endless = async function* () {
@@ -208,7 +208,7 @@ describe("when the stop begins", () => {
 });
 
 describe("what does not finish in the grace period", () => {
-  test("is aborted", async () => {
+  test("a call that does not finish in the grace period is aborted", async () => {
     const signals: AbortSignal[] = [];
     const { url, port, server } = await startRpcServer({
       catalog: {
@@ -224,7 +224,7 @@ describe("what does not finish in the grace period", () => {
       callGrpcJs(grpcJs(port), getProduct, { key }),
     ].map((call) =>
       call.then(
-        () => "answered",
+        () => "completed",
         () => "aborted",
       ),
     );
@@ -234,7 +234,7 @@ describe("what does not finish in the grace period", () => {
     await expect.poll(() => signals.every(({ aborted }) => aborted)).toBe(true);
   });
 
-  test("is aborted at once when the period is 0 ms", async () => {
+  test("a call in flight is aborted immediately when the grace period is 0 ms", async () => {
     const { port, server } = await startRpcServer({ limits: { headersMs: 300_000 } });
     const sockets = Array.from({ length: 10 }, () => connect(port, "127.0.0.1"));
     for (const socket of sockets) socket.on("error", () => {}).write("GET /healthz HTTP/1.1\r\n");

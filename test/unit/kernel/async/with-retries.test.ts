@@ -20,7 +20,7 @@ test("after the last attempt its error is thrown", async () => {
   expect(work).toHaveBeenCalledTimes(4);
 });
 
-test("an error that is not retryable is thrown at once", async () => {
+test("an error that is not retryable is thrown immediately", async () => {
   const work = failing(9);
   await expect(withRetries(work, { ...options, isRetryable: () => false })).rejects.toThrow("failure 1");
   expect(work).toHaveBeenCalledTimes(1);

@@ -43,12 +43,12 @@ const stalled = {
 };
 
 describe("a body that is read as a whole", () => {
-  test("is returned once it has ended", async () => {
+  test("readBody returns a body once it has ended", async () => {
     const body = readBody(openCall(), Readable.from([Buffer.from("a"), Buffer.from("b")]), unbounded);
     expect((await body).toString()).toBe("ab");
   });
 
-  test("that is empty and has ended already is empty", async () => {
+  test("readBody returns an empty body that has ended already", async () => {
     const source = new PassThrough();
     source.end();
     source.resume();
@@ -56,7 +56,7 @@ describe("a body that is read as a whole", () => {
     expect(await readBody(openCall(), source, unbounded)).toHaveLength(0);
   });
 
-  test("that exceeds its limit is returned at once, and not read any further", async () => {
+  test("readBody returns a body that exceeds its limit immediately, and reads no further", async () => {
     const source = new PassThrough();
     const body = readBody(openCall(), source, () => 3);
     source.write("four");
@@ -64,7 +64,7 @@ describe("a body that is read as a whole", () => {
     expect(source.listenerCount("data")).toBe(0);
   });
 
-  test("that stalls stops the call", async () => {
+  test("a body that stalls stops the call of readBody", async () => {
     const source = new PassThrough();
     const failure = errorOf(readBody(openCall(), source, unbounded));
     source.write("a");
@@ -72,7 +72,7 @@ describe("a body that is read as a whole", () => {
     expect(await failure).toMatchObject(stalled);
   });
 
-  test("that trickles is read until the deadline, which each chunk leaves as it is", async () => {
+  test("readBody reads a body that trickles until the deadline, which no chunk extends", async () => {
     const source = new PassThrough();
     const failure = errorOf(readBody(openCall(500), source, unbounded));
     for (let elapsedMs = 0; elapsedMs < 500; elapsedMs += 50) {
@@ -87,7 +87,7 @@ describe("a body that is read as a whole", () => {
 });
 
 describe("a body that is streamed", () => {
-  test("stops the call when it stalls", async () => {
+  test("a streamed body that stalls stops the call", async () => {
     const source = new PassThrough();
     const chunks = streamBody(openCall(), source);
     source.write("a");
@@ -97,7 +97,7 @@ describe("a body that is streamed", () => {
     expect(await failure).toMatchObject(stalled);
   });
 
-  test("does not stall while its consumer is busy", async () => {
+  test("a streamed body does not stall while its consumer is busy", async () => {
     const call = openCall();
     const chunks = streamBody(call, Readable.from([Buffer.from("a"), Buffer.from("b")]));
     expect((await chunks.next()).value?.toString()).toBe("a");
@@ -107,7 +107,7 @@ describe("a body that is streamed", () => {
     expect(call.signal.aborted).toBe(false);
   });
 
-  test("ends with the cancellation when the caller leaves", async () => {
+  test("a streamed body ends with the cancellation when the caller leaves", async () => {
     const call = openCall();
     const failure = errorOf(streamBody(call, new PassThrough()).next());
     call.lifetime.close();

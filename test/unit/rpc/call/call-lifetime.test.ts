@@ -26,7 +26,7 @@ function outcomeOf(work: Promise<unknown>): { value?: unknown; error?: unknown }
 const never = new Promise<never>(() => {});
 
 describe("the deadline", () => {
-  test("aborts the signal of a running handler when it passes, and not before", () => {
+  test("the deadline aborts the signal of a running handler when it passes, and not before", () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     vi.advanceTimersByTime(149);
@@ -38,12 +38,12 @@ describe("the deadline", () => {
     });
   });
 
-  test("keeps a handler from starting once it has passed", () => {
+  test("the deadline keeps a handler from starting once it has passed", () => {
     const lifetime = new CallLifetime({ ...options, timeoutMs: 0 });
     expect(() => lifetime.begin()).toThrow(expect.objectContaining({ code: "deadline_exceeded" }));
   });
 
-  test("ends the wait for the request with an error that Connect can send", async () => {
+  test("the deadline ends the wait for the request with an error that Connect can send", async () => {
     const lifetime = new CallLifetime(options);
     const outcome = outcomeOf(lifetime.awaitRequest(never));
     expect(lifetime.isAwaitingRequest).toBe(true);
@@ -51,20 +51,20 @@ describe("the deadline", () => {
     expect(outcome.error).toMatchObject({ code: Code.DeadlineExceeded });
   });
 
-  test("rejects a wait for the request that begins after it", async () => {
+  test("a wait for the request that begins after the deadline is rejected", async () => {
     const lifetime = new CallLifetime(options);
     await vi.advanceTimersByTimeAsync(150);
     await expect(lifetime.awaitRequest(never)).rejects.toMatchObject({ code: Code.DeadlineExceeded });
   });
 
-  test("of Infinity never passes", () => {
+  test("a deadline of Infinity never passes", () => {
     const lifetime = new CallLifetime({ ...options, timeoutMs: Number.POSITIVE_INFINITY });
     lifetime.begin();
     vi.advanceTimersByTime(2 ** 31);
     expect(lifetime.signal.aborted).toBe(false);
   });
 
-  test("does not abort the signal of a call that has finished", () => {
+  test("the deadline does not abort the signal of a call that has finished", () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     lifetime.finish();
@@ -76,7 +76,7 @@ describe("the deadline", () => {
 });
 
 describe("a handler that is stopped", () => {
-  test("may still return a result within the time to settle: it may have committed", async () => {
+  test("a handler that is stopped may still return a result within the time to settle: it may have committed", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     const { promise, resolve } = Promise.withResolvers<string>();
@@ -87,7 +87,7 @@ describe("a handler that is stopped", () => {
     expect(outcome).toEqual({ value: "committed" });
   });
 
-  test("is abandoned when the time to settle has passed", async () => {
+  test("a handler that is stopped is abandoned when the time to settle has passed", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     const outcome = outcomeOf(lifetime.settle(never));
@@ -98,7 +98,7 @@ describe("a handler that is stopped", () => {
     await expect(lifetime.settle(never)).rejects.toMatchObject({ code: "deadline_exceeded" });
   });
 
-  test("fails with the reason of the stop, whatever it throws", async () => {
+  test("a handler that is stopped fails with the reason of the stop, whatever it throws", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     await vi.advanceTimersByTimeAsync(150);
@@ -106,7 +106,7 @@ describe("a handler that is stopped", () => {
     await expect(lifetime.settle(work)).rejects.toMatchObject({ code: "deadline_exceeded" });
   });
 
-  test("by a caller who leaves keeps its time to settle", async () => {
+  test("a handler whose caller leaves keeps its time to settle", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     const outcome = outcomeOf(lifetime.settle(never));
@@ -118,7 +118,7 @@ describe("a handler that is stopped", () => {
     expect(outcome.error).toMatchObject({ code: "cancelled" });
   });
 
-  test("by the deadline keeps that reason when its caller leaves then", async () => {
+  test("a handler that is stopped by the deadline keeps that reason when its caller leaves afterwards", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     const outcome = outcomeOf(lifetime.settle(never));
@@ -130,7 +130,7 @@ describe("a handler that is stopped", () => {
 });
 
 describe("the delivery of a response", () => {
-  test("aborts the exchange when the caller does not receive it in time", () => {
+  test("the delivery of a response aborts the exchange when the caller does not receive it in time", () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     lifetime.finish();
@@ -140,14 +140,14 @@ describe("the delivery of a response", () => {
     expect(abort).toHaveBeenCalledOnce();
   });
 
-  test("is bounded for the error of a request that did not arrive", async () => {
+  test("the delivery of the error of a request that did not arrive is bounded", async () => {
     const lifetime = new CallLifetime(options);
     outcomeOf(lifetime.awaitRequest(never));
     await vi.advanceTimersByTimeAsync(150 + 60_000);
     expect(abort).toHaveBeenCalledOnce();
   });
 
-  test("is not bounded for a caller who has gone", () => {
+  test("the delivery of a response is not bounded for a caller who has gone", () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
     lifetime.close();

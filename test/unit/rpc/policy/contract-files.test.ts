@@ -25,12 +25,12 @@ function commentErrors(file: FileDescriptorProto): Record<string, string> {
 }
 
 describe("comments", () => {
-  test.each(named(ours))("of $name describe each element in standard terms", ({ file }) => {
+  test.each(named(ours))("comments of $name describe each element in standard terms", ({ file }) => {
     expect(commentsOf(file).size).toBeGreaterThan(0);
     expect(commentErrors(file)).toEqual({});
   });
 
-  test("that are missing, too short or in words of our own are found by the check", () => {
+  test("the check finds comments that are missing, too short or in words of our own", () => {
     const [file] = ours.filter(({ name }) => name.endsWith("/money.proto"));
     if (file === undefined) throw new Error("there is no money.proto");
     const altered = fromBinary(FileDescriptorProtoSchema, toBinary(FileDescriptorProtoSchema, file));
@@ -54,22 +54,25 @@ describe("comments", () => {
 const pascalCase = (name: string) => name.replace(/(?:^|_)(\w)/g, (_, letter) => letter.toUpperCase());
 
 describe("packages of generated code", () => {
-  test.each(named(ours))("are declared in $name for all languages", ({ name, file }) => {
-    const [, noun = "", version = "", base = ""] =
-      /^cartwright\/(\w+)\/(v\d+)\/(\w+)\.proto$/.exec(name) ?? [];
-    const names = [pascalCase(noun), version.toUpperCase()];
-    expect(file.options).toMatchObject({
-      goPackage: `example.com/cartwright/gen/go/cartwright/${noun}/${version};${noun}${version}`,
-      javaPackage: `com.cartwright.${noun}.${version}`,
-      javaMultipleFiles: true,
-      javaOuterClassname: `${pascalCase(base)}Proto`,
-      csharpNamespace: ["Cartwright", ...names].join("."),
-      phpNamespace: ["Cartwright", ...names].join("\\"),
-      rubyPackage: ["Cartwright", ...names].join("::"),
-    });
-  });
+  test.each(named(ours))(
+    "packages of generated code are declared in $name for all languages",
+    ({ name, file }) => {
+      const [, noun = "", version = "", base = ""] =
+        /^cartwright\/(\w+)\/(v\d+)\/(\w+)\.proto$/.exec(name) ?? [];
+      const names = [pascalCase(noun), version.toUpperCase()];
+      expect(file.options).toMatchObject({
+        goPackage: `example.com/cartwright/gen/go/cartwright/${noun}/${version};${noun}${version}`,
+        javaPackage: `com.cartwright.${noun}.${version}`,
+        javaMultipleFiles: true,
+        javaOuterClassname: `${pascalCase(base)}Proto`,
+        csharpNamespace: ["Cartwright", ...names].join("."),
+        phpNamespace: ["Cartwright", ...names].join("\\"),
+        rubyPackage: ["Cartwright", ...names].join("::"),
+      });
+    },
+  );
 
-  test("of vendored files are those of their upstream projects", () => {
+  test("the packages of generated code of vendored files are those of their upstream projects", () => {
     const packages = vendored.map(({ name, options }) => [name, options?.goPackage, options?.javaPackage]);
     expect(packages.sort()).toEqual([
       [

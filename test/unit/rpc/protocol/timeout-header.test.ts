@@ -22,23 +22,26 @@ describe.each([
           ["9999", 9_999],
           ["9999999999", Number.POSITIVE_INFINITY],
         ],
-  )("of %s is %d ms, and is removed so that Connect starts no timer of its own", (text, timeoutMs) => {
-    const headers = { [name]: text };
-    expect(hasMalformedTimeout(headers, isGrpc)).toBe(false);
-    expect(consumeTimeoutHeader(headers, isGrpc)).toBe(timeoutMs);
-    expect(headers).toEqual({});
-  });
+  )(
+    "a timeout of %s is %d ms, and is removed so that Connect starts no timer of its own",
+    (text, timeoutMs) => {
+      const headers = { [name]: text };
+      expect(hasMalformedTimeout(headers, isGrpc)).toBe(false);
+      expect(consumeTimeoutHeader(headers, isGrpc)).toBe(timeoutMs);
+      expect(headers).toEqual({});
+    },
+  );
 
   test.each(
     ["soon", "-1", "10", "123456789S", "1.5S", "99999999999", ""].filter((text) => isGrpc || text !== "10"),
-  )("of %j is malformed, and stays for Connect to reject", (text) => {
+  )("a timeout of %j is malformed, and stays for Connect to reject", (text) => {
     const headers = { [name]: text };
     expect(hasMalformedTimeout(headers, isGrpc)).toBe(true);
     expect(consumeTimeoutHeader(headers, isGrpc)).toBeUndefined();
     expect(headers).toEqual({ [name]: text });
   });
 
-  test("that is absent is no timeout", () => {
+  test("an absent timeout header is no timeout", () => {
     expect(hasMalformedTimeout({}, isGrpc)).toBe(false);
     expect(consumeTimeoutHeader({}, isGrpc)).toBeUndefined();
   });

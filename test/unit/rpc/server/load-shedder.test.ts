@@ -45,7 +45,7 @@ test("rejected calls are logged once a second, with their number", () => {
 });
 
 describe("a request that does not arrive", () => {
-  test("keeps its slot for a second, and then frees it for others", () => {
+  test("a request that does not arrive keeps its slot for a second, and then frees it for others", () => {
     const shedder = createTwoSlots();
     for (const stalled of [request(false), request(false)]) {
       shedder.acquire(stalled);
@@ -59,7 +59,7 @@ describe("a request that does not arrive", () => {
     expect(shedder.acquire(request())).toBe(false);
   });
 
-  test("needs a free slot when it arrives after all", () => {
+  test("a request that lost its slot needs a free one when it arrives", () => {
     const shedder = createTwoSlots();
     const stalled = [request(false), request(false)];
     for (const one of stalled) {
@@ -74,7 +74,7 @@ describe("a request that does not arrive", () => {
     expect(shedder.acquire(request())).toBe(true);
   });
 
-  test("keeps its slot when nobody else needs one", () => {
+  test("a request that does not arrive keeps its slot when no other call needs one", () => {
     const shedder = createTwoSlots();
     const slow = request(false);
     shedder.acquire(slow);
@@ -86,7 +86,7 @@ describe("a request that does not arrive", () => {
   });
 });
 
-test("a call that waits in admission keeps its slot, however long that takes", () => {
+test("a call that waits in admission keeps its slot, without a time limit", () => {
   const shedder = createTwoSlots();
   shedder.acquire(request(false));
   shedder.acquire(request(false));

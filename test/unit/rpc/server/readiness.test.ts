@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("a result is reused for a second, so that probes cost the stores nothing", async () => {
+test("a result is reused for a second, so that probes do not load the stores", async () => {
   const check = vi.fn().mockResolvedValueOnce(READY).mockResolvedValue(AWAY);
   const readiness = createReadiness(check, new AbortController().signal, limits, silentLog);
   expect(await Promise.all([readiness(), readiness()])).toEqual([READY, READY]);

@@ -105,7 +105,7 @@ const row: fc.Arbitrary<RowInit> = fc.record(
 );
 
 describe("a row that violates a rule is never certainly valid", () => {
-  test.each(Object.keys(good))("in %s", (key) => {
+  test.each(Object.keys(good))("a row that violates a rule is never certainly valid in %s", (key) => {
     const of = row.map((odd): RowInit => ({ ...good, ...(key in odd && { [key]: Reflect.get(odd, key) }) }));
     fc.assert(
       fc.property(of, (one) => {
@@ -123,7 +123,7 @@ describe("a row that violates a rule is never certainly valid", () => {
     ],
     ["a name of 201 characters", { ...good, name: "a".repeat(201) }],
     ["a currency in lower case", { ...good, price: { currencyCode: "eur", minorUnits: 1n } }],
-  ])("%s", (_, one) => {
+  ])("a row that violates a rule is never certainly valid: %s", (_, one) => {
     expect(isFastValid(good)).toBe(true);
     expect(isFastValid(one)).toBe(false);
     expect(isValid(one)).toBe(false);

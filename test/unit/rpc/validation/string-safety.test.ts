@@ -21,7 +21,7 @@ describe("the check of strings", () => {
     return paths;
   };
 
-  test("covers fields, map keys and values, oneofs and nested messages", () => {
+  test("the check of strings covers fields, map keys and values, oneofs and nested messages", () => {
     const message = create(CreateProductRequestSchema, {
       requestId: "\ud800",
       product: { sku: "\0", price: { currencyCode: "\0" }, attributes: { k: "\udfff", "\0": "" } },
@@ -37,21 +37,21 @@ describe("the check of strings", () => {
     expect(violationPaths(GetProductRequestSchema, one)).toEqual(["sku"]);
   });
 
-  test("covers messages that contain themselves", () => {
+  test("the check of strings covers messages that contain themselves", () => {
     const leaf = create(ValueSchema, { kind: { case: "stringValue", value: "\0" } });
     const list = create(ValueSchema, { kind: { case: "listValue", value: { values: [{}, leaf] } } });
     const struct = create(StructSchema, { fields: { a: list } });
     expect(violationPaths(StructSchema, struct)).toEqual(['fields["a"].list_value.values[1].string_value']);
   });
 
-  test("passes messages without strings and messages with valid ones", () => {
+  test("the check of strings passes messages without strings and messages with valid ones", () => {
     expect(violationPaths(GetCatalogStatsRequestSchema, create(GetCatalogStatsRequestSchema))).toEqual([]);
     expect(
       violationPaths(ProductSchema, create(ProductSchema, { name: "ü", attributes: { a: "b" } })),
     ).toEqual([]);
   });
 
-  test("ends when the report returns true", () => {
+  test("the check of strings ends when the report returns true", () => {
     let found = 0;
     const message = create(ProductSchema, { sku: "\0", name: "\0", brand: "\0" });
     checkStrings(ProductSchema, message, () => {
