@@ -111,13 +111,13 @@ function summarize(method: string, cache: string, report: Report): { row: string
     return found === undefined ? "-" : (found.latency / 1e6).toFixed(1);
   };
   const codes = Object.entries(report.statusCodeDistribution);
-  const answers = codes.map(([code, count]) => `${code} ${formatNumber(count)}`).join(", ");
-  const isGood = codes.length === 1 && codes[0]?.[0] === "OK";
+  const responses = codes.map(([code, count]) => `${code} ${formatNumber(count)}`).join(", ");
+  const isOk = codes.length === 1 && codes[0]?.[0] === "OK";
   return {
-    row: [method, cache, formatNumber(Math.round(report.rps)), at(50), at(95), at(99), answers],
-    failures: isGood
+    row: [method, cache, formatNumber(Math.round(report.rps)), at(50), at(95), at(99), responses],
+    failures: isOk
       ? []
-      : [`${method}, cache ${cache}: ${answers} ${JSON.stringify(report.errorDistribution)}`],
+      : [`${method}, cache ${cache}: ${responses} ${JSON.stringify(report.errorDistribution)}`],
   };
 }
 
@@ -138,9 +138,9 @@ await runBench(async () => {
   const ghz = await findGhz();
   const shops = createShops(products);
   try {
-    const services = { on: await shops.cached(), off: await shops.plain() };
+    const services = { on: await shops.cached(), off: await shops.uncached() };
     await restock(services.on.url);
-    const rows = [["method", "cache", "calls/s", "p50 ms", "p95 ms", "p99 ms", "answers"]];
+    const rows = [["method", "cache", "calls/s", "p50 ms", "p95 ms", "p99 ms", "responses"]];
     const failures: string[] = [];
     for (const { method, cache } of RUNS) {
       const { url } = services[cache];

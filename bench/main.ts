@@ -25,7 +25,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["import", imports],
 ]);
 const PRODUCTS = 1_000_000;
-const FEWEST_PRODUCTS = 4_000;
+const MIN_PRODUCTS = 4_000;
 const USAGE = `Usage: npm run bench -- [${[...PARTS.keys()].join(" | ")}]... [--products ${PRODUCTS}]
   Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md.`;
 
@@ -39,7 +39,7 @@ function readArguments(): { names: string[]; products: number } {
     if (unknown !== undefined) throw new StartupError(`Unknown part "${unknown}".`);
     return {
       names: [...PARTS.keys()].filter((name) => positionals.length === 0 || positionals.includes(name)),
-      products: parseInteger("products", values.products, FEWEST_PRODUCTS, 2_000_000),
+      products: parseInteger("products", values.products, MIN_PRODUCTS, 2_000_000),
     };
   });
 }
@@ -49,7 +49,7 @@ await runBench(async () => {
   const shops = createShops(products);
   const missed: string[] = [];
   try {
-    const { stores } = await shops.plain();
+    const { stores } = await shops.uncached();
     for (const name of names) {
       try {
         const measured = await PARTS.get(name)?.(shops);

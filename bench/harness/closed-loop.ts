@@ -9,13 +9,13 @@ export const LOAD = `${CONCURRENCY} concurrent calls over ${CONNECTIONS} connect
 
 /**
  * Sends requests in a closed loop of `concurrency` workers. The first failure ends it.
- * @param onResponse receives each response with its latency to the last byte, milliseconds
- * @returns the total time, seconds
+ * @param onResponse receives each response and its latency up to the last byte, in milliseconds
+ * @returns the total time in seconds
  */
 export async function runClosedLoop<Request extends EncodedRequest>(
   client: GrpcClient,
   requests: Iterable<Request>,
-  onResponse: (request: Request, ms: number, answer: EncodedResponse) => void = () => {},
+  onResponse: (request: Request, ms: number, response: EncodedResponse) => void = () => {},
   concurrency = CONCURRENCY,
 ): Promise<number> {
   const source = Iterator.from(requests);
@@ -23,8 +23,8 @@ export async function runClosedLoop<Request extends EncodedRequest>(
   const worker = async () => {
     for (const request of source) {
       const sentMs = performance.now();
-      const answer = await client.call(request);
-      onResponse(request, performance.now() - sentMs, answer);
+      const response = await client.call(request);
+      onResponse(request, performance.now() - sentMs, response);
     }
   };
   await Promise.all(Array.from({ length: concurrency }, worker));

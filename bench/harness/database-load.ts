@@ -14,7 +14,7 @@ export interface DatabaseLoad {
 /** PostgreSQL processes report their statistics after 10 s of idleness at the latest. */
 const REPORTED_AFTER_MS = 11_000;
 /** The unit of times in /proc, independent of the kernel's clock: USER_HZ. */
-const TICKS_A_SECOND = 100;
+const TICKS_PER_SECOND = 100;
 
 /** Observes a database through another database of the same server, so that the queries do not count. */
 export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoad> {
@@ -43,7 +43,7 @@ export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoa
         if (process?.pid === server) return process.ticks + process.ticksOfEnded;
         return process?.parent === server ? process.ticks : 0;
       });
-      return ticks.reduce((sum, count) => sum + count, 0) / TICKS_A_SECOND;
+      return ticks.reduce((sum, count) => sum + count, 0) / TICKS_PER_SECOND;
     },
     close: () => client.end(),
   };
@@ -53,7 +53,7 @@ export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoa
 async function readProcess(pid: number) {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
-  // The second field is a name that may have anything in it; proc_pid_stat(5) counts from 1.
+  // The second field is a name that can contain any character; proc_pid_stat(5) numbers fields from 1.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const field = (number: number) => Number(fields[number - 3]);
   return { pid, parent: field(4), ticks: field(14) + field(15), ticksOfEnded: field(16) + field(17) };

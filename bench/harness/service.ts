@@ -27,9 +27,9 @@ export async function startService(settings: Readonly<Record<string, string>>): 
   const folder = await mkdtemp(join(tmpdir(), "cartwright-bench-"));
   const logFile = join(folder, "service.log");
   const log = await openFile(logFile, "a");
-  const open = { ACCESS: "off", LIMITS: "off", SEED_DEMO: "off" };
-  const given = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, ...open, ...settings };
-  const environment = Object.entries(given).map(([name, value]) => `${name}=${value}`);
+  const unrestricted = { ACCESS: "off", LIMITS: "off", SEED_DEMO: "off" };
+  const variables = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, ...unrestricted, ...settings };
+  const environment = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   const main = resolve(import.meta.dirname, "../../src/main.ts");
   const service = startChild(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });
   const close = async () => {

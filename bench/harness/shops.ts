@@ -7,21 +7,21 @@ export interface Shops {
   /** The number of products in the large and in the small shop. */
   readonly products: number;
   readonly smallProducts: number;
-  /** Returns the large shop with the cache off: every read goes to the database. */
-  plain(): Promise<Service>;
-  /** Returns a second process on the stores of the large shop, with the cache on. */
+  /** Returns a replica on the large shop with the cache off: every read goes to the database. */
+  uncached(): Promise<Service>;
+  /** Returns a second replica on the stores of the large shop, with the cache on. */
   cached(): Promise<Service>;
-  /** Starts another process on the stores of the large shop, with more settings. */
-  beside(settings: Readonly<Record<string, string>>): Promise<Service>;
-  /** Returns a small shop on stores of its own, with the cache off. */
+  /** Starts another replica on the stores of the large shop, with more settings. */
+  startReplica(settings: Readonly<Record<string, string>>): Promise<Service>;
+  /** Returns a replica on the small shop, with the cache off. */
   small(): Promise<Service>;
   close(): Promise<void>;
 }
 
 /** Turns background jobs off, so that the stores do only the measured work. */
 const NO_WORKERS = { WORKERS: "0" };
-/** The fewest products with which categories have more than a page. */
-const FEWEST_PRODUCTS = 2_000;
+/** The minimum number of products with which categories have more than one page. */
+const MIN_PRODUCTS = 2_000;
 const CUSTOMERS = 1_000;
 
 /** Creates the shops. @param products in the large shop; the small one has a hundredth */
@@ -39,13 +39,13 @@ export function createShops(products: number): Shops {
     console.log(`  in ${formatNumber(ms / 1_000)} s`);
     return service;
   };
-  const smallProducts = Math.max(FEWEST_PRODUCTS, Math.floor(products / 100));
-  const plain = memoize(() => startFilled(products));
-  const beside = async (settings: Readonly<Record<string, string>>) => {
-    const { databaseUrl, redisUrl } = await plain();
+  const smallProducts = Math.max(MIN_PRODUCTS, Math.floor(products / 100));
+  const uncached = memoize(() => startFilled(products));
+  const startReplica = async (settings: Readonly<Record<string, string>>) => {
+    const { databaseUrl, redisUrl } = await uncached();
     return start({ CACHE: "on", DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, ...settings });
   };
-  const cached = memoize(() => beside({}));
+  const cached = memoize(() => startReplica({}));
   const close = async () => {
     // In reverse order: the first processes own the stores.
     for (const service of running.splice(0).reverse()) await service.close();
@@ -56,9 +56,9 @@ export function createShops(products: number): Shops {
   return {
     products,
     smallProducts,
-    plain,
+    uncached,
     cached,
-    beside,
+    startReplica,
     small: memoize(() => startFilled(smallProducts)),
     close,
   };

@@ -7,7 +7,7 @@ import type { Service } from "../harness/service.ts";
 import { productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 9;
-const SECONDS_A_ROUND = 3;
+const SECONDS_PER_ROUND = 3;
 const PRODUCTS = 200;
 /** The share of the throughput of a cached read that must remain. */
 const GOALS = { limits: 0.9, access: 0.95 };
@@ -15,16 +15,16 @@ const GOALS = { limits: 0.9, access: 0.95 };
 const LARGE_BUDGETS = { LIMITS: "on", LIMIT_READ: "999999999/60", LIMIT_AUTH: "1000/60" };
 
 /** Measures the cost of access control and rate limits on a cached read. */
-export const access: Part = async ({ products, beside }) => {
-  const open = await beside({});
-  const signedIn = await beside({ ACCESS: "on" });
-  const limited = await beside(LARGE_BUDGETS);
-  const both = await beside({ ACCESS: "on", ...LARGE_BUDGETS });
+export const access: Part = async ({ products, startReplica }) => {
+  const unrestricted = await startReplica({});
+  const signedIn = await startReplica({ ACCESS: "on" });
+  const limited = await startReplica(LARGE_BUDGETS);
+  const both = await startReplica({ ACCESS: "on", ...LARGE_BUDGETS });
   const sides = [
-    { name: "neither", client: openGrpcClient(open.url, CONNECTIONS), goal: undefined },
+    { name: "neither", client: openGrpcClient(unrestricted.url, CONNECTIONS), goal: undefined },
     { name: "limits", client: openGrpcClient(limited.url, CONNECTIONS), goal: GOALS.limits },
-    { name: "access, with a token", client: await signedInClient(signedIn), goal: GOALS.access },
-    { name: "both, with a token", client: await signedInClient(both), goal: undefined },
+    { name: "access, with a token", client: await openSignedInClient(signedIn), goal: GOALS.access },
+    { name: "both, with a token", client: await openSignedInClient(both), goal: undefined },
   ];
   const requests = productRequests(products).slice(0, PRODUCTS);
   const next = createZipf(requests, createRandom(1));
@@ -33,7 +33,7 @@ export const access: Part = async ({ products, beside }) => {
     // Fills the cache and warms up the compiler before the rounds.
     for (const { client } of sides) {
       await runClosedLoop(client, requests);
-      await runClosedLoop(client, repeatFor(SECONDS_A_ROUND, next));
+      await runClosedLoop(client, repeatFor(SECONDS_PER_ROUND, next));
     }
     for (let round = 0; round < ROUNDS; round += 1) {
       // Rotates the order, so that each side is first equally often.
@@ -41,8 +41,8 @@ export const access: Part = async ({ products, beside }) => {
         const index = (round + turn) % sides.length;
         let calls = 0;
         const seconds = await runClosedLoop(
-          sides[index]?.client ?? raise(),
-          repeatFor(SECONDS_A_ROUND, next),
+          sides[index]?.client ?? fail(),
+          repeatFor(SECONDS_PER_ROUND, next),
           () => {
             calls += 1;
           },
@@ -69,14 +69,14 @@ export const access: Part = async ({ products, beside }) => {
   });
   return {
     title: "Access and limits",
-    notes: `GetProduct from the cache, ${PRODUCTS} products by Zipf's law over gRPC; ${LOAD}. Four services on one database and one Redis, measured in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; the medians. A token is verified once and then cached; each call checks its budget in Redis.`,
+    notes: `GetProduct from the cache, ${PRODUCTS} products by Zipf's law over gRPC; ${LOAD}. Four services on one database and one Redis, measured in turn, ${ROUNDS} rounds of ${SECONDS_PER_ROUND} s each; the medians. A token is verified once and then cached; each call checks its budget in Redis.`,
     rows: [["enforced", "calls/s", "against neither", "goal"], ...rows],
     missed: goals.missed,
   };
 };
 
 /** Opens a client that sends the access token of a new account. */
-async function signedInClient({ url }: Service): Promise<GrpcClient> {
+async function openSignedInClient({ url }: Service): Promise<GrpcClient> {
   const response = await fetch(`${url}/cartwright.identity.v1.IdentityService/Register`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -86,6 +86,6 @@ async function signedInClient({ url }: Service): Promise<GrpcClient> {
   return openGrpcClient(url, CONNECTIONS, { authorization: `Bearer ${token}` });
 }
 
-function raise(): never {
+function fail(): never {
   throw new RangeError("The side does not exist.");
 }

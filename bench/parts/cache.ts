@@ -6,15 +6,15 @@ import { Goals, type Part } from "../harness/part.ts";
 import { listRequests, productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 3;
-const SECONDS_A_ROUND = 4;
+const SECONDS_PER_ROUND = 4;
 /** Calls for each request of the traffic that warm the cache up; as many measure the hit ratio afterwards. */
 const WARM_UP_CALLS = 10;
-const PLAIN_WARM_UP_CALLS = 2_000;
+const UNCACHED_WARM_UP_CALLS = 2_000;
 const HITS = ["memory", "redis"];
 const GOALS = { p50: 0.65, busy: 0.4, hits: 0.95, queries: 1 };
 
 /** The results of a series of calls. */
-class Tally {
+class CallStats {
   readonly ms: number[] = [];
   readonly #states = new Map<string, number>();
   seconds = 0;
@@ -22,7 +22,7 @@ class Tally {
   /** Of the first round only, because counting takes long. */
   queriesPer1000 = Number.NaN;
 
-  note(ms: number, cache: string): void {
+  record(ms: number, cache: string): void {
     this.ms.push(ms);
     this.#states.set(cache, (this.#states.get(cache) ?? 0) + 1);
   }
@@ -41,17 +41,17 @@ class Tally {
 }
 
 /** Measures latency and database load of reads with the cache on and off. */
-export const cache: Part = async ({ products, plain, cached }) => {
-  const [plainService, cachedService] = [await plain(), await cached()];
+export const cache: Part = async ({ products, uncached, cached }) => {
+  const [uncachedService, cachedService] = [await uncached(), await cached()];
   const [off, on] = [
-    openGrpcClient(plainService.url, CONNECTIONS),
+    openGrpcClient(uncachedService.url, CONNECTIONS),
     openGrpcClient(cachedService.url, CONNECTIONS),
   ];
-  const load = await openDatabaseLoad(plainService.databaseUrl);
+  const load = await openDatabaseLoad(uncachedService.databaseUrl);
   const goals = new Goals();
   const rows = [["16 concurrent calls", "cache on", "cache off", "on / off", "goal"]];
   const notes = [
-    `${formatNumber(products)} products; two services on one database, measured in turn, ${ROUNDS} rounds of ${SECONDS_A_ROUND} s each; ${LOAD}.`,
+    `${formatNumber(products)} products; two services on one database, measured in turn, ${ROUNDS} rounds of ${SECONDS_PER_ROUND} s each; ${LOAD}.`,
   ];
   const latencies = { names: [] as string[], on: [] as number[], off: [] as number[] };
   try {
@@ -60,11 +60,11 @@ export const cache: Part = async ({ products, plain, cached }) => {
       { name: "ListProducts", requests: await listRequests(off, products) },
     ];
     // Measured first: cached lists expire after two minutes, so their rounds must not wait.
-    const atRest = await load.transactions();
-    const ofRest = (await load.transactions()) - atRest;
+    const before = await load.transactions();
+    const idleTransactions = (await load.transactions()) - before;
     for (const { name, requests } of traffic) {
       console.log(`${name} ...`);
-      const result = await compare(on, off, requests, load, ofRest);
+      const result = await compare(on, off, requests, load, idleTransactions);
       rows.push(...report(name, result, goals));
       const { cold } = result;
       notes.push(
@@ -96,7 +96,15 @@ export const cache: Part = async ({ products, plain, cached }) => {
   };
 };
 
-type Compared = Awaited<ReturnType<typeof compare>>;
+/** The results of both sides of one method. */
+interface Comparison {
+  /** With the cache on: the first calls, and the same number of calls after them. */
+  cold: CallStats;
+  warm: CallStats;
+  /** All rounds with the cache on and off. */
+  on: CallStats;
+  off: CallStats;
+}
 
 /** Warms both sides up and measures them in turn. */
 async function compare(
@@ -104,34 +112,34 @@ async function compare(
   offClient: GrpcClient,
   requests: EncodedRequest[],
   load: DatabaseLoad,
-  ofRest: number,
-) {
+  idleTransactions: number,
+): Promise<Comparison> {
   const next = createZipf(requests, createRandom(1));
-  const [cold, warm, on, off] = [new Tally(), new Tally(), new Tally(), new Tally()];
-  await runClosedLoop(offClient, repeat(PLAIN_WARM_UP_CALLS, next));
-  for (const tally of [cold, warm]) {
-    tally.seconds = await runClosedLoop(
+  const [cold, warm, on, off] = [new CallStats(), new CallStats(), new CallStats(), new CallStats()];
+  await runClosedLoop(offClient, repeat(UNCACHED_WARM_UP_CALLS, next));
+  for (const stats of [cold, warm]) {
+    stats.seconds = await runClosedLoop(
       onClient,
       repeat(WARM_UP_CALLS * requests.length, next),
-      (_, ms, answer) => tally.note(ms, answer.cache),
+      (_, ms, response) => stats.record(ms, response.cache),
     );
   }
   await runClosedLoop(onClient, requests);
-  const round = async (client: GrpcClient, tally: Tally) => {
+  const round = async (client: GrpcClient, stats: CallStats) => {
     const busyBefore = await load.busySeconds();
-    tally.seconds += await runClosedLoop(client, repeatFor(SECONDS_A_ROUND, next), (_, ms, answer) =>
-      tally.note(ms, answer.cache),
+    stats.seconds += await runClosedLoop(client, repeatFor(SECONDS_PER_ROUND, next), (_, ms, response) =>
+      stats.record(ms, response.cache),
     );
-    tally.busySeconds += (await load.busySeconds()) - busyBefore;
+    stats.busySeconds += (await load.busySeconds()) - busyBefore;
   };
   let before = await load.transactions();
-  for (const [client, tally] of [
+  for (const [client, stats] of [
     [onClient, on],
     [offClient, off],
   ] as const) {
-    await round(client, tally);
+    await round(client, stats);
     const after = await load.transactions();
-    tally.queriesPer1000 = (Math.max(0, after - before - ofRest) / tally.ms.length) * 1_000;
+    stats.queriesPer1000 = (Math.max(0, after - before - idleTransactions) / stats.ms.length) * 1_000;
     before = after;
   }
   for (let more = 1; more < ROUNDS; more += 1) {
@@ -142,8 +150,8 @@ async function compare(
 }
 
 /** Returns the table rows of one method. */
-function report(name: string, { warm, on, off }: Compared, goals: Goals): string[][] {
-  const latency = (share: number): string[] => {
+function report(name: string, { warm, on, off }: Comparison, goals: Goals): string[][] {
+  const latencyRow = (share: number): string[] => {
     const [onMs, offMs] = [quantile(on.ms, share), quantile(off.ms, share)];
     const what = `${name} p${share * 100} ms`;
     const goal = share === 0.5 ? goals.atMost(`${what}, on / off,`, onMs / offMs, GOALS.p50) : "";
@@ -155,7 +163,7 @@ function report(name: string, { warm, on, off }: Compared, goals: Goals): string
     : goals.atMost(`${name}, busy database, on / off,`, onBusy / offBusy, GOALS.busy);
   const hits = warm.share(...HITS);
   return [
-    ...[0.5, 0.95, 0.99].map(latency),
+    ...[0.5, 0.95, 0.99].map(latencyRow),
     [
       `${name} calls/s`,
       formatNumber(Math.round(on.callsPerSecond)),

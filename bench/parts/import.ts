@@ -10,51 +10,67 @@ import { formatNumber } from "../harness/numbers.ts";
 import { Goals, type Part } from "../harness/part.ts";
 
 /** The imported fields of a seeded product. */
-type Row = ReturnType<typeof createRows>[number];
+interface Row {
+  sku: string;
+  name: string;
+  description: string;
+  categorySlug: string;
+  brand: string;
+  imageUri: string;
+  attributes: Record<string, string>;
+  price: { currencyCode: string; minorUnits: bigint };
+  stockQuantity: bigint;
+}
 
-/** The fewest rows that give a meaningful duration. */
-const FEWEST_ROWS = 10_000;
+/** The minimum number of rows for a meaningful duration. */
+const MIN_ROWS = 10_000;
 /** The goal: 100,000 rows in less than 10 s. */
-const GOAL_ROWS_A_SECOND = 10_000;
+const GOAL_ROWS_PER_SECOND = 10_000;
 
 /** Measures imports of a tenth of the shop: new, changed and unchanged products. */
-export const imports: Part = async ({ products, smallProducts, plain, small }) => {
-  const count = Math.max(FEWEST_ROWS, Math.ceil(products / 10));
+export const imports: Part = async ({ products, smallProducts, uncached, small }) => {
+  const count = Math.max(MIN_ROWS, Math.ceil(products / 10));
   const goals = new Goals();
   const rows = [["import", "seconds", "rows/s", "goal"]];
-  const [smallUrl, url] = [(await small()).url, (await plain()).url];
-  const fresh = createRows(products, count);
-  const dearer = fresh.map((row) => ({ ...row, price: { currencyCode: "EUR", minorUnits: 77_700n } }));
+  const [smallUrl, url] = [(await small()).url, (await uncached()).url];
+  const newRows = createRows(products, count);
+  const repriced = newRows.map((row) => ({ ...row, price: { currencyCode: "EUR", minorUnits: 77_700n } }));
   const runs = [
-    { what: `new, into ${formatNumber(smallProducts)} products`, url: smallUrl, rows: fresh },
-    { what: `new, into ${formatNumber(products)} products`, url, rows: fresh },
-    { what: "prices changed", url, rows: dearer },
-    { what: "nothing changed", url, rows: dearer },
+    { what: `new, into ${formatNumber(smallProducts)} products`, url: smallUrl, rows: newRows },
+    { what: `new, into ${formatNumber(products)} products`, url, rows: newRows },
+    { what: "prices changed", url, rows: repriced },
+    { what: "nothing changed", url, rows: repriced },
   ];
   for (const run of runs) {
     console.log(`import, ${run.what} ...`);
     const seconds = await importRows(run.url, run.rows);
     const rate = count / seconds;
-    const goal = goals.atLeast(`import, ${run.what}, rows/s,`, rate, GOAL_ROWS_A_SECOND);
+    const goal = goals.atLeast(`import, ${run.what}, rows/s,`, rate, GOAL_ROWS_PER_SECOND);
     rows.push([run.what, seconds.toFixed(2), formatNumber(Math.round(rate)), goal]);
   }
   const notes = `${formatNumber(count)} rows by ImportProducts over gRPC, through the typed client, ${formatNumber(PRODUCT_BLOCK)} a message.`;
   return { title: "Import", notes, rows, missed: goals.missed };
 };
 
-/** Yields rows of products after the first `products`. */
-function createRows(products: number, count: number) {
+/** Returns `count` rows of products that follow the first `products`. */
+function createRows(products: number, count: number): Row[] {
   const first = Math.ceil(products / PRODUCT_BLOCK) * PRODUCT_BLOCK;
   return [...splitIntoBlocks(count, PRODUCT_BLOCK)]
     .flatMap((block) => generateProducts({ first: first + block.first, last: first + block.last }))
     .map(({ sku, name, description, categorySlug, brand, priceMinor, stock, imageUri, attributes }) => ({
-      ...{ sku, name, description, categorySlug, brand, imageUri, attributes },
+      sku,
+      name,
+      description,
+      categorySlug,
+      brand,
+      imageUri,
+      attributes,
       price: { currencyCode: "EUR", minorUnits: BigInt(priceMinor) },
       stockQuantity: BigInt(stock),
     }));
 }
 
-/** Runs one import. Returns its duration, seconds. */
+/** Runs one import. Returns its duration in seconds. */
 async function importRows(url: string, rows: readonly Row[]): Promise<number> {
   const { catalog } = createClient({ baseUrl: url, transport: createGrpcTransport });
   const requestId = randomUUID();
@@ -68,5 +84,5 @@ async function importRows(url: string, rows: readonly Row[]): Promise<number> {
   const { rowCount, failedCount } = await catalog.importProducts(messages());
   const seconds = (performance.now() - startMs) / 1_000;
   if (Number(rowCount) === rows.length && failedCount === 0n) return seconds;
-  throw new StartupError(`Of ${rows.length} rows ${rowCount} were taken, and ${failedCount} not imported.`);
+  throw new StartupError(`Of ${rows.length} rows, ${rowCount} were read and ${failedCount} failed.`);
 }

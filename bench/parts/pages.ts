@@ -19,8 +19,8 @@ const LISTS = [
 ];
 
 /** Compares the latency of a far page with that of the first page. */
-export const pages: Part = async ({ products, plain }) => {
-  const { url } = await plain();
+export const pages: Part = async ({ products, uncached }) => {
+  const { url } = await uncached();
   const client = openGrpcClient(url, 1);
   const farPage = Math.min(FAR_PAGE, Math.floor(products / PAGE_SIZE));
   const goals = new Goals();
@@ -48,7 +48,7 @@ export const pages: Part = async ({ products, plain }) => {
     client.close();
   }
   const title = `Page ${formatNumber(FAR_PAGE)} against page 1`;
-  const notes = `${formatNumber(products)} products, ${PAGE_SIZE} a page, cache off; ListProducts over gRPC, medians of ${formatNumber(ROUNDS)} calls each, one at a time and in turn.`;
+  const notes = `${formatNumber(products)} products, ${PAGE_SIZE} a page, cache off; ListProducts over gRPC, medians of ${formatNumber(ROUNDS)} calls each, alternating one at a time.`;
   return { title, notes, rows, missed: goals.missed };
 };
 

@@ -18,7 +18,7 @@ import { Goals, type Part } from "../harness/part.ts";
 
 const CONCURRENCY = 16;
 const ROUNDS = 9;
-const READS_A_ROUND = 5_000;
+const READS_PER_ROUND = 5_000;
 /** The share of the throughput of the driver alone that reads must reach. */
 const GOAL = 0.8;
 
@@ -26,8 +26,8 @@ const GOAL = 0.8;
 type Read = (id: string) => Promise<unknown>;
 
 /** Compares reads of a product by id through the catalogue with the same prepared statement through raw pg. */
-export const reads: Part = async ({ products, plain }) => {
-  const { databaseUrl } = await plain();
+export const reads: Part = async ({ products, uncached }) => {
+  const { databaseUrl } = await uncached();
   const db = await openPostgres({
     url: databaseUrl,
     entities,
@@ -67,13 +67,13 @@ export const reads: Part = async ({ products, plain }) => {
   const ratio = median(ourRates.map((rate, round) => rate / (rawRates[round] ?? Number.NaN)));
   const goals = new Goals();
   const goal = goals.atLeast("by-id read, ours / raw pg,", ratio, GOAL);
-  const perSecond = (rates: number[]) => formatNumber(Math.round(median(rates)));
+  const formatRate = (rates: number[]) => formatNumber(Math.round(median(rates)));
   return {
     title: "Reads against raw pg",
-    notes: `${formatNumber(products)} products; one process, ${CONCURRENCY} concurrent reads on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} alternating rounds of ${formatNumber(READS_A_ROUND)} reads. Ours is the catalogue's function, without cache and network, up to the returned product.`,
+    notes: `${formatNumber(products)} products; one process, ${CONCURRENCY} concurrent reads on a pool of ${CONCURRENCY} each, medians of ${ROUNDS} alternating rounds of ${formatNumber(READS_PER_ROUND)} reads. Ours is the catalogue's function, without cache and network, up to the returned product.`,
     rows: [
       ["read", "ours /s", "raw pg /s", "ratio", "goal"],
-      ["product by id", perSecond(ourRates), perSecond(rawRates), ratio.toFixed(2), goal],
+      ["product by id", formatRate(ourRates), formatRate(rawRates), ratio.toFixed(2), goal],
     ],
     missed: goals.missed,
   };
@@ -82,7 +82,7 @@ export const reads: Part = async ({ products, plain }) => {
 /** Returns reads per second. */
 async function measure(createRead: () => Read, products: number, seed: number): Promise<number> {
   const random = createRandom(seed);
-  let left = READS_A_ROUND;
+  let left = READS_PER_ROUND;
   const startMs = performance.now();
   const worker = async () => {
     const read = createRead();
@@ -92,5 +92,5 @@ async function measure(createRead: () => Read, products: number, seed: number): 
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, worker));
-  return (READS_A_ROUND / (performance.now() - startMs)) * 1_000;
+  return (READS_PER_ROUND / (performance.now() - startMs)) * 1_000;
 }

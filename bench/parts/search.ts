@@ -9,10 +9,10 @@ import { QUERY_KINDS, type QueryKind } from "../workload/search-queries.ts";
 const CALLS = 3_000;
 const WARM_UP_CALLS = 800;
 const CALLS_ALONE = 100;
-/** The goal for the 99th percentile, milliseconds. */
+/** The goal for the 99th percentile, in milliseconds. */
 const GOAL_MS = 50;
 
-/** An answered search. */
+/** A completed search. */
 interface Search {
   kind: string;
   words: string;
@@ -25,30 +25,30 @@ const DISTINCT_SEARCHES = 5_000;
 const VISITS = 10_000;
 
 /** Measures searches as visitors make them with the cache, then without it: all kinds mixed, and each kind alone. */
-export const search: Part = async ({ products, plain, cached }) => {
-  const visits = await visit((await cached()).url, products);
-  const { url, databaseUrl } = await plain();
+export const search: Part = async ({ products, uncached, cached }) => {
+  const visits = await searchAsVisitors((await cached()).url, products);
+  const { url, databaseUrl } = await uncached();
   const client = openGrpcClient(url, CONNECTIONS);
   const load = await openDatabaseLoad(databaseUrl);
   const random = createRandom(1);
-  const prepareOne = ({ name: what, next }: QueryKind) => {
+  const nextRequest = ({ name: what, next }: QueryKind) => {
     const init = next(random, products);
     return { ...listRequest(init), kind: what, words: init.query };
   };
-  const mixed = () => prepareOne(pick(QUERY_KINDS, random));
+  const mixed = () => nextRequest(pick(QUERY_KINDS, random));
   const searches: Search[] = [];
   const alone = new Map<string, { ms: number; busyMs: number }>();
   let seconds = 0;
   try {
     console.log(`${formatNumber(CALLS)} searches ...`);
     await runClosedLoop(client, repeat(WARM_UP_CALLS, mixed));
-    seconds = await runClosedLoop(client, repeat(CALLS, mixed), ({ kind, words }, ms, answer) => {
-      searches.push({ kind, words, ms, found: !isEmpty(answer) });
+    seconds = await runClosedLoop(client, repeat(CALLS, mixed), ({ kind, words }, ms, response) => {
+      searches.push({ kind, words, ms, found: !isEmpty(response) });
     });
     for (const kind of QUERY_KINDS) {
       const ms: number[] = [];
       const busyBefore = await load.busySeconds();
-      const requests = repeat(CALLS_ALONE, () => prepareOne(kind));
+      const requests = repeat(CALLS_ALONE, () => nextRequest(kind));
       await runClosedLoop(client, requests, (_, callMs) => ms.push(callMs), 1);
       const busyMs = (((await load.busySeconds()) - busyBefore) / CALLS_ALONE) * 1_000;
       alone.set(kind.name, { ms: median(ms), busyMs });
@@ -58,12 +58,12 @@ export const search: Part = async ({ products, plain, cached }) => {
     await load.close();
   }
   const goals = new Goals();
-  const held = (whose: string, of: readonly Search[]) =>
-    goals.atMost(`p99 of searches ${whose}, ms,`, at(of, 0.99), GOAL_MS);
+  const checkGoal = (whose: string, of: readonly Search[]) =>
+    goals.atMost(`p99 of searches ${whose}, ms,`, latencyAt(of, 0.99), GOAL_MS);
   const row = (what: string, of: readonly Search[], goal: string) => {
     const found = of.filter((one) => one.found).length / of.length;
     const slowest = of.reduce((slow, one) => (one.ms > slow.ms ? one : slow)).words;
-    const cells = [0.5, 0.95, 0.99].map((share) => at(of, share).toFixed(1));
+    const cells = [0.5, 0.95, 0.99].map((share) => latencyAt(of, share).toFixed(1));
     const { ms, busyMs } = alone.get(what) ?? {};
     return [
       what,
@@ -84,8 +84,8 @@ export const search: Part = async ({ products, plain, cached }) => {
     notes: `${formatNumber(products)} products; ListProducts with a query over gRPC, ${LOAD}. First the searches of visitors, with the cache on: ${formatNumber(VISITS)} calls for ${formatNumber(DISTINCT_SEARCHES)} different searches by Zipf's law, after the same number to warm up; ${formatNumber(visits.hits * 100)}% came from the cache. Then with the cache off: ${formatNumber(CALLS)} calls, ${formatNumber(Math.round(CALLS / seconds))} a second, and ${CALLS_ALONE} of each kind one at a time: the median and the processor time of PostgreSQL for one. All kinds have equal shares.`,
     rows: [
       ["query", "p50 ms", "p95 ms", "p99 ms", "goal", "alone ms", "PostgreSQL ms", "found", "slowest"],
-      row("of visitors", visits.searches, held("of visitors", visits.searches)),
-      row("cache off", searches, held("with the cache off", searches)),
+      row("of visitors", visits.searches, checkGoal("of visitors", visits.searches)),
+      row("cache off", searches, checkGoal("with the cache off", searches)),
       ...kinds.map(({ what, of }) => row(what, of, "")),
     ],
     missed: goals.missed,
@@ -96,7 +96,7 @@ export const search: Part = async ({ products, plain, cached }) => {
         groups: kinds.map(({ what }) => what),
         series: [0.5, 0.99].map((share) => ({
           name: `p${share * 100}`,
-          values: kinds.map(({ of }) => at(of, share)),
+          values: kinds.map(({ of }) => latencyAt(of, share)),
         })),
       },
     ],
@@ -104,7 +104,10 @@ export const search: Part = async ({ products, plain, cached }) => {
 };
 
 /** Runs the searches of visitors. Returns them with the share of cache hits. */
-async function visit(url: string, products: number): Promise<{ searches: Search[]; hits: number }> {
+async function searchAsVisitors(
+  url: string,
+  products: number,
+): Promise<{ searches: Search[]; hits: number }> {
   const client = openGrpcClient(url, CONNECTIONS);
   const random = createRandom(3);
   const distinct = Array.from({ length: DISTINCT_SEARCHES }, () => {
@@ -118,9 +121,9 @@ async function visit(url: string, products: number): Promise<{ searches: Search[
   try {
     console.log(`${formatNumber(2 * VISITS)} searches of visitors ...`);
     await runClosedLoop(client, repeat(VISITS, next));
-    await runClosedLoop(client, repeat(VISITS, next), ({ kind, words }, ms, answer) => {
-      searches.push({ kind, words, ms, found: !isEmpty(answer) });
-      if (answer.cache === "memory" || answer.cache === "redis") hits += 1;
+    await runClosedLoop(client, repeat(VISITS, next), ({ kind, words }, ms, response) => {
+      searches.push({ kind, words, ms, found: !isEmpty(response) });
+      if (response.cache === "memory" || response.cache === "redis") hits += 1;
     });
   } finally {
     client.close();
@@ -128,7 +131,7 @@ async function visit(url: string, products: number): Promise<{ searches: Search[
   return { searches, hits: hits / searches.length };
 }
 
-const at = (searches: readonly Search[], share: number): number =>
+const latencyAt = (searches: readonly Search[], share: number): number =>
   quantile(
     searches.map(({ ms }) => ms),
     share,

@@ -31,9 +31,9 @@ const READS: readonly Read[] = [
 ];
 
 /** Compares the latency of reads in the large shop with the small one. */
-export const size: Part = async ({ products, smallProducts, plain, small }) => {
+export const size: Part = async ({ products, smallProducts, uncached, small }) => {
   const [largeClient, smallClient] = [
-    openGrpcClient((await plain()).url, 1),
+    openGrpcClient((await uncached()).url, 1),
     openGrpcClient((await small()).url, 1),
   ];
   const goals = new Goals();

@@ -10,8 +10,16 @@ export interface QueryKind {
 
 type Random = () => number;
 
-/** Returns words that occur together in a seeded product. */
-function imagineProduct(random: Random) {
+/** The words of a seeded product, and its category. */
+interface ProductWords {
+  category: (typeof CATEGORIES)[number];
+  noun: string;
+  brand: string;
+  material: string;
+}
+
+/** Picks words that occur together in a seeded product. */
+function pickProductWords(random: Random): ProductWords {
   const category = pick(CATEGORIES, random);
   const [noun] = pick(category.productKinds, random);
   return {
@@ -49,28 +57,28 @@ function misspell(word: string, random: Random): string {
 const typePartially = (phrase: string, random: Random): string =>
   phrase.slice(0, 2 + Math.floor(random() * (phrase.length - 2))).trim();
 
-const ORDERS = ["price", "price desc", "popularity desc", "rating desc", "create_time desc", "name"];
+const SORT_ORDERS = ["price", "price desc", "popularity desc", "rating desc", "create_time desc", "name"];
 
 /** All kinds of queries. Each exercises a different strategy. */
 export const QUERY_KINDS: readonly QueryKind[] = [
   {
     name: "one word",
     next: (random) => {
-      const { noun, brand, material } = imagineProduct(random);
+      const { noun, brand, material } = pickProductWords(random);
       return { query: pick([lastWord(noun), lastWord(brand), lastWord(material)], random) };
     },
   },
   {
     name: "two words",
     next: (random) => {
-      const { noun, brand, material } = imagineProduct(random);
+      const { noun, brand, material } = pickProductWords(random);
       return { query: `${pick([brand, material], random)} ${lastWord(noun)}` };
     },
   },
   {
-    name: "as typed",
+    name: "partly typed",
     next: (random) => {
-      const { noun, brand, material } = imagineProduct(random);
+      const { noun, brand, material } = pickProductWords(random);
       return {
         query: typePartially(pick([noun, brand, `${material} ${noun}`, `${brand} ${noun}`], random), random),
       };
@@ -79,7 +87,7 @@ export const QUERY_KINDS: readonly QueryKind[] = [
   {
     name: "misspelled",
     next: (random) => {
-      const { noun, brand } = imagineProduct(random);
+      const { noun, brand } = pickProductWords(random);
       const word = [lastWord(noun), lastWord(brand)].find(({ length }) => length > 4) ?? "Keyboard";
       const wrong = misspell(word, random);
       return { query: pick([wrong, `${wrong} ${noun === word ? brand : noun}`], random) };
@@ -88,7 +96,7 @@ export const QUERY_KINDS: readonly QueryKind[] = [
   {
     name: "rare",
     next: (random, products) => {
-      const { noun, brand } = imagineProduct(random);
+      const { noun, brand } = pickProductWords(random);
       const number = String(1 + Math.floor(random() * products)).padStart(6, "0");
       const model = `${pick([..."CEPUL"], random)}${10 + Math.floor(random() * 90)}`;
       return { query: pick([`SKU-${number}`, number, `${brand} ${noun} ${model}`], random) };
@@ -97,7 +105,7 @@ export const QUERY_KINDS: readonly QueryKind[] = [
   {
     name: "with filters",
     next: (random) => {
-      const { category, noun, brand, material } = imagineProduct(random);
+      const { category, noun, brand, material } = pickProductWords(random);
       const query = pick([lastWord(noun), material], random);
       return pick(
         [
@@ -111,17 +119,17 @@ export const QUERY_KINDS: readonly QueryKind[] = [
     },
   },
   {
-    name: "in another order",
+    name: "with sort order",
     next: (random) => {
-      const { noun, brand } = imagineProduct(random);
+      const { noun, brand } = pickProductWords(random);
       return {
         query: pick([lastWord(noun), brand, `${brand} ${noun}`], random),
-        orderBy: pick(ORDERS, random),
+        orderBy: pick(SORT_ORDERS, random),
       };
     },
   },
   {
-    name: "finds nothing",
+    name: "no matches",
     next: (random) => {
       const letters = Array.from({ length: 7 }, () => pick([..."bcdfghjklmnpqrstvwxz"], random));
       return { query: letters.join("") };

@@ -9,14 +9,14 @@ import {
 } from "./requests.ts";
 import { QUERY_KINDS } from "./search-queries.ts";
 
-/** How many different products and lists visitors request. */
+/** The numbers of different products and lists that visitors request. */
 const PRODUCTS = 2_000;
 const LISTS = 1_500;
-/** How many lists have requests for pages 2 and 3, and how many lists are searches. */
+/** The number of lists whose pages 2 and 3 are requested, and the number of searches. */
 const DEEP_LISTS = 200;
 const SEARCHES = 300;
 
-/** Spreads popular products over the shop: a prime. */
+/** A prime, so that the popular products are distributed over the whole shop. */
 const STRIDE = 7_919;
 
 /** Returns GetProduct requests, the most frequent first: nine of ten by id, the others by sku. */
@@ -31,15 +31,15 @@ export function productRequests(products: number): EncodedRequest[] {
 export async function listRequests(client: GrpcClient, products: number): Promise<EncodedRequest[]> {
   const random = createRandom(2);
   const searches = Array.from({ length: SEARCHES }, () => pick(QUERY_KINDS, random).next(random, products));
-  const firstPages = shuffle(browsed(), random).slice(0, LISTS - 2 * DEEP_LISTS - SEARCHES);
+  const firstPages = shuffle(browsingLists(), random).slice(0, LISTS - 2 * DEEP_LISTS - SEARCHES);
   const further: ListInit[] = [];
   for (const init of firstPages.slice(0, DEEP_LISTS)) further.push(...(await furtherPages(client, init)));
   return shuffle([...firstPages, ...searches, ...further], random).map(listRequest);
 }
 
 /** Returns the lists of every category and brand, in every sort order, with and without sold-out products. */
-function browsed(): ListInit[] {
-  const places: ListInit[] = [
+function browsingLists(): ListInit[] {
+  const filters: ListInit[] = [
     {},
     ...CATEGORIES.flatMap(({ id, brands }) => [
       { categoryId: id },
@@ -49,7 +49,7 @@ function browsed(): ListInit[] {
   return ["", "price", "price desc", "name", "popularity desc", "rating desc", "create_time desc"].flatMap(
     (orderBy) =>
       [false, true].flatMap((inStockOnly) =>
-        places.map((place) => ({ ...place, orderBy, inStockOnly }) satisfies ListInit),
+        filters.map((filter) => ({ ...filter, orderBy, inStockOnly }) satisfies ListInit),
       ),
   );
 }

@@ -262,8 +262,8 @@ export type ListProductsRequest = Message<"cartwright.catalog.v1.ListProductsReq
   maxCreateTime?: Timestamp | undefined;
 
   /**
-   * Properties by which to group and count the products over all pages, without duplicates. Counting takes longer the more
-   * products match, unless category, brand and stock are the only filters. No counts if empty.
+   * Properties by which to group and count the products over all pages, without duplicates. Counting takes
+   * longer the more products match, unless category, brand and stock are the only filters. No counts if empty.
    *
    * @generated from field: repeated cartwright.catalog.v1.Facet facets = 15;
    */
