@@ -38,7 +38,9 @@ async function resolveDatabase(config: Config, log: Log): Promise<{ url: string;
   return { url: stores.databaseUrl, close: () => stores.close() };
 }
 
-/** Returns the URL that a running service wrote to its data folder; undefined when nothing accepts connections there. */
+/**
+ * Returns the URL that a running service wrote to its data folder; undefined when nothing accepts connections there.
+ */
 async function findRunningDatabase(dataDir: string): Promise<string | undefined> {
   const url = (await readFile(join(dataDir, "postgres.url"), "utf8").catch(() => "")).trim();
   if (url === "") return undefined;

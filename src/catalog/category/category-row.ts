@@ -29,7 +29,7 @@ export interface CategoryRow {
 }
 
 /** The sort order of lists of categories. */
-export const BY_NAME: Keyset = {
+export const SORT_BY_NAME: Keyset = {
   columns: [
     { name: "name", type: "text" },
     { name: "id", type: "uuid" },
@@ -52,7 +52,7 @@ export function selectCategories(selection: RawBuilder<unknown>): RawBuilder<Cat
   )
   select page.*, coalesce(delta.product_count, 0)
     + coalesce((select sum(product_count) from product_count where category_id = page.id), 0) as product_count
-  from page left join delta on category_id = page.id ${keysetOrder(BY_NAME)}`;
+  from page left join delta on category_id = page.id ${keysetOrder(SORT_BY_NAME)}`;
 }
 
 /** Returns the category of a row. */

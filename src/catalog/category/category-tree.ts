@@ -4,7 +4,7 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { invalidField, notFound } from "../../kernel/errors.ts";
 
-/** Levels of the category tree at most. */
+/** Maximum number of levels of the category tree. */
 export const MAX_DEPTH = 8;
 /** Advisory lock ("tree" in ASCII) that serializes moves of categories, so that two of them cannot form a cycle. */
 const TREE_LOCK = 0x74726565;

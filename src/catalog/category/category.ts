@@ -14,10 +14,10 @@ import {
   resolvePageSize,
 } from "../../kernel/page.ts";
 import {
-  BY_NAME,
   type Category,
   type CategoryRow,
   categoryFromRow,
+  SORT_BY_NAME,
   selectCategories,
 } from "./category-row.ts";
 import {
@@ -104,6 +104,8 @@ export function createCategories(options: CategoriesOptions): Categories {
 
 function listStatement(parentId: string, after: Cursor | undefined, limit: number): Statement<CategoryRow> {
   const isChild: RawBuilder<unknown> | undefined = parentId === "" ? undefined : sql`parent_id = ${parentId}`;
-  const condition = allOf([isChild, keysetCondition(BY_NAME, after)]);
-  return prepareDynamic(selectCategories(sql`where ${condition} ${keysetOrder(BY_NAME)} limit ${limit}`));
+  const condition = allOf([isChild, keysetCondition(SORT_BY_NAME, after)]);
+  return prepareDynamic(
+    selectCategories(sql`where ${condition} ${keysetOrder(SORT_BY_NAME)} limit ${limit}`),
+  );
 }

@@ -9,7 +9,7 @@ export interface ImportBatch {
   rows: readonly ImportRow[];
 }
 
-/** Limits of a batch: rows, and characters in them. Writing a full batch takes a second at most. */
+/** Limits of a batch: rows, and characters in them. Writing a full batch takes at most a second. */
 const BATCH_ROWS = 1_000;
 const BATCH_CHARS = 2_000_000;
 

@@ -16,7 +16,9 @@ export type RowCheck = (row: ImportRowMessage) => readonly FieldViolation[];
 /** Maximum length of a sku in the contract; errors show no more of a longer text. */
 const MAX_SKU_LENGTH = 64;
 
-/** Creates the handler of ImportProducts. Rows are validated one by one, so that an invalid one does not fail the call. */
+/**
+ * Creates the handler of ImportProducts. Rows are validated one by one, so that an invalid one does not fail the call.
+ */
 export function importRpc(
   catalog: Pick<Catalog, "importProducts">,
   getCall: (context: HandlerContext) => Call,

@@ -4,7 +4,9 @@ import type { Call } from "../../kernel/call.ts";
 import { splitWords } from "../search/query-terms.ts";
 import type { ImportRow } from "./row.ts";
 
-/** Maximum number of cached words that are indexed already. A full cache is cleared, and its words are indexed again. */
+/**
+ * Maximum number of cached words that are indexed already. A full cache is cleared, and its words are indexed again.
+ */
 const MAX_CACHED_WORDS = 100_000;
 
 /**

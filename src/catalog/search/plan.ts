@@ -2,7 +2,7 @@
  * Chooses the strategy by which a search reads its page.
  *
  * The text index (GIN) collects all matches before the first one can be returned. That is fast for rare words and slow
- * for frequent ones, whose page is filled sooner by walking the sort order and testing one product after the other.
+ * for frequent ones, whose page is filled sooner by scanning the sort order and testing one product after the other.
  * PostgreSQL cannot choose, since it lacks statistics for the frequency of a prefix. A search therefore starts with the
  * strategy for frequent words, and falls back to the text index if that did not fill the page:
  *
@@ -11,8 +11,8 @@
  * | relevance  | `popular-products` (in large shops) | the same, more products      | `ranked-matches` |
  * | any other  | `sort-order-scan`                   | the same, more products      | `sorted-matches` |
  *
- * This file chooses and has every threshold; `search.ts` executes the strategies, and `strategy-statement.ts` has
- * their SQL.
+ * This file contains the choice and all thresholds; `search.ts` executes the strategies, and `strategy-statement.ts`
+ * contains their SQL.
  */
 
 /**
@@ -71,7 +71,8 @@ export type SearchStrategy = PopularProducts | SortOrderScan | RankedMatches | S
  * - `prepared`: by the text index, with the words hidden from the planner, so that one plan serves all queries.
  *   Chosen for the usual combinations of filters: planning each time costs more than most searches.
  * - `filter`: product by product, without the text index. Chosen when few products are in the range of the filter.
- * - `estimate`: by an index of the planner's choice, for counts. Without the words of the brand, which would distort estimates.
+ * - `estimate`: by an index of the planner's choice, for counts. Without the words of the brand, which would distort
+ *   estimates.
  */
 export type MatchMethod = "index" | "prepared" | "filter" | "estimate";
 
@@ -100,12 +101,15 @@ export interface PlanInput {
 
 // The times below are the best of nine runs in a shop of 100,000 products, on 2 cores.
 
-/** Number of products that a scan tests first: 0.6 to 1.5 ms. They fill a page of 20 for a word that 1 product in 50 has. */
+/**
+ * Number of products that a scan tests first: 0.6 to 1.5 ms. They fill a page of 20 for a word that 1 product in 50
+ * has.
+ */
 export const INITIAL_SCAN_ROWS = 1_000;
 /**
- * Maximum number of products that a scan tests: 26 ms by price, where the text index and the sort take 13 ms for a word of 5,400
- * products and 22 ms for one of 10,700. Also the number of products in a range that are tested without the text
- * index: 3 ms.
+ * Maximum number of products that a scan tests: 26 ms by price, where the text index and the sort take 13 ms for a word
+ * of 5,400 products and 22 ms for one of 10,700. Also the number of products in a range that are tested without the
+ * text index: 3 ms.
  */
 export const MAX_SCAN_ROWS = 6_000;
 /**
@@ -122,19 +126,19 @@ export const SCAN_SHARE = 0.02;
 /** Maximum number of matches that are ranked: 7 ms; 2,000 take 11 ms, 5,000 take 23 ms. */
 export const MAX_RANKED = 1_000;
 /**
- * Number of matches in the sample, one product in 128, that shows that more than `MAX_RANKED` products match. Of 1,000 matches
- * 8 are expected in the sample, and 19 occur once in 2,000 searches.
+ * Number of matches in the sample, one product in 128, that shows that more than `MAX_RANKED` products match. Of 1,000
+ * matches 8 are expected in the sample, and 19 occur once in 2,000 searches.
  */
 export const MIN_SAMPLE_MATCHES = 19;
 /**
- * Maximum number of indexed words that a prefix is expanded to. Beside a word of 10,700 products, the text index takes 22 ms for 16 words
- * and 125 ms for 64, since it collects all products of each. A prefix of more words is tested on the matches of the
- * other terms: 24 ms.
+ * Maximum number of indexed words that a prefix is expanded to. With a word of 10,700 products, the text index takes 22
+ * ms for 16 words and 125 ms for 64, since it collects all products of each word. A prefix of more words is tested on
+ * the matches of the other terms: 24 ms.
  */
 export const MAX_PREFIX_WORDS = 16;
 /**
- * Minimum length of a term with digits that is considered selective. Indexed words end at their first digit, so their
- * number says nothing about it.
+ * Minimum length of a term with digits that is considered selective. Indexed words end at their first digit, so the
+ * number of indexed words is no estimate for them.
  */
 export const MIN_NUMBER_LENGTH = 3;
 /** Maximum number of categories in a query of the text index. A word in more category names matches no category. */

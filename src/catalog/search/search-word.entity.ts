@@ -1,8 +1,8 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 
 /**
- * Every word in the searchable text of products and categories; a word with digits up to its first digit.
- * Expands prefixes and corrects misspelled words.
+ * A word of the searchable text of products and categories, cut at its first digit. Prefixes are expanded to these
+ * words, and misspelled words are corrected to them.
  */
 export const SearchWordEntity = defineEntity({
   name: "SearchWord",

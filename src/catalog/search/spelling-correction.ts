@@ -16,7 +16,9 @@ import {
   type TermMatch,
 } from "./query-terms.ts";
 
-/** Bounds of the words that can be corrected. They keep page tokens, which hold the corrections, below 2,048 characters. */
+/**
+ * Bounds of the words that can be corrected. They keep page tokens, which hold the corrections, below 2,048 characters.
+ */
 const CORRECTION_BOUNDS = {
   /** Shorter words resemble too many others. */
   minLength: 4,
@@ -54,7 +56,7 @@ const findSimilarWords = prepare<[words: readonly string[]], MatchRow>((words) =
 /**
  * Returns the terms with corrections of the misspelled ones; undefined if there are none, or if they match
  * nothing either. Misspelled are the words that no product has or, if there are none, the words that fewer than
- * `FEW_RESULTS` products have whatever the other filters are; those keep their own matches beside the corrections.
+ * `FEW_RESULTS` products have, regardless of the other filters; they keep their own matches too.
  */
 export async function correctTerms(
   db: Database,

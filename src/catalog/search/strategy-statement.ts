@@ -121,7 +121,7 @@ function rankedMatches(
     ) as match join product using (id) ${byRelevance}`;
 }
 
-/** `offset 0` keeps the planner from walking the index of the sort order: matches are found first, then sorted. */
+/** `offset 0` keeps the planner from scanning the index of the sort order: matches are found first, then sorted. */
 function sortedMatches({ page }: PageSearch, isMatch: RawBuilder<boolean>): RawBuilder<ProductRow> {
   const keyset = toKeyset(page.sort);
   const keys = sql.raw(keyset.columns.map(({ name }) => name).join(", "));

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 
-/** Deltas that are added in one transaction, which takes a second at most. */
+/** Deltas that are added in one transaction, which takes at most a second. */
 const BATCH = 20_000;
 
 /**
@@ -43,7 +43,8 @@ const ROLL_UP = `
 
 /**
  * Adds the deltas of product counts (product_count_delta) to the totals (product_count). Their sum is exact at any
- * time; the rollup keeps the deltas few, so that counts are read fast. It can run concurrently with writers and other rollups.
+ * time; the rollup keeps the deltas few, so that counts are read fast. It can run concurrently with writers and other
+ * rollups.
  */
 export async function rollUpCounts(db: Database, call: Call): Promise<void> {
   for (let deltas = BATCH; deltas === BATCH; ) {

@@ -8,7 +8,7 @@ import { SCAN_SHARE, type ShopSize } from "../search/plan.ts";
 const MAX_AGE_MS = 60_000;
 
 /** Counts are cut off just above the share that a search may scan, since larger indexes are not used. */
-const readSizes = prepare<[], { products: number; popular: number[] }>(() => {
+const findSizes = prepare<[], { products: number; popular: number[] }>(() => {
   const counts = POPULARITY_STEPS.map(
     (above) => `(
       select count(*) from (
@@ -33,7 +33,7 @@ export function createShopSizeReader(db: Database): (call: Call) => Promise<Shop
     if (cached !== undefined && nowMs < expiresAtMs) return cached;
     // Other calls use the cached size while this one reads.
     expiresAtMs = nowMs + MAX_AGE_MS;
-    const [row] = await db.read(call, readSizes());
+    const [row] = await db.read(call, findSizes());
     const products = Math.max(0, row?.products ?? 0);
     const steps = POPULARITY_STEPS.map((above, index) => ({ above, products: row?.popular[index] ?? 0 }));
     const popular = steps.find((step) => step.products <= products * SCAN_SHARE);

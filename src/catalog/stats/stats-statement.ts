@@ -25,8 +25,8 @@ export interface StatsRow {
 /**
  * Returns the SQL of the price statistics by `key` and currency. The counts of the price bands locate the bands
  * of the lowest, the median and the highest price, and the offset of the median in its band; the indexes of prices
- * find the prices there. No band is wider than 2.5 times its lower bound (see the migration), so that the search for the
- * highest price reads no higher prices in other currencies.
+ * find the prices there. No band is wider than 2.5 times its lower bound (see the migration), so that the search for
+ * the highest price reads no higher prices in other currencies.
  * @param bands relation of the counts by key, currency and band
  * @param isOfKey condition that a product is of the key of `part`
  */

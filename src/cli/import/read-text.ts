@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 
-/** Maximum length of a line, in characters: much more than a product needs. */
+/** Maximum length of a line, in characters: far more than a product needs. */
 const MAX_LINE_LENGTH = 1_000_000;
 
 /**

@@ -65,8 +65,9 @@ const NO_LOG: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 /**
  * Fills a shop with products 1 to `products` and customers 1 to `customers` with their orders, always with the same
- * values. It adds only missing rows and changes nothing else but the stock of products in new orders. It can be repeated
- * after an interruption, with larger numbers, and while the service is running; concurrent runs share the work.
+ * values. It adds only missing rows and changes nothing else but the stock of products in new orders. It can be
+ * repeated after an interruption, with larger numbers, and while the service is running; concurrent runs share the
+ * work.
  */
 export async function seedShop(options: SeedOptions): Promise<SeedResult> {
   const { url, products, customers, onProgress = () => {}, now = new Date() } = options;

@@ -84,9 +84,9 @@ function generateOrder(number: number, pickProduct: () => number): SeedOrder {
 const generateAge = (maxMs: number) => faker.number.int({ min: MIN_AGE_MS, max: maxMs - 1 });
 
 /**
- * Returns a function that picks product numbers, low ones more often, so that some products sell better than others. The
- * choice grows with the customers, so that they do not sell out the stock, and does not depend on the number of
- * products as long as there are enough.
+ * Returns a function that picks product numbers, low ones more often, so that some products sell better than others.
+ * The choice grows with the customers, so that they do not sell out the stock, and does not depend on the number of
+ * products if there are enough.
  */
 function createProductPicker(customerNumber: number, products: number): () => number {
   const choice = 2_000 + 10 * customerNumber;

@@ -29,7 +29,10 @@ export async function writeCustomers(
   return { customers: added.length, orders: orders.length, purchases };
 }
 
-/** @returns the customers that were missing and whose email was free */
+/**
+ * Inserts the missing customers.
+ * @returns the added customers, without those whose email is taken
+ */
 async function insertCustomers(tx: Tx, customers: readonly SeedCustomer[]): Promise<SeedCustomer[]> {
   const column = (value: (customer: SeedCustomer) => string) => customers.map(value);
   const rows = await tx.query(sql<{ id: string }>`

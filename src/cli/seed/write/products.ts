@@ -4,7 +4,7 @@ import type { SeedProduct } from "../generate/products.ts";
 
 /**
  * Writes the missing products, with their initial stock movements in the same statement.
- * @param categoryIds by slug
+ * @param categoryIds ids of the categories by slug
  * @returns the number of added products
  */
 export async function writeProducts(

@@ -57,7 +57,7 @@ describe.each(protocols)("over %s", (protocol) => {
     ["is a prefix with matches", "cam"],
     ["is too short", "kex"],
     ["has digits", "KX43"],
-    ["resembles no known word", "xyzzyq"],
+    ["resembles no indexed word", "xyzzyq"],
     ["has no matches after correction either", "camra xyzzyq"],
     ["has four misspelled words", "camra hammrr kettlo voltra"],
   ])("a query that %s is not corrected", async (_, query) => {

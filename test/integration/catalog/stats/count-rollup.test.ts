@@ -49,7 +49,7 @@ const mix = (salt: number, below: string) =>
 interface Step {
   /** A key of the statements in statementOf. */
   kind: string;
-  /** Changes one product in so many. */
+  /** The inverse of the share of products that are changed. */
   part: number;
   salt: number;
 }
