@@ -11,9 +11,9 @@ import { IdentityService } from "../../gen/cartwright/identity/v1/identity_servi
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
-import { createAuthorization, type Token } from "./authorization.ts";
-import { connection } from "./connection.ts";
-import { createRetries } from "./retries.ts";
+import { createAuthorizationInterceptor, type Token } from "./authorization.ts";
+import { connectionErrorInterceptor } from "./connection-errors.ts";
+import { createRetryInterceptor } from "./retries.ts";
 import { createSession, type Session } from "./session.ts";
 import { createMemoryStore, type TokenStore } from "./token-store.ts";
 
@@ -56,19 +56,19 @@ export interface ClientOptions {
    * session of a signed-in account take precedence.
    */
   token?: Token | (() => Token | Promise<Token>);
-  /** Storage for the tokens of the session. By default in memory. */
+  /** Storage for the tokens of the session. Defaults to a store in memory. */
   session?: TokenStore;
   /**
-   * Default deadline of a call with all its attempts, in milliseconds. Absent: the service applies the deadline of the
-   * contract, and browsers need no preflight for reads.
+   * Default deadline of a call with all its attempts, in milliseconds. Defaults to the deadline of the contract,
+   * which the service applies; then browsers need no preflight for reads.
    */
   timeoutMs?: number;
-  /** Maximum number of retries of an idempotent call after UNAVAILABLE. 3 by default. */
+  /** Maximum number of retries of an idempotent call after UNAVAILABLE. Defaults to 3. */
   retries?: number;
-  /** Additional interceptors, outermost first. They see each call once, whatever the number of attempts. */
+  /** Additional interceptors, outermost first. They run once for each call, not once for each attempt. */
   interceptors?: Interceptor[];
   /**
-   * Creates the transport. By default Connect over fetch with GET for reads, in Node, browsers and workers. For gRPC in
+   * Creates the transport. Defaults to Connect over fetch with GET for reads, in Node, browsers and workers. For gRPC in
    * Node, pass `createGrpcTransport` of `@connectrpc/connect-node`.
    */
   transport?: (options: TransportOptions) => Transport;
@@ -103,10 +103,15 @@ export function createClient(options: ClientOptions): ShopClient {
   } = options;
   const store = options.session ?? createMemoryStore();
   const { session, tokens } = createSession(store, baseUrl, () => identity);
-  const authorization = createAuthorization(token, tokens);
+  const authorization = createAuthorizationInterceptor(token, tokens);
   const transport = createTransport({
     baseUrl,
-    interceptors: [...interceptors, createRetries(retries), authorization, connection],
+    interceptors: [
+      ...interceptors,
+      createRetryInterceptor(retries),
+      authorization,
+      connectionErrorInterceptor,
+    ],
     defaultTimeoutMs: timeoutMs,
   });
   const identity = createServiceClient(IdentityService, transport);
@@ -122,7 +127,7 @@ export function createClient(options: ClientOptions): ShopClient {
   };
 }
 
-/** Creates the default transport. Binary, because JSON loses enum values that the client does not know. */
+/** Creates the default transport. Binary, because JSON loses enum values that are newer than the client. */
 function createFetchTransport(options: TransportOptions): Transport {
   return createConnectTransport({
     ...options,
@@ -134,7 +139,7 @@ function createFetchTransport(options: TransportOptions): Transport {
 
 /**
  * Makes the browser revalidate cached responses. By default it would use them as long as the contract allows, and a
- * caller would not see their own change. Mostly the service answers 304.
+ * caller would not see their own change. If nothing has changed, the service responds 304.
  */
 const fetchRevalidated: typeof fetch = (input, init) =>
   // With other methods, `no-cache` has no effect but drops the browser's preflight cache.

@@ -1,13 +1,13 @@
 import { ConnectError } from "@connectrpc/connect";
 
-/** Errors of refreshes. A subclass would not do: `instanceof` of ConnectError compares the shape. */
+/** Errors of refreshes. Not a subclass, because `instanceof` of ConnectError also matches other ConnectErrors by their shape. */
 const refreshErrors = new WeakSet<object>();
 
 /** Returns the error for a call whose session could not be refreshed. */
 export function createRefreshError(thrown: unknown): ConnectError {
   const { rawMessage, code, metadata, details } = ConnectError.from(thrown);
   const error = new ConnectError(
-    `Failed to refresh the session: ${rawMessage} The next call tries again. If the service has refreshed it and only the response was lost, the session ends: sign in again.`,
+    `Failed to refresh the session: ${rawMessage} The next call retries it. If the service has refreshed it and only the response was lost, the session ends: sign in again.`,
     code,
     metadata,
     undefined,

@@ -2,18 +2,18 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Tokens } from "../../gen/cartwright/identity/v1/identity_pb.ts";
 import type { StoredTokens } from "./token-store.ts";
 
-/** How long before its expiry an access token is replaced, in milliseconds: longer than a deadline and clock skew. */
+/** Time before its expiry at which an access token is replaced, in milliseconds: longer than a deadline and clock skew. */
 const REFRESH_MARGIN_MS = 60_000;
 /** Minimum time between a failed refresh and the next one, in milliseconds. */
 const RETRY_DELAY_MS = 5_000;
 /**
  * Remaining life of the access token at which a failed refresh is repeated, in milliseconds. Late, because the service
- * may have done the failed one, and then the repetition revokes the session.
+ * may have completed the failed one, and then repeating it revokes the session.
  */
 const RETRY_MARGIN_MS = 15_000;
 
 /**
- * Returns the times for a new access token; none if it seems expired already. Then the client's clock is wrong, and a
+ * Returns the times for a new access token; none if it seems to have expired. Then the client's clock is wrong, and a
  * rejected call triggers the refresh.
  */
 export function scheduleRefresh({

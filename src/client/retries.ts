@@ -5,12 +5,12 @@ import { Code, type Interceptor } from "@connectrpc/connect";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { errorDetails } from "./errors.ts";
 import { isRefreshError } from "./refresh-error.ts";
-import { delay } from "./wait.ts";
+import { sleep } from "./wait.ts";
 
 /** Upper bound of the backoff before the first retry, in milliseconds. It doubles with each retry. */
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5_000;
-/** The longest delay that the service may ask for, in milliseconds. Beyond it the caller gets the error. */
+/** The longest delay that the service may request, in milliseconds. Beyond it the caller gets the error. */
 const MAX_RETRY_DELAY_MS = 10_000;
 
 /** Methods that are idempotent by the event id of each purchase. */
@@ -24,7 +24,7 @@ const idempotentByEventId: ReadonlySet<DescMethod> = new Set([
  * request_id or event_id. An empty request_id is filled in, the same for all attempts of a call.
  * @param retries maximum number of attempts after the first
  */
-export function createRetries(retries: number): Interceptor {
+export function createRetryInterceptor(retries: number): Interceptor {
   return (next) => async (request) => {
     if (request.stream || !isRetryable(request.method)) return next(request);
     const { method, signal } = request;
@@ -35,7 +35,7 @@ export function createRetries(retries: number): Interceptor {
       } catch (error) {
         const delayMs = failures < retries ? retryDelay(error, failures) : undefined;
         if (delayMs === undefined) throw error;
-        await delay(signal, delayMs);
+        await sleep(signal, delayMs);
       }
     }
   };
@@ -68,7 +68,7 @@ function randomUuid(): string {
 
 /**
  * Returns the delay before the next attempt, in milliseconds; undefined when the call must not be retried. It is the
- * delay that the service asks for plus exponential backoff with full jitter
+ * delay that the service requests plus exponential backoff with full jitter
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
 function retryDelay(error: unknown, failures: number): number | undefined {

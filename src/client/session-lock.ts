@@ -1,11 +1,11 @@
 import type { TokenStore } from "./token-store.ts";
 
-/** Runs one piece of work at a time. */
+/** A lock that runs one function at a time. */
 export type Lock = NonNullable<TokenStore["lock"]>;
 
 /**
- * Creates the lock of a session: one piece of work after the other in this client, each within the store's lock or, by
- * default, a Web Lock.
+ * Creates the lock of a session. It runs functions one after the other in this client, each within the lock of the store,
+ * which defaults to a Web Lock.
  * @param name the same for all clients of one service
  */
 export function createSessionLock(store: TokenStore, name: string): Lock {

@@ -24,7 +24,7 @@ export interface Session {
   signOut(): Promise<void>;
 }
 
-/** Gives calls the access token of a session. */
+/** The access tokens of a session, which calls send. */
 export interface SessionTokens {
   /** Returns the access token, refreshed when it is about to expire; undefined without a session. */
   getAccessToken(): Promise<string | undefined>;
@@ -60,7 +60,7 @@ export function createSession(
     return account ?? create(AccountSchema);
   }
 
-  /** Refreshes the session, unless another client has refreshed, postponed or ended it meanwhile. */
+  /** Refreshes the session, unless another client has refreshed, postponed or ended it in the meantime. */
   async function refreshOnce(accessToken: string, isRejected: boolean): Promise<StoredTokens | undefined> {
     const stored = await load();
     if (stored?.accessToken !== accessToken || !(isRejected || isRefreshDue(stored))) return stored;

@@ -2,9 +2,9 @@
 export interface StoredTokens {
   accessToken: string;
   refreshToken: string;
-  /** When to refresh the session, in milliseconds since 1970. Absent: when the service rejects the access token. */
+  /** Time of the next refresh, in milliseconds since 1970. Defaults to the time when the service rejects the access token. */
   refreshAtMs?: number | undefined;
-  /** When the access token expires, in milliseconds since 1970. Absent: unknown. */
+  /** Expiry of the access token, in milliseconds since 1970. Absent if unknown. */
   expireAtMs?: number | undefined;
 }
 
@@ -15,7 +15,7 @@ export interface TokenStore {
   /** Saves the tokens; undefined deletes them. */
   save(tokens: StoredTokens | undefined): void | Promise<void>;
   /**
-   * Runs `work` while no other client of the store runs any: reusing a refresh token revokes the session. By default
+   * Runs `work` while no other client of the store runs any: reusing a refresh token revokes the session. Defaults to
    * the Web Locks of the browser, which its tabs share; processes that share a store need a lock of their own.
    */
   lock?<T>(work: () => Promise<T>): Promise<T>;

@@ -1,5 +1,5 @@
-/** Waits for work, at most until the call ends. @throws the signal's reason when the call ends first */
-export function untilAborted<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
+/** Returns the result of some work. @throws the reason of the signal when it is aborted first */
+export function rejectOnAbort<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     if (signal.aborted) onAbort();
@@ -10,11 +10,11 @@ export function untilAborted<T>(signal: AbortSignal, work: T | Promise<T>): Prom
   });
 }
 
-/** Waits for a time, at most until the call ends. @throws the signal's reason when the call ends first */
-export async function delay(signal: AbortSignal, delayMs: number): Promise<void> {
+/** Waits for a time, in milliseconds. @throws the reason of the signal when it is aborted first */
+export async function sleep(signal: AbortSignal, delayMs: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const elapsed = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, delayMs);
   });
-  await untilAborted(signal, elapsed).finally(() => clearTimeout(timer));
+  await rejectOnAbort(signal, elapsed).finally(() => clearTimeout(timer));
 }

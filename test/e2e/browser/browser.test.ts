@@ -72,7 +72,7 @@ describe.skipIf(chromium === undefined)("Chromium (skipped where the PATH has no
     await shop?.close();
   });
 
-  test("A page of an allowed origin can call the service", async () => {
+  test("a page of an allowed origin can call the service", async () => {
     const results = await visit(allowed);
     const completed = {
       listed: { products: [{ name: "Hammer 1" }] },
@@ -94,7 +94,7 @@ describe.skipIf(chromium === undefined)("Chromium (skipped where the PATH has no
     expect(proxy.requests.map((request) => request.header("authorization"))).toContain("Bearer t-1");
   });
 
-  test("A page of another origin gets no response and changes nothing", async () => {
+  test("a page of another origin gets no response and changes nothing", async () => {
     const before = await countOrders();
     const results = await visit(otherOrigin);
     const unavailable = {

@@ -28,7 +28,7 @@ const TIMEOUT_MS = 60_000;
 
 /**
  * Shows a page in a headless browser until `outcome` settles, then ends the browser with all its processes.
- * @throws Error when the browser exits by itself, or after 60 s
+ * @throws Error when the browser exits first, or after 60 s
  */
 export async function showPage<T>(program: string, url: string, outcome: Promise<T>): Promise<T> {
   const profile = await mkdtemp(join(tmpdir(), "cartwright-chromium-"));
@@ -41,7 +41,7 @@ export async function showPage<T>(program: string, url: string, outcome: Promise
   let timer: NodeJS.Timeout | undefined;
   const failure = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error("The page has posted no results.")), TIMEOUT_MS);
-    ended.then(() => reject(new Error("The browser exited by itself.")), reject);
+    ended.then(() => reject(new Error("The browser exited before the outcome.")), reject);
   });
   try {
     return await Promise.race([outcome, failure]);

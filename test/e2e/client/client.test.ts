@@ -22,7 +22,7 @@ import {
   ReviewService,
   TrackerService,
 } from "../../../src/client/client.ts";
-import { RESPONSE_TIMEOUT_MS } from "../../../src/client/connection.ts";
+import { RESPONSE_TIMEOUT_MS } from "../../../src/client/connection-errors.ts";
 import { methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
 import { listen, startFlakyProxy } from "../../support/client/flaky-proxy.ts";
 import { createProduct } from "../../support/client/product-fixture.ts";
@@ -57,7 +57,7 @@ async function unusedUrl(): Promise<string> {
 }
 
 describe.each(Object.entries(transports))("%s", (_, transport) => {
-  test("Calls return responses, and errors with their google.rpc details", async () => {
+  test("calls return responses, and errors with their google.rpc details", async () => {
     const client = createClient({ baseUrl: shop.url, transport });
     const productId = await createProduct(shop, 1n);
     const { products } = await client.catalog.listProducts({ inStockOnly: true, pageSize: 1 });
@@ -86,7 +86,7 @@ describe.each(Object.entries(transports))("%s", (_, transport) => {
     });
   });
 
-  test("A service that does not run is UNAVAILABLE, with the reason in the message", async () => {
+  test("a stopped service is UNAVAILABLE, with the reason in the message", async () => {
     const client = createClient({ baseUrl: await unusedUrl(), transport, retries: 0 });
     const error = await client.catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.Unavailable, reason: "" });
@@ -97,12 +97,12 @@ describe.each(Object.entries(transports))("%s", (_, transport) => {
 describe("the option `token`", () => {
   const headers = () => proxy.requests.map((sent) => sent.header("authorization"));
 
-  test("A token is sent with each call", async () => {
+  test("a token is sent with each call", async () => {
     await createClient({ baseUrl: proxy.url, token: "t-1" }).catalog.listBrands({});
     expect(headers()).toEqual(["Bearer t-1"]);
   });
 
-  test("A token function is called before each attempt", async () => {
+  test("a token function is called before each attempt", async () => {
     let count = 0;
     const token = async () => `t-${++count}`;
     proxy.failNext("503");
@@ -110,25 +110,25 @@ describe("the option `token`", () => {
     expect(headers()).toEqual(["Bearer t-1", "Bearer t-2"]);
   });
 
-  test.each([undefined, "", () => undefined])("The token %o sends no header", async (token) => {
+  test.each([undefined, "", () => undefined])("the token %o sends no header", async (token) => {
     await createClient({ baseUrl: proxy.url, token }).catalog.listBrands({});
     expect(headers()).toEqual([undefined]);
   });
 
-  test("The header of a call takes precedence over the token", async () => {
+  test("the header of a call takes precedence over the token", async () => {
     const { catalog } = createClient({ baseUrl: proxy.url, token: "t-1" });
     await catalog.listBrands({}, { headers: { Authorization: "Bearer own" } });
     expect(headers()).toEqual(["Bearer own"]);
   });
 
-  test("A call ends at its deadline while a token function is pending", async () => {
+  test("a call ends at its deadline while a token function is pending", async () => {
     const { catalog } = createClient({ baseUrl: proxy.url, token: () => new Promise(() => {}) });
     const error = await catalog.listBrands({}, { timeoutMs: 100 }).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
     expect(proxy.requests).toHaveLength(0);
   });
 
-  test("A token and the deadline are sent over gRPC too", async () => {
+  test("a token and the deadline are sent over gRPC too", async () => {
     const seen: IncomingHttpHeaders[] = [];
     const server = createHttp2Server((request, response) => {
       seen.push(request.headers);
@@ -146,7 +146,7 @@ describe("the option `token`", () => {
 });
 
 describe("deadlines", () => {
-  test("A call ends at its deadline", async () => {
+  test("a call ends at its deadline", async () => {
     proxy.failNext("silence");
     const { catalog } = createClient({ baseUrl: proxy.url, timeoutMs: 150 });
     const error = await catalog.listBrands({}).catch(errorDetails);
@@ -154,7 +154,7 @@ describe("deadlines", () => {
     expect(proxy.requests.map((sent) => sent.header("connect-timeout-ms"))).toEqual(["150"]);
   });
 
-  test("A read without a deadline has no header that needs a preflight in browsers", async () => {
+  test("a read without a deadline has no header that needs a preflight in browsers", async () => {
     await createClient({ baseUrl: proxy.url }).catalog.listBrands({});
     const [sent] = proxy.requests;
     for (const name of ["connect-timeout-ms", "connect-protocol-version", "content-type", "authorization"]) {
@@ -162,7 +162,7 @@ describe("deadlines", () => {
     }
   });
 
-  test("A call without a deadline ends when the service does not respond", async () => {
+  test("a call without a deadline ends when the service does not respond", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
       proxy.failNext("silence");
@@ -175,7 +175,7 @@ describe("deadlines", () => {
     }
   });
 
-  test("Every deadline of the contract is shorter than the response timeout", () => {
+  test("every deadline of the contract is shorter than the response timeout", () => {
     const services = [CatalogService, OrderService, TrackerService, CustomerService];
     const methods = [...services, IdentityService, ReviewService].flatMap((service) => service.methods);
     for (const method of methods.filter(({ methodKind }) => methodKind === "unary")) {
@@ -185,7 +185,7 @@ describe("deadlines", () => {
   });
 });
 
-test("Reads are sent by GET and changes by POST, both in binary form", async () => {
+test("reads are sent by GET and changes by POST, both in binary form", async () => {
   const { catalog, orders } = createClient({ baseUrl: proxy.url });
   await catalog.listProducts({ pageSize: 7 });
   await orders.createOrder({}).catch(() => {});
@@ -194,7 +194,7 @@ test("Reads are sent by GET and changes by POST, both in binary form", async () 
   expect(proxy.requests[1]?.header("content-type")).toBe("application/proto");
 });
 
-test("Interceptors of the caller see each call once, whatever the number of attempts", async () => {
+test("interceptors of the caller run once for each call, not once for each attempt", async () => {
   const seen: string[] = [];
   const log: Interceptor = (next) => (request) => {
     seen.push(request.method.name);
@@ -206,7 +206,7 @@ test("Interceptors of the caller see each call once, whatever the number of atte
   expect(proxy.requests).toHaveLength(2);
 });
 
-test("Enum values that the client does not know are kept", async () => {
+test("enum values that are newer than the client are kept", async () => {
   const newerService = createServer((_, response) => {
     const order = Object.assign(create(OrderSchema), { state: 99, allowedTransitions: [98] });
     const body = toBinary(GetOrderResponseSchema, create(GetOrderResponseSchema, { order }));
@@ -218,7 +218,7 @@ test("Enum values that the client does not know are kept", async () => {
   newerService.close();
 });
 
-test("Pages are requested one at a time when they are needed", async () => {
+test("pages are requested one at a time when they are needed", async () => {
   for (let count = 0; count < 5; count++) await createProduct(shop);
   const { catalog } = createClient({ baseUrl: proxy.url });
   const list = (pageToken: string) => catalog.listProducts({ pageSize: 2, orderBy: "name", pageToken });

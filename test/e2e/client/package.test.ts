@@ -90,7 +90,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("The package holds the client and nothing of the service", async () => {
+test("the package holds the client and nothing of the service", async () => {
   const entries = await readdir(join(consumer, "node_modules", "cartwright"), { recursive: true });
   const files = entries.filter((name) => /\.\w+$/.test(name));
   expect(files).toContain("dist/src/client/client.js");
@@ -98,7 +98,7 @@ test("The package holds the client and nothing of the service", async () => {
   expect(files.filter((name) => !known.test(name))).toEqual([]);
 });
 
-/** Runs the program until it exits by itself. */
+/** Runs the program until it exits. */
 const expectProgramToRun = async (node: string) => {
   const { stdout } = await run(node, ["program.mjs", shop.url], { cwd: consumer });
   expect(JSON.parse(stdout)).toEqual([
@@ -108,15 +108,16 @@ const expectProgramToRun = async (node: string) => {
   ]);
 };
 
-test("A program with the package runs and exits by itself", () => expectProgramToRun(process.execPath));
+test("a program with the package runs and exits without being stopped", () =>
+  expectProgramToRun(process.execPath));
 
 test.skipIf(hostNode === undefined)(
-  "A program with the package runs and exits on the host's Node (skipped where the PATH has none)",
+  "a program with the package runs and exits on the host's Node (skipped where the PATH has none)",
   () => expectProgramToRun(hostNode ?? ""),
 );
 
 test.each(["nodenext", "bundler"])(
-  "The types compile in a strict TypeScript project with module resolution %s",
+  "the types compile in a strict TypeScript project with module resolution %s",
   async (resolution) => {
     const module = resolution === "bundler" ? "esnext" : resolution;
     const options = [
@@ -147,7 +148,7 @@ test.each(["nodenext", "bundler"])(
   },
 );
 
-test("A browser bundle holds only the package and its three dependencies", async () => {
+test("a browser bundle holds only the package and its three dependencies", async () => {
   const output = await build({
     configFile: false,
     root: consumer,

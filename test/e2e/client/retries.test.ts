@@ -38,14 +38,14 @@ const stockQuantity = async () =>
   (await shop.catalog.getProduct({ key: { case: "id", value: productId } })).product?.stockQuantity;
 
 describe("idempotent calls", () => {
-  test("A read is retried", async () => {
+  test("a read is retried", async () => {
     proxy.failNext("503", "reset before", "reset after");
     const { product } = await client.catalog.getProduct({ key: { case: "id", value: productId } });
     expect(product?.id).toBe(productId);
     expect(proxy.requests.map(({ method }) => method)).toEqual(["GET", "GET", "GET", "GET"]);
   });
 
-  test("An order whose responses are lost is retried and placed once", async () => {
+  test("an order whose responses are lost is retried and placed once", async () => {
     proxy.failNext("reset after", "reset before", "reset after");
     const { order: placed, replayed } = await client.orders.createOrder({ order: order(2n) });
     expect(replayed).toBe(true);
@@ -61,7 +61,7 @@ describe("idempotent calls", () => {
     expect(placed?.items[0]?.quantity).toBe(2n);
   });
 
-  test("A change with a request_id is retried with the same one", async () => {
+  test("a change with a request_id is retried with the same one", async () => {
     proxy.failNext("reset after");
     const { product } = await client.catalog.updateProduct({
       product: { id: productId, etag: "1", name: "Saw" },
@@ -72,7 +72,7 @@ describe("idempotent calls", () => {
     expect(second).toBe(first);
   });
 
-  test("Purchases are retried, and each event is counted once", async () => {
+  test("purchases are retried, and each event is counted once", async () => {
     const { promotion } = await shop.tracker.createPromotion({ promotion: { name: "Sale" } });
     const promotionId = promotion?.id ?? "";
     const amount = { currencyCode: "EUR", minorUnits: 500n };
@@ -90,13 +90,13 @@ describe("idempotent calls", () => {
 });
 
 describe("the request_id", () => {
-  test("The request_id of the caller is sent", async () => {
+  test("the request_id of the caller is sent", async () => {
     const requestId = randomUUID();
     await client.orders.createOrder({ requestId, order: order() });
     expect(proxy.requests[0]?.message(CreateOrderRequestSchema).requestId).toBe(requestId);
   });
 
-  test("Each call gets a new request_id, even with the same message", async () => {
+  test("each call gets a new request_id, even with the same message", async () => {
     const message = create(CreateOrderRequestSchema, { order: order() });
     const first = await client.orders.createOrder(message);
     const second = await client.orders.createOrder(message);
@@ -105,7 +105,7 @@ describe("the request_id", () => {
     expect(await stockQuantity()).toBe(8n);
   });
 
-  test("A request_id is filled in without retries too", async () => {
+  test("a request_id is filled in without retries too", async () => {
     const withoutRetries = createClient({ baseUrl: proxy.url, retries: 0 });
     const { order: placed } = await withoutRetries.orders.createOrder({ order: order() });
     expect(placed?.id).toBeDefined();
@@ -114,7 +114,7 @@ describe("the request_id", () => {
 
 describe("calls that are not retried", () => {
   test.each<Fault>(["503", "reset before", "reset after"])(
-    "A call that is not idempotent is not retried after the fault %s",
+    "a call that is not idempotent is not retried after the fault %s",
     async (fault) => {
       proxy.failNext(fault);
       const error = await client.catalog.deleteProduct({ id: productId }).catch(errorDetails);
@@ -128,14 +128,14 @@ describe("calls that are not retried", () => {
     ["aborted", 409, Code.Aborted],
     ["internal", 500, Code.Internal],
     ["deadline_exceeded", 504, Code.DeadlineExceeded],
-  ])("The error %s is not retried", async (code, status, expected) => {
+  ])("the error %s is not retried", async (code, status, expected) => {
     proxy.failNext({ code, status, retryMs: 10 });
     const error = await client.catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: expected, retryDelayMs: 10 });
     expect(proxy.requests).toHaveLength(1);
   });
 
-  test.each([0, 2])("With the option %i, a call is retried that many times at most", async (retries) => {
+  test.each([0, 2])("with the option %i, a call is retried at most that many times", async (retries) => {
     proxy.failNext("503", "503", "503", "503", "503");
     const { catalog } = createClient({ baseUrl: proxy.url, retries });
     expect(await catalog.listBrands({}).catch(errorDetails)).toMatchObject({ code: Code.Unavailable });
@@ -144,7 +144,7 @@ describe("calls that are not retried", () => {
 });
 
 describe("over gRPC", () => {
-  test("An order is retried over gRPC when its connections break", async () => {
+  test("an order is retried over gRPC when its connections break", async () => {
     const tcpProxy = await startFlakyTcpProxy(shop.url, 2);
     onTestFinished(tcpProxy.close);
     const { orders } = createClient({ baseUrl: tcpProxy.url, transport: createGrpcTransport });
@@ -154,7 +154,7 @@ describe("over gRPC", () => {
     expect(tcpProxy.connections()).toBe(3);
   });
 
-  test("A call that is not idempotent is not retried over gRPC", async () => {
+  test("a call that is not idempotent is not retried over gRPC", async () => {
     const tcpProxy = await startFlakyTcpProxy(shop.url, 2);
     onTestFinished(tcpProxy.close);
     const { catalog } = createClient({ baseUrl: tcpProxy.url, transport: createGrpcTransport });

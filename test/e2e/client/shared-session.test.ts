@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("Clients that share a store share a session, its refresh and its end", async () => {
+test("clients that share a store share a session, its refresh and its end", async () => {
   const store = createTokenStore();
   const [client, other] = [1, 2].map(() => createClient({ baseUrl: shop.url, session: store }));
   if (client === undefined || other === undefined) throw new Error("no clients");
@@ -31,7 +31,7 @@ test("Clients that share a store share a session, its refresh and its end", asyn
   expect(error).toMatchObject({ code: Code.Unauthenticated, reason: "SIGN_IN_REQUIRED" });
 });
 
-test("A session that another client revokes ends in this client", async () => {
+test("a session that another client revokes ends in this client", async () => {
   const store = createTokenStore();
   const here = createClient({ baseUrl: shop.url, session: store });
   await here.session.register({ ...credentials, email: "bob@example.com", name: "Bob" });

@@ -48,7 +48,7 @@ async function entriesOf(work: () => Promise<unknown>): Promise<AuditEntry[]> {
   );
 }
 
-test("A change by staff is logged with its actor, role, method, request and client address", async () => {
+test("a change by staff is logged with its actor, role, method, request and client address", async () => {
   const id = await makeProduct(admin, { stock: 1n });
   const entries = await entriesOf(() => staff.catalog.updateProduct({ product: { id, name: "Green tea" } }));
   expect(entries).toEqual([
@@ -62,7 +62,7 @@ test("A change by staff is logged with its actor, role, method, request and clie
   ]);
 });
 
-test("A change by another service is logged with its API key", async () => {
+test("a change by another service is logged with its API key", async () => {
   const key = clientsWithToken(shop, await createApiKey(admin, Scope.CATALOG_WRITE));
   const entries = await entriesOf(() => makeCategory(key));
   expect(entries).toMatchObject([
@@ -70,7 +70,7 @@ test("A change by another service is logged with its API key", async () => {
   ]);
 });
 
-test("An import is logged with its header, and single purchase events are not logged", async () => {
+test("an import is logged with its header, and single purchase events are not logged", async () => {
   const slug = `c-${randomUUID().slice(0, 8)}`;
   await admin.catalog.createCategory({ category: { slug, name: slug } });
   const head = createHeader(ImportMode.INCREMENTAL);
@@ -105,13 +105,13 @@ test("Rejected, forbidden and validate-only changes and reads are not logged", a
   expect(entries).toEqual([]);
 });
 
-test("Changes of customers to their own resources are not logged", async () => {
+test("changes of customers to their own resources are not logged", async () => {
   const productId = await makeProduct(admin, { stock: 1n });
   const order = { items: [{ productId, quantity: 1n }] };
   expect(await entriesOf(() => customer.orders.createOrder({ requestId: randomUUID(), order }))).toEqual([]);
 });
 
-test("Logged requests hold no secrets and are truncated when they are long", async () => {
+test("logged requests hold no secrets and are truncated when they are long", async () => {
   const { password } = staff;
   const id = await makeProduct(admin, { stock: 1n });
   const description = "very long ".repeat(900);

@@ -54,7 +54,7 @@ const post = (path: string, body: string, headers: Record<string, string> = {}) 
   });
 
 describe("API1: broken object level authorization", () => {
-  test("Another customer's order is reported exactly like one that does not exist", async () => {
+  test("another customer's order is reported exactly like one that does not exist", async () => {
     const { id, productId } = await orderBy(ann);
     const unknownId = randomUUID();
     for (const call of ["getOrder", "cancelOrder"] as const) {
@@ -67,7 +67,7 @@ describe("API1: broken object level authorization", () => {
     expect(await stockOf(shop, productId)).toBe(4n);
   });
 
-  test("A customer's list holds only their own orders, and page tokens of others are rejected", async () => {
+  test("a customer's list holds only their own orders, and page tokens of others are rejected", async () => {
     await Promise.all([orderBy(ann), orderBy(ann), orderBy(bob)]);
     const { orders, nextPageToken } = await ann.orders.listOrders({ pageSize: 1 });
     expect(orders.map(({ customerId }) => customerId)).toEqual([ann.customerId]);
@@ -79,14 +79,14 @@ describe("API1: broken object level authorization", () => {
     expect(new Set(bobs.map(({ customerId }) => customerId))).toEqual(new Set([bob.customerId]));
   });
 
-  test("Another customer's request_id does not return that customer's response", async () => {
+  test("another customer's request_id does not return that customer's response", async () => {
     const { id } = await orderBy(ann);
     const requestId = randomUUID();
     await ann.orders.cancelOrder({ id, requestId });
     expect(await failureOf(bob.orders.cancelOrder({ id, requestId }))).toMatchObject({ code: "NotFound" });
   });
 
-  test("Another account's session is reported as not found", async () => {
+  test("another account's session is reported as not found", async () => {
     const { sessions } = await ann.identity.listSessions({});
     const id = sessions[0]?.id ?? "";
     expect(await failureOf(bob.identity.revokeSession({ id }))).toMatchObject({ code: "NotFound" });
@@ -95,7 +95,7 @@ describe("API1: broken object level authorization", () => {
 });
 
 describe("API3: broken object property level authorization", () => {
-  test("A caller cannot set their role or the price of an order", async () => {
+  test("a caller cannot set their role or the price of an order", async () => {
     const register = await post(
       "identity.v1.IdentityService/Register",
       JSON.stringify({
@@ -119,7 +119,7 @@ describe("API3: broken object property level authorization", () => {
     expect(order?.totalPrice?.minorUnits).toBe(1_000n);
   });
 
-  test("Only staff can read deleted products, and these responses are not cached for others", async () => {
+  test("only staff can read deleted products, and these responses are not cached for others", async () => {
     const id = await makeProduct(admin, { stock: 1n });
     await admin.catalog.deleteProduct({ id });
     const message = encodeURIComponent(JSON.stringify({ id, showDeleted: true }));
@@ -135,14 +135,14 @@ describe("API3: broken object property level authorization", () => {
     });
   });
 
-  test("No response holds a password, a hash or a secret", async () => {
-    const answers = [
+  test("no response holds a password, a hash or a secret", async () => {
+    const responses = [
       await ann.identity.getMe({}),
       await ann.identity.listSessions({}),
       await admin.identity.listApiKeys({}),
       await admin.customers.listCustomers({}),
     ];
-    const text = JSON.stringify(answers, (_, value) => (typeof value === "bigint" ? String(value) : value));
+    const text = JSON.stringify(responses, (_, value) => (typeof value === "bigint" ? String(value) : value));
     for (const secret of ["argon2", ann.password, ann.refreshToken, ann.accessToken])
       expect(text).not.toContain(secret);
   });
@@ -170,7 +170,7 @@ describe("API4: unrestricted resource consumption", () => {
     ]);
   });
 
-  test("A caller beyond the rate limit of their account is rejected with the header retry-after", async () => {
+  test("a caller beyond the rate limit of their account is rejected with the header retry-after", async () => {
     const other = await startShop({
       ACCESS: "on",
       LIMITS: "on",
@@ -194,7 +194,7 @@ describe("API4: unrestricted resource consumption", () => {
 });
 
 describe("API5: broken function level authorization", () => {
-  test("An API key is limited to its scopes and cannot call methods of accounts", async () => {
+  test("an API key is limited to its scopes and cannot call methods of accounts", async () => {
     const key = clientsWithToken(shop, await createApiKey(admin, Scope.ORDERS_READ));
     const { id } = await orderBy(ann);
     expect((await key.orders.getOrder({ id })).order?.id).toBe(id);
@@ -204,7 +204,7 @@ describe("API5: broken function level authorization", () => {
 });
 
 describe("API6: unrestricted access to sensitive business flows", () => {
-  test("A customer cannot exceed the purchase limit of a promotion by concurrent orders or in another customer's name", async () => {
+  test("a customer cannot exceed the purchase limit of a promotion by concurrent orders or in another customer's name", async () => {
     const productId = await makeProduct(admin, { stock: 100n });
     const promotionId = await makePromotion(admin, { purchaseLimitPerUser: 2n });
     const order = { promotionId, items: [{ productId, quantity: 1n }] };
@@ -220,7 +220,7 @@ describe("API6: unrestricted access to sensitive business flows", () => {
     expect(await failureOf(asBob)).toMatchObject({ code: "PermissionDenied", reason: "NOT_YOURS" });
   });
 
-  test("An order that staff places for a customer belongs to the customer and is in the audit log", async () => {
+  test("an order that staff places for a customer belongs to the customer and is in the audit log", async () => {
     const customerId = await makeCustomer(admin);
     const order = await orderBy(staff, { customerId });
     expect(order.customerId).toBe(customerId);
@@ -252,14 +252,14 @@ test("API7: server side request forgery: a URL that a caller sends is never fetc
 });
 
 describe("API8: security misconfiguration", () => {
-  test("A page of an origin that is not allowed cannot read responses", async () => {
+  test("a page of an origin that is not allowed cannot read responses", async () => {
     const response = await post("catalog.v1.CatalogService/ListBrands", "{}", {
       origin: "https://evil.example",
     });
     expect(response.headers.get("access-control-allow-origin")).toBeNull();
   });
 
-  test("Errors reveal no SQL, no database and no stack", async () => {
+  test("errors reveal no SQL, no database and no stack", async () => {
     const response = await post("order.v1.OrderService/GetOrder", '{"id": "x\' or 1=1 --"}', {
       authorization: `Bearer ${ann.accessToken}`,
     });

@@ -22,13 +22,13 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("a list returns each customer once in order of creation, deleted ones on request", async () => {
     await shop.database.query("delete from customer");
-    const made: string[] = [];
-    for (let at = 0; at < 7; at += 1) made.push((await make()).id);
-    const [, gone = "", ...others] = made;
-    await customers().deleteCustomer({ id: gone });
+    const ids: string[] = [];
+    for (let at = 0; at < 7; at += 1) ids.push((await make()).id);
+    const [, deletedId = "", ...otherIds] = ids;
+    await customers().deleteCustomer({ id: deletedId });
     for (const [showDeleted, expected] of [
-      [false, made.filter((id) => id !== gone)],
-      [true, made],
+      [false, ids.filter((id) => id !== deletedId)],
+      [true, ids],
     ] as const) {
       for (const pageSize of [1, 3, 0]) {
         const found: string[] = [];
@@ -56,7 +56,7 @@ describe.each(protocols)("over %s", (protocol) => {
         fields: ["page_size"],
       });
     }
-    expect(others).toHaveLength(5);
+    expect(otherIds).toHaveLength(5);
   });
 
   test("a list by email ignores case, and includes deleted customers on request", async () => {

@@ -133,7 +133,7 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason, fields });
   });
 
-  test("an outdated etag is rejected, and the error holds the current one", async () => {
+  test("a stale etag is rejected, and the error holds the current one", async () => {
     const { id } = await make();
     await customers().updateCustomer({ customer: { id, etag: "1", name: "Second" } });
     const stale = { code: "Aborted", reason: "STALE_ETAG", metadata: { current_etag: "2" } };

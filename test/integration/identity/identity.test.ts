@@ -30,7 +30,7 @@ const UNAUTHENTICATED = "Unauthenticated";
 describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   const clients = (from: Clients & { json: Clients }): Clients => (protocol === "gRPC" ? from : from.json);
 
-  test("A person can register, call with the access token, refresh it and sign out", async () => {
+  test("a person can register, call with the access token, refresh it and sign out", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
     const { account, tokens } = await identity.register({ email, name: "Ada", password });
@@ -52,7 +52,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await failureOf(again)).toMatchObject({ code: UNAUTHENTICATED, reason: "SESSION_ENDED" });
   });
 
-  test("An email can be registered once, whatever its case", async () => {
+  test("an email can be registered once, without regard to case", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
     await identity.register({ email, name: "Ada", password });
@@ -60,7 +60,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await failureOf(again)).toMatchObject({ code: "AlreadyExists", reason: "EMAIL_TAKEN" });
   });
 
-  test("A name without visible characters is rejected", async () => {
+  test("a name without visible characters is rejected", async () => {
     const blank = clients(shop).identity.register({ email: newEmail(), name: " \u3000 ", password });
     expect(await failureOf(blank)).toMatchObject({ code: "InvalidArgument", fields: ["name"] });
   });
@@ -70,7 +70,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     ["of 257 characters", "a".repeat(257)],
     ["of 10 kB", "a".repeat(10_000)],
     ["with a NUL", "aaaaaaa\0"],
-  ])("A password %s is rejected, and the error does not repeat it", async (_, wrong) => {
+  ])("a password %s is rejected, and the error does not repeat it", async (_, wrong) => {
     const { identity } = clients(shop);
     const failure = await failureOf(identity.register({ email: newEmail(), name: "Ada", password: wrong }));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: ["password"] });
@@ -82,7 +82,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     });
   });
 
-  test("A password of 256 supplementary characters is accepted whole", async () => {
+  test("a password of 256 supplementary characters is accepted whole", async () => {
     const { identity } = clients(shop);
     const [email, long] = [newEmail(), "\u{1f511}".repeat(256)];
     await identity.register({ email, name: "Ada", password: long });
@@ -91,14 +91,17 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await failureOf(shorter)).toMatchObject({ code: UNAUTHENTICATED, reason: "SIGN_IN_FAILED" });
   });
 
-  test("The sixth wrong password is rejected with the time to wait", async () => {
+  test("the sixth wrong password is rejected with the time to wait", async () => {
     const { identity } = clients(shop);
     const email = newEmail();
-    const guess = () => identity.signIn({ email, password: "wrong" });
+    const failedAttempt = () => identity.signIn({ email, password: "wrong" });
     for (let n = 0; n < 5; n += 1) {
-      expect(await failureOf(guess())).toMatchObject({ code: UNAUTHENTICATED, reason: "SIGN_IN_FAILED" });
+      expect(await failureOf(failedAttempt())).toMatchObject({
+        code: UNAUTHENTICATED,
+        reason: "SIGN_IN_FAILED",
+      });
     }
-    const error = await guess().then(
+    const error = await failedAttempt().then(
       () => undefined,
       (reason: unknown) => ConnectError.from(reason),
     );
@@ -111,7 +114,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     await shop.database.query("delete from sign_in_failure");
   });
 
-  test("A session can be revoked by its owner only, whatever the case of its id", async () => {
+  test("a session can be revoked by its owner only, and its id is matched without regard to case", async () => {
     const [ann, bob] = [await createAccount(shop), await createAccount(shop)];
     const of = async (person: SignedInAccount) => (await person.identity.listSessions({})).sessions;
     const [id = ""] = (await of(ann)).filter(({ current }) => !current).map((session) => session.id);
@@ -121,7 +124,7 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
     expect(await of(ann)).toHaveLength(1);
   });
 
-  test("Another service can call with an API key within its scopes until the key is revoked", async () => {
+  test("another service can call with an API key within its scopes until the key is revoked", async () => {
     const { identity } = clients(admin);
     const expireTime = timestampFromMs(Date.now() + 3_600_000);
     const scopes = [Scope.CUSTOMERS_READ];
@@ -156,12 +159,12 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
       { serviceAccount: "wh", scopes: [1], expireTime: timestampFromMs(1) },
       "api_key.expire_time",
     ],
-  ])("An API key with %s is rejected", async (_, apiKey, field) => {
+  ])("an API key with %s is rejected", async (_, apiKey, field) => {
     const failure = await failureOf(clients(admin).identity.createApiKey({ apiKey }));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: [field] });
   });
 
-  test("A password change revokes the sessions of other devices", async () => {
+  test("a password change revokes the sessions of other devices", async () => {
     const ann = await createAccount(shop);
     const { tokens } = await shop.identity.signIn(ann);
     const other = clientsWithToken(shop, tokens?.accessToken ?? "");
@@ -172,14 +175,14 @@ describe.each(["gRPC", "JSON"])("over %s", (protocol) => {
   });
 });
 
-test("A request with invalid UTF-8 is rejected before a password is verified", async () => {
+test("a request with invalid UTF-8 is rejected before a password is verified", async () => {
   const request = create(SignInRequestSchema, { email: newEmail(), password: "aaaaaaaa" });
   const bytes = Buffer.from(toBinary(SignInRequestSchema, request));
   bytes[bytes.lastIndexOf("a")] = 0xff;
-  const answer = await fetch(`${shop.url}/cartwright.identity.v1.IdentityService/SignIn`, {
+  const response = await fetch(`${shop.url}/cartwright.identity.v1.IdentityService/SignIn`, {
     method: "POST",
     headers: { "content-type": "application/proto" },
     body: bytes,
   });
-  expect(answer.status).toBe(400);
+  expect(response.status).toBe(400);
 });

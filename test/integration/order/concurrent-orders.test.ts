@@ -26,20 +26,20 @@ import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 
 const BUYERS = 200;
-/** The longest that CreateOrder allows. */
+/** The longest deadline of CreateOrder, in milliseconds. */
 const DEADLINE_MS = 30_000;
 const UNITS = 50n;
-/** Fewer than the transactions that a pool of 20 connections runs at once. */
+/** Fewer than the transactions that a pool of 20 connections runs concurrently. */
 const CONCURRENT_READS = 10;
 
 let shop: TestShop;
 beforeAll(async () => {
-  // No order fails for want of a connection, however busy the machine is.
+  // No order fails because no connection is free, even on a busy machine.
   shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
 });
 afterAll(() => shop.close());
 
-/** Orders one unit for each buyer concurrently. Returns the number of each outcome, and what is left. */
+/** Orders one unit for each buyer concurrently. Returns the number of each outcome, and the remaining units. */
 async function orderConcurrently(url: string, productId: string, httpVersion: "1.1" | "2") {
   const client = createClient(
     OrderService,

@@ -250,13 +250,13 @@ test("an order id in upper case identifies the same order", async () => {
 test("20 concurrent requests with one request_id place one order", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
   const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };
-  const answers = await Promise.all(Array.from({ length: 20 }, () => shop.orders.createOrder(request)));
-  expect(new Set(answers.map((answer) => answer.order?.id)).size).toBe(1);
-  expect(answers.filter((answer) => !answer.replayed)).toHaveLength(1);
+  const responses = await Promise.all(Array.from({ length: 20 }, () => shop.orders.createOrder(request)));
+  expect(new Set(responses.map((response) => response.order?.id)).size).toBe(1);
+  expect(responses.filter((response) => !response.replayed)).toHaveLength(1);
   expect(await stockOf(shop, productId)).toBe(99n);
 });
 
-test("the same request_id of two customers stands for two requests", async () => {
+test("the same request_id of two customers identifies two requests", async () => {
   const productId = await makeProduct(shop, { stock: 10n });
   const [one, two] = [await makeCustomer(shop), await makeCustomer(shop)];
   const order = (customerId: string) => ({ customerId, items: [{ productId, quantity: 1n }] });
@@ -266,7 +266,7 @@ test("the same request_id of two customers stands for two requests", async () =>
   expect(second.order?.id).not.toBe(first.order?.id);
 });
 
-test("a cancellation with an outdated etag is rejected with the current one", async () => {
+test("a cancellation with a stale etag is rejected with the current one", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
   const { order } = await shop.orders.createOrder({
     requestId: randomUUID(),

@@ -6,7 +6,7 @@ import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
 
-// Otherwise anyone could rate products by ordering and cancelling.
+// Otherwise customers could rate products by ordering and cancelling.
 let shop: TestShop;
 let ann: SignedInAccount;
 let admin: SignedInAccount;

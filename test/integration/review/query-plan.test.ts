@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => features.close());
 
-test("the index of a product's reviews answers a page, and reads no row beyond it", async () => {
+test("a page of a product's reviews is read from the index without further rows", async () => {
   const productId = await features.product();
   const { database } = features;
   // The rows reference customers that do not exist.

@@ -43,8 +43,8 @@ async function readCached(productId: string) {
 
 const four = (rating: string) => Array(4).fill(rating);
 
-describe("a review", () => {
-  test("and its deletion change every cached response at once", async () => {
+describe("reviews", () => {
+  test("a review and its deletion change every cached response immediately", async () => {
     const productId = await boughtBy(ann, bob);
     expect(await readCached(productId)).toEqual({ ratings: four("0 of 0"), reviews: [] });
     const request = { review: { productId: productId.toUpperCase(), rating: 5, title: "Good" } };
@@ -58,7 +58,7 @@ describe("a review", () => {
     expect(await findViolations(shop.database.url)).toEqual([]);
   });
 
-  test("that is rejected returns the documented code and reason", async () => {
+  test("a rejected review returns the documented code and reason", async () => {
     const productId = await boughtBy(ann);
     const review = { productId, rating: 3 };
     const write = ({ reviews }: Pick<SignedInAccount, "reviews">) =>

@@ -38,8 +38,8 @@ async function buyer(productId: string, name?: string) {
 const listed = async (productId: string) =>
   (await features.reviews.list(features.call, { productId, pageSize: 0, pageToken: "" })).items;
 
-describe("a review", () => {
-  test("is added to the rating of its product, and taken off by its deletion", async () => {
+describe("reviews and ratings", () => {
+  test("a review is added to the rating of its product, and its deletion is subtracted", async () => {
     const productId = await features.product();
     const [ann, bob] = [await buyer(productId, "  Ann Example"), await buyer(productId, "Bob")];
     const first = await features.review(ann, productId, 5, { title: "Good" });
@@ -55,7 +55,7 @@ describe("a review", () => {
     expect(await listed(productId)).toEqual([]);
   });
 
-  test("results in an exact average, however many there are", async () => {
+  test("the average of many reviews is exact", async () => {
     const productId = await features.product();
     // Computed from the previous average, it would be 3.7500000000000004.
     for (const rating of [2, 5, 4, 5, 5, 3, 5, 1])
@@ -63,13 +63,13 @@ describe("a review", () => {
     expect(await features.ratingOf(productId)).toEqual({ average: 3.75, count: 8n });
   });
 
-  test("does not change the etag of the product", async () => {
+  test("a review does not change the etag of its product", async () => {
     const productId = await features.product();
     await features.review(await buyer(productId), productId);
     await expect(features.catalog.products.delete(features.call, productId, "1")).resolves.toBeDefined();
   });
 
-  test("can be written once for each product, and again after it is deleted", async () => {
+  test("a product can be reviewed once, and again after the review is deleted", async () => {
     const productId = await features.product();
     const ann = await buyer(productId);
     const { id } = await features.review(ann, productId, 1);
@@ -83,7 +83,7 @@ describe("a review", () => {
     expect(await features.ratingOf(productId)).toEqual({ average: 5, count: 1n });
   });
 
-  test("needs an order with the product that is not cancelled", async () => {
+  test("a review needs an order with the product that is not cancelled", async () => {
     const [productId, other] = [await features.product(), await features.product()];
     const ann = await buyer(other);
     await buyer(productId);
@@ -100,7 +100,7 @@ describe("a review", () => {
     await expect(features.review(ann, productId)).resolves.toBeDefined();
   });
 
-  test("of a deleted or unknown product is rejected, while an earlier one can still be deleted", async () => {
+  test("a review of a deleted or unknown product is rejected, while an earlier one can still be deleted", async () => {
     const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
     const { id } = await features.review(ann, productId);
@@ -113,7 +113,7 @@ describe("a review", () => {
     expect(await features.ratingOf(productId)).toEqual({ average: 0, count: 0n });
   });
 
-  test("with validate_only is rejected for the same reasons and changes nothing", async () => {
+  test("a review with validate_only is rejected for the same reasons and changes nothing", async () => {
     const productId = await features.product();
     const ann = await buyer(productId);
     const validated = await features.review(ann, productId, 3, { validateOnly: true });
@@ -124,7 +124,7 @@ describe("a review", () => {
     expect(again).toMatchObject({ reason: "REVIEW_EXISTS" });
   });
 
-  test("with a used request_id returns the first result, to its author only", async () => {
+  test("a review with a used request_id returns the first result, to its author only", async () => {
     const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
     const review = { productId, rating: 4, title: "", body: "" };
@@ -138,7 +138,7 @@ describe("a review", () => {
   });
 });
 
-describe("a review can be", () => {
+describe("access to reviews", () => {
   const service = () =>
     callBy({
       kind: "service",
@@ -147,7 +147,7 @@ describe("a review can be", () => {
       scopes: new Set(["REVIEWS_WRITE"]),
     });
 
-  test("written by signed-in accounts only", async () => {
+  test("a review can be written by signed-in accounts only", async () => {
     const productId = await features.product();
     expect(await refusal(features.review(callBy(anonymous), productId))).toMatchObject({
       code: "unauthenticated",
@@ -158,14 +158,19 @@ describe("a review can be", () => {
     }
   });
 
-  test("deleted by its author, staff and services only", async () => {
+  test("a review can be deleted by its author, staff and services only", async () => {
     const productId = await features.product();
     const ann = await buyer(productId);
-    const stranger = await buyer(productId);
-    const staff = callAs({ customerId: stranger.customerId, role: "STAFF" });
-    for (const call of [ann, staff, callAs({ customerId: stranger.customerId, role: "ADMIN" }), service()]) {
+    const otherCustomer = await buyer(productId);
+    const staff = callAs({ customerId: otherCustomer.customerId, role: "STAFF" });
+    for (const call of [
+      ann,
+      staff,
+      callAs({ customerId: otherCustomer.customerId, role: "ADMIN" }),
+      service(),
+    ]) {
       const { id } = await features.review(ann, productId);
-      expect(await refusal(features.reviews.delete(stranger, id))).toMatchObject({
+      expect(await refusal(features.reviews.delete(otherCustomer, id))).toMatchObject({
         code: "permission_denied",
         reason: "NOT_THE_AUTHOR",
       });
@@ -181,8 +186,8 @@ describe("a review can be", () => {
   });
 });
 
-describe("concurrently", () => {
-  test("50 customers produce an exact rating while others buy the product", async () => {
+describe("concurrent reviews", () => {
+  test("50 concurrent reviews produce an exact rating while customers buy the product", async () => {
     const productId = await features.product();
     const buyers = await Promise.all(Array.from({ length: 50 }, () => buyer(productId)));
     const ratings = buyers.map((_, at) => 1 + ((at * 7) % 5));
@@ -195,7 +200,7 @@ describe("concurrently", () => {
     expect(await features.ratingOf(productId)).toEqual({ average: sum / 50, count: 50n });
   });
 
-  test("a customer writes a single review", async () => {
+  test("concurrent reviews of a product by one customer create a single review", async () => {
     const productId = await features.product();
     const ann = await buyer(productId);
     const found = await Promise.all(
@@ -214,7 +219,7 @@ describe("concurrently", () => {
     for (let round = 0; round < 60; round++) {
       const { id } = await features.review(ann, productId, 1);
       const next = refusal(features.review(ann, productId, 5));
-      // Varies how far the other transaction has come.
+      // Varies the progress of the other transaction.
       for (let query = 0; query < round % 12; query += 1) await features.database.query("select 1");
       await features.reviews.delete(ann, id);
       if ((await next) === "done") await features.reviews.delete(ann, (await listed(productId))[0]?.id ?? "");
@@ -223,7 +228,7 @@ describe("concurrently", () => {
     expect(deadlocks).toBe(0);
   });
 
-  test("a review is deleted a single time", async () => {
+  test("concurrent deletions delete a review a single time", async () => {
     const productId = await features.product();
     const [ann, bob] = [await buyer(productId), await buyer(productId)];
     await features.review(bob, productId, 1);
@@ -252,7 +257,7 @@ describe("concurrently", () => {
 });
 
 describe("the list", () => {
-  test("returns all reviews, newest first, and its tokens are valid for the product only", async () => {
+  test("a list returns all reviews, newest first, and its tokens are valid for the product only", async () => {
     const [productId, other] = [await features.product(), await features.product()];
     const written: string[] = [];
     for (let count = 0; count < 5; count++) {

@@ -7,13 +7,13 @@ import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
 import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
-/** The longest that the service allows. */
+/** The longest deadline that the service allows, in milliseconds. */
 const DEADLINE_MS = 30_000;
 
 let shop: TestShop;
 let productId: string;
 beforeAll(async () => {
-  // No call fails for want of a connection, however busy the machine is.
+  // No call fails because no connection is free, even on a busy machine.
   shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
   productId = await makeProduct(shop, { stock: 1_000n });
 });
@@ -114,12 +114,12 @@ test("purchases that would overflow an int64 total are rejected, and none is rec
     reason: "TOTAL_TOO_LARGE",
   });
   // A total is divided among 8 shards, one of which is full after at most 9,223 purchases each.
-  const refused: string[] = [];
-  for (let count = 0; count < 80 && refused.length === 0; count += 1) {
+  const reasons: string[] = [];
+  for (let count = 0; count < 80 && reasons.length === 0; count += 1) {
     const call = batch();
-    await call.catch(async () => refused.push((await failureOf(call)).reason ?? ""));
+    await call.catch(async () => reasons.push((await failureOf(call)).reason ?? ""));
   }
-  expect(refused).toEqual(["TOTAL_TOO_LARGE"]);
+  expect(reasons).toEqual(["TOTAL_TOO_LARGE"]);
 });
 
 test("statistics of purchases in two currencies require a currency", async () => {
@@ -175,7 +175,7 @@ test("orders of inactive promotions, and of guests when purchases per user are l
   expect(await order(randomUUID())).toMatchObject({ code: "NotFound", reason: "PROMOTION_NOT_FOUND" });
 });
 
-test("a list returns each purchase of a filter once, latest first", async () => {
+test("a list returns each purchase of a filter once, newest first", async () => {
   const promotionId = await makePromotion(shop);
   const purchases = Array.from({ length: 9 }, (_, index) => ({
     ...purchaseOf(promotionId, productId, { userId: index % 2 === 0 ? "even" : "odd" }),

@@ -95,12 +95,12 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     const purchases = Array.from({ length: 50 }, () => purchaseOf(promotionId, productId));
     const [first] = purchases;
     if (first === undefined) throw new Error("no purchase");
-    const answer = await tracker().batchRecordPurchases({ purchases: [...purchases, first] });
-    expect(answer).toMatchObject({ recordedCount: 50, duplicateCount: 1 });
-    expect(answer.results.map((result) => result.duplicate)).toEqual([...purchases.map(() => false), true]);
+    const response = await tracker().batchRecordPurchases({ purchases: [...purchases, first] });
+    expect(response).toMatchObject({ recordedCount: 50, duplicateCount: 1 });
+    expect(response.results.map((result) => result.duplicate)).toEqual([...purchases.map(() => false), true]);
     const bad = { ...purchaseOf(promotionId, productId), productId: randomUUID() };
-    const refused = tracker().batchRecordPurchases({ purchases: [purchaseOf(promotionId, productId), bad] });
-    expect(await failureOf(refused)).toMatchObject({ code: "NotFound", reason: "PRODUCT_NOT_FOUND" });
+    const rejected = tracker().batchRecordPurchases({ purchases: [purchaseOf(promotionId, productId), bad] });
+    expect(await failureOf(rejected)).toMatchObject({ code: "NotFound", reason: "PRODUCT_NOT_FOUND" });
     expect((await tracker().getPurchaseStats({ promotionId })).totalCount).toBe(50n);
   });
 

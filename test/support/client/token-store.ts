@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { StoredTokens } from "../../../src/client/client.ts";
 
-/** Creates a store like those of programs: text that several clients share and that is read asynchronously. */
+/** Creates a store of serialized tokens, which several clients can share and which is read asynchronously. */
 export function createTokenStore() {
   let text = "null";
   const change = (times: Partial<StoredTokens>) => {

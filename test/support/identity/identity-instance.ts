@@ -26,7 +26,7 @@ import { createTestDatabase, type TestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
 import { createTestClock } from "./test-clock.ts";
 
-/** What the instances of one deployment share. */
+/** The stores that the instances of one deployment share. */
 export interface SharedStores {
   database: TestDatabase;
   /** The folder of their key files. */
@@ -46,7 +46,7 @@ export async function createSharedStores(): Promise<SharedStores> {
   return { database, folder, namespace: randomUUID() };
 }
 
-/** The identity feature as one process has it. */
+/** The identity feature of one replica. */
 export interface IdentityInstance {
   identity: Identity;
   customers: Customers;
@@ -58,9 +58,9 @@ export interface IdentityInstance {
 }
 
 export interface IdentityInstanceOptions {
-  /** Stores of another instance. By default new ones. */
+  /** Stores of another instance. Defaults to new ones. */
   stores?: SharedStores;
-  /** By default a clock that stands still. */
+  /** Defaults to a clock that tests advance. */
   clock?: Clock;
   issuer?: string;
   /** Path of the key file in the folder of the stores. Instances with the same one share their key. */
@@ -129,7 +129,7 @@ function recordReads(db: Database, reads: string[]): Database {
   };
 }
 
-/** Returns a call by a principal, by default from a new address. */
+/** Returns a call by a principal. The address defaults to a new one. */
 export function callAs(principal: Principal = anonymous, clientAddress = newAddress()): Call {
   return { ...internalCall(), principal, clientAddress, userAgent: "test" };
 }

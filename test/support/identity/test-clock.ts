@@ -1,11 +1,11 @@
 import type { Clock } from "../../../src/kernel/clock.ts";
 
-/** A clock that stands still until a test advances it. */
+/** A clock that only the test advances. */
 export interface TestClock extends Clock {
   advance(ms: number): void;
 }
 
-/** Creates a clock that shows the present. */
+/** Creates a clock at the present time. */
 export function createTestClock(): TestClock {
   let nowMs = Date.now();
   return {

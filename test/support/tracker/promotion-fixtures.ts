@@ -17,7 +17,7 @@ export async function makePromotion(
   return promotion?.id ?? "";
 }
 
-/** Returns a purchase, by default of EUR 5.00 by one user. */
+/** Returns a purchase. It defaults to EUR 5.00 by one user. */
 export function purchaseOf(
   promotionId: string,
   productId: string,

@@ -13,7 +13,7 @@ import {
 
 describe("a refresh that fails while the access token is valid", () => {
   test.each(["503", "reset before", "reset after"] as const)(
-    "A refresh that fails by %s fails no call and is postponed for all clients that share the store",
+    "a refresh that fails by %s fails no call and is postponed for all clients that share the store",
     async (fault) => {
       const { client, store } = await createSignedInClient();
       const other = createClient({ baseUrl: proxy.url, session: store });
@@ -28,7 +28,7 @@ describe("a refresh that fails while the access token is valid", () => {
     },
   );
 
-  test("A refresh beyond the rate limit fails neither calls nor streams", async () => {
+  test("a refresh beyond the rate limit fails neither calls nor streams", async () => {
     const { client, store } = await createSignedInClient({
       baseUrl: service.http2Url,
       transport: createGrpcTransport,
@@ -48,7 +48,7 @@ describe("a refresh that fails while the access token is valid", () => {
     ["12 seconds", 5_000, 12_000],
     ["3 seconds", 3_000, 3_000],
   ])(
-    "With %s until the token expires, a failed refresh is repeated after %i ms",
+    "with %s until the token expires, a failed refresh is repeated after %i ms",
     async (_, delayMs, remainingMs) => {
       vi.useFakeTimers({ toFake: ["Date"] });
       onTestFinished(() => void vi.useRealTimers());
@@ -63,7 +63,7 @@ describe("a refresh that fails while the access token is valid", () => {
     },
   );
 
-  test("A postponed refresh is repeated at once for a call whose token is rejected", async () => {
+  test("a postponed refresh is repeated immediately for a call whose token is rejected", async () => {
     const { client, store } = await createSignedInClient();
     store.makeRefreshDue();
     service.state.expiredUpTo = 1;
@@ -73,7 +73,7 @@ describe("a refresh that fails while the access token is valid", () => {
     expect(store.accessToken()).toBe("a2");
   });
 
-  test("A rejected token is refreshed again after a concurrent refresh was postponed", async () => {
+  test("a rejected token is refreshed again after a concurrent refresh was postponed", async () => {
     const { client, store } = await createSignedInClient();
     const { tokens } = createSession(store, "another service", () => client.identity);
     store.makeRefreshDue();

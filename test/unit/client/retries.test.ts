@@ -7,7 +7,7 @@ import { CatalogService, createClient, errorDetails } from "../../../src/client/
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Creates a client of a service in memory that is unavailable for one call, and asks for a delay. */
+/** Creates a client of a service in memory that is unavailable for one call, and requests a delay. */
 function createUnavailableOnce(retryDelayMs: number) {
   let callCount = 0;
   const listBrands = () => {
@@ -30,7 +30,7 @@ function createUnavailableOnce(retryDelayMs: number) {
 const MAX_FIRST_BACKOFF_MS = 200;
 
 describe("the delay before a retry", () => {
-  test("A retry waits as long as the service asks for, plus the jitter", async () => {
+  test("a retry waits as long as the service requests, plus the jitter", async () => {
     const { catalog, callCount } = createUnavailableOnce(400);
     const result = catalog.listBrands({});
     await vi.advanceTimersByTimeAsync(399);
@@ -40,14 +40,14 @@ describe("the delay before a retry", () => {
     await result;
   });
 
-  test("A delay of more than ten seconds is not waited for: the caller gets the error", async () => {
+  test("a delay of more than ten seconds is not waited for: the caller gets the error", async () => {
     const { catalog, callCount } = createUnavailableOnce(60_000);
     const error = await catalog.listBrands({}).catch(errorDetails);
     expect(error).toMatchObject({ code: Code.Unavailable, retryDelayMs: 60_000 });
     expect(callCount()).toBe(1);
   });
 
-  test("A retry does not wait beyond the deadline", async () => {
+  test("a retry does not wait beyond the deadline", async () => {
     const { catalog, callCount } = createUnavailableOnce(5_000);
     const result = catalog.listBrands({}, { timeoutMs: 200 }).catch(errorDetails);
     await vi.advanceTimersByTimeAsync(200);
@@ -55,7 +55,7 @@ describe("the delay before a retry", () => {
     expect(callCount()).toBe(1);
   });
 
-  test("A retry does not wait after its caller has left", async () => {
+  test("a retry does not wait after its caller has cancelled", async () => {
     const { catalog, callCount } = createUnavailableOnce(5_000);
     const caller = new AbortController();
     const result = catalog.listBrands({}, { signal: caller.signal }).catch(errorDetails);

@@ -15,7 +15,7 @@ import { createTokenStore } from "../../support/client/token-store.ts";
 
 describe("signing in", () => {
   test.each(["signIn", "register"] as const)(
-    "After %s calls carry the session's token instead of the given one until sign-out",
+    "after %s calls carry the session's token instead of the given one until sign-out",
     async (method) => {
       const client = createClient({ baseUrl: service.url, token: "key" });
       await client.catalog.listBrands({});
@@ -32,13 +32,13 @@ describe("signing in", () => {
     },
   );
 
-  test("A new client on the same store continues the session", async () => {
+  test("a new client on the same store continues the session", async () => {
     const { store } = await createSignedInClient();
     await createClient({ baseUrl: service.url, session: store }).catalog.listBrands({});
     expect(service.state.authorizations).toEqual(["Bearer a1"]);
   });
 
-  test("A sign-in waits for a refresh of the old session, and then replaces it", async () => {
+  test("a sign-in waits for a refresh of the old session, and then replaces it", async () => {
     const { client, store } = await createSignedInClient();
     store.makeRefreshDue();
     const { promise, resolve: endRefresh } = Promise.withResolvers<void>();
@@ -53,7 +53,7 @@ describe("signing in", () => {
     expect(store.accessToken()).toBe("a3");
   });
 
-  test("The authorization header of a call takes precedence over the session and triggers no refresh", async () => {
+  test("the authorization header of a call takes precedence over the session and triggers no refresh", async () => {
     const { client } = await createSignedInClient();
     service.state.expiredUpTo = 1;
     const error = await client.catalog
@@ -65,7 +65,7 @@ describe("signing in", () => {
 });
 
 describe("access tokens", () => {
-  test("A rejected access token is refreshed once for 20 concurrent calls, which all succeed", async () => {
+  test("a rejected access token is refreshed once for 20 concurrent calls, which all succeed", async () => {
     const { client } = await createSignedInClient();
     service.state.expiredUpTo = 1;
     await runConcurrently(() => client.catalog.listBrands({}));
@@ -74,14 +74,14 @@ describe("access tokens", () => {
     expect(service.state.authorizations.at(-1)).toBe("Bearer a2");
   });
 
-  test("An access token that is about to expire is refreshed once before 20 concurrent calls", async () => {
+  test("an access token that is about to expire is refreshed once before 20 concurrent calls", async () => {
     const { client, store } = await createSignedInClient();
     store.makeRefreshDue();
     await runConcurrently(() => client.catalog.listBrands({}));
     expect(service.state.authorizations).toEqual([null, ...Array(20).fill("Bearer a2")]);
   });
 
-  test("Clients that share a store refresh the session once", async () => {
+  test("clients that share a store refresh the session once", async () => {
     const { client, store } = await createSignedInClient();
     const other = createClient({ baseUrl: proxy.url, session: store });
     for (let round = 1; round <= 5; round++) {
@@ -92,7 +92,7 @@ describe("access tokens", () => {
     }
   });
 
-  test("Sign-in and refresh run within the lock of the store", async () => {
+  test("sign-in and refresh run within the lock of the store", async () => {
     const steps: string[] = [];
     const lock = async <T>(work: () => Promise<T>): Promise<T> => {
       steps.push("locked");
@@ -105,7 +105,7 @@ describe("access tokens", () => {
     expect(steps).toEqual(["locked", "unlocked at a1", "locked", "unlocked at a2"]);
   });
 
-  test("A rejected access token that another client has replaced is read from the store", async () => {
+  test("a rejected access token that another client has replaced is read from the store", async () => {
     const { client, store } = await createSignedInClient();
     const { load } = store;
     // What the slow client has read is replaced before the service responds.
@@ -122,7 +122,7 @@ describe("access tokens", () => {
     expect(service.state.refreshes).toEqual(["r1"]);
   });
 
-  test("A call is repeated only once when the new access token is rejected too", async () => {
+  test("a call is repeated only once when the new access token is rejected too", async () => {
     const { client } = await createSignedInClient();
     service.state.expiredUpTo = 99;
     const error = await client.catalog.listBrands({}).catch(errorDetails);
@@ -130,14 +130,14 @@ describe("access tokens", () => {
     expect(sentMethods()).toEqual(["ListBrands", "RefreshSession", "ListBrands"]);
   });
 
-  test("A wrong password triggers no refresh", async () => {
+  test("a wrong password triggers no refresh", async () => {
     const { client } = await createSignedInClient();
     const error = await client.identity.changePassword({}).catch(errorDetails);
     expect(error).toMatchObject({ reason: "PASSWORD_WRONG" });
     expect(sentMethods()).toEqual(["ChangePassword"]);
   });
 
-  test("A wrong clock does not cause a refresh before each call", async () => {
+  test("a wrong clock does not cause a refresh before each call", async () => {
     service.state.lifetimeMs = -3_600_000;
     const { client, store } = await createSignedInClient();
     await client.catalog.listBrands({});
@@ -151,7 +151,7 @@ describe("access tokens", () => {
     expect((await store.load())?.refreshAtMs).toBeGreaterThan(Date.now() + 500_000);
   });
 
-  test("Streams carry the access token, which is refreshed before them when it is due", async () => {
+  test("streams carry the access token, which is refreshed before them when it is due", async () => {
     const { client, store } = await createSignedInClient({
       baseUrl: service.http2Url,
       transport: createGrpcTransport,
@@ -165,7 +165,7 @@ describe("access tokens", () => {
     expect(service.state.authorizations).toEqual(["Bearer a1", null, "Bearer a2"]);
   });
 
-  test("A refresh that outlasts the deadline of a call serves the next call", async () => {
+  test("a refresh that outlasts the deadline of a call serves the next call", async () => {
     const { client, store } = await createSignedInClient();
     store.makeRefreshDue();
     const { promise, resolve: endRefresh } = Promise.withResolvers<void>();
@@ -180,7 +180,7 @@ describe("access tokens", () => {
 
 describe("refreshes", () => {
   test.each(["has expired", "is about to end"])(
-    "A rejected refresh of a token that %s ends the session, and later calls are anonymous",
+    "a rejected refresh of a token that %s ends the session, and later calls are anonymous",
     async (tokenState) => {
       const { client, store } = await createSignedInClient();
       if (tokenState === "has expired") service.state.expiredUpTo = 1;
@@ -194,7 +194,7 @@ describe("refreshes", () => {
     },
   );
 
-  test("A session that was revoked elsewhere ends in the client too", async () => {
+  test("a session that was revoked elsewhere ends in the client too", async () => {
     const { client, store } = await createSignedInClient();
     service.state.hasEnded = true;
     const error = await client.catalog.listBrands({}).catch(errorDetails);
@@ -203,7 +203,7 @@ describe("refreshes", () => {
     await client.catalog.listBrands({});
   });
 
-  test("A refresh whose response is lost is not repeated for the failed calls, and the error explains the consequence", async () => {
+  test("a refresh whose response is lost is not repeated for the failed calls, and the error explains the consequence", async () => {
     const { client, store } = await createSignedInClient();
     store.expire();
     proxy.failNext("reset after");
@@ -222,7 +222,7 @@ describe("refreshes", () => {
     expect(store.accessToken()).toBeUndefined();
   });
 
-  test("A refresh that did not reach the service is repeated by the next call", async () => {
+  test("a refresh that did not reach the service is repeated by the next call", async () => {
     const { client, store } = await createSignedInClient();
     store.expire();
     proxy.failNext("reset before");
@@ -232,7 +232,7 @@ describe("refreshes", () => {
     expect(store.accessToken()).toBe("a2");
   });
 
-  test("A refresh beyond the rate limit keeps the session", async () => {
+  test("a refresh beyond the rate limit keeps the session", async () => {
     const { client, store } = await createSignedInClient();
     store.expire();
     service.state.refreshError = serviceError("RATE_LIMITED", Code.ResourceExhausted);
@@ -243,7 +243,7 @@ describe("refreshes", () => {
 });
 
 describe("signing out", () => {
-  test("Signing out needs no valid access token", async () => {
+  test("signing out needs no valid access token", async () => {
     const { client } = await createSignedInClient();
     service.state.expiredUpTo = 1;
     await client.session.signOut();
@@ -251,14 +251,14 @@ describe("signing out", () => {
     expect(sentMethods()).toEqual(["SignOut"]);
   });
 
-  test("Signing out deletes the tokens even when the service cannot be reached, and rejects", async () => {
+  test("signing out deletes the tokens even when the service cannot be reached, and rejects", async () => {
     const { client, store } = await createSignedInClient();
     proxy.failNext("reset before");
     await expect(client.session.signOut()).rejects.toMatchObject({ code: Code.Unavailable });
     expect(store.accessToken()).toBeUndefined();
   });
 
-  test("Signing out in one client signs out all clients of the store", async () => {
+  test("signing out in one client signs out all clients of the store", async () => {
     const { client, store } = await createSignedInClient();
     const other = createClient({ baseUrl: service.url, session: store });
     await client.session.signOut();

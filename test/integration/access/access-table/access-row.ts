@@ -31,7 +31,7 @@ export interface AccessRow {
   outcomes: Outcomes;
   /** The scope of `keyWithScope`. */
   scope: Scope;
-  /** Creates what the request needs, then returns the request. */
+  /** Creates the resources of the request, then returns the request. */
   prepare: (fixtures: Fixtures) => Promise<Send>;
 }
 
@@ -41,7 +41,7 @@ export const DENIED = "PermissionDenied";
 export const NOT_FOUND = "NotFound";
 export const FAILED = "FailedPrecondition";
 
-/** Everyone. */
+/** All callers. */
 export const ALL: Outcomes = {
   anonymous: OK,
   owner: OK,

@@ -68,7 +68,7 @@ async function clientsFor(caller: Caller, scope: Scope): Promise<Clients> {
   }
 }
 
-test("The table has a row for each method and each field with a policy, and no other row", () => {
+test("the table has a row for each method and each field with a policy, and no other row", () => {
   expect(Object.keys(table).sort()).toEqual(names.sort());
 });
 
@@ -86,7 +86,7 @@ describe.each(Object.entries(table))("%s", (name, { outcomes, scope, prepare }) 
   );
 });
 
-test("The scopes of the table are those of the contract", () => {
+test("the scopes of the table are those of the contract", () => {
   const scoped = methods.flatMap((method) => {
     const scope = methodPolicy(method)?.scope ?? Scope.UNSPECIFIED;
     return scope === Scope.UNSPECIFIED ? [] : [[nameOf(method), scope] as const];

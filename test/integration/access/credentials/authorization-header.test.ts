@@ -44,7 +44,7 @@ describe("a malformed Authorization header", () => {
     "bearer x y",
     "Bearer ..",
     `Bearer ${"a".repeat(9_000)}`,
-  ])("The header %.30s is rejected, on public methods too", async (authorization) => {
+  ])("the header %.30s is rejected, on public methods too", async (authorization) => {
     const response = await post("catalog.v1.CatalogService/ListBrands", "{}", { authorization });
     expect(response.status).toBe(401);
   });
@@ -55,7 +55,7 @@ describe("two Authorization headers", () => {
   const rawHeaders = (accounts: SignedInAccount[]) =>
     accounts.flatMap(({ accessToken }) => ["authorization", `Bearer ${accessToken}`]);
 
-  test("Two tokens that are joined by a comma are rejected", async () => {
+  test("two tokens that are joined by a comma are rejected", async () => {
     const authorization = `Bearer ${ann.accessToken}, Bearer ${bob.accessToken}`;
     const response = await post(path.replace("/cartwright.", ""), "{}", { authorization });
     expect(response.status).toBe(401);
@@ -70,7 +70,7 @@ describe("two Authorization headers", () => {
       "\0\0\0\0\u0002{}",
     ],
   ])(
-    "A %s call over HTTP/1.1 with two headers is rejected, also with equal ones",
+    "a %s call over HTTP/1.1 with two headers is rejected, also with equal ones",
     async (_, target, type, body) => {
       for (const second of [ann, bob]) {
         const host = new URL(shop.url).host;
@@ -84,7 +84,7 @@ describe("two Authorization headers", () => {
   );
 
   test.each(["application/json", "application/grpc"])(
-    "An HTTP/2 call of %s with two headers is rejected, also with equal ones",
+    "an HTTP/2 call of %s with two headers is rejected, also with equal ones",
     async (type) => {
       // Lets Node's client send a header twice. In a variable, because the types of Node lack this option.
       const options = { settings: {}, strictSingleValueFields: false };
@@ -105,16 +105,17 @@ describe("two Authorization headers", () => {
   );
 });
 
-test("A blocked sign-in has the header retry-after", async () => {
-  const body = JSON.stringify({ email: `${ann.customerId}@example.com`, password: "wrong guess" });
-  const guess = () => post("identity.v1.IdentityService/SignIn", body);
-  let response = await guess();
-  for (let failures = 0; response.status === 401 && failures < 10; failures += 1) response = await guess();
+test("a blocked sign-in has the header retry-after", async () => {
+  const body = JSON.stringify({ email: `${ann.customerId}@example.com`, password: "wrong password" });
+  const failedAttempt = () => post("identity.v1.IdentityService/SignIn", body);
+  let response = await failedAttempt();
+  for (let failures = 0; response.status === 401 && failures < 10; failures += 1)
+    response = await failedAttempt();
   expect([response.status, await response.text()]).toEqual([429, expect.stringContaining("SIGN_IN_BACKOFF")]);
   expect(Number(response.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
 });
 
-test("A token in the query or in a cookie is ignored", async () => {
+test("a token in the query or in a cookie is ignored", async () => {
   const url = `${shop.url}/cartwright.identity.v1.IdentityService/GetMe?access_token=${ann.accessToken}&connect=v1&encoding=json&message={}`;
   expect((await fetch(url)).status).toBe(401);
   expect((await fetch(url, { headers: { cookie: `access_token=${ann.accessToken}` } })).status).toBe(401);

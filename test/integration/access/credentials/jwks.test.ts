@@ -13,7 +13,7 @@ afterAll(() => shop.close());
 
 const jwksUrl = () => new URL("/.well-known/jwks.json", shop.url);
 
-test("Another service can verify an access token with the published keys alone", async () => {
+test("another service can verify an access token with the published keys alone", async () => {
   const { payload, protectedHeader } = await jwtVerify(staff.accessToken, createRemoteJWKSet(jwksUrl()), {
     algorithms: ["EdDSA"],
     issuer: "https://shop.example",
@@ -26,7 +26,7 @@ test("Another service can verify an access token with the published keys alone",
   expect(protectedHeader.kid).toBe(decodeProtectedHeader(staff.accessToken).kid);
 });
 
-test("The JWK set holds no private key and may be cached for five minutes", async () => {
+test("the JWK set holds no private key and may be cached for five minutes", async () => {
   const response = await fetch(jwksUrl());
   expect(response.headers.get("cache-control")).toBe("public, max-age=300");
   const text = await response.text();

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-/** How long the server relies on an authentication, in milliseconds. */
+/** Time for which the server relies on an authentication, in milliseconds. */
 const AUTHENTICATION_FRESH_MS = 100;
 
 /** Waits until the authentication of all calls so far is no longer fresh. */
@@ -28,7 +28,7 @@ async function waitUntilAuthenticationIsOld(): Promise<void> {
   await expect.poll(() => performance.now() - startedAtMs).toBeGreaterThan(AUTHENTICATION_FRESH_MS);
 }
 
-test("A stream ends when its API key is revoked before the next message", async () => {
+test("a stream ends when its API key is revoked before the next message", async () => {
   await admin.catalog.createCategory({ category: { slug: "late", name: "Late" } });
   const { apiKey, secret } = await admin.identity.createApiKey({
     apiKey: { serviceAccount: "warehouse", scopes: [Scope.CATALOG_WRITE] },
@@ -48,7 +48,7 @@ test("A stream ends when its API key is revoked before the next message", async 
   const header = createHeader(ImportMode.INCREMENTAL);
   async function* messages() {
     yield create(ImportProductsRequestSchema, { ...header, rows: createRows("late", "early-", 1) });
-    // A later call on the same connection is answered, so the stream has passed its first authentication.
+    // A later call on the same connection has completed, so the stream has passed its first authentication.
     await catalog.listBrands({});
     await admin.identity.revokeApiKey({ id: apiKey?.id });
     await waitUntilAuthenticationIsOld();
@@ -63,7 +63,7 @@ test("A stream ends when its API key is revoked before the next message", async 
   expect(await shop.database.query("select from product where sku like 'late-%'")).toEqual([]);
 });
 
-test("A call whose session ends before its body arrives is rejected", async () => {
+test("a call whose session ends before its body arrives is rejected", async () => {
   const account = await createAccount(shop);
   const session = connectHttp2(shop.url);
   const open = () =>
@@ -71,7 +71,7 @@ test("A call whose session ends before its body arrives is rejected", async () =
       authorization: `Bearer ${account.accessToken}`,
     });
   const delayed = open();
-  // A later call on the same connection is answered, so the delayed one has passed its first authentication.
+  // A later call on the same connection has completed, so the delayed one has passed its first authentication.
   const complete = open();
   complete.end(envelope(new Uint8Array()));
   expect(await grpcStatus(complete)).toBe("0");

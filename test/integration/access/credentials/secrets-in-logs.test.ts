@@ -35,7 +35,7 @@ async function post(method: string, body: object, token?: string): Promise<strin
 
 const field = (text: string, name: string) => new RegExp(`"${name}":"([^"]+)"`).exec(text)?.[1] ?? "";
 
-test("No log line holds a password, a token or a key, whatever fails", async () => {
+test("no log line holds a password, a token or a key, even when calls fail", async () => {
   const identity = "identity.v1.IdentityService";
   const email = `${randomUUID()}@example.com`;
   const secrets: Record<string, string> = {
@@ -55,12 +55,12 @@ test("No log line holds a password, a token or a key, whatever fails", async () 
     secrets[`${name} refresh token`] = field(text, "refreshToken");
   }
   const token = field(signedIn, "accessToken");
-  const made = await post(
+  const created = await post(
     `${identity}/CreateApiKey`,
     { apiKey: { serviceAccount: "warehouse", scopes: ["SCOPE_ORDERS_READ"] } },
     token,
   );
-  secrets.key = field(made, "secret");
+  secrets.key = field(created, "secret");
   const refreshed = await post(`${identity}/RefreshSession`, {
     refreshToken: field(registered, "refreshToken"),
   });
@@ -94,7 +94,7 @@ test("No log line holds a password, a token or a key, whatever fails", async () 
   expect(log).not.toContain("argon2");
 });
 
-test("No log line holds the cancel keys of database connections when these are terminated", async () => {
+test("no log line holds the cancel keys of database connections when these are terminated", async () => {
   const since = service.lines.length;
   const queueFailure = () =>
     service.lines.slice(since).find(({ msg }) => String(msg).startsWith("job queue"));
@@ -112,7 +112,7 @@ test("No log line holds the cancel keys of database connections when these are t
   expect(JSON.stringify(service.lines)).not.toMatch(/secretKey|processID|connectionParameters/);
 });
 
-test("Only its owner can read the signing key file", async () => {
+test("only its owner can read the signing key file", async () => {
   const { mode } = await stat(join(dataDir, "signing-keys.json"));
   expect((mode & 0o777).toString(8)).toBe("600");
 });

@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("Staff and API keys can change and delete customers, but not the customers of staff and admin accounts", async () => {
+test("staff and API keys can change and delete customers, but not the customers of staff and admin accounts", async () => {
   const { customerId: id } = admin;
   const service = clientsWithToken(shop, await createApiKey(admin, Scope.CUSTOMERS_WRITE));
   const attempts = [

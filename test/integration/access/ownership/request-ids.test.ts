@@ -30,7 +30,7 @@ async function createServiceClients(serviceAccount: string) {
   return { ...clientsWithToken(shop, secret), keyId: apiKey?.id };
 }
 
-test("A request_id is valid for all API keys of a service account, and the audit log names the key", async () => {
+test("a request_id is valid for all API keys of a service account, and the audit log names the key", async () => {
   const oldKey = await createServiceClients("warehouse");
   const newKey = await createServiceClients("warehouse");
   const otherService = await createServiceClients("helpdesk");
@@ -50,7 +50,7 @@ test("A request_id is valid for all API keys of a service account, and the audit
   expect(entries.map(({ actor }) => actor)).toEqual(actors);
 });
 
-test("A guest's order is placed once, whichever API key of the service account sends it", async () => {
+test("a guest's order is placed once, even when another API key of the service account repeats it", async () => {
   const oldKey = await createServiceClients("till");
   const newKey = await createServiceClients("till");
   const productId = await makeProduct(admin, { stock: 10n });
@@ -61,7 +61,7 @@ test("A guest's order is placed once, whichever API key of the service account s
   expect(await stockOf(shop, productId)).toBe(9n);
 });
 
-test("The request_id of one service account's guest order is refused to another service account", async () => {
+test("the request_id of a guest order is rejected for another service account", async () => {
   const warehouse = await createServiceClients("warehouse");
   const till = await createServiceClients("till");
   const productId = await makeProduct(admin, { stock: 5n });

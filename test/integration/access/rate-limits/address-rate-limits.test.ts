@@ -5,7 +5,7 @@ import { withSigningKeyId } from "../../../support/identity/identity-instance.ts
 import { createAccount, type SignedInAccount } from "../../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
-// What calls cost their address, whichever credential they carry. The windows are long, so that no budget is
+// The charges of calls to their address, for each kind of credential. The windows are long, so that no budget is
 // refilled while a test runs.
 let shop: TestShop;
 let admin: SignedInAccount;
@@ -73,21 +73,21 @@ async function createTokens(): Promise<{ accessToken: string; refreshToken: stri
 /** Returns the reasons of sequential calls. */
 async function reasonsOf(count: number, call: () => Promise<{ reason: string }>): Promise<string[]> {
   const reasons: string[] = [];
-  for (let made = 0; made < count; made += 1) reasons.push((await call()).reason);
+  for (let sent = 0; sent < count; sent += 1) reasons.push((await call()).reason);
   return reasons;
 }
 
-test("A caller with tokens cannot register and sign in more often from an address than one without", async () => {
+test("a caller with tokens cannot register and sign in more often from an address than one without", async () => {
   const address = newAddress();
   const tokens = [(await createTokens()).accessToken, (await createTokens()).accessToken];
-  for (let made = 0; made < 5; made += 1) expect((await register(address)).status).toBe(200);
+  for (let sent = 0; sent < 5; sent += 1) expect((await register(address)).status).toBe(200);
   for (const token of [undefined, ...tokens]) {
     expect(await register(address, token)).toMatchObject({ status: 429, reason: "RATE_LIMITED" });
     expect(await signIn(address, admin, token)).toMatchObject({ status: 429, reason: "RATE_LIMITED" });
   }
 });
 
-test("Registering with a token charges the account and the address, and the headers show the smaller remainder", async () => {
+test("registering with a token is charged to the account and the address, and the headers show the smaller remainder", async () => {
   const { accessToken } = await createTokens();
   const [first, second, third] = [newAddress(), newAddress(), newAddress()];
   expect((await register(first, accessToken)).quota).toBe("8 of 10");
@@ -101,22 +101,22 @@ test("Registering with a token charges the account and the address, and the head
   expect(Number(rejected.retryAfter)).toBeGreaterThan(0);
 });
 
-test("A call with the token of an ended session charges the address its cost, and is no guess", async () => {
+test("a call with the token of an ended session charges its cost to the address and is not counted as a failed attempt", async () => {
   const address = newAddress();
   const { accessToken, refreshToken } = await createTokens();
   await post(newAddress(), `${identity}/SignOut`, { refreshToken });
   const responses: Awaited<ReturnType<typeof post>>[] = [];
-  for (let made = 0; made < 20; made += 1) responses.push(await post(address, listBrands, {}, accessToken));
+  for (let sent = 0; sent < 20; sent += 1) responses.push(await post(address, listBrands, {}, accessToken));
   const reasons = responses.map(({ reason }) => reason);
   expect(reasons).toEqual([...Array(15).fill("SESSION_ENDED"), ...Array(5).fill("RATE_LIMITED")]);
   expect(responses[0]?.quota).toBe("14 of 15");
   expect(Number(responses.at(-1)?.retryAfter)).toBeGreaterThan(0);
   expect((await post(address, listBrands, {})).reason).toBe("RATE_LIMITED");
-  // The AUTH budget has paid for this sign-in only.
+  // Only this sign-in was charged to the AUTH budget.
   expect((await signIn(address, admin)).quota).toBe("9 of 10");
 });
 
-test("Refresh tokens of an ended session are no guesses, but forged ones are", async () => {
+test("refresh tokens of an ended session are not counted as failed attempts, but forged ones are", async () => {
   const address = newAddress();
   const { refreshToken } = await createTokens();
   const refresh = () => post(address, `${identity}/RefreshSession`, { refreshToken });
@@ -129,7 +129,7 @@ test("Refresh tokens of an ended session are no guesses, but forged ones are", a
   expect((await signIn(address, admin)).quota).toBe("7 of 10");
 });
 
-test("Revoked API keys are no guesses, and their calls charge the address", async () => {
+test("revoked API keys are not counted as failed attempts, and their calls are charged to the address", async () => {
   const address = newAddress();
   const input = { apiKey: { serviceAccount: "warehouse", scopes: ["SCOPE_ORDERS_READ"] } };
   const created = await post(newAddress(), `${identity}/CreateApiKey`, input, admin.accessToken);
@@ -140,22 +140,22 @@ test("Revoked API keys are no guesses, and their calls charge the address", asyn
   expect((await signIn(address, admin)).quota).toBe("9 of 10");
 });
 
-test("Beyond the limit of its address, a token with an unknown key id is rejected without a query", async () => {
+test("beyond the limit of its address, a token with an unknown key id is rejected without a query", async () => {
   const address = newAddress();
   const { accessToken } = await createTokens();
-  const guess = () => {
+  const failedAttempt = () => {
     const kid = randomBytes(32).toString("base64url");
     return post(address, listBrands, {}, withSigningKeyId(accessToken, kid));
   };
-  const reasons = await reasonsOf(12, guess);
+  const reasons = await reasonsOf(12, failedAttempt);
   expect(reasons).toEqual([...Array(10).fill("TOKEN_INVALID"), ...Array(2).fill("RATE_LIMITED")]);
   await shop.database.query("alter table signing_key rename to unavailable");
   try {
     // A query would fail with another reason.
-    expect((await guess()).reason).toBe("RATE_LIMITED");
+    expect((await failedAttempt()).reason).toBe("RATE_LIMITED");
   } finally {
     await shop.database.query("alter table unavailable rename to signing_key");
   }
-  // A token with a known key id is still accepted.
+  // A token with a published key id is still accepted.
   expect((await post(address, listBrands, {}, accessToken)).status).toBe(200);
 });

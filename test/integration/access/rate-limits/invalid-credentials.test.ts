@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("Calls with the token of an ended session do not count as guesses, so the account can sign in again", async () => {
+test("calls with the token of an ended session do not count as failed attempts, so the account can sign in again", async () => {
   const { identity, email, password } = await createAccount(shop);
   await identity.signOut({});
   const failures = await Promise.all(Array.from({ length: 50 }, () => failureOf(identity.getMe({}))));
@@ -18,13 +18,13 @@ test("Calls with the token of an ended session do not count as guesses, so the a
   await shop.identity.signIn({ email, password });
 });
 
-test("Guessed API keys are charged to the address; beyond its limit they are rejected without a query", async () => {
-  const guess = () => {
+test("unknown API keys are charged to the address and, beyond its limit, rejected without a query", async () => {
+  const failedAttempt = () => {
     const secret = `ck_${randomBytes(32).toString("base64url")}`;
     return failureOf(clientsWithToken(shop, secret).identity.getMe({}));
   };
   const reasons: (string | undefined)[] = [];
-  for (let count = 0; count < 40; count += 1) reasons.push((await guess()).reason);
+  for (let count = 0; count < 40; count += 1) reasons.push((await failedAttempt()).reason);
   const invalid = reasons.filter((reason) => reason === "API_KEY_INVALID").length;
   expect(invalid).toBeGreaterThan(5);
   expect(invalid).toBeLessThanOrEqual(20);
@@ -32,7 +32,7 @@ test("Guessed API keys are charged to the address; beyond its limit they are rej
   await shop.database.query("alter table api_key rename to unavailable");
   try {
     // A query would fail with another reason.
-    expect((await guess()).reason).toBe("RATE_LIMITED");
+    expect((await failedAttempt()).reason).toBe("RATE_LIMITED");
   } finally {
     await shop.database.query("alter table unavailable rename to api_key");
   }

@@ -27,7 +27,7 @@ const storedHash = async ({ database }: IdentityInstance): Promise<string> => {
 };
 
 describe("registration", () => {
-  test("Registering creates a customer and an account with a session", async () => {
+  test("registering creates a customer and an account with a session", async () => {
     const instance = await openIdentity();
     const { email, account, principal } = await registerAccount(instance);
     expect(account).toMatchObject({ email, name: "Ada", role: "CUSTOMER" });
@@ -35,7 +35,7 @@ describe("registration", () => {
     expect(await instance.customers.get(internalCall(), account.customerId, false)).toMatchObject({ email });
   });
 
-  test("Concurrent registrations of an email create one account and leave no rows of the others", async () => {
+  test("concurrent registrations of an email create one account and leave no rows of the failed ones", async () => {
     const instance = await openIdentity();
     const email = newEmail();
     const outcomes = await Promise.allSettled(
@@ -53,7 +53,7 @@ describe("registration", () => {
     }
   });
 
-  test("The email of a customer that staff created cannot be registered", async () => {
+  test("the email of a customer that staff created cannot be registered", async () => {
     const instance = await openIdentity();
     const email = newEmail();
     await createCustomer(instance, email);
@@ -64,7 +64,7 @@ describe("registration", () => {
 });
 
 describe("sign-in", () => {
-  test("A sign-in returns the account and its tokens, whatever the case of the email", async () => {
+  test("a sign-in returns the account and its tokens, and the email is matched without regard to case", async () => {
     const instance = await openIdentity();
     const { email, password, account } = await registerAccount(instance);
     const signedIn = await instance.identity.signIn(callAs(), { email: email.toUpperCase(), password });
@@ -77,7 +77,7 @@ describe("sign-in", () => {
     });
   });
 
-  test("The error of a failed sign-in does not reveal whether the email has an account", async () => {
+  test("the error of a failed sign-in does not reveal whether the email has an account", async () => {
     const instance = await openIdentity();
     const { email, password } = await registerAccount(instance);
     const withoutAccount = newEmail();
@@ -99,7 +99,7 @@ describe("sign-in", () => {
     expect(errors[2]).toEqual(errors[0]);
   });
 
-  test("A sign-in verifies a hash of the same cost and runs the same queries whether the account exists or not", async () => {
+  test("a sign-in verifies a hash of the same cost and runs the same queries whether the account exists or not", async () => {
     const instance = await openIdentity();
     const { email } = await registerAccount(instance);
     const workOf = async (tried: string) => {
@@ -116,7 +116,7 @@ describe("sign-in", () => {
     expect(await workOf(newEmail())).toEqual(known);
   });
 
-  test("A deleted customer cannot sign in until the customer is undeleted", async () => {
+  test("a deleted customer cannot sign in until the customer is undeleted", async () => {
     const instance = await openIdentity();
     const { email, password, account } = await registerAccount(instance);
     await instance.customers.delete(internalCall(), account.customerId, "");
@@ -126,7 +126,7 @@ describe("sign-in", () => {
     expect((await signIn()).account).toMatchObject({ id: account.id });
   });
 
-  test("Composed, decomposed and compatible forms of a password are equal, and nothing else is", async () => {
+  test("composed, decomposed and compatible forms of a password are equal, and nothing else is", async () => {
     const instance = await openIdentity();
     const { email } = await registerAccount(instance, "Ångström ﬁve №1");
     const signIn = async (password: string) => instance.identity.signIn(callAs(), { email, password });
@@ -136,13 +136,13 @@ describe("sign-in", () => {
     expect(await rejectionReason(() => signIn("Angstrom five No1"))).toBe("SIGN_IN_FAILED");
   });
 
-  test("A password is stored as an Argon2id hash at the cost that OWASP recommends", async () => {
+  test("a password is stored as an Argon2id hash at the cost that OWASP recommends", async () => {
     const instance = await openIdentity();
     await registerAccount(instance, "correct horse");
     expect(await storedHash(instance)).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[\w+/]{22}\$[\w+/]{43}$/);
   });
 
-  test("A successful sign-in replaces a hash of another cost", async () => {
+  test("a successful sign-in replaces a hash of another cost", async () => {
     const instance = await openIdentity();
     const { email, password, account } = await registerAccount(instance);
     const cheapHash = await hash(password, { memoryCost: 1_024, timeCost: 1, parallelism: 1 });
@@ -159,7 +159,7 @@ describe("sign-in", () => {
 });
 
 describe("password change", () => {
-  test("A password change revokes all other sessions, and only the new password is valid afterwards", async () => {
+  test("a password change revokes all other sessions, and only the new password is valid afterwards", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const { email, password, tokens, principal } = await registerAccount(instance);
@@ -179,7 +179,7 @@ describe("password change", () => {
     await signIn("battery staple");
   });
 
-  test("No session that a concurrent sign-in creates with the old password survives a password change", async () => {
+  test("no session that a concurrent sign-in creates with the old password survives a password change", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     for (let round = 0; round < 5; round += 1) {

@@ -16,12 +16,12 @@ import {
 import { createTestClock } from "../../../support/identity/test-clock.ts";
 
 /** Tries a wrong password. */
-function guess({ identity }: IdentityInstance, email: string, address?: string): Promise<AppError> {
+function attemptSignIn({ identity }: IdentityInstance, email: string, address?: string): Promise<AppError> {
   return rejectedAppError(() => identity.signIn(callAs(undefined, address), { email, password: "wrong" }));
 }
 
 const guessReason = async (instance: IdentityInstance, email: string, address?: string): Promise<string> =>
-  (await guess(instance, email, address)).details.reason;
+  (await attemptSignIn(instance, email, address)).details.reason;
 
 describe("backoff of wrong passwords", () => {
   test.each([
@@ -37,7 +37,7 @@ describe("backoff of wrong passwords", () => {
         expect(await guessReason(instance, email)).toBe("SIGN_IN_FAILED");
       }
       for (const waitSeconds of [1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256]) {
-        const early = await guess(instance, email);
+        const early = await attemptSignIn(instance, email);
         expect(early).toMatchObject({
           code: "resource_exhausted",
           message: `Too many failed sign-in attempts. Retry in ${waitSeconds} s.`,
@@ -49,7 +49,7 @@ describe("backoff of wrong passwords", () => {
     },
   );
 
-  test("Of 200 concurrent guesses five are verified", async () => {
+  test("of 200 concurrent attempts, five are verified", async () => {
     const instance = await openIdentity();
     const { email } = await registerAccount(instance);
     const reasons = await Promise.all(Array.from({ length: 200 }, () => guessReason(instance, email)));
@@ -57,7 +57,7 @@ describe("backoff of wrong passwords", () => {
     expect([count("SIGN_IN_FAILED"), count("SIGN_IN_BACKOFF")]).toEqual([5, 195]);
   });
 
-  test("An IPv4 address and an IPv6 /64 network have twenty failures over all accounts", async () => {
+  test("an IPv4 address and an IPv6 /64 network have twenty failures over all accounts", async () => {
     const instance = await openIdentity();
     const address = newAddress();
     for (const source of [() => address, (n: number) => `2001:db8:1:2::${n.toString(16)}`]) {
@@ -71,12 +71,12 @@ describe("backoff of wrong passwords", () => {
     }
   });
 
-  test("A successful sign-in clears the account's failures and does not count for the address", async () => {
+  test("a successful sign-in clears the account's failures and does not count for the address", async () => {
     const instance = await openIdentity();
     const { email, password } = await registerAccount(instance);
     const address = newAddress();
     for (let round = 0; round < 6; round += 1) {
-      for (let failure = 0; failure < 3; failure += 1) await guess(instance, email, address);
+      for (let failure = 0; failure < 3; failure += 1) await attemptSignIn(instance, email, address);
       await instance.identity.signIn(callAs(undefined, address), { email, password });
     }
     // 18 failures of the address so far.
@@ -85,16 +85,16 @@ describe("backoff of wrong passwords", () => {
     expect(await guessReason(instance, newEmail(), address)).toBe("SIGN_IN_BACKOFF");
   });
 
-  test("The longest wait is five minutes", async () => {
+  test("the longest wait is five minutes", async () => {
     const instance = await openIdentity();
     const email = newEmail();
-    await guess(instance, email);
+    await attemptSignIn(instance, email);
     await instance.database.query("update sign_in_failure set failures = 1000");
-    await guess(instance, email);
-    expect((await guess(instance, email)).details.retryAfterMs).toBe(5 * MINUTE_MS);
+    await attemptSignIn(instance, email);
+    expect((await attemptSignIn(instance, email)).details.retryAfterMs).toBe(5 * MINUTE_MS);
   });
 
-  test("An account with a failure every four minutes is not blocked within 15 attempts", async () => {
+  test("an account with a failure every four minutes is not blocked within 15 attempts", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     const email = newEmail();
@@ -104,7 +104,7 @@ describe("backoff of wrong passwords", () => {
     }
   });
 
-  test("An address with a failure every 40 seconds is not blocked within 40 attempts", async () => {
+  test("an address with a failure every 40 seconds is not blocked within 40 attempts", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     const address = newAddress();
@@ -114,7 +114,7 @@ describe("backoff of wrong passwords", () => {
     }
   });
 
-  test("An account that fails faster than failures leak is blocked in the end", async () => {
+  test("an account that fails faster than failures leak is blocked in the end", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     const email = newEmail();
@@ -127,12 +127,12 @@ describe("backoff of wrong passwords", () => {
     expect(reasons).toContain("SIGN_IN_BACKOFF");
   });
 
-  test("Counters are deleted once they have leaked, and not before", async () => {
+  test("counters are deleted once they have leaked, and not before", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     const { identity, database } = instance;
     const email = newEmail();
-    for (let failure = 0; failure < 5; failure += 1) await guess(instance, email);
+    for (let failure = 0; failure < 5; failure += 1) await attemptSignIn(instance, email);
     expect(await guessReason(instance, email)).toBe("SIGN_IN_BACKOFF");
     const countRows = async () => (await database.query("select from sign_in_failure")).length;
     await identity.purgeExpired(internalCall());
@@ -146,7 +146,7 @@ describe("backoff of wrong passwords", () => {
     expect(await countRows()).toBe(0);
   });
 
-  test("The current password of a signed-in account has five failures too", async () => {
+  test("the current password of a signed-in account has five failures too", async () => {
     const instance = await openIdentity();
     const { principal } = await registerAccount(instance);
     const input = { currentPassword: "wrong", newPassword: "battery staple" };
@@ -156,7 +156,7 @@ describe("backoff of wrong passwords", () => {
   });
 });
 
-describe("an account that is guessed at from unknown networks", () => {
+describe("failed attempts from unknown networks", () => {
   async function signIn(
     { identity }: IdentityInstance,
     input: { email: string; password: string },
@@ -174,7 +174,7 @@ describe("an account that is guessed at from unknown networks", () => {
     const account = await registerAccount(instance);
     const { tokens } = await instance.identity.signIn(callAs(undefined, homeAddress), account);
     await instance.identity.signOut(callAs(), tokens.refreshToken);
-    for (let failure = 0; failure < 6; failure += 1) await guess(instance, account.email);
+    for (let failure = 0; failure < 6; failure += 1) await attemptSignIn(instance, account.email);
     expect(await signIn(instance, account)).toBe("SIGN_IN_BACKOFF");
     return { instance, account };
   }
@@ -183,7 +183,7 @@ describe("an account that is guessed at from unknown networks", () => {
     ["address", "192.0.2.7", "192.0.2.7", "192.0.2.8"],
     ["IPv6 network", "2001:db8:1:2::1", "2001:db8:1:2:3::4", "2001:db8:1:3::1"],
   ])(
-    "The owner can sign in from an %s of an earlier session, and from no other",
+    "the owner can sign in from an %s of an earlier session, and from no other",
     async (_, earlier, home, elsewhere) => {
       const { instance, account } = await openWithBlockedAccount(earlier);
       const { email, password } = account;
@@ -200,7 +200,7 @@ describe("an account that is guessed at from unknown networks", () => {
     },
   );
 
-  test("The owner can change the password with a session", async () => {
+  test("the owner can change the password with a session", async () => {
     const { instance, account } = await openWithBlockedAccount(newAddress());
     const change = { currentPassword: account.password, newPassword: "battery staple" };
     await instance.identity.changePassword(callAs(account.principal), change);

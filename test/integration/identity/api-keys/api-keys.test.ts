@@ -16,7 +16,7 @@ const rejectLookup = () => {
   throw new AppError("resource_exhausted", "Too many.", { reason: "LOOKUP_REJECTED" });
 };
 
-test("An API key identifies its service account and scopes, and its secret is not stored", async () => {
+test("an API key identifies its service account and scopes, and its secret is not stored", async () => {
   const { identity, database } = await openIdentity();
   const scopes = ["ORDERS_WRITE", "ORDERS_READ", "ORDERS_READ"];
   const { apiKey, secret } = await identity.createApiKey(call, { ...warehouseKey, scopes });
@@ -37,7 +37,7 @@ test("An API key identifies its service account and scopes, and its secret is no
   }
 });
 
-test("An unknown API key is rejected, also one of the right form", async () => {
+test("an unknown API key is rejected, also one of the right form", async () => {
   const instance = await openIdentity();
   const { secret } = await instance.identity.createApiKey(call, warehouseKey);
   const forgeries = [`ck_${"A".repeat(43)}`, secret.slice(0, -1), `${secret}A`, "ck_", secret.toUpperCase()];
@@ -48,7 +48,7 @@ test("An unknown API key is rejected, also one of the right form", async () => {
   expect(await credentialStatus(instance, secret)).toBe("VALID");
 });
 
-test("The lookup of an unknown API key can be rejected before it reaches the database", async () => {
+test("the lookup of an unknown API key can be rejected before it reaches the database", async () => {
   const instance = await openIdentity();
   const { identity, reads } = instance;
   const { secret } = await identity.createApiKey(call, warehouseKey);
@@ -58,19 +58,21 @@ test("The lookup of an unknown API key can be rejected before it reaches the dat
   };
   await identity.authenticate(secret, countLookup);
   expect(lookups).toBe(1);
-  // A known key is not looked up again, and so never rejected.
+  // A cached key is not looked up again, so it is never rejected.
   expect(await identity.authenticate(secret, rejectLookup)).toMatchObject({ kind: "service" });
   await waitUntilCached([instance], secret);
   expect(await identity.authenticate(secret, rejectLookup)).toMatchObject({ kind: "service" });
   const readsBefore = reads.length;
-  const guess = `ck_${"A".repeat(43)}`;
-  expect(await rejectionReason(() => identity.authenticate(guess, rejectLookup))).toBe("LOOKUP_REJECTED");
+  const unknownKey = `ck_${"A".repeat(43)}`;
+  expect(await rejectionReason(() => identity.authenticate(unknownKey, rejectLookup))).toBe(
+    "LOOKUP_REJECTED",
+  );
   expect(reads.length).toBe(readsBefore);
-  expect(await rejectionReason(() => identity.authenticate(guess, countLookup))).toBe("API_KEY_INVALID");
+  expect(await rejectionReason(() => identity.authenticate(unknownKey, countLookup))).toBe("API_KEY_INVALID");
   expect(lookups).toBe(2);
 });
 
-test("Revoking an API key at one replica invalidates it at every replica, and no other key", async () => {
+test("revoking an API key at one replica invalidates it at every replica, and no other key", async () => {
   const stores = await createSharedStores();
   const one = await openIdentity({ stores });
   const two = await openIdentity({ stores });
@@ -87,7 +89,7 @@ test("Revoking an API key at one replica invalidates it at every replica, and no
   expect(await rejectionReason(() => one.identity.revokeApiKey(call, unknownId))).toBe("API_KEY_NOT_FOUND");
 });
 
-test("A revoked API key counts as known, also at a replica that has never seen it", async () => {
+test("a revoked API key counts as known, also at a replica that has never seen it", async () => {
   const stores = await createSharedStores();
   const { identity } = await openIdentity({ stores });
   const { apiKey, secret } = await identity.createApiKey(call, warehouseKey);
@@ -98,7 +100,7 @@ test("A revoked API key counts as known, also at a replica that has never seen i
   expect(await rejectionReason(withRejectedLookup)).toBe("API_KEY_ENDED");
 });
 
-test("A cached API key is valid until it expires", async () => {
+test("a cached API key is valid until it expires", async () => {
   const clock = createTestClock();
   const instance = await openIdentity({ clock });
   const { identity } = instance;

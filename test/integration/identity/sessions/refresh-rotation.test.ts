@@ -17,7 +17,7 @@ const refresh = ({ identity }: IdentityInstance, token: string): Promise<TokenPa
   identity.refresh(callAs(), token);
 
 describe("refresh token rotation", () => {
-  test("A refresh token is exchanged for the next one, and only its hash is stored", async () => {
+  test("a refresh token is exchanged for the next one, and only its hash is stored", async () => {
     const instance = await openIdentity();
     const { tokens, principal, account } = await registerAccount(instance);
     let token = tokens.refreshToken;
@@ -38,7 +38,7 @@ describe("refresh token rotation", () => {
     expect(await countValidRefreshTokens(instance)).toBe(1);
   });
 
-  test("Two concurrent uses of a refresh token give at most one token pair, and revoke the session", async () => {
+  test("two concurrent uses of a refresh token give at most one token pair, and revoke the session", async () => {
     const instance = await openIdentity();
     for (let round = 0; round < 10; round += 1) {
       const { tokens } = await registerAccount(instance);
@@ -57,7 +57,7 @@ describe("refresh token rotation", () => {
     expect(await countValidRefreshTokens(instance)).toBe(0);
   });
 
-  test("Reusing a rotated refresh token revokes its session with all its tokens, and no other session", async () => {
+  test("reusing a rotated refresh token revokes its session with all its tokens, and no other session", async () => {
     const instance = await openIdentity();
     const { tokens: first, email, password } = await registerAccount(instance);
     const other = (await instance.identity.signIn(callAs(), { email, password })).tokens;
@@ -76,7 +76,7 @@ describe("refresh token rotation", () => {
     expect(await countValidRefreshTokens(instance)).toBe(1);
   });
 
-  test("A forged refresh token is rejected and revokes nothing", async () => {
+  test("a forged refresh token is rejected and revokes nothing", async () => {
     const instance = await openIdentity();
     const { tokens } = await registerAccount(instance);
     const rotated = tokens.refreshToken;
@@ -106,7 +106,7 @@ describe("refresh token rotation", () => {
     await refresh(instance, refreshToken);
   });
 
-  test("A session expires 30 days after its last refresh, and its row is deleted 30 days later", async () => {
+  test("a session expires 30 days after its last refresh, and its row is deleted 30 days later", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     let { refreshToken } = (await registerAccount(instance)).tokens;
@@ -125,7 +125,7 @@ describe("refresh token rotation", () => {
     expect(await rejectionReason(() => refresh(instance, refreshToken))).toBe("SESSION_ENDED");
   });
 
-  test("A refresh token of a deleted customer is rejected but not rotated", async () => {
+  test("a refresh token of a deleted customer is rejected but not rotated", async () => {
     const instance = await openIdentity();
     const { tokens, account } = await registerAccount(instance);
     await instance.customers.delete(internalCall(), account.customerId, "");

@@ -16,7 +16,7 @@ import {
 const firstPage = { pageSize: 0, pageToken: "" };
 
 describe("sessions", () => {
-  test("Signing out revokes the session by its current or rotated refresh token or its access token, any number of times", async () => {
+  test("signing out revokes the session by its current or rotated refresh token or its access token, any number of times", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const signIns = [
@@ -47,7 +47,7 @@ describe("sessions", () => {
     expect(await rejectionReason(() => identity.signOut(callAs(anonymous), ""))).toBe("SIGN_IN_REQUIRED");
   });
 
-  test("The active sessions of an account are listed to its owner, newest first, in pages", async () => {
+  test("the active sessions of an account are listed to its owner, newest first, in pages", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const { email, password, principal } = await registerAccount(instance);
@@ -65,30 +65,30 @@ describe("sessions", () => {
     const second = await identity.listSessions(callAs(principal), secondPage);
     expect([...first.items, ...second.items]).toEqual(listed.items);
     expect(second.nextPageToken).toBe("");
-    const stranger = (await registerAccount(instance)).principal;
-    const stolen = () => identity.listSessions(callAs(stranger), secondPage);
+    const otherAccount = (await registerAccount(instance)).principal;
+    const stolen = () => identity.listSessions(callAs(otherAccount), secondPage);
     expect(await rejectionReason(stolen)).toBe("PAGE_TOKEN_INVALID");
     await identity.signOut(callAs(), tokens.refreshToken);
     expect((await identity.listSessions(callAs(principal), firstPage)).items).toEqual([listed.items[1]]);
   });
 
-  test("A session can be revoked by its owner only", async () => {
+  test("a session can be revoked by its owner only", async () => {
     const instance = await openIdentity();
     const { identity } = instance;
     const { email, password, principal } = await registerAccount(instance);
     const { tokens } = await identity.signIn(callAs(), { email, password });
     const [session] = (await identity.listSessions(callAs(principal), firstPage)).items;
     const id = session?.id ?? "";
-    const stranger = (await registerAccount(instance)).principal;
+    const otherAccount = (await registerAccount(instance)).principal;
     const revokeAs = (caller: typeof principal) => () => identity.revokeSession(callAs(caller), id);
-    expect(await rejectionReason(revokeAs(stranger))).toBe("SESSION_NOT_FOUND");
+    expect(await rejectionReason(revokeAs(otherAccount))).toBe("SESSION_NOT_FOUND");
     expect(await credentialStatus(instance, tokens.accessToken)).toBe("VALID");
     await revokeAs(principal)();
     expect(await credentialStatus(instance, tokens.accessToken)).toBe("SESSION_ENDED");
     expect(await rejectionReason(revokeAs(principal))).toBe("SESSION_NOT_FOUND");
   });
 
-  test("The 101st active session of an account revokes the oldest", async () => {
+  test("the 101st active session of an account revokes the oldest", async () => {
     const instance = await openIdentity();
     const { identity, database } = instance;
     const { tokens, email, password, principal } = await registerAccount(instance);
@@ -96,7 +96,7 @@ describe("sessions", () => {
       `insert into session select gen_random_uuid(), account_id, decode(md5(n::text), 'hex'), 1, '', '',
          created_at, refreshed_at, expires_at, null from session, generate_series(1, 98) as n`,
     );
-    // Random ids are made larger than that of the registration, which thereby is the oldest session.
+    // The random ids are larger than that of the registration, so its session is the oldest.
     await database.query(
       "update session set id = overlay(id::text placing 'f' from 1)::uuid where generation = 1 and client_address = ''",
     );
@@ -127,7 +127,7 @@ describe("sessions", () => {
     ],
   ];
   test.each(revocations)(
-    "A %s at one replica invalidates the cached session at the other",
+    "a %s at one replica invalidates the cached session at the other",
     async (_, revoke) => {
       const stores = await createSharedStores();
       const one = await openIdentity({ stores });
@@ -137,7 +137,7 @@ describe("sessions", () => {
       await waitUntilCached([one, two], accessToken);
       await revoke(two, account);
       expect(await credentialStatus(two, accessToken)).toBe("SESSION_ENDED");
-      // Long before the cached principal expires by itself, after ten minutes.
+      // Long before the cached principal expires, after ten minutes.
       await expect.poll(() => credentialStatus(one, accessToken), { timeout: 30_000 }).toBe("SESSION_ENDED");
     },
   );

@@ -24,14 +24,14 @@ const otherJwk = generateJwk();
 const rsaJwk = generateKeyPairSync("rsa", { modulusLength: 2_048 }).privateKey.export({ format: "jwk" });
 
 describe("the key file", () => {
-  test("The first start creates a key file and a folder that only their owner can read", async () => {
+  test("the first start creates a key file and a folder that only their owner can read", async () => {
     const { keysFile } = await openIdentity({ keysFile: "new/folder/keys.json" });
     expect(await modeOf(keysFile)).toBe(0o600);
     expect(await modeOf(dirname(keysFile))).toBe(0o700);
     expect(await readdir(dirname(keysFile))).toEqual(["keys.json"]);
   });
 
-  test("A later start uses the same key", async () => {
+  test("a later start uses the same key", async () => {
     const stores = await createSharedStores();
     const first = await openIdentity({ stores });
     const { tokens } = await registerAccount(first);
@@ -41,7 +41,7 @@ describe("the key file", () => {
     expect(signingKeyId(later.accessToken)).toBe(signingKeyId(tokens.accessToken));
   });
 
-  test("Instances that start concurrently with one key file use the same key", async () => {
+  test("instances that start concurrently with one key file use the same key", async () => {
     const stores = await createSharedStores();
     const instances = await Promise.all(Array.from({ length: 5 }, () => openIdentity({ stores })));
     const accounts = await Promise.all(instances.map((instance) => registerAccount(instance)));
@@ -49,7 +49,7 @@ describe("the key file", () => {
     expect(new Set(kids).size).toBe(1);
   });
 
-  test("A generated key is replaced after 30 days; its tokens stay valid until they expire", async () => {
+  test("a generated key is replaced after 30 days; its tokens stay valid until they expire", async () => {
     const clock = createTestClock();
     const stores = await createSharedStores();
     const before = await openIdentity({ stores, clock });
@@ -77,7 +77,7 @@ describe("the key file", () => {
     expect(rows).toEqual([{ id: newKid }]);
   });
 
-  test("A key that the service did not generate is used as it is and never replaced", async () => {
+  test("a key that the service did not generate is used as it is and never replaced", async () => {
     const clock = createTestClock();
     const stores = await createSharedStores();
     const file = join(stores.folder, "signing-keys.json");
@@ -91,7 +91,7 @@ describe("the key file", () => {
   });
 
   test.each(["400", "440", "640"])(
-    "A key file of mode 0%s, as secrets are mounted, is accepted",
+    "a key file of mode 0%s, as secrets are mounted, is accepted",
     async (mode) => {
       const stores = await createSharedStores();
       const file = join(stores.folder, "signing-keys.json");
@@ -112,7 +112,7 @@ describe("the key file", () => {
     ["lacks the private half", JSON.stringify({ keys: [{ ...jwk, d: undefined }] }), 0o600, "JWK set"],
     ["has halves of two keys", JSON.stringify({ keys: [{ ...jwk, x: otherJwk.x }] }), 0o600, "do not match"],
   ])(
-    "A key file that %s fails the start with an error that says what to do",
+    "a key file that %s fails the start with an error that says what to do",
     async (_, text, mode, advice) => {
       const stores = await createSharedStores();
       const file = join(stores.folder, "signing-keys.json");
@@ -127,7 +127,7 @@ describe("the key file", () => {
     },
   );
 
-  test("A key file that is a folder or cannot be created fails the start", async () => {
+  test("a key file that is a folder or cannot be created fails the start", async () => {
     const stores = await createSharedStores();
     await mkdir(join(stores.folder, "folder.json"));
     await writeFile(join(stores.folder, "file"), "");

@@ -23,7 +23,7 @@ import { createTestClock } from "../../../support/identity/test-clock.ts";
 const listKids = async ({ identity }: IdentityInstance): Promise<string[]> =>
   (await identity.jwks()).keys.map(({ kid }) => kid);
 
-test("Instances with different keys accept each other's tokens, also of keys that were published later", async () => {
+test("instances with different keys accept each other's tokens, also of keys that were published later", async () => {
   const stores = await createSharedStores();
   const one = await openIdentity({ stores, keysFile: "one.json" });
   await registerAccount(one);
@@ -48,7 +48,7 @@ describe("a revoked signing key", () => {
     return { stores, clock, one, two, store, revoke: (kid: string) => store.revoke(internalCall(), kid) };
   }
 
-  test("Revoking a signing key invalidates its tokens at every replica, cached or not", async () => {
+  test("revoking a signing key invalidates its tokens at every replica, cached or not", async () => {
     const { one, two, revoke } = await openReplicas();
     const { tokens: cached, email, password } = await registerAccount(one);
     await waitUntilCached([one, two], cached.accessToken);
@@ -62,7 +62,7 @@ describe("a revoked signing key", () => {
     }
   });
 
-  test("Instances replace a revoked signing key and no longer publish it once they read the keys again", async () => {
+  test("instances replace a revoked signing key and no longer publish it once they read the keys again", async () => {
     const { one, two, revoke } = await openReplicas();
     const { tokens, email, password } = await registerAccount(one);
     const revokedKid = signingKeyId(tokens.accessToken);
@@ -82,7 +82,7 @@ describe("a revoked signing key", () => {
     expect((await stat(one.keysFile)).mode & 0o777).toBe(0o600);
   });
 
-  test("An instance that still has a revoked key cannot publish it again, however long ago it was revoked", async () => {
+  test("an instance that still has a revoked key cannot publish it again, even long after its revocation", async () => {
     const { stores, clock, one, revoke } = await openReplicas();
     const revokedKid = signingKeyId((await registerAccount(one)).tokens.accessToken);
     await copyFile(one.keysFile, join(stores.folder, "old.json"));
@@ -104,7 +104,7 @@ describe("a revoked signing key", () => {
     expect(row?.text).not.toContain(published?.x);
   });
 
-  test("A key that is revoked before its first use cannot be published", async () => {
+  test("a key that is revoked before its first use cannot be published", async () => {
     const { one, store, revoke } = await openReplicas();
     const kid = "A".repeat(43);
     expect(await revoke(kid)).toBe(false);
@@ -112,7 +112,7 @@ describe("a revoked signing key", () => {
     expect(await store.publish({ kty: "OKP", crv: "Ed25519", x: kid, kid })).toBe(false);
   });
 
-  test("A revoked key that the service did not generate fails the start with an error that asks to replace it", async () => {
+  test("a revoked key that the service did not generate fails the start with an error that says to replace it", async () => {
     const { stores, revoke } = await openReplicas();
     const file = join(stores.folder, "external.json");
     const jwk = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });

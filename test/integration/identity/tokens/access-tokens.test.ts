@@ -39,7 +39,7 @@ async function resign(
 }
 
 describe("access tokens", () => {
-  test("An access token is a JWT after RFC 9068 that the published key verifies", async () => {
+  test("an access token is a JWT after RFC 9068 that the published key verifies", async () => {
     const instance = await openIdentity();
     const { tokens, account, principal } = await registerAccount(instance);
     const { header, payload } = partsOf(tokens.accessToken);
@@ -69,7 +69,7 @@ describe("access tokens", () => {
     expect(tokens.accessTokenExpireTime.getTime()).toBe(Number(claims.exp) * 1_000);
   });
 
-  test("A token that is signed again with valid claims is accepted, so that the rejections below are due to their claims", async () => {
+  test("a token that is signed again with valid claims is accepted, so that the rejections below are due to their claims", async () => {
     const instance = await openIdentity();
     const { tokens, principal } = await registerAccount(instance);
     const resigned = await resign(instance, tokens.accessToken, { jti: randomUUID() });
@@ -99,7 +99,7 @@ describe("access tokens", () => {
     ["an unknown session", () => ({ sid: randomUUID() }), {}, "SESSION_ENDED"],
     ["no customer", () => ({ customer_id: undefined }), {}, "TOKEN_INVALID"],
     ["another customer than its account's", () => ({ customer_id: randomUUID() }), {}, "TOKEN_INVALID"],
-  ])("A correctly signed token with %s is rejected", async (_, claims, header, reason) => {
+  ])("a correctly signed token with %s is rejected", async (_, claims, header, reason) => {
     const instance = await openIdentity();
     const { tokens } = await registerAccount(instance);
     const issuedAt = Number(decode(partsOf(tokens.accessToken).payload).iat);
@@ -107,7 +107,7 @@ describe("access tokens", () => {
     expect(await credentialStatus(instance, resigned)).toBe(reason);
   });
 
-  test("A token without a signature, with another algorithm or with a changed payload is rejected", async () => {
+  test("a token without a signature, with another algorithm or with a changed payload is rejected", async () => {
     const instance = await openIdentity();
     const { tokens } = await registerAccount(instance);
     const { header, payload, signature } = partsOf(tokens.accessToken);
@@ -138,13 +138,13 @@ describe("access tokens", () => {
     expect(await instance.identity.authenticate(tokens.accessToken)).toMatchObject({ role: "CUSTOMER" });
   });
 
-  test("Two tokens of one session do not affect each other in the cache", async () => {
+  test("two tokens of one session do not affect each other in the cache", async () => {
     const instance = await openIdentity();
     const { authenticate, setRole } = instance.identity;
     for (const isForgedFirst of [true, false]) {
       const { tokens, email } = await registerAccount(instance);
-      const stranger = (await registerAccount(instance)).account.id;
-      const forged = await resign(instance, tokens.accessToken, { sub: stranger });
+      const otherAccount = (await registerAccount(instance)).account.id;
+      const forged = await resign(instance, tokens.accessToken, { sub: otherAccount });
       const { sid } = decode(partsOf(tokens.accessToken).payload);
       const upperCase = await resign(instance, tokens.accessToken, { sid: String(sid).toUpperCase() });
       expect(await credentialStatus(instance, upperCase)).toBe("TOKEN_INVALID");
@@ -156,7 +156,7 @@ describe("access tokens", () => {
     }
   });
 
-  test("Tokens with made-up key ids cause few queries, however many they are", async () => {
+  test("many tokens with nonexistent key ids cause few queries", async () => {
     const instance = await openIdentity();
     const { tokens } = await registerAccount(instance);
     const forged = Array.from({ length: 500 }, (_, n) =>
@@ -168,12 +168,12 @@ describe("access tokens", () => {
       const statuses = await Promise.all(forged.map((token) => credentialStatus(instance, token)));
       expect(new Set(statuses)).toEqual(new Set(["TOKEN_INVALID"]));
     }
-    // At most one query in 250 ms, however slow the machine is.
+    // At most one query in 250 ms, also on a slow machine.
     const allowed = 2 + (performance.now() - startedAtMs) / 250;
     expect(instance.reads.length - readsBefore).toBeLessThanOrEqual(allowed);
   });
 
-  test("The lookup of an unknown key id can be rejected before it reaches the database; known keys need none", async () => {
+  test("the lookup of an unknown key id can be rejected before it reaches the database; known keys need none", async () => {
     const instance = await openIdentity();
     const { tokens } = await registerAccount(instance);
     const { authenticate, signIn } = instance.identity;

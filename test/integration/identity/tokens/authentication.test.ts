@@ -23,7 +23,7 @@ async function readRedis(namespace: string): Promise<{ key: string; value: Buffe
 }
 
 describe("cached principals", () => {
-  test("Principals are never stored in Redis, so that write access to Redis gives no identity", async () => {
+  test("principals are never stored in Redis, so that write access to Redis gives no identity", async () => {
     const stores = await createSharedStores();
     const one = await openIdentity({ stores });
     const two = await openIdentity({ stores });
@@ -39,7 +39,7 @@ describe("cached principals", () => {
     expect(await two.identity.authenticate(tokens.accessToken)).toEqual(principal);
   });
 
-  test("A cached access token is authenticated synchronously and without any query", async () => {
+  test("a cached access token is authenticated synchronously and without any query", async () => {
     const instance = await openIdentity();
     const { tokens, principal } = await registerAccount(instance);
     // Repeated, because a busy machine may miss heartbeats of Redis, and then nothing is taken from the cache.
@@ -57,7 +57,7 @@ describe("cached principals", () => {
     );
   });
 
-  test("A change of role takes effect for access tokens that were issued before", async () => {
+  test("a change of role takes effect for access tokens that were issued before", async () => {
     const instance = await openIdentity();
     const { tokens, email } = await registerAccount(instance);
     for (const role of ["ADMIN", "STAFF", "CUSTOMER"] as const) {
@@ -66,7 +66,7 @@ describe("cached principals", () => {
     }
   });
 
-  test("A change of role at one replica invalidates the cached principal at the other", async () => {
+  test("a change of role at one replica invalidates the cached principal at the other", async () => {
     const stores = await createSharedStores();
     const one = await openIdentity({ stores });
     const two = await openIdentity({ stores });
@@ -80,7 +80,7 @@ describe("cached principals", () => {
     }
   });
 
-  test("An access token expires after ten minutes, cached or not", async () => {
+  test("an access token expires after ten minutes, cached or not", async () => {
     const clock = createTestClock();
     const instance = await openIdentity({ clock });
     const { email, password, tokens } = await registerAccount(instance);
@@ -93,7 +93,7 @@ describe("cached principals", () => {
     }
   });
 
-  test("An access token of a deleted customer is rejected until the customer is undeleted", async () => {
+  test("an access token of a deleted customer is rejected until the customer is undeleted", async () => {
     const instance = await openIdentity();
     const { tokens, account } = await registerAccount(instance);
     await instance.customers.delete(internalCall(), account.customerId, "");

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { createPasswordHasher } from "../../../../src/identity/accounts/password-hasher.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 
-test("A hasher runs two hashes, queues 32 and rejects the rest, and accepts again afterwards", async () => {
+test("a hasher runs two hashes, queues 32 and rejects the rest, and accepts again afterwards", async () => {
   const { signal } = internalCall();
   const hasher = createPasswordHasher();
   const outcomes = await Promise.allSettled(

@@ -1,13 +1,13 @@
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
-/** How long a unary call waits for a response, in milliseconds: longer than every deadline of the contract. */
+/** Response timeout of a unary call, in milliseconds: longer than every deadline of the contract. */
 export const RESPONSE_TIMEOUT_MS = 40_000;
 
 /**
  * Maps failures of the transport to codes of the contract: UNAVAILABLE for a lost connection, DEADLINE_EXCEEDED for a
  * missing response. The innermost interceptor: only here is a TypeError certain to come from fetch.
  */
-export const connection: Interceptor = (next) => async (request) => {
+export const connectionErrorInterceptor: Interceptor = (next) => async (request) => {
   const timeout = new AbortController();
   const timer = request.stream
     ? undefined
@@ -22,8 +22,8 @@ export const connection: Interceptor = (next) => async (request) => {
 };
 
 /**
- * Returns whether an error stands for a broken connection. Fetch throws a TypeError. The transports of Node throw
- * CANCELED, which the service sends only to callers that have left, or ABORTED with a cause, which no error from the
+ * Returns whether an error means a lost connection. Fetch throws a TypeError. The transports of Node throw
+ * CANCELED, which the service sends only to callers that have cancelled, or ABORTED with a cause, which no error from the
  * service has.
  */
 function isConnectionLost(error: unknown): boolean {
