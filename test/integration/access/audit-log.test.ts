@@ -89,7 +89,7 @@ test("an import is logged with its header, and single purchase events are not lo
   expect(await entriesOf(() => key.tracker.recordPurchase({ purchase }))).toEqual([]);
 });
 
-test("Rejected, forbidden and validate-only changes and reads are not logged", async () => {
+test("rejected, forbidden and validate-only changes and reads are not logged", async () => {
   const categoryId = await makeCategory(admin);
   const price = { currencyCode: "EUR", minorUnits: 1n };
   const product = { sku: randomUUID(), name: "Tea", categoryId, price };
