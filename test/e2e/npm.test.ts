@@ -25,7 +25,7 @@ async function descendantsOf(parent: number): Promise<number[]> {
   return [...ids, ...(await Promise.all(ids.map(descendantsOf))).flat()];
 }
 
-// A supervisor knows only the process that it started, which is npm itself.
+// A supervisor signals only the process that it started, which is npm itself.
 test("SIGTERM to npm stops the service, PostgreSQL and Redis, and leaves no process", async () => {
   const { PATH = "", HOME = "" } = process.env;
   const npm = spawn("npm", ["start"], {

@@ -14,7 +14,7 @@ import { type ServiceProcess, startProcess } from "../support/service-process.ts
 
 const READS = 100_000;
 const ROWS = 8;
-/** How long a process may not know of another one's write, in milliseconds. */
+/** Maximum time until a write is visible in the other replica, in milliseconds. */
 const DELAY_MS = 50;
 const TIMEOUT_MS = 300_000;
 
@@ -36,8 +36,8 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** Starts two processes of one shop with some products. */
-async function startShop(env: Record<string, string> = {}): Promise<void> {
+/** Starts two replicas with some products. */
+async function startReplicas(env: Record<string, string> = {}): Promise<void> {
   const stores = {
     DATABASE_URL: database.url,
     REDIS_URL: redis.url,
@@ -45,7 +45,7 @@ async function startShop(env: Record<string, string> = {}): Promise<void> {
     // On a busy machine calls may wait longer for a connection.
     DB_POOL_WAIT_MS: "30000",
   };
-  // Both can start at once: the database is a clone of a migrated one.
+  // They can start concurrently: the database is a clone of a migrated one.
   for (let count = 0; count < 2; count += 1) services.push(startProcess({ PORT: "0", ...stores, ...env }));
   const urls = await Promise.all(services.map(({ listening }) => listening));
   const catalog = createClient(CatalogService, createGrpcTransport({ baseUrl: urls[0] ?? "" }));
@@ -65,7 +65,7 @@ async function startShop(env: Record<string, string> = {}): Promise<void> {
   clients.push(...urls.map((url) => openPriceClient(url, productIds)));
 }
 
-/** Checks invariant I9: once writes rest, cached reads equal the database. */
+/** Checks invariant I9: after the last write, cached reads equal the database. */
 async function expectCachesEqualDatabase(): Promise<void> {
   const rows = await database.query<{ id: string; price: number }>(
     "select id, price_minor::int as price from product",
@@ -78,20 +78,20 @@ async function expectCachesEqualDatabase(): Promise<void> {
 
 const traffic = { rows: ROWS, concurrency: 48, delayMs: DELAY_MS, pauseMs: () => Math.random() * 60 };
 
-test("None of 100,000 reads over two processes is older than the last write acknowledged before it.", {
+test("none of 100,000 reads through two replicas is older than the last write acknowledged before it", {
   timeout: TIMEOUT_MS,
 }, async () => {
-  await startShop();
+  await startReplicas();
   const { stale, writes } = await checkFreshness({ ...traffic, clients, reads: READS, writes: 500 });
   expect(stale.slice(0, 5)).toEqual([]);
   expect(writes).toBeGreaterThanOrEqual(500);
-  // The reads were answered by the cache, in both processes.
+  // Both replicas returned values from the cache.
   for (const { tiers } of clients) expect(tiers.get("memory")).toBeGreaterThan(READS / 10);
   await expectCachesEqualDatabase();
 });
 
-test("A plain cache-aside before two processes fails this check.", { timeout: TIMEOUT_MS }, async () => {
-  await startShop({ CACHE: "off" });
+test("a plain cache-aside before two replicas returns stale reads", { timeout: TIMEOUT_MS }, async () => {
+  await startReplicas({ CACHE: "off" });
   const redisClient = new Redis(redis.url);
   const cache = new NaiveCache(redisClient, randomUUID());
   const naiveClients = clients.map((client) => withNaiveCache(client, cache));
@@ -100,8 +100,8 @@ test("A plain cache-aside before two processes fails this check.", { timeout: TI
   expect(stale.length).toBeGreaterThan(0);
 });
 
-/** Breaks Redis in several ways. Reads that complete before the end of a fault have not waited for Redis. */
-async function breakRedis({ progress }: Traffic): Promise<void> {
+/** Injects several faults of Redis. Reads that complete before the end of a fault have not waited for Redis. */
+async function injectRedisFaults({ progress }: Traffic): Promise<void> {
   await progress(1_000, 20);
   redis.freeze();
   await progress(200);
@@ -122,7 +122,7 @@ async function breakRedis({ progress }: Traffic): Promise<void> {
   await progress(1_000, 20);
 }
 
-/** Waits until reads of both processes are answered from memory. */
+/** Waits until both replicas return values from memory. */
 async function waitUntilMemoryIsUsed(): Promise<void> {
   await expect
     .poll(
@@ -136,17 +136,17 @@ async function waitUntilMemoryIsUsed(): Promise<void> {
     .toEqual([true, true]);
 }
 
-test("While Redis is frozen, flushed, killed and restarted, no read fails, is outdated or waits for Redis, and the cache is used again.", {
+test("while Redis is frozen, flushed, killed and restarted, no read fails, is stale or waits for Redis, and the cache is used again", {
   timeout: TIMEOUT_MS,
 }, async () => {
-  await startShop();
+  await startReplicas();
   const { stale } = await checkFreshness({
     ...traffic,
     clients,
     reads: 10_000,
     writes: 200,
     concurrency: 16,
-    during: breakRedis,
+    during: injectRedisFaults,
   });
   expect(stale.slice(0, 5)).toEqual([]);
   await expectCachesEqualDatabase();

@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { countLockWaits } from "../support/database-activity.ts";
+import { countLockWaits, whileLocked } from "../support/database-activity.ts";
 import { failureOf } from "../support/errors.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 
-/** A caller's deadline that is never reached, so that a call that hangs shows as DEADLINE_EXCEEDED. */
+/** A deadline that is never reached, so that a call that hangs fails with DEADLINE_EXCEEDED. */
 const DEADLINE = { timeoutMs: 30_000 };
 
 let proxy: TcpProxy;
@@ -26,7 +26,7 @@ beforeAll(async () => {
   );
 });
 afterAll(async () => {
-  await proxy.mend();
+  await proxy.restore();
   await shop.close();
   await proxy.close();
 });
@@ -48,18 +48,7 @@ const waitForSuccess = (call: () => Promise<unknown>) =>
     )
     .toBe("success");
 
-/** Runs work while the test's connection locks a product's row. */
-async function whileLocked(productId: string, work: () => Promise<void>): Promise<void> {
-  await shop.database.query("begin");
-  await shop.database.query("select from product where id = $1 for update", [productId]);
-  try {
-    await work();
-  } finally {
-    await shop.database.query("rollback");
-  }
-}
-
-test("While the database is unavailable, callers get UNAVAILABLE with RetryInfo before their deadline, and calls succeed when it is back.", async () => {
+test("while the database is unavailable, calls fail with UNAVAILABLE and RetryInfo before their deadline, and succeed when it recovers", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
   await proxy.cut();
   const key = { case: "id", value: productId } as const;
@@ -68,7 +57,7 @@ test("While the database is unavailable, callers get UNAVAILABLE with RetryInfo 
     shop.catalog.listProducts({}, DEADLINE),
     shop.json.catalog.getProduct({ key }, DEADLINE),
   ];
-  // All are awaited at once: a rejection that is not awaited yet would count as unhandled.
+  // All are awaited together: a rejection that is not awaited yet would count as unhandled.
   await Promise.all(
     calls.map(async (call) => {
       expect(await failureOf(call)).toMatchObject({ code: "Unavailable", reason: "DATABASE_AWAY" });
@@ -79,24 +68,24 @@ test("While the database is unavailable, callers get UNAVAILABLE with RetryInfo 
   );
   await expect.poll(async () => (await fetch(`${shop.url}/readyz`)).status).toBe(503);
   expect((await fetch(`${shop.url}/healthz`)).status).toBe(200);
-  await proxy.mend();
+  await proxy.restore();
   await waitForSuccess(() => getProduct(productId));
 });
 
-test("If the network discards all data, calls end with an error, and the connections from then are not used again.", async () => {
+test("when the network discards all data, calls fail, and connections that lost data are not used again", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
   proxy.freeze();
   const failure = await failureOf(getProduct(productId));
   expect(["DeadlineExceeded", "Unavailable"]).toContain(failure.code);
-  // Data sent meanwhile is lost on these connections for ever.
+  // The connections stay open but have lost data.
   await proxy.cut();
-  await proxy.mend();
+  await proxy.restore();
   await waitForSuccess(() => getProduct(productId));
 });
 
-test("If the pool is exhausted, calls end with UNAVAILABLE while it still is, and succeed afterwards.", async () => {
+test("when the pool is exhausted, calls fail with UNAVAILABLE without waiting for its recovery, and succeed afterwards", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
-  await whileLocked(productId, async () => {
+  await whileLocked(shop.database, productId, async () => {
     const outcomes = await Promise.all(
       Array.from({ length: 30 }, async () => {
         const { code, reason } = await failureOf(shop.orders.createOrder(orderOf(productId), DEADLINE));
@@ -114,10 +103,10 @@ test("If the pool is exhausted, calls end with UNAVAILABLE while it still is, an
   await Promise.all(Array.from({ length: 10 }, () => getProduct(productId)));
 });
 
-test("Reads succeed while orders for one product occupy all connections for writes.", async () => {
+test("reads succeed while orders for one product occupy all connections for writes", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
   let orders: Promise<unknown> = Promise.resolve();
-  await whileLocked(productId, async () => {
+  await whileLocked(shop.database, productId, async () => {
     orders = Promise.allSettled(
       Array.from({ length: 30 }, () => shop.orders.createOrder(orderOf(productId))),
     );

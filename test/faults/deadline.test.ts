@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { flushStatistics } from "../support/database-activity.ts";
+import { countBusyConnections, flushStatistics, whileLocked } from "../support/database-activity.ts";
 import { failureOf } from "../support/errors.ts";
 import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
@@ -16,68 +16,47 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   expect(await findViolations(shop.database.url)).toEqual([]);
-  expect(await countOpenTransactions()).toBe(0);
+  expect(await countBusyConnections(shop.database)).toBe(0);
 });
 afterAll(() => shop.close());
-
-/** Returns how many connections of the shop are in a transaction. */
-async function countOpenTransactions(): Promise<number> {
-  // Within a transaction, statistics are read once and kept.
-  await shop.database.query("select pg_stat_clear_snapshot()");
-  const [row] = await shop.database.query<{ count: number }>(
-    "select count(*)::int from pg_stat_activity where datname = current_database() and application_name = 'cartwright' and state <> 'idle'",
-  );
-  return row?.count ?? -1;
-}
 
 const countOrders = async () => (await shop.database.query("select from orders")).length;
 const createRequest = () => ({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
 
-/** Runs work while the test's connection locks the product's row, so that an order for it waits. */
-async function whileLocked(work: () => Promise<void>): Promise<void> {
-  await shop.database.query("begin");
-  await shop.database.query("select from product where id = $1 for update", [productId]);
-  try {
-    await work();
-  } finally {
-    await shop.database.query("rollback");
-  }
-}
-
 test.each(["gRPC", "Connect JSON"] as const)(
-  "A deadline that passes before the commit rolls the transaction back (%s).",
+  "a deadline that passes before the commit rolls the transaction back over %s",
   async (protocol) => {
     const clients = protocol === "gRPC" ? shop : shop.json;
     const before = await countOrders();
-    await whileLocked(async () => {
+    await whileLocked(shop.database, productId, async () => {
       const call = clients.orders.createOrder(createRequest(), { timeoutMs: 300 });
       expect(await failureOf(call)).toMatchObject({ code: "DeadlineExceeded" });
       // The waiting statement is cancelled although the row is still locked.
-      await expect.poll(countOpenTransactions).toBe(0);
+      await expect.poll(() => countBusyConnections(shop.database)).toBe(0);
     });
     expect(await countOrders()).toBe(before);
     expect(await stockOf(shop, productId)).toBe(10n);
   },
 );
 
-test("If a caller cancels its calls, their transactions are rolled back.", async () => {
+test("cancelled calls roll their transactions back", async () => {
   const before = await countOrders();
-  await whileLocked(async () => {
+  await whileLocked(shop.database, productId, async () => {
     const controller = new AbortController();
     const calls = Array.from({ length: 15 }, () =>
       shop.orders.createOrder(createRequest(), { signal: controller.signal }),
     );
-    await expect.poll(countOpenTransactions).toBeGreaterThan(0);
+    await expect.poll(() => countBusyConnections(shop.database)).toBeGreaterThan(0);
     controller.abort();
     await Promise.allSettled(calls);
-    await expect.poll(countOpenTransactions).toBe(0);
+    await expect.poll(() => countBusyConnections(shop.database)).toBe(0);
   });
   expect(await countOrders()).toBe(before);
   expect(await stockOf(shop, productId)).toBe(10n);
 });
 
-test("A transaction with a serialization failure runs three times at most, then the call is ABORTED.", async () => {
-  // PostgreSQL raises the failure as often as the setting says: sequences are not rolled back.
+test("a transaction with serialization failures runs at most three times before the call fails with ABORTED", async () => {
+  // The trigger fails as many times as the setting says. The sequence counts them, since it is not rolled back.
   await shop.database.query("create sequence failures");
   await shop.database.query(`
     create function fail_first() returns trigger language plpgsql as $$

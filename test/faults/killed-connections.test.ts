@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { withRetries } from "../../src/kernel/async/with-retries.ts";
+import { terminateConnections } from "../support/database-activity.ts";
 import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
@@ -16,15 +17,13 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("While connections are killed, each order is made once and callers see only UNAVAILABLE.", async () => {
+test("while database connections are killed, each order is created once and calls fail only with UNAVAILABLE", async () => {
   const productId = await makeProduct(shop, { stock: 1_000n });
   let completed = 0;
   const killConnections = async () => {
     for (let killedAt = 0; killedAt < ORDERS; killedAt += 15) {
       await vi.waitUntil(() => completed >= killedAt, { timeout: 60_000, interval: 5 });
-      await shop.database.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
-      );
+      await terminateConnections(shop.database);
     }
   };
   const failures = new Set<string>();

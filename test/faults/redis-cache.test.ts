@@ -2,10 +2,10 @@ import { expect, test } from "vitest";
 import { checkFault, waitUntilBypassed } from "../support/cache/faulty-traffic.ts";
 import type { Traffic } from "../support/cache/freshness.ts";
 import { openTwoReplicas, type Replica, waitUntilUsed } from "../support/cache/replica.ts";
-import { startOwnRedis } from "../support/own-redis.ts";
+import { startDedicatedRedis } from "../support/own-redis.ts";
 import type { RedisServer } from "../support/redis-server.ts";
 
-interface Subject {
+interface FaultContext {
   server: RedisServer;
   replicas: readonly Replica[];
   traffic: Traffic;
@@ -16,7 +16,7 @@ const isDisconnected = (replicas: readonly Replica[]) =>
     .poll(() => replicas.map(({ redis }) => redis.client.status), { timeout: 30_000, interval: 10 })
     .not.toContain("ready");
 
-const faults: Record<string, (subject: Subject) => Promise<void>> = {
+const faults: Record<string, (context: FaultContext) => Promise<void>> = {
   "is frozen for a few reads, again and again": async ({ server, traffic }) => {
     for (let count = 0; count < 8; count += 1) {
       server.freeze();
@@ -31,7 +31,7 @@ const faults: Record<string, (subject: Subject) => Promise<void>> = {
     await traffic.progress(500, 20);
     server.thaw();
   },
-  "is killed and restarted at once": async ({ server }) => {
+  "is killed and restarted immediately": async ({ server }) => {
     await server.kill();
     await server.start();
   },
@@ -57,7 +57,7 @@ const faults: Record<string, (subject: Subject) => Promise<void>> = {
     await server.command("client", "pause", "2000", "ALL");
     await Promise.all(replicas.map(waitUntilBypassed));
     await traffic.progress(100);
-    // Answered when the pause is over.
+    // The response arrives when the pause is over.
     await server.command("ping");
   },
   "rejects writes, as during a failover": async ({ server, replicas, traffic }) => {
@@ -82,10 +82,10 @@ const faults: Record<string, (subject: Subject) => Promise<void>> = {
 };
 
 test.each(Object.entries(faults))(
-  "If Redis %s, reads return nothing outdated and no error without waiting for it, and use it again afterwards.",
+  "when Redis %s, no read is stale, fails or waits for it, and reads use it again afterwards",
   { timeout: 120_000 },
   async (_name, fault) => {
-    const server = await startOwnRedis();
+    const server = await startDedicatedRedis();
     const replicas = await openTwoReplicas([server.url, server.url]);
     await checkFault(replicas, (traffic) => fault({ server, replicas, traffic }));
   },

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { COOLDOWN_MS } from "../../src/infra/rate-limit/circuit-breaker.ts";
 import type { Budget } from "../../src/infra/rate-limit/limiter.ts";
 import { AppError } from "../../src/kernel/errors.ts";
-import { startOwnRedis } from "../support/own-redis.ts";
+import { startDedicatedRedis } from "../support/own-redis.ts";
 import { createManualClock, openLimiter } from "../support/rate-limit/limiters.ts";
 import type { RedisServer } from "../support/redis-server.ts";
 
@@ -27,25 +27,25 @@ const faults: Record<string, Fault> = {
 };
 
 test.each(Object.entries(faults))(
-  "If Redis %s, a process enforces budgets alone without waiting for it, and shares them again afterwards.",
+  "when Redis %s, a replica enforces budgets locally without waiting for it, and shares them again afterwards",
   async (_name, { begin, end }) => {
-    const server = await startOwnRedis();
+    const server = await startDedicatedRedis();
     const clock = createManualClock();
     const limiter = await openLimiter({ url: server.url, nowMs: clock.nowMs, timeoutMs: TIMEOUT_MS });
     for (let count = 0; count < 40; count += 1) await limiter.spend(failOpen, "a", 1);
     await limiter.spend(failClosed, "a", 1);
 
     await begin(server);
-    // One call may find out that Redis has failed.
+    // The first call may wait for Redis until it fails.
     let allowed = (await limiter.spend(failOpen, "a", 1)).allowed ? 1 : 0;
     await expect.poll(() => limiter.isShared).toBe(false);
-    const decideAtOnce = (key: string) => {
+    const decideImmediately = (key: string) => {
       const decision = limiter.spend(failOpen, key, 1);
       if (decision instanceof Promise) throw new Error("the call waits for Redis");
       return decision;
     };
-    for (let count = 0; count < 200; count += 1) allowed += decideAtOnce("a").allowed ? 1 : 0;
-    // This process has spent 40 before.
+    for (let count = 0; count < 200; count += 1) allowed += decideImmediately("a").allowed ? 1 : 0;
+    // This replica has spent 40 before.
     expect(allowed).toBe(60);
     expect(limiter.cachedDenial(failOpen, "a", 1)).toMatchObject({ allowed: false });
     expect(() => limiter.spend(failClosed, "a", 1)).toThrow(AppError);
@@ -58,9 +58,9 @@ test.each(Object.entries(faults))(
     // After the cooldown one call may try Redis again, and the others still do not wait.
     clock.advance(COOLDOWN_MS);
     const trial = limiter.spend(failOpen, "b", 1);
-    decideAtOnce("c");
+    decideImmediately("c");
     expect(await trial).toMatchObject({ allowed: true });
-    decideAtOnce("c");
+    decideImmediately("c");
 
     await end(server);
     await expect
@@ -71,16 +71,16 @@ test.each(Object.entries(faults))(
       })
       .toBe(true);
     expect(await limiter.spend(failClosed, "a", 1)).toMatchObject({ allowed: true });
-    // Redis knows of 40 units at most; the process itself remembers the others.
+    // Redis has counted 40 units at most, and the replica itself the others.
     expect(await limiter.spend(failOpen, "a", 1)).toMatchObject({ allowed: false, remaining: 0 });
-    // A denial by the process's own count is cached too.
+    // A denial by the local count is cached too.
     for (let count = 0; count < 101; count += 1) await limiter.spend(failOpen, "d", 1);
     expect(limiter.cachedDenial(failOpen, "d", 1)).toMatchObject({ allowed: false });
   },
 );
 
-test("Calls that are queued for a key when Redis freezes all end with the first timeout.", async () => {
-  const server = await startOwnRedis();
+test("calls that are queued for a key when Redis freezes all end with the first timeout", async () => {
+  const server = await startDedicatedRedis();
   const limiter = await openLimiter({ url: server.url, timeoutMs: TIMEOUT_MS });
   await limiter.spend(failOpen, "a", 1);
   server.freeze();

@@ -10,7 +10,7 @@ import { silentLog } from "../support/log.ts";
 import { type LogLine, recordingLog } from "../support/rpc/rpc-server.ts";
 import { startTcpProxy } from "../support/tcp-proxy.ts";
 
-test("While the database is unavailable the known signing keys stay in use, and reads and warnings are limited to one a second", async () => {
+test("while the database is unavailable, the cached signing keys stay in use, and reads and warnings are limited to one a second", async () => {
   const stores = await createSharedStores();
   const url = new URL(stores.database.url);
   const proxy = await startTcpProxy(Number(url.port));
@@ -66,6 +66,6 @@ test("While the database is unavailable the known signing keys stay in use, and 
   for (let round = 0; round < 4; round += 1) await Promise.all(Array.from({ length: 10 }, findUnknown));
   expect(readCount).toBeGreaterThan(0);
   expect(readCount).toBeLessThanOrEqual(1 + (nowMs - startedAtMs) / 250);
-  await proxy.mend();
+  await proxy.restore();
   await expect.poll(() => keys.find(keys.current().kid), { timeout: 30_000 }).toBeDefined();
 });

@@ -2,5 +2,5 @@ import type { Log } from "../../src/kernel/log.ts";
 
 const nothing = () => {};
 
-/** For tests that do not look at the log. */
+/** A log that discards all messages. */
 export const silentLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };

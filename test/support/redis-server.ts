@@ -20,7 +20,10 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** Starts `redis-server` on a free port. @param folder where it writes snapshots; absent: it writes none */
+/**
+ * Starts `redis-server` on a free port.
+ * @param folder folder for snapshots; without it, it writes none
+ */
 export async function startRedisServer(folder?: string): Promise<RedisServer> {
   const port = await findFreePort();
   const url = `redis://127.0.0.1:${port}`;

@@ -36,7 +36,7 @@ export async function makeProduct(
 /** Creates a customer with a new email and returns the id. */
 export async function makeCustomer({ customers }: Clients): Promise<string> {
   const { customer } = await customers.createCustomer({
-    customer: { email: `${randomUUID()}@example.com`, name: "Somebody" },
+    customer: { email: `${randomUUID()}@example.com`, name: "Test Customer" },
   });
   return customer?.id ?? "";
 }

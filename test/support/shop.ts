@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createClient, type Transport } from "@connectrpc/connect";
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { inject } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
@@ -16,38 +16,45 @@ import type { Log } from "../../src/kernel/log.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
 import { silentLog } from "./log.ts";
 
-/** A shop that serves on a real port, with a database of its own and clients over real sockets. */
+/** The service in this process on a real port, with a database of its own and clients over real sockets. */
 export interface TestShop extends Clients {
   app: App;
   url: string;
   database: TestDatabase;
-  /** The same calls as Connect JSON over HTTP/1.1. */
+  /** The same clients with Connect JSON over HTTP/1.1. */
   json: Clients;
   close(): Promise<void>;
 }
 
 /** A client for each service. */
-export type Clients = ReturnType<typeof clientsOf>;
+export interface Clients {
+  catalog: Client<typeof CatalogService>;
+  orders: Client<typeof OrderService>;
+  tracker: Client<typeof TrackerService>;
+  customers: Client<typeof CustomerService>;
+  identity: Client<typeof IdentityService>;
+  reviews: Client<typeof ReviewService>;
+}
 
 /**
- * Starts a shop.
+ * Starts the service with an empty database.
  * @param env configuration besides the stores, such as `DB_POOL_MAX`
- * @param reach puts something between the shop and its database
+ * @param proxyDatabase returns the URL by which the service connects to its database. Defaults to a direct connection
  */
 export async function startShop(
   env: Record<string, string> = {},
   log: Log = silentLog,
-  reach: (databaseUrl: string) => Promise<string> = async (url) => url,
+  proxyDatabase: (databaseUrl: string) => Promise<string> = async (url) => url,
 ): Promise<TestShop> {
   const database = await createTestDatabase();
   const dataDir = await mkdtemp(join(tmpdir(), "cartwright-shop-"));
   const config = readConfig({
     PORT: "0",
-    DATABASE_URL: await reach(database.url),
+    DATABASE_URL: await proxyDatabase(database.url),
     REDIS_URL: inject("redisUrl"),
     SEED_DEMO: "off",
     DATA_DIR: dataDir,
-    // Whatever a test is about, it may do, and often. Tests of access and limits turn them on.
+    // Most tests make many calls without signing in. Tests of access control and rate limits turn them on.
     ACCESS: "off",
     LIMITS: "off",
     MAX_CALLS: "10000",
@@ -68,8 +75,8 @@ export async function startShop(
   };
 }
 
-/** Clients over a transport. */
-export function clientsOf(transport: Transport) {
+/** Creates clients over a transport. */
+export function clientsOf(transport: Transport): Clients {
   return {
     catalog: createClient(CatalogService, transport),
     orders: createClient(OrderService, transport),

@@ -3,14 +3,14 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 /** A TCP proxy whose connections can be broken, frozen and delayed. */
 export interface TcpProxy {
   port: number;
-  /** Closes all connections and refuses new ones. */
+  /** Closes all connections and rejects new ones. */
   cut(): Promise<void>;
   /** Keeps connections open but discards all data, as a dead network does. */
   freeze(): void;
-  /** Delays all data, in order and without loss, as a distant or congested network does. */
+  /** Delays all data, in order and without loss, as a slow network does. */
   delay(ms: number): void;
-  /** Accepts and forwards again. */
-  mend(): Promise<void>;
+  /** Ends all faults: accepts connections and forwards data again. */
+  restore(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     delay: (ms) => {
       delayMs = ms;
     },
-    async mend() {
+    async restore() {
       isFrozen = false;
       delayMs = 0;
       if (!server.listening) await listen(port);

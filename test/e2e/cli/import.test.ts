@@ -169,7 +169,7 @@ describe("an unavailable service", () => {
     await proxy.cut();
     await shop.database.query("rollback");
     await retrying;
-    await proxy.mend();
+    await proxy.restore();
     const { code, out, errors } = await ended;
     expect({ code, errors }).toMatchObject({ code: 0, errors: expect.stringContaining("Retrying in") });
     expect(out).toMatch(

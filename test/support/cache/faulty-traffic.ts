@@ -13,7 +13,7 @@ const ROWS = 5;
 export type Fault = (traffic: Traffic) => Promise<void>;
 
 /**
- * Checks that replicas return nothing outdated and no error before, during and after a fault, and that they use
+ * Checks that no read of the replicas is stale or fails before, during and after a fault, and that they use
  * Redis again and agree with the database afterwards. The first replica writes.
  */
 export async function checkFault(replicas: readonly Replica[], fault: Fault): Promise<void> {

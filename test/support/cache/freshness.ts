@@ -24,7 +24,7 @@ export interface Traffic {
 
 export interface FreshnessOptions {
   clients: readonly Client[];
-  /** How many of the clients write; absent: all. */
+  /** Number of clients that write. Defaults to all. */
   writers?: number;
   rows: number;
   /** The least number of reads and writes in all. */
@@ -54,7 +54,7 @@ interface AcknowledgedWrite {
 
 /**
  * Reads rows through several clients while they are written, one write of a row at a time. A read must return the
- * last write that was acknowledged before it started, at once if the same client wrote it, and after `delayMs` if
+ * last write that was acknowledged before it started, immediately if the same client wrote it, and after `delayMs` if
  * another one did.
  */
 export async function checkFreshness(options: FreshnessOptions): Promise<Freshness> {

@@ -10,14 +10,17 @@ import {
 import type { Client } from "./freshness.ts";
 import type { NaiveCache } from "./naive-cache.ts";
 
-/** A client of the prices of products in one process of the shop: a price is the number of its last write. */
+/** A client of the prices of products in one replica. A price is the number of its last write. */
 export interface PriceClient extends Client {
-  /** How many reads each cache tier has answered. */
+  /** Number of reads by the cache tier that returned the value. */
   tiers: Map<string, number>;
   close(): void;
 }
 
-/** Opens a client. @param ids the products, which are its rows */
+/**
+ * Opens a client.
+ * @param ids ids of the products, which are its rows
+ */
 export function openPriceClient(url: string, ids: readonly string[]): PriceClient {
   // Reads are sent as bytes over one connection: Connect's client would take most of the time.
   const session = connect(url);

@@ -7,7 +7,7 @@ import { newGeneration } from "../../../src/infra/cache/redis-tier.ts";
 import { openRedis, type RedisConnection } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
 
-/** One process of a shop as far as its cache is concerned. Values are strings. */
+/** The cache of one replica, with its connection to Redis. Values are strings. */
 export interface Replica {
   cache: Cache<string>;
   bus: InvalidationBus;
@@ -24,7 +24,7 @@ export interface ReplicaOptions {
   commandTimeoutMs?: number;
 }
 
-/** Connects a replica without waiting for it. Closes it when the test is finished. */
+/** Starts to connect a replica, which is closed when the test is finished. */
 export function openReplica(url: string, options: ReplicaOptions = {}): Replica {
   const { namespace = randomUUID(), maxBytes = 1_000_000, clock = systemCacheClock } = options;
   const redis = openRedis(url, silentLog, options.commandTimeoutMs);
@@ -38,7 +38,7 @@ export function openReplica(url: string, options: ReplicaOptions = {}): Replica 
   return { cache, bus, redis, invalidate: (...tags) => bus.invalidate(tags, newGeneration()), close };
 }
 
-/** Connects two replicas of one shop and waits until both use Redis. */
+/** Connects two replicas and waits until both use Redis. */
 export async function openTwoReplicas(
   [first, second]: [string, string] = [inject("redisUrl"), inject("redisUrl")],
   options: ReplicaOptions = {},
@@ -66,7 +66,7 @@ export async function waitUntilUsed({ cache, redis }: Replica): Promise<void> {
     .toBe(true);
 }
 
-/** A clock that stands still until a test moves it: leases and waits never end by themselves. */
+/** A clock that only the test advances: leases and waits never end by themselves. */
 export interface StoppedClock extends CacheClock {
   advance(ms: number): void;
 }

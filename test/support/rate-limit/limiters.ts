@@ -10,7 +10,7 @@ import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
 import type { RedisServer } from "../redis-server.ts";
 
-/** A monotonic clock that only tests advance. */
+/** A monotonic clock that only the test advances. */
 export interface ManualClock {
   nowMs(): number;
   advance(ms: number): void;
@@ -27,14 +27,14 @@ export function createManualClock(): ManualClock {
 }
 
 export interface OpenOptions {
-  /** Absent: the Redis of all tests. */
+  /** Defaults to the Redis server of all tests. */
   url?: string;
   nowMs?: () => number;
-  /** Absent: a timeout that a busy machine never exceeds. */
+  /** Defaults to a time that a busy machine never exceeds. */
   timeoutMs?: number;
 }
 
-/** Opens the limiters of several replicas of one service and waits until they share their budgets. */
+/** Opens the limiters of several replicas and waits until they share their budgets. */
 export async function openLimiters(
   count: number,
   { url = inject("redisUrl"), timeoutMs = 30_000, ...clock }: OpenOptions = {},
@@ -54,7 +54,7 @@ export async function openLimiters(
   );
 }
 
-/** Opens two limiters of one service. */
+/** Opens the limiters of two replicas. */
 export async function openTwoLimiters(options?: OpenOptions): Promise<[Limiter, Limiter]> {
   const [first, second] = await openLimiters(2, options);
   if (first === undefined || second === undefined) throw new Error("two limiters were not opened");
@@ -78,7 +78,7 @@ export const createBudget = (units: number, windowMs = 60_000): Budget => ({
 export const countAllowed = (decisions: readonly Decision[]) =>
   decisions.filter(({ allowed }) => allowed).length;
 
-/** Makes concurrent calls under one key. */
+/** Spends concurrently under one key. */
 export async function spendConcurrently(
   limiter: Limiter,
   budget: Budget,

@@ -25,7 +25,7 @@ function createRow(value: string) {
 
 const notFound = () => new AppError("not_found", "No such product.", { reason: "PRODUCT_NOT_FOUND" });
 
-/** Two replicas on one clock that stands still, so that the tiers do not depend on how busy the machine is. */
+/** Opens two replicas on one stopped clock, so that results do not depend on how busy the machine is. */
 async function openReplicas() {
   const clock = createStoppedClock();
   const [first, second] = await openTwoReplicas(undefined, { clock, commandTimeoutMs: 30_000 });
@@ -35,7 +35,7 @@ async function openReplicas() {
 const read = async (replica: Replica, request: ReturnType<typeof createRequest>) =>
   textOf(await replica.cache.getOrLoad(request));
 
-test("An entry is loaded once, then returned from memory, and in another process from Redis and then memory.", async () => {
+test("an entry is loaded once, then returned from memory, and in another process from Redis and then memory", async () => {
   const { first, second } = await openReplicas();
   const row = createRow("tea");
   const request = createRequest(randomUUID(), row.load);
@@ -50,7 +50,7 @@ test("An entry is loaded once, then returned from memory, and in another process
   expect(row.reads).toBe(1);
 });
 
-test("A write is visible in its own process at once, and in others when the invalidation arrives.", async () => {
+test("a write is visible immediately in its own replica, and in others when the invalidation arrives", async () => {
   const { first, second } = await openReplicas();
   const row = createRow("old");
   const request = createRequest(randomUUID(), row.load);
@@ -62,7 +62,7 @@ test("A write is visible in its own process at once, and in others when the inva
   await expect.poll(() => read(second, request)).toBe("new");
 });
 
-test("Tags are case-insensitive.", async () => {
+test("tags are case-insensitive", async () => {
   const { first, second } = await openReplicas();
   const row = createRow("old");
   const key = randomUUID();
@@ -75,7 +75,7 @@ test("Tags are case-insensitive.", async () => {
   await expect.poll(() => read(second, request)).toBe("new");
 });
 
-test("A value loaded before an invalidation is returned to earlier callers only, and not stored.", async () => {
+test("a value loaded before an invalidation is returned to earlier callers only, and not stored", async () => {
   const { clock, first, second } = await openReplicas();
   const key = randomUUID();
   const slow = createControlledLoad(() => "old");
@@ -95,7 +95,7 @@ test("A value loaded before an invalidation is returned to earlier callers only,
   expect(await read(second, request)).toBe("new");
 });
 
-test("A value loaded before another process's invalidation is not stored.", async () => {
+test("a value loaded before another process's invalidation is not stored", async () => {
   const { first, second } = await openReplicas();
   const key = randomUUID();
   const slow = createControlledLoad(() => "old");
@@ -109,7 +109,7 @@ test("A value loaded before another process's invalidation is not stored.", asyn
   expect(await read(second, request)).toBe("new");
 });
 
-test("A not_found error is cached for 5 seconds or until a write, in its own process only.", async () => {
+test("a not_found error is cached for 5 seconds or until a write, in its own process only", async () => {
   const { clock, first, second } = await openReplicas();
   const key = randomUUID();
   let reads = 0;
@@ -135,7 +135,7 @@ test("A not_found error is cached for 5 seconds or until a write, in its own pro
   expect((await first.cache.getOrLoad(missing)).state).toBe("memory");
 });
 
-test("Other errors are thrown to all waiting callers and not cached.", async () => {
+test("other errors are thrown to all waiting callers and not cached", async () => {
   const { clock, first } = await openReplicas();
   const load = createControlledLoad(() => {
     throw new AppError("unavailable", "Not now.", { reason: "DATABASE_BUSY" });
@@ -152,7 +152,7 @@ test("Other errors are thrown to all waiting callers and not cached.", async () 
   expect(await next).toBe("value");
 });
 
-test("An expired value is returned while one new value is loaded, and only for its stale time.", async () => {
+test("an expired value is returned while one new value is loaded, and only for its stale time", async () => {
   const { clock, first, second } = await openReplicas();
   const row = createRow("old");
   const request = createRequest(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
@@ -172,7 +172,7 @@ test("An expired value is returned while one new value is loaded, and only for i
   expect(await read(first, request)).toBe("newest");
 });
 
-test("After an invalidation an expired value is not returned while a new one is loaded.", async () => {
+test("after an invalidation an expired value is not returned while a new one is loaded", async () => {
   const { clock, first } = await openReplicas();
   const row = createRow("old");
   const request = createRequest(randomUUID(), row.load, { freshMs: 1_000, staleMs: 10_000 });
@@ -183,7 +183,7 @@ test("After an invalidation an expired value is not returned while a new one is 
   expect(await read(first, request)).toBe("new");
 });
 
-test("Entries loaded at the same time expire at different times, none later than it may.", async () => {
+test("entries loaded at the same time expire at different times, none later than it may", async () => {
   const { first } = await openReplicas();
   const lifetimes = await Promise.all(
     Array.from({ length: 200 }, async () => {
@@ -197,7 +197,7 @@ test("Entries loaded at the same time expire at different times, none later than
   expect(Math.max(...lifetimes) - Math.min(...lifetimes)).toBeGreaterThan(500);
 });
 
-test("An invalidation of all tags by a job reaches its own process and the others.", async () => {
+test("an invalidation of all tags by a job reaches its own process and the others", async () => {
   const { first, second } = await openReplicas();
   for (const worker of [first, second]) {
     const row = createRow("tea");
@@ -212,7 +212,7 @@ test("An invalidation of all tags by a job reaches its own process and the other
   }
 });
 
-test("Bytes in Redis that cannot be decoded are replaced by a newly loaded entry.", async () => {
+test("bytes in Redis that cannot be decoded are replaced by a newly loaded entry", async () => {
   const { first, second } = await openReplicas();
   const request = createRequest(randomUUID(), createRow("tea").load, {
     decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()),
@@ -228,7 +228,7 @@ test("Bytes in Redis that cannot be decoded are replaced by a newly loaded entry
   await expect.poll(async () => (await client.getBuffer(redisKey))?.includes('"tea"')).toBe(true);
 });
 
-test("An entry without a decoder is cached by each process alone.", async () => {
+test("an entry without a decoder is cached by each process alone", async () => {
   const { first, second } = await openReplicas();
   const row = createRow("tea");
   const { decode: _, ...request } = createRequest(randomUUID(), row.load);

@@ -22,7 +22,7 @@ const createTraffic = (clients: readonly Client[]) => ({
   pauseMs: () => (Math.random() < 0.8 ? Math.random() * 10 : Math.random() * 200),
 });
 
-test("No read in either of two processes is older than the last write acknowledged before it.", {
+test("no read in either of two replicas is older than the last write acknowledged before it", {
   timeout: TIMEOUT_MS,
 }, async () => {
   const stats: CacheStats[] = [];
@@ -44,7 +44,7 @@ test("No read in either of two processes is older than the last write acknowledg
   }
 });
 
-test("A plain cache-aside fails this check.", { timeout: TIMEOUT_MS }, async () => {
+test("a plain cache-aside returns stale reads", { timeout: TIMEOUT_MS }, async () => {
   const redis = new Redis(inject("redisUrl"));
   onTestFinished(() => redis.disconnect());
   const rows = new SlowRows(4);
@@ -60,7 +60,7 @@ test("A plain cache-aside fails this check.", { timeout: TIMEOUT_MS }, async () 
   expect(stale.length).toBeGreaterThan(10);
 });
 
-test("Two shops on one Redis do not see each other's entries.", async () => {
+test("caches with different namespaces on one Redis do not share entries", async () => {
   const [[one], [other]] = await Promise.all([
     openTwoReplicas(undefined, createUndisturbedOptions()),
     openTwoReplicas(undefined, createUndisturbedOptions()),

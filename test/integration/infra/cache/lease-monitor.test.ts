@@ -18,7 +18,7 @@ import {
   waitUntilStored,
   waitUntilUsed,
 } from "../../../support/cache/replica.ts";
-import { startOwnRedis } from "../../../support/own-redis.ts";
+import { startDedicatedRedis } from "../../../support/own-redis.ts";
 import { startTcpProxy, type TcpProxy } from "../../../support/tcp-proxy.ts";
 
 /** Starts a proxy before the Redis of all tests. */
@@ -62,7 +62,7 @@ const networkFaults: Record<string, (subject: Subject) => Promise<void>> = {
     await proxy.cut();
     await waitUntilBypassed(proxied);
     await traffic.progress(500, 10);
-    await proxy.mend();
+    await proxy.restore();
   },
   // Data sent meanwhile is lost, and nothing reports the loss.
   "discards all data": async ({ proxy, proxied, traffic }) => {
@@ -70,7 +70,7 @@ const networkFaults: Record<string, (subject: Subject) => Promise<void>> = {
     await waitUntilBypassed(proxied);
     await traffic.progress(500, 10);
     await proxy.cut();
-    await proxy.mend();
+    await proxy.restore();
   },
   "becomes slow": async ({ proxy, traffic }) => {
     for (const ms of [5, 20, 40, 100, 10]) {
@@ -82,7 +82,7 @@ const networkFaults: Record<string, (subject: Subject) => Promise<void>> = {
 };
 
 test.each(Object.entries(networkFaults))(
-  "If the network between a replica and Redis %s, reads return nothing outdated and no error without waiting for it.",
+  "when the network between a replica and Redis %s, no read is stale, fails or waits for it",
   { timeout: 120_000 },
   async (_name, fault) => {
     const { proxy, direct, proxied } = await openProxiedReplicas();
@@ -91,7 +91,7 @@ test.each(Object.entries(networkFaults))(
   },
 );
 
-test("An invalidation that could not be published is repeated by its job, once and in the job's process too.", async () => {
+test("an invalidation that could not be published is repeated once by its job, also in the replica of the job", async () => {
   const { proxy, direct, proxied } = await openProxiedReplicas();
   const value = createValue("old");
   const { key } = value.request;
@@ -110,19 +110,19 @@ test("An invalidation that could not be published is repeated by its job, once a
   expect(direct.bus.tagVersions.current).toBe(version);
 });
 
-test("Entries cached before a lost connection are not used after it, since invalidations were missed.", async () => {
+test("entries cached before a lost connection are not used after it, since invalidations were missed", async () => {
   const { proxy, direct, proxied } = await openProxiedReplicas();
   const value = createValue("old");
   await read(proxied, value);
   await proxy.cut();
   value.text = "new";
   expect(await direct.invalidate(value.request.key)).toBe(true);
-  await proxy.mend();
+  await proxy.restore();
   await waitUntilUsed(proxied);
   expect(await read(proxied, value)).toBe("new");
 });
 
-test("An invalidation before a replica's first connection takes effect when it connects.", async () => {
+test("an invalidation before a replica's first connection takes effect when it connects", async () => {
   const { proxy, url } = await startProxy();
   await proxy.cut();
   const namespace = randomUUID();
@@ -133,11 +133,11 @@ test("An invalidation before a replica's first connection takes effect when it c
   await read(connected, value);
   value.text = "new";
   expect(await unconnected.invalidate(value.request.key)).toBe(false);
-  await proxy.mend();
+  await proxy.restore();
   await expect.poll(() => read(connected, value), { timeout: 30_000 }).toBe("new");
 });
 
-test("A replica that reconnects first uses no entries while another one cannot publish its writes yet.", async () => {
+test("a replica that reconnects first uses no entries while another one cannot publish its writes yet", async () => {
   const [first, second] = await Promise.all([startProxy(), startProxy()]);
   const namespace = randomUUID();
   const clock = createStoppedClock();
@@ -146,9 +146,9 @@ test("A replica that reconnects first uses no entries while another one cannot p
   await Promise.all([early, late].map(waitUntilUsed));
   await Promise.all([first.proxy.cut(), second.proxy.cut()]);
   await waitUntilBypassed(early);
-  await first.proxy.mend();
+  await first.proxy.restore();
   await expect.poll(() => early.bus.lease.isRedisReachable).toBe(true);
-  // Two attempts to connect later at most, the other replica is back too.
+  // Two attempts to connect later at most, the other replica has reconnected too.
   clock.advance(2 * MAX_RECONNECT_DELAY_MS);
   const value = createValue("0");
   for (let version = 1; version <= 20; version += 1) {
@@ -158,7 +158,7 @@ test("A replica that reconnects first uses no entries while another one cannot p
     expect(await read(early, value)).toBe(String(version));
   }
   expect(early.bus.lease.isUp).toBe(false);
-  await second.proxy.mend();
+  await second.proxy.restore();
   await waitUntilUsed(late);
   clock.advance(2 * MAX_RECONNECT_DELAY_MS);
   await waitUntilUsed(early);
@@ -167,8 +167,8 @@ test("A replica that reconnects first uses no entries while another one cannot p
   await expect.poll(() => read(early, value)).toBe("last");
 });
 
-test("A replica that has lost its subscription still publishes its invalidations.", async () => {
-  const server = await startOwnRedis();
+test("a replica that has lost its subscription still publishes its invalidations", async () => {
+  const server = await startDedicatedRedis();
   const namespace = randomUUID();
   const unsubscribed = openReplica(server.url, { namespace });
   await waitUntilUsed(unsubscribed);
@@ -185,7 +185,7 @@ test("A replica that has lost its subscription still publishes its invalidations
   await expect.poll(() => read(other, value)).toBe("new");
 });
 
-test("A large invalidation leaves no entry in Redis that was read before its end.", async () => {
+test("a large invalidation leaves no entry in Redis that was read before its end", async () => {
   const [replica] = await openTwoReplicas();
   const keys = Array.from({ length: 3_000 }, () => randomUUID());
   const value = createValue("");
@@ -209,10 +209,10 @@ test("A large invalidation leaves no entry in Redis that was read before its end
   }
 });
 
-test("Entries that Redis restores from a snapshot are not used by a process that did not see the restart.", async () => {
+test("entries that Redis restores from a snapshot are not used by a process that missed the restart", async () => {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-redis-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const server = await startOwnRedis(folder);
+  const server = await startDedicatedRedis(folder);
   const namespace = randomUUID();
   const value = createValue("old");
   const before = openReplica(server.url, { namespace });
@@ -230,7 +230,7 @@ test("Entries that Redis restores from a snapshot are not used by a process that
   expect(await read(after, value)).toBe("new");
 });
 
-test("A new process uses the entries in Redis if the server has not restarted.", async () => {
+test("a new process uses the entries in Redis if the server has not restarted", async () => {
   const namespace = randomUUID();
   const value = createValue("value");
   const former = openReplica(inject("redisUrl"), { namespace });

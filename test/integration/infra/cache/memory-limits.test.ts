@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { AppError } from "../../../../src/kernel/errors.ts";
 import { createRequest, createUndisturbedOptions, openTwoReplicas } from "../../../support/cache/replica.ts";
 
-test("The cache keeps its memory bound for entries of any size, and the most recently used entries.", async () => {
+test("the cache keeps its memory bound for entries of any size, and the most recently used entries", async () => {
   const maxBytes = 400_000;
   const [{ cache }] = await openTwoReplicas(undefined, { maxBytes, ...createUndisturbedOptions() });
   const sizes = [10, 500, 20_000, 3, 7_000];
@@ -23,7 +23,7 @@ test("The cache keeps its memory bound for entries of any size, and the most rec
   expect(cache.stats().entries).toBe(entries);
 });
 
-test("Requests for many made-up ids evict no values.", async () => {
+test("requests for many nonexistent ids evict no values", async () => {
   const maxBytes = 300_000;
   const [{ cache }] = await openTwoReplicas(undefined, { maxBytes, ...createUndisturbedOptions() });
   const existing = Array.from({ length: 100 }, () => createRequest(randomUUID(), async () => "value"));

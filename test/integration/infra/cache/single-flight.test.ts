@@ -12,7 +12,7 @@ import {
 
 const CALLERS = 10_000;
 
-test("For 10,000 concurrent calls in each of two processes, one process loads the entry once and the other waits for it.", async () => {
+test("for 10,000 concurrent calls in each of two replicas, one replica loads the entry once and the other waits for it", async () => {
   const replicas = await openTwoReplicas(undefined, createUndisturbedOptions());
   const load = createControlledLoad(() => "tea");
   const request = createRequest(randomUUID(), load.load);
@@ -25,7 +25,7 @@ test("For 10,000 concurrent calls in each of two processes, one process loads th
   expect(load.count()).toBe(1);
 });
 
-test("A process that has waited long enough for another one loads the entry itself, once for all its callers.", async () => {
+test("a replica that has waited too long for another one loads the entry itself, once for all its callers", async () => {
   const clock = createStoppedClock();
   const replicas = await openTwoReplicas(undefined, { clock, commandTimeoutMs: 30_000 });
   const load = createControlledLoad(() => "tea");
@@ -41,7 +41,7 @@ test("A process that has waited long enough for another one loads the entry itse
   expect(load.count()).toBe(replicas.length);
 });
 
-test("Concurrent calls share one load without Redis too, and its value is not stored.", async () => {
+test("concurrent calls share one load without Redis too, and its value is not stored", async () => {
   const [replica] = await openTwoReplicas();
   await replica.close();
   const load = createControlledLoad(() => "tea");

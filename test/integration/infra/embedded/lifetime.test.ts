@@ -49,13 +49,13 @@ async function readRowsAfterRestart(dataDir: string): Promise<unknown[]> {
   }
 }
 
-describe("If the process that started the stores", () => {
+describe("the lifetime of the embedded stores", () => {
   let dataDir: string;
   beforeAll(() => {
     dataDir = join(scratch.path, "data");
   });
 
-  it("is killed with SIGKILL, they end, and the next start finds the data.", async () => {
+  it("stores end when their process is killed with SIGKILL, and the next start finds the data", async () => {
     const program = await startProgram({ dataDir, ...(hasRedis ? { redis: "native" } : {}) });
     const { postgres, redis } = await program.ready();
     await insertRow(postgres, 42);
@@ -68,7 +68,7 @@ describe("If the process that started the stores", () => {
     expect(await readRowsAfterRestart(dataDir)).toContain(42);
   });
 
-  it("and all its children are killed with SIGKILL, the next start finds the data.", async () => {
+  it("the next start finds the data after the process and all its children are killed with SIGKILL", async () => {
     const program = await startProgram({ dataDir });
     await insertRow((await program.ready()).postgres, 43);
     for (const pid of [program.pid, ...(await processesOf(dataDir))]) process.kill(pid, "SIGKILL");
@@ -76,7 +76,7 @@ describe("If the process that started the stores", () => {
     expect(await readRowsAfterRestart(dataDir)).toContain(43);
   });
 
-  it("and its supervisor are killed with SIGKILL, the next start stops the server that is left.", async () => {
+  it("the next start stops an orphaned server whose process and supervisor were killed with SIGKILL", async () => {
     const program = await startProgram({ dataDir });
     await insertRow((await program.ready()).postgres, 44);
     const orphan = await readPostmasterPid(dataDir);
@@ -94,7 +94,7 @@ describe("If the process that started the stores", () => {
     expect(await hasEnded(orphan)).toBe(true);
   });
 
-  it("is killed with SIGKILL during initdb, nothing is left and the next start creates a new database.", async () => {
+  it("a process killed with SIGKILL during initdb leaves no process, and the next start creates a new database", async () => {
     const dataDir = join(scratch.path, "interrupted");
     const program = await startProgram({ dataDir });
     const names = () => readdir(dataDir).catch(() => []);
@@ -112,7 +112,7 @@ describe("If the process that started the stores", () => {
     expect((await names()).filter((name) => name.includes("half"))).toEqual([]);
   });
 
-  it("is killed with SIGKILL, a command that ignores signals ends with its children.", async () => {
+  it("a command that ignores signals ends with its children when the process is killed with SIGKILL", async () => {
     const program = await startProgram({ dataDir, ignoreSignals: true });
     await program.ready();
     await waitUntil("both are running", async () => (await processesOf(dataDir)).length >= 3);
@@ -120,7 +120,7 @@ describe("If the process that started the stores", () => {
     await waitUntil("both have ended", async () => (await processesOf(dataDir)).length === 0);
   });
 
-  it("receives SIGINT from the terminal, they run until it has drained.", async () => {
+  it("stores run until the process has drained after SIGINT from the terminal", async () => {
     const program = await startProgram({ dataDir, ...(hasRedis ? { redis: "native" } : {}) });
     await program.ready();
     process.kill(-program.pid, "SIGINT");
@@ -129,13 +129,13 @@ describe("If the process that started the stores", () => {
     expect(await processesOf(dataDir)).toEqual([]);
   });
 
-  it("has nothing more to do, it ends and they end with it.", async () => {
+  it("stores do not keep a process with nothing to do alive, and end with it", async () => {
     const program = await startProgram({ dataDir, redis: "wasm", endAtOnce: true });
     expect(await program.exit).toMatchObject({ code: 0, errors: "" });
     await waitUntil("PostgreSQL has ended", async () => (await processesOf(dataDir)).length === 0);
   });
 
-  it("left a process id in postmaster.pid that now belongs to another program, that program is not killed.", async () => {
+  it("a program that has the process id in a leftover postmaster.pid is not killed", async () => {
     const user = isRoot() ? await findNobody() : undefined;
     const other = spawn("sleep", ["30"], user ? { uid: user.uid, gid: user.gid, cwd: "/" } : {});
     try {
@@ -151,8 +151,8 @@ describe("If the process that started the stores", () => {
   });
 });
 
-describe("The lock of a data folder", () => {
-  it("belongs to one process, which is named to others, until it is released or the process is killed.", async () => {
+describe("the lock of a data folder", () => {
+  it("the lock belongs to one process, named in the error of others, until it is released or the process is killed", async () => {
     const dataDir = join(scratch.path, "locked");
     const program = await startProgram({ dataDir, lockOnly: true });
     await program.ready();
@@ -169,7 +169,7 @@ describe("The lock of a data folder", () => {
     expect(await readdir(dataDir)).toEqual(["instance.lock"]);
   });
 
-  it("is acquired by one of many processes that start concurrently.", async () => {
+  it("only one of many processes that start concurrently acquires the lock", async () => {
     const dataDir = join(scratch.path, "contended");
     const programs = await Promise.all(
       Array.from({ length: 5 }, () => startProgram({ dataDir, lockOnly: true })),
@@ -181,15 +181,15 @@ describe("The lock of a data folder", () => {
     await holder?.kill();
   });
 
-  it("cannot be acquired in a folder that cannot be created, with an error that says so.", async () => {
+  it("a data folder that cannot be created is reported by the error", async () => {
     const file = join(scratch.path, "file");
     await writeFile(file, "");
     await expect(lockDataDir(join(file, "data"))).rejects.toThrow(/cannot be used.*Set DATA_DIR to another/);
   });
 });
 
-describe("The database files", () => {
-  it("are in the data folder of an ordinary user.", async (test) => {
+describe("the database files", () => {
+  it("the database files of an ordinary user are in the data folder", async (test) => {
     const user = isRoot() ? await findNobody() : undefined;
     const readable = await runProgram(
       "/bin/sh",
@@ -209,7 +209,7 @@ describe("The database files", () => {
   });
 
   it.skipIf(!isRoot())(
-    "are where the user nobody can enter if root's data folder is private (needs root).",
+    "the database files are in a folder that the user nobody can enter if root's data folder is private (needs root)",
     async () => {
       const home = join(scratch.path, "home of root");
       const dataDir = join(home, ".data");

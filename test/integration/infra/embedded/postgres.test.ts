@@ -41,7 +41,7 @@ beforeAll(async () => {
 });
 afterAll(() => scratch.remove());
 
-describe("A running embedded PostgreSQL", () => {
+describe("a running embedded PostgreSQL", () => {
   let dataDir: string;
   let store: EmbeddedStore;
   let password: string;
@@ -52,7 +52,7 @@ describe("A running embedded PostgreSQL", () => {
   });
   afterAll(() => store.stop());
 
-  it("answers SQL in UTC, by the rules of Unicode and with letters beyond ASCII.", async () => {
+  it("embedded PostgreSQL uses UTC and the rules of Unicode for letters", async () => {
     const [row] = await query(
       store.url,
       "SELECT current_database() AS db, current_setting('TimeZone') AS zone, lower('ÉCOLE') AS lower, current_setting('fsync') AS fsync",
@@ -63,7 +63,7 @@ describe("A running embedded PostgreSQL", () => {
     expect(trigrams).toEqual({ count: 6 });
   });
 
-  it("rejects connections without the password.", async () => {
+  it("embedded PostgreSQL rejects connections without the password", async () => {
     for (const other of ["", "wrong"]) {
       const url = store.url.replace(password, other);
       await expect(query(url, "SELECT 1")).rejects.toThrow(/password/);
@@ -72,7 +72,7 @@ describe("A running embedded PostgreSQL", () => {
     expect(hash?.rolpassword).toMatch(/^SCRAM-SHA-256\$/);
   });
 
-  it("shows its password only in files that no other user can read.", async () => {
+  it("the password of embedded PostgreSQL is only in files that no other user can read", async () => {
     const { output } = await runProgram("/bin/ps", ["axww", "-o", "command="]);
     expect(output).toContain(`-D ${join(dataDir, "postgres")}`);
     expect(output).not.toContain(password);
@@ -86,7 +86,7 @@ describe("A running embedded PostgreSQL", () => {
     expect(await readFile(join(dataDir, "postgres.log"), "utf8")).not.toContain(password);
   });
 
-  it("listens on 127.0.0.1 only.", async () => {
+  it("embedded PostgreSQL listens on 127.0.0.1 only", async () => {
     const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
     const outside = addresses.find((address) => !address.internal && address.family === "IPv4");
     const [row] = await query(
@@ -99,19 +99,19 @@ describe("A running embedded PostgreSQL", () => {
     }
   });
 
-  it("is not started twice on the same files.", async () => {
+  it("embedded PostgreSQL is not started twice on the same files", async () => {
     expect(await failureOf(dataDir)).toContain(`is in use by process ${process.pid}`);
     expect(await query(store.url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
   });
 });
 
-describe("The files of an embedded PostgreSQL", () => {
+describe("the files of an embedded PostgreSQL", () => {
   let dataDir: string;
   beforeAll(() => {
     dataDir = join(scratch.path, "with space 'and' \"quotes\"", "long".repeat(30));
   });
 
-  it("keep data and password between starts, in a long path with spaces, and are unlocked by stop.", async () => {
+  it("database files keep data and password between starts, in a long path with spaces, and are unlocked by stop", async () => {
     const first = await start(relative(process.cwd(), dataDir));
     await query(first.url, "CREATE TABLE saved AS SELECT 42 AS answer");
     const pid = await readPostmasterPid(dataDir);
@@ -127,7 +127,7 @@ describe("The files of an embedded PostgreSQL", () => {
     }
   });
 
-  it("are intact at the next start after the server was killed, whose end is reported.", async () => {
+  it("the end of a killed server is reported, and its database files are intact at the next start", async () => {
     const first = await start(dataDir);
     process.kill(await readPostmasterPid(dataDir), "SIGKILL");
     expect(await first.exited).toMatch(/^PostgreSQL 18.* ended by itself \(exit code 137\).*postgres\.log/);
@@ -136,8 +136,8 @@ describe("The files of an embedded PostgreSQL", () => {
     await second.stop();
   });
 
-  it("are rejected with advice if they are not a database or do not exist.", async () => {
-    const other = join(scratch.path, "refused");
+  it("files that are not a database, and a link to a nonexistent folder, are rejected with advice", async () => {
+    const other = join(scratch.path, "not-a-database");
     const files = join(other, "postgres");
     await mkdir(files, { recursive: true });
     await writeFile(join(files, "notes.txt"), "text");
@@ -147,7 +147,7 @@ describe("The files of an embedded PostgreSQL", () => {
     expect(await failureOf(other)).toMatch(/a link to \/nowhere\/at\/all, which does not exist/);
   });
 
-  it("are rejected with advice if they are damaged or of another version.", async () => {
+  it("database files that are damaged or of another version are rejected with advice", async () => {
     const files = join(dataDir, "postgres");
     await rm(join(files, "global", "pg_control"));
     expect(await failureOf(dataDir)).toMatch(
@@ -158,7 +158,7 @@ describe("The files of an embedded PostgreSQL", () => {
   });
 });
 
-describe("The programs of PostgreSQL", () => {
+describe("the programs of PostgreSQL", () => {
   const readLinks = async (dir: string): Promise<{ target: string }[]> =>
     JSON.parse(await readFile(join(dir, "native", "pg-symlinks.json"), "utf8"));
 
@@ -171,7 +171,7 @@ describe("The programs of PostgreSQL", () => {
     for (const { target } of await readLinks(dir)) await rm(join(dir, target), { force: true });
   });
 
-  it("get the links that an install without scripts omits, in place.", async () => {
+  it("the links that an install without scripts omits are created in place", async () => {
     const user = isRoot() ? await findNobody() : undefined;
     const { postgres, version } = await prepareBinaries(dir, join(scratch.path, "unused"), user);
     expect(postgres).toBe(join(dir, "native", "bin", "postgres"));
@@ -180,7 +180,7 @@ describe("The programs of PostgreSQL", () => {
     await expect(stat(join(scratch.path, "unused"))).rejects.toThrow("ENOENT");
   });
 
-  it("are copied once by concurrent starts if they cannot be used in place.", async () => {
+  it("concurrent starts copy PostgreSQL's programs once if they cannot be used in place", async () => {
     const library = join(dir, "native", "lib");
     await chmod(isRoot() ? dir : library, isRoot() ? 0o700 : 0o500);
     const user = isRoot() ? await findNobody() : undefined;
@@ -197,7 +197,7 @@ describe("The programs of PostgreSQL", () => {
   });
 });
 
-it("A server is started on another port if the first one was taken meanwhile.", async () => {
+it("a server is started on another port if the first one was taken meanwhile", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
   await once(taken, "listening");
   const address = taken.address();

@@ -36,7 +36,7 @@ for (const kind of ["native", "wasm"] as const) {
       await scratch.remove();
     });
 
-    it("answers PING, SET, GET and scripts.", async () => {
+    it("responds to PING, SET, GET and scripts", async () => {
       expect(await client.ping()).toBe("PONG");
       expect(await client.set("name", "Ωμέγα")).toBe("OK");
       expect(await client.get("name")).toBe("Ωμέγα");
@@ -44,7 +44,7 @@ for (const kind of ["native", "wasm"] as const) {
       await expect(client.eval("return redis.call('NONSENSE')", 0)).rejects.toThrow(/unknown/i);
     });
 
-    it("answers without waiting for its timer: 200 consecutive GETs end before a BLPOP of 10 s.", async () => {
+    it("responds without waiting for its timer: 200 consecutive GETs end before a BLPOP of 10 s", async () => {
       // Responses that wait for the timer take 100 ms each, 20 s in all.
       const timeout = connect().blpop("missing", 10);
       const reads = async () => {
@@ -54,7 +54,7 @@ for (const kind of ["native", "wasm"] as const) {
       expect(await Promise.race([timeout, reads()])).toBe("reads");
     });
 
-    it("transfers large values, many pipelined commands and messages between clients.", async () => {
+    it("transfers large values, many pipelined commands and messages between clients", async () => {
       const big = "x".repeat(2_000_000);
       await client.set("big", big);
       const copies = await Promise.all(Array.from({ length: 10 }, () => client.get("big")));
@@ -68,7 +68,7 @@ for (const kind of ["native", "wasm"] as const) {
       expect(await received).toBe("hello");
     });
 
-    it("sends everything to a client that reads slowly.", async () => {
+    it("sends everything to a client that reads slowly", async () => {
       const { hostname, port, password } = new URL(store.url);
       await client.set("big", "x".repeat(2_000_000));
       const socket = connectSocket(Number(port), hostname).pause();
@@ -83,7 +83,7 @@ for (const kind of ["native", "wasm"] as const) {
       expect(received).toBeGreaterThanOrEqual(40_000_000);
     });
 
-    it("expires keys and blocked commands by its own clock, and notices closed connections.", async () => {
+    it("expires keys and blocked commands by its own clock, and notices closed connections", async () => {
       expect(await connect().blpop("nothing", 0.1)).toBe(null);
       await client.set("short", "1", "PX", 30);
       await expect.poll(() => client.get("short")).toBe(null);
@@ -91,13 +91,13 @@ for (const kind of ["native", "wasm"] as const) {
       await expect.poll(() => client.info("clients")).toMatch(/connected_clients:1\r/);
     });
 
-    it("keeps the most recently used 256 MB, and nothing on the disk.", async () => {
+    it("keeps the most recently used 256 MB, and nothing on the disk", async () => {
       expect(await client.config("GET", "maxmemory")).toEqual(["maxmemory", String(256 * 1024 * 1024)]);
       expect(await client.config("GET", "maxmemory-policy")).toEqual(["maxmemory-policy", "allkeys-lru"]);
       expect(await client.config("GET", "save")).toEqual(["save", ""]);
     });
 
-    it("requires its password, which only a file that no other user can read shows.", async () => {
+    it("requires its password, which only a file that no other user can read shows", async () => {
       const { password, host } = new URL(store.url);
       await expect(connect(`redis://${host}`).ping()).rejects.toThrow(/NOAUTH|Connection is closed/);
       await expect(connect(`redis://:wrong@${host}`).ping()).rejects.toThrow();
@@ -109,14 +109,14 @@ for (const kind of ["native", "wasm"] as const) {
       expect(await readFile(join(scratch.path, "redis.log"), "utf8")).not.toContain(password);
     });
 
-    it("accepts no connections after stop, which may be called twice.", async () => {
+    it("accepts no connections after stop, which may be called twice", async () => {
       const second = await startEmbeddedRedis({ dataDir: scratch.path, kind });
       await Promise.all([second.stop(), second.stop()]);
       await second.stop();
       await expect(connect(second.url).ping()).rejects.toThrow(/Connection is closed/);
     });
 
-    it("reports when it ends by itself.", async () => {
+    it("reports when it ends by itself", async () => {
       const second = await startEmbeddedRedis({ dataDir: scratch.path, kind });
       await connect(second.url)
         .call("SHUTDOWN", "NOSAVE")
@@ -127,7 +127,7 @@ for (const kind of ["native", "wasm"] as const) {
   });
 }
 
-it("Embedded Redis prefers a server on the PATH to WebAssembly.", async () => {
+it("embedded Redis prefers a server on the PATH to WebAssembly", async () => {
   const scratch = await createScratchFolder();
   const store = await startEmbeddedRedis({ dataDir: scratch.path });
   await store.stop();

@@ -65,7 +65,7 @@ test("a job runs after its transaction commits, and never when the transaction i
   await expect.poll(storedJobs, PATIENT).toEqual([]);
 });
 
-test("a commit notifies the workers of queues that ask for it, and no others", async () => {
+test("a commit notifies only the workers of queues with notifications", async () => {
   const jobs = await fixture.open(NEVER_POLLED);
   const { seen, record } = createRecorder();
   // The first fetch of each worker takes these, without a notification.
@@ -82,7 +82,7 @@ test("a commit notifies the workers of queues that ask for it, and no others", a
   expect(seen.slice(2)).toEqual([2, 3, 4]);
 });
 
-test("jobs without a notification are polled for", async () => {
+test("workers poll for jobs without notifications", async () => {
   const jobs = await fixture.open();
   const { seen, record } = createRecorder();
   await jobs.work(polledQueue, record);
@@ -145,7 +145,7 @@ test("of two processes with several workers, exactly one runs each job, and both
   expect(recorders.every((recorder) => recorder.seen.length > 0)).toBe(true);
 });
 
-test("after all its connections are terminated, it reconnects and is notified of commits again", async () => {
+test("a process whose connections are terminated reconnects and is notified of commits again", async () => {
   const jobs = await fixture.open(NEVER_POLLED);
   const { seen, record } = createRecorder();
   await jobs.work(notifiedQueue, record);
@@ -155,7 +155,7 @@ test("after all its connections are terminated, it reconnects and is notified of
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'cartwright jobs'",
     );
     const { length } = seen;
-    // A commit before the workers listen again notifies nobody, so each attempt is another commit.
+    // A commit before the workers listen again notifies none of them, so each attempt is another commit.
     const enqueueAndCount = async () => {
       n += 1;
       await fixture.enqueue(jobs, notifiedQueue, n);
@@ -207,7 +207,7 @@ test("close waits for running handlers only, and leaves no connection", async ()
   await expect.poll(connections, PATIENT).toEqual([]);
 });
 
-test("close does not wait for a silent network", async () => {
+test("close does not wait for a network that discards all data", async () => {
   const proxy = await startTcpProxy(Number(new URL(fixture.database.url).port));
   const url = new URL(fixture.database.url);
   url.port = String(proxy.port);
@@ -223,7 +223,7 @@ test("close does not wait for a silent network", async () => {
   await proxy.close();
 });
 
-test("installing again updates the queues' options and keeps their jobs", async () => {
+test("a second installation updates the options of queues and keeps their jobs", async () => {
   const jobs = await fixture.open({ workers: 0 });
   await fixture.enqueue(jobs, polledQueue, 1);
   const client = new Client({ connectionString: fixture.database.url });

@@ -40,7 +40,7 @@ test("tags of a transaction are invalidated after its commit, with the generatio
 test("tags of a failed transaction are invalidated as well, since it may have committed, with another generation than its job", () =>
   withDatabase(async (db, published) => {
     const controller = new AbortController();
-    // The caller leaves after the last statement: to the outbox this looks like a commit whose answer was lost.
+    // The caller leaves after the last statement: for the outbox this is the same as a commit whose response was lost.
     const failing = db.transact(internalCall(controller.signal), async (tx) => {
       tx.invalidate("catalog");
       controller.abort();

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { startOwnRedis } from "../../../support/own-redis.ts";
+import { startDedicatedRedis } from "../../../support/own-redis.ts";
 import {
   countAllowed,
   countScripts,
@@ -10,7 +10,7 @@ import {
   spendConcurrently,
 } from "../../../support/rate-limit/limiters.ts";
 
-test("Two processes share a budget, and each decision says how much is left.", async () => {
+test("two replicas share a budget, and each decision has the remaining units", async () => {
   const [one, two] = await openTwoLimiters();
   const decisions = [
     await one.spend(createBudget(3), "a", 2),
@@ -26,7 +26,7 @@ test("Two processes share a budget, and each decision says how much is left.", a
   ]);
 });
 
-test("Concurrent calls of different costs spend exactly the budget.", async () => {
+test("concurrent calls of different costs spend exactly the budget", async () => {
   const limiter = await openLimiter();
   const budget = createBudget(100);
   const costOf = (index: number) => 1 + (index % 3);
@@ -39,13 +39,13 @@ test("Concurrent calls of different costs spend exactly the budget.", async () =
   expect(Math.min(...decisions.map(({ remaining }) => remaining))).toBe(0);
 });
 
-test("Each of several concurrent calls is told its own remainder.", async () => {
+test("each of several concurrent calls gets its own remainder", async () => {
   const decisions = await spendConcurrently(await openLimiter(), createBudget(100), 10);
   expect(decisions.map(({ remaining }) => remaining)).toEqual([99, 98, 97, 96, 95, 94, 93, 92, 91, 90]);
 });
 
-test("Concurrent calls of one key need one request to Redis.", async () => {
-  const server = await startOwnRedis();
+test("concurrent calls of one key need one request to Redis", async () => {
+  const server = await startDedicatedRedis();
   const limiter = await openLimiter({ url: server.url });
   // The first call also loads the script.
   await limiter.spend(createBudget(100), "a", 1);
@@ -55,8 +55,8 @@ test("Concurrent calls of one key need one request to Redis.", async () => {
   expect(await countScripts(server)).toBe(scripts + 1);
 });
 
-test("A denied key is denied from memory until its retry time, without a request to Redis.", async () => {
-  const server = await startOwnRedis();
+test("a denied key is denied from memory until its retry time, without a request to Redis", async () => {
+  const server = await startDedicatedRedis();
   const clock = createManualClock();
   const limiter = await openLimiter({ url: server.url, nowMs: clock.nowMs });
   const budget = createBudget(10, 1_000);
@@ -74,7 +74,7 @@ test("A denied key is denied from memory until its retry time, without a request
   expect(await countScripts(server)).toBe(scripts + 1);
 });
 
-test("A denied key may still spend a lower cost that is left.", async () => {
+test("a denied key may still spend a lower cost that is left", async () => {
   const limiter = await openLimiter();
   const budget = createBudget(10);
   await limiter.spend(budget, "a", 8);
@@ -82,15 +82,15 @@ test("A denied key may still spend a lower cost that is left.", async () => {
   expect(await limiter.spend(budget, "a", 2)).toMatchObject({ allowed: true, remaining: 0 });
 });
 
-test("Calls are allowed again once the spent units have left the window.", async () => {
+test("calls are allowed again once the spent units have left the window", async () => {
   const limiter = await openLimiter();
   const budget = createBudget(10, 1_000);
   await limiter.spend(budget, "a", 10);
   await expect.poll(() => limiter.spend(budget, "a", 5)).toMatchObject({ allowed: true });
 });
 
-test("After a failure of Redis a process refunds locally what Redis denies.", async () => {
-  const server = await startOwnRedis();
+test("after a failure of Redis a process refunds locally what Redis denies", async () => {
+  const server = await startDedicatedRedis();
   const [one, two] = await openTwoLimiters({ url: server.url });
   await server.kill();
   await server.start();
@@ -101,8 +101,8 @@ test("After a failure of Redis a process refunds locally what Redis denies.", as
   expect(await one.spend(budget, "a", 5)).toMatchObject({ allowed: true, remaining: 0 });
 });
 
-test("A Redis that comes back empty gives no key a second budget in the same process.", async () => {
-  const server = await startOwnRedis();
+test("a key has no second budget in a replica when Redis recovers without data", async () => {
+  const server = await startDedicatedRedis();
   const limiter = await openLimiter({ url: server.url });
   expect(countAllowed(await spendConcurrently(limiter, createBudget(10), 10))).toBe(10);
   await server.kill();

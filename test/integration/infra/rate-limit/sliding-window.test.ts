@@ -11,14 +11,14 @@ import { LocalWindow } from "../../../../src/infra/rate-limit/local-window.ts";
 import { slidingWindowScript } from "../../../../src/infra/rate-limit/sliding-window-script.ts";
 
 /** The decision of a window. `ms` is the retry time if denied, and the reset time otherwise. */
-interface Answer {
+interface WindowResult {
   allowed: boolean;
   spent: number;
   ms: number;
 }
 
 /** A window whose clock is set by the test. */
-type Window = (budget: Budget, key: string, cost: number, nowMs: number) => Promise<Answer>;
+type Window = (budget: Budget, key: string, cost: number, nowMs: number) => Promise<WindowResult>;
 
 const createBudget = (units: number, windowMs: number): Budget => ({
   name: "T",
@@ -42,16 +42,16 @@ function redisWindow(redis: Redis): Window {
   return async ({ units, windowMs }, key, cost, nowMs) => {
     const seconds = windowMs / 1_000;
     const time = [Math.floor(nowMs / 1_000), (nowMs % 1_000) * 1_000 + 999];
-    const answer = await redis.eval(scriptWithClock, 1, key, cost, seconds, units, seconds, ...time);
-    const [consumed, ms] = parsePair(answer);
+    const response = await redis.eval(scriptWithClock, 1, key, cost, seconds, units, seconds, ...time);
+    const [consumed, ms] = parsePair(response);
     const allowed = consumed <= units;
     return { allowed, spent: allowed ? consumed : consumed - cost, ms };
   };
 }
 
-function parsePair(answer: unknown): [number, number] {
-  if (!Array.isArray(answer)) throw new TypeError(`the script returned ${String(answer)}`);
-  return [Number(answer[0]), Number(answer[1])];
+function parsePair(response: unknown): [number, number] {
+  if (!Array.isArray(response)) throw new TypeError(`the script returned ${String(response)}`);
+  return [Number(response[0]), Number(response[1])];
 }
 
 async function openServer(kind: "native" | "wasm"): Promise<Redis> {
@@ -74,7 +74,7 @@ const windows: Record<string, () => Promise<Window>> = {
 
 const calls = fc.array(
   fc.record({
-    // Many at once, some in the next bucket, some after a window.
+    // Many concurrently, some in the next bucket, some after a window.
     waitMs: fc.oneof(fc.constant(0), fc.nat(40), fc.nat(1_100), fc.nat(2_500)),
     cost: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 5 })),
   }),
@@ -87,8 +87,8 @@ const newKey = () => {
   return `key ${keys}`;
 };
 
-describe.each(Object.entries(windows))("The sliding window in %s", (_name, open) => {
-  test("never exceeds the budget, releases units one bucket late at most, and tells the exact retry time.", async () => {
+describe.each(Object.entries(windows))("the sliding window in %s", (_name, open) => {
+  test("never exceeds the budget, releases units one bucket late at most, and returns the exact retry time", async () => {
     const spend = await open();
     await fc.assert(
       fc.asyncProperty(
@@ -102,23 +102,23 @@ describe.each(Object.entries(windows))("The sliding window in %s", (_name, open)
           const within = (fromMs: number) =>
             allowedCalls.filter(({ atMs }) => atMs > fromMs).reduce((sum, { cost }) => sum + cost, 0);
           let nowMs = START_MS + keys;
-          const call = async (cost: number): Promise<Answer> => {
-            const answer = await spend(budget, key, cost, nowMs);
-            if (answer.allowed) allowedCalls.push({ atMs: nowMs, cost });
+          const call = async (cost: number): Promise<WindowResult> => {
+            const result = await spend(budget, key, cost, nowMs);
+            if (result.allowed) allowedCalls.push({ atMs: nowMs, cost });
             expect(within(nowMs - windowMs)).toBeLessThanOrEqual(units);
-            expect(answer.spent).toBeLessThanOrEqual(units);
-            return answer;
+            expect(result.spent).toBeLessThanOrEqual(units);
+            return result;
           };
           for (const { waitMs, cost } of all) {
             nowMs += waitMs;
-            const answer = await call(cost);
-            if (answer.allowed) continue;
+            const result = await call(cost);
+            if (result.allowed) continue;
             const bucketMs = windowMs / BUCKETS;
             expect(within(nowMs - windowMs - bucketMs) + cost, "denied without reason").toBeGreaterThan(
               units,
             );
             if (waitMs % 3 > 0) continue;
-            nowMs += answer.ms - 1;
+            nowMs += result.ms - 1;
             expect((await call(cost)).allowed, "before the retry time").toBe(false);
             nowMs += 1;
             expect((await call(cost)).allowed, "at the retry time").toBe(true);
@@ -131,7 +131,7 @@ describe.each(Object.entries(windows))("The sliding window in %s", (_name, open)
     );
   });
 
-  test("allows 10 of 19 calls that span a second's boundary within one second.", async () => {
+  test("allows 10 of 19 calls that span a second's boundary within one second", async () => {
     const spend = await open();
     const budget = createBudget(10, 1_000);
     const allowed: number[] = [];
@@ -141,7 +141,7 @@ describe.each(Object.entries(windows))("The sliding window in %s", (_name, open)
     expect(allowed.filter((offsetMs) => offsetMs > 0)).toHaveLength(10);
   });
 
-  test("tells the reset time, at which the whole budget is available and not before.", async () => {
+  test("returns the reset time, at which the whole budget is available and not before", async () => {
     const spend = await open();
     const budget = createBudget(10, 1_000);
     const { ms } = await spend(budget, "whole", 1, START_MS + 5);
@@ -160,7 +160,7 @@ const crossingOffsetsMs = [
   ...Array.from({ length: 10 }, () => 1_050),
 ];
 
-test("A fixed window would allow all 19 calls that span a second's boundary.", async () => {
+test("a fixed window would allow all 19 calls that span a second's boundary", async () => {
   vi.useFakeTimers({ now: START_MS });
   onTestFinished(() => void vi.useRealTimers());
   const fixed = new RateLimiterMemory({ points: 10, duration: 1 });
@@ -175,7 +175,7 @@ test("A fixed window would allow all 19 calls that span a second's boundary.", a
   expect(allowed.filter((offsetMs) => offsetMs > 0)).toHaveLength(19);
 });
 
-test("All windows make the same decisions.", async () => {
+test("all windows make the same decisions", async () => {
   const [local, native, wasm] = [
     localWindow(),
     await windows["redis-server"]?.(),
@@ -197,7 +197,7 @@ test("All windows make the same decisions.", async () => {
   );
 });
 
-test("A key in Redis stays small however much is spent, and expires.", async () => {
+test("a key in Redis stays small however much is spent, and expires", async () => {
   const redis = await openServer("native");
   const spend = redisWindow(redis);
   const budget = createBudget(1_000_000, 60_000);
@@ -211,7 +211,7 @@ test("A key in Redis stays small however much is spent, and expires.", async () 
   expect(await redis.pttl("busy")).toSatisfy((ms: number) => ms > 59_000 && ms <= 62_000);
 });
 
-test("A server clock that is set back gives no second budget, and denies calls for one window at most.", async () => {
+test("a server clock that is set back gives no second budget, and denies calls for one window at most", async () => {
   const redis = await openServer("native");
   const spend = redisWindow(redis);
   const budget = createBudget(10, 1_000);

@@ -31,7 +31,7 @@ const pages = [
 ];
 
 test.each(pages)(
-  "The estimated size of $name is not below its real size, and at most three times as large.",
+  "the estimated size of $name is not below its real size, and at most three times as large",
   async (page) => {
     const count = Math.ceil(8_000 / page.products);
     const payloads = Array.from({ length: count }, () => {

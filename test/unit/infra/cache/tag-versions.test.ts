@@ -3,7 +3,7 @@ import { TagVersions } from "../../../../src/infra/cache/tag-versions.ts";
 
 const MAX_TAGS = 100_000;
 
-test("An entry is outdated once one of its tags was invalidated after its version.", () => {
+test("an entry is stale once one of its tags was invalidated after its version", () => {
   const versions = new TagVersions();
   const before = versions.current;
   versions.invalidate(["product:1"]);
@@ -12,13 +12,13 @@ test("An entry is outdated once one of its tags was invalidated after its versio
   expect(versions.isCurrent(["product:1"], versions.current)).toBe(true);
 });
 
-test("With more invalidated tags than it remembers, older entries count as outdated and never as current.", () => {
+test("with more invalidated tags than are recorded, older entries count as stale", () => {
   const versions = new TagVersions();
   versions.invalidate(["product:first"]);
   const before = versions.current;
   versions.invalidate(["product:invalidated"]);
   const after = versions.current;
-  // These replace both tags: an entry that depended on a forgotten tag cannot be told from others.
+  // These evict both tags: an entry with an evicted tag cannot be distinguished from others.
   for (let count = 0; count < MAX_TAGS; count += 1) versions.invalidate([`product:${count}`]);
   expect(versions.isCurrent(["product:invalidated"], before)).toBe(false);
   expect(versions.isCurrent(["product:other"], before)).toBe(false);
@@ -27,7 +27,7 @@ test("With more invalidated tags than it remembers, older entries count as outda
   expect(versions.isCurrent(["product:7"], after)).toBe(false);
 });
 
-test("One invalidation of more tags than it remembers makes entries with any of them outdated.", () => {
+test("one invalidation of more tags than are recorded makes entries with any of them stale", () => {
   const versions = new TagVersions();
   const before = versions.current;
   versions.invalidate(Array.from({ length: 1.5 * MAX_TAGS }, (_, count) => `sku:${count}`));
@@ -36,7 +36,7 @@ test("One invalidation of more tags than it remembers makes entries with any of 
   expect(versions.isCurrent(["sku:0"], versions.current)).toBe(true);
 });
 
-test("A tag that is invalidated again is remembered as of the last time.", () => {
+test("a tag that is invalidated again counts as invalidated in the last version", () => {
   const versions = new TagVersions();
   versions.invalidate(["product:hot"]);
   for (let count = 0; count < MAX_TAGS - 1; count += 1) versions.invalidate([`product:${count}`]);
@@ -47,7 +47,7 @@ test("A tag that is invalidated again is remembered as of the last time.", () =>
   expect(versions.isCurrent(["product:cold"], before)).toBe(true);
 });
 
-test("Invalidating all makes every earlier entry outdated.", () => {
+test("invalidating all tags makes every earlier entry stale", () => {
   const versions = new TagVersions();
   const before = versions.current;
   versions.invalidateAll();

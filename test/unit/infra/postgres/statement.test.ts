@@ -7,7 +7,7 @@ import {
   prepareDynamic,
 } from "../../../../src/infra/postgres/statement.ts";
 
-test("a prepared statement is compiled once and binds each value wherever its parameter stands", () => {
+test("a prepared statement is compiled once and binds each value at every position of its parameter", () => {
   let builds = 0;
   const statement = prepare<[id: string, owner: string | null], { id: string }>((id, owner) => {
     builds += 1;

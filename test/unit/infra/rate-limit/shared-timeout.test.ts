@@ -20,7 +20,7 @@ function track<T>(timeout: SharedTimeout, work: Promise<T>): { outcome: string }
   return tracked;
 }
 
-test("Work that never settles is rejected after the timeout, all pieces at their own time.", async () => {
+test("a promise that never settles is rejected after the timeout, each at its own time", async () => {
   const timeout = new SharedTimeout(50);
   const first = track(timeout, never());
   await vi.advanceTimersByTimeAsync(30);
@@ -34,7 +34,7 @@ test("Work that never settles is rejected after the timeout, all pieces at their
   expect(new Set(second.map(({ outcome }) => outcome))).toEqual(new Set(["Error: no response within 50 ms"]));
 });
 
-test("Work that settles in time keeps its result or its error.", async () => {
+test("a promise that settles in time keeps its result or its error", async () => {
   const timeout = new SharedTimeout(50);
   const resolved = track(timeout, Promise.resolve("value"));
   const rejected = track(timeout, Promise.reject(new Error("no")));
@@ -42,11 +42,11 @@ test("Work that settles in time keeps its result or its error.", async () => {
   expect([resolved.outcome, rejected.outcome]).toEqual(["value", "Error: no"]);
 });
 
-test("A response that arrives while the process is busy is read before the timeout rejects it.", async () => {
+test("a response that arrives while the process is busy is read before the timeout rejects it", async () => {
   const timeout = new SharedTimeout(50);
   const { promise, resolve } = Promise.withResolvers<string>();
   const late = track(timeout, promise);
-  // Both are due when the process gets to its timers: the response is delivered before the check.
+  // Both are due when the process runs its timers. The response is delivered before the check.
   setTimeout(() => resolve("late"), 50);
   await vi.advanceTimersByTimeAsync(200);
   expect(late.outcome).toBe("late");
