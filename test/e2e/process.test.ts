@@ -145,7 +145,7 @@ test("the process exits with 1 when its embedded PostgreSQL dies, and the next s
   expect(errors).toEqual([
     expect.objectContaining({
       msg: "Embedded PostgreSQL ended; stopping this process",
-      reason: expect.stringMatching(/ended by itself .*postgres\.log/),
+      reason: expect.stringMatching(/ended unexpectedly .*postgres\.log/),
     }),
   ]);
   expect(service.stderr()).toBe("");

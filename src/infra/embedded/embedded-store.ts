@@ -7,7 +7,7 @@ export interface EmbeddedStore {
   url: string;
   /** One line for the start of the service, without secrets. */
   description: string;
-  /** Resolves with a message for the log if the store ends by itself; stays pending if it is stopped. */
+  /** Resolves with a message for the log if the store ends unexpectedly; stays pending if it is stopped. */
   exited: Promise<string>;
   /** Stops it, within about 12 s. May be called twice. */
   stop(): Promise<void>;
@@ -38,7 +38,9 @@ export function createEmbeddedStore(options: EmbeddedStoreOptions): EmbeddedStor
   const exited = new Promise<string>((resolve) => {
     void server.ended.then(async ({ text }) => {
       if (stopped !== undefined) return;
-      resolve(`${name} ended by itself (${text}). The end of ${logFile}:\n${await readLastLines(logFile)}`);
+      resolve(
+        `${name} ended unexpectedly (${text}). Last lines of ${logFile}:\n${await readLastLines(logFile)}`,
+      );
     });
   });
   const stopServer = async () => {

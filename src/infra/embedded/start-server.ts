@@ -6,7 +6,7 @@ import { openLogFile, readLastLines } from "./log-file.ts";
 
 export interface StartServerOptions {
   name: string;
-  /** Emptied first. Its end is part of the error message if the start fails. */
+  /** Emptied first. Its last lines are part of the error message if the start fails. */
   logFile: string;
   /** The last sentence of that message. */
   advice: string;
@@ -43,7 +43,7 @@ export async function startServer(
       const lines = await readLastLines(logFile);
       if (attempt === ATTEMPTS || !RETRYABLE.test(lines)) {
         throw new StartupError(
-          `${name} did not start: ${failure}. The end of ${logFile}:\n${lines}\n${advice}`,
+          `${name} did not start: ${failure}. Last lines of ${logFile}:\n${lines}\n${advice}`,
         );
       }
       await sleep(FIRST_DELAY_MS * 2 ** (attempt - 1));

@@ -12,7 +12,7 @@ export interface Stores {
   embeddedDatabase: boolean;
   /** A line for each store that was started. */
   started: readonly string[];
-  /** Resolves when an embedded PostgreSQL has ended by itself, which has been logged. */
+  /** Resolves when an embedded PostgreSQL has ended unexpectedly, which has been logged. */
   failed: Promise<void>;
   close(): Promise<void>;
 }

@@ -9,9 +9,9 @@ import { query } from "./query.ts";
 /** The first argument, as JSON. */
 export interface ProgramSettings {
   dataDir: string;
-  /** Absent: no Redis is started. */
+  /** Whether Redis is started, and which kind. Defaults to none. */
   redis?: "native" | "wasm";
-  /** Acquires the lock of the data folder and does nothing else. */
+  /** Whether it only acquires the lock of the data folder. */
   lockOnly?: boolean;
   /** Runs a command that ignores all signals that can be ignored, with a child that does too, and nothing else. */
   ignoreSignals?: boolean;

@@ -37,13 +37,13 @@ async function processesOf(dataDir: string): Promise<number[]> {
 const hasRedis = (await runProgram("/bin/sh", ["-c", "command -v redis-server"])).ok;
 
 /** Inserts a row that every later start must find. */
-const insertRow = (url: string, answer: number) =>
-  query(url, `CREATE TABLE IF NOT EXISTS saved (answer int); INSERT INTO saved VALUES (${answer})`);
+const insertRow = (url: string, value: number) =>
+  query(url, `CREATE TABLE IF NOT EXISTS saved (value int); INSERT INTO saved VALUES (${value})`);
 
 async function readRowsAfterRestart(dataDir: string): Promise<unknown[]> {
   const store = await startEmbeddedPostgres({ dataDir, database: "shop" });
   try {
-    return (await query(store.url, "SELECT answer FROM saved")).map((row) => row.answer);
+    return (await query(store.url, "SELECT value FROM saved")).map((row) => row.value);
   } finally {
     await store.stop();
   }

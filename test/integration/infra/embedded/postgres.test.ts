@@ -113,14 +113,14 @@ describe("the files of an embedded PostgreSQL", () => {
 
   it("database files keep data and password between starts, in a long path with spaces, and are unlocked by stop", async () => {
     const first = await start(relative(process.cwd(), dataDir));
-    await query(first.url, "CREATE TABLE saved AS SELECT 42 AS answer");
+    await query(first.url, "CREATE TABLE saved AS SELECT 42 AS value");
     const pid = await readPostmasterPid(dataDir);
     await first.stop();
     await first.stop();
     expect(await hasEnded(pid)).toBe(true);
     const second = await start(dataDir);
     try {
-      expect(await query(second.url, "SELECT answer FROM saved")).toEqual([{ answer: 42 }]);
+      expect(await query(second.url, "SELECT value FROM saved")).toEqual([{ value: 42 }]);
       expect(new URL(second.url).password).toBe(new URL(first.url).password);
     } finally {
       await second.stop();
@@ -130,7 +130,9 @@ describe("the files of an embedded PostgreSQL", () => {
   it("the end of a killed server is reported, and its database files are intact at the next start", async () => {
     const first = await start(dataDir);
     process.kill(await readPostmasterPid(dataDir), "SIGKILL");
-    expect(await first.exited).toMatch(/^PostgreSQL 18.* ended by itself \(exit code 137\).*postgres\.log/);
+    expect(await first.exited).toMatch(
+      /^PostgreSQL 18.* ended unexpectedly \(exit code 137\).*postgres\.log/,
+    );
     await first.stop();
     const second = await start(dataDir);
     await second.stop();

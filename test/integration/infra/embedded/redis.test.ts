@@ -116,12 +116,12 @@ for (const kind of ["native", "wasm"] as const) {
       await expect(connect(second.url).ping()).rejects.toThrow(/Connection is closed/);
     });
 
-    it("reports when it ends by itself", async () => {
+    it("reports when it ends unexpectedly", async () => {
       const second = await startEmbeddedRedis({ dataDir: scratch.path, kind });
       await connect(second.url)
         .call("SHUTDOWN", "NOSAVE")
         .catch(() => {});
-      expect(await second.exited).toMatch(/ended by itself/);
+      expect(await second.exited).toMatch(/ended unexpectedly/);
       await second.stop();
     });
   });
