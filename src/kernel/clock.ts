@@ -6,5 +6,5 @@ export interface Clock {
 /** The system's clock. */
 export const systemClock: Clock = { now: () => new Date() };
 
-/** How far a caller's clock may be ahead of ours, in milliseconds. */
+/** Longest time that a caller's clock may be ahead of the service's, in milliseconds. */
 export const MAX_CLOCK_SKEW_MS = 60_000;

@@ -75,7 +75,7 @@ export function invalidField(field: string, description: string, reason = "INVAL
 /** Longest part of a caller's text that an error message repeats, in UTF-16 units. */
 const MAX_QUOTED_LENGTH = 64;
 
-/** Returns a caller's text in quotes, cut to the length of a line. */
+/** Returns a caller's text in quotes, truncated to 64 UTF-16 units. */
 export function quoted(text: string): string {
   if (text.length <= MAX_QUOTED_LENGTH) return JSON.stringify(text);
   return JSON.stringify(`${text.slice(0, MAX_QUOTED_LENGTH).toWellFormed()}...`);

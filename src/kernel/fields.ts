@@ -64,7 +64,7 @@ export function pick(value: object, keys: readonly PropertyKey[]): object {
   return Object.fromEntries(keys.map((key) => [key, Reflect.get(value, key)]));
 }
 
-/** Returns whether a field was left out: an empty string, an empty map, or undefined. */
+/** Returns whether a field is empty: an empty string, an empty map, or undefined. */
 function isEmpty(value: unknown): boolean {
   if (value === undefined || value === "") return true;
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;

@@ -90,7 +90,7 @@ test("a first start without configuration starts the stores, adds the demo data 
     totalSize: 2_000,
     products: [{ stockQuantity: expect.any(String) }],
   });
-  const announcements = service.lines.filter((line) => /^listening/i.test(String(line.msg)));
+  const announcements = service.lines.filter((line) => /\blistening on\b/.test(String(line.msg)));
   expect(announcements).toHaveLength(1);
   expect(announcements[0]).toMatchObject({
     address: url,

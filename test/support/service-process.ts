@@ -44,7 +44,7 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
     createInterface(child.stdout).on("line", (line) => {
       const entry: Record<string, unknown> = JSON.parse(line);
       lines.push(entry);
-      if (typeof entry.msg === "string" && /^listening/i.test(entry.msg)) resolve(String(entry.address));
+      if (typeof entry.msg === "string" && /\blistening on\b/.test(entry.msg)) resolve(String(entry.address));
     });
     void exited.then((code) => reject(new Error(`the service exited with ${code}: ${errors}`)));
   });

@@ -16,7 +16,7 @@ export interface LifetimeOptions {
 
 /**
  * The deadline and the end of one call, from its headers on. A call receives its request, then its handler runs, then
- * its response is delivered. A stop (deadline, caller gone, stalled body) ends the wait for the request immediately; a
+ * its response is delivered. A stop (deadline, disconnect, stalled body) ends the wait for the request immediately; a
  * running handler gets the signal and `settleMs` to finish. Connect itself would wait for such a handler without limit.
  */
 export class CallLifetime {
@@ -54,7 +54,7 @@ export class CallLifetime {
     return this.#controller.signal;
   }
 
-  /** Whether the exchange is over: the response was sent, or the caller has gone. */
+  /** Whether the exchange is over: the response was sent, or the caller has disconnected. */
   get isClosed(): boolean {
     return this.#isClosed;
   }

@@ -4,7 +4,7 @@ import type { Log } from "../../kernel/log.ts";
 /** Shortest interval between two lines of one reason, in milliseconds. */
 const INTERVAL_MS = 1_000;
 
-/** UTF-16 units. The message of a driver is short; the rest is cut. */
+/** Longest cause, in UTF-16 units; longer ones are truncated. */
 const MAX_CAUSE_LENGTH = 500;
 
 /** The lines that were suppressed, and the fields of the last of them. */

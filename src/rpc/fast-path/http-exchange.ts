@@ -26,7 +26,7 @@ export interface HttpExchange {
   readonly body: Readable;
   /** Whether the whole request has arrived. */
   readonly complete: boolean;
-  /** Sends a response, unless the caller has gone. */
+  /** Sends a response, unless the caller has disconnected. */
   respond(response: HttpResponse): void;
   /** Ends the exchange so that callers detect a partial response. */
   abort(): void;

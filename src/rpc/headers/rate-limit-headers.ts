@@ -7,7 +7,7 @@ export const rateLimitCorsHeaders = {
 };
 
 /**
- * Adds the headers that state what is left of the caller's budget (draft-ietf-httpapi-ratelimit-headers-03). The error
+ * Adds the headers that state the rest of the caller's budget (draft-ietf-httpapi-ratelimit-headers-03). The error
  * of a rejected call states when to retry.
  */
 export function addRateLimitHeaders(

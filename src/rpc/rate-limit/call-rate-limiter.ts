@@ -11,8 +11,8 @@ const FAILED_AUTH_COST = 1;
 /** Enforces the rate limits of calls. */
 export interface CallRateLimiter {
   /**
-   * Charges the cost of a call to its caller's budget, and records in the call what is left. Methods of class AUTH,
-   * which check or set a password, cost the caller's address too, signed in or not.
+   * Charges the cost of a call to its caller's budget, and records the remaining budget in the call. Methods of class
+   * AUTH, which check or set a password, cost the caller's address too, signed in or not.
    * @throws AppError resource_exhausted, with the time to wait, when the budget does not cover it
    */
   charge(call: ActiveCall, policy: MethodPolicy): Promise<void>;
@@ -95,7 +95,7 @@ function budgetScopeOf({ principal, clientAddress }: ActiveCall): { scope: Budge
   }
 }
 
-/** Returns the decision to report when several budgets apply: the rejection, or the one with the least left. */
+/** Returns the decision to report when several budgets apply: the rejection, or the one with the smallest rest. */
 function stricter(recorded: Decision | undefined, decision: Decision): Decision {
   return recorded === undefined || !decision.allowed || decision.remaining <= recorded.remaining
     ? decision

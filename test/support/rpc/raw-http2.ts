@@ -37,7 +37,7 @@ export function openGrpc(
   return stream;
 }
 
-/** How a gRPC call ended, by its headers or trailers. */
+/** The end of a gRPC call, by its headers or trailers. */
 export interface GrpcEnd {
   /** Undefined when the call ended without a status. */
   status: string | undefined;

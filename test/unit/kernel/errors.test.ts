@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { errorMessage } from "../../../src/kernel/errors.ts";
+import { errorCode, errorMessage } from "../../../src/kernel/errors.ts";
 
 test("an error's message is its text; without one, its code or its name", () => {
   expect(errorMessage(new Error("broken"))).toBe("broken");
@@ -14,4 +14,11 @@ test("any other thrown value has a message too", () => {
   expect(errorMessage({ message: "broken" })).toBe("broken");
   expect(errorMessage({})).toBe("unknown error");
   expect(errorMessage(undefined)).toBe("undefined");
+});
+
+test("errorCode returns the code of an error, and an empty text for any other value", () => {
+  expect(errorCode(Object.assign(new Error("missing"), { code: "ENOENT" }))).toBe("ENOENT");
+  expect(errorCode(Object.assign(new Error("failed"), { code: 5 }))).toBe("");
+  expect(errorCode(new Error("failed"))).toBe("");
+  expect(errorCode(undefined)).toBe("");
 });

@@ -6,6 +6,7 @@ export interface Readiness {
   checks: Record<string, string>;
 }
 
+/** The limits of readiness checks. */
 export interface ReadinessLimits {
   /** Time for which a result is reused, so that probes do not load the stores, in milliseconds. */
   readinessMaxAgeMs: number;
