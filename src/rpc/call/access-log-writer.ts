@@ -7,7 +7,7 @@ import { methodKey } from "../policy/method-policy.ts";
 import type { ActiveCall } from "./active-call.ts";
 
 /**
- * The codes that are the service's fault. UNAVAILABLE is not among them: thousands may come in a second, and the
+ * The codes of faults of the service. UNAVAILABLE is not one of them: thousands may occur in a second, and the
  * throttled log reports them.
  */
 const SERVER_FAULT_CODES: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);

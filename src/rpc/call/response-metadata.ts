@@ -18,6 +18,6 @@ export interface ResponseMetadata {
   rateLimit: Decision | undefined;
   /** Whether the response depends on the caller: HTTP caches must not store it. */
   isPrivate: boolean;
-  /** Connect's own header and trailer of the response, which an interceptor that responds must return. */
+  /** Connect's header and trailer of the response, which an interceptor that responds must return. */
   connect: { readonly header: Headers; readonly trailer: Headers } | undefined;
 }

@@ -8,7 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 import { field as fieldRules, Ignore } from "../../../gen/buf/validate/validate_pb.ts";
 
-/** The path to a string, from the inside out; written as text only for a violation. */
+/** The path of a string as a linked list, innermost name first; formatted only for a violation. */
 interface Path {
   parent: Path | undefined;
   /** A field name, or an index or key in brackets. */
