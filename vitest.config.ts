@@ -19,7 +19,7 @@ export default defineConfig({
           name: "together",
           include: ["test/**/*.test.ts"],
           exclude: alone,
-          globalSetup: "test/support/global-setup.ts",
+          globalSetup: "test/support/stores/global-setup.ts",
           // Many tests wait more than they work: for drains, and for stores that start.
           maxWorkers: 4,
           sequence: { groupOrder: 0 },
@@ -30,7 +30,7 @@ export default defineConfig({
         test: {
           name: "alone",
           include: alone,
-          globalSetup: "test/support/global-setup.ts",
+          globalSetup: "test/support/stores/global-setup.ts",
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
         },

@@ -9,9 +9,9 @@ import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { findViolations } from "../support/invariants.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
+import { createTestDatabase, type TestDatabase } from "../support/stores/database.ts";
+import { findViolations } from "../support/stores/invariants.ts";
 
 let dataDir: string;
 let database: TestDatabase;

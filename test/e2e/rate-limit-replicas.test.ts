@@ -1,8 +1,8 @@
 import { connect } from "node:http2";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
+import { createTestDatabase, type TestDatabase } from "../support/stores/database.ts";
+import { type RedisServer, startRedisServer } from "../support/stores/redis-server.ts";
 
 const UNITS = 100;
 const CALLS = 10_000;

@@ -7,10 +7,10 @@ import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_
 import { checkFreshness, type Traffic } from "../support/cache/freshness.ts";
 import { NaiveCache } from "../support/cache/naive-cache.ts";
 import { openPriceClient, type PriceClient, withNaiveCache } from "../support/cache/price-client.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { findViolations } from "../support/invariants.ts";
-import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
+import { createTestDatabase, type TestDatabase } from "../support/stores/database.ts";
+import { findViolations } from "../support/stores/invariants.ts";
+import { type RedisServer, startRedisServer } from "../support/stores/redis-server.ts";
 
 const READS = 100_000;
 const ROWS = 8;

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto";
 import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { countLockWaits, whileLocked } from "../support/database-activity.ts";
 import { failureOf } from "../support/errors.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { countLockWaits, whileLocked } from "../support/stores/database-activity.ts";
+import { startTcpProxy, type TcpProxy } from "../support/stores/tcp-proxy.ts";
 
 /** A deadline that is never reached, so that a call that hangs fails with DEADLINE_EXCEEDED. */
 const DEADLINE = { timeoutMs: 30_000 };

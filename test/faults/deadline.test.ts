@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { countBusyConnections, flushStatistics, whileLocked } from "../support/database-activity.ts";
 import { failureOf } from "../support/errors.ts";
-import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
+import { countBusyConnections, flushStatistics, whileLocked } from "../support/stores/database-activity.ts";
+import { findViolations } from "../support/stores/invariants.ts";
 
 let shop: TestShop;
 let productId: string;

@@ -5,15 +5,15 @@ import { connect } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CreateOrderRequestSchema } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { startShop, type TestShop } from "../support/shop.ts";
+import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
 import {
   countBusyConnections,
   countLockWaits,
   countPoolConnections,
   whileLocked,
-} from "../support/database-activity.ts";
-import { findViolations } from "../support/invariants.ts";
-import { startShop, type TestShop } from "../support/shop.ts";
-import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
+} from "../support/stores/database-activity.ts";
+import { findViolations } from "../support/stores/invariants.ts";
 
 const POOL_MAX = 20;
 const CREATE_ORDER = "/cartwright.order.v1.OrderService/CreateOrder";

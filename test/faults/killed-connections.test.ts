@@ -3,10 +3,10 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { withRetries } from "../../src/kernel/async/with-retries.ts";
-import { terminateConnections } from "../support/database-activity.ts";
-import { findViolations } from "../support/invariants.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
+import { terminateConnections } from "../support/stores/database-activity.ts";
+import { findViolations } from "../support/stores/invariants.ts";
 
 const ORDERS = 150;
 

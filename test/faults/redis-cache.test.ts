@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { checkFault, waitUntilBypassed } from "../support/cache/faulty-traffic.ts";
 import type { Traffic } from "../support/cache/freshness.ts";
 import { openTwoReplicas, type Replica, waitUntilUsed } from "../support/cache/replica.ts";
-import { startDedicatedRedis } from "../support/own-redis.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import { startDedicatedRedis } from "../support/stores/dedicated-redis.ts";
+import type { RedisServer } from "../support/stores/redis-server.ts";
 
 interface FaultContext {
   server: RedisServer;

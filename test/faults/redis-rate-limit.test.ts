@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { COOLDOWN_MS } from "../../src/infra/rate-limit/circuit-breaker.ts";
 import type { Budget } from "../../src/infra/rate-limit/limiter.ts";
 import { AppError } from "../../src/kernel/errors.ts";
-import { startDedicatedRedis } from "../support/own-redis.ts";
 import { createManualClock, openLimiter } from "../support/rate-limit/limiters.ts";
-import type { RedisServer } from "../support/redis-server.ts";
+import { startDedicatedRedis } from "../support/stores/dedicated-redis.ts";
+import type { RedisServer } from "../support/stores/redis-server.ts";
 
 /** Twenty times that of the service, so that a busy machine does not exceed it while Redis works. */
 const TIMEOUT_MS = 1_000;

@@ -8,7 +8,7 @@ import { systemClock } from "../../src/kernel/clock.ts";
 import { createSharedStores } from "../support/identity/identity-instance.ts";
 import { silentLog } from "../support/log.ts";
 import { type LogLine, recordingLog } from "../support/rpc/rpc-server.ts";
-import { startTcpProxy } from "../support/tcp-proxy.ts";
+import { startTcpProxy } from "../support/stores/tcp-proxy.ts";
 
 test("while the database is unavailable, the cached signing keys stay in use, and reads and warnings are limited to one a second", async () => {
   const stores = await createSharedStores();

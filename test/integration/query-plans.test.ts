@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { entities } from "../../src/entities.ts";
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
 import type { CompiledStatement } from "../../src/infra/postgres/statement.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { silentLog } from "../support/log.ts";
 import { fillShop, idOf } from "../support/query-plans/fill-shop.ts";
 import {
@@ -22,6 +21,7 @@ import {
   type Shop,
 } from "../support/query-plans/lists.ts";
 import { explainStatement, type QueryPlan, recordStatements } from "../support/query-plans/query-plan.ts";
+import { createTestDatabase, type TestDatabase } from "../support/stores/database.ts";
 
 let database: TestDatabase;
 let db: Database;

@@ -13,8 +13,8 @@ import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_
 import { type App, startApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
 import type { Log } from "../../src/kernel/log.ts";
-import { createTestDatabase, type TestDatabase } from "./database.ts";
 import { silentLog } from "./log.ts";
+import { createTestDatabase, type TestDatabase } from "./stores/database.ts";
 
 /** The service in this process on a real port, with a database of its own and clients over real sockets. */
 export interface TestShop extends Clients {

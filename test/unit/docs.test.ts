@@ -2,8 +2,8 @@ import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { variableNames } from "../../src/config.ts";
+import { methodsTable } from "../support/contract/methods-table.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
-import { methodsTable } from "../support/methods-table.ts";
 
 // What can be checked of the documentation without a shop. test/e2e/docs runs its commands and programs.
 const docs = readPages("docs/**/*.md");

@@ -5,9 +5,9 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importLine, importLines, startImport, writeImportFile } from "../../support/import/import-files.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
-import { startTcpProxy, type TcpProxy } from "../../support/tcp-proxy.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
+import { startTcpProxy, type TcpProxy } from "../../support/stores/tcp-proxy.ts";
 
 let shop: TestShop;
 let slug: string;

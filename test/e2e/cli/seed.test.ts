@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCli } from "../../support/cli/start-cli.ts";
-import { createTestDatabase, type TestDatabase } from "../../support/database.ts";
-import { countConnections, countLockWaits } from "../../support/database-activity.ts";
 import { countRows, findViolations } from "../../support/seed/database-state.ts";
+import { createTestDatabase, type TestDatabase } from "../../support/stores/database.ts";
+import { countConnections, countLockWaits } from "../../support/stores/database-activity.ts";
 
 let database: TestDatabase;
 let dataDir: string;

@@ -15,9 +15,9 @@ import {
   createApiKey,
   type SignedInAccount,
 } from "../../support/identity/test-accounts.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct, stockOf } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 import { makePromotion } from "../../support/tracker/promotion-fixtures.ts";
 
 // The OWASP API Security Top 10 of 2023. access-table.test.ts checks API1, API3 and API5 on every method, and

@@ -12,9 +12,9 @@ import {
   readResourceInfo,
 } from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 
 const { RECOUNT, RECEIVED, DAMAGED, RETURNED, CORRECTION, UNSPECIFIED } = StockReason;
 

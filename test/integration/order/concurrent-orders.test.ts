@@ -20,10 +20,10 @@ import { getCall } from "../../../src/rpc/call/call-context.ts";
 import { createServer } from "../../../src/rpc/server/server.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { failureOf } from "../../support/errors.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { silentLog } from "../../support/log.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 
 const BUYERS = 200;
 /** The longest deadline of CreateOrder, in milliseconds. */

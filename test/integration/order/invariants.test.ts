@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findViolations, invariantsQuery, type Violation } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
+import { findViolations, invariantsQuery, type Violation } from "../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let productId: string;

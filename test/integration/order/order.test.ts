@@ -3,9 +3,9 @@ import { toBinary } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { OrderSchema, OrderState, OrderTransition } from "../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct, stockOf } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 
 let shop: TestShop;
 beforeAll(async () => {

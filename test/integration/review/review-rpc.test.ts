@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let staff: SignedInAccount;

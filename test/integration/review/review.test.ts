@@ -3,9 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { AppError } from "../../../src/kernel/errors.ts";
 import type { Log } from "../../../src/kernel/log.ts";
 import { anonymous, system } from "../../../src/kernel/principal.ts";
-import { findViolations, invariantsQuery, type Violation } from "../../support/invariants.ts";
 import { silentLog } from "../../support/log.ts";
 import { callAs, callBy, openReviewFeatures } from "../../support/review/review-features.ts";
+import { findViolations, invariantsQuery, type Violation } from "../../support/stores/invariants.ts";
 
 let features: Awaited<ReturnType<typeof openReviewFeatures>>;
 /** Number of deadlocks that PostgreSQL has reported. */

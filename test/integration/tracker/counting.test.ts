@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { failureOf } from "../../support/errors.ts";
-import { findViolations } from "../../support/invariants.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
+import { findViolations } from "../../support/stores/invariants.ts";
 import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
 /** The longest deadline that the service allows, in milliseconds. */

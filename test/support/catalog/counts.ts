@@ -1,5 +1,5 @@
 import type { CatalogStats, PriceStats } from "../../../src/catalog/stats/catalog-stats.ts";
-import type { TestDatabase } from "../database.ts";
+import type { TestDatabase } from "../stores/database.ts";
 
 /** Statistics as arrays of text, so that counts of the service and of the test can be compared. */
 export type Counts = Record<"products" | "sold_out" | "low_stock", string> &

@@ -22,8 +22,8 @@ import { AppError } from "../../../src/kernel/errors.ts";
 import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { anonymous, type Principal } from "../../../src/kernel/principal.ts";
-import { createTestDatabase, type TestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
+import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
 import { createTestClock } from "./test-clock.ts";
 
 /** The stores that the instances of one deployment share. */

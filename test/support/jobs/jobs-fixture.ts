@@ -5,8 +5,8 @@ import { type Jobs, type JobsOptions, openJobs } from "../../../src/infra/jobs/j
 import type { Queue } from "../../../src/infra/jobs/queues.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
-import { createTestDatabase, type TestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
+import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
 import { testQueues } from "./test-queues.ts";
 
 /** A database with the test queues. */

@@ -11,8 +11,8 @@ import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
-import { createTestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
+import { createTestDatabase } from "../stores/database.ts";
 
 /** The catalogue and the orders on a database of their own, with a record of the invalidated tags. */
 export type TagRecorder = Awaited<ReturnType<typeof openTagRecorder>>;

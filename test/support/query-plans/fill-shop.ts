@@ -1,4 +1,4 @@
-import type { TestDatabase } from "../database.ts";
+import type { TestDatabase } from "../stores/database.ts";
 
 const KINDS = ["product", "category", "customer", "promotion", "order", "request", "purchase"] as const;
 

@@ -1,7 +1,7 @@
 import { escapeLiteral } from "pg";
 import type { Database } from "../../../src/infra/postgres/postgres.ts";
 import { type CompiledStatement, compileStatement } from "../../../src/infra/postgres/statement.ts";
-import type { TestDatabase } from "../database.ts";
+import type { TestDatabase } from "../stores/database.ts";
 
 /** Wraps a database so that it records the statements of its reads. */
 export function recordStatements(db: Database, statements: CompiledStatement[]): Database {

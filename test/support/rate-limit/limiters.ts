@@ -8,7 +8,7 @@ import {
 } from "../../../src/infra/rate-limit/limiter.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";
 import { silentLog } from "../log.ts";
-import type { RedisServer } from "../redis-server.ts";
+import type { RedisServer } from "../stores/redis-server.ts";
 
 /** A monotonic clock that only the test advances. */
 export interface ManualClock {

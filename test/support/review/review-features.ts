@@ -14,9 +14,9 @@ import type { Principal, Role } from "../../../src/kernel/principal.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
-import { createTestDatabase } from "../database.ts";
 import { silentLog } from "../log.ts";
 import { recordStatements } from "../query-plans/query-plan.ts";
+import { createTestDatabase } from "../stores/database.ts";
 
 /** Opens reviews and the features that they need on a database of their own, without a server. */
 export async function openReviewFeatures(log: Log = silentLog) {

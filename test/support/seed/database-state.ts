@@ -1,4 +1,4 @@
-import type { TestDatabase } from "../database.ts";
+import type { TestDatabase } from "../stores/database.ts";
 
 const TABLES: Readonly<Record<string, string>> = {
   category: "*",

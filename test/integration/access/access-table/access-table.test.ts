@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { field as fieldPolicy, Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
-import { readServices } from "../../../support/contract.ts";
+import { readServices } from "../../../support/contract/contract.ts";
 import {
   clientsWithToken,
   createAccount,

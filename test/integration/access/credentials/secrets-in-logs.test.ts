@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
 import { type ServiceProcess, startProcess } from "../../../support/service-process.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
 
 // The log of this process is as detailed as possible, and must hold no secret.
 let database: TestDatabase;

@@ -8,9 +8,9 @@ import {
   createAccount,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeProduct, stockOf } from "../../../support/shop-fixtures.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let admin: SignedInAccount;

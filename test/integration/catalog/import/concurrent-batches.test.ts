@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
-import { countLockWaits, flushStatistics, lockProduct } from "../../../support/database-activity.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   countWrittenRows,
@@ -12,8 +11,9 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { countLockWaits, flushStatistics, lockProduct } from "../../../support/stores/database-activity.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 /** Number of rows that the shop writes in one transaction. */
 const BATCH_ROWS = 1_000;

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StockReason } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import { countDeadlocks, countLockWaits } from "../../../support/database-activity.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   createCategorySlug,
@@ -10,8 +9,9 @@ import {
   createRows,
   importRows,
 } from "../../../support/import/import-rows.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { countDeadlocks, countLockWaits } from "../../../support/stores/database-activity.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let slug: string;

@@ -1,6 +1,5 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
-import { countLockWaits, lockProduct } from "../../../support/database-activity.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   countWrittenRows,
@@ -11,8 +10,9 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { countLockWaits, lockProduct } from "../../../support/stores/database-activity.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let slug: string;

@@ -10,8 +10,8 @@ import {
   type RowInit,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let slug: string;

@@ -1,6 +1,5 @@
 import { hash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { countDeadlocks } from "../../../support/database-activity.ts";
 import {
   createCategorySlug,
   createRow,
@@ -8,6 +7,7 @@ import {
   importRows,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { countDeadlocks } from "../../../support/stores/database-activity.ts";
 
 const BATCH_ROWS = 1_000;
 const BATCHES = 8;

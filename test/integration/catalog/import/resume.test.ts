@@ -2,7 +2,6 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { createClient } from "../../../../src/client/client.ts";
-import { countLockWaits, lockProduct } from "../../../support/database-activity.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   countWrittenRows,
@@ -13,9 +12,10 @@ import {
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { findViolations } from "../../../support/invariants.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { startTcpProxy } from "../../../support/tcp-proxy.ts";
+import { countLockWaits, lockProduct } from "../../../support/stores/database-activity.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
+import { startTcpProxy } from "../../../support/stores/tcp-proxy.ts";
 
 let shop: TestShop;
 let slug: string;

@@ -11,9 +11,9 @@ import { systemClock } from "../../../../src/kernel/clock.ts";
 import { createIds } from "../../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../../src/kernel/page.ts";
 import { countFromProducts, toCounts } from "../../../support/catalog/counts.ts";
-import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
-import { invariantsQuery, type Violation } from "../../../support/invariants.ts";
 import { silentLog } from "../../../support/log.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
+import { invariantsQuery, type Violation } from "../../../support/stores/invariants.ts";
 
 const call = internalCall();
 const firstPage = { pageSize: 100, pageToken: "" };

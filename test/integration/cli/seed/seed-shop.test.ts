@@ -2,8 +2,8 @@ import { afterEach, expect, test } from "vitest";
 import { seedId } from "../../../../src/cli/seed/generate/seed-id.ts";
 import { isEmptyShop } from "../../../../src/cli/seed/is-empty-shop.ts";
 import { type SeedProgress, seedShop } from "../../../../src/cli/seed/seed-shop.ts";
-import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
 import { countRows, digestTables, findViolations } from "../../../support/seed/database-state.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
 
 // Two blocks of products and of customers, the second ones incomplete.
 const size = { products: 1_300, customers: 300 };

@@ -18,8 +18,8 @@ import {
   waitUntilStored,
   waitUntilUsed,
 } from "../../../support/cache/replica.ts";
-import { startDedicatedRedis } from "../../../support/own-redis.ts";
-import { startTcpProxy, type TcpProxy } from "../../../support/tcp-proxy.ts";
+import { startDedicatedRedis } from "../../../support/stores/dedicated-redis.ts";
+import { startTcpProxy, type TcpProxy } from "../../../support/stores/tcp-proxy.ts";
 
 /** Starts a proxy before the Redis of all tests. */
 async function startProxy(): Promise<{ proxy: TcpProxy; url: string }> {

@@ -9,7 +9,7 @@ import { internalCall } from "../../../../src/kernel/call.ts";
 import { type JobsFixture, openJobsFixture } from "../../../support/jobs/jobs-fixture.ts";
 import { notifiedQueue, polledQueue, slowQueue, testQueues } from "../../../support/jobs/test-queues.ts";
 import { silentLog } from "../../../support/log.ts";
-import { startTcpProxy } from "../../../support/tcp-proxy.ts";
+import { startTcpProxy } from "../../../support/stores/tcp-proxy.ts";
 
 /** So long that no test waits for it: jobs of workers with this interval run because of a notification. */
 const NEVER_POLLED = { pollSeconds: 3_600 };

@@ -4,8 +4,8 @@ import type { Generation } from "../../../../src/infra/cache/redis-tier.ts";
 import { withInvalidationOutbox } from "../../../../src/infra/outbox/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
-import { createTestDatabase } from "../../../support/database.ts";
 import { silentLog } from "../../../support/log.ts";
+import { createTestDatabase } from "../../../support/stores/database.ts";
 
 interface Published {
   enqueued: [tags: readonly string[], generation: Generation][];

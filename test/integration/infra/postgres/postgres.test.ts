@@ -4,8 +4,8 @@ import { entities } from "../../../../src/entities.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
-import { createTestDatabase, type TestDatabase } from "../../../support/database.ts";
 import { silentLog } from "../../../support/log.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
 
 let database: TestDatabase;
 let db: Database;

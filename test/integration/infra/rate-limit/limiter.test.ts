@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { startDedicatedRedis } from "../../../support/own-redis.ts";
 import {
   countAllowed,
   countScripts,
@@ -9,6 +8,7 @@ import {
   openTwoLimiters,
   spendConcurrently,
 } from "../../../support/rate-limit/limiters.ts";
+import { startDedicatedRedis } from "../../../support/stores/dedicated-redis.ts";
 
 test("two replicas share a budget, and each decision has the remaining units", async () => {
   const [one, two] = await openTwoLimiters();

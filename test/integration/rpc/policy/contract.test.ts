@@ -5,7 +5,7 @@ import { ListBrandsResponseSchema } from "../../../../gen/cartwright/catalog/v1/
 import { RequestId } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { methodPolicy } from "../../../../src/rpc/policy/method-policy.ts";
 import { readPolicies } from "../../../../src/rpc/policy/read-policies.ts";
-import { readServices, unboundedFields } from "../../../support/contract.ts";
+import { readServices, unboundedFields } from "../../../support/contract/contract.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 const services = await readServices();

@@ -5,7 +5,7 @@ import { createValidator } from "@bufbuild/protovalidate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { field as fieldRules } from "../../../../gen/buf/validate/validate_pb.ts";
 import { FieldBehavior, field_behavior } from "../../../../gen/google/api/field_behavior_pb.ts";
-import { hasBehavior, readServices } from "../../../support/contract.ts";
+import { hasBehavior, readServices } from "../../../support/contract/contract.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 
 const methods = (await readServices()).flatMap((service) =>

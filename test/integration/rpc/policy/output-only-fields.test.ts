@@ -22,7 +22,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { MoneySchema } from "../../../../gen/cartwright/type/v1/money_pb.ts";
 import { FieldBehavior } from "../../../../gen/google/api/field_behavior_pb.ts";
-import { hasBehavior, readServices } from "../../../support/contract.ts";
+import { hasBehavior, readServices } from "../../../support/contract/contract.ts";
 import { withPolicy } from "../../../support/rpc/altered-contract.ts";
 import { transports } from "../../../support/rpc/rpc-clients.ts";
 import { startRpcServer } from "../../../support/rpc/rpc-server.ts";

@@ -1,7 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type FileDescriptorProto, FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
-import { buildContracts, commentsOf } from "../../../support/contract-files.ts";
+import { buildContracts, commentsOf } from "../../../support/contract/contract-files.ts";
 
 const files = buildContracts().filter(({ name }) => !name.startsWith("google/protobuf/"));
 const ours = files.filter(({ name }) => name.startsWith("cartwright/"));

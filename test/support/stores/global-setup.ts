@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "pg";
 import type { TestProject } from "vitest/node";
-import { entities } from "../../src/entities.ts";
-import { startEmbeddedPostgres } from "../../src/infra/embedded/postgres/embedded-postgres.ts";
-import { startEmbeddedRedis } from "../../src/infra/embedded/redis/embedded-redis.ts";
-import { migrate } from "../../src/infra/postgres/migrate.ts";
-import { silentLog } from "./log.ts";
+import { entities } from "../../../src/entities.ts";
+import { startEmbeddedPostgres } from "../../../src/infra/embedded/postgres/embedded-postgres.ts";
+import { startEmbeddedRedis } from "../../../src/infra/embedded/redis/embedded-redis.ts";
+import { migrate } from "../../../src/infra/postgres/migrate.ts";
+import { silentLog } from "../log.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Client } from "pg";
 
-const script = readFileSync(new URL("../../src/infra/postgres/invariants.sql", import.meta.url), "utf8");
+const script = readFileSync(new URL("../../../src/infra/postgres/invariants.sql", import.meta.url), "utf8");
 
 /** The query of the script that checks the invariants, without its transaction. */
 export const invariantsQuery = script.replace(/^(begin|commit).*;$/gm, "");

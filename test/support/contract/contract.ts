@@ -6,8 +6,8 @@ import {
   getOption,
   ScalarType,
 } from "@bufbuild/protobuf";
-import { type FieldRules, field as fieldRules, Ignore } from "../../gen/buf/validate/validate_pb.ts";
-import { FieldBehavior, field_behavior } from "../../gen/google/api/field_behavior_pb.ts";
+import { type FieldRules, field as fieldRules, Ignore } from "../../../gen/buf/validate/validate_pb.ts";
+import { FieldBehavior, field_behavior } from "../../../gen/google/api/field_behavior_pb.ts";
 
 /** Returns all services of the contracts, as generated. */
 export async function readServices(): Promise<DescService[]> {
