@@ -138,7 +138,7 @@ function createFetchTransport(options: TransportOptions): Transport {
 }
 
 /**
- * Makes the browser revalidate cached responses. By default it would use them as long as the contract allows, and a
+ * Makes the browser revalidate cached responses. Otherwise it uses them as long as the contract allows, and a
  * caller would not see their own change. If nothing has changed, the service responds 304.
  */
 const fetchRevalidated: typeof fetch = (input, init) =>

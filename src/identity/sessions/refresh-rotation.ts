@@ -35,7 +35,7 @@ export interface RefreshRotation {
   expiry(now: Date): Date;
 }
 
-/** How long a session lasts without a refresh, in milliseconds. */
+/** Lifetime of a session without a refresh, in milliseconds. */
 const LIFETIME_MS = 30 * DAY_MS;
 /** Error codes for an account or a customer that has been deleted. */
 const ABSENT_CODES: ReadonlySet<string> = new Set(["not_found", "failed_precondition"]);

@@ -97,7 +97,7 @@ test("no log line holds a password, a token or a key, even when calls fail", asy
 test("no log line holds the cancel keys of database connections when these are terminated", async () => {
   const since = service.lines.length;
   const queueFailure = () =>
-    service.lines.slice(since).find(({ msg }) => String(msg).startsWith("job queue"));
+    service.lines.slice(since).find(({ msg }) => String(msg).startsWith("Job queue failed"));
   const terminateConnections = async () => {
     await database.query(
       "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
