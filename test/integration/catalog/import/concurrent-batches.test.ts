@@ -12,7 +12,12 @@ import {
   toMessages,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { countLockWaits, flushStatistics, lockProduct } from "../../../support/stores/database-activity.ts";
+import {
+  countLockWaits,
+  flushStatistics,
+  lockProduct,
+  PATIENT_DATABASE,
+} from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 
 /** Number of rows that the shop writes in one transaction. */
@@ -22,7 +27,7 @@ let shop: TestShop;
 let slug: string;
 // A shop for each test: a full import affects all products, and statistics a whole table.
 beforeEach(async () => {
-  shop = await startShop();
+  shop = await startShop(PATIENT_DATABASE);
   slug = await createCategorySlug(shop);
 });
 afterEach(async () => {
