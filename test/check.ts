@@ -47,7 +47,7 @@ function breakingChanges(): string | undefined {
   return run("buf", "breaking", "--against", `.git#ref=${commit}`);
 }
 
-/** Reports known vulnerabilities of production dependencies, severity high and above. Some registries answer no audits. */
+/** Reports known vulnerabilities of production dependencies, severity high and above. Some registries have none. */
 function audit(): string | undefined {
   const { stdout } = spawnSync("npm", ["audit", "--omit=dev", "--audit-level=high", "--json"], {
     cwd: root,
@@ -56,7 +56,7 @@ function audit(): string | undefined {
   });
   const report: unknown = parseJson(stdout ?? "");
   if (typeof report !== "object" || report === null || !("metadata" in report)) {
-    return "skip: the configured registry answers no audits";
+    return "skip: the configured registry does not serve audits";
   }
   return run("npm", "audit", "--omit=dev", "--audit-level=high");
 }

@@ -82,7 +82,7 @@ function idsOf({ items }: { items: object[] }): unknown[] {
 }
 
 test.each(pageCases)(
-  "the index answers the first page and a distant one of %s",
+  "the index serves the first page and a distant one of %s",
   async (_, list, index, sql) => {
     const { token, ids } = await rowsAfter(...sql);
     const { plan: first } = await explain(() => list(shop, ""));
@@ -98,7 +98,7 @@ test.each(pageCases)(
   },
 );
 
-test.each(mergedCases)("the index answers a page of each part of %s", async (_, list, index, sql) => {
+test.each(mergedCases)("the index serves a page of each part of %s", async (_, list, index, sql) => {
   const { token, ids } = await rowsAfter(...sql);
   const { plan: first } = await explain(() => list(shop, ""));
   const { plan: distant, result } = await explain(() => list(shop, token));
@@ -220,7 +220,7 @@ test.each<[string, (shop: Shop) => Promise<unknown>, index: RegExp, most: number
     /^product_count_/,
     10_000,
   ],
-])("an index answers the read of %s", async (_, read, index, most) => {
+])("an index serves the read of %s", async (_, read, index, most) => {
   const { plans } = await explainAll(() => read(shop));
   const small = ["category", "promotion", "purchase_total", "product_count_delta"];
   expect(plans.flatMap(({ scanned }) => scanned).filter((table) => !small.includes(table))).toEqual([]);

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { variableNames } from "../../src/config.ts";
 import { methodsTable } from "../support/contract/methods-table.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
+import { findReplacedWords } from "../support/docs/word-list.ts";
 
 // What can be checked of the documentation without a shop. test/e2e/docs runs its commands and programs.
 const docs = readPages("docs/**/*.md");
@@ -88,12 +89,8 @@ test.each(texts)("$path names only npm scripts that exist", ({ text }) => {
   }
 });
 
-/** Words that a standard term replaces, such as invalidate for bump. */
-const REPLACED =
-  /\b(anew|anyhow|bump(?:s|ed|ing)?|cellar|goods|hopeful|lest|nobody's leave|patience|roof|rooms?|therein|thereof|thither|tidy|turned away|whoever|whomever|whosoever|worked at)\b/gi;
-
 test.each(texts)("$path uses standard terms", (page) => {
-  expect(proseOf(page).match(REPLACED) ?? []).toEqual([]);
+  expect(findReplacedWords(proseOf(page))).toEqual([]);
 });
 
 test("docs/methods.md has the table of the contracts", () => {

@@ -16,7 +16,7 @@ export interface ProgramSettings {
   /** Runs a command that ignores all signals that can be ignored, with a child that does too, and nothing else. */
   ignoreSignals?: boolean;
   /** Lets the process end without stopping the stores. */
-  endAtOnce?: boolean;
+  exitImmediately?: boolean;
 }
 
 /** The first line of output, as JSON, once the stores are running. */
@@ -45,7 +45,7 @@ async function main(settings: ProgramSettings): Promise<void> {
   console.log(
     JSON.stringify({ postgres: postgres.url, description: postgres.description, redis: redis?.url }),
   );
-  if (settings.endAtOnce) return;
+  if (settings.exitImmediately) return;
   setInterval(() => {}, 1_000);
   process.once("SIGINT", async () => {
     // A call in flight finishes first.

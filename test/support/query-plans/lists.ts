@@ -94,7 +94,7 @@ const ofBuyer = `customer_id = '${customerId}'`;
 const newest = "created_at desc, id desc";
 const latest = "purchased_at desc, event_id desc";
 
-/** A list, the index that answers it, and the same list as SQL: table, condition, order and a distant offset. */
+/** A list, the index that serves it, and the same list as SQL: table, condition, order and a distant offset. */
 export type PageCase = [
   name: string,
   list: List,

@@ -130,7 +130,7 @@ describe("the lifetime of the embedded stores", () => {
   });
 
   it("stores do not keep a process with nothing to do alive, and end with it", async () => {
-    const program = await startProgram({ dataDir, redis: "wasm", endAtOnce: true });
+    const program = await startProgram({ dataDir, redis: "wasm", exitImmediately: true });
     expect(await program.exit).toMatchObject({ code: 0, errors: "" });
     await waitUntil("PostgreSQL has ended", async () => (await processesOf(dataDir)).length === 0);
   });
