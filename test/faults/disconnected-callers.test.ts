@@ -20,8 +20,7 @@ const CREATE_ORDER = "/cartwright.order.v1.OrderService/CreateOrder";
 
 let shop: TestShop;
 beforeAll(async () => {
-  // On a busy machine calls may wait longer for a connection.
-  shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
+  shop = await startShop();
 });
 afterAll(() => shop.close());
 

@@ -58,6 +58,9 @@ export async function startShop(
     ACCESS: "off",
     LIMITS: "off",
     MAX_CALLS: "10000",
+    // On a busy machine a crowd of calls waits longer for a connection and for locks than the defaults allow.
+    DB_POOL_WAIT_MS: "30000",
+    DB_STATEMENT_TIMEOUT_MS: "30000",
     ...env,
   });
   const app = await startApp(config, log);

@@ -34,8 +34,7 @@ const CONCURRENT_READS = 10;
 
 let shop: TestShop;
 beforeAll(async () => {
-  // No order fails because no connection is free, even on a busy machine.
-  shop = await startShop({ DB_POOL_WAIT_MS: "30000" });
+  shop = await startShop();
 });
 afterAll(() => shop.close());
 
