@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importLine, importLines, startImport, writeImportFile } from "../../support/import/import-files.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
-import { PATIENT_DATABASE } from "../../support/stores/database-activity.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/stores/tcp-proxy.ts";
 
@@ -14,10 +13,7 @@ let shop: TestShop;
 let slug: string;
 let folder: string;
 beforeAll(async () => {
-  [shop, folder] = await Promise.all([
-    startShop(PATIENT_DATABASE),
-    mkdtemp(join(tmpdir(), "cartwright-import-")),
-  ]);
+  [shop, folder] = await Promise.all([startShop(), mkdtemp(join(tmpdir(), "cartwright-import-"))]);
   slug = await createCategorySlug(shop);
 });
 afterAll(async () => {

@@ -14,18 +14,14 @@ import {
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
-import { PATIENT_DATABASE } from "../../support/stores/database-activity.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 
 const { RECOUNT, RECEIVED, DAMAGED, RETURNED, CORRECTION, UNSPECIFIED } = StockReason;
 
-/** The longest deadline that the method allows: concurrent calls of a slow machine wait long for each other. */
-const PATIENT_CALL = { timeoutMs: 30_000 };
-
 let shop: TestShop;
 let productId: string;
 beforeAll(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
 });
 beforeEach(async () => {
   productId = await makeProduct(shop, { stock: 10n });
@@ -231,10 +227,7 @@ test("fifty concurrent adjustments add up in the stock and in the ledger", async
   const deltas = Array.from({ length: 50 }, (_, index) => (index % 2 === 0 ? 3n : -1n));
   await Promise.all(
     deltas.map((delta, index) =>
-      (index % 3 === 0 ? shop.json : shop).catalog.adjustStock(
-        { productId, delta, reason: CORRECTION },
-        PATIENT_CALL,
-      ),
+      (index % 3 === 0 ? shop.json : shop).catalog.adjustStock({ productId, delta, reason: CORRECTION }),
     ),
   );
   expect(await stockOf(shop, productId)).toBe(10n + 25n * 3n - 25n);
@@ -247,7 +240,7 @@ test("fifty concurrent adjustments add up in the stock and in the ledger", async
 
 test("of twenty concurrent adjustments with the same expected quantity exactly one succeeds", async () => {
   const calls = Array.from({ length: 20 }, () =>
-    shop.catalog.adjustStock({ productId, delta: -1n, reason: DAMAGED, expectedQuantity: 10n }, PATIENT_CALL),
+    shop.catalog.adjustStock({ productId, delta: -1n, reason: DAMAGED, expectedQuantity: 10n }),
   );
   const settled = await Promise.allSettled(calls);
   expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);

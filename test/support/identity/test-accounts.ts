@@ -3,7 +3,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import type { Role } from "../../../gen/cartwright/identity/v1/identity_pb.ts";
 import type { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { type Clients, clientsOf, type TestShop } from "../shop.ts";
+import { type Clients, clientsOf, longDeadline, type TestShop } from "../shop.ts";
 
 /** A signed-in account, with clients that send its access token. */
 export interface SignedInAccount extends Clients {
@@ -22,7 +22,7 @@ export function clientsWithToken(shop: TestShop, token: string): Clients & { jso
     request.header.set("authorization", `Bearer ${token}`);
     return next(request);
   };
-  const options = { baseUrl: shop.url, interceptors: [authorize] };
+  const options = { baseUrl: shop.url, interceptors: [authorize, longDeadline] };
   return {
     ...clientsOf(createGrpcTransport(options)),
     json: clientsOf(createConnectTransport({ ...options, httpVersion: "1.1", useBinaryFormat: false })),

@@ -1,9 +1,6 @@
 import { expect } from "vitest";
 import type { TestDatabase } from "./database.ts";
 
-/** Configuration of a shop whose transactions wait long for connections and locks, as on a slow machine. */
-export const PATIENT_DATABASE = { DB_POOL_WAIT_MS: "30000", DB_STATEMENT_TIMEOUT_MS: "30000" };
-
 const OTHER_CONNECTIONS =
   "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
 

@@ -12,12 +12,7 @@ import {
   toMessages,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import {
-  countLockWaits,
-  flushStatistics,
-  lockProduct,
-  PATIENT_DATABASE,
-} from "../../../support/stores/database-activity.ts";
+import { countLockWaits, flushStatistics, lockProduct } from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 
 /** Number of rows that the shop writes in one transaction. */
@@ -27,7 +22,7 @@ let shop: TestShop;
 let slug: string;
 // A shop for each test: a full import affects all products, and statistics a whole table.
 beforeEach(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
   slug = await createCategorySlug(shop);
 });
 afterEach(async () => {

@@ -10,20 +10,13 @@ import {
   importRows,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import {
-  countDeadlocks,
-  countLockWaits,
-  PATIENT_DATABASE,
-} from "../../../support/stores/database-activity.ts";
+import { countDeadlocks, countLockWaits } from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
-
-/** The longest deadline that the methods allow: calls of a slow machine wait long for each other. */
-const PATIENT_CALL = { timeoutMs: 30_000 };
 
 let shop: TestShop;
 let slug: string;
 beforeAll(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
   slug = await createCategorySlug(shop);
 });
 afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
@@ -78,7 +71,7 @@ test("orders and imports of the same products run concurrently without deadlocks
         ids[(seed * 13 + turn * 17 + 1) % ids.length],
       ];
       const items = [...new Set([a, b])].map((productId = "") => ({ productId, quantity: 3n }));
-      const call = shop.orders.createOrder({ requestId: randomUUID(), order: { items } }, PATIENT_CALL);
+      const call = shop.orders.createOrder({ requestId: randomUUID(), order: { items } });
       const outcome = await call.then(
         () => "sold",
         () => failureOf(call).then(({ code, reason }) => `${code} ${reason}`),
@@ -136,7 +129,7 @@ test("concurrent imports and calls that create the same products all succeed, or
       brand: `Brand ${sku}`,
       price,
     };
-    const call = shop.catalog.createProduct({ product }, PATIENT_CALL);
+    const call = shop.catalog.createProduct({ product });
     return call.then(
       () => "",
       () => failureOf(call).then(({ reason }) => reason),

@@ -11,7 +11,7 @@ import {
   toMessages,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { countLockWaits, lockProduct, PATIENT_DATABASE } from "../../../support/stores/database-activity.ts";
+import { countLockWaits, lockProduct } from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
@@ -19,7 +19,7 @@ let slug: string;
 const shops: TestShop[] = [];
 // A shop for each test: a full import affects all products.
 beforeEach(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
   shops.push(shop);
   slug = await createCategorySlug(shop);
 });

@@ -7,7 +7,7 @@ import {
   importRows,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { countDeadlocks, PATIENT_DATABASE } from "../../../support/stores/database-activity.ts";
+import { countDeadlocks } from "../../../support/stores/database-activity.ts";
 
 const BATCH_ROWS = 1_000;
 const BATCHES = 8;
@@ -15,7 +15,7 @@ const BATCHES = 8;
 let shop: TestShop;
 let slug: string;
 beforeAll(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
   slug = await createCategorySlug(shop);
 });
 afterAll(() => shop.close());

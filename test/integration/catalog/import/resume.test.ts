@@ -13,14 +13,14 @@ import {
   toMessages,
 } from "../../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
-import { countLockWaits, lockProduct, PATIENT_DATABASE } from "../../../support/stores/database-activity.ts";
+import { countLockWaits, lockProduct } from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 import { startTcpProxy } from "../../../support/stores/tcp-proxy.ts";
 
 let shop: TestShop;
 let slug: string;
 beforeAll(async () => {
-  shop = await startShop(PATIENT_DATABASE);
+  shop = await startShop();
   slug = await createCategorySlug(shop);
 });
 afterEach(async () => expect(await findViolations(shop.database.url)).toEqual([]));
