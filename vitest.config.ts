@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** Tests that hold deadlines or start many processes, and would fail beside others for lack of a core. */
+/** Tests that start several processes each: one file at a time, so that their starts do not slow each other down. */
 const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{npm,process,rate-limit-replicas}.test.ts",

@@ -2,12 +2,12 @@ import { sql } from "kysely";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
+import { NIL_UUID } from "../../kernel/ids.ts";
 import { productTags } from "../product/product-row.ts";
 import { lockComplete } from "./progress.ts";
 
 /** Products that are read in one transaction, which takes some tens of milliseconds if all of them are deleted. */
 const PAGE_ROWS = 1_000;
-const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
 
 /**
  * Deletes the products whose sku has no row in an import. It reads all products in pages by id, so that it
@@ -19,7 +19,7 @@ export async function deleteAbsent(
   requestId: string,
   rowCount: number,
 ): Promise<void> {
-  for (let afterId: string | undefined = LOWEST_ID; afterId !== undefined; ) {
+  for (let afterId: string | undefined = NIL_UUID; afterId !== undefined; ) {
     afterId = await deleteAbsentInPage(options, call, requestId, rowCount, afterId);
   }
 }

@@ -62,7 +62,8 @@ export async function listProducts(
   assertRanges(filter);
   const requestedSort = parseSort(orderBy, filter.query !== "");
   const columns = readColumns(readMask);
-  const query = { list: "products", filter, sort: requestedSort };
+  // The name in the token is `order`, so that the tokens of earlier versions stay valid.
+  const query = { list: "products", filter, order: requestedSort };
   const size = resolvePageSize(requestedSize);
   const cursor = tokens.readCursor(pageToken, query);
   const [categoryIds, typedTerms] = await Promise.all([

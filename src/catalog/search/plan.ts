@@ -11,7 +11,7 @@
  * | relevance  | `popular-products` (in large shops) | the same, more products      | `ranked-matches` |
  * | any other  | `sort-order-scan`                   | the same, more products      | `sorted-matches` |
  *
- * This file contains the choice and all thresholds; `search.ts` executes the strategies, and `strategy-statement.ts`
+ * This file contains the choice and all of its thresholds; `search.ts` executes the strategies, and `strategy-statement.ts`
  * contains their SQL.
  */
 

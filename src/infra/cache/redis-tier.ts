@@ -55,9 +55,12 @@ export class RedisTier {
     this.#prefix = `cartwright:{${namespace}}:`;
   }
 
-  /** The channel of invalidations. Replicas of all versions share it, so its name must not change after a release. */
+  /**
+   * The channel of invalidations. During a rolling update, replicas of the former version share it: a new name would
+   * hide the writes of each from the other, so the channel and the receipts keep their names.
+   */
   get channel(): string {
-    return `${this.#prefix}invalidations`;
+    return `${this.#prefix}bumps`;
   }
 
   /** Returns the tags that a message invalidates: none if this process sent it. */
@@ -166,7 +169,7 @@ export class RedisTier {
   }
 
   #receiptKey(generation: Generation): string {
-    return `${this.#prefix}receipt:${generation.toString("base64url")}`;
+    return `${this.#prefix}bump:${generation.toString("base64url")}`;
   }
 
   get #runIdKey(): string {

@@ -1,4 +1,5 @@
 import { globSync } from "node:fs";
+import { resolve } from "node:path";
 import {
   type DescField,
   type DescMessage,
@@ -13,7 +14,7 @@ import { FieldBehavior, field_behavior } from "../../../gen/google/api/field_beh
 export async function readServices(): Promise<DescService[]> {
   const services: DescService[] = [];
   for (const path of globSync("gen/cartwright/**/*_service_pb.ts").sort()) {
-    const module: Record<string, unknown> = await import(/* @vite-ignore */ `../../${path}`);
+    const module: Record<string, unknown> = await import(/* @vite-ignore */ resolve(path));
     services.push(...Object.values(module).filter(isService));
   }
   return services;

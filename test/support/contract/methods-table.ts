@@ -1,23 +1,8 @@
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { CatalogService } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { CustomerService } from "../../../gen/cartwright/customer/v1/customer_service_pb.ts";
-import { IdentityService } from "../../../gen/cartwright/identity/v1/identity_service_pb.ts";
-import { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
 import { Access, RateLimitClass, RequestId, Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import { ReviewService } from "../../../gen/cartwright/review/v1/review_service_pb.ts";
-import { TrackerService } from "../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
+import { services } from "../../../src/app.ts";
 import { durationMs, methodKey, methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
-
-/** All services, in the order of the documentation. */
-export const services: readonly DescService[] = [
-  CatalogService,
-  OrderService,
-  TrackerService,
-  ReviewService,
-  CustomerService,
-  IdentityService,
-];
 
 /** Returns the name of an enum value in lower case, with spaces. */
 function enumName(values: Record<string, unknown>, value: number): string {

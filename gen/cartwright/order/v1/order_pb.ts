@@ -88,8 +88,8 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   id: string;
 
   /**
-   * Id of the customer. If it is empty, CreateOrder sets the signed-in customer; staff and API keys then order
-   * for a guest who has no customer.
+   * Id of the customer. If it is empty, CreateOrder sets the signed-in customer. For API keys, and while access
+   * control is off, an order without a customer is the order of a guest.
    *
    * @generated from field: string customer_id = 2;
    */

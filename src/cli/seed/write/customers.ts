@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { SeedCustomer } from "../generate/customers.ts";
 import { placeOrders } from "./orders.ts";
-import { recordPurchases } from "./purchases.ts";
+import { writePurchases } from "./purchases.ts";
 import { writeReviews } from "./reviews.ts";
 
 /** Numbers of added rows. */
@@ -25,7 +25,7 @@ export async function writeCustomers(
   const added = await insertCustomers(tx, customers);
   const orders = await placeOrders(tx, added, originMs);
   await writeReviews(tx, orders, new Map(added.map(({ id, name }) => [id, name])), originMs);
-  const purchases = await recordPurchases(tx, added, orders, originMs);
+  const purchases = await writePurchases(tx, added, orders, originMs);
   return { customers: added.length, orders: orders.length, purchases };
 }
 

@@ -23,7 +23,7 @@ interface Purchase {
  * @param originMs time of the first run, in milliseconds since 1970
  * @returns the number of added purchases
  */
-export async function recordPurchases(
+export async function writePurchases(
   tx: Tx,
   customers: readonly SeedCustomer[],
   orders: readonly PlacedOrder[],
