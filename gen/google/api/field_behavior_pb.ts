@@ -46,7 +46,8 @@ export const FieldBehavior = {
   REQUIRED: 2,
 
   /**
-   * The server sets the field. A value in a request, or a path in an update mask, is ignored.
+   * The server sets the field. A value in a request is ignored, and so is a path in an update mask that names other
+   * fields as well; a mask of such paths alone is invalid.
    *
    * @generated from enum value: OUTPUT_ONLY = 3;
    */
