@@ -156,7 +156,7 @@ describe("invalid rows", () => {
     expect(await bySku("good-13")).toMatchObject({ name: "Product good-13" });
   });
 
-  test("a row whose sku occurs a second time is rejected, in the same batch and in a later one", async () => {
+  test("of rows with the same sku one is imported and the others are rejected, within a batch and across batches", async () => {
     const rows = [
       createRow(slug, "dup-1"),
       createRow(slug, "dup-2"),
@@ -169,14 +169,20 @@ describe("invalid rows", () => {
       createRow(slug, "dup-3"),
     ]);
     expect(report).toMatchObject({ rowCount: 2_006n, createdCount: 2_002n, failedCount: 4n });
-    expect(report.errors.map(({ rowNumber, sku, field }) => [rowNumber, sku, field])).toEqual([
+    // Batches are written concurrently: either row of dup-2 may be the one that is imported.
+    const isFarImported = report.errors.some(({ rowNumber }) => rowNumber === 2n);
+    const errors = [
       [3n, "dup-1", "sku"],
-      [2_004n, "dup-2", "sku"],
+      [isFarImported ? 2n : 2_004n, "dup-2", "sku"],
       [2_005n, "dup-3", "name"],
       [2_006n, "dup-3", "sku"],
-    ]);
+    ];
+    expect(report.errors.map(({ rowNumber, sku, field }) => [rowNumber, sku, field])).toEqual(
+      errors.sort(([a], [b]) => Number(a) - Number(b)),
+    );
     expect(await bySku("dup-1")).toMatchObject({ name: "Product dup-1", etag: "1" });
-    expect(await bySku("dup-2")).toMatchObject({ name: "Product dup-2", etag: "1" });
+    const name = isFarImported ? "Far" : "Product dup-2";
+    expect(await bySku("dup-2")).toMatchObject({ name, etag: "1" });
   });
 
   test("all invalid rows are counted, and the first 1,000 are described", async () => {
