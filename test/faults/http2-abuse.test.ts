@@ -161,7 +161,7 @@ describe("a flood ends its connection, and the server goes on", () => {
 
 describe("an HTTP/2 connection", () => {
   test("an HTTP/2 connection without streams is ended by GOAWAY", async () => {
-    const { url } = await startRpcServer({ limits: { idleSessionMs: 200, pingMs: 50 } });
+    const { url } = await startRpcServer({ limits: { idleSessionMs: 0, pingMs: 1_000 } });
     const session = connectHttp2(url);
     const stream = session.request({ ":path": "/healthz" });
     stream.resume();
@@ -175,14 +175,14 @@ describe("an HTTP/2 connection", () => {
     const store = { ready: true };
     const { url } = await startRpcServer({
       isReady: async () => ({ ready: store.ready, checks: {} }),
-      limits: { idleSessionMs: 0, pingMs: 50, healthWatchMs: 10, readinessMaxAgeMs: 0 },
+      limits: { idleSessionMs: 0, pingMs: 2_000, healthWatchMs: 10, readinessMaxAgeMs: 0 },
     });
     const session = connectHttp2(url);
     const watch = openGrpc(session, "/grpc.health.v1.Health/Watch");
     watch.end(envelope(Buffer.alloc(0)));
     await once(watch, "data");
-    // Three checks of idle connections end with a ping each.
-    for (let count = 0; count < 3; count += 1) await once(session, "ping");
+    // Two checks of idle connections end with a ping each, which a busy machine acknowledges before the next check.
+    for (let count = 0; count < 2; count += 1) await once(session, "ping");
     store.ready = false;
     await once(watch, "data");
     expect([session.closed, watch.closed]).toEqual([false, false]);
