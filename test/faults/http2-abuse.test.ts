@@ -181,8 +181,8 @@ describe("an HTTP/2 connection", () => {
     const watch = openGrpc(session, "/grpc.health.v1.Health/Watch");
     watch.end(envelope(Buffer.alloc(0)));
     await once(watch, "data");
-    // Two checks of idle connections end with a ping each, which a busy machine acknowledges before the next check.
-    for (let count = 0; count < 2; count += 1) await once(session, "ping");
+    // Three checks of idle connections end with a ping each, which a busy machine acknowledges before the next check.
+    for (let count = 0; count < 3; count += 1) await once(session, "ping");
     store.ready = false;
     await once(watch, "data");
     expect([session.closed, watch.closed]).toEqual([false, false]);

@@ -30,8 +30,15 @@ afterAll(async () => {
 
 const runTransaction = () => db.transact(internalCall(), (tx) => tx.query(sql`select 1`));
 
-test("cancelled statements, even begin and rollback, leave no connection inside of a transaction", async () => {
+// 50 cancellations that hit a statement take minutes on a busy machine.
+test("cancelled statements, even begin and rollback, leave no connection inside of a transaction", {
+  timeout: 600_000,
+}, async ({ onTestFinished }) => {
   let isCancelling = true;
+  // Otherwise a failure here would cancel the statements of the next tests.
+  onTestFinished(() => {
+    isCancelling = false;
+  });
   const canceller = (async () => {
     while (isCancelling) {
       await database.query(
@@ -40,7 +47,7 @@ test("cancelled statements, even begin and rollback, leave no connection inside 
     }
   })();
   let cancelled = 0;
-  while (cancelled < 20) {
+  while (cancelled < 50) {
     await runTransaction().catch(() => {
       cancelled += 1;
     });
