@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: "together",
           include: ["test/**/*.test.ts"],
-          exclude: alone,
+          exclude: [...alone, "test/long/**"],
           globalSetup: "test/support/stores/global-setup.ts",
           // Many tests wait more than they work: for drains, and for stores that start.
           maxWorkers: 4,
