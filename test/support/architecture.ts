@@ -25,7 +25,7 @@ const CONTRACT = /^@(connectrpc|bufbuild)\//;
 function layerOf(path: string): string | undefined {
   const [src, folder = "", below] = path.split("/");
   if (src !== "src") return undefined;
-  if (below === undefined || folder === "cli") return "composition";
+  if (below === undefined || folder === "cli" || folder === "config") return "composition";
   const known = ["client", "infra", "kernel", "rpc", ...Object.keys(FEATURES)];
   return known.includes(folder) ? folder : undefined;
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { describe, expect, test } from "vitest";
-import { type Config, readConfig, variableNames } from "../../src/config.ts";
+import { variableNames } from "../../src/config/variables.ts";
+import { type Config, readConfig } from "../../src/config.ts";
 import { StartupError } from "../../src/kernel/errors.ts";
 
 /** Returns the error message for an environment; undefined when the environment is valid. */

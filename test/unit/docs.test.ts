@@ -1,7 +1,7 @@
 import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { variableNames } from "../../src/config.ts";
+import { variableNames } from "../../src/config/variables.ts";
 import { methodsTable } from "../support/contract/methods-table.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
 import { findReplacedWords } from "../support/docs/word-list.ts";
