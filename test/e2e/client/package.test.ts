@@ -1,54 +1,20 @@
-import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
-import { promisify } from "node:util";
-import { build } from "vite";
+import { readdir, readFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { delimiter, join } from "node:path";
+import { json } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import manifest from "../../../package.json" with { type: "json" };
+import { type Consumer, createConsumer } from "../../support/client/consumer.ts";
+import { consumerFiles, expectedResults } from "../../support/client/consumer-programs.ts";
+import { listen } from "../../support/client/flaky-proxy.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { chromium, showPage } from "../browser/chromium.ts";
 
-const run = promisify(execFile);
-const root = resolve(import.meta.dirname, "../../..");
-/** The packages that the client may depend on. */
+/** Maximum size of a minified browser bundle with the whole client, compressed by gzip, in bytes. */
+const MAX_BUNDLE_BYTES = 50_000;
 const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web"];
-
-const program = `
-import { Code, createClient, errorDetails, OrderState, Role, Scope } from "cartwright/client";
-const shop = createClient({ baseUrl: process.argv[2] });
-const { categories } = await shop.catalog.listCategories({});
-const anonymous = await shop.identity.getMe({}).catch(errorDetails);
-const email = process.pid + "@example.com";
-await shop.session.register({ email, name: "Ann", password: "correct horse" });
-const { account } = await shop.identity.getMe({});
-const error = await shop.orders.createOrder({ order: {} }).catch(errorDetails);
-const productId = "00000000-0000-7000-8000-000000000000";
-const { reviews } = await shop.reviews.listReviews({ productId });
-await shop.session.signOut();
-console.log(JSON.stringify([
-  [categories.length, reviews.length, account.email === email],
-  [Code[anonymous.code], Code[error.code], error.reason],
-  [OrderState.PENDING, Role.CUSTOMER, Scope.CATALOG_WRITE],
-]));
-`;
-
-const typed = `
-import { createClient, errorDetails, type Product, type Review, type Session, type ShopClient, type StoredTokens, type TokenStore } from "cartwright/client";
-const shop: ShopClient = createClient({ baseUrl: "http://localhost:8080", token: async () => "t" });
-export const first = async (): Promise<Product | undefined> =>
-  (await shop.catalog.listProducts({ pageSize: 1 })).products[0];
-const text: { value: string } = { value: "null" };
-const store: TokenStore = {
-  load: () => JSON.parse(text.value),
-  save: (tokens: StoredTokens | undefined) => { text.value = JSON.stringify(tokens ?? null); },
-};
-export const session: Session = createClient({ baseUrl: "http://localhost:8080", session: store }).session;
-export const review = async (): Promise<Review | undefined> =>
-  (await shop.reviews.createReview({ review: { productId: "p", rating: 5 } })).review;
-export const reason: string = errorDetails(new Error("no")).reason;
-// @ts-expect-error an order has no such field
-export const wrong = shop.orders.createOrder({ order: { colour: "red" } });
-`;
 
 /** The Node of the host, which may be older than the project's. */
 const hostNode = (process.env.PATH ?? "")
@@ -57,112 +23,108 @@ const hostNode = (process.env.PATH ?? "")
   .map((folder) => join(folder, "node"))
   .find(existsSync);
 
-let folder: string;
-let consumer: string;
+let consumer: Consumer;
 let shop: TestShop;
+/** Serves what Vite has built, and receives the results of its page. */
+let site: Server;
+let origin: string;
+const { promise: pageResults, resolve: receiveResults } = Promise.withResolvers<unknown>();
 
-/** Packs a copy of the sources, so that this installation stays as it is, and unpacks it for a consumer. */
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "cartwright-package-"));
-  const source = join(folder, "source");
-  consumer = join(folder, "consumer");
-  const installed = join(consumer, "node_modules", "cartwright");
-  await Promise.all([mkdir(source), mkdir(installed, { recursive: true })]);
-  for (const name of ["package.json", "tsconfig.json", "tsconfig.client.json", "LICENSE", "src", "gen"]) {
-    await cp(join(root, name), join(source, name), { recursive: true });
-  }
-  await symlink(join(root, "node_modules"), join(source, "node_modules"));
-  await run("npm", ["pack", "--pack-destination", folder, "--no-update-notifier"], { cwd: source });
-  const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz")) ?? "";
-  await run("tar", ["-xzf", join(folder, tarball), "-C", installed, "--strip-components=1"]);
-  for (const name of dependencies) {
-    const link = join(consumer, "node_modules", name);
-    await mkdir(join(link, ".."), { recursive: true });
-    await symlink(join(root, "node_modules", name), link);
-  }
-  await writeFile(join(consumer, "package.json"), '{ "type": "module" }');
-  await writeFile(join(consumer, "program.mjs"), program);
-  await writeFile(join(consumer, "typed.ts"), typed);
-  shop = await startShop({ ACCESS: "on" });
+  site = createServer(async (request, response) => {
+    if (request.url === "/results") receiveResults(await json(request));
+    if (request.url === "/results") return response.end();
+    if (request.url === "/service") return response.end(shop.url);
+    const isScript = request.url?.endsWith(".js") === true;
+    const file = consumer.path(join("dist", isScript ? (request.url ?? "") : "index.html"));
+    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+    return response.end(await readFile(file));
+  });
+  origin = await listen(site);
+  [consumer, shop] = await Promise.all([createConsumer(), startShop({ ACCESS: "on", CORS_ORIGINS: origin })]);
+  await consumer.write(consumerFiles);
+  await consumer.run("node_modules/.bin/vite", "build", "--logLevel", "warn");
 });
 afterAll(async () => {
+  site?.close();
   await shop?.close();
-  await rm(folder, { recursive: true, force: true });
+  await consumer?.remove();
 });
 
-test("the package holds the client and nothing of the service", async () => {
-  const entries = await readdir(join(consumer, "node_modules", "cartwright"), { recursive: true });
-  const files = entries.filter((name) => /\.\w+$/.test(name));
+test("the installation has the package and its three dependencies, and leaves the project its own programs", async () => {
+  const lock = JSON.parse(await readFile(consumer.path("package-lock.json"), "utf8"));
+  const installed = Object.entries<{ dev?: boolean }>(lock.packages).filter(
+    ([path, { dev }]) => path !== "" && dev !== true,
+  );
+  expect(installed.map(([path]) => path).sort()).toEqual(
+    [...dependencies, "cartwright-client"].map((name) => `node_modules/${name}`),
+  );
+  const programs = await readdir(consumer.path("node_modules/.bin"));
+  expect(programs).toEqual(expect.arrayContaining(["esbuild", "tsc", "vite"]));
+  expect(programs).not.toContain("node");
+});
+
+test("the package has the version of the service, the client and the contracts, and nothing of the service", async () => {
+  const folder = consumer.path("node_modules/cartwright-client");
+  const { name, version } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+  expect([name, version]).toEqual(["cartwright-client", manifest.version]);
+  const entries = await readdir(folder, { recursive: true });
+  const files = entries.filter((file) => /\.\w+$|LICENSE/.test(file));
   expect(files).toContain("dist/src/client/client.js");
-  const known = /^(package\.json|README\.md|dist\/(src\/client\b|gen\/).*\.(js|d\.ts))$/;
-  expect(files.filter((name) => !known.test(name))).toEqual([]);
+  const known =
+    /^(package\.json|README\.md|LICENSE|dist\/(src\/client|gen\/(cartwright|google\/rpc))\/.*\.(js|d\.ts))$/;
+  expect(files.filter((file) => !known.test(file))).toEqual([]);
 });
-
-/** Runs the program until it exits. */
-const expectProgramToRun = async (node: string) => {
-  const { stdout } = await run(node, ["program.mjs", shop.url], { cwd: consumer });
-  expect(JSON.parse(stdout)).toEqual([
-    [0, 0, true],
-    ["Unauthenticated", "InvalidArgument", "INVALID_REQUEST"],
-    [1, 1, 1],
-  ]);
-};
-
-test("a program with the package runs and exits without being stopped", () =>
-  expectProgramToRun(process.execPath));
-
-test.skipIf(hostNode === undefined)(
-  "a program with the package runs and exits on the host's Node (skipped where the PATH has none)",
-  () => expectProgramToRun(hostNode ?? ""),
-);
 
 test.each(["nodenext", "bundler"])(
   "the types compile in a strict TypeScript project with module resolution %s",
   async (resolution) => {
-    const module = resolution === "bundler" ? "esnext" : resolution;
-    const options = [
-      "--strict",
-      "--exactOptionalPropertyTypes",
-      "--noEmit",
-      "--lib",
-      "es2022,dom",
-      "--types",
-      "",
-    ];
-    const tsc = join(root, "node_modules", ".bin", "tsc");
-    const checked = run(
-      tsc,
-      [
-        "typed.ts",
-        ...options,
-        "--module",
-        module,
-        "--moduleResolution",
-        resolution,
-        "--skipLibCheck",
-        "false",
-      ],
-      { cwd: consumer },
-    );
-    await expect(checked.catch(({ stdout }) => Promise.reject(new Error(stdout)))).resolves.toBeDefined();
+    const config = `tsconfig.${resolution}.json`;
+    await expect(consumer.run("node_modules/.bin/tsc", "--project", config)).resolves.toBe("");
   },
 );
 
-test("a browser bundle holds only the package and its three dependencies", async () => {
-  const output = await build({
-    configFile: false,
-    root: consumer,
-    logLevel: "silent",
-    resolve: { preserveSymlinks: true },
-    build: { write: false, modulePreload: false, rolldownOptions: { input: join(consumer, "program.mjs") } },
-  });
-  const chunks = "output" in output ? output.output : [];
-  const modules = chunks.flatMap((chunk) => (chunk.type === "chunk" ? chunk.moduleIds : []));
-  const packages = [...dependencies, "cartwright/dist"].map((name) =>
-    join(consumer, "node_modules", name, "/"),
-  );
-  const others = modules.filter((id) => !packages.some((name) => id.startsWith(name)));
-  // Vite would replace built-in modules of Node by stubs, which would be listed here.
-  expect(others).toEqual([join(consumer, "program.mjs")]);
-  expect(modules.length).toBeGreaterThan(30);
+/** Runs the program until it exits. */
+const runProgram = async (node: string, file: string) => JSON.parse(await consumer.run(node, file, shop.url));
+
+test("a program with the package runs and exits without being stopped", async () => {
+  expect(await runProgram(process.execPath, "program.mjs")).toEqual(expectedResults);
 });
+
+test.skipIf(hostNode === undefined)(
+  "a program with the package runs and exits on the host's Node (skipped where the PATH has none)",
+  async () => {
+    expect(await runProgram(hostNode ?? "", "program.mjs")).toEqual(expectedResults);
+  },
+);
+
+test("a bundle of esbuild for browsers is small, holds only the package and its dependencies, and runs", async () => {
+  const options = ["--bundle", "--minify", "--format=esm", "--platform=browser", "--target=es2022"];
+  const output = ["--outfile=program.js", "--metafile=metafile.json"];
+  await consumer.run(
+    "node_modules/.bin/esbuild",
+    "program.mjs",
+    ...options,
+    ...output,
+    "--log-level=warning",
+  );
+  const { inputs } = JSON.parse(await readFile(consumer.path("metafile.json"), "utf8"));
+  const packages = ["cartwright-client", ...dependencies].map((name) => `node_modules/${name}/`);
+  const others = Object.keys(inputs).filter((path) => !packages.some((name) => path.startsWith(name)));
+  expect(others.sort()).toEqual(["calls.mjs", "program.mjs"]);
+  expect(gzipSync(await readFile(consumer.path("program.js"))).length).toBeLessThanOrEqual(MAX_BUNDLE_BYTES);
+  expect(await runProgram(process.execPath, "program.js")).toEqual(expectedResults);
+});
+
+test("a bundle of Vite is small", async () => {
+  const scripts = (await readdir(consumer.path("dist/assets"))).filter((name) => name.endsWith(".js"));
+  const contents = await Promise.all(scripts.map((name) => readFile(consumer.path(`dist/assets/${name}`))));
+  expect(gzipSync(Buffer.concat(contents)).length).toBeLessThanOrEqual(MAX_BUNDLE_BYTES);
+});
+
+test.skipIf(chromium === undefined)(
+  "a bundle of Vite runs in Chromium (skipped where the PATH has none)",
+  async () => {
+    expect(await showPage(chromium ?? "", origin, pageResults)).toEqual(expectedResults);
+  },
+);

@@ -57,6 +57,7 @@ describe.each(pages.filter(isRun))("$path", (page) => {
 
   const programs = blocksOf(page).filter(({ language }) => language === "ts" || language === "js");
   test.for(programs)("its $language program runs", async ({ language, body }) => {
+    await workspace.installClient();
     await workspace.write(`program.${language}`, body);
     expect(await workspace.run(`node program.${language}`)).toEqual({ output: "", exitCode: 0 });
   });

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
+import { buildClient } from "../../../packages/client/build-client.ts";
 import type { TestShop } from "../shop.ts";
 import { root } from "./pages.ts";
 
@@ -35,7 +36,7 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** A directory in which a reader follows a page: beside a checkout, with the package installed. */
+/** A directory in which a reader follows a page: beside a checkout. */
 export interface Workspace {
   /** Writes a file of a page. The address of the documentation becomes that of the shop. */
   write(name: string, text: string): Promise<void>;
@@ -44,6 +45,8 @@ export interface Workspace {
    * @returns what they print, whatever their exit code
    */
   run(commands: string, cwd?: string): Promise<{ output: string; exitCode: number }>;
+  /** Installs cartwright-client without the registry. */
+  installClient(): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -55,9 +58,7 @@ export async function createWorkspace(shop: TestShop, name: string): Promise<Wor
   const folder = join(parent, name);
   const variables = join(parent, "variables");
   await mkdir(folder);
-  await mkdir(join(parent, "node_modules"));
   await symlink(root, join(parent, "cartwright"));
-  await symlink(root, join(parent, "node_modules/cartwright"));
   await writeFile(variables, "");
   const { host } = new URL(shop.url);
   const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith("npm_"));
@@ -81,6 +82,13 @@ export async function createWorkspace(shop: TestShop, name: string): Promise<Wor
       );
       const output = stripVTControlCharacters(`${stdout}${stderr}`).replaceAll(host, documented);
       return { output, exitCode: code };
+    },
+    async installClient() {
+      const modules = join(folder, "node_modules");
+      await buildClient(join(modules, "cartwright-client"));
+      for (const scope of ["@bufbuild", "@connectrpc"]) {
+        await symlink(join(root, "node_modules", scope), join(modules, scope));
+      }
     },
     remove: () => rm(parent, { recursive: true, force: true }),
   };
