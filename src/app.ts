@@ -215,7 +215,7 @@ function createAppServer(
   { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
   const validate = createMessageValidator();
-  const { budgets, accountMultiplier, serviceMultiplier } = config;
+  const { budgets, sharedMultiplier, accountMultiplier, serviceMultiplier } = config;
   const policies = readPolicies(services);
   return createServer({
     host: config.host,
@@ -243,6 +243,7 @@ function createAppServer(
       createCallRateLimiter({
         limiter,
         budgets,
+        sharedMultiplier,
         accountMultiplier,
         serviceMultiplier,
         policies: policies.values(),

@@ -30,6 +30,8 @@ export type Config = Readonly<{
   limits: boolean;
   /** The budget of an anonymous caller in each rate limit class of the contract. */
   budgets: Readonly<Record<RateLimitClassName, ClassBudget>>;
+  /** The budgets that the callers of one network share, as multiples of the budget of one of them. */
+  sharedMultiplier: number;
   /** The budgets of accounts and of services as multiples of the anonymous ones, except in the class AUTH. */
   accountMultiplier: number;
   serviceMultiplier: number;
@@ -92,7 +94,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       WRITE: value.LIMIT_WRITE,
       INGEST: value.LIMIT_INGEST,
       AUTH: value.LIMIT_AUTH,
+      REGISTER: value.LIMIT_REGISTER,
     },
+    sharedMultiplier: value.LIMIT_TIMES_SHARED,
     accountMultiplier: value.LIMIT_TIMES_SIGNED_IN,
     serviceMultiplier: value.LIMIT_TIMES_SERVICE,
     maxCalls: value.MAX_CALLS,

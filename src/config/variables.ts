@@ -1,6 +1,6 @@
 import { BlockList } from "node:net";
 import { z } from "zod";
-import { MINUTE_MS } from "../kernel/durations.ts";
+import { HOUR_MS, MINUTE_MS } from "../kernel/durations.ts";
 import type { ClassBudget } from "../rpc/rate-limit/class-budgets.ts";
 import { budget, integer, oneOf, onOff, origins, proxies, url } from "./parsers.ts";
 
@@ -24,6 +24,8 @@ export const environment = z.object({
   LIMIT_WRITE: budget.default(defaultBudget(30)),
   LIMIT_INGEST: budget.default(defaultBudget(600)),
   LIMIT_AUTH: budget.default(defaultBudget(10)),
+  LIMIT_REGISTER: budget.default({ units: 10, windowMs: HOUR_MS, failClosed: false }),
+  LIMIT_TIMES_SHARED: integer(1, 1_000_000).default(4),
   LIMIT_TIMES_SIGNED_IN: integer(1, 1_000_000).default(10),
   LIMIT_TIMES_SERVICE: integer(1, 1_000_000).default(100),
   MAX_CALLS: integer(1, 100_000).default(256),

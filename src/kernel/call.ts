@@ -1,3 +1,4 @@
+import type { AppError } from "./errors.ts";
 import { type Principal, system } from "./principal.ts";
 
 /** The context of a call that features receive. */
@@ -12,6 +13,11 @@ export interface Call {
   readonly userAgent: string;
   /** The caller. Access to the method has been checked. */
   readonly principal: Principal;
+  /**
+   * The rejection of an anonymous call of class AUTH by the budget of its IPv6 site. A sign-in throws it, unless it is
+   * from a network that the account has used before: others in the site must not lock the owner out.
+   */
+  readonly siteDenial?: AppError | undefined;
   /** Audit details of the call's changes; undefined when the call is not audited. */
   readonly audit?: AuditDetails | undefined;
 }

@@ -81,6 +81,7 @@ export function createPasswordSignIn(options: PasswordSignInOptions): PasswordSi
     async signIn(call, { email, password }) {
       const credentials = await accounts.findCredentials(call, email);
       const knownNetwork = await sessions.findKnownNetwork(call, credentials?.account.id);
+      if (knownNetwork === "" && call.siteDenial !== undefined) throw call.siteDenial;
       const attempt = await backoff.reserve(call, email, knownNetwork);
       const isCorrect = await verifyPassword(call, credentials, password, attempt);
       if (credentials === undefined || !isCorrect) throw invalidCredentials();

@@ -1,5 +1,6 @@
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { AuditDetails, Call } from "../../kernel/call.ts";
+import type { AppError } from "../../kernel/errors.ts";
 import { anonymous, type Principal } from "../../kernel/principal.ts";
 import type { Protocol } from "../protocol/content-type.ts";
 import { CallLifetime, type LifetimeOptions } from "./call-lifetime.ts";
@@ -28,6 +29,8 @@ export class ActiveCall implements Call {
     isPrivate: false,
     connect: undefined,
   };
+  /** Set by the rate limiter for an anonymous call of class AUTH. */
+  siteDenial: AppError | undefined;
   /** Set by the audit interceptor, for changes by staff and services. */
   audit: AuditDetails | undefined;
   #principal: Principal = anonymous;

@@ -1,24 +1,27 @@
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Budget, Decision, Limiter } from "../../infra/rate-limit/limiter.ts";
-import { networkPrefix } from "../../kernel/network-prefix.ts";
+import { networkPrefix, sitePrefix } from "../../kernel/network-prefix.ts";
 import type { ActiveCall } from "../call/active-call.ts";
-import { type BudgetOptions, type BudgetScope, classOf, createClassBudgets } from "./class-budgets.ts";
+import { type BudgetOptions, classOf, createClassBudgets, type ScopeBudgets } from "./class-budgets.ts";
 import { rateLimitExceeded } from "./rate-limit-error.ts";
 
 /** The units of AUTH that a wrong credential costs. */
 const FAILED_AUTH_COST = 1;
+/** The units of AUTH that a call of class REGISTER costs besides its own. */
+const REGISTER_AUTH_COST = 2;
 
 /** Enforces the rate limits of calls. */
 export interface CallRateLimiter {
   /**
-   * Charges the cost of a call to its caller's budget, and records the remaining budget in the call. Methods of class
-   * AUTH, which check or set a password, cost the caller's address too, signed in or not.
-   * @throws AppError resource_exhausted, with the time to wait, when the budget does not cover it
+   * Charges the cost of a call to the budget of its caller and to those that the caller shares with others, and records
+   * the smallest remainder in the call. Calls of the classes AUTH and REGISTER cost the caller's network, signed in or not.
+   * If the AUTH budget of an anonymous caller's IPv6 site does not cover a call, only `ActiveCall.siteDenial` is set.
+   * @throws AppError resource_exhausted, with the time to wait, when another budget does not cover it
    */
   charge(call: ActiveCall, policy: MethodPolicy): Promise<void>;
   /**
-   * Charges a wrong credential to the caller's address.
-   * @throws AppError resource_exhausted when too many were sent from there
+   * Charges a wrong credential to the caller's network.
+   * @throws AppError resource_exhausted when too many were sent from the caller's address
    */
   chargeFailedAuth(call: ActiveCall): Promise<void>;
   /**
@@ -35,6 +38,13 @@ export interface CallRateLimiterOptions extends BudgetOptions {
   policies: Iterable<MethodPolicy>;
 }
 
+/** Units to spend of the budget of one key. */
+interface Charge {
+  readonly budget: Budget;
+  readonly key: string;
+  readonly cost: number;
+}
+
 /**
  * Creates the rate limiter.
  * @throws StartupError for budgets that could never cover a call
@@ -45,59 +55,119 @@ export function createCallRateLimiter({
   ...options
 }: CallRateLimiterOptions): CallRateLimiter {
   const budgets = createClassBudgets(options, policies);
-  const addressAuthBudget = budgets.AUTH.address;
-  const spend = async (call: ActiveCall, budget: Budget, key: string, cost: number): Promise<void> => {
+
+  const request = ({ budget, key, cost }: Charge): Decision | Promise<Decision> =>
     // A call that costs more than the whole budget takes all of it, so that authorization still decides about it.
-    const spent = limiter.spend(budget, key, Math.min(cost, budget.units));
-    const decision = spent instanceof Promise ? await spent : spent;
-    call.responseMetadata.rateLimit = stricter(call.responseMetadata.rateLimit, decision);
-    if (!decision.allowed) throw rateLimitExceeded(budget, decision);
+    limiter.spend(budget, key, Math.min(cost, budget.units));
+
+  /** Charges a budget, and those that its caller shares in the same round trip. */
+  const spend = async (call: ActiveCall, own: Charge, ...shared: readonly Charge[]): Promise<void> => {
+    const requested = request(own);
+    // A denial that this process has cached is not charged to the shared budgets.
+    if (!(requested instanceof Promise)) record(call, own, requested);
+    if (shared.length === 0) return record(call, own, await requested);
+    const [decision, ...others] = await Promise.all([requested, ...shared.map(request)]);
+    record(call, own, decision);
+    for (const [index, charge] of shared.entries()) {
+      const other = others[index];
+      if (other !== undefined) record(call, charge, other);
+    }
   };
+
+  const chargeAuth = async (call: ActiveCall, cost: number): Promise<void> => {
+    // A password guesser may have created any number of accounts.
+    if (isSignedIn(call)) await spend(call, callerCharge(budgets.AUTH, call, cost));
+    await spend(call, addressCharge(budgets.AUTH.address, call, cost));
+  };
+
   return {
     async charge(call, policy) {
       const name = classOf(policy);
       if (name === undefined) return;
       const cost = policy.rateLimit?.cost ?? 0;
-      const { scope, key } = budgetScopeOf(call);
-      await spend(call, budgets[name][scope], key, cost);
-      // A password guesser may have created any number of accounts.
-      if (name === "AUTH" && scope !== "address") {
-        await spend(call, addressAuthBudget, networkPrefix(call.clientAddress), cost);
+      if (name === "REGISTER") {
+        const { address, site } = budgets.REGISTER;
+        await spend(call, addressCharge(address, call, cost), ...siteCharge(site, call, cost));
+        await chargeAuth(call, REGISTER_AUTH_COST);
+      } else if (name === "AUTH") {
+        await chargeAuth(call, cost);
+        if (isSignedIn(call)) return;
+        for (const charge of siteCharge(budgets.AUTH.site, call, cost)) {
+          const decision = await request(charge);
+          if (!decision.allowed) call.siteDenial = rateLimitExceeded(charge.budget, decision);
+        }
+      } else {
+        await spend(
+          call,
+          callerCharge(budgets[name], call, cost),
+          ...sharedCharges(budgets[name], call, cost),
+        );
       }
     },
-    chargeFailedAuth: (call) =>
-      spend(call, addressAuthBudget, networkPrefix(call.clientAddress), FAILED_AUTH_COST),
+
+    async chargeFailedAuth(call) {
+      // The failed call is not rejected for the others of its site, but it counts against them.
+      for (const charge of siteCharge(budgets.AUTH.site, call, FAILED_AUTH_COST)) await request(charge);
+      await spend(call, addressCharge(budgets.AUTH.address, call, FAILED_AUTH_COST));
+    },
+
     assertAuthAllowed(call) {
-      const decision = limiter.cachedDenial(
-        addressAuthBudget,
-        networkPrefix(call.clientAddress),
-        FAILED_AUTH_COST,
-      );
-      if (decision === undefined) return;
-      call.responseMetadata.rateLimit = decision;
-      throw rateLimitExceeded(addressAuthBudget, decision);
+      const charge = addressCharge(budgets.AUTH.address, call, FAILED_AUTH_COST);
+      const decision = limiter.cachedDenial(charge.budget, charge.key, charge.cost);
+      if (decision !== undefined) record(call, charge, decision);
     },
   };
 }
 
-/**
- * Returns the budget that a call is charged to: of the account or service account, or of an anonymous caller's network.
- */
-function budgetScopeOf({ principal, clientAddress }: ActiveCall): { scope: BudgetScope; key: string } {
+const isSignedIn = ({ principal }: ActiveCall): boolean =>
+  principal.kind === "account" || principal.kind === "service";
+
+/** Returns the charge to the account or service account, or to an anonymous caller's address or /64 network. */
+function callerCharge(budgets: ScopeBudgets, call: ActiveCall, cost: number): Charge {
+  const { principal } = call;
   switch (principal.kind) {
     case "account":
-      return { scope: "account", key: principal.accountId };
+      return { budget: budgets.account, key: principal.accountId, cost };
     case "service":
-      return { scope: "service", key: principal.keyId };
+      return { budget: budgets.service, key: principal.keyId, cost };
     case "anonymous":
     case "system":
-      return { scope: "address", key: networkPrefix(clientAddress) };
+      return addressCharge(budgets.address, call, cost);
   }
 }
 
-/** Returns the decision to report when several budgets apply: the rejection, or the one with the smallest rest. */
-function stricter(recorded: Decision | undefined, decision: Decision): Decision {
-  return recorded === undefined || !decision.allowed || decision.remaining <= recorded.remaining
-    ? decision
-    : recorded;
+/** Returns the charge to a budget of the caller's IPv4 address or IPv6 /64 network. */
+function addressCharge(budget: Budget, { clientAddress }: ActiveCall, cost: number): Charge {
+  return { budget, key: networkPrefix(clientAddress), cost };
+}
+
+/** Returns the charge to a budget of the /48 of an IPv6 caller; none for IPv4. */
+function siteCharge(budget: Budget, { clientAddress }: ActiveCall, cost: number): Charge[] {
+  const key = sitePrefix(clientAddress);
+  return key === undefined ? [] : [{ budget, key, cost }];
+}
+
+/**
+ * Returns the charges to the budgets that a caller shares. Services and staff share none: they do not register, and the
+ * customers behind the address of an office must not keep its staff from working.
+ */
+function sharedCharges(budgets: ScopeBudgets, call: ActiveCall, cost: number): Charge[] {
+  const { principal } = call;
+  if (principal.kind === "service") return [];
+  if (principal.kind !== "account") return siteCharge(budgets.site, call, cost);
+  if (principal.role !== "CUSTOMER") return [];
+  const { addressAccounts, siteAccounts } = budgets;
+  return [addressCharge(addressAccounts, call, cost), ...siteCharge(siteAccounts, call, cost)];
+}
+
+/**
+ * Records the decision to report when several budgets apply: the rejection, or the one with the smallest remainder.
+ * @throws AppError resource_exhausted for a rejection
+ */
+function record({ responseMetadata }: ActiveCall, { budget }: Charge, decision: Decision): void {
+  const { rateLimit } = responseMetadata;
+  if (rateLimit === undefined || !decision.allowed || decision.remaining <= rateLimit.remaining) {
+    responseMetadata.rateLimit = decision;
+  }
+  if (!decision.allowed) throw rateLimitExceeded(budget, decision);
 }

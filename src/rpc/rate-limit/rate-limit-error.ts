@@ -8,6 +8,7 @@ const UNIT_NAMES: Readonly<Record<string, string>> = {
   WRITE: "writes",
   INGEST: "records",
   AUTH: "sign-in attempts",
+  REGISTER: "registrations",
 };
 
 /** Windows that have a name of their own, by their seconds. */
@@ -18,17 +19,24 @@ const WINDOW_NAMES: Readonly<Record<number, string>> = {
   86400: "a day",
 };
 
+/** The callers who share a budget, in an error message, by its scope. */
+const SHARED_SCOPES: Readonly<Record<string, string>> = {
+  site: " for all callers in your /48 network",
+  "address-accounts": " for all accounts at your address",
+  "site-accounts": " for all accounts in your /48 network",
+};
+
 /** Returns RESOURCE_EXHAUSTED for a call that a budget does not cover. */
 export function rateLimitExceeded(
   { name, units, windowMs }: Budget,
   { retryAfterMs = 0 }: Decision,
 ): AppError {
-  const [className = ""] = name.split(":");
+  const [className = "", scope = ""] = name.split(":");
   const windowSeconds = windowMs / 1_000;
   const rate = `${units} ${UNIT_NAMES[className] ?? "calls"} ${WINDOW_NAMES[windowSeconds] ?? `in ${windowSeconds} s`}`;
   return new AppError(
     "resource_exhausted",
-    `Rate limit exceeded: ${rate}. Retry in ${ceilSeconds(retryAfterMs)} s.`,
+    `Rate limit exceeded: ${rate}${SHARED_SCOPES[scope] ?? ""}. Retry in ${ceilSeconds(retryAfterMs)} s.`,
     {
       reason: "RATE_LIMITED",
       quota: name.replace(":", "/"),

@@ -22,6 +22,7 @@ export interface HourlyBudgets {
   WRITE?: number;
   INGEST?: number;
   AUTH?: number;
+  REGISTER?: number;
 }
 
 /** Timeout of Redis before the limiter counts locally, in milliseconds: longer than a busy machine ever delays it. */
@@ -52,7 +53,9 @@ export async function openRateLimiter(
       WRITE: hourly(budgets.WRITE),
       INGEST: hourly(budgets.INGEST),
       AUTH: hourly(budgets.AUTH),
+      REGISTER: hourly(budgets.REGISTER),
     },
+    sharedMultiplier: 4,
     accountMultiplier: 10,
     serviceMultiplier,
     policies: readPolicies([CatalogService, OrderService, TrackerService]).values(),

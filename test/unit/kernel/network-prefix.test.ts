@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { networkPrefix } from "../../../src/kernel/network-prefix.ts";
+import { networkPrefix, sitePrefix } from "../../../src/kernel/network-prefix.ts";
 
 test.each([
   ["192.0.2.1", "192.0.2.1"],
@@ -13,4 +13,15 @@ test.each([
   ["", ""],
 ])("the network prefix of %j is %j", (address, prefix) => {
   expect(networkPrefix(address)).toBe(prefix);
+});
+
+test.each([
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"],
+  ["2001:db8:1::6", "2001:db8:1::/48"],
+  ["2001:db8::6", "2001:db8:0::/48"],
+  ["::1", "0:0:0::/48"],
+  ["192.0.2.1", undefined],
+  ["", undefined],
+])("the site prefix of %j is %j", (address, prefix) => {
+  expect(sitePrefix(address)).toBe(prefix);
 });

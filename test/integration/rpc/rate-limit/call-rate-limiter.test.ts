@@ -6,39 +6,14 @@ import { OrderService } from "../../../../gen/cartwright/order/v1/order_service_
 import { RateLimitClass } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { TrackerService } from "../../../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
-import type { Principal } from "../../../../src/kernel/principal.ts";
-import type { Authenticate } from "../../../../src/rpc/call/authenticate-call.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { withPolicy } from "../../../support/rpc/altered-contract.ts";
 import { startRateLimitedServer, trustLocalhost } from "../../../support/rpc/rate-limited-server.ts";
 import { post } from "../../../support/rpc/rpc-clients.ts";
 import type { RpcServerOptions } from "../../../support/rpc/rpc-server.ts";
+import { authenticateByName as authenticate, invalidToken } from "../../../support/rpc/token-principals.ts";
 
 const { getProduct } = CatalogService.method;
-
-const account = (accountId: string): Principal => ({
-  kind: "account",
-  accountId,
-  customerId: "c",
-  role: "CUSTOMER",
-  sessionId: "s",
-});
-const service = (keyId: string): Principal => ({
-  kind: "service",
-  keyId,
-  serviceAccount: "warehouse",
-  scopes: new Set(),
-});
-
-/** Authenticates tokens that name their principal: `account-7`, `service-7`. */
-const authenticate: Authenticate = (credential) => {
-  const [kind, id = ""] = credential.split("-");
-  if (kind === "account") return account(id);
-  if (kind === "service") return service(id);
-  throw invalidToken();
-};
-const invalidToken = () =>
-  new AppError("unauthenticated", "The token is invalid.", { reason: "TOKEN_INVALID" });
 
 /** Makes calls in turn, and returns how many passed. */
 async function countPassed(url: string, count: number, token?: string): Promise<number> {
