@@ -7,16 +7,14 @@ import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
-import { type Catalog, createCatalog } from "./catalog/catalog.ts";
 import { createDemoAccounts, type DemoAccounts } from "./cli/seed/demo-accounts.ts";
 import { isEmptyShop } from "./cli/seed/is-empty-shop.ts";
 import { seedShop } from "./cli/seed/seed-shop.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
-import { type Customers, createCustomers } from "./customer/customer.ts";
 import { entities } from "./entities.ts";
+import { createFeatures, type Features } from "./features.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
-import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
 import { withAuditLog } from "./infra/audit/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
 import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
@@ -28,23 +26,19 @@ import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
-import { createInventory } from "./inventory/inventory.ts";
 import { internalCall } from "./kernel/call.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
 import { createIds, type Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
-import { createPageTokens } from "./kernel/page.ts";
 import { orderRpc } from "./order/order.rpc.ts";
-import { createOrders, type Orders } from "./order/order.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
-import { createReviews, type Reviews } from "./review/review.ts";
 import { getCall } from "./rpc/call/call-context.ts";
 import { readPolicies } from "./rpc/policy/read-policies.ts";
 import { createCallRateLimiter } from "./rpc/rate-limit/call-rate-limiter.ts";
 import { createServer, type Server } from "./rpc/server/server.ts";
+import { type BoundPort, bindPort } from "./rpc/server/startup/bind-port.ts";
 import { createMessageValidator } from "./rpc/validation/message-validator.ts";
 import { trackerRpc } from "./tracker/tracker.rpc.ts";
-import { createTracker, type Tracker } from "./tracker/tracker.ts";
 import { startWorker } from "./worker.ts";
 
 /** A running service. */
@@ -89,6 +83,9 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   };
   try {
+    // First, because a port in use is noticed before anything is started.
+    const boundPort = await bindPort({ ...config, log });
+    cleanups.push(() => boundPort.close());
     const stores = await openStores(config, log);
     cleanups.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
@@ -97,7 +94,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const features = await createFeatures(config, infrastructure);
     cleanups.push(async () => features.identity.close());
     if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
-    const server = createAppServer(config, infrastructure, features);
+    const server = createAppServer(config, boundPort, infrastructure, features);
     let shutdownGraceMs = GRACE_MS;
     cleanups.push(() => server.close(shutdownGraceMs));
     const { url } = await server.listen();
@@ -174,43 +171,9 @@ async function openInfrastructure(
   return { db, redis, jobs, cache, bus, limiter, ids, clock, log };
 }
 
-/** The features by name. */
-interface Features {
-  catalog: Catalog;
-  customers: Customers;
-  tracker: Tracker;
-  orders: Orders;
-  reviews: Reviews;
-  identity: Identity;
-}
-
-/** Creates the features, each after those that it uses. */
-async function createFeatures(
-  config: Config,
-  { db, bus, ids, clock, log }: Infrastructure,
-): Promise<Features> {
-  const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
-  const shared = { db, ids, clock, tokens };
-  const inventory = createInventory({ clock });
-  const catalog = createCatalog({ ...shared, inventory });
-  const customers = createCustomers({ ...shared, assertMayChange: assertCustomerAccess });
-  const tracker = createTracker(shared);
-  const orders = createOrders({
-    ...shared,
-    catalog,
-    inventory,
-    customers,
-    tracker,
-    onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
-  });
-  const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
-  const { signingKeysFile, tokenIssuer } = config;
-  const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
-  return { catalog, customers, tracker, orders, reviews, identity };
-}
-
 function createAppServer(
   config: Config,
+  boundPort: BoundPort,
   { redis, db, cache, limiter, log }: Infrastructure,
   { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
@@ -220,6 +183,7 @@ function createAppServer(
   return createServer({
     host: config.host,
     port: config.port,
+    boundPort,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,

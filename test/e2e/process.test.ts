@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Redis } from "ioredis";
-import { afterEach, beforeEach, expect, inject, test } from "vitest";
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from "vitest";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { type ServiceProcess, startProcess } from "../support/service-process.ts";
@@ -133,6 +135,54 @@ test("an unreachable database or a port in use exits with 1 and one sentence", a
   expect(await second.exited).toBe(1);
   expect(second.stderr()).toMatch(/^Cannot listen on 127\.0\.0\.1:\d+: .*PORT.*\n$/);
   expect(second.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([]);
+});
+
+test.each<[string, (port: number) => Record<string, string>, RegExp]>([
+  [
+    "a port in use",
+    (port) => ({ PORT: String(port) }),
+    /the port is in use\..* set PORT to another port\.\n$/,
+  ],
+  ["a HOST of another machine", () => ({ HOST: "192.0.2.1" }), /not an address of this machine\. Set HOST /],
+  [
+    "a missing certificate",
+    () => ({ TLS_CERT_FILE: "/missing.pem", TLS_KEY_FILE: "/missing.pem" }),
+    /^TLS_CERT_FILE: .*missing\.pem/,
+  ],
+])("%s is noticed before PostgreSQL is started", async (_name, envOf, message) => {
+  const holder = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => void holder.close());
+  await once(holder, "listening");
+  const address = holder.address();
+  const service = start(envOf(typeof address === "object" ? (address?.port ?? 0) : 0));
+  expect(await service.exited).toBe(1);
+  expect(service.stderr()).toMatch(message);
+  expect(service.stderr()).not.toMatch(/\n\s+at /);
+  expect(service.lines).toEqual([]);
+  expect(await readdir(dataDir)).toEqual([]);
+});
+
+test("requests get 503 while the service starts, and no connection is rejected", async () => {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const address = probe.address();
+  const port = typeof address === "object" ? (address?.port ?? 0) : 0;
+  probe.close();
+  const service = start({ PORT: String(port) });
+  const outcomes: string[] = [];
+  const call = async () => {
+    const outcome = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+      ({ status }) => String(status),
+      () => "rejected",
+    );
+    if (outcomes.at(-1) !== outcome) outcomes.push(outcome);
+    return outcome;
+  };
+  await expect.poll(call, { interval: 20 }).toBe("200");
+  // Nothing listens until the process runs.
+  if (outcomes[0] === "rejected") outcomes.shift();
+  expect(outcomes).toEqual(["503", "200"]);
+  expect(await service.listening).toBe(`http://127.0.0.1:${port}`);
 });
 
 test("the process exits with 1 when its embedded PostgreSQL dies, and the next start works", async () => {

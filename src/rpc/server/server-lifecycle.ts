@@ -1,16 +1,15 @@
-import { once } from "node:events";
 import type { Server as Http1Server } from "node:http";
-import { isIPv6, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorCode, errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Http2Sessions } from "./http2-sessions.ts";
 import type { Listener } from "./listener.ts";
+import { type BoundPort, bindPort } from "./startup/bind-port.ts";
 
 /** A server that can be started and stopped. */
 export interface Server {
   /**
-   * Listens, and returns the address.
+   * Serves connections, and returns the address.
    * @throws StartupError when the address cannot be bound
    */
   listen(): Promise<{ url: string; port: number }>;
@@ -24,6 +23,8 @@ export interface Server {
 /** Dependencies of the lifecycle of a server. */
 export interface LifecycleOptions {
   address: { host: string; port: number; isSecure: boolean };
+  /** A port that is bound already. Absent: `address` is bound when the server listens. */
+  boundPort: BoundPort | undefined;
   listener: Listener;
   http1: Http1Server;
   http2Sessions: Http2Sessions;
@@ -66,38 +67,24 @@ export function createLifecycle(options: LifecycleOptions): Server {
     http1.close();
     for (const socket of sockets) socket.destroy();
     await Promise.race([allClosed, sleep(DESTROY_MS, undefined, { ref: false })]);
+    await boundPort?.close();
   };
 
   let stopping: Promise<void> | undefined;
+  let { boundPort } = options;
   return {
     async listen() {
-      const { host, port, isSecure } = address;
-      const hostName = isIPv6(host) ? `[${host}]` : host;
-      listener.server.listen({ host, port });
-      try {
-        await once(listener.server, "listening");
-      } catch (error) {
-        throw new StartupError(`Cannot listen on ${hostName}:${port}: ${listenErrorText(error)}`);
-      }
+      boundPort ??= await bindPort({ ...address, log });
+      await boundPort.serve(listener.server);
       listener.server.on("error", (error) => log.error({ err: error }, "Listener failed"));
-      const bound = listener.server.address();
-      if (bound === null || typeof bound === "string") {
-        throw new StartupError(`${host} is not a network address`);
-      }
-      return { url: `http${isSecure ? "s" : ""}://${hostName}:${bound.port}`, port: bound.port };
+      const { hostName, port } = boundPort;
+      return { url: `http${address.isSecure ? "s" : ""}://${hostName}:${port}`, port };
     },
     close(graceMs) {
       stopping ??= stop(graceMs);
       return stopping;
     },
   };
-}
-
-function listenErrorText(error: unknown): string {
-  if (errorCode(error) === "EADDRINUSE") {
-    return "the port is in use. Set PORT to another one.";
-  }
-  return errorMessage(error);
 }
 
 function ignore(): void {}

@@ -21,12 +21,15 @@ import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "./server-limits.ts";
 import { registerHealth } from "./services/health.ts";
 import { createReadiness, type Readiness } from "./services/readiness.ts";
 import { createReflectionCharge, registerReflection } from "./services/reflection.ts";
+import type { BoundPort } from "./startup/bind-port.ts";
 
 /** Dependencies of the server. */
 export interface ServerOptions {
   host: string;
   /** 0: any free port. */
   port: number;
+  /** The port of `host`, bound already. Absent: the server binds it. */
+  boundPort?: BoundPort | undefined;
   /** Absent: plaintext. */
   tls?: TlsFiles | undefined;
   /** The origins of web pages that may call; "*" allows all. */
@@ -111,6 +114,7 @@ export function createServer(options: ServerOptions): Server {
   });
   return createLifecycle({
     address: { host: options.host, port: options.port, isSecure: options.tls !== undefined },
+    boundPort: options.boundPort,
     listener,
     http1,
     http2Sessions,

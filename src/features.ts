@@ -1,0 +1,60 @@
+import { type Catalog, createCatalog } from "./catalog/catalog.ts";
+import type { Config } from "./config.ts";
+import { type Customers, createCustomers } from "./customer/customer.ts";
+import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
+import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
+import type { Database } from "./infra/postgres/postgres.ts";
+import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
+import { createInventory } from "./inventory/inventory.ts";
+import { internalCall } from "./kernel/call.ts";
+import type { Clock } from "./kernel/clock.ts";
+import type { Ids } from "./kernel/ids.ts";
+import type { Log } from "./kernel/log.ts";
+import { createPageTokens } from "./kernel/page.ts";
+import { createOrders, type Orders } from "./order/order.ts";
+import { createReviews, type Reviews } from "./review/review.ts";
+import { createTracker, type Tracker } from "./tracker/tracker.ts";
+
+/** The features by name. */
+export interface Features {
+  catalog: Catalog;
+  customers: Customers;
+  tracker: Tracker;
+  orders: Orders;
+  reviews: Reviews;
+  identity: Identity;
+}
+
+/** The parts of the infrastructure that features use. */
+export interface FeatureDependencies {
+  db: Database;
+  bus: InvalidationBus;
+  ids: Ids;
+  clock: Clock;
+  log: Log;
+}
+
+/** Creates the features, each after those that it uses. */
+export async function createFeatures(
+  config: Pick<Config, "signingKeysFile" | "tokenIssuer">,
+  { db, bus, ids, clock, log }: FeatureDependencies,
+): Promise<Features> {
+  const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
+  const shared = { db, ids, clock, tokens };
+  const inventory = createInventory({ clock });
+  const catalog = createCatalog({ ...shared, inventory });
+  const customers = createCustomers({ ...shared, assertMayChange: assertCustomerAccess });
+  const tracker = createTracker(shared);
+  const orders = createOrders({
+    ...shared,
+    catalog,
+    inventory,
+    customers,
+    tracker,
+    onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
+  });
+  const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
+  const { signingKeysFile, tokenIssuer } = config;
+  const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
+  return { catalog, customers, tracker, orders, reviews, identity };
+}

@@ -1,0 +1,76 @@
+import type { ServerHttp2Session } from "node:http2";
+import type { Server } from "node:net";
+import type { Log } from "../../../kernel/log.ts";
+import { requestPath } from "../../protocol/request-path.ts";
+import { createHttp1Server, createHttp2Server } from "../http-servers.ts";
+import { createListener, type TlsFiles } from "../listener.ts";
+import { isHttp1, type Request, type Response, sendText } from "../node-http.ts";
+import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "../server-limits.ts";
+
+/** The server of a port while the service starts. */
+export interface StartupListener {
+  server: Server;
+  /** Requests that callers send their next request on another connection. */
+  closeSessions(): void;
+  /** Closes all connections. */
+  closeConnections(): void;
+}
+
+/** The limits of a server without calls. */
+const LIMITS: ServerLimits = {
+  ...DEFAULT_SERVER_LIMITS,
+  maxConnections: 256,
+  firstByteMs: 5_000,
+  headersMs: 5_000,
+};
+/** The value of Retry-After, in seconds. A start on existing data takes about this time. */
+const RETRY_AFTER_SECONDS = 2;
+/** The error of the Connect protocol. Clients of gRPC read the HTTP status. */
+const STARTING = JSON.stringify({
+  code: "unavailable",
+  message: `The service is starting. Retry in ${RETRY_AFTER_SECONDS} seconds.`,
+});
+
+/**
+ * Creates a server that responds to each request with 503 and Retry-After, and to /healthz with 200: the process runs.
+ * @throws StartupError for a certificate or key that cannot be used
+ */
+export function createStartupListener(tls: TlsFiles | undefined, log: Log): StartupListener {
+  const http1 = createHttp1Server(LIMITS).on("request", sendStarting);
+  const http2 = createHttp2Server(log).on("request", sendStarting);
+  const sessions = new Set<ServerHttp2Session>();
+  http2.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+  });
+  const listener = createListener({
+    tls,
+    onHttp1: (socket) => http1.emit("connection", socket),
+    onHttp2: (socket) => http2.emit("connection", socket),
+    limits: LIMITS,
+  });
+  return {
+    server: listener.server,
+    closeSessions() {
+      for (const session of sessions) session.close();
+    },
+    closeConnections() {
+      listener.closePending();
+      http1.close();
+      http1.closeAllConnections();
+      for (const session of sessions) session.destroy();
+    },
+  };
+}
+
+function sendStarting(request: Request, response: Response): void {
+  request.resume();
+  response.setHeader("cache-control", "no-store");
+  if (isHttp1(response)) response.setHeader("connection", "close");
+  if (requestPath(request.url ?? "") === "/healthz") {
+    sendText(response, 200, "text/plain", "ok\n");
+    return;
+  }
+  response.setHeader("retry-after", String(RETRY_AFTER_SECONDS));
+  sendText(response, 503, "application/json", STARTING);
+}
