@@ -7,6 +7,7 @@ const WORD_LIST = "test/support/docs/word-list.ts";
 
 const files = readPages(
   "src/**/*.{ts,sql}",
+  "packages/**/*.ts",
   "test/**/*.ts",
   "bench/**/*.ts",
   "proto/cartwright/**/*.proto",

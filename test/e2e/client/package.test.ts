@@ -3,9 +3,12 @@ import { readdir, readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { delimiter, join } from "node:path";
 import { json } from "node:stream/consumers";
+import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import type { DescService } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import manifest from "../../../package.json" with { type: "json" };
+import * as client from "../../../src/client/client.ts";
 import { type Consumer, createConsumer } from "../../support/client/consumer.ts";
 import { consumerFiles, expectedResults } from "../../support/client/consumer-programs.ts";
 import { listen } from "../../support/client/flaky-proxy.ts";
@@ -74,6 +77,28 @@ test("the package has the version of the service, the client and the contracts, 
   const known =
     /^(package\.json|README\.md|LICENSE|dist\/(src\/client|gen\/(cartwright|google\/rpc))\/.*\.(js|d\.ts))$/;
   expect(files.filter((file) => !known.test(file))).toEqual([]);
+});
+
+/** Returns the methods of all services that a module exports, with what the client reads in their descriptors. */
+function methodsOf(exports: object) {
+  const isService = (value: unknown): value is DescService =>
+    typeof value === "object" && value !== null && "kind" in value && value.kind === "service";
+  return Object.values(exports)
+    .filter(isService)
+    .flatMap(({ typeName, methods }) =>
+      methods.map(({ name, idempotency, methodKind, input, output }) => {
+        const [request, response] = [input, output].map(({ fields }) => fields.map(String));
+        return { method: `${typeName}/${name}`, idempotency, methodKind, request, response };
+      }),
+    );
+}
+
+test("the contracts of the package differ from those of the service only in options of the server", async () => {
+  const main = consumer.path("node_modules/cartwright-client/dist/src/client/client.js");
+  const packed: object = await import(pathToFileURL(main).href);
+  expect(Object.keys(packed).sort()).toEqual(Object.keys(client).sort());
+  expect(methodsOf(packed)).toEqual(methodsOf(client));
+  expect(methodsOf(packed).length).toBeGreaterThan(40);
 });
 
 test.each(["nodenext", "bundler"])(
