@@ -1,10 +1,10 @@
 import type { RawBuilder } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
+import { findOutdatedRecounts } from "./recount.ts";
 import { adjustStock, type StockAdjustment } from "./stock-adjustment.ts";
 import { lockStock, type StockLevel } from "./stock-level.ts";
 import {
-  findRecountedAfter,
   type MovementStatements,
   type OrderMovement,
   orderMovement,
@@ -38,19 +38,26 @@ export interface Inventory {
   adjust(tx: Tx, adjustment: StockAdjustment): Promise<bigint>;
   /** Returns the statements that move the stock of an order's locked products and record it in the ledger. */
   orderMovement(movement: OrderMovement): MovementStatements;
-  /** Inserts changes of stock that the caller writes itself into the ledger. */
+  /**
+   * Inserts changes of the stock of locked products, which the caller writes itself, into the ledger.
+   * @param now time after the products were locked
+   */
   record(tx: Tx, reason: "INITIAL" | "RECOUNT", changes: readonly StockChange[], now: Date): Promise<void>;
-  /** Returns those of the products that have a recount later than `time`. */
-  findRecountedAfter(tx: Tx, productIds: readonly string[], time: Date): Promise<Set<string>>;
+  /**
+   * Returns those of the locked products for which a recount with a time later than `now` is recorded, so that a
+   * recount without a time of its own is outdated.
+   * @param now time after the products were locked
+   */
+  findOutdatedRecounts(tx: Tx, productIds: readonly string[], now: Date): Promise<Set<string>>;
 }
 
 /** Creates the inventory. */
 export function createInventory({ clock }: { clock: Clock }): Inventory {
   return {
     lock: lockStock,
-    adjust: (tx, adjustment) => adjustStock(tx, adjustment, clock.now()),
+    adjust: (tx, adjustment) => adjustStock(tx, adjustment, clock),
     orderMovement,
     record: recordStock,
-    findRecountedAfter,
+    findOutdatedRecounts: (tx, productIds, now) => findOutdatedRecounts(tx, productIds, undefined, now),
   };
 }

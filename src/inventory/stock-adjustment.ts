@@ -1,9 +1,9 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import { MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
+import { type Clock, MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
+import { findOutdatedRecounts, recountTime } from "./recount.ts";
 import { lockStock } from "./stock-level.ts";
-import { findRecountedAfter } from "./stock-movement.ts";
 
 /** The reason of a manual change of stock. */
 export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
@@ -33,21 +33,35 @@ const MAX_STOCK = 1_000_000_000n;
  *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
  *   `effectiveTime` is in the future
  */
-export async function adjustStock(tx: Tx, adjustment: StockAdjustment, now: Date): Promise<bigint> {
-  const { productId, delta, reason, effectiveTime = now } = adjustment;
-  if (effectiveTime.getTime() > now.getTime() + MAX_CLOCK_SKEW_MS) {
+export async function adjustStock(tx: Tx, adjustment: StockAdjustment, clock: Clock): Promise<bigint> {
+  const { productId, delta, reason, effectiveTime } = adjustment;
+  if (effectiveTime !== undefined && effectiveTime.getTime() > clock.now().getTime() + MAX_CLOCK_SKEW_MS) {
     throw invalidField("effective_time", "must not be in the future");
   }
   const stock = (await lockStock(tx, [productId], sql`id`)).get(productId);
   if (stock === undefined) throw notFound("product", productId);
   assertExpected(adjustment, stock.quantity);
-  if (reason === "RECOUNT") await assertLatestRecount(tx, productId, effectiveTime);
+  // After the lock: while this transaction waited for it, others may have recorded recounts.
+  const now = clock.now();
+  if (reason === "RECOUNT") await assertLatestRecount(tx, adjustment, now);
   assertInRange(productId, stock.quantity, delta);
   await tx.query(sql`update product set stock_quantity = stock_quantity + ${delta} where id = ${productId}`);
+  await recordAdjustment(tx, adjustment, now);
+  return stock.quantity;
+}
+
+/** Inserts the change into the ledger. */
+async function recordAdjustment(
+  tx: Tx,
+  { productId, delta, reason, effectiveTime }: StockAdjustment,
+  now: Date,
+): Promise<void> {
+  const isRecountNow = reason === "RECOUNT" && effectiveTime === undefined;
+  const time = isRecountNow ? recountTime(sql`${productId}::uuid`, now) : sql`${now}::timestamptz`;
   await tx.query(sql`
     insert into stock_movement (product_id, delta, reason, effective_at, created_at)
-    values (${productId}, ${delta}, ${reason}, ${effectiveTime}, ${now})`);
-  return stock.quantity;
+    select ${productId}::uuid, ${delta}::bigint, ${reason}, coalesce(${effectiveTime ?? null}::timestamptz, time), time
+    from (select ${time} as time) as recorded`);
 }
 
 function assertExpected({ productId, expectedQuantity }: StockAdjustment, quantity: bigint): void {
@@ -75,9 +89,13 @@ function assertInRange(productId: string, quantity: bigint, delta: bigint): void
 }
 
 /** Counts can arrive out of order: an older one must not overwrite a later one. */
-async function assertLatestRecount(tx: Tx, productId: string, effectiveTime: Date): Promise<void> {
-  const recounted = await findRecountedAfter(tx, [productId], effectiveTime);
-  if (recounted.size === 0) return;
+async function assertLatestRecount(
+  tx: Tx,
+  { productId, effectiveTime }: StockAdjustment,
+  now: Date,
+): Promise<void> {
+  const outdated = await findOutdatedRecounts(tx, [productId], effectiveTime, now);
+  if (outdated.size === 0) return;
   throw new AppError(
     "failed_precondition",
     `This count is outdated: ${LATER_COUNT_RECORDED}. Nothing was changed.`,

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
+import { recountTime } from "./recount.ts";
 
 /** A number of units of one product. */
 export interface StockLine {
@@ -54,7 +55,10 @@ export function orderMovement({ orderId, reason, lines, now }: OrderMovement): M
   };
 }
 
-/** Inserts changes of stock into the ledger. The stock itself is updated by the caller. */
+/**
+ * Inserts changes of the stock of locked products into the ledger. The stock itself is updated by the caller.
+ * @param now time after the products were locked
+ */
 export async function recordStock(
   tx: Tx,
   reason: "INITIAL" | "RECOUNT",
@@ -64,21 +68,10 @@ export async function recordStock(
   if (changes.length === 0) return;
   const productIds = changes.map(({ productId }) => productId);
   const deltas = changes.map(({ delta }) => delta.toString());
+  const time = reason === "RECOUNT" ? recountTime(sql`change.product_id`, now) : sql`${now}::timestamptz`;
   await tx.query(sql`
     insert into stock_movement (product_id, delta, reason, effective_at, created_at)
-    select product_id, delta, ${reason}, ${now}, ${now}
-    from unnest(${productIds}::uuid[], ${deltas}::bigint[]) as change (product_id, delta)`);
-}
-
-/** Returns those of the products that have a recount later than `time`: an older count must not replace it. */
-export async function findRecountedAfter(
-  tx: Tx,
-  productIds: readonly string[],
-  time: Date,
-): Promise<Set<string>> {
-  if (productIds.length === 0) return new Set();
-  const rows = await tx.query(sql<{ id: string }>`
-    select distinct product_id as id from stock_movement
-    where product_id = any(${productIds}::uuid[]) and reason = 'RECOUNT' and effective_at > ${time}`);
-  return new Set(rows.map(({ id }) => id));
+    select product_id, delta, ${reason}, time, time
+    from unnest(${productIds}::uuid[], ${deltas}::bigint[]) as change (product_id, delta),
+      lateral (select ${time} as time) as recorded`);
 }

@@ -75,8 +75,7 @@ function writeWithRetries(
   requestId: string,
   batch: ImportBatch,
 ): Promise<void> {
-  const write = () =>
-    db.transact(call, (tx) => writeBatch({ tx, ids, inventory, requestId, now: clock.now() }, batch));
+  const write = () => db.transact(call, (tx) => writeBatch({ tx, ids, inventory, requestId, clock }, batch));
   return withRetries(write, {
     attempts: WRITE_ATTEMPTS,
     firstDelayMs: FIRST_DELAY_MS,

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../inventory/inventory.ts";
+import type { Clock } from "../../kernel/clock.ts";
 import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
@@ -23,7 +24,7 @@ interface BatchContext {
   ids: Ids;
   inventory: Inventory;
   requestId: string;
-  now: Date;
+  clock: Clock;
 }
 
 /** A row that is valid by the contract. */
@@ -42,19 +43,21 @@ type Reject = (row: Pick<ValidRow, "number" | "sku">, violation: FieldViolation)
 
 /** Writes the products of a batch, their stock and the progress of the import in the caller's transaction. */
 export async function writeBatch(context: BatchContext, batch: ImportBatch): Promise<void> {
-  const { tx, ids, requestId, now } = context;
+  const { tx, ids, requestId, clock } = context;
   const errors: RowError[] = [];
   const reject: Reject = ({ number, sku }, { field, description }) =>
     errors.push({ rowNumber: number, sku, field, description });
   const rows = await findCategories(tx, await selectNewRows(tx, requestId, batch, reject), reject);
   const brands = rows.map(({ fields }) => fields.brand);
-  await ensureBrands(tx, brands, now);
+  await ensureBrands(tx, brands, clock.now());
   const skus = rows.map(({ sku }) => sku);
   const stored = new Map((await lockProducts(tx, skus)).map((product) => [product.sku, product]));
+  // After the lock, so that counts of the batch are later than the recounts that it waited for.
+  const now = clock.now();
   const newRows = rows.filter(({ sku }) => !stored.has(sku));
   const newProducts = newRows.map((row) => toImportedProduct(row, ids(), 0n));
-  await createProducts(context, newProducts);
-  const updatedCount = await changeProducts(context, rows, stored, reject);
+  await createProducts(context, newProducts, now);
+  const updatedCount = await changeProducts(context, rows, stored, now, reject);
   const [createdCount, failedCount] = [newProducts.length, errors.length];
   const { offset, rows: all } = batch;
   const unchangedCount = all.length - failedCount - createdCount - updatedCount;
@@ -116,8 +119,9 @@ function toImportedProduct(
 }
 
 async function createProducts(
-  { tx, inventory, now }: BatchContext,
+  { tx, inventory }: BatchContext,
   products: readonly ImportedProduct[],
+  now: Date,
 ): Promise<void> {
   await insertProducts(tx, products, now);
   const inStock = products.filter(({ stock }) => stock > 0n);
@@ -132,9 +136,10 @@ async function createProducts(
  * @returns the number of updated products
  */
 async function changeProducts(
-  { tx, inventory, now }: BatchContext,
+  { tx, inventory }: BatchContext,
   rows: readonly CategorizedRow[],
   stored: ReadonlyMap<string, StoredProduct>,
+  now: Date,
   reject: Reject,
 ): Promise<number> {
   const pairs = rows.flatMap((row) => {
@@ -145,12 +150,11 @@ async function changeProducts(
   });
   const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
   const recountedIds = recounted.map(({ before }) => before.id);
-  const recountedLater = await inventory.findRecountedAfter(tx, recountedIds, now);
+  const outdated = await inventory.findOutdatedRecounts(tx, recountedIds, now);
   for (const { row, before } of recounted) {
-    if (recountedLater.has(before.id))
-      reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
+    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
   }
-  const accepted = pairs.filter(({ before }) => !recountedLater.has(before.id));
+  const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
   const products = accepted.map(({ after }) => after);
   const versions = await updateProducts(tx, products, now);
   const changes: StockChange[] = [];

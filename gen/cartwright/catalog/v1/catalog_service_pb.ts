@@ -587,8 +587,9 @@ export type AdjustStockRequest = Message<"cartwright.catalog.v1.AdjustStockReque
   reason: StockReason;
 
   /**
-   * Time at which the stock changed, not in the future. Time of the call if absent. A RECOUNT older than the
-   * latest recorded one fails with FAILED_PRECONDITION (RECOUNT_OUTDATED).
+   * Time at which the stock changed, not in the future. If absent, the time at which the change is recorded:
+   * recounts without a time never fail because of each other. A RECOUNT older than the latest recorded one
+   * fails with FAILED_PRECONDITION (RECOUNT_OUTDATED).
    *
    * @generated from field: google.protobuf.Timestamp effective_time = 5;
    */
