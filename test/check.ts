@@ -82,6 +82,7 @@ async function migrationSnapshot(): Promise<string | undefined> {
 
 report("format and lint", run("biome", "check", "--error-on-warnings"));
 report("types", run("tsc", "--noEmit"));
+report("types of the client, for browsers", run("tsc", "--noEmit", "--project", "packages/client"));
 report("contracts: format", run("buf", "format", "--diff", "--exit-code"));
 report("contracts: lint", run("buf", "lint"));
 report("contracts: no breaking change", breakingChanges());
