@@ -30,9 +30,9 @@ const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
   const { db, jobs, bus, identity, log } = options;
   await jobs.work(invalidationQueue, async (batch) => {
-    for (const { tags, generation } of batch) {
-      await bus.ensureInvalidated(tags, Buffer.from(generation, "base64"));
-    }
+    await Promise.all(
+      batch.map(({ tags, generation }) => bus.ensureInvalidated(tags, Buffer.from(generation, "base64"))),
+    );
   });
   const runMaintenance = async () => {
     try {

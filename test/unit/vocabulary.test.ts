@@ -22,7 +22,7 @@ interface Exception {
 const EXCEPTIONS: readonly Exception[] = [
   {
     word: "bumps",
-    paths: /^(src\/infra\/cache\/redis-tier|test\/unit\/vocabulary\.test)\.ts$/,
+    paths: /^(src\/infra\/cache\/invalidation\/messages|test\/unit\/vocabulary\.test)\.ts$/,
     reason: "the name of the Redis channel that replicas of former versions use",
   },
   {

@@ -2,8 +2,8 @@ import { AppError } from "../../kernel/errors.ts";
 import type { CacheClock } from "./cache-clock.ts";
 import { type CacheRequest, createEntry, createNegativeEntry, type Entry } from "./cache-entry.ts";
 import { type CacheStats, createCacheCounters } from "./cache-stats.ts";
+import { LEASE_MS, type LeaseMonitor } from "./invalidation/lease-monitor.ts";
 import type { InvalidationBus } from "./invalidation-bus.ts";
-import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
 import { MemoryTier } from "./memory-tier.ts";
 import { RedisCacheStore } from "./redis-cache-store.ts";
 import { type Flight, SingleFlight } from "./single-flight.ts";
@@ -26,8 +26,7 @@ export interface CacheOptions {
 
 /**
  * A read-through cache of two tiers: the memory of this process, and Redis. It never returns a value older than
- * the last write that was acknowledged before the call, except that invalidations of other processes arrive up
- * to LEASE_MS later.
+ * the last write that was acknowledged before the call, by any process.
  */
 export class Cache<T> {
   readonly #memory: MemoryTier<T>;
@@ -78,19 +77,41 @@ export class Cache<T> {
   async #getOrLoadAsync(request: CacheRequest<T>): Promise<CacheResult<T>> {
     const calledAtMs = this.#clock.monotonicMs();
     const found = (await this.#lease.waitUntilHeld()) && this.#readMemory(request);
-    return found || this.#joinOrLoad(request, calledAtMs, false).result;
+    if (found) return found;
+    const current = this.#flights.get(request.key);
+    // Without the lease there is one load at a time: all calls that have waited for it share the next one.
+    if (current !== undefined && !this.#lease.isHeld && current.startedAtMs < calledAtMs) {
+      await this.#waitFor(current);
+    }
+    return this.#joinOrLoad(request, calledAtMs, false).result;
   }
 
-  /** Joins a load in progress if it started after the last invalidation; starts one otherwise. */
+  /** Waits for the end of a load, LEASE_MS at most. */
+  #waitFor({ result }: Flight<CacheResult<T>>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#clock.schedule(LEASE_MS, resolve);
+      const finish = () => {
+        cancel();
+        resolve();
+      };
+      result.then(finish, finish);
+    });
+  }
+
+  /**
+   * Returns whether a call may join a load: it started after the call, or no write was acknowledged in between. While
+   * the lease is held, this process has received the invalidations of all such writes.
+   */
+  #mayJoin({ tags }: CacheRequest<T>, flight: Flight<CacheResult<T>>, calledAtMs: number): boolean {
+    const isRecent = flight.startedAtMs >= calledAtMs || this.#lease.isHeld;
+    return isRecent && this.#tagVersions.isCurrent(tags, flight.version);
+  }
+
+  /** Joins a load in progress if it may; starts one otherwise. */
   #joinOrLoad(request: CacheRequest<T>, calledAtMs: number, isRefresh: boolean): Flight<CacheResult<T>> {
-    const { key, tags } = request;
+    const { key } = request;
     const current = this.#flights.get(key);
-    const isRecent = current !== undefined && calledAtMs - current.startedAtMs < LEASE_MS;
-    if (
-      current !== undefined &&
-      (isRecent || this.#lease.isHeld) &&
-      this.#tagVersions.isCurrent(tags, current.version)
-    ) {
+    if (current !== undefined && this.#mayJoin(request, current, calledAtMs)) {
       if (!isRefresh) this.#counters.coalesced += 1;
       return current;
     }

@@ -1,8 +1,14 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Log } from "../../kernel/log.ts";
+import { CircuitBreaker } from "../redis/circuit-breaker.ts";
 import { type CacheClock, systemCacheClock } from "./cache-clock.ts";
-import { LEASE_MS, LeaseMonitor } from "./lease-monitor.ts";
+import { AcknowledgementSender } from "./invalidation/acknowledgement-sender.ts";
+import { Acknowledgements } from "./invalidation/acknowledgements.ts";
+import { InvalidationSender } from "./invalidation/invalidation-sender.ts";
+import { LeaseMonitor } from "./invalidation/lease-monitor.ts";
+import { LiveReplicas } from "./invalidation/live-replicas.ts";
+import { parseInvalidation } from "./invalidation/messages.ts";
 import { ALL_TAGS, type Generation, RedisTier } from "./redis-tier.ts";
 import { TagVersions } from "./tag-versions.ts";
 
@@ -15,66 +21,90 @@ export interface InvalidationBusOptions {
   clock?: CacheClock;
 }
 
-/**
- * Minimum time and number of attempts to publish while Redis is reachable, and the delay between attempts, in
- * milliseconds. If this process is too busy to read the responses, the attempts have still arrived.
- */
-const RETRY_MS = 250;
-const MIN_ATTEMPTS = 5;
-const RETRY_DELAY_MS = 10;
-
 /** Distributes invalidations of tags to all caches of this process and of the other replicas. */
 export class InvalidationBus {
   readonly redisTier: RedisTier;
   readonly lease: LeaseMonitor;
   readonly tagVersions = new TagVersions();
   readonly clock: CacheClock;
+  readonly #replicaId = randomBytes(8).toString("hex");
+  readonly #acknowledgements: Acknowledgements;
+  readonly #acknowledgementSender: AcknowledgementSender;
+  readonly #sender: InvalidationSender;
   readonly #clearCallbacks: (() => void)[] = [];
-  #failures = 0;
 
   constructor({ redis, namespace, log, clock = systemCacheClock }: InvalidationBusOptions) {
     this.clock = clock;
-    this.redisTier = new RedisTier(redis, namespace);
+    const replicaId = this.#replicaId;
+    const redisTier = new RedisTier(redis, namespace, replicaId);
+    const { channels } = redisTier;
+    const replicas = new LiveReplicas(replicaId, clock);
+    const acknowledgements = new Acknowledgements(replicas, clock);
+    const breaker = new CircuitBreaker({
+      log,
+      messages: {
+        opened: "Redis rejected invalidations; writes do not wait for it",
+        closed: "Redis recovered; writes wait for other replicas",
+      },
+    });
     const handlers = {
-      onMessage: (message: string) => this.#invalidateLocally(this.redisTier.parseMessage(message)),
+      onDisconnected: () => replicas.markIncomplete(),
+      onHeartbeatRejected: () => replicas.markIncomplete(),
+      onHeartbeat: (from: string, sentAtMs: number) => {
+        replicas.recordHeartbeat(from, sentAtMs);
+        breaker.recordSuccess();
+      },
+      onInvalidation: (message: string) => this.#receive(message),
+      onAcknowledgement: (from: string, sequence: number) => acknowledgements.receive(from, sequence),
       onLeaseGranted: () => this.#invalidateAllLocally(),
-      beforeFirstLease: () => this.redisTier.invalidateAllAfterRestart(),
-      beforeRenewedLease: () => this.redisTier.invalidateAll(),
+      beforeFirstLease: () => redisTier.invalidateAllAfterRestart(),
+      beforeRenewedLease: () => redisTier.invalidateAll(),
     };
-    this.lease = new LeaseMonitor(redis, this.redisTier.channel, handlers, { log, clock });
+    this.redisTier = redisTier;
+    this.lease = new LeaseMonitor({ client: redis, channels, replicaId, handlers, log, clock });
+    this.#acknowledgements = acknowledgements;
+    this.#acknowledgementSender = new AcknowledgementSender(redis, channels, replicaId);
+    this.#sender = new InvalidationSender({
+      redisTier,
+      lease: this.lease,
+      replicas,
+      acknowledgements,
+      breaker,
+      clock,
+      invalidateLocally: (tags) => this.#invalidateLocally(tags),
+    });
   }
 
   /** Number of attempts to publish that failed. */
   get failures(): number {
-    return this.#failures;
+    return this.#sender.failures;
   }
 
   /**
    * Makes all entries with these tags stale, in this process and the others. To be called after the commit of the
    * change and before its acknowledgement. Tags are case-insensitive.
    *
-   * If Redis does not accept the invalidation, it resolves only when the leases of the other replicas have expired.
-   * Replicas that can reach Redis although this process cannot get the invalidation from `ensureInvalidated`.
+   * It resolves when each other replica has acknowledged the invalidation or its lease has ended: after one round trip
+   * if all respond, at the latest LEASE_MS after Redis has accepted it. If Redis does not accept the invalidation,
+   * it resolves when the leases of the other replicas have ended. Replicas that can reach Redis although this process
+   * cannot get the invalidation from `ensureInvalidated`.
    * @param generation of the transaction: identifies the invalidation for `ensureInvalidated`
    * @returns whether Redis accepted it
    */
-  async invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
-    const names = lowerCase(tags);
-    const isPublished = await this.#publish(names, generation);
-    // Last, because this process may have read stale entries from Redis until then.
-    this.#invalidateLocally(names);
-    return isPublished;
+  invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
+    return this.#sender.send(
+      tags.map((tag) => tag.toLowerCase()),
+      generation,
+    );
   }
 
   /**
-   * Repeats an invalidation unless Redis has accepted it before.
+   * Repeats an invalidation unless it is known to be complete.
    * @throws if Redis is unavailable
    */
   async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<void> {
     if (await this.redisTier.hasReceipt(generation)) return;
-    const names = lowerCase(tags);
-    await this.redisTier.invalidate(names, generation);
-    this.#invalidateLocally(names);
+    if (!(await this.invalidate(tags, generation))) throw new Error("Redis did not accept the invalidation");
   }
 
   /** Registers a callback that clears a cache when all entries become stale. */
@@ -84,28 +114,17 @@ export class InvalidationBus {
 
   close(): void {
     this.lease.close();
+    this.#acknowledgements.close();
   }
 
-  async #publish(tags: readonly string[], generation: Generation): Promise<boolean> {
-    const { lease, clock } = this;
-    const startedAtMs = clock.monotonicMs();
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.redisTier.invalidate(tags, generation);
-        return true;
-      } catch {
-        this.#failures += 1;
-        // After a single failure all replicas keep their entries.
-        if (attempt > 1 || !lease.isRedisReachable) lease.revoke();
-      }
-      const mayRetry = attempt < MIN_ATTEMPTS || clock.monotonicMs() - startedAtMs < RETRY_MS;
-      if (!lease.isRedisReachable || !mayRetry) break;
-      await sleep(RETRY_DELAY_MS);
+  #receive(message: string): void {
+    const { replicaId, sequence, tags } = parseInvalidation(message);
+    if (replicaId === this.#replicaId) {
+      if (sequence !== undefined) this.#acknowledgements.receiveOwn(sequence);
+      return;
     }
-    // After this time no other replica holds a lease from before the change.
-    const waitMs = Math.min(startedAtMs, lease.downSinceMs) + LEASE_MS - clock.monotonicMs();
-    if (waitMs > 0) await sleep(waitMs);
-    return false;
+    this.#invalidateLocally(tags);
+    if (sequence !== undefined) this.#acknowledgementSender.add(replicaId, sequence);
   }
 
   #invalidateLocally(tags: readonly string[]): void {
@@ -118,5 +137,3 @@ export class InvalidationBus {
     for (const clear of this.#clearCallbacks) clear();
   }
 }
-
-const lowerCase = (tags: readonly string[]): string[] => tags.map((tag) => tag.toLowerCase());

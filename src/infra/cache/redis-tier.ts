@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
+import { type Channels, createChannels, encodeInvalidation } from "./invalidation/messages.ts";
 
 /** The generation of a tag: random, so that one created after a loss of data never equals an earlier one. */
 export type Generation = Buffer;
@@ -32,6 +33,16 @@ export interface RedisRead {
   generations: readonly Generation[];
 }
 
+/** The response of Redis to an invalidation. */
+export interface InvalidationReply {
+  /** Undefined if the generations are removed and the replicas notified. */
+  error: Error | undefined;
+  /** Whether the replicas are notified. A read-only server does that although it rejects the rest. */
+  isPublished: boolean;
+  /** Whether all subscribers of invalidations are subscribed to heartbeats too. The former version is not. */
+  isComplete: boolean;
+}
+
 /** Creates a generation that equals no other. */
 export function newGeneration(): Generation {
   return randomBytes(GENERATION_BYTES);
@@ -45,28 +56,19 @@ export function newGeneration(): Generation {
 export class RedisTier {
   readonly #redis: Redis;
   readonly #prefix: string;
-  /** Identifies the messages of this process, which it ignores. */
-  readonly #origin = randomBytes(8).toString("hex");
-
-  /** @param namespace separates databases that use the same Redis */
-  constructor(redis: Redis, namespace: string) {
-    this.#redis = redis;
-    // In a cluster, the part in braces selects the slot. All keys share one, since commands take several keys.
-    this.#prefix = `cartwright:{${namespace}}:`;
-  }
+  readonly #replicaId: string;
+  readonly channels: Channels;
 
   /**
-   * The channel of invalidations. During a rolling update, replicas of the former version share it: a new name would
-   * hide the writes of each from the other, so the channel and the receipts keep their names.
+   * @param namespace separates databases that use the same Redis
+   * @param replicaId identifies the messages of this process
    */
-  get channel(): string {
-    return `${this.#prefix}bumps`;
-  }
-
-  /** Returns the tags that a message invalidates: none if this process sent it. */
-  parseMessage(message: string): readonly string[] {
-    const [origin, ...tags] = message.split("\n");
-    return origin === this.#origin ? [] : tags;
+  constructor(redis: Redis, namespace: string, replicaId: string) {
+    this.#redis = redis;
+    this.#replicaId = replicaId;
+    // In a cluster, the part in braces selects the slot. All keys share one, since commands take several keys.
+    this.#prefix = `cartwright:{${namespace}}:`;
+    this.channels = createChannels(this.#prefix);
   }
 
   /** Reads an entry and the generations of its tags, which it creates where there are none. */
@@ -108,15 +110,25 @@ export class RedisTier {
   }
 
   /**
-   * Removes the generations of these tags and notifies the other replicas.
-   * @param generation of the transaction: identifies the receipt
+   * Removes the generations of these tags and notifies all replicas.
+   * @param sequence to be acknowledged
    */
-  async invalidate(tags: readonly string[], generation: Generation): Promise<void> {
-    for (let start = 0; start < tags.length; start += CHUNK_SIZE) {
-      await this.#invalidateChunk(tags.slice(start, start + CHUNK_SIZE));
+  async invalidate(tags: readonly string[], sequence: number): Promise<InvalidationReply> {
+    let start = 0;
+    for (; start + CHUNK_SIZE < tags.length; start += CHUNK_SIZE) {
+      const reply = await this.#invalidateChunk(tags.slice(start, start + CHUNK_SIZE), undefined);
+      if (reply.error !== undefined) return { ...reply, isPublished: false };
     }
-    // Not awaited: without a receipt the invalidation is repeated, which is harmless.
-    this.#redis.set(this.#receiptKey(generation), "1", "EX", RECEIPT_TTL_S).catch(() => {});
+    return this.#invalidateChunk(tags.slice(start), sequence);
+  }
+
+  /** Stores a receipt of the invalidations of these transactions. Without one they are repeated, which is harmless. */
+  storeReceipts(generations: readonly Generation[]): void {
+    const pipeline = this.#redis.pipeline();
+    for (const generation of generations) {
+      pipeline.set(this.#receiptKey(generation), "1", "EX", RECEIPT_TTL_S);
+    }
+    pipeline.exec().catch(() => {});
   }
 
   /** Returns whether there is a receipt of the invalidation of a transaction. */
@@ -125,14 +137,20 @@ export class RedisTier {
   }
 
   /** Makes all entries stale. */
-  invalidateAll(): Promise<void> {
-    return this.#invalidateChunk([ALL_TAGS]);
+  async invalidateAll(): Promise<void> {
+    const { error } = await this.#invalidateChunk([ALL_TAGS], undefined);
+    if (error !== undefined) throw error;
   }
 
-  /** Makes all entries stale if the server has restarted: a snapshot may restore invalidated ones. */
+  /**
+   * Makes all entries stale if the server has restarted or was promoted: a snapshot or a replica that lagged behind may
+   * have invalidated ones.
+   */
   async invalidateAllAfterRestart(): Promise<void> {
-    const [, runId = ""] = /^run_id:(\w+)/m.exec(await this.#redis.info("server")) ?? [];
-    if (runId !== "" && (await this.#redis.get(this.#runIdKey)) === runId) return;
+    const info = await this.#redis.info();
+    const ids = /^run_id:(\w+)/m.exec(info)?.[1];
+    const runId = [ids, /^master_replid:(\w+)/m.exec(info)?.[1]].join(" ");
+    if (ids !== undefined && (await this.#redis.get(this.#runIdKey)) === runId) return;
     await this.invalidateAll();
     // A full server rejects this, and the next process invalidates all entries again.
     await this.#redis.set(this.#runIdKey, runId).catch(() => {});
@@ -142,12 +160,27 @@ export class RedisTier {
    * Removes the generations before it publishes, so that no replica reads Redis too early. Generations are
    * removed instead of replaced because a full server accepts that too. The next reader creates new ones.
    */
-  async #invalidateChunk(tags: readonly string[]): Promise<void> {
+  async #invalidateChunk(tags: readonly string[], sequence: number | undefined): Promise<InvalidationReply> {
     const keys = tags.map((tag) => this.#tagKey(tag));
-    const message = [this.#origin, ...tags].join("\n");
-    const results = await this.#redis.pipeline().unlink(keys).publish(this.channel, message).exec();
-    const failed = results?.find(([error]) => error !== null);
-    if (!results || failed) throw failed?.[0] ?? new Error("Redis did not run the invalidation");
+    const { invalidations, heartbeats } = this.channels;
+    const message = encodeInvalidation({ replicaId: this.#replicaId, sequence, tags });
+    const [unlinked, published, counted] =
+      (await this.#redis
+        .pipeline()
+        .unlink(keys)
+        .publish(invalidations, message)
+        .pubsub("NUMSUB", invalidations, heartbeats)
+        .exec()) ?? [];
+    if (!unlinked || !published) {
+      const error = new Error("Redis did not run the invalidation");
+      return { error, isPublished: false, isComplete: false };
+    }
+    const [, subscribers] = counted ?? [];
+    return {
+      error: unlinked[0] ?? published[0] ?? undefined,
+      isPublished: published[0] === null,
+      isComplete: Array.isArray(subscribers) && Number(subscribers[1]) <= Number(subscribers[3]),
+    };
   }
 
   /** Returns the generations of these tags and creates those that are missing. */

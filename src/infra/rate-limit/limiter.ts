@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
+import { CircuitBreaker } from "../redis/circuit-breaker.ts";
 import { type Budget, type Decision, maxResetMs } from "./budget.ts";
-import { CircuitBreaker } from "./circuit-breaker.ts";
 import { DenialCache } from "./denial-cache.ts";
 import { LocalWindow } from "./local-window.ts";
 import { SharedWindow } from "./shared-window.ts";
@@ -61,7 +61,13 @@ class RedisLimiter implements Limiter {
     } = options;
     this.#nowMs = nowMs;
     this.#shared = new SharedWindow(redis, namespace, { timeoutMs, nowMs });
-    this.#breaker = new CircuitBreaker(log);
+    this.#breaker = new CircuitBreaker({
+      log,
+      messages: {
+        opened: "Redis failed; enforcing rate limits locally",
+        closed: "Redis recovered; sharing rate limits",
+      },
+    });
   }
 
   get isShared(): boolean {

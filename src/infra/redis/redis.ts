@@ -15,6 +15,11 @@ const CONNECT_TIMEOUT_MS = 2_000;
 /** A connection that receives no response for so long is closed: its peer may have vanished. */
 const SOCKET_TIMEOUT_MS = 1_000;
 const RECONNECT_STEP_MS = 50;
+/**
+ * Minimum interval between reconnections to a server that rejects writes as a read-only replica, in milliseconds. After
+ * a failover the address leads to another server.
+ */
+const READ_ONLY_RECONNECT_MS = 2_000;
 /** The longest delay between two attempts to connect, in milliseconds. */
 export const MAX_RECONNECT_DELAY_MS = 250;
 
@@ -23,6 +28,7 @@ export const MAX_RECONNECT_DELAY_MS = 250;
  * @param commandTimeoutMs time limit for a response
  */
 export function openRedis(url: string, log: Log, commandTimeoutMs = COMMAND_TIMEOUT_MS): RedisConnection {
+  let reconnectedAtMs = Number.NEGATIVE_INFINITY;
   const client = new Redis(url, {
     // By default ioredis queues commands while the server is unavailable, for 10 s and more.
     enableOfflineQueue: false,
@@ -32,6 +38,12 @@ export function openRedis(url: string, log: Log, commandTimeoutMs = COMMAND_TIME
     connectTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
     retryStrategy: (attempt) => Math.min(attempt * RECONNECT_STEP_MS, MAX_RECONNECT_DELAY_MS),
+    reconnectOnError({ message }) {
+      const nowMs = performance.now();
+      if (!message.startsWith("READONLY") || nowMs - reconnectedAtMs < READ_ONLY_RECONNECT_MS) return false;
+      reconnectedAtMs = nowMs;
+      return true;
+    },
   });
   let loggedState: "connected" | "disconnected" | undefined;
   let isClosing = false;

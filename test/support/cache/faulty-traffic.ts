@@ -1,5 +1,4 @@
 import { expect } from "vitest";
-import { LEASE_MS } from "../../../src/infra/cache/lease-monitor.ts";
 import { checkFreshness, type Traffic } from "./freshness.ts";
 import { createRequest, type Replica, waitUntilUsed } from "./replica.ts";
 import { createCacheClient, SlowRows } from "./slow-rows.ts";
@@ -26,7 +25,6 @@ export async function checkFault(replicas: readonly Replica[], fault: Fault): Pr
     reads: 1_000,
     writes: 20,
     concurrency: 20,
-    delayMs: LEASE_MS,
     pauseMs: () => Math.random() * 30,
     during: async (traffic) => {
       await traffic.progress(200, 5);

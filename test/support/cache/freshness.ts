@@ -34,8 +34,6 @@ export interface FreshnessOptions {
   concurrency: number;
   /** Runs during the traffic, which goes on until it is over. */
   during?: (traffic: Traffic) => Promise<void>;
-  /** How long after its acknowledgement a write may be invisible to other clients, in milliseconds. */
-  delayMs: number;
   /** Returns the pause after a write, in milliseconds. */
   pauseMs(): number;
 }
@@ -48,18 +46,18 @@ export interface Freshness {
 
 interface AcknowledgedWrite {
   version: number;
-  client: number;
   atMs: number;
 }
 
 /**
- * Reads rows through several clients while they are written, one write of a row at a time. A read must return the
- * last write that was acknowledged before it started, immediately if the same client wrote it, and after `delayMs` if
- * another one did.
+ * Reads rows through several clients while they are written, one write of a row at a time. Each write is
+ * followed by a read through every client. A read must return the last write that was acknowledged before it started,
+ * whichever client wrote it.
  */
 export async function checkFreshness(options: FreshnessOptions): Promise<Freshness> {
-  const { clients, rows, delayMs } = options;
-  const acknowledged = Array.from({ length: rows }, (): AcknowledgedWrite[] => []);
+  const { clients, rows } = options;
+  /** The last acknowledged write of each row. */
+  const acknowledged: (AcknowledgedWrite | undefined)[] = [];
   const result: Freshness = { stale: [], reads: 0, writes: 0 };
   const waiters = new Set<() => void>();
   const progress = (reads: number, writes = 0): Promise<void> => {
@@ -83,46 +81,39 @@ export async function checkFreshness(options: FreshnessOptions): Promise<Freshne
   });
   const isDone = () => isOver && result.reads >= options.reads && result.writes >= options.writes;
 
-  /** The last write of the row that a client must see at this time. */
-  const visibleWrite = (row: number, client: number, nowMs: number): AcknowledgedWrite | undefined =>
-    acknowledged[row]?.findLast((write) => write.atMs <= (write.client === client ? nowMs : nowMs - delayMs));
-
-  const read = async () => {
+  const read = async (row: number, client: number) => {
+    const startMs = performance.now();
+    const expected = acknowledged[row];
+    const version = (await clients[client]?.read(row)) ?? Number.NaN;
+    if (expected !== undefined && !(version >= expected.version)) {
+      const { version: acknowledgedVersion, atMs } = expected;
+      result.stale.push({ row, client, version, acknowledgedVersion, acknowledgedForMs: startMs - atMs });
+    }
+    result.reads += 1;
+    checkWaiters();
+  };
+  const readRepeatedly = async () => {
     while (!isDone()) {
-      const row = randomIndex(rows);
-      const client = randomIndex(clients.length);
-      const startMs = performance.now();
-      const expected = visibleWrite(row, client, startMs);
-      const version = (await clients[client]?.read(row)) ?? Number.NaN;
-      if (expected !== undefined && !(version >= expected.version)) {
-        result.stale.push({
-          row,
-          client,
-          version,
-          acknowledgedVersion: expected.version,
-          acknowledgedForMs: startMs - expected.atMs,
-        });
-      }
-      result.reads += 1;
-      checkWaiters();
+      await read(randomIndex(rows), randomIndex(clients.length));
       // Reads from memory must not keep the event loop from its other work.
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  const write = async (row: number) => {
+  const writeRepeatedly = async (row: number) => {
     for (let version = 1; !isDone(); version += 1) {
-      const client = randomIndex(options.writers ?? clients.length);
-      await clients[client]?.write(row, version);
-      acknowledged[row]?.push({ version, client, atMs: performance.now() });
+      await clients[randomIndex(options.writers ?? clients.length)]?.write(row, version);
+      acknowledged[row] = { version, atMs: performance.now() };
       result.writes += 1;
       checkWaiters();
+      // Through every client, immediately.
+      await Promise.all(clients.map((_, client) => read(row, client)));
       await new Promise((resolve) => setTimeout(resolve, options.pauseMs()));
     }
   };
   await Promise.all([
     during,
-    ...Array.from({ length: options.concurrency }, read),
-    ...Array.from({ length: rows }, (_, row) => write(row)),
+    ...Array.from({ length: options.concurrency }, readRepeatedly),
+    ...Array.from({ length: rows }, (_, row) => writeRepeatedly(row)),
   ]);
   return result;
 }

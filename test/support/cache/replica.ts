@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { expect, inject, onTestFinished } from "vitest";
 import { Cache, type CacheRequest, type CacheResult } from "../../../src/infra/cache/cache.ts";
 import { type CacheClock, systemCacheClock } from "../../../src/infra/cache/cache-clock.ts";
+import { LEASE_MS } from "../../../src/infra/cache/invalidation/lease-monitor.ts";
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
 import { newGeneration } from "../../../src/infra/cache/redis-tier.ts";
 import { openRedis, type RedisConnection } from "../../../src/infra/redis/redis.ts";
@@ -20,7 +21,7 @@ export interface Replica {
 export interface ReplicaOptions {
   namespace?: string;
   maxBytes?: number;
-  clock?: CacheClock;
+  clock?: CacheClock | StoppedClock;
   commandTimeoutMs?: number;
 }
 
@@ -46,6 +47,12 @@ export async function openTwoReplicas(
   const shared = { namespace: randomUUID(), ...options };
   const replicas: [Replica, Replica] = [openReplica(first, shared), openReplica(second, shared)];
   await Promise.all(replicas.map(waitUntilUsed));
+  const { clock } = options;
+  if (clock !== undefined && "advance" in clock) {
+    // From then on writes wait for acknowledgements only: no replica can hold a lease that the others do not know.
+    clock.advance(LEASE_MS + 1);
+    await expect.poll(() => replicas.every(({ bus }) => bus.lease.isHeld), { interval: 5 }).toBe(true);
+  }
   return replicas;
 }
 
@@ -74,11 +81,20 @@ export interface StoppedClock extends CacheClock {
 export function createStoppedClock(): StoppedClock {
   let elapsedMs = 0;
   const startMs = Date.now();
+  const timers = new Map<() => void, number>();
   return {
     wallMs: () => startMs + elapsedMs,
     monotonicMs: () => elapsedMs,
+    schedule(ms, callback) {
+      const run = () => callback();
+      timers.set(run, elapsedMs + ms);
+      return () => timers.delete(run);
+    },
     advance(ms) {
       elapsedMs += ms;
+      for (const [run, dueAtMs] of [...timers]) {
+        if (dueAtMs <= elapsedMs && timers.delete(run)) run();
+      }
     },
   };
 }

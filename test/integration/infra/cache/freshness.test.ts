@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { Redis } from "ioredis";
 import { expect, inject, onTestFinished, test } from "vitest";
 import type { CacheStats } from "../../../../src/infra/cache/cache.ts";
-import { LEASE_MS } from "../../../../src/infra/cache/lease-monitor.ts";
 import { type Client, checkFreshness } from "../../../support/cache/freshness.ts";
 import { NaiveCache } from "../../../support/cache/naive-cache.ts";
 import { createRequest, createUndisturbedOptions, openTwoReplicas } from "../../../support/cache/replica.ts";
@@ -17,7 +16,6 @@ const createTraffic = (clients: readonly Client[]) => ({
   reads: 5_000,
   writes: 150,
   concurrency: 50,
-  delayMs: LEASE_MS,
   // Some pauses are long enough for an entry to reach both tiers of both replicas.
   pauseMs: () => (Math.random() < 0.8 ? Math.random() * 10 : Math.random() * 200),
 });

@@ -1,8 +1,9 @@
 import type { Redis } from "ioredis";
-import type { Log } from "../../kernel/log.ts";
-import { MAX_RECONNECT_DELAY_MS } from "../redis/redis.ts";
-import type { CacheClock } from "./cache-clock.ts";
-import { RedisSubscription } from "./redis-subscription.ts";
+import type { Log } from "../../../kernel/log.ts";
+import { MAX_RECONNECT_DELAY_MS } from "../../redis/redis.ts";
+import type { CacheClock } from "../cache-clock.ts";
+import type { Channels } from "./messages.ts";
+import { RedisSubscription, type SubscriptionHandlers } from "./redis-subscription.ts";
 
 /**
  * Duration of the lease that a heartbeat grants, from the time it was sent, in milliseconds. A process that has
@@ -24,8 +25,7 @@ const MISSED_TICKS = 4;
 const REJOIN_DELAY_MS = 4 * MAX_RECONNECT_DELAY_MS;
 
 /** Callbacks of the monitor. */
-export interface LeaseHandlers {
-  onMessage(message: string): void;
+export interface LeaseHandlers extends Omit<SubscriptionHandlers, "onConnected"> {
   /** Called before the first use of a new lease: invalidations may have been missed without one. */
   onLeaseGranted(): void;
   /** Prepares the entries in Redis for the first lease of this process. */
@@ -34,9 +34,20 @@ export interface LeaseHandlers {
   beforeRenewedLease(): Promise<void>;
 }
 
+export interface LeaseOptions {
+  /** Publishes the heartbeats; the subscription has a connection of its own. */
+  client: Redis;
+  channels: Channels;
+  /** Identifies this process. */
+  replicaId: string;
+  handlers: LeaseHandlers;
+  log: Log;
+  clock: CacheClock;
+}
+
 /**
- * Monitors the subscription to invalidations by heartbeats. While the lease is held, all invalidations older than
- * LEASE_MS have been received and cached entries may be used. Without the lease they must not be used.
+ * Monitors the subscription to invalidations by heartbeats. While the lease is held, cached entries may be used:
+ * writers wait until this process has acknowledged their invalidations. Without the lease they must not be used.
  */
 export class LeaseMonitor {
   readonly #subscription: RedisSubscription;
@@ -56,27 +67,31 @@ export class LeaseMonitor {
   #ticksSinceHeartbeat = 0;
   #waiters: (() => void)[] = [];
 
-  /** @param client publishes the heartbeats; the subscription has a connection of its own */
-  constructor(
-    client: Redis,
-    channel: string,
-    handlers: LeaseHandlers,
-    { log, clock }: { log: Log; clock: CacheClock },
-  ) {
+  constructor({ client, channels, replicaId, handlers, log, clock }: LeaseOptions) {
     this.#handlers = handlers;
     this.#log = log;
     this.#clock = clock;
     this.#downSinceMs = clock.monotonicMs();
-    this.#subscription = new RedisSubscription(client, channel, {
+    const subscriptionHandlers: SubscriptionHandlers = {
+      ...handlers,
       onConnected: () => {
         if (this.#wasDisconnected) this.#rejoinAtMs = this.#clock.monotonicMs() + REJOIN_DELAY_MS;
       },
       onDisconnected: () => {
         this.#wasDisconnected = true;
+        handlers.onDisconnected();
         this.#suspend("disconnected");
       },
-      onMessage: (message) => handlers.onMessage(message),
-      onHeartbeat: (sentAtMs) => this.#receiveHeartbeat(sentAtMs),
+      onHeartbeat: (from, sentAtMs) => {
+        handlers.onHeartbeat(from, sentAtMs);
+        if (from === replicaId) this.#receiveHeartbeat(sentAtMs);
+      },
+    };
+    this.#subscription = new RedisSubscription({
+      client,
+      channels,
+      replicaId,
+      handlers: subscriptionHandlers,
     });
     this.#timer = setInterval(() => this.#tick(), HEARTBEAT_MS).unref();
   }

@@ -3,14 +3,20 @@ import type { Log } from "../../kernel/log.ts";
 /** Time between a failure of Redis and the next trial request, in milliseconds. */
 export const COOLDOWN_MS = 1_000;
 
+export interface CircuitBreakerOptions {
+  log: Log;
+  /** Logged when it opens and when it closes. */
+  messages: { opened: string; closed: string };
+}
+
 /** Stops requests to a failed Redis, so that calls do not wait for its timeout. Times are of a monotonic clock. */
 export class CircuitBreaker {
-  readonly #log: Log;
+  readonly #options: CircuitBreakerOptions;
   #isOpen = false;
   #retryAtMs = 0;
 
-  constructor(log: Log) {
-    this.#log = log;
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options;
   }
 
   /** Whether the last request succeeded. */
@@ -35,12 +41,12 @@ export class CircuitBreaker {
     this.#retryAtMs = nowMs + COOLDOWN_MS;
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#log.warn({ err: error }, "Redis failed; enforcing rate limits locally");
+    this.#options.log.warn({ err: error }, this.#options.messages.opened);
   }
 
   recordSuccess(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#log.info({}, "Redis recovered; sharing rate limits");
+    this.#options.log.info({}, this.#options.messages.closed);
   }
 }

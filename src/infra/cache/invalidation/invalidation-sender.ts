@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CircuitBreaker } from "../../redis/circuit-breaker.ts";
+import type { CacheClock } from "../cache-clock.ts";
+import type { Generation, RedisTier } from "../redis-tier.ts";
+import type { Acknowledgements } from "./acknowledgements.ts";
+import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
+import type { LiveReplicas } from "./live-replicas.ts";
+
+/**
+ * Minimum time and number of attempts to publish, and the delay between attempts, in milliseconds. If this process is
+ * too busy to read the responses, the attempts have still arrived. The time is enough to reconnect, and longer than
+ * other replicas use their entries without a heartbeat.
+ */
+const RETRY_MS = 250;
+const MIN_ATTEMPTS = 5;
+const RETRY_DELAY_MS = 10;
+
+export interface SenderOptions {
+  redisTier: RedisTier;
+  lease: LeaseMonitor;
+  replicas: LiveReplicas;
+  acknowledgements: Acknowledgements;
+  /** Open while Redis accepts neither invalidations nor heartbeats: each invalidation is tried once only. */
+  breaker: CircuitBreaker;
+  clock: CacheClock;
+  /** Invalidates the entries of this process. */
+  invalidateLocally(tags: readonly string[]): void;
+}
+
+interface Batch {
+  readonly tags: Set<string>;
+  readonly generations: Generation[];
+  readonly isAccepted: Promise<boolean>;
+}
+
+/** Publishes invalidations: those of concurrent writes together, once in a turn of the event loop. */
+export class InvalidationSender {
+  readonly #options: SenderOptions;
+  #batch: Batch | undefined;
+  #failures = 0;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+  }
+
+  /** Number of attempts to publish that failed. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /**
+   * Publishes an invalidation, and waits until no replica uses entries from before it.
+   * @param generation of the transaction, of which a receipt is stored
+   * @returns whether Redis accepted it
+   */
+  send(tags: readonly string[], generation: Generation): Promise<boolean> {
+    this.#batch ??= this.#openBatch();
+    for (const tag of tags) this.#batch.tags.add(tag);
+    this.#batch.generations.push(generation);
+    return this.#batch.isAccepted;
+  }
+
+  #openBatch(): Batch {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const batch: Batch = { tags: new Set(), generations: [], isAccepted: promise };
+    setImmediate(() => {
+      this.#batch = undefined;
+      resolve(this.#deliver(batch));
+    });
+    return batch;
+  }
+
+  async #deliver({ tags: names, generations }: Batch): Promise<boolean> {
+    const { redisTier, invalidateLocally } = this.#options;
+    const tags = [...names];
+    const isAccepted = await this.#publish(tags);
+    // Last, because this process may have read stale entries from Redis until then.
+    if (!isAccepted) invalidateLocally(tags);
+    else redisTier.storeReceipts(generations);
+    return isAccepted;
+  }
+
+  async #publish(tags: readonly string[]): Promise<boolean> {
+    const { lease, breaker, clock, replicas } = this.#options;
+    const startedAtMs = clock.monotonicMs();
+    let error: Error | undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      error = await this.#attempt(tags);
+      if (error === undefined) {
+        breaker.recordSuccess();
+        return true;
+      }
+      this.#failures += 1;
+      // After a single failure all replicas keep their entries.
+      if (attempt > 1 || !lease.isRedisReachable) lease.revoke();
+      const mayRetry = attempt < MIN_ATTEMPTS || clock.monotonicMs() - startedAtMs < RETRY_MS;
+      if (!breaker.isClosed || !mayRetry) break;
+      await sleep(RETRY_DELAY_MS);
+    }
+    lease.revoke();
+    // While other replicas send heartbeats, they use their entries: the next write must try as hard.
+    if (replicas.lastReceivedAtMs < startedAtMs) breaker.recordFailure(error, clock.monotonicMs());
+    // After this time no other replica holds a lease from before the change.
+    const waitMs = Math.min(startedAtMs, lease.downSinceMs) + LEASE_MS - clock.monotonicMs();
+    if (waitMs >= 0) await new Promise<void>((resolve) => clock.schedule(waitMs, resolve));
+    return false;
+  }
+
+  /** Publishes once, and waits for the other replicas if they are notified. */
+  async #attempt(tags: readonly string[]): Promise<Error | undefined> {
+    const { redisTier, acknowledgements, invalidateLocally } = this.#options;
+    const sequence = acknowledgements.register();
+    const { error, isPublished, isComplete } = await redisTier.invalidate(tags, sequence);
+    if (error === undefined) invalidateLocally(tags);
+    if (isPublished) await acknowledgements.wait(sequence, isComplete);
+    else acknowledgements.remove(sequence);
+    return error;
+  }
+}
