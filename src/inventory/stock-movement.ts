@@ -69,9 +69,10 @@ export async function recordStock(
   const productIds = changes.map(({ productId }) => productId);
   const deltas = changes.map(({ delta }) => delta.toString());
   const time = reason === "RECOUNT" ? recountTime(sql`change.product_id`, now) : sql`${now}::timestamptz`;
+  // With "offset 0" the time is computed once for each row, not once for each column.
   await tx.query(sql`
     insert into stock_movement (product_id, delta, reason, effective_at, created_at)
     select product_id, delta, ${reason}, time, time
     from unnest(${productIds}::uuid[], ${deltas}::bigint[]) as change (product_id, delta),
-      lateral (select ${time} as time) as recorded`);
+      lateral (select ${time} as time offset 0) as recorded`);
 }
