@@ -45,6 +45,8 @@ import { startWorker } from "./worker.ts";
 export interface App {
   /** The address of the server, such as http://127.0.0.1:8080. */
   readonly url: string;
+  /** The address of the port for health checks; absent: there is none. */
+  readonly adminUrl: string | undefined;
   /** The embedded stores that were started, one line each. */
   readonly started: readonly string[];
   /** The demo accounts, when this start created them: at the first start only. */
@@ -86,6 +88,8 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     // First, because a port in use is noticed before anything is started.
     const boundPort = await bindPort({ ...config, log });
     cleanups.push(() => boundPort.close());
+    const boundAdminPort = await bindAdminPort(config, log);
+    cleanups.push(async () => boundAdminPort?.close());
     const stores = await openStores(config, log);
     cleanups.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
@@ -94,14 +98,15 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     const features = await createFeatures(config, infrastructure);
     cleanups.push(async () => features.identity.close());
     if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
-    const server = createAppServer(config, boundPort, infrastructure, features);
+    const server = createAppServer(config, { boundPort, boundAdminPort }, infrastructure, features);
     let shutdownGraceMs = GRACE_MS;
     cleanups.push(() => server.close(shutdownGraceMs));
-    const { url } = await server.listen();
+    const { url, adminUrl } = await server.listen();
     // The password is shown only once: the accounts are created when nothing else can fail.
     const demo = config.seedDemo ? await createDemoAccounts(features.identity) : undefined;
     return {
       url,
+      adminUrl,
       started: stores.started,
       demo,
       failed: stores.failed,
@@ -114,6 +119,12 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     await close();
     throw error;
   }
+}
+
+/** Binds the port for health checks, if there is one. */
+async function bindAdminPort({ host, adminPort }: Config, log: Log): Promise<BoundPort | undefined> {
+  if (adminPort === undefined) return undefined;
+  return bindPort({ host, port: adminPort, portVariable: "ADMIN_PORT", log });
 }
 
 /** Fills an empty shop with demo data. */
@@ -173,7 +184,7 @@ async function openInfrastructure(
 
 function createAppServer(
   config: Config,
-  boundPort: BoundPort,
+  ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
   { redis, db, cache, limiter, log }: Infrastructure,
   { catalog, customers, tracker, orders, reviews, identity }: Features,
 ): Server {
@@ -183,7 +194,8 @@ function createAppServer(
   return createServer({
     host: config.host,
     port: config.port,
-    boundPort,
+    ...ports,
+    adminPort: config.adminPort,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
     trustedProxies: config.trustedProxies,

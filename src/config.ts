@@ -12,6 +12,8 @@ export type Config = Readonly<{
   host: string;
   /** 0 selects any free port. */
   port: number;
+  /** The port for health checks alone. When absent, they are served on `port` only. */
+  adminPort: number | undefined;
   dataDir: string;
   /** When absent, an embedded PostgreSQL is started under `dataDir`. */
   databaseUrl: string | undefined;
@@ -79,6 +81,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   return Object.freeze({
     host: value.HOST,
     port: value.PORT,
+    adminPort: value.ADMIN_PORT,
     dataDir: value.DATA_DIR,
     databaseUrl: value.DATABASE_URL,
     redisUrl: value.REDIS_URL,

@@ -10,6 +10,7 @@ const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: MINUTE
 export const environment = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
   PORT: integer(0, 65_535).default(8080),
+  ADMIN_PORT: integer(0, 65_535).optional(),
   DATA_DIR: z.string().min(1).default(".data"),
   DATABASE_URL: url("postgres:", "postgresql:").optional(),
   REDIS_URL: url("redis:", "rediss:").optional(),

@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { blockLists } from "../support/rpc/blocking-handler.ts";
 import {
   frameType,
@@ -14,12 +13,13 @@ import {
   waitForClose,
 } from "../support/rpc/http2-frames.ts";
 import { connectHttp2, envelope, openGrpc } from "../support/rpc/raw-http2.ts";
-import { getProductPath } from "../support/rpc/rpc-clients.ts";
+import { getProductPath, listProductsGet } from "../support/rpc/rpc-clients.ts";
 import { expectNoCrash, expectServing, startRpcServer } from "../support/rpc/rpc-server.ts";
 
 const MEBIBYTE = 1024 * 1024;
-const listProductsGet = `/${CatalogService.typeName}/ListProducts?encoding=json&message={}`;
 const MAX_STREAMS = 256;
+/** Connections from the address of a flood are refused for some seconds. */
+const FLOODER = "127.0.0.2";
 const pingFrame = http2Frame(frameType.ping, 0, 0, Buffer.alloc(8));
 
 expectNoCrash();
@@ -90,7 +90,7 @@ describe("the server survives callers who vanish", () => {
 describe("a flood ends its connection, and the server goes on", () => {
   test("a flood of streams that are reset immediately, as fast as possible, ends its connection, and the server goes on", async () => {
     const { url, port } = await startRpcServer();
-    const socket = await openRawHttp2(port);
+    const socket = await openRawHttp2(port, FLOODER);
     socket.resume();
     let sent = 0;
     for (; sent < 5_000 && !socket.destroyed; sent += 1) {
@@ -103,7 +103,7 @@ describe("a flood ends its connection, and the server goes on", () => {
 
   test("a flood of streams that are reset immediately, though few at a time, ends its connection, and the server goes on", async () => {
     const { url, port } = await startRpcServer();
-    const socket = await openRawHttp2(port);
+    const socket = await openRawHttp2(port, FLOODER);
     let sent = 0;
     let isEnded = false;
     for await (const { type } of readFrames(socket)) {
@@ -129,7 +129,7 @@ describe("a flood ends its connection, and the server goes on", () => {
     "a flood of %s whose responses are not read ends its connection, and the server goes on",
     async (_, frame) => {
       const { url, port } = await startRpcServer();
-      const socket = await openRawHttp2(port);
+      const socket = await openRawHttp2(port, FLOODER);
       socket.pause();
       const flood = Buffer.concat(Array.from({ length: 10_000 }, () => frame));
       while (!socket.destroyed) {
@@ -142,7 +142,7 @@ describe("a flood ends its connection, and the server goes on", () => {
   test("a flood of concurrent streams ends its connection, and no more than 256 of them are handled", async () => {
     const lists = blockLists();
     const { port, url } = await startRpcServer({ catalog: lists.catalog });
-    const socket = await openRawHttp2(port);
+    const socket = await openRawHttp2(port, FLOODER);
     const openStreams = (first: number, count: number) => {
       const frames = Array.from({ length: count }, (_, index) =>
         getRequestFrame(2 * (first + index) + 1, listProductsGet),

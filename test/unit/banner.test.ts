@@ -9,6 +9,7 @@ function warnings(env: Record<string, string>): string {
   const log = { ...silentLog, info: (fields: Record<string, unknown>) => void lines.push(fields.warnings) };
   const app = {
     url: "http://127.0.0.1:1",
+    adminUrl: undefined,
     started: [],
     demo: undefined,
     failed: new Promise<void>(() => {}),

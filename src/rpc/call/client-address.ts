@@ -17,7 +17,7 @@ export function resolveClientAddress(
   let address = canonicalAddress(peer ?? "") ?? "";
   if (forwardedFor === undefined) return address;
   let rest = typeof forwardedFor === "string" ? forwardedFor : forwardedFor.join(",");
-  for (let hop = 0; hop < MAX_HOPS && isTrusted(address, trustedProxies); hop += 1) {
+  for (let hop = 0; hop < MAX_HOPS && isTrustedProxy(address, trustedProxies); hop += 1) {
     const comma = rest.lastIndexOf(",");
     const next = canonicalAddress(withoutPort(rest.slice(comma + 1).trim()));
     if (next === undefined) return address;
@@ -28,7 +28,8 @@ export function resolveClientAddress(
   return address;
 }
 
-function isTrusted(address: string, trustedProxies: BlockList): boolean {
+/** Returns whether a canonical address is that of a trusted proxy. */
+export function isTrustedProxy(address: string, trustedProxies: BlockList): boolean {
   return address !== "" && trustedProxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 
@@ -38,7 +39,7 @@ function withoutPort(text: string): string {
 }
 
 /** Returns the canonical text of an address: IPv4-mapped IPv6 as IPv4, no zone, RFC 5952. Undefined for other text. */
-function canonicalAddress(text: string): string | undefined {
+export function canonicalAddress(text: string): string | undefined {
   const version = isIP(text);
   if (version === 0) return undefined;
   if (version === 4) return text;

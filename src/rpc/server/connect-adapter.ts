@@ -7,7 +7,7 @@ import type { ActiveCall } from "../call/active-call.ts";
 import { streamBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
-import { closeUnreadStream, drainRequest, type HttpResponse } from "../fast-path/http-exchange.ts";
+import { closeUnreadStream, drainRequest } from "../fast-path/http-exchange.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
 import { normalizeGrpcMessage } from "../protocol/grpc-status.ts";
@@ -15,7 +15,7 @@ import { requestPath } from "../protocol/request-path.ts";
 import { requireUtf8 } from "../validation/utf8.ts";
 import type { LoadShedder } from "./load-shedding/load-shedder.ts";
 import { overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
-import { isHttp1, type Request, type Response, sendText } from "./node-http.ts";
+import { isHttp1, type Request, type Response, sendResponse, sendText } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 
 /** Dependencies of the Connect adapter. */
@@ -154,13 +154,6 @@ function withGrpcMessage(response: UniversalServerResponse): UniversalServerResp
       return new Headers(normalizeGrpcMessage(Object.fromEntries(trailer)));
     },
   };
-}
-
-function sendResponse(response: Response, { status, headers, body }: HttpResponse): void {
-  response.statusCode = status;
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  if (body === undefined) response.end();
-  else response.end(body);
 }
 
 /** Ends an exchange so that callers detect a partial response. */

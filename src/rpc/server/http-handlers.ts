@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer as createHttp2CompatServer } from "node:http2";
 import type { Log } from "../../kernel/log.ts";
 import type { Admission } from "../call/admission.ts";
@@ -8,7 +7,7 @@ import { createResponseEncoder } from "../fast-path/response-encoder.ts";
 import { createUnaryFastPath } from "../fast-path/unary-fast-path.ts";
 import type { Cors } from "../headers/cors.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
-import type { OnStream } from "./http2-sessions.ts";
+import type { HttpHandlers } from "./connections/connection.ts";
 import type { LoadShedder } from "./load-shedding/load-shedder.ts";
 import { isHttp1, type Request, type Response } from "./node-http.ts";
 import type { Route } from "./routes.ts";
@@ -29,12 +28,6 @@ export interface HttpHandlersOptions {
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;
   log: Log;
-}
-
-/** The handlers of requests by version of HTTP. */
-export interface HttpHandlers {
-  onHttp1Request(request: IncomingMessage, response: ServerResponse): void;
-  onHttp2Stream: OnStream;
 }
 
 /**
@@ -61,14 +54,24 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
     if (cors.handle(request, response) || handleByConnect(request, response)) return;
     handlePage(request, response);
   };
-  // Turns streams that the fast path does not handle into Node's requests and responses.
-  const http2Compat = createHttp2CompatServer(handle);
+  const { onHttp1Request, onHttp2Stream } = createRequestHandlers(handle);
   return {
     onHttp1Request(request, response) {
-      if (!handleUnary(new Http1Exchange(request, response))) handle(request, response);
+      if (!handleUnary(new Http1Exchange(request, response))) onHttp1Request(request, response);
     },
     onHttp2Stream(stream, headers, flags, rawHeaders, peer) {
       if (handleUnary(new Http2Exchange(stream, headers, rawHeaders, peer))) return;
+      onHttp2Stream(stream, headers, flags, rawHeaders, peer);
+    },
+  };
+}
+
+/** Creates handlers that turn streams of HTTP/2 into Node's requests and responses. */
+export function createRequestHandlers(handle: (request: Request, response: Response) => void): HttpHandlers {
+  const http2Compat = createHttp2CompatServer(handle);
+  return {
+    onHttp1Request: handle,
+    onHttp2Stream(stream, headers, flags, rawHeaders) {
       http2Compat.emit("stream", stream, headers, flags, rawHeaders);
     },
   };

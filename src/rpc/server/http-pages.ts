@@ -14,6 +14,15 @@ export interface PagesOptions {
   jwks: (() => Promise<object>) | undefined;
 }
 
+/** Dependencies of the pages of probes. */
+export interface HealthPagesOptions {
+  readiness(): Promise<Readiness>;
+  /** Handles requests that are for no page. */
+  otherwise(request: Request, response: Response): void;
+}
+
+type Page = (response: Response) => unknown;
+
 const JWKS_PATH = "/.well-known/jwks.json";
 /**
  * Longest time that verifiers may cache the keys, in seconds. A new key signs immediately: a verifier that receives an
@@ -33,14 +42,9 @@ export function createPages({
     "Cartwright serves gRPC, gRPC-Web and Connect:",
     ...serviceNames.map((name) => `  ${name}`),
     "Call a method with POST /<service>/<method>, or GET for reads. grpcurl and buf curl list them by reflection.",
-    "GET /healthz: the process is alive. GET /readyz: it is ready to serve calls.",
+    "GET /healthz or /livez: the process is alive. GET /readyz: it is ready to serve calls.",
     "",
   ].join("\n");
-  const sendReadiness = async (response: Response) => {
-    const result = await readiness();
-    response.setHeader("cache-control", "no-store");
-    sendText(response, result.ready ? 200 : 503, "application/json", `${JSON.stringify(result)}\n`);
-  };
   const sendKeys = async (response: Response) => {
     try {
       const body = JSON.stringify(await jwks?.());
@@ -51,21 +55,50 @@ export function createPages({
       sendText(response, 503, "text/plain", "Signing keys temporarily unavailable. Retry later.\n");
     }
   };
-  const pages = new Map<string, (response: Response) => unknown>([
-    ["/", (response) => sendText(response, 200, "text/plain", index)],
-    ["/healthz", (response) => sendText(response, 200, "text/plain", "ok\n")],
-    ["/readyz", sendReadiness],
-  ]);
+  const pages = new Map(healthPages(readiness)).set("/", (response) =>
+    sendText(response, 200, "text/plain", index),
+  );
   if (jwks !== undefined) pages.set(JWKS_PATH, sendKeys);
+  return createPageHandler(pages, sendNotFound);
+}
+
+/** Creates the handler of the probes alone. */
+export function createHealthPages({
+  readiness,
+  otherwise,
+}: HealthPagesOptions): (request: Request, response: Response) => void {
+  return createPageHandler(new Map(healthPages(readiness)), otherwise);
+}
+
+function healthPages(readiness: () => Promise<Readiness>): [string, Page][] {
+  const sendAlive: Page = (response) => sendText(response, 200, "text/plain", "ok\n");
+  const sendReadiness: Page = async (response) => {
+    const result = await readiness();
+    response.setHeader("cache-control", "no-store");
+    sendText(response, result.ready ? 200 : 503, "application/json", `${JSON.stringify(result)}\n`);
+  };
+  return [
+    ["/healthz", sendAlive],
+    ["/livez", sendAlive],
+    ["/readyz", sendReadiness],
+  ];
+}
+
+function createPageHandler(
+  pages: ReadonlyMap<string, Page>,
+  otherwise: (request: Request, response: Response) => void,
+): (request: Request, response: Response) => void {
   return (request, response) => {
-    const path = requestPath(request.url ?? "");
-    const page = request.method === "GET" || request.method === "HEAD" ? pages.get(path) : undefined;
-    if (page === undefined) sendNotFound(request, response, path);
+    const isRead = request.method === "GET" || request.method === "HEAD";
+    const page = isRead ? pages.get(requestPath(request.url ?? "")) : undefined;
+    if (page === undefined) otherwise(request, response);
     else page(response);
   };
 }
 
-function sendNotFound(request: Request, response: Response, path: string): void {
+/** Sends the error of a request that is neither a call nor for a page. */
+export function sendNotFound(request: Request, response: Response): void {
+  const path = requestPath(request.url ?? "");
   const shown = path.length > MAX_SHOWN_PATH_LENGTH ? `${path.slice(0, MAX_SHOWN_PATH_LENGTH)}...` : path;
   const message = `Not found: ${shown}. GET / lists the services; call a method with POST /<service>/<method>.`;
   const type = request.headers["content-type"] ?? "";

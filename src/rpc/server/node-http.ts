@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { HttpResponse } from "../fast-path/http-exchange.ts";
 
 /** Node's request and response, of either version of HTTP. */
 export type Request = IncomingMessage | Http2ServerRequest;
@@ -21,4 +22,12 @@ export function sendText(response: Response, status: number, type: string, body:
   }
   response.setHeader("content-length", Buffer.byteLength(body));
   response.end(body);
+}
+
+/** Sends a complete response. */
+export function sendResponse(response: Response, { status, headers, body }: HttpResponse): void {
+  response.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  if (body === undefined) response.end();
+  else response.end(body);
 }

@@ -1,7 +1,24 @@
 /** The limits that protect the server from its callers. Tests set smaller ones. */
 export interface ServerLimits {
-  /** The most connections; further ones are closed when they open. */
+  /** The most connections. */
   maxConnections: number;
+  /** Connections that each address may have while fewer are free than its share. */
+  minConnectionShare: number;
+  /** Connections beyond their share or `maxConnections`, which serve one health check each. */
+  reservedConnections: number;
+  /** Longest time that such a connection stays open. */
+  reservedConnectionMs: number;
+  /** The most connections of the port for health checks. */
+  adminConnections: number;
+  /** A stream that its caller resets within this time counts as work without waiting for the response. */
+  rapidResetMs: number;
+  /** Such streams, and refused header blocks, that an address may cause in a burst, and in each second. */
+  resetBurst: number;
+  resetsPerSecond: number;
+  /** The most addresses whose resets are counted. */
+  maxIndebtedAddresses: number;
+  /** The interval at which refused header blocks are counted. */
+  refusedHeadersMs: number;
   /** Longest wait for the first bytes of a connection, or for its TLS handshake. */
   firstByteMs: number;
   /** Longest wait for the headers of an HTTP/1.1 request. */
@@ -40,6 +57,15 @@ export interface ServerLimits {
 /** The limits of the service. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   maxConnections: 10_000,
+  minConnectionShare: 8,
+  reservedConnections: 100,
+  reservedConnectionMs: 5_000,
+  adminConnections: 50,
+  rapidResetMs: 100,
+  resetBurst: 1_000,
+  resetsPerSecond: 100,
+  maxIndebtedAddresses: 10_000,
+  refusedHeadersMs: 250,
   firstByteMs: 10_000,
   headersMs: 15_000,
   bodyIdleMs: 30_000,

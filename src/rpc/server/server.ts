@@ -1,6 +1,7 @@
 import type { BlockList } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
+import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Authenticate } from "../call/authenticate-call.ts";
 import { createOpenCall } from "../call/open-call.ts";
@@ -8,13 +9,15 @@ import { createCors } from "../headers/cors.ts";
 import type { ResponseCache } from "../interceptors/cache.ts";
 import { readPolicies } from "../policy/read-policies.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
+import { HttpConnections } from "./connections/http-connections.ts";
+import type { TlsFiles } from "./connections/listener.ts";
+import { availableConnections } from "./connections/open-file-limit.ts";
 import { createHttpHandlers } from "./http-handlers.ts";
-import { createPages } from "./http-pages.ts";
-import { createHttp1Server, createHttp2Server } from "./http-servers.ts";
-import { Http2Sessions } from "./http2-sessions.ts";
+import { createHealthPages, createPages, sendNotFound } from "./http-pages.ts";
 import { createInterceptorChain } from "./interceptor-chain.ts";
-import { createListener, type TlsFiles } from "./listener.ts";
 import { createLoadShedder } from "./load-shedding/load-shedder.ts";
+import { overloadedResponse } from "./load-shedding/overloaded-response.ts";
+import { type Request, type Response, sendResponse } from "./node-http.ts";
 import { createRoutes } from "./routes.ts";
 import { createLifecycle, type Server } from "./server-lifecycle.ts";
 import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "./server-limits.ts";
@@ -30,6 +33,10 @@ export interface ServerOptions {
   port: number;
   /** The port of `host`, bound already. Absent: the server binds it. */
   boundPort?: BoundPort | undefined;
+  /** The port for health checks alone, in plaintext; 0: any free port. Absent: there is none. */
+  adminPort?: number | undefined;
+  /** The port for health checks, bound already. Absent: the server binds it. */
+  boundAdminPort?: BoundPort | undefined;
   /** Absent: plaintext. */
   tls?: TlsFiles | undefined;
   /** The origins of web pages that may call; "*" allows all. */
@@ -85,10 +92,11 @@ export function createServer(options: ServerOptions): Server {
     limits,
   });
   const serviceNames = services.map((service) => service.typeName);
-  const handlers = createHttpHandlers({
-    routes,
+  const { trustedProxies } = options;
+  const connections = new HttpConnections({ trustedProxies, limits, log });
+  const shared = {
     admission: chain.admission,
-    openCall: createOpenCall({ trustedProxies: options.trustedProxies, limits, log }),
+    openCall: createOpenCall({ trustedProxies, limits, log }),
     loadShedder: createLoadShedder({
       maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
       maxUnsentBytes: limits.maxUnsentBytes,
@@ -96,30 +104,57 @@ export function createServer(options: ServerOptions): Server {
       log,
     }),
     cors: createCors(options.corsOrigins),
-    handlePage: createPages({ serviceNames, readiness, jwks: options.jwks }),
-    peerOf: (request) =>
-      "stream" in request ? http2Sessions.peerOf(request.stream.session) : request.socket.remoteAddress,
+    peerOf: (request: Request) => connections.peerOf(request),
     encodedBytes: options.encodedBytes,
     draining,
     log,
+  };
+  const handlers = createHttpHandlers({
+    ...shared,
+    routes,
+    handlePage: createPages({ serviceNames, readiness, jwks: options.jwks }),
   });
-  const http1 = createHttp1Server(limits).on("request", handlers.onHttp1Request);
-  const http2 = createHttp2Server(log);
-  const http2Sessions = new Http2Sessions(http2, limits, handlers.onHttp2Stream);
-  const listener = createListener({
+  const healthHandlers = (otherwise: (request: Request, response: Response) => void) =>
+    createHttpHandlers({
+      ...shared,
+      routes: new Map([...routes].filter(([, { method }]) => method.parent.typeName === Health.typeName)),
+      handlePage: createHealthPages({ readiness, otherwise }),
+    });
+  const port = connections.createPort({
     tls: options.tls,
-    onHttp1: (socket) => http1.emit("connection", socket),
-    onHttp2: (socket) => http2.emit("connection", socket),
-    limits,
+    maxConnections: availableConnections(limits, log),
+    handlers,
+    reserve: { maxConnections: limits.reservedConnections, handlers: healthHandlers(sendOverloaded) },
+    refusesIndebted: true,
   });
+  const admin =
+    options.adminPort === undefined
+      ? undefined
+      : {
+          port: options.adminPort,
+          boundPort: options.boundAdminPort,
+          listener: connections.createPort({
+            tls: undefined,
+            maxConnections: limits.adminConnections,
+            handlers: healthHandlers(sendNotFound),
+            reserve: undefined,
+            // Probes may have the address of callers that are behind the same address translation.
+            refusesIndebted: false,
+          }).listener,
+        };
   return createLifecycle({
     address: { host: options.host, port: options.port, isSecure: options.tls !== undefined },
     boundPort: options.boundPort,
-    listener,
-    http1,
-    http2Sessions,
+    listener: port.listener,
+    admin,
+    connections,
     drain,
     stopIdleMs: limits.stopIdleMs,
     log,
   });
+}
+
+/** Rejects a request on a connection that serves health checks only, because there are too many connections. */
+function sendOverloaded(request: Request, response: Response): void {
+  sendResponse(response, overloadedResponse(request.headers["content-type"]));
 }

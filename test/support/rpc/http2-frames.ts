@@ -32,17 +32,40 @@ export function getRequestFrame(stream: number, path: string): Buffer {
   return headersFrame(stream, END_STREAM, { ":method": "GET", ":path": path });
 }
 
+/** The fields of a header bomb, one byte each (RFC 7541, 6.1), all equal to the first of the dynamic table. */
+const bombFields = Buffer.alloc(15_000, 0xbe);
+
+/**
+ * Returns a HEADERS frame of 15 kB that decompresses to 15,000 fields of 125 bytes.
+ * @param isFirst whether it is the first of its connection, and adds the repeated field to the dynamic table
+ */
+export function headerBombFrame(stream: number, isFirst: boolean): Buffer {
+  const field = Buffer.concat([
+    Buffer.from([0x40, 5]),
+    Buffer.from("x-bom"),
+    Buffer.from([120]),
+    Buffer.alloc(120, "x"),
+  ]);
+  const block = [encodeFields({ ":method": "GET", ":path": "/" }), ...(isFirst ? [field] : []), bombFields];
+  return http2Frame(frameType.headers, END_HEADERS | END_STREAM, stream, Buffer.concat(block));
+}
+
 /** Returns the HEADERS frame of a gRPC call. DATA frames follow. */
 export function grpcHeadersFrame(stream: number, path: string): Buffer {
   return headersFrame(stream, 0, { ":method": "POST", ":path": path, "content-type": "application/grpc" });
 }
 
-/** Encodes literal fields without indexing and without Huffman coding (RFC 7541, 6.2.2). */
 function headersFrame(stream: number, flags: number, fields: Record<string, string>): Buffer {
+  return http2Frame(frameType.headers, END_HEADERS | flags, stream, encodeFields(fields));
+}
+
+/** Encodes literal fields without indexing and without Huffman coding (RFC 7541, 6.2.2). */
+function encodeFields(fields: Record<string, string>): Buffer {
   const text = (value: string) => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
   const all = { ":scheme": "http", ":authority": "localhost", ...fields };
-  const block = Object.entries(all).flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]);
-  return http2Frame(frameType.headers, END_HEADERS | flags, stream, Buffer.concat(block));
+  return Buffer.concat(
+    Object.entries(all).flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]),
+  );
 }
 
 /** Returns an RST_STREAM frame. */
@@ -50,9 +73,12 @@ export function resetFrame(stream: number, code: number = errorCode.cancel): Buf
   return http2Frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, code]));
 }
 
-/** Opens a connection that has sent the preface and settings, and responds to nothing by itself. */
-export async function openRawHttp2(port: number): Promise<Socket> {
-  const socket = connect(port, "127.0.0.1");
+/**
+ * Opens a connection that has sent the preface and settings, and responds to nothing by itself.
+ * @param localAddress the loopback address of the caller
+ */
+export async function openRawHttp2(port: number, localAddress = "127.0.0.1"): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", localAddress });
   socket.on("error", () => {});
   onTestFinished(() => {
     socket.destroy();

@@ -90,6 +90,9 @@ export function methodUrl(url: string, method: DescMethodUnary): string {
 /** The path of GetProduct. */
 export const getProductPath = `/${CatalogService.typeName}/GetProduct`;
 
+/** The path and query of a GET of ListProducts. */
+export const listProductsGet = `/${CatalogService.typeName}/ListProducts?encoding=json&message={}`;
+
 /** Returns the bytes of a request of GetProduct. */
 export function getProductBytes(sku: string): Uint8Array {
   const request = create(CatalogService.method.getProduct.input, { key: { case: "sku", value: sku } });

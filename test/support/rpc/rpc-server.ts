@@ -20,6 +20,7 @@ export interface RpcServer {
   server: Server;
   url: string;
   port: number;
+  adminUrl: string | undefined;
   lines: LogLine[];
 }
 
@@ -58,9 +59,9 @@ export async function startRpcServer(options: RpcServerOptions = {}): Promise<Rp
     log: recordingLog(lines),
     ...serverOptions,
   });
-  const { url, port } = await server.listen();
+  const { url, port, adminUrl } = await server.listen();
   onTestFinished(() => server.close(0));
-  return { server, url, port, lines };
+  return { server, url, port, adminUrl, lines };
 }
 
 /** Returns a log that appends its lines to an array. */

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { isIPv6, type Server } from "node:net";
 import { errorCode, errorMessage, StartupError } from "../../../kernel/errors.ts";
 import type { Log } from "../../../kernel/log.ts";
-import type { TlsFiles } from "../listener.ts";
+import type { TlsFiles } from "../connections/listener.ts";
 import { createStartupListener } from "./startup-listener.ts";
 
 /** The address to listen on. */
@@ -35,6 +35,12 @@ export interface BoundPort {
 }
 
 /**
+ * The connections that the kernel completes before the process accepts them. The kernel reduces it to its own limit,
+ * 4,096 on Linux; the 511 of Node overflow in a burst of connections, which then wait a second for their next SYN.
+ */
+const BACKLOG = 4_096;
+
+/**
  * Binds a port.
  * @throws StartupError that names the address, the cause and the variable to set, or for an unusable certificate
  */
@@ -42,7 +48,7 @@ export async function bindPort(options: PortOptions): Promise<BoundPort> {
   const { host, port } = options;
   const hostName = isIPv6(host) ? `[${host}]` : host;
   const startup = createStartupListener(options.tls, options.log);
-  startup.server.listen({ host, port });
+  startup.server.listen({ host, port, backlog: BACKLOG });
   try {
     await once(startup.server, "listening");
   } catch (error) {

@@ -1,9 +1,9 @@
-import type { ServerHttp2Session } from "node:http2";
-import type { Server } from "node:net";
+import { BlockList, type Server } from "node:net";
 import type { Log } from "../../../kernel/log.ts";
 import { requestPath } from "../../protocol/request-path.ts";
-import { createHttp1Server, createHttp2Server } from "../http-servers.ts";
-import { createListener, type TlsFiles } from "../listener.ts";
+import { HttpConnections } from "../connections/http-connections.ts";
+import type { TlsFiles } from "../connections/listener.ts";
+import { createRequestHandlers } from "../http-handlers.ts";
 import { isHttp1, type Request, type Response, sendText } from "../node-http.ts";
 import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "../server-limits.ts";
 
@@ -20,6 +20,8 @@ export interface StartupListener {
 const LIMITS: ServerLimits = {
   ...DEFAULT_SERVER_LIMITS,
   maxConnections: 256,
+  // One address may have them all: nothing is served yet.
+  minConnectionShare: 256,
   firstByteMs: 5_000,
   headersMs: 5_000,
 };
@@ -36,29 +38,22 @@ const STARTING = JSON.stringify({
  * @throws StartupError for a certificate or key that cannot be used
  */
 export function createStartupListener(tls: TlsFiles | undefined, log: Log): StartupListener {
-  const http1 = createHttp1Server(LIMITS).on("request", sendStarting);
-  const http2 = createHttp2Server(log).on("request", sendStarting);
-  const sessions = new Set<ServerHttp2Session>();
-  http2.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-  });
-  const listener = createListener({
+  const connections = new HttpConnections({ trustedProxies: new BlockList(), limits: LIMITS, log });
+  const { listener } = connections.createPort({
     tls,
-    onHttp1: (socket) => http1.emit("connection", socket),
-    onHttp2: (socket) => http2.emit("connection", socket),
-    limits: LIMITS,
+    maxConnections: LIMITS.maxConnections,
+    handlers: createRequestHandlers(sendStarting),
+    reserve: undefined,
+    refusesIndebted: true,
   });
   return {
     server: listener.server,
     closeSessions() {
-      for (const session of sessions) session.close();
+      connections.closeSessions();
     },
     closeConnections() {
       listener.closePending();
-      http1.close();
-      http1.closeAllConnections();
-      for (const session of sessions) session.destroy();
+      connections.closeAll();
     },
   };
 }

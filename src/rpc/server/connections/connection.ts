@@ -1,0 +1,56 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import type { Peer } from "./peer.ts";
+
+/** Handles a stream that a peer opened, with the address of the peer. */
+export type OnStream = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  rawHeaders: string[],
+  peer: string | undefined,
+) => void;
+
+/** The handlers of requests by version of HTTP. */
+export interface HttpHandlers {
+  onHttp1Request(request: IncomingMessage, response: ServerResponse): void;
+  onHttp2Stream: OnStream;
+}
+
+/** A connection that the server has accepted, with or without TLS. */
+export class Connection {
+  /** The socket of TLS once the handshake is complete. */
+  socket: Socket;
+  readonly peer: Peer;
+  readonly handlers: HttpHandlers;
+  /** Whether the connection ends with its first response. */
+  readonly isReserved: boolean;
+  /** The requests of HTTP/1.1 or streams of HTTP/2 that are in flight. */
+  openRequests = 0;
+  /** Set once the connection speaks HTTP/2. */
+  session: ServerHttp2Session | undefined;
+
+  constructor(socket: Socket, peer: Peer, handlers: HttpHandlers, isReserved: boolean) {
+    this.socket = socket;
+    this.peer = peer;
+    this.handlers = handlers;
+    this.isReserved = isReserved;
+  }
+
+  /** Whether closing the connection interrupts no call: no request is in flight, or none was sent. */
+  get isIdle(): boolean {
+    return this.openRequests === 0;
+  }
+
+  get isHttp2(): boolean {
+    return this.session !== undefined;
+  }
+
+  /** Closes the connection immediately. An HTTP/2 peer receives GOAWAY. */
+  close(): void {
+    this.session?.destroy();
+    // The session would wait until the peer has closed its side too.
+    this.socket.destroy();
+  }
+}
