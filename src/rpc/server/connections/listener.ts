@@ -12,7 +12,7 @@ const PREFACE_START = Buffer.from("PRI");
  * Connections that have been closed and that Node still counts: their sockets close after the connections that arrived
  * in the same turn of the event loop have been accepted.
  */
-export const MAX_CLOSING = 256;
+export const MAX_CLOSING = 128;
 
 /** The paths of a certificate and its key, in PEM. */
 export interface TlsFiles {

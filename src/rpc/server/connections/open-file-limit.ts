@@ -4,7 +4,7 @@ import type { ServerLimits } from "../server-limits.ts";
 import { MAX_CLOSING } from "./listener.ts";
 
 /** The files that the process opens besides its connections: pools of the stores, logs, libraries. */
-const OTHER_FILES = 300;
+const OTHER_FILES = 200;
 
 /**
  * Returns how many connections can be served completely: `maxConnections`, or fewer when the limit of open files does

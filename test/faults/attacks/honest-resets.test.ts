@@ -1,0 +1,79 @@
+import { BlockList } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { callOnce } from "../../support/attacks/caller.ts";
+import { blockLists } from "../../support/rpc/blocking-handler.ts";
+import {
+  frameType,
+  getRequestFrame,
+  http2Frame,
+  openRawHttp2,
+  resetFrame,
+  waitForClose,
+} from "../../support/rpc/http2-frames.ts";
+import { listProductsGet } from "../../support/rpc/rpc-clients.ts";
+import { startRpcServer } from "../../support/rpc/rpc-server.ts";
+
+const STREAMS = 100;
+const RAPID_RESET_MS = 5;
+const limits = { resetBurst: 10, resetsPerSecond: 1, rapidResetMs: RAPID_RESET_MS };
+
+const ids = Array.from({ length: STREAMS }, (_, index) => 2 * index + 1);
+const requests = Buffer.concat(ids.map((id) => getRequestFrame(id, listProductsGet)));
+const resets = Buffer.concat(ids.map((id) => resetFrame(id)));
+const pingFrame = http2Frame(frameType.ping, 0, 0, Buffer.alloc(8));
+
+test("calls that are cancelled at their deadlines cost their address nothing", async () => {
+  const lists = blockLists();
+  const { port, lines } = await startRpcServer({ catalog: lists.catalog, limits });
+  const socket = await openRawHttp2(port);
+  socket.write(requests);
+  await expect.poll(lists.startedCount).toBe(STREAMS);
+  await sleep(2 * RAPID_RESET_MS);
+  socket.write(Buffer.concat([resets, pingFrame]));
+  await expect.poll(() => lines.filter(({ message }) => message === "Call ended").length).toBe(STREAMS);
+  expect(socket.closed).toBe(false);
+  expect(await callOnce(port)).toBe("0");
+});
+
+test.each(["closed", "reset"])(
+  "connections that are %s with calls in flight cost their address nothing",
+  async (how) => {
+    const lists = blockLists();
+    const { port, lines } = await startRpcServer({
+      catalog: lists.catalog,
+      limits: { ...limits, rapidResetMs: 60_000 },
+    });
+    for (let count = 1; count <= 5; count += 1) {
+      const socket = await openRawHttp2(port);
+      socket.write(requests);
+      await expect.poll(lists.startedCount).toBe(count * STREAMS);
+      if (how === "reset") socket.resetAndDestroy();
+      else socket.end();
+      await waitForClose(socket);
+    }
+    await expect.poll(() => lines.filter(({ message }) => message === "Call ended").length).toBe(5 * STREAMS);
+    expect(await callOnce(port)).toBe("0");
+  },
+);
+
+test("responses that are complete cost their address nothing", async () => {
+  const { port } = await startRpcServer({ limits: { ...limits, rapidResetMs: 60_000 } });
+  for (let count = 0; count < 30; count += 1) expect(await callOnce(port)).toBe("0");
+});
+
+test("resets by a trusted proxy close nothing", async () => {
+  const trustedProxies = new BlockList();
+  trustedProxies.addAddress("127.0.0.1");
+  const lists = blockLists();
+  const { port, lines } = await startRpcServer({
+    catalog: lists.catalog,
+    limits: { ...limits, rapidResetMs: 60_000 },
+    trustedProxies,
+  });
+  const socket = await openRawHttp2(port);
+  socket.write(Buffer.concat([requests, resets, pingFrame]));
+  await expect.poll(() => lines.filter(({ message }) => message === "Call ended").length).toBe(STREAMS);
+  expect(socket.closed).toBe(false);
+  expect(await callOnce(port)).toBe("0");
+});
