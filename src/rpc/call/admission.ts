@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
+import { anonymous } from "../../kernel/principal.ts";
 import { completeErrors } from "../errors/complete-errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
@@ -9,6 +10,7 @@ import type { ActiveCall } from "./active-call.ts";
 import { type Authenticate, authenticateHeader } from "./authenticate-call.ts";
 import { authorize } from "./authorization.ts";
 import { callKey } from "./call-context.ts";
+import { CallerKeys } from "./caller-keys.ts";
 
 /** Dependencies of admission control. */
 export interface AdmissionOptions {
@@ -27,6 +29,10 @@ export interface Admission {
    * @throws ConnectError, logged already, for a call that is rejected
    */
   admit(call: ActiveCall, method: DescMethod): Promise<void>;
+  /** Returns the key of a call's caller, admitted or not, to whose share the call belongs. */
+  callerKey(call: ActiveCall): string;
+  /** Charges the cost of a call that is rejected before its admission, so that retries cost too. */
+  chargeRejected(call: ActiveCall): void;
   /** Admits a call that came through Connect, unless the fast path admitted it before. */
   admitConnect(context: HandlerContext): Promise<void>;
 }
@@ -37,6 +43,7 @@ export interface Admission {
  */
 export function createAdmission(options: AdmissionOptions): Admission {
   const { authenticate, rateLimiter, translate, logCall } = options;
+  const callerKeys = new CallerKeys();
   const check = async (call: ActiveCall): Promise<void> => {
     const { policy, authorization } = call.setup;
     if (policy === undefined) return;
@@ -44,6 +51,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const beforeLookup = () => rateLimiter?.assertAuthAllowed(call);
       const principal = authenticateHeader(authenticate, authorization, beforeLookup);
       call.setPrincipal(principal instanceof Promise ? await principal : principal);
+      callerKeys.add(call);
     } catch (error) {
       if (isFailedAuth(error)) await rateLimiter?.chargeFailedAuth(call);
       // The credential has no owner any more, so the address is charged, as for anonymous calls.
@@ -65,6 +73,14 @@ export function createAdmission(options: AdmissionOptions): Admission {
   };
   return {
     admit,
+    callerKey: (call) => callerKeys.keyOf(call),
+    chargeRejected(call) {
+      const { policy } = call.setup;
+      if (policy === undefined || rateLimiter === undefined) return;
+      call.setPrincipal(callerKeys.presumedPrincipal(call) ?? anonymous);
+      // The call is rejected anyway.
+      rateLimiter.charge(call, policy).catch(ignore);
+    },
     async admitConnect(context) {
       completeErrors(context);
       const call = context.values.get(callKey);
@@ -74,3 +90,5 @@ export function createAdmission(options: AdmissionOptions): Admission {
     },
   };
 }
+
+function ignore(): void {}

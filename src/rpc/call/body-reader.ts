@@ -30,21 +30,25 @@ export async function* streamBody(
 /**
  * Reads a whole body, or as much of it as exceeds its limit.
  * @param maxBytes returns the limit, given the first chunk
+ * @param onBytes called with the size of each chunk, in bytes
  * @throws ConnectError when the call is stopped before the body is complete
  */
 export async function readBody(
   { setup, lifetime }: ActiveCall,
   source: Readable,
   maxBytes: (firstChunk: Buffer) => number,
+  onBytes: (bytes: number) => void = ignore,
 ): Promise<Buffer> {
   const idleTimer = startIdleTimer(lifetime, setup.bodyIdleMs, setup.timeoutMs);
+  let onData = (_: Buffer): void => {};
   const body = new Promise<Buffer>((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const onData = (chunk: Buffer) => {
+    onData = (chunk: Buffer) => {
       idleTimer?.refresh();
       chunks.push(chunk);
       size += chunk.length;
+      onBytes(chunk.length);
       if (size > maxBytes(chunks[0] ?? chunk)) onEnd();
     };
     const onEnd = () => {
@@ -61,6 +65,8 @@ export async function readBody(
     return await lifetime.awaitRequest(body);
   } finally {
     clearTimeout(idleTimer);
+    // The rest of a body that is not awaited any more is discarded.
+    source.off("data", onData);
   }
 }
 

@@ -16,8 +16,8 @@ import { completeError } from "../errors/complete-errors.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
 import { requestPath } from "../protocol/request-path.ts";
-import type { LoadShedder } from "../server/load-shedding/load-shedder.ts";
-import { overloadedResponse } from "../server/load-shedding/overloaded-response.ts";
+import type { LoadShedder, Slot } from "../server/load-shedding/load-shedder.ts";
+import { overloaded, overloadedResponse } from "../server/load-shedding/overloaded-response.ts";
 import type { Route, UnaryRoute } from "../server/routes.ts";
 import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 import { assertUtf8Target } from "../validation/utf8.ts";
@@ -56,6 +56,7 @@ interface FastCall {
   readonly format: RequestFormat;
   readonly exchange: HttpExchange;
   readonly call: ActiveCall;
+  readonly slot: Slot;
 }
 
 /**
@@ -67,13 +68,13 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
   const { routes, openCall, admission, encode, loadShedder, corsHeaders, draining, log } = options;
 
   const run = async (fastCall: FastCall): Promise<HttpResponse> => {
-    const { route, unary, format, exchange, call } = fastCall;
+    const { route, unary, format, exchange, call, slot } = fastCall;
     try {
       const { input, output } = unary.method;
       await admission.admit(call, route.method);
-      loadShedder.startReceiving(exchange);
+      slot.startReceiving(admission.callerKey(call), () => call.lifetime.stop(overloaded));
       const body = format.query === undefined ? await readRequestBody(fastCall) : NO_BODY;
-      if (!loadShedder.finishReceiving(exchange)) return overloadedResponse(exchange.headers["content-type"]);
+      if (!slot.finishReceiving()) return overloadedResponse(exchange.headers["content-type"]);
       if (format.isJson && format.query !== undefined) assertUtf8Target(exchange.target);
       const message = readMessage(input, format, body, exchange.headers);
       const values = createContextValues().set(callKey, call);
@@ -98,10 +99,10 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
   };
 
   const handle = async (fastCall: FastCall): Promise<void> => {
-    const { route, exchange, call } = fastCall;
+    const { route, exchange, call, slot } = fastCall;
     try {
       const response = await run(fastCall);
-      loadShedder.startSending(exchange, response.body?.length ?? 0, () => exchange.abort());
+      slot.startSending(response.body?.length ?? 0, () => exchange.abort());
       exchange.respond(withResponseHeaders(response, commonHeaders(exchange), fastCall));
     } catch (error) {
       if (!call.lifetime.isClosed) {
@@ -123,22 +124,24 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
     if (route?.unary === undefined) return false;
     const format = readRequestFormat(exchange, route.isGetAllowed);
     if (format === undefined) return false;
-    if (!loadShedder.acquire(exchange)) {
-      reject(exchange, format.query !== undefined);
-      return true;
-    }
     const call = openCall(route, exchange);
+    const slot = loadShedder.acquire(exchange, admission.callerKey(call));
     exchange.onClose(() => {
       call.lifetime.close();
-      loadShedder.release(exchange);
+      slot?.release();
     });
-    void handle({ route, unary: route.unary, format, exchange, call });
+    if (slot === undefined) {
+      admission.chargeRejected(call);
+      call.lifetime.finish();
+      reject(exchange, format.query !== undefined);
+    } else void handle({ route, unary: route.unary, format, exchange, call, slot });
     return true;
   };
 }
 
-function readRequestBody({ format, exchange, call }: FastCall): Promise<Buffer> {
-  return readBody(call, exchange.body, format.protocol === "connect" ? maxMessageBytes : maxBodyBytes);
+function readRequestBody({ format, exchange, call, slot }: FastCall): Promise<Buffer> {
+  const maxBytes = format.protocol === "connect" ? maxMessageBytes : maxBodyBytes;
+  return readBody(call, exchange.body, maxBytes, (bytes) => slot.addReceived(bytes));
 }
 
 function maxMessageBytes(): number {

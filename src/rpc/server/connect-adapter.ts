@@ -4,6 +4,7 @@ import type { UniversalServerRequest, UniversalServerResponse } from "@connectrp
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { Log } from "../../kernel/log.ts";
 import type { ActiveCall } from "../call/active-call.ts";
+import type { Admission } from "../call/admission.ts";
 import { streamBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
@@ -13,8 +14,8 @@ import { methodKey } from "../policy/method-policy.ts";
 import { normalizeGrpcMessage } from "../protocol/grpc-status.ts";
 import { requestPath } from "../protocol/request-path.ts";
 import { requireUtf8 } from "../validation/utf8.ts";
-import type { LoadShedder } from "./load-shedding/load-shedder.ts";
-import { overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
+import type { LoadShedder, Slot } from "./load-shedding/load-shedder.ts";
+import { overloaded, overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
 import { isHttp1, type Request, type Response, sendResponse, sendText } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 
@@ -24,6 +25,7 @@ export interface ConnectAdapterOptions {
   openCall: OpenCall;
   /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
+  admission: Pick<Admission, "callerKey" | "chargeRejected">;
   loadShedder: LoadShedder;
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;
@@ -38,30 +40,33 @@ export interface ConnectAdapterOptions {
 export function createConnectAdapter(
   options: ConnectAdapterOptions,
 ): (request: Request, response: Response) => boolean {
-  const { routes, openCall, peerOf, loadShedder, draining, log } = options;
+  const { routes, openCall, peerOf, admission, loadShedder, draining, log } = options;
 
   /**
-   * Yields the body of a call.
+   * Yields the body of a call. The chunks of a unary call are held until it has arrived.
    * @throws ConnectError when a unary call has lost its slot meanwhile
    */
-  async function* withSlot(body: AsyncIterable<Uint8Array>, request: Request, isUnary: boolean) {
-    loadShedder.startReceiving(request);
-    yield* body;
-    if (isUnary && !loadShedder.finishReceiving(request)) throw overloadedError;
+  async function* withSlot(body: AsyncIterable<Uint8Array>, call: ActiveCall, slot: Slot, isUnary: boolean) {
+    slot.startReceiving(admission.callerKey(call), () => call.lifetime.stop(overloaded));
+    for await (const chunk of body) {
+      if (isUnary) slot.addReceived(chunk.length);
+      yield chunk;
+    }
+    if (isUnary && !slot.finishReceiving()) throw overloadedError;
   }
 
   const respond = async (
     route: Route,
     call: ActiveCall,
+    slot: Slot | undefined,
     universal: UniversalServerRequest,
-    request: Request,
     response: Response,
   ) => {
     try {
       const handled = await route.handle(universal);
       if (route.method.methodKind === "unary") {
         const bytes = Number(handled.header?.get("content-length") ?? 0);
-        loadShedder.startSending(request, bytes, () => abortResponse(response));
+        slot?.startSending(bytes, () => abortResponse(response));
       }
       const result = withResponseHeaders(call, universal, handled, response);
       if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
@@ -81,19 +86,22 @@ export function createConnectAdapter(
     if (route === undefined) return false;
     if ("stream" in request) request.stream.once("finish", () => closeUnreadStream(request.stream));
     else response.once("finish", () => drainRequest(request));
-    // Health and reflection have no policy, and are served at the concurrency limit too.
-    const needsSlot = route.policy !== undefined;
-    if (needsSlot && !loadShedder.acquire(request)) {
-      sendResponse(response, overloadedResponse(request.headers["content-type"]));
-      return true;
-    }
     const { headers, rawHeaders } = request;
     const abort = () => abortResponse(response);
     const call = openCall(route, { headers, rawHeaders, peer: peerOf(request), abort });
+    // Health and reflection have no policy, and are served at the concurrency limit too.
+    const needsSlot = route.policy !== undefined;
+    const slot = needsSlot ? loadShedder.acquire(request, admission.callerKey(call)) : undefined;
     response.once("close", () => {
       call.lifetime.close();
-      if (needsSlot) loadShedder.release(request);
+      slot?.release();
     });
+    if (needsSlot && slot === undefined) {
+      admission.chargeRejected(call);
+      call.lifetime.finish();
+      sendResponse(response, overloadedResponse(headers["content-type"]));
+      return true;
+    }
     let universal: UniversalServerRequest;
     try {
       const values = createContextValues().set(callKey, call);
@@ -105,8 +113,8 @@ export function createConnectAdapter(
     const bytes = streamBody(call, request.iterator({ destroyOnReturn: false }));
     const body = isUncompressedJson(headers) ? requireUtf8(bytes) : bytes;
     const isUnary = route.method.methodKind === "unary";
-    universal = { ...universal, body: needsSlot ? withSlot(body, request, isUnary) : body };
-    void respond(route, call, universal, request, response);
+    universal = { ...universal, body: slot === undefined ? body : withSlot(body, call, slot, isUnary) };
+    void respond(route, call, slot, universal, response);
     return true;
   };
 }

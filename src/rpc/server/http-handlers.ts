@@ -35,18 +35,26 @@ export interface HttpHandlersOptions {
  * the latter two, and the fast path has its headers too.
  */
 export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
-  const { routes, openCall, loadShedder, cors, handlePage, peerOf, draining, log } = options;
+  const { routes, openCall, admission, loadShedder, cors, handlePage, peerOf, draining, log } = options;
   const handleUnary = createUnaryFastPath({
     routes,
     openCall,
-    admission: options.admission,
+    admission,
     encode: createResponseEncoder(options.encodedBytes),
     loadShedder,
     corsHeaders: cors.headersFor,
     draining,
     log,
   });
-  const handleByConnect = createConnectAdapter({ routes, openCall, peerOf, loadShedder, draining, log });
+  const handleByConnect = createConnectAdapter({
+    routes,
+    openCall,
+    peerOf,
+    admission,
+    loadShedder,
+    draining,
+    log,
+  });
   const handle = (request: Request, response: Response): void => {
     request.on("error", ignore);
     response.on("error", ignore);

@@ -25,8 +25,10 @@ export interface ServerLimits {
   headersMs: number;
   /** Longest wait for the next part of a request's body. */
   bodyIdleMs: number;
-  /** Time for which an incomplete request keeps its slot while the server is at its concurrency limit. */
+  /** Time for which an incomplete request keeps its slot while its own caller needs another. */
   slotBodyMs: number;
+  /** The most bytes of incomplete request bodies; beyond it the caller with the most of them loses its largest. */
+  maxReceivedBytes: number;
   /** Longest time for a caller to receive a complete response. */
   deliveryMs: number;
   /** The most bytes of complete responses that all callers have not received; beyond it the oldest are aborted. */
@@ -70,6 +72,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   headersMs: 15_000,
   bodyIdleMs: 30_000,
   slotBodyMs: 1_000,
+  maxReceivedBytes: 64 * 1024 * 1024,
   deliveryMs: 60_000,
   maxUnsentBytes: 64 * 1024 * 1024,
   settleMs: 1_000,

@@ -99,6 +99,7 @@ export function createServer(options: ServerOptions): Server {
     openCall: createOpenCall({ trustedProxies, limits, log }),
     loadShedder: createLoadShedder({
       maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
+      maxReceivedBytes: limits.maxReceivedBytes,
       maxUnsentBytes: limits.maxUnsentBytes,
       slotBodyMs: limits.slotBodyMs,
       log,

@@ -1,41 +1,51 @@
 import type { Log } from "../../../kernel/log.ts";
+import { type Caller, Callers, type SlotRequest } from "./callers.ts";
 
-/** The part of a request that load shedding reads. */
-export interface SlotRequest {
-  /** Whether all of the request has arrived. */
-  readonly complete: boolean;
-}
+export type { SlotRequest };
 
-/** Bounds the concurrent calls, and the responses that callers do not receive. */
+/** Bounds the concurrent calls, the bodies that are arriving, and the responses that callers do not receive. */
 export interface LoadShedder {
   /**
    * Acquires a slot for a call.
-   * @returns false when there is none
+   * @param caller key of the caller, as far as it is known before authentication
+   * @returns undefined when there is none for this caller
    */
-  acquire(request: SlotRequest): boolean;
-  /** Marks that the body of a call is awaited. */
-  startReceiving(request: SlotRequest): void;
+  acquire(request: SlotRequest, caller: string): Slot | undefined;
+}
+
+/** The slot of a call. Receiving and running calls hold one; stalled and sending ones do not. */
+export interface Slot {
+  /**
+   * Marks that the body of the call is awaited.
+   * @param caller key of the authenticated caller
+   * @param stop ends the call when too many bytes of incomplete bodies are held
+   */
+  startReceiving(caller: string, stop: () => void): void;
+  /** Counts bytes of the body, which are held until the request has arrived. */
+  addReceived(bytes: number): void;
   /**
    * Marks that the request has arrived.
-   * @returns false when it lost its slot meanwhile, and no other is free
+   * @returns false when it lost its slot meanwhile, and there is no other for this caller
    */
-  finishReceiving(request: SlotRequest): boolean;
+  finishReceiving(): boolean;
   /**
    * Frees the slot of a call whose response is complete, and counts the response until it is sent.
    * @param abort ends the exchange without waiting for the caller any longer
    */
-  startSending(request: SlotRequest, bytes: number, abort: () => void): void;
-  /** Releases the slot of a call whose exchange is over. */
-  release(request: SlotRequest): void;
+  startSending(bytes: number, abort: () => void): void;
+  /** Ends the call: its exchange is over. */
+  release(): void;
 }
 
 /** Dependencies of the load shedder. */
 export interface LoadShedderOptions {
   /** The most concurrent calls. Calls beyond it are rejected. */
   maxCalls: number;
+  /** The most bytes of incomplete bodies. Beyond it the caller with the most of them loses its largest. */
+  maxReceivedBytes: number;
   /** The most bytes of unsent responses. Beyond it the oldest are aborted. */
   maxUnsentBytes: number;
-  /** Time for which an incomplete request keeps its slot while others are rejected, in milliseconds. */
+  /** Time for which an incomplete request keeps its slot while its own caller needs it, in milliseconds. */
   slotBodyMs: number;
   log: Log;
   /** Milliseconds of a monotonic clock. */
@@ -44,101 +54,243 @@ export interface LoadShedderOptions {
 
 /** The shortest interval of log lines about rejected calls, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
-/** The shortest interval at which stalled requests are searched, in milliseconds. */
-const SEARCH_INTERVAL_MS = 100;
-
-/** The state of a call. Receiving and running calls hold a slot; stalled and sending ones do not. */
-type CallState =
-  | { state: "receiving"; sinceMs: number }
-  | { state: "running" }
-  | { state: "stalled" }
-  | { state: "sending"; bytes: number; abort: () => void };
+/** The part of all slots that only callers with less than a fair share may use. */
+const RESERVED_PART = 1 / 8;
 
 /**
- * Creates the load shedder: it rejects calls that would have to wait for others. Incomplete requests cause no work and
- * must not block others: after `slotBodyMs` they lose their slots until they are complete. A caller who does not
- * receive responses holds no slot either.
+ * Creates the load shedder: it rejects calls that would have to wait for others, and shares the slots by caller.
+ *
+ * Incomplete requests cause no work. When all slots are in use, one of the caller with the most incomplete requests loses
+ * its slot to a caller with fewer, and needs another when it has arrived. A caller takes slots from its own requests, and
+ * from those of a caller with as many, only when they have stalled for `slotBodyMs`.
+ *
+ * Running calls keep their slots, so an eighth of the slots is reserved for callers with less than a fair share: all
+ * slots divided by the callers with running calls and one more. No caller can fill the server alone.
  */
 export function createLoadShedder(options: LoadShedderOptions): LoadShedder {
-  const { maxCalls, maxUnsentBytes, slotBodyMs, log, nowMs = () => performance.now() } = options;
-  /** In the order in which they entered their states. */
-  const calls = new Map<SlotRequest, CallState>();
-  const unsent = new Map<SlotRequest, CallState & { state: "sending" }>();
-  let concurrent = 0;
-  let unsentBytes = 0;
-  let rejected = 0;
-  let nextLogAtMs = 0;
-  let nextSearchAtMs = 0;
-  const reject = (now: number): false => {
-    rejected += 1;
-    if (now >= nextLogAtMs) {
-      nextLogAtMs = now + LOG_INTERVAL_MS;
-      log.warn({ calls: concurrent, rejected }, "Calls rejected at the concurrency limit");
-      rejected = 0;
+  return new CallerLoadShedder(options);
+}
+
+class CallerLoadShedder implements LoadShedder {
+  readonly callers = new Callers<CallSlot>();
+  readonly options: LoadShedderOptions;
+  readonly nowMs: () => number;
+  readonly #reserved: number;
+  readonly #unsent = new Set<CallSlot>();
+  /** Number of calls that hold a slot, and of those among them that are running. */
+  concurrent = 0;
+  running = 0;
+  receivedBytes = 0;
+  #unsentBytes = 0;
+  #rejected = 0;
+  #nextLogAtMs = 0;
+
+  constructor(options: LoadShedderOptions) {
+    this.options = options;
+    this.nowMs = options.nowMs ?? (() => performance.now());
+    this.#reserved = Math.floor(options.maxCalls * RESERVED_PART);
+  }
+
+  acquire(request: SlotRequest, caller: string): Slot | undefined {
+    return this.canReserve(caller) ? new CallSlot(this, request, caller) : undefined;
+  }
+
+  /** Returns whether a caller may have another slot, and makes one free. */
+  canReserve(key: string): boolean {
+    const caller = this.callers.find(key);
+    if (!this.canRun(caller)) return false;
+    return this.concurrent < this.options.maxCalls || this.#takeSlot(caller) || this.#reject();
+  }
+
+  /** Returns whether a caller may have another running call. */
+  canRun(caller: Caller<CallSlot> | undefined): boolean {
+    return !this.#exceedsShare(caller) || this.#reject();
+  }
+
+  addUnsent(slot: CallSlot): void {
+    this.#unsent.add(slot);
+    this.#unsentBytes += slot.unsentBytes;
+    for (const oldest of this.#unsent) {
+      if (this.#unsentBytes <= this.options.maxUnsentBytes || oldest === slot) return;
+      oldest.release();
+      oldest.abort();
+    }
+  }
+
+  removeUnsent(slot: CallSlot): void {
+    this.#unsent.delete(slot);
+    this.#unsentBytes -= slot.unsentBytes;
+  }
+
+  /** Returns whether only the reserved slots are left, and the caller has a fair share of all. */
+  #exceedsShare(caller: Caller<CallSlot> | undefined): boolean {
+    const { maxCalls } = this.options;
+    if (maxCalls - this.running > this.#reserved) return false;
+    const share = Math.max(1, Math.floor(maxCalls / (this.callers.running + 1)));
+    return (caller?.running ?? 0) >= share;
+  }
+
+  /** Takes the slot of an incomplete request for a caller. */
+  #takeSlot(caller: Caller<CallSlot> | undefined): boolean {
+    for (;;) {
+      const slot = this.#findIncomplete(caller);
+      if (slot === undefined) return false;
+      if (!slot.request.complete || this.#exceedsShare(slot.caller)) {
+        slot.stall();
+        return true;
+      }
+      // It has arrived and will be read next, or it is a stream that responds.
+      slot.startRunning();
+    }
+  }
+
+  #findIncomplete(caller: Caller<CallSlot> | undefined): CallSlot | undefined {
+    const largest = this.callers.largestReceiver();
+    const own = oldestOf(caller);
+    const oldest = oldestOf(largest);
+    if (largest !== undefined && largest.receiving.size > (caller?.receiving.size ?? 0)) return oldest;
+    const latestMs = this.nowMs() - this.options.slotBodyMs;
+    return [own, oldest].find((slot) => slot !== undefined && slot.sinceMs <= latestMs);
+  }
+
+  #reject(): false {
+    this.#rejected += 1;
+    const now = this.nowMs();
+    if (now >= this.#nextLogAtMs) {
+      this.#nextLogAtMs = now + LOG_INTERVAL_MS;
+      const fields = { calls: this.concurrent, rejected: this.#rejected };
+      this.options.log.warn(fields, "Calls rejected at the concurrency limit");
+      this.#rejected = 0;
     }
     return false;
-  };
-  const freeStalledSlots = (now: number) => {
-    nextSearchAtMs = now + SEARCH_INTERVAL_MS;
-    for (const [request, call] of calls) {
-      if (call.state !== "receiving") continue;
-      if (call.sinceMs > now - slotBodyMs) return;
-      if (request.complete) calls.set(request, { state: "running" });
-      else {
-        calls.set(request, { state: "stalled" });
-        concurrent -= 1;
-      }
-    }
-  };
-  const tryReserveSlot = (): boolean => {
-    const now = nowMs();
-    if (concurrent >= maxCalls && now >= nextSearchAtMs) freeStalledSlots(now);
-    if (concurrent >= maxCalls) return reject(now);
-    concurrent += 1;
-    return true;
-  };
-  const release = (request: SlotRequest): void => {
-    const call = calls.get(request);
-    if (call === undefined) return;
-    calls.delete(request);
-    if (call.state === "receiving" || call.state === "running") concurrent -= 1;
-    if (call.state !== "sending") return;
-    unsent.delete(request);
-    unsentBytes -= call.bytes;
-  };
-  return {
-    acquire(request) {
-      if (!tryReserveSlot()) return false;
-      calls.set(request, { state: "running" });
-      return true;
-    },
-    startReceiving(request) {
-      if (calls.get(request)?.state !== "running") return;
-      // Deleted first, so that the map stays in the order of `sinceMs`.
-      calls.delete(request);
-      calls.set(request, { state: "receiving", sinceMs: nowMs() });
-    },
-    finishReceiving(request) {
-      const call = calls.get(request);
-      if (call === undefined) return true;
-      if (call.state === "stalled" && !tryReserveSlot()) return false;
-      calls.set(request, { state: "running" });
-      return true;
-    },
-    startSending(request, bytes, abort) {
-      const call = calls.get(request);
-      if (call === undefined || call.state === "sending") return;
-      if (call.state !== "stalled") concurrent -= 1;
-      const sending = { state: "sending", bytes, abort } as const;
-      calls.set(request, sending);
-      unsent.set(request, sending);
-      unsentBytes += bytes;
-      for (const [oldest, { abort }] of unsent) {
-        if (unsentBytes <= maxUnsentBytes || oldest === request) return;
-        release(oldest);
-        abort();
-      }
-    },
-    release,
-  };
+  }
 }
+
+/** A call from its slot to the end of its exchange. */
+class CallSlot implements Slot {
+  readonly request: SlotRequest;
+  sinceMs = 0;
+  receivedBytes = 0;
+  unsentBytes = 0;
+  abort: () => void = ignore;
+  caller: Caller<CallSlot>;
+  readonly #shedder: CallerLoadShedder;
+  #state: "running" | "receiving" | "stalled" | "sending" | "released" = "running";
+  #stop: () => void = ignore;
+
+  /** Takes a slot that is free. */
+  constructor(shedder: CallerLoadShedder, request: SlotRequest, caller: string) {
+    this.#shedder = shedder;
+    this.request = request;
+    this.caller = shedder.callers.addCall(caller);
+    shedder.concurrent += 1;
+    this.#run();
+  }
+
+  startReceiving(caller: string, stop: () => void): void {
+    if (this.#state !== "running") return;
+    const { callers, nowMs } = this.#shedder;
+    this.#endRunning();
+    if (caller !== this.caller.key) {
+      callers.removeCall(this.caller);
+      this.caller = callers.addCall(caller);
+    }
+    this.#state = "receiving";
+    this.#stop = stop;
+    this.sinceMs = nowMs();
+    callers.addReceiving(this.caller, this);
+  }
+
+  addReceived(bytes: number): void {
+    if (this.#state !== "receiving" && this.#state !== "stalled") return;
+    this.#countReceived(bytes);
+    const { callers, options } = this.#shedder;
+    if (this.#shedder.receivedBytes <= options.maxReceivedBytes) return;
+    callers.largestRequest()?.stop();
+  }
+
+  finishReceiving(): boolean {
+    if (this.#state === "receiving") {
+      if (!this.#shedder.canRun(this.caller)) return false;
+    } else if (this.#state === "stalled") {
+      if (!this.#shedder.canReserve(this.caller.key)) return false;
+      this.#shedder.concurrent += 1;
+    } else return true;
+    this.startRunning();
+    return true;
+  }
+
+  startSending(bytes: number, abort: () => void): void {
+    if (this.#state === "sending" || this.#state === "released") return;
+    this.#leave();
+    this.#state = "sending";
+    this.unsentBytes = bytes;
+    this.abort = abort;
+    this.#shedder.addUnsent(this);
+  }
+
+  release(): void {
+    if (this.#state === "released") return;
+    if (this.#state === "sending") this.#shedder.removeUnsent(this);
+    else this.#leave();
+    this.#state = "released";
+    this.#shedder.callers.removeCall(this.caller);
+  }
+
+  /** Ends the wait for the request. */
+  startRunning(): void {
+    this.#endIncomplete();
+    this.#run();
+  }
+
+  /** Loses the slot until the request has arrived. */
+  stall(): void {
+    this.#shedder.callers.removeReceiving(this.caller, this);
+    this.#shedder.concurrent -= 1;
+    this.#state = "stalled";
+    this.caller.stalled.add(this);
+  }
+
+  /** Ends the call, whose body is no longer held. */
+  stop(): void {
+    this.#countReceived(-this.receivedBytes);
+    this.#stop();
+  }
+
+  #run(): void {
+    this.#state = "running";
+    this.#shedder.running += 1;
+    this.#shedder.callers.addRunning(this.caller);
+  }
+
+  #endRunning(): void {
+    this.#shedder.running -= 1;
+    this.#shedder.callers.removeRunning(this.caller);
+  }
+
+  #endIncomplete(): void {
+    if (this.#state === "receiving") this.#shedder.callers.removeReceiving(this.caller, this);
+    else this.caller.stalled.delete(this);
+    this.#countReceived(-this.receivedBytes);
+  }
+
+  /** Gives the slot up, if the call has one. */
+  #leave(): void {
+    if (this.#state === "running") this.#endRunning();
+    else this.#endIncomplete();
+    if (this.#state !== "stalled") this.#shedder.concurrent -= 1;
+  }
+
+  #countReceived(bytes: number): void {
+    this.receivedBytes += bytes;
+    this.caller.receivedBytes += bytes;
+    this.#shedder.receivedBytes += bytes;
+  }
+}
+
+function oldestOf(caller: Caller<CallSlot> | undefined): CallSlot | undefined {
+  const [oldest] = caller?.receiving ?? [];
+  return oldest;
+}
+
+function ignore(): void {}

@@ -9,13 +9,15 @@ import { grpcErrorTrailers } from "../../protocol/grpc-status.ts";
 /** When the caller of a rejected call should retry, in milliseconds. */
 const RETRY_AFTER_MS = 1_000;
 
-/** The error of a rejected call, built once: rejecting must cost a small part of what a call does. */
-export const overloadedError = toConnectError(
-  new AppError("unavailable", `The service is overloaded. Retry in ${ceilSeconds(RETRY_AFTER_MS)} s.`, {
-    reason: "OVERLOADED",
-    retryAfterMs: RETRY_AFTER_MS,
-  }),
+/** The reason to reject or stop a call for others. */
+export const overloaded = new AppError(
+  "unavailable",
+  `The service is overloaded. Retry in ${ceilSeconds(RETRY_AFTER_MS)} s.`,
+  { reason: "OVERLOADED", retryAfterMs: RETRY_AFTER_MS },
 );
+
+/** The error of a rejected call, built once: rejecting must cost a small part of what a call does. */
+export const overloadedError = toConnectError(overloaded);
 
 const retryAfter = { "retry-after": String(ceilSeconds(RETRY_AFTER_MS)) };
 const grpcHeaders = { ...retryAfter, ...grpcErrorTrailers(overloadedError) };
