@@ -3,15 +3,8 @@ import { connect } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { blockLists } from "../support/rpc/blocking-handler.ts";
-import {
-  frameType,
-  getRequestFrame,
-  http2Frame,
-  openRawHttp2,
-  readFrames,
-  resetFrame,
-  waitForClose,
-} from "../support/rpc/http2-frames.ts";
+import { frameType, getRequestFrame, http2Frame, resetFrame } from "../support/rpc/http2-frames.ts";
+import { openRawHttp2, readFrames, waitForClose } from "../support/rpc/raw-connection.ts";
 import { connectHttp2, envelope, openGrpc } from "../support/rpc/raw-http2.ts";
 import { getProductPath, listProductsGet } from "../support/rpc/rpc-clients.ts";
 import { expectNoCrash, expectServing, startRpcServer } from "../support/rpc/rpc-server.ts";

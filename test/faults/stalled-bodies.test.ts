@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { waitForClose } from "../support/rpc/http2-frames.ts";
+import { waitForClose } from "../support/rpc/raw-connection.ts";
 import { connectHttp2, envelope, grpcEnd, grpcStatus, openGrpc } from "../support/rpc/raw-http2.ts";
 import { getProductBytes, getProductPath } from "../support/rpc/rpc-clients.ts";
 import { expectNoCrash, startRpcServer } from "../support/rpc/rpc-server.ts";

@@ -3,14 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { callOnce } from "../../support/attacks/caller.ts";
 import { blockLists } from "../../support/rpc/blocking-handler.ts";
-import {
-  frameType,
-  getRequestFrame,
-  http2Frame,
-  openRawHttp2,
-  resetFrame,
-  waitForClose,
-} from "../../support/rpc/http2-frames.ts";
+import { frameType, getRequestFrame, http2Frame, resetFrame } from "../../support/rpc/http2-frames.ts";
+import { openRawHttp2, waitForClose } from "../../support/rpc/raw-connection.ts";
 import { listProductsGet } from "../../support/rpc/rpc-clients.ts";
 import { startRpcServer } from "../../support/rpc/rpc-server.ts";
 

@@ -1,10 +1,10 @@
 import { BlockList } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { attack, attackerAddress, http2Preface, openIdle } from "../../support/attacks/attackers.ts";
+import { attack, attackerAddress, openIdle } from "../../support/attacks/attackers.ts";
 import { callOnce, probe, runCaller, successRate } from "../../support/attacks/caller.ts";
 import { blockLists } from "../../support/rpc/blocking-handler.ts";
-import { getRequestFrame } from "../../support/rpc/http2-frames.ts";
+import { getRequestFrame, http2Preface } from "../../support/rpc/http2-frames.ts";
 import { listProductsGet } from "../../support/rpc/rpc-clients.ts";
 import { expectNoCrash, startRpcServer } from "../../support/rpc/rpc-server.ts";
 

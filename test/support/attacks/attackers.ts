@@ -1,13 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
-import { frameType, http2Frame } from "../rpc/http2-frames.ts";
-
-/** The preface of a client with its settings, and the acknowledgement of the server's. */
-export const http2Preface = Buffer.concat([
-  Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-  http2Frame(frameType.settings, 0, 0),
-  http2Frame(frameType.settings, 1, 0),
-]);
+import { http2Preface } from "../rpc/http2-frames.ts";
 
 /** The address from which a test makes its own calls; each attacker has another loopback address. */
 export const CALLER_ADDRESS = "127.0.0.1";

@@ -1,7 +1,3 @@
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { onTestFinished } from "vitest";
-
 /** The types of HTTP/2 frames (RFC 9113, 6). These helpers do what well-behaved clients never do. */
 export const frameType = { data: 0, headers: 1, rstStream: 3, settings: 4, ping: 6, goaway: 7 } as const;
 
@@ -73,40 +69,9 @@ export function resetFrame(stream: number, code: number = errorCode.cancel): Buf
   return http2Frame(frameType.rstStream, 0, stream, Buffer.from([0, 0, 0, code]));
 }
 
-/**
- * Opens a connection that has sent the preface and settings, and responds to nothing by itself.
- * @param localAddress the loopback address of the caller
- */
-export async function openRawHttp2(port: number, localAddress = "127.0.0.1"): Promise<Socket> {
-  const socket = connect({ port, host: "127.0.0.1", localAddress });
-  socket.on("error", () => {});
-  onTestFinished(() => {
-    socket.destroy();
-  });
-  await once(socket, "connect");
-  socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  socket.write(http2Frame(frameType.settings, 0, 0));
-  socket.write(http2Frame(frameType.settings, ACK, 0));
-  return socket;
-}
-
-/** Yields the frames that arrive. */
-export async function* readFrames(
-  socket: Socket,
-): AsyncGenerator<{ type: number; stream: number; payload: Buffer }> {
-  let bytes = Buffer.alloc(0);
-  for await (const chunk of socket) {
-    bytes = Buffer.concat([bytes, chunk]);
-    while (bytes.length >= 9 && bytes.length >= 9 + bytes.readUIntBE(0, 3)) {
-      const end = 9 + bytes.readUIntBE(0, 3);
-      yield { type: bytes.readUInt8(3), stream: bytes.readUInt32BE(5), payload: bytes.subarray(9, end) };
-      bytes = bytes.subarray(end);
-    }
-  }
-}
-
-/** Waits until a connection is closed, by an error or not. */
-export async function waitForClose(socket: Socket): Promise<void> {
-  socket.resume();
-  if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
-}
+/** The preface of a client with its settings, and the acknowledgement of the server's. */
+export const http2Preface = Buffer.concat([
+  Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+  http2Frame(frameType.settings, 0, 0),
+  http2Frame(frameType.settings, ACK, 0),
+]);

@@ -63,7 +63,7 @@ export async function bindPort(options: PortOptions): Promise<BoundPort> {
     hostName,
     async serve(server) {
       // The server takes over the listening socket itself, so that the port is never free in between.
-      server.listen(startup.server);
+      server.listen(startup.server, BACKLOG);
       await once(server, "listening");
       startup.closeSessions();
     },

@@ -11,9 +11,9 @@ import {
   frameType,
   grpcHeadersFrame,
   http2Frame,
-  openRawHttp2,
   resetFrame,
 } from "../../../support/rpc/http2-frames.ts";
+import { openRawHttp2 } from "../../../support/rpc/raw-connection.ts";
 import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
 import { getProductBytes, getProductPath } from "../../../support/rpc/rpc-clients.ts";
 import { startRpcServer } from "../../../support/rpc/rpc-server.ts";

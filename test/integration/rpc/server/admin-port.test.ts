@@ -11,12 +11,8 @@ import { StartupError } from "../../../../src/kernel/errors.ts";
 import { openIdle } from "../../../support/attacks/attackers.ts";
 import { probe } from "../../../support/attacks/caller.ts";
 import { blockReads } from "../../../support/rpc/blocking-handler.ts";
-import {
-  getRequestFrame,
-  openRawHttp2,
-  resetFrame,
-  waitForClose,
-} from "../../../support/rpc/http2-frames.ts";
+import { getRequestFrame, resetFrame } from "../../../support/rpc/http2-frames.ts";
+import { openRawHttp2, waitForClose } from "../../../support/rpc/raw-connection.ts";
 import { connectHttp2, envelope, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
 import { getProductBytes, getProductPath } from "../../../support/rpc/rpc-clients.ts";
 import { type RpcServerOptions, startRpcServer } from "../../../support/rpc/rpc-server.ts";

@@ -11,10 +11,9 @@ import {
   frameType,
   grpcHeadersFrame,
   http2Frame,
-  openRawHttp2,
-  readFrames,
   resetFrame,
 } from "../../../support/rpc/http2-frames.ts";
+import { openRawHttp2, readFrames } from "../../../support/rpc/raw-connection.ts";
 import { connectHttp2, grpcStatus, openGrpc } from "../../../support/rpc/raw-http2.ts";
 import {
   callGrpcJs,

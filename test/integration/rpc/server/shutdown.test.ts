@@ -11,13 +11,8 @@ import {
 } from "../../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { blockReads } from "../../../support/rpc/blocking-handler.ts";
-import {
-  frameType,
-  getRequestFrame,
-  openRawHttp2,
-  readFrames,
-  waitForClose,
-} from "../../../support/rpc/http2-frames.ts";
+import { frameType, getRequestFrame } from "../../../support/rpc/http2-frames.ts";
+import { openRawHttp2, readFrames, waitForClose } from "../../../support/rpc/raw-connection.ts";
 import {
   callGrpcJs,
   getProductPath,
