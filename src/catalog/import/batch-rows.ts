@@ -1,5 +1,6 @@
-import { AppError, invalidField } from "../../kernel/errors.ts";
-import type { ImportKey, RowRange } from "./progress.ts";
+import { invalidField } from "../../kernel/errors.ts";
+import { missingRowsError } from "./import-errors.ts";
+import type { RowRange } from "./progress.ts";
 import type { ImportChunk, ImportRow } from "./row.ts";
 
 /** Consecutive rows that are written in one transaction. */
@@ -15,10 +16,11 @@ const BATCH_CHARS = 2_000_000;
 
 /**
  * Groups the rows of a stream into batches. Rows that are written already are skipped.
+ * @param first the first of the chunks, whose header the others must have
  * @throws AppError invalid_argument for a chunk of another import, failed_precondition for missing rows
  */
 export async function* batchRows(
-  key: ImportKey,
+  first: ImportChunk,
   written: readonly RowRange[],
   chunks: AsyncGenerator<ImportChunk>,
 ): AsyncGenerator<ImportBatch> {
@@ -32,7 +34,7 @@ export async function* batchRows(
     return batch;
   };
   for await (const chunk of chunks) {
-    assertSameImport(key, chunk);
+    assertSameImport(first, chunk);
     if (chunk.offset > next) {
       // The rows before the gap are written, so that the caller can resume at the gap.
       if (rows.length > 0) yield completeBatch();
@@ -57,16 +59,6 @@ export function firstMissingRow([first]: readonly RowRange[]): number {
   return first?.[0] === 0 ? first[1] : 0;
 }
 
-/** Returns failed_precondition for the missing rows from offset `next` up to `offset`. */
-export function missingRowsError(offset: number, next: number): AppError {
-  const description = `rows ${next + 1} to ${offset} are missing`;
-  return new AppError("failed_precondition", `The import has a gap: ${description}. Resume with them.`, {
-    reason: "IMPORT_OFFSET",
-    metadata: { next_offset: String(next) },
-    preconditions: [{ type: "OFFSET", subject: "offset", description }],
-  });
-}
-
 function countChars(row: ImportRow): number {
   if ("violation" in row) return 0;
   const { name, description, imageUri, attributes } = row.fields;
@@ -74,8 +66,12 @@ function countChars(row: ImportRow): number {
   return texts.reduce((sum, text) => sum + text.length, 0);
 }
 
-function assertSameImport({ requestId, mode }: ImportKey, chunk: ImportChunk): void {
-  const field = chunk.requestId !== requestId ? "request_id" : chunk.mode !== mode ? "mode" : undefined;
-  if (field === undefined) return;
-  throw invalidField(field, "differs from the first message. Send each import in a stream of its own.");
+/** Fields of a chunk that are the same in the whole stream, by their names in the contract. */
+const HEADER = { request_id: "requestId", mode: "mode", max_deletes: "maxDeletes" } as const;
+
+function assertSameImport(first: ImportChunk, chunk: ImportChunk): void {
+  for (const [field, key] of Object.entries(HEADER)) {
+    if (chunk[key] === first[key]) continue;
+    throw invalidField(field, "differs from the first message. Send each import in a stream of its own.");
+  }
 }

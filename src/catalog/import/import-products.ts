@@ -6,12 +6,13 @@ import { mapConcurrent } from "../../kernel/async/map-concurrent.ts";
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import { AppError, invalidField } from "../../kernel/errors.ts";
+import { invalidField } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
-import { batchRows, firstMissingRow, type ImportBatch, missingRowsError } from "./batch-rows.ts";
+import { batchRows, firstMissingRow, type ImportBatch } from "./batch-rows.ts";
 import { deleteAbsent } from "./delete-absent.ts";
+import { invalidSkuError, missingRowsError, noValidRowError } from "./import-errors.ts";
 import { createWordIndexer } from "./index-words.ts";
-import { beginImport, type ImportKey, type ImportProgress, lockComplete, readProgress } from "./progress.ts";
+import { beginImport, type ImportProgress, lockComplete, readProgress } from "./progress.ts";
 import type { ImportChunk } from "./row.ts";
 import { purgeSkus } from "./seen-skus.ts";
 import { writeBatch } from "./write-batch.ts";
@@ -35,8 +36,9 @@ const FIRST_DELAY_MS = 5;
  * while the next is read and validated; no others are in memory. The import records the written rows, so that an
  * interrupted stream can be sent again.
  * @returns the result of the import over all its streams, and whether it is replayed from an earlier run
- * @throws AppError failed_precondition for missing rows, and in mode FULL when no row is valid; aborted when another
- *   stream continues the same import; invalid_argument when the request_id belongs to another import
+ * @throws AppError failed_precondition for missing rows, and in mode FULL when no row is valid, a row has no valid sku
+ *   or too many products would be deleted; aborted when another stream continues the same import; invalid_argument
+ *   when the request_id belongs to another import
  */
 export async function importProducts(
   options: ImportProductsOptions,
@@ -47,17 +49,16 @@ export async function importProducts(
   try {
     const first = await chunks.next();
     if (first.done === true) throw invalidField("request_id", "is required: the stream has no message");
-    const { requestId, mode } = first.value;
-    const key = { requestId, mode };
-    const { isFinished, written } = await beginImport(db, call, key, clock.now());
+    const { requestId } = first.value;
+    const { isFinished, written } = await beginImport(db, call, first.value, clock.now());
     if (!isFinished) {
-      const batches = batchRows(key, written, prepend(first.value, chunks));
+      const batches = batchRows(first.value, written, prepend(first.value, chunks));
       const indexWords = createWordIndexer(db, call);
       await mapConcurrent(batches, CONCURRENT_BATCHES, async (batch) => {
         await indexWords(batch.rows);
         await writeWithRetries(options, call, requestId, batch);
       });
-      await finishImport(options, call, key);
+      await finishImport(options, call, first.value);
     }
     // Also for a finished one, as a crash may have prevented it.
     await purgeSkus(db, call, requestId);
@@ -88,7 +89,7 @@ function writeWithRetries(
 async function finishImport(
   options: ImportProductsOptions,
   call: Call,
-  { requestId, mode }: ImportKey,
+  { requestId, mode, maxDeletes }: ImportChunk,
 ): Promise<void> {
   const { db, clock } = options;
   const progress = await readProgress(db, call, requestId);
@@ -96,22 +97,15 @@ async function finishImport(
   const [, rangeAfterGap] = written;
   if (rangeAfterGap !== undefined) throw missingRowsError(rangeAfterGap[0], firstMissingRow(written));
   if (mode === "FULL") {
-    if (createdCount + updatedCount + unchangedCount === 0) throw noValidRowError(requestId);
-    await deleteAbsent(options, call, requestId, rowCount);
+    if (createdCount + updatedCount + unchangedCount === 0) throw noValidRowError(requestId, progress);
+    if (progress.unidentifiedCount > 0) throw invalidSkuError(progress);
+    await deleteAbsent(options, call, { requestId, rowCount, maxDeletes });
   }
   await db.transact(call, async (tx) => {
     await lockComplete(tx, requestId, rowCount);
     await tx.query(
       sql`update product_import set finished_at = ${clock.now()} where request_id = ${requestId}`,
     );
-  });
-}
-
-function noValidRowError(requestId: string): AppError {
-  const description = "no row is valid, so all products would be deleted";
-  return new AppError("failed_precondition", `The import failed: ${description}. Nothing was deleted.`, {
-    reason: "IMPORT_EMPTY",
-    preconditions: [{ type: "ROWS", subject: `imports/${requestId}`, description }],
   });
 }
 

@@ -14,6 +14,8 @@ export const ProductImportEntity = defineEntity({
     unchangedCount: p.bigint("bigint").default(0),
     deletedCount: p.bigint("bigint").default(0),
     failedCount: p.bigint("bigint").default(0),
+    /** Rejected rows without a valid sku, so that their products are unknown. */
+    unidentifiedCount: p.bigint("bigint").default(0),
     /** Ranges of row offsets that are written: several, since batches are written concurrently. */
     taken: p.string().columnType("int8multirange").default("{}"),
     errors: p.json<{ rowNumber: number; sku: string; field: string; description: string }[]>(),

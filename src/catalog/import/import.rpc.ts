@@ -25,11 +25,12 @@ export function importRpc(
   checkRow: RowCheck,
 ) {
   async function* toChunks(requests: AsyncIterable<ImportProductsRequest>): AsyncGenerator<ImportChunk> {
-    for await (const { requestId, mode, offset, rows } of requests) {
+    for await (const { requestId, mode, offset, rows, maxDeletes } of requests) {
       yield {
         requestId: requestId.toLowerCase(),
         mode: mode === ImportMode.FULL ? "FULL" : "INCREMENTAL",
         offset: Number(offset),
+        maxDeletes: maxDeletes === undefined ? undefined : Number(maxDeletes),
         rows: rows.map((row) => toRow(row, checkRow(row))),
       };
     }
@@ -52,7 +53,7 @@ export function importRpc(
 }
 
 function toRow(row: ImportRowMessage, violations: readonly FieldViolation[]): ImportRow {
-  const { sku, name, description, categorySlug, brand, price, stockQuantity, imageUri, attributes } = row;
+  const { sku, name, description, categorySlug, categoryId, brand, price, stockQuantity, imageUri } = row;
   // An invalid sku takes precedence: the row cannot belong to a product.
   const violation = violations.find(({ field }) => field === "sku") ?? violations[0];
   if (violation !== undefined) return { sku: shorten(sku), violation: toStorable(violation) };
@@ -63,11 +64,12 @@ function toRow(row: ImportRowMessage, violations: readonly FieldViolation[]): Im
       name,
       description,
       categorySlug,
+      categoryId: categoryId.toLowerCase(),
       brand,
       price: { currencyCode, minorUnits },
       stockQuantity,
       imageUri,
-      attributes,
+      attributes: row.attributes,
     },
   };
 }

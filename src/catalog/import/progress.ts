@@ -29,6 +29,8 @@ export interface ImportCounts {
   unchangedCount: number;
   deletedCount: number;
   failedCount: number;
+  /** Failed rows without a valid sku, so that their products are unknown. */
+  unidentifiedCount: number;
 }
 
 /** The rows with the offsets `from` up to, but not including, `to`. */
@@ -50,7 +52,8 @@ const findProgress = prepare<[requestId: string], ImportProgress>(
   (requestId) => sql`
     select row_count::float8 as "rowCount", created_count::float8 as "createdCount",
       updated_count::float8 as "updatedCount", unchanged_count::float8 as "unchangedCount",
-      deleted_count::float8 as "deletedCount", failed_count::float8 as "failedCount", errors,
+      deleted_count::float8 as "deletedCount", failed_count::float8 as "failedCount",
+      unidentified_count::float8 as "unidentifiedCount", errors,
       array(
         select array[lower(range), upper(range)]::float8[] from unnest(taken) as range order by range
       ) as written,
@@ -85,8 +88,16 @@ export async function beginImport(
 
 /** Returns the progress of an import that has begun. */
 export async function readProgress(db: Database, call: Call, requestId: string): Promise<ImportProgress> {
-  const [progress] = await db.read(call, findProgress(requestId));
-  if (progress === undefined) throw new Error(`import ${requestId} does not exist`);
+  return firstProgress(await db.read(call, findProgress(requestId)));
+}
+
+/** Returns the progress of an import that has begun, as the caller's transaction sees it. */
+export async function readProgressIn(tx: Tx, requestId: string): Promise<ImportProgress> {
+  return firstProgress(await tx.query(findProgress(requestId)));
+}
+
+function firstProgress([progress]: readonly ImportProgress[]): ImportProgress {
+  if (progress === undefined) throw new Error("the import does not exist");
   return progress;
 }
 
@@ -112,7 +123,9 @@ export async function recordRows(
       taken = taken + int8multirange(int8range(${from}, ${to})), row_count = row_count + ${to - from},
       created_count = created_count + ${counts.createdCount}, updated_count = updated_count + ${counts.updatedCount},
       unchanged_count = unchanged_count + ${counts.unchangedCount},
-      failed_count = failed_count + ${counts.failedCount}, errors = ${errors.length === 0 ? sql`errors` : firstErrors}
+      failed_count = failed_count + ${counts.failedCount},
+      unidentified_count = unidentified_count + ${counts.unidentifiedCount},
+      errors = ${errors.length === 0 ? sql`errors` : firstErrors}
     where request_id = ${requestId} and finished_at is null and not taken && int8range(${from}, ${to})
     returning 1`);
   if (recorded.length === 0) throw concurrentStreamError();
@@ -120,15 +133,17 @@ export async function recordRows(
 
 /**
  * Locks an import whose rows are all written until the caller's transaction ends.
+ * @returns the number of products that it has deleted
  * @throws AppError aborted when another stream has continued it
  */
-export async function lockComplete(tx: Tx, requestId: string, rowCount: number): Promise<void> {
-  const locked = await tx.query(sql`
-    select 1 from product_import
+export async function lockComplete(tx: Tx, requestId: string, rowCount: number): Promise<number> {
+  const [locked] = await tx.query(sql<{ deletedCount: number }>`
+    select deleted_count::float8 as "deletedCount" from product_import
     where request_id = ${requestId} and finished_at is null
       and taken = int8multirange(int8range(0, ${rowCount}))
     for update`);
-  if (locked.length === 0) throw concurrentStreamError();
+  if (locked === undefined) throw concurrentStreamError();
+  return locked.deletedCount;
 }
 
 function concurrentStreamError(): AppError {

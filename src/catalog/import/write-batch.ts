@@ -1,8 +1,6 @@
-import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../inventory/inventory.ts";
 import type { Clock } from "../../kernel/clock.ts";
-import type { FieldViolation } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { ensureBrands } from "../brand/brand.ts";
 import { productTags } from "../product/product-row.ts";
@@ -14,8 +12,10 @@ import {
   type StoredProduct,
   updateProducts,
 } from "./bulk-products.ts";
+import { findCategories } from "./find-categories.ts";
+import { DUPLICATE_SKU } from "./import-errors.ts";
 import { type RowError, recordRows } from "./progress.ts";
-import type { ProductFields } from "./row.ts";
+import type { CategorizedRow, ImportRow, Reject, ValidRow } from "./row.ts";
 import { recordSkus } from "./seen-skus.ts";
 
 /** The caller's transaction, and the dependencies and values of the batch. */
@@ -27,23 +27,10 @@ interface BatchContext {
   clock: Clock;
 }
 
-/** A row that is valid by the contract. */
-interface ValidRow {
-  number: number;
-  sku: string;
-  fields: ProductFields;
-}
-
-interface CategorizedRow extends ValidRow {
-  categoryId: string;
-}
-
-/** Collects the rows that are not imported. */
-type Reject = (row: Pick<ValidRow, "number" | "sku">, violation: FieldViolation) => void;
-
 /** Writes the products of a batch, their stock and the progress of the import in the caller's transaction. */
 export async function writeBatch(context: BatchContext, batch: ImportBatch): Promise<void> {
   const { tx, ids, requestId, clock } = context;
+  const { offset, rows: all } = batch;
   const errors: RowError[] = [];
   const reject: Reject = ({ number, sku }, { field, description }) =>
     errors.push({ rowNumber: number, sku, field, description });
@@ -59,17 +46,21 @@ export async function writeBatch(context: BatchContext, batch: ImportBatch): Pro
   await createProducts(context, newProducts, now);
   const updatedCount = await changeProducts(context, rows, stored, now, reject);
   const [createdCount, failedCount] = [newProducts.length, errors.length];
-  const { offset, rows: all } = batch;
   const unchangedCount = all.length - failedCount - createdCount - updatedCount;
-  const counts = { createdCount, updatedCount, unchangedCount, failedCount };
+  const unidentifiedCount = all.filter((row) => !hasValidSku(row)).length;
+  const counts = { createdCount, updatedCount, unchangedCount, failedCount, unidentifiedCount };
   // Last, so that concurrent batches wait for this row no longer than a commit takes.
   await recordRows(tx, requestId, [offset, offset + all.length], counts, errors);
 }
 
+/** Returns whether the sku of a row is valid. Otherwise the product that the row describes is unknown. */
+function hasValidSku(row: ImportRow): boolean {
+  return !("violation" in row && row.violation.field === "sku");
+}
+
 /**
  * Returns the valid rows whose sku occurs for the first time in the import, and rejects the others. The skus of
- * rejected rows are recorded too, so that mode FULL does not delete their products. A sku that violates the contract
- * cannot be a product's.
+ * rejected rows are recorded too, so that mode FULL does not delete their products.
  */
 async function selectNewRows(
   tx: Tx,
@@ -77,8 +68,8 @@ async function selectNewRows(
   { offset, rows }: ImportBatch,
   reject: Reject,
 ): Promise<ValidRow[]> {
-  const withValidSku = rows.filter((row) => !("violation" in row && row.violation.field === "sku"));
-  const unseen = await recordSkus(tx, requestId, new Set(withValidSku.map(({ sku }) => sku)));
+  const skus = new Set(rows.filter(hasValidSku).map(({ sku }) => sku));
+  const unseen = await recordSkus(tx, requestId, skus);
   const valid: ValidRow[] = [];
   for (const [index, row] of rows.entries()) {
     const number = offset + index + 1;
@@ -86,24 +77,9 @@ async function selectNewRows(
     const isFirst = unseen.delete(sku);
     if ("violation" in row) reject({ number, sku }, row.violation);
     else if (isFirst) valid.push({ number, sku, fields: row.fields });
-    else reject({ number, sku }, { field: "sku", description: "occurs more than once in this import" });
+    else reject({ number, sku }, { field: "sku", description: DUPLICATE_SKU });
   }
   return valid;
-}
-
-/** Returns the rows with the ids of their categories, which cannot be deleted until the transaction ends. */
-async function findCategories(tx: Tx, rows: readonly ValidRow[], reject: Reject): Promise<CategorizedRow[]> {
-  const slugs = [...new Set(rows.map(({ fields }) => fields.categorySlug))];
-  const found = await tx.query(sql<{ id: string; slug: string }>`
-    select id, slug from category where slug = any(${slugs}::text[]) order by id for key share`);
-  const ids = new Map(found.map(({ id, slug }) => [slug, id]));
-  const categorized: CategorizedRow[] = [];
-  for (const row of rows) {
-    const categoryId = ids.get(row.fields.categorySlug);
-    if (categoryId !== undefined) categorized.push({ ...row, categoryId });
-    else reject(row, { field: "category_slug", description: "does not name a category" });
-  }
-  return categorized;
 }
 
 /**

@@ -11,6 +11,7 @@ import { Migration20261121000000 } from "./migrations/migration-20261121000000-c
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
 import { Migration20261121180000 } from "./migrations/migration-20261121180000-search.ts";
 import { Migration20261121210000 } from "./migrations/migration-20261121210000-words.ts";
+import { Migration20261128000000 } from "./migrations/migration-20261128000000-import-deletes.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -19,6 +20,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121120000-access", class: Migration20261121120000 },
   { name: "migration-20261121180000-search", class: Migration20261121180000 },
   { name: "migration-20261121210000-words", class: Migration20261121210000 },
+  { name: "migration-20261128000000-import-deletes", class: Migration20261128000000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */

@@ -28,6 +28,7 @@ const ALWAYS: Predicate = () => true;
 
 /** Patterns that mean the same in JavaScript and RE2: no escapes, only plain groups. */
 const PORTABLE_PATTERN = /^(?!.*\(\?)[\w^$ .\-[\](){}+*?,:/]*$/;
+const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 /** A subset of the URIs of RFC 3986. */
 const SIMPLE_URI = /^https?:\/\/[a-z0-9]+([.-][a-z0-9]+)*(\/[\w.~-]+)*\/?$/i;
 
@@ -90,7 +91,7 @@ function compileScalar({ type }: FieldRules): Predicate {
 
 /** Lengths are in code points; a string has at most as many of them as UTF-16 units, and at least half as many. */
 function compileString(rules: StringRules): Predicate {
-  if (!hasOnlyRules(StringRulesSchema, rules, ["minLen", "maxLen", "pattern", "notContains", "uri"]))
+  if (!hasOnlyRules(StringRulesSchema, rules, ["minLen", "maxLen", "pattern", "notContains", "uri", "uuid"]))
     return NEVER;
   if (!PORTABLE_PATTERN.test(rules.pattern)) return NEVER;
   const { notContains } = rules;
@@ -99,14 +100,15 @@ function compileString(rules: StringRules): Predicate {
   const maxUnits = hasRule(StringRulesSchema, rules, "maxLen")
     ? Number(rules.maxLen)
     : Number.POSITIVE_INFINITY;
-  const isUri = rules.wellKnown.case === "uri" && rules.wellKnown.value;
+  const { case: wellKnown, value: isWellKnown = false } = rules.wellKnown;
+  const format = wellKnown === "uuid" ? UUID : SIMPLE_URI;
   return (value) =>
     typeof value === "string" &&
     value.length >= minUnits &&
     value.length <= maxUnits &&
     (rules.pattern === "" || pattern.test(value)) &&
     (notContains === "" || !value.includes(notContains)) &&
-    (!isUri || SIMPLE_URI.test(value));
+    (!isWellKnown || format.test(value));
 }
 
 function compileInt64(rules: Int64Rules): Predicate {

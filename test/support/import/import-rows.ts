@@ -15,11 +15,16 @@ type RequestInit = MessageInitShape<typeof ImportProductsRequestSchema>;
 export interface ImportHeader {
   requestId: string;
   mode: ImportMode;
+  /** Maximum number of products that mode FULL deletes; undefined for the default of the contract. */
+  maxDeletes?: bigint;
 }
 
 /** Creates the header of a new import. */
-export function createHeader(mode: ImportMode = ImportMode.INCREMENTAL): ImportHeader {
-  return { requestId: randomUUID(), mode };
+export function createHeader(
+  mode: ImportMode = ImportMode.INCREMENTAL,
+  limits: Pick<ImportHeader, "maxDeletes"> = {},
+): ImportHeader {
+  return { requestId: randomUUID(), mode, ...limits };
 }
 
 /** Creates a valid row, EUR 10.00. */

@@ -1222,11 +1222,11 @@ export const CatalogService: GenService<{
   },
   /**
    * Creates and updates products in bulk, identified by their sku; in mode FULL also deletes the products that
-   * the import does not contain. Each row is validated by itself: invalid rows are reported by number, and the
-   * others are imported. Rows are written in batches of some thousand, each batch atomically. After a broken
-   * stream, send the import again with the same request_id, from the start or from any offset received so far:
-   * rows that were already written are skipped. Repeating a complete import returns its response again. Fails
-   * with ABORTED (IMPORT_RUNNING_ELSEWHERE) if another stream of the same import is active.
+   * the import does not contain, up to max_deletes. Each row is validated by itself: invalid rows are reported by
+   * number, and the others are imported. Rows are written in batches of some thousand, each batch atomically.
+   * After a broken stream, send the import again with the same request_id, from the start or from any offset
+   * received so far: rows that were already written are skipped. Repeating a complete import returns its response
+   * again. Fails with ABORTED (IMPORT_RUNNING_ELSEWHERE) if another stream of the same import is active.
    *
    * @generated from rpc cartwright.catalog.v1.CatalogService.ImportProducts
    */

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/import.proto.
  */
 export const file_cartwright_catalog_v1_import: GenFile = /*@__PURE__*/
-  fileDesc("CiJjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvaW1wb3J0LnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEioAQKCUltcG9ydFJvdxI3CgNza3UYASABKAlCKuBBArpIJHIiEAEYQDIcXltBLVphLXowLTldW0EtWmEtejAtOS5fLV0qJBIfCgRuYW1lGAIgASgJQhHgQQK6SAtyCRABGMgBugEBABIhCgtkZXNjcmlwdGlvbhgDIAEoCUIMukgJcgcYkE66AQEAEj0KDWNhdGVnb3J5X3NsdWcYBCABKAlCJuBBArpIIHIeEAEYQDIYXlthLXowLTldKygtW2EtejAtOV0rKSokEhoKBWJyYW5kGAUgASgJQgu6SAhyBhhkugEBABIzCgVwcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUIJ4EECukgDyAEBEioKDnN0b2NrX3F1YW50aXR5GAcgASgDQg26SAoiCBiAlOvcAygASACIAQESLQoJaW1hZ2VfdXJpGAggASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARJlCgphdHRyaWJ1dGVzGAkgAygLMjAuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFJvdy5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQAaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX3N0b2NrX3F1YW50aXR5ItYBChVJbXBvcnRQcm9kdWN0c1JlcXVlc3QSHwoKcmVxdWVzdF9pZBgBIAEoCUIL4EECukgFcgOwAQESPgoEbW9kZRgCIAEoDjIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRNb2RlQg3gQQK6SAeCAQQQASAAEhwKBm9mZnNldBgDIAEoA0IMukgJIgcYgMLXLygAEj4KBHJvd3MYBCADKAsyIC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0Um93Qg66SAuSAQgQ6AciA9gBAyJSCgtJbXBvcnRFcnJvchISCgpyb3dfbnVtYmVyGAEgASgDEgsKA3NrdRgCIAEoCRINCgVmaWVsZBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCSLlAQoWSW1wb3J0UHJvZHVjdHNSZXNwb25zZRIRCglyb3dfY291bnQYASABKAMSFQoNY3JlYXRlZF9jb3VudBgCIAEoAxIVCg11cGRhdGVkX2NvdW50GAMgASgDEhcKD3VuY2hhbmdlZF9jb3VudBgEIAEoAxIVCg1kZWxldGVkX2NvdW50GAUgASgDEhQKDGZhaWxlZF9jb3VudBgGIAEoAxIyCgZlcnJvcnMYByADKAsyIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0RXJyb3ISEAoIcmVwbGF5ZWQYCCABKAgqXAoKSW1wb3J0TW9kZRIbChdJTVBPUlRfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0lNUE9SVF9NT0RFX0lOQ1JFTUVOVEFMEAESFAoQSU1QT1JUX01PREVfRlVMTBACQrMBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQgtJbXBvcnRQcm90b1ABWj1leGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2NhdGFsb2cvdjE7Y2F0YWxvZ3YxqgIVQ2FydHdyaWdodC5DYXRhbG9nLlYxygIVQ2FydHdyaWdodFxDYXRhbG9nXFYx6gIXQ2FydHdyaWdodDo6Q2F0YWxvZzo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior]);
+  fileDesc("CiJjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvaW1wb3J0LnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEiwAQKCUltcG9ydFJvdxI3CgNza3UYASABKAlCKuBBArpIJHIiEAEYQDIcXltBLVphLXowLTldW0EtWmEtejAtOS5fLV0qJBIfCgRuYW1lGAIgASgJQhHgQQK6SAtyCRABGMgBugEBABIhCgtkZXNjcmlwdGlvbhgDIAEoCUIMukgJcgcYkE66AQEAEjsKDWNhdGVnb3J5X3NsdWcYBCABKAlCJLpIIdgBAXIcGEAyGF5bYS16MC05XSsoLVthLXowLTldKykqJBIaCgVicmFuZBgFIAEoCUILukgIcgYYZLoBAQASMwoFcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCCeBBArpIA8gBARIqCg5zdG9ja19xdWFudGl0eRgHIAEoA0INukgKIggYgJTr3AMoAEgAiAEBEi0KCWltYWdlX3VyaRgIIAEoCUIaukgX2AEBchIY0A8yCl5odHRwcz86Ly+IAQESZQoKYXR0cmlidXRlcxgJIAMoCzIwLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRSb3cuQXR0cmlidXRlc0VudHJ5Qh+6SByaARkQMiIKcggQARhAugEBACoJcgcY9AO6AQEAEiAKC2NhdGVnb3J5X2lkGAogASgJQgu6SAjYAQFyA7ABARoxCg9BdHRyaWJ1dGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIRCg9fc3RvY2tfcXVhbnRpdHkijgIKFUltcG9ydFByb2R1Y3RzUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI+CgRtb2RlGAIgASgOMiEuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydE1vZGVCDeBBArpIB4IBBBABIAASHAoGb2Zmc2V0GAMgASgDQgy6SAkiBxiAwtcvKAASPgoEcm93cxgEIAMoCzIgLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRSb3dCDrpIC5IBCBDoByID2AEDEiYKC21heF9kZWxldGVzGAUgASgDQgy6SAkiBxiAwtcvKABIAIgBAUIOCgxfbWF4X2RlbGV0ZXMiUgoLSW1wb3J0RXJyb3ISEgoKcm93X251bWJlchgBIAEoAxILCgNza3UYAiABKAkSDQoFZmllbGQYAyABKAkSEwoLZGVzY3JpcHRpb24YBCABKAki5QEKFkltcG9ydFByb2R1Y3RzUmVzcG9uc2USEQoJcm93X2NvdW50GAEgASgDEhUKDWNyZWF0ZWRfY291bnQYAiABKAMSFQoNdXBkYXRlZF9jb3VudBgDIAEoAxIXCg91bmNoYW5nZWRfY291bnQYBCABKAMSFQoNZGVsZXRlZF9jb3VudBgFIAEoAxIUCgxmYWlsZWRfY291bnQYBiABKAMSMgoGZXJyb3JzGAcgAygLMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydEVycm9yEhAKCHJlcGxheWVkGAggASgIKlwKCkltcG9ydE1vZGUSGwoXSU1QT1JUX01PREVfVU5TUEVDSUZJRUQQABIbChdJTVBPUlRfTU9ERV9JTkNSRU1FTlRBTBABEhQKEElNUE9SVF9NT0RFX0ZVTEwQAkKzAQoZY29tLmNhcnR3cmlnaHQuY2F0YWxvZy52MUILSW1wb3J0UHJvdG9QAVo9ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9jYXRhbG9nL3YxO2NhdGFsb2d2MaoCFUNhcnR3cmlnaHQuQ2F0YWxvZy5WMcoCFUNhcnR3cmlnaHRcQ2F0YWxvZ1xWMeoCF0NhcnR3cmlnaHQ6OkNhdGFsb2c6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior]);
 
 /**
  * A product to create or update, identified by its sku. An existing product gets the values of the row and is
@@ -46,7 +46,8 @@ export type ImportRow = Message<"cartwright.catalog.v1.ImportRow"> & {
   description: string;
 
   /**
-   * Slug of an existing category that lists the product.
+   * Slug of an existing category that lists the product. Either category_slug or category_id is required. If both
+   * are given, they must name the same category.
    *
    * @generated from field: string category_slug = 4;
    */
@@ -87,6 +88,13 @@ export type ImportRow = Message<"cartwright.catalog.v1.ImportRow"> & {
    * @generated from field: map<string, string> attributes = 9;
    */
   attributes: { [key: string]: string };
+
+  /**
+   * Id of an existing category that lists the product. See category_slug.
+   *
+   * @generated from field: string category_id = 10;
+   */
+  categoryId: string;
 };
 
 /**
@@ -134,6 +142,18 @@ export type ImportProductsRequest = Message<"cartwright.catalog.v1.ImportProduct
    * @generated from field: repeated cartwright.catalog.v1.ImportRow rows = 4;
    */
   rows: ImportRow[];
+
+  /**
+   * Maximum number of products that mode FULL deletes, the same in all messages of a stream. If more products would
+   * be deleted, the call fails with FAILED_PRECONDITION (IMPORT_TOO_MANY_DELETES) and deletes nothing; delete_count
+   * and product_count in the error details are the number of products that would be deleted and the number of
+   * products before the import. To delete them, send the import again with the same request_id and a greater
+   * max_deletes; rows are not needed again if offset is the number of rows. If absent: 5 percent of the products
+   * before the import, rounded up.
+   *
+   * @generated from field: optional int64 max_deletes = 5;
+   */
+  maxDeletes?: bigint | undefined;
 };
 
 /**
@@ -278,7 +298,9 @@ export const ImportMode = {
   /**
    * Products that the import does not contain are deleted, as by DeleteProduct, after the stream has ended
    * successfully. Products with a rejected row and products created after the start of the import are not
-   * deleted. An import without a valid row fails with FAILED_PRECONDITION (IMPORT_EMPTY) and deletes nothing.
+   * deleted. The call fails with FAILED_PRECONDITION and deletes nothing if no row is valid (IMPORT_EMPTY), if a row
+   * has no valid sku, so that its product is unknown (IMPORT_SKU_INVALID), or if more than max_deletes products
+   * would be deleted (IMPORT_TOO_MANY_DELETES). The valid rows are imported nevertheless.
    *
    * @generated from enum value: IMPORT_MODE_FULL = 2;
    */

@@ -97,7 +97,7 @@ test.each([
   "a long import %s without a scan of its rows for each product, although the statistics predate it",
   async (_, mode, deletedCount) => {
     await importRows(shop, createRows(slug, "absent-", 1_000));
-    const header = createHeader(mode);
+    const header = createHeader(mode, { maxDeletes: deletedCount });
     const insertSkus = (requestId: string, count: number) =>
       shop.database.query(
         "insert into product_import_sku (request_id, sku) select $1, 'seen-' || n from generate_series(1, $2::int) as n",

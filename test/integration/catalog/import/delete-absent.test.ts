@@ -27,7 +27,8 @@ afterAll(async () => {
   for (const shop of shops) await shop.close();
 });
 
-const createFullHeader = () => createHeader(ImportMode.FULL);
+/** Creates the header of a full import that may delete this number of products. */
+const createFullHeader = (maxDeletes: bigint) => createHeader(ImportMode.FULL, { maxDeletes });
 
 /** Returns the skus of the active and of the deleted products, with their versions. */
 async function listSkus() {
@@ -56,7 +57,7 @@ test("a full import deletes the products without a row, but none that an invalid
     createRow(slug, "same"),
     createRow(slug, "new"),
   ];
-  const header = createFullHeader();
+  const header = createFullHeader(1n);
   const report = await importRows(shop, rows, header);
   const counts = {
     createdCount: 1n,
@@ -83,7 +84,7 @@ test("a full import deletes the products without a row, but none that an invalid
 
 test("a full import deletes thousands of products in several pages", async () => {
   await importRows(shop, createRows(slug, "old-", 3_500));
-  const report = await importRows(shop, createRows(slug, "old-", 200), createFullHeader());
+  const report = await importRows(shop, createRows(slug, "old-", 200), createFullHeader(3_300n));
   expect(report).toMatchObject({ unchangedCount: 200n, deletedCount: 3_300n });
   expect((await listSkus()).active).toHaveLength(200);
   expect(await findViolations(shop.database.url)).toEqual([]);
@@ -94,7 +95,7 @@ test.each([
   ["with invalid rows only", () => createRows("no-such-category", "bad-", 3)],
 ])("a full import %s is rejected and deletes nothing", async (_, rows) => {
   await importRows(shop, createRows(slug, "kept-", 3));
-  expect(await failureOf(importRows(shop, rows(), createFullHeader()))).toMatchObject({
+  expect(await failureOf(importRows(shop, rows(), createFullHeader(3n)))).toMatchObject({
     code: "FailedPrecondition",
     reason: "IMPORT_EMPTY",
     preconditions: ["ROWS"],
@@ -104,7 +105,7 @@ test.each([
 
 test("a full import deletes nothing before its stream has ended with all rows", async () => {
   await importRows(shop, createRows(slug, "kept-", 3));
-  const header = createFullHeader();
+  const header = createFullHeader(3n);
   const stop = new AbortController();
   async function* messages() {
     yield* toMessages(header, createRows(slug, "fresh-", 1_000));
@@ -123,7 +124,7 @@ test("a full import deletes nothing before its stream has ended with all rows", 
 
 test("a full import that is interrupted while it deletes is resumed, and deletes each product once", async () => {
   await importRows(shop, createRows(slug, "old-", 3_000));
-  const header = createFullHeader();
+  const header = createFullHeader(3_000n);
   const rows = createRows(slug, "new-", 1);
   const [last] = await shop.database.query<{ sku: string }>(
     "select sku from product order by id desc limit 1",
@@ -146,7 +147,7 @@ test("a full import that is interrupted while it deletes is resumed, and deletes
 
 test("a full import does not delete a product that was created after it began", async () => {
   await importRows(shop, [createRow(slug, "old")]);
-  const header = createFullHeader();
+  const header = createFullHeader(1n);
   const created = Promise.withResolvers<void>();
   async function* messages() {
     yield* toMessages(header, [createRow(slug, "named")]);

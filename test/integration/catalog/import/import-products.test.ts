@@ -156,6 +156,37 @@ describe("invalid rows", () => {
     expect(await bySku("good-13")).toMatchObject({ name: "Product good-13" });
   });
 
+  test("a row names its category by slug, by id or by both, and both must agree", async () => {
+    const idOf = async (categorySlug: string) => {
+      const key = { case: "slug", value: categorySlug } as const;
+      return (await shop.catalog.getCategory({ key })).category?.id ?? "";
+    };
+    const otherSlug = await createCategorySlug(shop);
+    const [categoryId, otherId] = [await idOf(slug), await idOf(otherSlug)];
+    const unknownId = "01941f29-7c00-7003-8000-00000000ffff";
+    const report = await importRows(shop, [
+      createRow("", "by-id", { categoryId }),
+      createRow("", "by-upper-case-id", { categoryId: categoryId.toUpperCase() }),
+      createRow(slug, "by-both", { categoryId }),
+      createRow(slug, "by-two", { categoryId: otherId }),
+      createRow("", "by-none"),
+      createRow("", "by-unknown-id", { categoryId: unknownId }),
+      createRow("no-such-category", "by-unknown-slug", { categoryId }),
+      createRow("", "by-text", { categoryId: "chairs" }),
+    ]);
+    expect(report).toMatchObject({ createdCount: 3n, failedCount: 5n });
+    expect(report.errors.map(({ sku, field, description }) => [sku, field, description])).toEqual([
+      ["by-two", "category_id", "does not name the same category as category_slug"],
+      ["by-none", "category_slug", "is required, unless category_id is given"],
+      ["by-unknown-id", "category_id", "does not name a category"],
+      ["by-unknown-slug", "category_slug", "does not name a category"],
+      ["by-text", "category_id", "must be a valid UUID"],
+    ]);
+    for (const sku of ["by-id", "by-upper-case-id", "by-both"]) {
+      expect(await bySku(sku)).toMatchObject({ categoryId });
+    }
+  });
+
   test("of rows with the same sku one is imported and the others are rejected, within a batch and across batches", async () => {
     const rows = [
       createRow(slug, "dup-1"),

@@ -22,6 +22,7 @@ const good: RowInit = {
   sku: "SKU-1",
   name: "Chair",
   categorySlug: "home-chairs",
+  categoryId: "01941F29-7c00-7003-8000-000000000001",
   brand: "Oak & Sons",
   description: "Ä chair.",
   price: { currencyCode: "EUR", minorUnits: 1_999n },
@@ -92,6 +93,7 @@ const row: fc.Arbitrary<RowInit> = fc.record(
     name: texts(0, 1, 200),
     description: texts(10_000),
     categorySlug: texts(1, 64),
+    categoryId: fc.oneof(fc.uuid(), texts(36)),
     brand: texts(100),
     price: fc.record({
       currencyCode: texts(3),
