@@ -161,6 +161,7 @@ describe("docs/errors.md", () => {
     "CONNECTION_LOST",
     "PURCHASE_LIMIT",
     "NOT_EMPTY",
+    "Z_BUF_ERROR",
   ];
 
   test("names only reasons that the service sends", () => {

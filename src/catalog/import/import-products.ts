@@ -8,14 +8,14 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { invalidField } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
-import { batchRows, firstMissingRow, type ImportBatch } from "./batch-rows.ts";
+import { batchRows, firstMissingRow, type ImportBatch } from "./batch/batch-rows.ts";
+import { createWordIndexer } from "./batch/index-words.ts";
+import { writeBatch } from "./batch/write-batch.ts";
 import { deleteAbsent } from "./delete-absent.ts";
 import { invalidSkuError, missingRowsError, noValidRowError } from "./import-errors.ts";
-import { createWordIndexer } from "./index-words.ts";
 import { beginImport, type ImportProgress, lockComplete, readProgress } from "./progress.ts";
 import type { ImportChunk } from "./row.ts";
 import { purgeSkus } from "./seen-skus.ts";
-import { writeBatch } from "./write-batch.ts";
 
 /** Dependencies of an import. */
 interface ImportProductsOptions {

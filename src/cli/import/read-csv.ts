@@ -3,8 +3,9 @@ import { StartupError } from "../../kernel/errors.ts";
 /** A record of a CSV file. */
 export interface CsvRecord {
   cells: string[];
-  /** Number of its first line; the first line of the file is 1. */
+  /** Numbers of its first and its last line; the first line of the file is 1. */
   line: number;
+  lastLine: number;
   /** Error of a malformed record; undefined for a valid one. */
   error: string | undefined;
 }
@@ -17,12 +18,16 @@ const QUOTED_DELIMITERS = /["\r\n]/g;
 
 /**
  * Reads the records of a CSV text (RFC 4180) that comes in pieces: quoted cells may contain commas, line ends and
- * doubled quotes. Lines end with CRLF, LF or CR; empty lines are skipped. A misplaced quote makes its record malformed
- * and does not affect the others.
+ * doubled quotes. Lines end with CRLF, LF or CR; empty lines are skipped. A misplaced quote makes its record malformed.
+ * Two of them can make one cell of all the records in between; a cell of too many lines makes its record malformed too.
+ * @param maxCellLines maximum number of lines of a quoted cell
  * @throws StartupError for a record that is too long
  */
-export async function* readCsv(pieces: AsyncIterable<string>): AsyncGenerator<CsvRecord> {
-  const reader = new CsvReader();
+export async function* readCsv(
+  pieces: AsyncIterable<string>,
+  maxCellLines: number,
+): AsyncGenerator<CsvRecord> {
+  const reader = new CsvReader(maxCellLines);
   for await (const piece of pieces) yield* reader.read(piece);
   yield* reader.end();
 }
@@ -38,8 +43,15 @@ class CsvReader {
   #length = 0;
   #line = 1;
   #firstLine = 1;
+  /** First line of the quoted cell. */
+  #cellLine = 1;
   /** The last character was a CR, so a following LF belongs to the same line end. */
   #afterCr = false;
+  readonly #maxCellLines: number;
+
+  constructor(maxCellLines: number) {
+    this.#maxCellLines = maxCellLines;
+  }
 
   *read(piece: string): Generator<CsvRecord> {
     for (let index = 0; index < piece.length; ) {
@@ -61,13 +73,13 @@ class CsvReader {
       if (this.#state === "quoted") this.#addQuotedDelimiter(delimiter);
       else if (delimiter === '"') this.#addQuote();
       else if (delimiter === ",") this.#endCell();
-      else yield* this.#endRecord();
+      else yield* this.#endRecord(this.#line - 1);
     }
   }
 
   *end(): Generator<CsvRecord> {
     if (this.#state === "quoted") this.#error ??= "a quote is not closed";
-    yield* this.#endRecord();
+    yield* this.#endRecord(this.#line);
   }
 
   /** Returns the index of the next delimiter, or the end of the piece. */
@@ -88,6 +100,9 @@ class CsvReader {
   #addQuotedDelimiter(delimiter: string): void {
     if (delimiter === '"') this.#state = "quoteSeen";
     else this.#cell += delimiter;
+    if (this.#line - this.#cellLine >= this.#maxCellLines) {
+      this.#error ??= `a quoted cell has more than ${this.#maxCellLines} lines, so a quote is probably misplaced and none of these lines is imported. For longer cells, use --max-cell-lines`;
+    }
     this.#addLength(1);
   }
 
@@ -95,6 +110,7 @@ class CsvReader {
     if (this.#state === "unquoted") this.#error ??= "an unquoted cell contains a quote";
     // The second of a doubled quote.
     if (this.#state === "quoteSeen") this.#cell += '"';
+    if (this.#state === "start") this.#cellLine = this.#line;
     if (this.#state !== "unquoted") this.#state = "quoted";
     this.#addLength(1);
   }
@@ -114,10 +130,10 @@ class CsvReader {
     this.#addLength(1);
   }
 
-  *#endRecord(): Generator<CsvRecord> {
+  *#endRecord(lastLine: number): Generator<CsvRecord> {
     if (this.#cells.length > 0 || this.#state !== "start") {
       this.#endCell();
-      yield { cells: this.#cells, line: this.#firstLine, error: this.#error };
+      yield { cells: this.#cells, line: this.#firstLine, lastLine, error: this.#error };
     }
     this.#cells = [];
     this.#error = undefined;

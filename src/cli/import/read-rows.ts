@@ -1,6 +1,7 @@
-import { create, fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { type ImportRow, ImportRowSchema } from "../../client/client.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
+import { checkHeader, containsRows, toJson } from "./csv-columns.ts";
 import { type CsvRecord, readCsv } from "./read-csv.ts";
 import { readLines, readText } from "./read-text.ts";
 
@@ -10,12 +11,23 @@ export interface FileRow {
   /** Approximate size of the message in bytes. */
   bytes: number;
   /** Error of reading the row, which is then sent with at most its sku and rejected by the service. */
-  error: string | undefined;
+  error: RowReadError | undefined;
 }
 
-const REQUIRED_COLUMNS = ["sku", "name", "category_slug", "price_minor_units", "currency_code"];
-const OPTIONAL_COLUMNS = ["description", "brand", "stock_quantity", "image_uri"];
-const ATTRIBUTE_PREFIX = "attributes.";
+/** Error of a row that cannot be read. */
+export interface RowReadError {
+  description: string;
+  /** Numbers of the first and the last line of the row; the first line of the file is 1. */
+  lines: readonly [first: number, last: number];
+}
+
+/** Options of reading a file. */
+export interface ReadOptions {
+  /** Maximum number of lines of a quoted cell of a CSV file. */
+  maxCellLines: number;
+  /** Receives the number of bytes of the file that have been read. */
+  onRead(bytes: number): void;
+}
 
 /** Returns whether the name of a file has a supported extension. */
 export function isSupportedFile(path: string): boolean {
@@ -27,92 +39,75 @@ export function isSupportedFile(path: string): boolean {
  * have the same numbers as in the file.
  * @throws StartupError when the file cannot be read or its CSV header is invalid
  */
-export function readRows(path: string, onRead: (bytes: number) => void): AsyncGenerator<FileRow> {
+export function readRows(path: string, { maxCellLines, onRead }: ReadOptions): AsyncGenerator<FileRow> {
   const text = readText(path, onRead);
-  return /\.csv(\.gz)?$/.test(path) ? readCsvRows(readCsv(text)) : readJsonRows(readLines(text));
+  return /\.csv(\.gz)?$/.test(path)
+    ? readCsvRows(readCsv(text, maxCellLines))
+    : readJsonRows(readLines(text));
 }
 
 async function* readJsonRows(lines: AsyncIterable<string>): AsyncGenerator<FileRow> {
+  let number = 0;
   for await (const line of lines) {
+    number += 1;
     if (line.trim() === "") continue;
     let value: JsonValue;
     try {
       value = JSON.parse(line);
     } catch (error) {
-      yield unreadableRow("", errorMessage(error));
+      yield unreadableRow("", errorMessage(error), [number, number]);
       continue;
     }
-    yield toRow(value, line.length);
+    yield toRow(value, line.length, [number, number]);
   }
 }
 
 async function* readCsvRows(records: AsyncIterable<CsvRecord>): AsyncGenerator<FileRow> {
   let columns: string[] | undefined;
-  for await (const { cells, error } of records) {
-    if (columns === undefined) columns = checkHeader(cells, error);
-    else if (error !== undefined) yield unreadableRow("", error);
-    else if (cells.length !== columns.length) {
-      yield unreadableRow("", `it has ${cells.length} cells, but the header has ${columns.length}`);
-    } else yield toRow(toJson(columns, cells), cells.join().length);
+  for await (const record of records) {
+    if (columns === undefined) columns = checkHeader(record.cells, record.error);
+    else yield toCsvRow(columns, record);
   }
   if (columns === undefined) {
     throw new StartupError("The file is empty: its first line must name the columns.");
   }
 }
 
-/**
- * Checks the header of a CSV file.
- * @returns the names of the columns
- * @throws StartupError for an invalid header
- */
-function checkHeader(cells: string[], error: string | undefined): string[] {
-  const known = [...REQUIRED_COLUMNS, ...OPTIONAL_COLUMNS];
-  const missing = REQUIRED_COLUMNS.filter((name) => !cells.includes(name));
-  const unknown = cells.filter((name) => !known.includes(name) && !name.startsWith(ATTRIBUTE_PREFIX));
-  const duplicate = cells.filter((name, index) => cells.indexOf(name) !== index);
-  const errors = [
-    ...(error === undefined ? [] : [error]),
-    ...missing.map((name) => `${name} is missing`),
-    ...unknown.map((name) => `${JSON.stringify(name)} is unknown`),
-    ...duplicate.map((name) => `${name} occurs twice`),
-  ];
-  if (errors.length === 0) return cells;
-  throw new StartupError(
-    `The first line must name the columns: ${errors.join("; ")}.\nColumns are ${known.join(", ")} and ${ATTRIBUTE_PREFIX}<name>; the first ${REQUIRED_COLUMNS.length} are required.`,
-  );
-}
-
-/** Returns the row in the JSON of the contract. Empty cells are absent fields. */
-function toJson(columns: readonly string[], cells: readonly string[]): JsonObject {
-  const row: JsonObject = {};
-  const price: JsonObject = {};
-  const attributes: [name: string, value: string][] = [];
-  for (const [index, column] of columns.entries()) {
-    const cell = cells[index] ?? "";
-    if (cell === "") continue;
-    if (column === "price_minor_units") price.minorUnits = cell;
-    else if (column === "currency_code") price.currencyCode = cell;
-    else if (column.startsWith(ATTRIBUTE_PREFIX))
-      attributes.push([column.slice(ATTRIBUTE_PREFIX.length), cell]);
-    else row[column] = cell;
+function toCsvRow(columns: readonly string[], { cells, line, lastLine, error }: CsvRecord): FileRow {
+  const lines = [line, lastLine] as const;
+  if (error !== undefined) return unreadableRow("", error, lines);
+  if (cells.length !== columns.length) {
+    return unreadableRow("", `it has ${cells.length} cells, but the header has ${columns.length}`, lines);
   }
-  return { ...row, attributes: Object.fromEntries(attributes), price };
+  if (line < lastLine && cells.some((cell, index) => containsRows(columns, cell, index))) {
+    return unreadableRow(
+      "",
+      "a quoted cell contains other rows, so a quote is misplaced and none of these lines is imported",
+      lines,
+    );
+  }
+  return toRow(toJson(columns, cells), cells.join().length, lines);
 }
 
-function toRow(value: JsonValue, bytes: number): FileRow {
+function toRow(value: JsonValue, bytes: number, lines: RowReadError["lines"]): FileRow {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return unreadableRow("", "it is not a JSON object");
+    return unreadableRow("", "it is not a JSON object", lines);
   }
   try {
     return { message: fromJson(ImportRowSchema, value), bytes, error: undefined };
   } catch (error) {
     const sku = typeof value.sku === "string" ? value.sku : "";
-    // The prefix of the library names the message and the field; the field is enough.
-    const reason = errorMessage(error).replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ");
-    return unreadableRow(sku, reason);
+    return unreadableRow(sku, describeDecodeError(errorMessage(error)), lines);
   }
 }
 
-function unreadableRow(sku: string, error: string): FileRow {
-  return { message: create(ImportRowSchema, { sku }), bytes: sku.length, error };
+/** Shortens an error of the library: the field is enough without its message, and no one says `bigint (int64)`. */
+function describeDecodeError(message: string): string {
+  return message
+    .replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ")
+    .replace(/expected bigint \(int64\): (.*?)(?: out of range)?$/, "must be a whole number, not $1");
+}
+
+function unreadableRow(sku: string, description: string, lines: RowReadError["lines"]): FileRow {
+  return { message: create(ImportRowSchema, { sku }), bytes: sku.length, error: { description, lines } };
 }

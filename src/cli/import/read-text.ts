@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 
@@ -6,28 +7,39 @@ import { errorMessage, StartupError } from "../../kernel/errors.ts";
 const MAX_LINE_LENGTH = 1_000_000;
 
 /**
- * Reads the text of a UTF-8 file in pieces, without its byte order mark. A file named .gz is decompressed.
+ * Reads the text of a UTF-8 file in pieces, without its byte order mark. A file named .gz is decompressed; it may
+ * consist of several gzip members (RFC 1952).
  * @param onRead receives the number of bytes of the file that have been read
  * @throws StartupError when the file cannot be read
  */
 export async function* readText(path: string, onRead: (bytes: number) => void): AsyncGenerator<string> {
   const file = createReadStream(path);
-  const bytes: AsyncIterable<Uint8Array> = path.endsWith(".gz") ? file.compose(createGunzip()) : file;
+  // The callback handles the error, which the iteration below throws too.
+  const stream = path.endsWith(".gz") ? pipeline(file, createGunzip(), () => {}) : file;
   const decoder = new TextDecoder("utf-8", { fatal: true });
+  let isEmpty = true;
   try {
-    for await (const piece of bytes) {
+    for await (const piece of stream) {
       onRead(file.bytesRead);
+      isEmpty = false;
       yield decoder.decode(piece, { stream: true });
     }
     yield decoder.decode();
   } catch (error) {
     if (!(error instanceof Error) || !("code" in error)) throw error;
-    const isInvalidText = error.code === "ERR_ENCODING_INVALID_ENCODED_DATA";
-    const reason = isInvalidText ? "it is not UTF-8" : errorMessage(error);
-    throw new StartupError(`${path} cannot be read: ${reason}.`);
+    throw new StartupError(`${path} cannot be read: ${describeError(error, String(error.code), isEmpty)}.`);
   } finally {
     file.destroy();
   }
+}
+
+/** @param isEmpty whether no text was read before the error */
+function describeError(error: Error, code: string, isEmpty: boolean): string {
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return "it is not UTF-8";
+  if (code === "Z_BUF_ERROR") return "its compressed data is truncated";
+  if (!code.startsWith("Z_")) return errorMessage(error);
+  if (isEmpty && error.message === "incorrect header check") return "it is not compressed with gzip";
+  return `its compressed data is corrupted (${error.message})`;
 }
 
 /**

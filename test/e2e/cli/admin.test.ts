@@ -29,7 +29,7 @@ const newEmail = () => `${randomUUID()}@example.com`;
 /** Runs the command as `npm run admin --` does. */
 function admin(args: string[], input = ""): Promise<CliResult> {
   const env = { DATA_DIR: dataDir, DATABASE_URL: shop.database.url };
-  return startCli("admin/main.ts", args, env, input).ended;
+  return startCli("admin/main.ts", args, env, { input }).ended;
 }
 
 async function signIn(email: string, password: string) {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importLine, importLines, startImport, writeImportFile } from "../../support/import/import-files.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
+import { countLockWaits, lockProduct } from "../../support/stores/database-activity.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 import { startTcpProxy, type TcpProxy } from "../../support/stores/tcp-proxy.ts";
 
@@ -64,16 +65,23 @@ test("invalid lines are reported with their row numbers and reasons, the others 
   const [summary, ...reported] = out.trimEnd().split("\n");
   expect(summary).toMatch(/^Imported 8 rows .* 2 created, .* 6 failed\.$/);
   expect(reported).toEqual([
-    expect.stringMatching(/^ {2}row 2: .*JSON/),
-    expect.stringMatching(/^ {2}row 3: it is not a JSON object$/),
-    expect.stringMatching(/^ {2}row 4, cents: minor_units: .* 1\.5/),
-    expect.stringMatching(/^ {2}row 5, misspelt: ImportRow: key "stock" is unknown/),
+    expect.stringMatching(/^ {2}row 2, line 2: .*JSON/),
+    expect.stringMatching(/^ {2}row 3, line 3: it is not a JSON object$/),
+    expect.stringMatching(/^ {2}row 4, line 4, cents: minor_units: must be a whole number, not 1\.5$/),
+    expect.stringMatching(/^ {2}row 5, line 5, misspelt: ImportRow: key "stock" is unknown/),
     expect.stringMatching(/^ {2}row 6, b-5, category_slug: does not name a category$/),
     expect.stringMatching(/^ {2}row 7, b-6, price: /),
     `6 errors written to ${report}.`,
   ]);
   const written = (await readFile(report, "utf8")).trimEnd().split("\n");
   expect(written.map((text) => JSON.parse(text).row)).toEqual([2, 3, 4, 5, 6, 7]);
+  expect(JSON.parse(written[2] ?? "")).toEqual({
+    row: 4,
+    line: 4,
+    sku: "cents",
+    field: "",
+    description: "minor_units: must be a whole number, not 1.5",
+  });
   expect(await bySku("good-2")).toMatchObject({ name: "good-2" });
 });
 
@@ -94,9 +102,11 @@ describe("CSV", () => {
     const { code, out } = await runImport(path);
     expect(code).toBe(1);
     expect(out).toMatch(
-      /2 created, .* 4 failed\.\n {2}row 3: it has 4 cells, but the header has 8\n {2}row 4, C-4, price/,
+      /2 created, .* 4 failed\.\n {2}row 3, line 5: it has 4 cells, but the header has 8\n {2}row 4, C-4, price/,
     );
-    expect(out).toMatch(/row 5, C-5: .*minor_units.*\n {2}row 6: an unquoted cell contains a quote/);
+    expect(out).toMatch(
+      /row 5, line 7, C-5: .*minor_units.*\n {2}row 6, line 8: an unquoted cell contains a quote/,
+    );
     const product = await bySku("C-1");
     expect(product).toMatchObject({
       name: 'Chair, "small"',
@@ -109,7 +119,13 @@ describe("CSV", () => {
 
   test.each([
     ["without a header", "", "empty"],
-    ["without a required column", "sku,name\n", "category_slug is missing"],
+    ["without a required column", "sku,name\n", "currency_code is missing"],
+    [
+      "without a category",
+      "sku,name,price_minor_units,currency_code\n",
+      "category_slug or category_id is missing",
+    ],
+    ["with semicolons", columns.replaceAll(",", ";"), "Separate the cells by commas."],
     ["with a duplicate column", `${columns},sku\n`, "sku occurs twice"],
     ["with an unknown column", `${columns},colour\n`, '"colour" is unknown'],
     ["in Latin-1", Buffer.from(`${columns}\nCä,`, "latin1"), "not UTF-8"],
@@ -124,15 +140,18 @@ describe("CSV", () => {
 describe("a full import", () => {
   test("a full import deletes the products that are not in the file, but none while a line cannot be read", async () => {
     await runImport(await writeFile("all.ndjson", lines("F-", 5)));
+    const maxDeletes = ["--max-deletes", "1000000"];
     const broken = await writeFile("rest.ndjson", `${line("F-1")}\n{"sku": "F-2"\n`);
-    const rejected = await runImport(broken, "--mode", "full");
-    expect(rejected).toMatchObject({ code: 1, out: "" });
-    expect(rejected.errors).toMatch(/^1 row cannot be read.*\n {2}row 2: .*\n.*nothing was deleted/);
+    const rejected = await runImport(broken, "--mode", "full", ...maxDeletes);
+    expect(rejected.code).toBe(1);
+    expect(rejected.out).toMatch(/^Imported 2 rows .* 0 deleted, 1 failed\.\n {2}row 2, line 2: .*\n$/);
+    expect(rejected.errors).toMatch(/^Nothing was deleted: rows without a valid sku/);
     expect(await bySku("F-5")).toMatchObject({ name: "F-5" });
     const { code, out } = await runImport(
       await writeFile("rest.ndjson", `${line("F-1")}\n`),
       "--mode",
       "full",
+      ...maxDeletes,
     );
     expect(code).toBe(0);
     expect(out).toMatch(/: 0 created, 0 updated, 1 unchanged, [\d,]+ deleted, 0 failed\.\n$/);
@@ -178,16 +197,23 @@ describe("an unavailable service", () => {
   });
 
   test("an import gives up after some attempts, and can be resumed by its request id", async () => {
-    await proxy.cut();
+    // Its batch waits for the lock, so the import cannot finish before the connection is cut.
+    await runImport(await writeFile("locked.ndjson", line("A-3")));
+    const release = await lockProduct(shop.database, "A-3");
     const path = await writeFile("later.ndjson", lines("A-", 3));
-    const { code, out, errors } = await startImport([path, "--url", `http://127.0.0.1:${proxy.port}`]).ended;
+    const { ended } = startImport([path, "--url", `http://127.0.0.1:${proxy.port}`]);
+    await expect.poll(() => countLockWaits(shop.database)).toBe(1);
+    await proxy.cut();
+    await expect.poll(() => countLockWaits(shop.database)).toBe(0);
+    await release();
+    const { code, out, errors } = await ended;
     expect({ code, out }).toEqual({ code: 1, out: "" });
     expect(errors).toContain(`The import to http://127.0.0.1:${proxy.port} failed: `);
     expect(errors).not.toMatch(/\n\s+at /);
     const [, requestId = ""] = /--request-id ([\da-f-]{36})/.exec(errors) ?? [];
     expect((await runImport(path, "--request-id", requestId)).out).toMatch(/^Imported 3 rows in /);
     expect((await runImport(path, "--request-id", requestId)).out).toMatch(
-      /^Imported 3 rows by an earlier run: 3 created/,
+      /^Imported 3 rows by an earlier run: 2 created/,
     );
   });
 });
@@ -201,6 +227,9 @@ test.each([
   [["none.ndjson", "--url", "shop"], "--url must be"],
   [["none.ndjson", "--request-id", "7"], "--request-id must be a UUID"],
   [["none.ndjson", "--full"], "Unknown option '--full'"],
+  [["none.ndjson", "--max-deletes", "5"], "--max-deletes needs --mode full"],
+  [["none.ndjson", "--mode", "full", "--max-deletes", "5%"], "--max-deletes must be a whole number"],
+  [["none.csv", "--max-cell-lines", "0"], "--max-cell-lines must be a whole number from 1 to 10,000"],
 ])("the arguments %j are rejected with advice, without a stack", async (args, message) => {
   const { code, out, errors } = await startImport(args).ended;
   expect({ code, out }).toEqual({ code: 1, out: "" });

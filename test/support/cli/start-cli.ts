@@ -1,5 +1,6 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
+import { resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 
 /** The result of a command that has ended. */
@@ -22,15 +23,16 @@ export interface CliProcess {
  * Starts a command of `src/cli` in a process of its own.
  * @param command its path below `src/cli`, such as `import/main.ts`
  * @param env all environment variables of the process but `PATH`
- * @param input text for its standard input
+ * @param options text for its standard input, and its working directory: the root of the repository by default
  */
 export function startCli(
   command: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  input = "",
+  { input = "", cwd }: { input?: string; cwd?: string } = {},
 ): CliProcess {
-  const child = spawn(process.execPath, [`src/cli/${command}`, ...args], {
+  const child = spawn(process.execPath, [resolve("src/cli", command), ...args], {
+    cwd,
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env.PATH ?? "", ...env },
   });

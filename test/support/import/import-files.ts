@@ -2,9 +2,24 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type CliProcess, startCli } from "../cli/start-cli.ts";
 
-/** Starts the command as `npm run import --` does. Its standard error is returned without the progress lines. */
-export function startImport(args: readonly string[], env: NodeJS.ProcessEnv = {}): CliProcess {
-  const { child, ended } = startCli("import/main.ts", args, { ...process.env, ...env });
+/** Columns of the files of `csvFile`. */
+const CSV_HEADER = "sku,name,category_slug,price_minor_units,currency_code,description";
+
+/**
+ * Starts the command as `npm run import --` does. Its standard error is returned without the progress lines.
+ * @param env variables besides those of this process; access control is off unless they set it
+ */
+export function startImport(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  options: { cwd?: string } = {},
+): CliProcess {
+  const { child, ended } = startCli(
+    "import/main.ts",
+    args,
+    { ...process.env, ACCESS: "off", ...env },
+    options,
+  );
   // On a slow machine progress lines come between the others.
   const withoutProgress = (errors: string) => errors.replaceAll(/^[\d,]+ rows sent \(\d+ %\)\n/gm, "");
   return {
@@ -25,6 +40,20 @@ export async function writeImportFile(
   const path = join(folder, name);
   await writeFile(path, content);
   return path;
+}
+
+/** Returns a CSV file with a row of each sku, EUR 1.00 each, after the header. */
+export function csvFile(categorySlug: string, skus: readonly string[]): string {
+  return `${CSV_HEADER}\n${skus.map((sku) => csvRow(categorySlug, sku)).join("")}`;
+}
+
+/** Returns a row of such a file. */
+export function csvRow(
+  categorySlug: string,
+  sku: string,
+  { name = `Product ${sku}`, description = "" } = {},
+) {
+  return `${sku},${name},${categorySlug},100,EUR,${description}\n`;
 }
 
 /** Returns a line of a file: a product with this sku, EUR 1.00. */

@@ -8,6 +8,7 @@ import { type ImportSource, sendImport } from "../../../../src/cli/import/send-i
 const job = {
   requestId: "01941f29-7c00-7003-8000-000000000001",
   mode: ImportMode.INCREMENTAL,
+  maxDeletes: undefined,
   async *rows() {},
   onSent: () => {},
   onRetry: () => {},

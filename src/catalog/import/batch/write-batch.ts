@@ -1,9 +1,13 @@
-import type { Tx } from "../../infra/postgres/postgres.ts";
-import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../inventory/inventory.ts";
-import type { Clock } from "../../kernel/clock.ts";
-import type { Ids } from "../../kernel/ids.ts";
-import { ensureBrands } from "../brand/brand.ts";
-import { productTags } from "../product/product-row.ts";
+import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../../inventory/inventory.ts";
+import type { Clock } from "../../../kernel/clock.ts";
+import type { Ids } from "../../../kernel/ids.ts";
+import { ensureBrands } from "../../brand/brand.ts";
+import { productTags } from "../../product/product-row.ts";
+import { DUPLICATE_SKU } from "../import-errors.ts";
+import { type RowError, recordRows } from "../progress.ts";
+import type { CategorizedRow, ImportRow, Reject, ValidRow } from "../row.ts";
+import { recordSkus } from "../seen-skus.ts";
 import type { ImportBatch } from "./batch-rows.ts";
 import {
   type ImportedProduct,
@@ -13,10 +17,6 @@ import {
   updateProducts,
 } from "./bulk-products.ts";
 import { findCategories } from "./find-categories.ts";
-import { DUPLICATE_SKU } from "./import-errors.ts";
-import { type RowError, recordRows } from "./progress.ts";
-import type { CategorizedRow, ImportRow, Reject, ValidRow } from "./row.ts";
-import { recordSkus } from "./seen-skus.ts";
 
 /** The caller's transaction, and the dependencies and values of the batch. */
 interface BatchContext {

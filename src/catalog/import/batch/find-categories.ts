@@ -1,7 +1,7 @@
 import { sql } from "kysely";
-import type { Tx } from "../../infra/postgres/postgres.ts";
-import type { FieldViolation } from "../../kernel/errors.ts";
-import type { CategorizedRow, ProductFields, Reject, ValidRow } from "./row.ts";
+import type { Tx } from "../../../infra/postgres/postgres.ts";
+import type { FieldViolation } from "../../../kernel/errors.ts";
+import type { CategorizedRow, ProductFields, Reject, ValidRow } from "../row.ts";
 
 /**
  * Returns the rows with the ids of their categories, which cannot be deleted until the transaction ends. Rejects the

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
-import type { Tx } from "../../infra/postgres/postgres.ts";
-import type { ProductFields } from "./row.ts";
+import type { Tx } from "../../../infra/postgres/postgres.ts";
+import type { ProductFields } from "../row.ts";
 
 /** A product before its row is written. */
 export interface StoredProduct {

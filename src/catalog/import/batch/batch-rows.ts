@@ -1,7 +1,7 @@
-import { invalidField } from "../../kernel/errors.ts";
-import { missingRowsError } from "./import-errors.ts";
-import type { RowRange } from "./progress.ts";
-import type { ImportChunk, ImportRow } from "./row.ts";
+import { invalidField } from "../../../kernel/errors.ts";
+import { missingRowsError } from "../import-errors.ts";
+import type { RowRange } from "../progress.ts";
+import type { ImportChunk, ImportRow } from "../row.ts";
 
 /** Consecutive rows that are written in one transaction. */
 export interface ImportBatch {

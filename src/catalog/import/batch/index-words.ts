@@ -1,8 +1,8 @@
 import { sql } from "kysely";
-import type { Database } from "../../infra/postgres/postgres.ts";
-import type { Call } from "../../kernel/call.ts";
-import { splitWords } from "../search/query-terms.ts";
-import type { ImportRow } from "./row.ts";
+import type { Database } from "../../../infra/postgres/postgres.ts";
+import type { Call } from "../../../kernel/call.ts";
+import { splitWords } from "../../search/query-terms.ts";
+import type { ImportRow } from "../row.ts";
 
 /**
  * Maximum number of cached words that are indexed already. A full cache is cleared, and its words are indexed again.
