@@ -7,9 +7,8 @@ import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
-import { createDemoAccounts, type DemoAccounts } from "./cli/seed/demo-accounts.ts";
-import { isEmptyShop } from "./cli/seed/is-empty-shop.ts";
-import { seedShop } from "./cli/seed/seed-shop.ts";
+import { type DemoAccounts, ensureDemoAccounts } from "./cli/seed/demo-accounts.ts";
+import { seedDemo } from "./cli/seed/demo-shop.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { entities } from "./entities.ts";
@@ -49,7 +48,7 @@ export interface App {
   readonly adminUrl: string | undefined;
   /** The embedded stores that were started, one line each. */
   readonly started: readonly string[];
-  /** The demo accounts, when this start created them: at the first start only. */
+  /** The demo accounts, unless SEED_DEMO is off or the shop has none of them. */
   readonly demo: DemoAccounts | undefined;
   /** Resolves when an embedded store that the service requires has exited by itself; the log has the reason. */
   readonly failed: Promise<void>;
@@ -61,9 +60,6 @@ export interface App {
 const GRACE_MS = 10_000;
 /** The share of the cache memory that holds encoded responses; the rest holds messages. */
 const ENCODED_SHARE = 1 / 4;
-/** The size of the demo. */
-const DEMO_PRODUCTS = 2_000;
-const DEMO_CUSTOMERS = 100;
 
 /** The gRPC services, in the order of the documentation. */
 export const services: readonly DescService[] = [
@@ -103,7 +99,7 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     cleanups.push(() => server.close(shutdownGraceMs));
     const { url, adminUrl } = await server.listen();
     // The password is shown only once: the accounts are created when nothing else can fail.
-    const demo = config.seedDemo ? await createDemoAccounts(features.identity) : undefined;
+    const demo = config.seedDemo ? await ensureDemoAccounts(features.identity, config.dataDir) : undefined;
     return {
       url,
       adminUrl,
@@ -125,13 +121,6 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
 async function bindAdminPort({ host, adminPort }: Config, log: Log): Promise<BoundPort | undefined> {
   if (adminPort === undefined) return undefined;
   return bindPort({ host, port: adminPort, portVariable: "ADMIN_PORT", log });
-}
-
-/** Fills an empty shop with demo data. */
-async function seedDemo(url: string, log: Log): Promise<void> {
-  if (!(await isEmptyShop(url))) return;
-  const added = await seedShop({ url, products: DEMO_PRODUCTS, customers: DEMO_CUSTOMERS });
-  log.info({ ...added }, "Demo data added");
 }
 
 /** The stores and libraries that features and the server are built on. */

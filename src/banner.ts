@@ -1,10 +1,14 @@
 import type { App } from "./app.ts";
+import type { DemoAccounts } from "./cli/seed/demo-accounts.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./kernel/log.ts";
 
+const SET_PASSWORD = "npm run admin -- set-password --email";
+
 /**
  * Prints the address of the service and example calls: a few lines on a terminal, one JSON line elsewhere. Both contain
- * the word "listening" and the address.
+ * the word "listening" and the address. The password of the demo is printed on a terminal only: logs are kept and read
+ * by others.
  */
 export function printBanner(app: App, config: Config, log: Log): void {
   const { url, started, demo } = app;
@@ -22,18 +26,22 @@ export function printBanner(app: App, config: Config, log: Log): void {
     ...(config.limits ? [] : ["LIMITS ARE OFF: callers have no rate limits. Unset LIMITS to turn them on."]),
     ...(config.cache ? [] : ["CACHE IS OFF: every read goes to the database. Unset CACHE to turn it on."]),
   ];
-  const accounts = demo && [`${demo.emails.join(", ")}: password ${demo.password}`, "shown only once"];
   if (!process.stdout.isTTY) {
-    if (accounts !== undefined)
-      log.info({ ...demo }, "Demo accounts created; the password is shown only once");
-    log.info({ address: url, started, warnings, examples }, `Server listening on ${url}`);
+    const accounts = demo && {
+      emails: demo.emails,
+      passwordFile: demo.passwordFile,
+      setPassword: `${SET_PASSWORD} EMAIL`,
+    };
+    log.info({ address: url, started, accounts, warnings, examples }, `Server listening on ${url}`);
     return;
   }
   const lines = [
     "",
     `  Cartwright is listening on ${url}  (gRPC, gRPC-Web, Connect; HTTP/1.1 and h2)`,
     ...started.map((line) => `  started   ${line}`),
-    ...(accounts ?? []).map((line, index) => `  ${index === 0 ? "sign in as" : "          "}  ${line}`),
+    ...(demo === undefined ? [] : accountLines(demo)).map(
+      (line, index) => `  ${index === 0 ? "accounts" : "        "}  ${line}`,
+    ),
     ...warnings.map((line) => `  WARNING   ${line}`),
     "",
     "  Try:",
@@ -43,4 +51,14 @@ export function printBanner(app: App, config: Config, log: Log): void {
     "",
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+function accountLines({ emails, password, passwordFile }: DemoAccounts): string[] {
+  const known =
+    password === undefined ? "with the password of the first start" : `with the password ${password}`;
+  return [
+    emails.join(", "),
+    passwordFile === undefined ? known : `${known} (in ${passwordFile})`,
+    `To set another password: ${SET_PASSWORD} ${emails.at(-1)}`,
+  ];
 }

@@ -3,6 +3,7 @@ import type { BlockList } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
+import { findUnknownVariables, type UnknownVariable } from "./config/unknown-variables.ts";
 import { environment } from "./config/variables.ts";
 import { StartupError } from "./kernel/errors.ts";
 import type { ClassBudget, RateLimitClassName } from "./rpc/rate-limit/class-budgets.ts";
@@ -56,6 +57,15 @@ export type Config = Readonly<{
   seedDemo: boolean;
 }>;
 
+/**
+ * Reads the configuration of this process: the environment and, for variables that it does not set, the file `.env`.
+ * @throws StartupError that names all mistakes
+ */
+export function loadConfig(): { config: Config; unknownVariables: readonly UnknownVariable[] } {
+  const env = { ...readDotEnv(), ...process.env };
+  return { config: readConfig(env), unknownVariables: findUnknownVariables(env) };
+}
+
 /** Reads the variables of the file `.env` in the working directory; returns none when there is no such file. */
 export function readDotEnv(): Record<string, string | undefined> {
   return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
@@ -75,6 +85,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     mistakes.push("  TLS_CERT_FILE: set TLS_CERT_FILE and TLS_KEY_FILE together, or neither");
   }
   if (!result.success || mistakes.length > 0) {
+    // A mistake may be the consequence of a misspelled name.
+    for (const { name, suggestions } of findUnknownVariables(env)) {
+      mistakes.push(`  ${name}: is unknown; did you mean ${suggestions.join(", ")}?`);
+    }
     throw new StartupError(`The configuration is invalid:\n${mistakes.join("\n")}`);
   }
   const value = result.data;

@@ -1,6 +1,7 @@
 import { startApp } from "./app.ts";
 import { printBanner } from "./banner.ts";
-import { readConfig, readDotEnv } from "./config.ts";
+import { logUnknownVariables } from "./config/unknown-variables.ts";
+import { loadConfig } from "./config.ts";
 import { createLog } from "./infra/log.ts";
 import { StartupError } from "./kernel/errors.ts";
 
@@ -16,8 +17,9 @@ const FAILED_GRACE_MS = 1_000;
 const FAILED_LIMIT_MS = 15_000;
 
 try {
-  const config = readConfig({ ...readDotEnv(), ...process.env });
-  const log = createLog(config.logLevel, process.stdout.isTTY);
+  const { config, unknownVariables } = loadConfig();
+  const log = createLog(config.logLevel, process.stdout);
+  logUnknownVariables(unknownVariables, log);
   const app = await startApp(config, log);
   printBanner(app, config, log);
   let stopping = false;

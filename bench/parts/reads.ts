@@ -34,7 +34,7 @@ export const reads: Part = async ({ products, uncached }) => {
     poolMax: CONCURRENCY,
     poolWaitMs: 2_000,
     statementTimeoutMs: 5_000,
-    log: createLog("warn", false),
+    log: createLog("warn", process.stdout),
   });
   const pool = new pg.Pool({ connectionString: databaseUrl, max: CONCURRENCY });
   const tokens = createPageTokens(randomBytes(32), systemClock);

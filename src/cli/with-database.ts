@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "pg";
-import { type Config, readConfig, readDotEnv } from "../config.ts";
+import { logUnknownVariables } from "../config/unknown-variables.ts";
+import { type Config, loadConfig } from "../config.ts";
 import { entities } from "../entities.ts";
 import { openStores } from "../infra/embedded/stores.ts";
 import { migrate } from "../infra/postgres/migrate.ts";
@@ -18,7 +19,9 @@ const CONNECT_TIMEOUT_MS = 2_000;
  * @throws StartupError with PostgreSQL's message when the database fails
  */
 export async function withDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
-  const { url, close } = await resolveDatabase(readConfig({ ...readDotEnv(), ...process.env }), log);
+  const { config, unknownVariables } = loadConfig();
+  logUnknownVariables(unknownVariables, log);
+  const { url, close } = await resolveDatabase(config, log);
   try {
     await migrate(url, entities, log);
     return await work(url);

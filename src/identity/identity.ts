@@ -72,6 +72,8 @@ export interface Identity {
   createAccount(call: Call, input: NewAccount): Promise<Account>;
   /** Returns whether any account exists. */
   hasAccounts(call: Call): Promise<boolean>;
+  /** Returns whether the customer with this email has an account. */
+  hasAccount(call: Call, email: string): Promise<boolean>;
   /** Changes the role of the account with this email, effective immediately. @throws AppError not_found */
   setRole(call: Call, email: string, role: Role): Promise<Account>;
   /**
@@ -149,6 +151,7 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
     revokeApiKey: apiKeys.revoke,
     createAccount: admin.createAccount,
     hasAccounts: accounts.hasAny,
+    hasAccount: async (call, email) => (await accounts.findCredentials(call, email)) !== undefined,
     setRole: accounts.setRole,
     authenticate,
     jwks: keys.jwks,

@@ -14,8 +14,8 @@ export function serializeError(error: unknown, depth = 0): unknown {
   return { type: error.name, message: error.message, code, stack: error.stack, cause };
 }
 
-/** Creates a log on standard output: JSON lines, or colored text on a terminal. */
-export function createLog(level: string, isTerminal: boolean): Log {
+/** Creates a log on standard output or standard error: JSON lines, or colored text on a terminal. */
+export function createLog(level: string, { fd, isTTY }: { fd: number; isTTY?: boolean }): Log {
   const options: pino.LoggerOptions = {
     level,
     base: null,
@@ -23,9 +23,9 @@ export function createLog(level: string, isTerminal: boolean): Log {
     serializers: { err: (error) => serializeError(error) },
     formatters: { level: (label) => ({ level: label }) },
   };
-  if (!isTerminal) return pino(options);
+  if (isTTY !== true) return pino(options, pino.destination({ fd, sync: false }));
   return pino(
     options,
-    pretty({ colorize: true, ignore: "pid,hostname", translateTime: "HH:MM:ss", sync: true }),
+    pretty({ colorize: true, translateTime: "HH:MM:ss", singleLine: true, destination: fd, sync: true }),
   );
 }

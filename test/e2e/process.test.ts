@@ -99,14 +99,6 @@ test("a first start without configuration starts the stores, adds the demo data 
     started: expect.arrayContaining([expect.stringContaining("PostgreSQL 18")]),
     warnings: [expect.stringContaining("ACCESS IS OFF"), expect.stringContaining("LIMITS ARE OFF")],
   });
-  const accounts = service.lines.filter(({ password }) => password !== undefined);
-  expect(accounts).toMatchObject([{ emails: expect.arrayContaining(["admin@example.com"]) }]);
-  const signIn = await fetch(`${url}/cartwright.identity.v1.IdentityService/SignIn`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ email: "admin@example.com", password: accounts[0]?.password }),
-  });
-  expect(signIn.status).toBe(200);
   const second = start();
   expect(await second.exited).toBe(1);
   expect(second.stderr()).toContain(`in use by process ${service.child.pid}`);

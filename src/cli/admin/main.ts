@@ -5,7 +5,7 @@ import { runAdminCommand } from "./admin-command.ts";
 import { type AdminCommand, readAdminCommand, USAGE } from "./options.ts";
 import { readPassword } from "./read-password.ts";
 
-const log = createLog("error", process.stdout.isTTY);
+const log = createLog("warn", process.stderr);
 
 async function run(command: AdminCommand): Promise<void> {
   const { message, secret } = await withDatabase(log, (url) =>

@@ -7,7 +7,7 @@ import { withDatabase } from "../with-database.ts";
 import { readOptions, type SeedCounts, USAGE } from "./options.ts";
 import { type SeedResult, seedShop } from "./seed-shop.ts";
 
-const log = createLog("warn", process.stdout.isTTY);
+const log = createLog("warn", process.stderr);
 const RESUME_HINT = "Everything added so far is complete. Run the command again to continue.";
 
 async function seed(counts: SeedCounts): Promise<void> {

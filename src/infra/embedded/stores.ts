@@ -74,7 +74,8 @@ export async function openStores(options: StoresOptions, log: Log): Promise<Stor
     databaseUrl: postgres.value,
     redisUrl: redis.value,
     embeddedDatabase: databaseUrl === undefined,
-    started: stores.map((store) => store.description),
+    // In the same order at each start: PostgreSQL first.
+    started: stores.map((store) => store.description).sort(),
     failed: failure.promise,
     close,
   };

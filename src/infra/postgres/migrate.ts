@@ -54,9 +54,14 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     });
     const orm = await openForMigration(entities, url);
     try {
+      const startMs = performance.now();
       const done = await orm.migrator.up();
-      for (const { name } of done) log.info({ migration: name }, "Migration applied");
+      for (const { name } of done) log.debug({ migration: name }, "Migration applied");
       await installJobs(client, log);
+      if (done.length > 0) {
+        const durationMs = Math.round(performance.now() - startMs);
+        log.info({ migrations: done.length, latest: done.at(-1)?.name, durationMs }, "Database migrated");
+      }
       return done.length;
     } finally {
       await orm.close();
