@@ -27,7 +27,7 @@ export class ActiveCall implements Call {
     cache: undefined,
     rateLimit: undefined,
     isPrivate: false,
-    connect: undefined,
+    handler: undefined,
   };
   /** Set by the rate limiter for an anonymous call of class AUTH. */
   siteDenial: AppError | undefined;

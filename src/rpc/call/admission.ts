@@ -18,7 +18,7 @@ export interface AdmissionOptions {
   authenticate: Authenticate | undefined;
   /** Absent: rate limits are off. */
   rateLimiter: CallRateLimiter | undefined;
-  translate: ErrorTranslator;
+  errors: ErrorTranslator;
   logCall: AccessLog;
 }
 
@@ -42,7 +42,7 @@ export interface Admission {
  * method requires, in this order, so that rejected calls cost too.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { authenticate, rateLimiter, translate, logCall } = options;
+  const { authenticate, rateLimiter, errors, logCall } = options;
   const callerKeys = new CallerKeys();
   const check = async (call: ActiveCall): Promise<void> => {
     const { policy, authorization } = call.setup;
@@ -66,7 +66,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       await check(call);
     } catch (error) {
       // A rejected call passes no interceptor.
-      const translated = translate(error, method);
+      const translated = errors.translate(error, method);
       logCall(method, call, translated);
       throw translated;
     }
@@ -82,10 +82,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
       rateLimiter.charge(call, policy).catch(ignore);
     },
     async admitConnect(context) {
-      completeErrors(context);
+      completeErrors(context, errors.complete);
       const call = context.values.get(callKey);
       if (call === undefined) return;
-      call.responseMetadata.connect = { header: context.responseHeader, trailer: context.responseTrailer };
+      call.responseMetadata.handler = { header: context.responseHeader, trailer: context.responseTrailer };
       if (!call.hasPrincipal) await admit(call, context.method);
     },
   };

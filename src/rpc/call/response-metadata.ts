@@ -18,6 +18,9 @@ export interface ResponseMetadata {
   rateLimit: Decision | undefined;
   /** Whether the response depends on the caller: HTTP caches must not store it. */
   isPrivate: boolean;
-  /** Connect's header and trailer of the response, which an interceptor that responds must return. */
-  connect: { readonly header: Headers; readonly trailer: Headers } | undefined;
+  /**
+   * The header and trailer that the handler sets: from the start in a call through Connect, where an interceptor that
+   * responds must return them, and once the handler runs on the fast path. An error is sent with them too.
+   */
+  handler: { readonly header: Headers; readonly trailer: Headers } | undefined;
 }

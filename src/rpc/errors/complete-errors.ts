@@ -8,8 +8,13 @@ import { codeName, ERROR_DOMAIN } from "./connect-errors.ts";
  * methods without an implementation. Most of them never pass an interceptor; all of them abort the call's
  * signal with the error, right before they are written.
  */
-export function completeErrors({ signal, requestMethod, url }: HandlerContext): void {
-  signal.addEventListener("abort", onAbort);
+export function completeErrors(
+  { signal, requestMethod, url }: HandlerContext,
+  complete: (error: ConnectError) => void,
+): void {
+  signal.addEventListener("abort", () => {
+    if (signal.reason instanceof ConnectError) complete(signal.reason);
+  });
   if (requestMethod === "GET") assertBase64(new URL(url).searchParams);
 }
 
@@ -23,19 +28,15 @@ function assertBase64(query: URLSearchParams): void {
   }
 }
 
-function onAbort(event: Event): void {
-  if (event.target instanceof AbortSignal && event.target.reason instanceof ConnectError) {
-    completeError(event.target.reason);
-  }
-}
-
-/** Adds the ErrorInfo that Connect's own errors lack. Errors with details stay as they are. */
-export function completeError(error: ConnectError): void {
-  if (error.details.length > 0) return;
-  // Connect responds with INVALID_ARGUMENT to malformed JSON, but with INTERNAL to these.
+/** Corrects the code of malformed messages: Connect responds with INVALID_ARGUMENT to JSON, but with INTERNAL to these. */
+export function correctCode(error: ConnectError): void {
   if (error.code === Code.Internal && /^(parse binary: |decompression failed$)/.test(error.rawMessage)) {
     Object.assign(error, { code: Code.InvalidArgument });
   }
+}
+
+/** Adds the ErrorInfo that Connect's own errors lack. */
+export function addErrorInfo(error: ConnectError): void {
   const reason = CONNECT_REASONS[error.code] ?? codeName(error.code);
   error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN } });
 }

@@ -4,19 +4,32 @@ import { ConnectError } from "@connectrpc/connect";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { methodKey } from "../policy/method-policy.ts";
+import { addErrorInfo, correctCode } from "./complete-errors.ts";
 import { toConnectError } from "./connect-errors.ts";
 import { createThrottledLog } from "./throttled-log.ts";
 
-/** Translates the failure of a call into the error that its caller receives. */
-export type ErrorTranslator = (error: unknown, method: DescMethod) => ConnectError;
+/** Turns the failure of a call into the error that its caller receives. */
+export interface ErrorTranslator {
+  /** Translates what a handler or interceptor has thrown. Connect's own errors are returned unchanged. */
+  translate(error: unknown, method: DescMethod): ConnectError;
+  /** Completes an error right before it is written: Connect's own errors lack an ErrorInfo. */
+  complete(error: ConnectError): void;
+}
+
+/** Options of the translator. */
+export interface ErrorTranslatorOptions {
+  log: Log;
+  /** Whether errors without details get an ErrorInfo. */
+  addsErrorInfo: boolean;
+}
 
 /**
  * Creates the translator. It logs causes and never sends them; an unexpected error becomes INTERNAL with the trace id
- * under which the log has it. Connect's own errors are returned unchanged.
+ * under which the log has it.
  */
-export function createErrorTranslator(log: Log): ErrorTranslator {
+export function createErrorTranslator({ log, addsErrorInfo }: ErrorTranslatorOptions): ErrorTranslator {
   const logFailure = createThrottledLog(log);
-  return (error, method) => {
+  const translate: ErrorTranslator["translate"] = (error, method) => {
     if (error instanceof ConnectError) return error;
     if (error instanceof AppError && error.code !== "internal") {
       if (error.cause !== undefined || error.code === "unavailable") logFailure(methodKey(method), error);
@@ -30,5 +43,13 @@ export function createErrorTranslator(log: Log): ErrorTranslator {
         metadata: { trace_id: traceId },
       }),
     );
+  };
+  return {
+    translate,
+    complete(error) {
+      if (error.details.length > 0) return;
+      correctCode(error);
+      if (addsErrorInfo) addErrorInfo(error);
+    },
   };
 }

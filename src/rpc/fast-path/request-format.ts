@@ -1,6 +1,5 @@
 import type { Protocol } from "../protocol/content-type.ts";
 import { hasMalformedTimeout } from "../protocol/timeout-header.ts";
-import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 import type { HttpExchange } from "./http-exchange.ts";
 
 /** The format of a request that the fast path reads. */
@@ -43,8 +42,13 @@ const PLAIN_AUTHORITY = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
  * Returns the format of a request; undefined for requests that only Connect reads: compressed, malformed, or in a codec
  * that is rarely used. Does not change the request.
  * @param isGetAllowed whether the method has no side effects
+ * @param maxBytes the largest body that is not left to Connect to reject
  */
-export function readRequestFormat(exchange: HttpExchange, isGetAllowed: boolean): RequestFormat | undefined {
+export function readRequestFormat(
+  exchange: HttpExchange,
+  isGetAllowed: boolean,
+  maxBytes: number,
+): RequestFormat | undefined {
   const { headers, method, authority = "" } = exchange;
   if (headers.expect !== undefined || !PLAIN_AUTHORITY.test(authority)) return undefined;
   if (method === "GET") return isGetAllowed ? readGetFormat(exchange) : undefined;
@@ -55,7 +59,7 @@ export function readRequestFormat(exchange: HttpExchange, isGetAllowed: boolean)
   const encoding = isGrpc ? headers["grpc-encoding"] : headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity") return undefined;
   const length = headers["content-length"];
-  if (length !== undefined && !(Number(length) <= MAX_MESSAGE_BYTES)) return undefined;
+  if (length !== undefined && !(Number(length) <= maxBytes)) return undefined;
   const accepted = isGrpc ? headers["grpc-accept-encoding"] : headers["accept-encoding"];
   return { ...codec, acceptsGzip: includesGzip(accepted), query: undefined };
 }

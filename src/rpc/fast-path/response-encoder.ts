@@ -4,7 +4,7 @@ import { type DescMessage, type Message, toBinary, toJsonString } from "@bufbuil
 import { Code, ConnectError } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
 import { ENVELOPE_FLAGS, ENVELOPE_HEADER_BYTES, encodeEnvelope } from "../protocol/envelope.ts";
-import { jsonOptions } from "../protocol/json-options.ts";
+import type { JsonOptions } from "../protocol/json-options.ts";
 import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 
 /** The encoding of a message: bare, or in the envelope of gRPC. */
@@ -46,7 +46,7 @@ export type ResponseEncoder = (
  * Creates an encoder.
  * @param maxBytes the memory for cached encodings; the least recently used are dropped
  */
-export function createResponseEncoder(maxBytes: number): ResponseEncoder {
+export function createResponseEncoder(maxBytes: number, jsonOptions: JsonOptions): ResponseEncoder {
   const encodingsOf = new WeakMap<Message, CachedEncodings>();
   // The value is the size: setting the same object again would keep the size that it had.
   const lru = new LRUCache<CachedEncodings, number>({
@@ -77,7 +77,8 @@ export function createResponseEncoder(maxBytes: number): ResponseEncoder {
     const name = gzip ? `${encoding}+gzip` : encoding;
     const cached = isShared ? find(message, name) : undefined;
     if (cached !== undefined) return cached;
-    const plain = (isShared ? find(message, encoding) : undefined) ?? encode(schema, message, encoding);
+    const plain =
+      (isShared ? find(message, encoding) : undefined) ?? encode(schema, message, encoding, jsonOptions);
     if (gzip) {
       const compressed = compressMessage(plain, encoding);
       return isShared ? compressed.then((encoded) => store(message, name, encoded)) : compressed;
@@ -86,7 +87,12 @@ export function createResponseEncoder(maxBytes: number): ResponseEncoder {
   };
 }
 
-function encode(schema: DescMessage, message: Message, encoding: Encoding): EncodedMessage {
+function encode(
+  schema: DescMessage,
+  message: Message,
+  encoding: Encoding,
+  jsonOptions: JsonOptions,
+): EncodedMessage {
   const bytes =
     encoding === "json"
       ? encodeText(toJsonString(schema, message, jsonOptions))

@@ -1,6 +1,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConnectError, ContextValues, UnaryResponse } from "@connectrpc/connect";
-import { codeToHttpStatus, errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
+import { codeToHttpStatus, errorToJsonBytes, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { ActiveCall } from "../call/active-call.ts";
 import { ENVELOPE_FLAGS, encodeEnvelope } from "../protocol/envelope.ts";
 import { GRPC_OK, grpcErrorTrailers, normalizeGrpcMessage } from "../protocol/grpc-status.ts";
@@ -9,6 +10,8 @@ import type { Route } from "../server/routes.ts";
 import type { HttpExchange, HttpResponse } from "./http-exchange.ts";
 import type { RequestFormat } from "./request-format.ts";
 import type { ResponseEncoder } from "./response-encoder.ts";
+
+const NO_TRAILERS = new Headers();
 
 type Fields = Readonly<Record<string, string>>;
 
@@ -40,19 +43,26 @@ export async function messageResponse(
   return { status: 200, headers, body: Buffer.concat([bytes, trailersEnvelope(trailers)]) };
 }
 
-/** Returns the response with an error. It is not compressed: most have a few hundred bytes. */
-export function errorResponse(error: ConnectError, { protocol, responseType }: RequestFormat): HttpResponse {
+/**
+ * Returns the response with an error, and with the headers and trailers that the handler set before it failed. It is
+ * not compressed: most have a few hundred bytes.
+ */
+export function errorResponse(
+  error: ConnectError,
+  { protocol, responseType }: RequestFormat,
+  { responseMetadata: { handler } }: ActiveCall,
+): HttpResponse {
   if (protocol === "connect") {
     const body = errorToJsonBytes(error, jsonOptions);
-    const headers = { "content-type": "application/json", "content-length": String(body.length) };
-    return {
-      status: codeToHttpStatus(error.code),
-      headers: { ...Object.fromEntries(error.metadata), ...headers },
-      body,
-    };
+    const headers = new Headers(handler?.header);
+    mergeNonProtocolHeaders(headers, error.metadata);
+    const merged = Object.fromEntries(trailerMux(headers, handler?.trailer ?? NO_TRAILERS));
+    merged["content-type"] = "application/json";
+    merged["content-length"] = String(body.length);
+    return { status: codeToHttpStatus(error.code), headers: merged, body };
   }
-  const headers = { "content-type": responseType };
-  const trailers = grpcErrorTrailers(error);
+  const headers = { ...Object.fromEntries(handler?.header ?? []), "content-type": responseType };
+  const trailers = grpcErrorTrailers(error, handler?.trailer);
   if (protocol === "grpc") return { status: 200, headers, trailers };
   return { status: 200, headers, body: trailersEnvelope(trailers) };
 }

@@ -12,18 +12,17 @@ import type { Admission } from "../call/admission.ts";
 import { readBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
-import { completeError } from "../errors/complete-errors.ts";
+import type { ErrorTranslator } from "../errors/error-translator.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
 import { requestPath } from "../protocol/request-path.ts";
 import type { LoadShedder, Slot } from "../server/load-shedding/load-shedder.ts";
 import { overloaded, overloadedResponse } from "../server/load-shedding/overloaded-response.ts";
 import type { Route, UnaryRoute } from "../server/routes.ts";
-import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 import { assertUtf8Target } from "../validation/utf8.ts";
 import type { HttpExchange, HttpResponse } from "./http-exchange.ts";
 import { type RequestFormat, readRequestFormat } from "./request-format.ts";
-import { maxBodyBytes, readMessage } from "./request-message.ts";
+import { maxEnvelopeBytes, readMessage } from "./request-message.ts";
 import type { ResponseEncoder } from "./response-encoder.ts";
 import { errorResponse, handleByConnect, headersOf, messageResponse, urlOf } from "./responses.ts";
 
@@ -32,8 +31,11 @@ export interface UnaryFastPathOptions {
   routes: ReadonlyMap<string, Route>;
   openCall: OpenCall;
   admission: Admission;
+  errors: ErrorTranslator;
   encode: ResponseEncoder;
   loadShedder: LoadShedder;
+  /** The largest message of a request, in bytes. */
+  maxRequestBytes: number;
   /** Returns the CORS headers of responses to an origin. */
   corsHeaders(origin: string | undefined): Readonly<Record<string, string>>;
   /** Aborted when the server begins to stop. */
@@ -65,29 +67,37 @@ interface FastCall {
  * which takes all other requests and creates the errors of malformed messages.
  */
 export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPath {
-  const { routes, openCall, admission, encode, loadShedder, corsHeaders, draining, log } = options;
+  const { routes, openCall, admission, errors, encode, loadShedder, corsHeaders, draining, log } = options;
+  const { maxRequestBytes } = options;
+  const maxBareBytes = () => maxRequestBytes;
+  const maxEnvelope = (firstChunk: Buffer) => maxEnvelopeBytes(firstChunk, maxRequestBytes);
+
+  const readRequestBody = ({ format, exchange, call, slot }: FastCall): Promise<Buffer> => {
+    const maxBytes = format.protocol === "connect" ? maxBareBytes : maxEnvelope;
+    return readBody(call, exchange.body, maxBytes, (bytes) => slot.addReceived(bytes));
+  };
 
   const run = async (fastCall: FastCall): Promise<HttpResponse> => {
     const { route, unary, format, exchange, call, slot } = fastCall;
     try {
-      const { input, output } = unary.method;
+      const { output } = unary.method;
       await admission.admit(call, route.method);
       slot.startReceiving(admission.callerKey(call), () => call.lifetime.stop(overloaded));
       const body = format.query === undefined ? await readRequestBody(fastCall) : NO_BODY;
       if (!slot.finishReceiving()) return overloadedResponse(exchange.headers["content-type"]);
       if (format.isJson && format.query !== undefined) assertUtf8Target(exchange.target);
-      const message = readMessage(input, format, body, exchange.headers);
+      const message = readMessage(unary, format, body, exchange.headers, maxRequestBytes);
       const values = createContextValues().set(callKey, call);
       if (message === undefined) return await handleByConnect(route, exchange, call, values, body);
       const response = await unary.run(unaryRequest(fastCall, values, message));
       return await messageResponse(encode, output, response, format, call);
     } catch (error) {
       if (error instanceof ConnectError) {
-        completeError(error);
-        return errorResponse(error, format);
+        errors.complete(error);
+        return errorResponse(error, format, call);
       }
       log.error({ method: methodKey(route.method), err: error }, "Response could not be encoded");
-      return errorResponse(new ConnectError("internal error", Code.Internal), format);
+      return errorResponse(new ConnectError("internal error", Code.Internal), format, call);
     }
   };
 
@@ -122,7 +132,7 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
   return (exchange) => {
     const route = routes.get(requestPath(exchange.target));
     if (route?.unary === undefined) return false;
-    const format = readRequestFormat(exchange, route.isGetAllowed);
+    const format = readRequestFormat(exchange, route.isGetAllowed, maxRequestBytes);
     if (format === undefined) return false;
     const call = openCall(route, exchange);
     const slot = loadShedder.acquire(exchange, admission.callerKey(call));
@@ -137,15 +147,6 @@ export function createUnaryFastPath(options: UnaryFastPathOptions): UnaryFastPat
     } else void handle({ route, unary: route.unary, format, exchange, call, slot });
     return true;
   };
-}
-
-function readRequestBody({ format, exchange, call, slot }: FastCall): Promise<Buffer> {
-  const maxBytes = format.protocol === "connect" ? maxMessageBytes : maxBodyBytes;
-  return readBody(call, exchange.body, maxBytes, (bytes) => slot.addReceived(bytes));
-}
-
-function maxMessageBytes(): number {
-  return MAX_MESSAGE_BYTES;
 }
 
 /** Returns the request as interceptors and handlers see it. Few of them read the URL or headers, which cost time. */

@@ -54,7 +54,7 @@ export function createCacheInterceptor(
     if (found.error !== undefined) throw found.error;
     const { service, method } = request;
     // Connect adopts these headers in place of its own, which already have the content type.
-    const { header, trailer } = metadata?.connect ?? NO_HEADERS;
+    const { header, trailer } = metadata?.handler ?? NO_HEADERS;
     return { stream: false, service, method, header, trailer, message: found.message };
   };
 }

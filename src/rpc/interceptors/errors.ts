@@ -3,7 +3,7 @@ import type { Interceptor } from "@connectrpc/connect";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 
 /** Creates the interceptor that translates what handlers throw into the errors that callers get. */
-export function createErrorInterceptor(translate: ErrorTranslator): Interceptor {
+export function createErrorInterceptor({ translate }: ErrorTranslator): Interceptor {
   async function* translated<T>(messages: AsyncIterable<T>, method: DescMethod): AsyncGenerator<T> {
     try {
       yield* messages;

@@ -6,9 +6,12 @@ type Trailers = Readonly<Record<string, string>>;
 /** The trailers of a call that succeeded. */
 export const GRPC_OK: Trailers = { "grpc-status": "0" };
 
-/** Returns the trailers for an error: status, message, details and metadata. */
-export function grpcErrorTrailers(error: ConnectError): Record<string, string> {
-  const status = Object.fromEntries(setTrailerStatus(new Headers(), error));
+/**
+ * Returns the trailers for an error: status, message, details and metadata.
+ * @param trailer the trailers that the handler set before
+ */
+export function grpcErrorTrailers(error: ConnectError, trailer?: Headers): Record<string, string> {
+  const status = Object.fromEntries(setTrailerStatus(new Headers(trailer), error));
   return { ...status, "grpc-message": encodeGrpcMessage(error.rawMessage) };
 }
 

@@ -2,10 +2,12 @@ import { createServer as createHttp2CompatServer } from "node:http2";
 import type { Log } from "../../kernel/log.ts";
 import type { Admission } from "../call/admission.ts";
 import type { OpenCall } from "../call/open-call.ts";
+import type { ErrorTranslator } from "../errors/error-translator.ts";
 import { Http1Exchange, Http2Exchange } from "../fast-path/http-exchange.ts";
 import { createResponseEncoder } from "../fast-path/response-encoder.ts";
 import { createUnaryFastPath } from "../fast-path/unary-fast-path.ts";
 import type { Cors } from "../headers/cors.ts";
+import type { JsonOptions } from "../protocol/json-options.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import type { HttpHandlers } from "./connections/connection.ts";
 import type { LoadShedder } from "./load-shedding/load-shedder.ts";
@@ -16,6 +18,7 @@ import type { Route } from "./routes.ts";
 export interface HttpHandlersOptions {
   routes: ReadonlyMap<string, Route>;
   admission: Admission;
+  errors: ErrorTranslator;
   openCall: OpenCall;
   loadShedder: LoadShedder;
   cors: Cors;
@@ -23,8 +26,11 @@ export interface HttpHandlersOptions {
   handlePage(request: Request, response: Response): void;
   /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
+  /** The largest message of a request, in bytes. */
+  maxRequestBytes: number;
   /** The memory for the encodings of cached responses, in bytes. */
   encodedBytes: number;
+  jsonOptions: JsonOptions;
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;
   log: Log;
@@ -40,8 +46,10 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
     routes,
     openCall,
     admission,
-    encode: createResponseEncoder(options.encodedBytes),
+    errors: options.errors,
+    encode: createResponseEncoder(options.encodedBytes, options.jsonOptions),
     loadShedder,
+    maxRequestBytes: options.maxRequestBytes,
     corsHeaders: cors.headersFor,
     draining,
     log,

@@ -4,7 +4,7 @@ import type { Log } from "../../kernel/log.ts";
 import { createAccessLog } from "../call/access-log-writer.ts";
 import { type Admission, createAdmission } from "../call/admission.ts";
 import type { Authenticate } from "../call/authenticate-call.ts";
-import { createErrorTranslator } from "../errors/error-translator.ts";
+import { createErrorTranslator, type ErrorTranslator } from "../errors/error-translator.ts";
 import { createAccessInterceptor } from "../interceptors/access.ts";
 import { createAccessLogInterceptor } from "../interceptors/access-log.ts";
 import { createAuditInterceptor } from "../interceptors/audit.ts";
@@ -24,6 +24,8 @@ export interface InterceptorChainOptions {
   rateLimiter: CallRateLimiter | undefined;
   /** Absent: the cache is off. */
   cache: ResponseCache | undefined;
+  /** Whether errors without details get an ErrorInfo. */
+  addsErrorInfo: boolean;
   log: Log;
 }
 
@@ -33,19 +35,21 @@ export interface InterceptorChain {
   admission: Admission;
   /** Passed next, outermost first. */
   interceptors: Interceptor[];
+  errors: ErrorTranslator;
 }
 
 /** Creates the interceptor chain. */
 export function createInterceptorChain(options: InterceptorChainOptions): InterceptorChain {
-  const { policies, authenticate, rateLimiter, cache, log } = options;
-  const translate = createErrorTranslator(log);
+  const { policies, authenticate, rateLimiter, cache, addsErrorInfo, log } = options;
+  const errors = createErrorTranslator({ log, addsErrorInfo });
   const logCall = createAccessLog(log);
   const rateLimit = rateLimiter === undefined ? [] : [createRateLimitInterceptor(rateLimiter)];
   return {
-    admission: createAdmission({ authenticate, rateLimiter, translate, logCall }),
+    admission: createAdmission({ authenticate, rateLimiter, errors, logCall }),
+    errors,
     interceptors: [
       createAccessLogInterceptor(logCall),
-      createErrorInterceptor(translate),
+      createErrorInterceptor(errors),
       ...rateLimit,
       createDeadlineInterceptor(),
       createAccessInterceptor(authenticate),

@@ -1,19 +1,28 @@
 import { create, type DescMethod, type DescMethodUnary, isMessage, type Message } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
-  createConnectRouter,
+  createMethodImplSpec,
   createServiceImplSpec,
   type HandlerContext,
   type Interceptor,
+  type MethodImplSpec,
   type UnaryRequest,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import type { UniversalHandler } from "@connectrpc/connect/protocol";
+import {
+  createUniversalMethodHandler,
+  type UniversalHandler,
+  type UniversalHandlerOptions,
+} from "@connectrpc/connect/protocol";
+import { createHandlerFactory as createConnectFactory } from "@connectrpc/connect/protocol-connect";
+import { createHandlerFactory as createGrpcFactory } from "@connectrpc/connect/protocol-grpc";
+import { createHandlerFactory as createGrpcWebFactory } from "@connectrpc/connect/protocol-grpc-web";
 import { compressionGzip } from "@connectrpc/connect-node";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { callKey } from "../call/call-context.ts";
 import { durationMs, isReadMethod, methodKey } from "../policy/method-policy.ts";
-import { jsonOptions } from "../protocol/json-options.ts";
+import type { JsonOptions } from "../protocol/json-options.ts";
+import { createJsonReader, type JsonReader } from "../validation/json-reader.ts";
 import type { InterceptorChain } from "./interceptor-chain.ts";
 import { MAX_MESSAGE_BYTES, type ServerLimits } from "./server-limits.ts";
 
@@ -35,6 +44,7 @@ export interface Route {
 /** A unary method without Connect's stream layers. */
 export interface UnaryRoute {
   readonly method: DescMethodUnary;
+  readonly json: JsonReader;
   /**
    * Runs the interceptors and the handler.
    * @throws ConnectError
@@ -48,53 +58,66 @@ export interface RoutesOptions {
   register(router: ConnectRouter): void;
   chain: InterceptorChain;
   policies: ReadonlyMap<string, MethodPolicy>;
+  jsonOptions: JsonOptions;
   limits: ServerLimits;
 }
 
 /** Creates the routes of all methods, by path. */
 export function createRoutes(options: RoutesOptions): ReadonlyMap<string, Route> {
-  const { register, chain, policies, limits } = options;
-  const router = createConnectRouter({
+  const { register, chain, policies, jsonOptions, limits } = options;
+  const handlerOptions: Partial<UniversalHandlerOptions> = {
     interceptors: chain.interceptors,
     requestGate: chain.admission.admitConnect,
-    readMaxBytes: MAX_MESSAGE_BYTES,
+    readMaxBytes: limits.maxRequestBytes,
     writeMaxBytes: MAX_MESSAGE_BYTES,
     acceptCompression: [compressionGzip],
-    jsonOptions,
-  });
-  const unaryRoutes = new Map<DescMethod, UnaryRoute>();
-  const recordingRouter: ConnectRouter = {
-    handlers: router.handlers,
+  };
+  const routes = new Map<string, Route>();
+  const addMethod = (spec: MethodImplSpec, options: Partial<UniversalHandlerOptions> = {}) => {
+    const { method } = spec;
+    const json = createJsonReader(method.input, jsonOptions);
+    const handle = createHandler(spec, {
+      ...handlerOptions,
+      ...options,
+      // Connect decodes the text of every JSON message by this option, whatever the protocol and the compression.
+      jsonOptions: Object.assign({ textDecoder: json }, jsonOptions),
+    });
+    const policy = policies.get(methodKey(method));
+    const interceptors = options.interceptors ?? chain.interceptors;
+    routes.set(handle.requestPath, {
+      handle,
+      unary:
+        policy === undefined || spec.kind !== "unary"
+          ? undefined
+          : createUnaryRoute(spec, interceptors, json),
+      method,
+      isGetAllowed: isReadMethod(method),
+      policy,
+      ...timeoutsOf(method, policy, limits),
+    });
+  };
+  const router: ConnectRouter = {
+    handlers: [],
     service(service, implementation, options) {
-      const interceptors = options?.interceptors ?? chain.interceptors;
-      for (const spec of Object.values(createServiceImplSpec(service, implementation).methods)) {
-        if (spec.kind === "unary") unaryRoutes.set(spec.method, createUnaryRoute(spec, interceptors));
-      }
-      router.service(service, implementation, options);
-      return recordingRouter;
+      const { methods } = createServiceImplSpec(service, implementation);
+      for (const spec of Object.values(methods)) addMethod(spec, options);
+      return router;
     },
     rpc(method, implementation, options) {
-      router.rpc(method, implementation, options);
-      return recordingRouter;
+      addMethod(createMethodImplSpec(method, implementation), options);
+      return router;
     },
   };
-  register(recordingRouter);
-  return new Map(
-    router.handlers.map((handle) => {
-      const { method } = handle;
-      const policy = policies.get(methodKey(method));
-      return [
-        handle.requestPath,
-        {
-          handle,
-          unary: policy === undefined ? undefined : unaryRoutes.get(method),
-          method,
-          isGetAllowed: isReadMethod(method),
-          policy,
-          ...timeoutsOf(method, policy, limits),
-        },
-      ];
-    }),
+  register(router);
+  return routes;
+}
+
+/** Returns Connect's handler of a method for all three protocols. */
+function createHandler(spec: MethodImplSpec, options: Partial<UniversalHandlerOptions>): UniversalHandler {
+  const factories = [createGrpcFactory, createGrpcWebFactory, createConnectFactory];
+  return createUniversalMethodHandler(
+    spec,
+    factories.map((createFactory) => createFactory(options)),
   );
 }
 
@@ -121,11 +144,17 @@ interface UnarySpec {
 
 type Next = ReturnType<Interceptor>;
 
-function createUnaryRoute({ method, impl }: UnarySpec, interceptors: readonly Interceptor[]): UnaryRoute {
+function createUnaryRoute(
+  { method, impl }: UnarySpec,
+  interceptors: readonly Interceptor[],
+  json: JsonReader,
+): UnaryRoute {
   const handler: Next = async (request) => {
     assertUnary(request);
     const header = new Headers();
     const trailer = new Headers();
+    const call = request.contextValues.get(callKey);
+    if (call !== undefined) call.responseMetadata.handler = { header, trailer };
     const result = await impl(request.message, handlerContext(request, header, trailer));
     const message = isMessage(result, method.output) ? result : create(method.output, Object(result));
     return { stream: false, service: method.parent, method, header, trailer, message };
@@ -133,6 +162,7 @@ function createUnaryRoute({ method, impl }: UnarySpec, interceptors: readonly In
   const chained = interceptors.reduceRight((next, interceptor) => interceptor(next), handler);
   return {
     method,
+    json,
     async run(request) {
       const response = await chained(request);
       assertUnary(response);

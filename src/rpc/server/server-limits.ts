@@ -1,5 +1,7 @@
 /** The limits that protect the server from its callers. Tests set smaller ones. */
 export interface ServerLimits {
+  /** The largest message of a request, in bytes, decompressed. */
+  maxRequestBytes: number;
   /** The most connections. */
   maxConnections: number;
   /** Connections that each address may have while fewer are free than its share. */
@@ -56,8 +58,12 @@ export interface ServerLimits {
   healthWatchMs: number;
 }
 
+/** The largest message of requests and responses, in bytes, decompressed. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
 /** The limits of the service. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  maxRequestBytes: MAX_MESSAGE_BYTES,
   maxConnections: 10_000,
   minConnectionShare: 8,
   reservedConnections: 100,
@@ -85,9 +91,6 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   readinessTimeoutMs: 2_000,
   healthWatchMs: 1_000,
 };
-
-/** The largest message of requests and responses, decompressed. */
-export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 /** The headers of one request, all together. */
 export const MAX_HEADER_BYTES = 16 * 1024;

@@ -8,6 +8,7 @@ import { createOpenCall } from "../call/open-call.ts";
 import { createCors } from "../headers/cors.ts";
 import type { ResponseCache } from "../interceptors/cache.ts";
 import { readPolicies } from "../policy/read-policies.ts";
+import { createJsonOptions } from "../protocol/json-options.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
 import { HttpConnections } from "./connections/http-connections.ts";
 import type { TlsFiles } from "./connections/listener.ts";
@@ -61,6 +62,8 @@ export interface ServerOptions {
   encodedBytes: number;
   /** Checks whether calls can be served. */
   isReady(): Promise<Readiness>;
+  /** Whether errors without details get an ErrorInfo. Default: true. */
+  addsErrorInfo?: boolean;
   log: Log;
   /** Limits that differ from the defaults, for tests. */
   limits?: Partial<ServerLimits>;
@@ -79,8 +82,9 @@ export function createServer(options: ServerOptions): Server {
   const drain = new AbortController();
   const draining = drain.signal;
   const readiness = createReadiness(options.isReady, draining, limits, log);
-  const { authenticate, cache } = options;
-  const chain = createInterceptorChain({ policies, authenticate, rateLimiter, cache, log });
+  const { authenticate, cache, addsErrorInfo = true } = options;
+  const chain = createInterceptorChain({ policies, authenticate, rateLimiter, cache, addsErrorInfo, log });
+  const jsonOptions = createJsonOptions(services);
   const routes = createRoutes({
     register(router) {
       options.routes(router);
@@ -89,6 +93,7 @@ export function createServer(options: ServerOptions): Server {
     },
     chain,
     policies,
+    jsonOptions,
     limits,
   });
   const serviceNames = services.map((service) => service.typeName);
@@ -96,6 +101,7 @@ export function createServer(options: ServerOptions): Server {
   const connections = new HttpConnections({ trustedProxies, limits, log });
   const shared = {
     admission: chain.admission,
+    errors: chain.errors,
     openCall: createOpenCall({ trustedProxies, limits, log }),
     loadShedder: createLoadShedder({
       maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
@@ -106,7 +112,9 @@ export function createServer(options: ServerOptions): Server {
     }),
     cors: createCors(options.corsOrigins),
     peerOf: (request: Request) => connections.peerOf(request),
+    maxRequestBytes: limits.maxRequestBytes,
     encodedBytes: options.encodedBytes,
+    jsonOptions,
     draining,
     log,
   };

@@ -7,19 +7,13 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { field as fieldRules, Ignore } from "../../../gen/buf/validate/validate_pb.ts";
-
-/** The path of a string as a linked list, innermost name first; formatted only for a violation. */
-interface Path {
-  parent: Path | undefined;
-  /** A field name, or an index or key in brackets. */
-  name: string | number;
-}
+import { type FieldPath, pathText } from "./field-path.ts";
 
 /** Reports a violation; returns true to end the search. */
 type Report = (path: string, description: string) => boolean;
 
-type Visit = (message: Message, path: Path | undefined, report: Report) => boolean;
-type VisitValue = (value: unknown, path: Path, report: Report) => boolean;
+type Visit = (message: Message, path: FieldPath | undefined, report: Report) => boolean;
+type VisitValue = (value: unknown, path: FieldPath, report: Report) => boolean;
 
 /** The visitor of each message type; undefined for types without strings. */
 const visitors = new Map<DescMessage, Visit | undefined>();
@@ -116,10 +110,4 @@ function compileMap(hasStringKeys: boolean, visit: VisitValue | undefined): Visi
     }
     return false;
   };
-}
-
-function pathText({ parent, name }: Path): string {
-  if (parent === undefined) return String(name);
-  const isBracketed = typeof name === "number" || name.startsWith('"');
-  return `${pathText(parent)}${isBracketed ? `[${name}]` : `.${name}`}`;
 }

@@ -10,6 +10,7 @@ import {
   type Encoding,
   type ResponseEncoder,
 } from "../../../../src/rpc/fast-path/response-encoder.ts";
+import { createJsonOptions } from "../../../../src/rpc/protocol/json-options.ts";
 import { measureLiveBytes } from "../../../support/live-memory.ts";
 
 const encodings = ["envelope", "json", "proto"] as const satisfies readonly Encoding[];
@@ -31,7 +32,7 @@ const encodeShared = async (
 ) => encode(ListProductsResponseSchema, message, encoding, { gzip, isShared: true });
 
 test("a shared message is encoded once in each encoding", async () => {
-  const encode = createResponseEncoder(2 ** 20);
+  const encode = createResponseEncoder(2 ** 20, createJsonOptions([]));
   const message = page();
   const buffers = new Set<Buffer>();
   for (const encoding of encodings) {
@@ -45,7 +46,7 @@ test("a shared message is encoded once in each encoding", async () => {
 });
 
 test("a message for one caller is not cached", async () => {
-  const encode = createResponseEncoder(2 ** 20);
+  const encode = createResponseEncoder(2 ** 20, createJsonOptions([]));
   const message = page();
   const options = { gzip: false, isShared: false };
   const first = await encode(ListProductsResponseSchema, message, "proto", options);
@@ -54,7 +55,7 @@ test("a message for one caller is not cached", async () => {
 
 test("cached encodings stay within their memory, and the most recently used are kept", async () => {
   const maxBytes = 2 ** 20;
-  const encode = createResponseEncoder(maxBytes);
+  const encode = createResponseEncoder(maxBytes, createJsonOptions([]));
   const used = page();
   const { bytes } = await encodeShared(encode, used, "envelope");
   const others = Array.from({ length: 1_000 }, page);
@@ -75,7 +76,7 @@ test("cached encodings stay within their memory, and the most recently used are 
 });
 
 test("a message that is larger than the cache is encoded each time", async () => {
-  const encode = createResponseEncoder(100);
+  const encode = createResponseEncoder(100, createJsonOptions([]));
   const message = page();
   const first = await encodeShared(encode, message, "proto");
   expect((await encodeShared(encode, message, "proto")).bytes).not.toBe(first.bytes);
