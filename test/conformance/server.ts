@@ -16,7 +16,7 @@ import {
   service as serviceOption,
 } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 import { MAX_DEADLINE_MS } from "../../src/rpc/policy/policy-errors.ts";
-import type { TlsFiles } from "../../src/rpc/server/listener.ts";
+import type { TlsFiles } from "../../src/rpc/server/connections/listener.ts";
 import { createServer } from "../../src/rpc/server/server.ts";
 import { MAX_MESSAGE_BYTES } from "../../src/rpc/server/server-limits.ts";
 import { alterService, toDuration } from "../support/rpc/altered-contract.ts";

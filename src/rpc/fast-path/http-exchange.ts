@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
+import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
 
 /** A complete response. Names of headers are in lower case. */
 export interface HttpResponse {
@@ -36,6 +37,29 @@ export interface HttpExchange {
 
 /** A reset overtakes queued frames: a response needs this long to leave the socket. */
 const RESET_DELAY_MS = 1_000;
+/** The largest request, in bytes, whose rest is received before an early response: one message above the limit. */
+const MAX_DRAINED_BYTES = MAX_MESSAGE_BYTES + 1024 * 1024;
+/** Longest wait for the rest of a request before an early response. */
+const DRAIN_MS = 1_000;
+
+/**
+ * Receives and discards the rest of an HTTP/2 request that states its length, before an early response with status 200.
+ * Some clients, such as connect-go, stop sending at the headers of such a response. They then miss the length that they
+ * have stated, nghttp2 resets their stream with PROTOCOL_ERROR, and the reset overtakes the response.
+ * @returns settles when the request is complete, too slow or aborted; undefined when there is nothing to wait for
+ */
+export function receiveRest(body: Readable, contentLength = "0"): Promise<void> | undefined {
+  const length = Number(contentLength);
+  if (body.readableEnded || body.destroyed || !(length > 0 && length <= MAX_DRAINED_BYTES)) return undefined;
+  return new Promise((resolve) => {
+    const settle = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(settle, DRAIN_MS);
+    body.once("end", settle).once("close", settle).resume();
+  });
+}
 
 /** Closes a stream whose response was sent before its request was complete, once the caller can have read it. */
 export function closeUnreadStream(stream: ServerHttp2Stream): void {
@@ -88,7 +112,14 @@ export class Http2Exchange implements HttpExchange {
     return this.#stream.readableEnded || this.#stream.destroyed;
   }
 
-  respond({ status, headers, body, trailers }: HttpResponse): void {
+  respond(response: HttpResponse): void {
+    const rest =
+      response.status === 200 ? receiveRest(this.#stream, this.headers["content-length"]) : undefined;
+    if (rest === undefined) this.#send(response);
+    else rest.then(() => this.#send(response)).catch(() => this.abort());
+  }
+
+  #send({ status, headers, body, trailers }: HttpResponse): void {
     const stream = this.#stream;
     // A stream that was reset in the same read as it was opened is closed, and not destroyed yet.
     if (stream.closed || stream.destroyed || stream.headersSent) return;

@@ -8,12 +8,11 @@ import type { Admission } from "../call/admission.ts";
 import { streamBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
-import { closeUnreadStream, drainRequest } from "../fast-path/http-exchange.ts";
+import { closeUnreadStream, drainRequest, receiveRest } from "../fast-path/http-exchange.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
 import { normalizeGrpcMessage } from "../protocol/grpc-status.ts";
 import { requestPath } from "../protocol/request-path.ts";
-import { requireUtf8 } from "../validation/utf8.ts";
 import type { LoadShedder, Slot } from "./load-shedding/load-shedder.ts";
 import { overloaded, overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
 import { isHttp1, type Request, type Response, sendResponse, sendText } from "./node-http.ts";
@@ -60,6 +59,8 @@ export function createConnectAdapter(
     call: ActiveCall,
     slot: Slot | undefined,
     universal: UniversalServerRequest,
+    body: RequestBody,
+    request: Request,
     response: Response,
   ) => {
     try {
@@ -70,6 +71,9 @@ export function createConnectAdapter(
       }
       const result = withResponseHeaders(call, universal, handled, response);
       if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
+      if (!isHttp1(response) && result.status === 200 && !body.isRead) {
+        await receiveRest(request, request.headers["content-length"]);
+      }
       if (result.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
       await universalResponseToNodeResponse(withGrpcMessage(result), response);
     } catch (error) {
@@ -110,21 +114,37 @@ export function createConnectAdapter(
       sendText(response, 400, "text/plain", "The Host header is missing or malformed.\n");
       return true;
     }
-    const bytes = streamBody(call, request.iterator({ destroyOnReturn: false }));
-    const body = isUncompressedJson(headers) ? requireUtf8(bytes) : bytes;
+    const body = trackReading(streamBody(call, request.iterator({ destroyOnReturn: false })));
     const isUnary = route.method.methodKind === "unary";
-    universal = { ...universal, body: slot === undefined ? body : withSlot(body, call, slot, isUnary) };
-    void respond(route, call, slot, universal, response);
+    const content = slot === undefined ? body.chunks : withSlot(body.chunks, call, slot, isUnary);
+    universal = { ...universal, body: content };
+    void respond(route, call, slot, universal, body, request, response);
     return true;
   };
 }
 
-/** Returns whether a body is one JSON message, whose text can be checked as it arrives. */
-function isUncompressedJson({
-  "content-type": type,
-  "content-encoding": encoding,
-}: Request["headers"]): boolean {
-  return (encoding === undefined || encoding === "identity") && /^application\/json\b/i.test(type ?? "");
+/** The body of a request, and whether its handler is reading it. */
+interface RequestBody {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly isRead: boolean;
+}
+
+function trackReading(source: AsyncIterable<Uint8Array>): RequestBody {
+  let isRead = false;
+  async function* chunks() {
+    isRead = true;
+    try {
+      yield* source;
+    } finally {
+      isRead = false;
+    }
+  }
+  return {
+    chunks: chunks(),
+    get isRead() {
+      return isRead;
+    },
+  };
 }
 
 /**

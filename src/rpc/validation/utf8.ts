@@ -19,23 +19,3 @@ export function assertUtf8Target(target: string): void {
     throw notUtf8();
   }
 }
-
-/**
- * Yields a body as it arrives.
- * @throws ConnectError at the first chunk that is not UTF-8
- */
-export async function* requireUtf8(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  const check = (bytes?: Uint8Array) => {
-    try {
-      decoder.decode(bytes, { stream: bytes !== undefined });
-    } catch {
-      throw notUtf8();
-    }
-  };
-  for await (const bytes of body) {
-    check(bytes);
-    yield bytes;
-  }
-  check();
-}
