@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import { type RawBuilder, sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { purgeInBatches } from "../../infra/postgres/purge-in-batches.ts";
+import { prepareDynamic } from "../../infra/postgres/statement.ts";
 import { type Call, internalCall, withoutAudit } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
-import { networkPrefix } from "../../kernel/network-prefix.ts";
+import { networkPrefix, sitePrefix } from "../../kernel/network-prefix.ts";
 
 /** The leaky bucket that counts the failures of one kind of subject. */
 interface FailureBudget {
@@ -19,11 +20,19 @@ interface FailureBudget {
 const ACCOUNT: FailureBudget = { freeFailures: 5, leakMs: 5 * MINUTE_MS };
 /** Larger than an account's, because the people of an office share an address. */
 const ADDRESS: FailureBudget = { freeFailures: 20, leakMs: MINUTE_MS };
+/** Four times an address's, for the 65,536 networks of /64 in an IPv6 /48. */
+const SITE: FailureBudget = { freeFailures: 80, leakMs: MINUTE_MS / 4 };
 /** The first wait, which doubles with each further failure, and the longest. */
 const FIRST_WAIT_MS = 1_000;
 const MAX_WAIT_MS = 5 * MINUTE_MS;
 /** Written to `blocked_until` when there is no wait. The epoch is in the past by any clock. */
 const NOT_BLOCKED = new Date(0);
+
+/** Whose failures are counted, and how many are allowed. */
+interface Subject {
+  readonly hash: Buffer;
+  readonly budget: FailureBudget;
+}
 
 /** A counted attempt: its subject, and until when it blocks the next one. */
 interface CountedAttempt {
@@ -31,27 +40,28 @@ interface CountedAttempt {
   readonly blockedUntil: string;
 }
 
-/** An attempt to sign in, counted as a failure for the account and the address until it is cleared or cancelled. */
+/** An attempt to sign in, counted as a failure for the account and its networks until it is cleared or cancelled. */
 export interface SignInAttempt {
   readonly account: CountedAttempt;
-  readonly address: CountedAttempt;
+  /** The address and, for an unknown IPv6 network, its /48. */
+  readonly networks: readonly CountedAttempt[];
 }
 
 /**
- * Exponential backoff against password guessing, per account (whether it exists or not) and per address. An attempt is
- * counted before the password is verified, so that concurrent attempts get no more tries than sequential ones.
- * An account loses one failure every 5 minutes and an address one a minute. A correct password clears the account's
- * failures and is not counted for the address.
+ * Exponential backoff against password guessing, per account (whether it exists or not), per address and per IPv6 /48. An
+ * attempt is counted before the password is verified, so that concurrent attempts get no more tries than sequential ones.
+ * An account loses one failure every 5 minutes, an address one a minute and a /48 four a minute. A correct password clears
+ * the account's failures and is not counted for the networks.
  */
 export interface SignInBackoff {
   /**
    * Counts an attempt to sign in.
-   * @param knownNetwork network in which the account has had a session: its attempts are counted separately, so
-   *   that attempts from elsewhere cannot lock the owner out. Empty for an unknown network
+   * @param knownNetwork network in which the account has had a session: its attempts are counted for this network
+   *   only, so that attempts from elsewhere cannot lock the owner out. Empty for an unknown network
    * @throws AppError resource_exhausted, with the time to wait, after too many failures
    */
   reserve(call: Call, email: string, knownNetwork: string): Promise<SignInAttempt>;
-  /** Clears the account's failures after a correct password, and undoes the attempt of the address. */
+  /** Clears the account's failures after a correct password, and undoes the attempt of the networks. */
   clear(tx: Tx, attempt: SignInAttempt): Promise<void>;
   /** Undoes an attempt whose password was not verified. */
   cancel(attempt: SignInAttempt): Promise<void>;
@@ -61,37 +71,41 @@ export interface SignInBackoff {
 
 /** Creates the backoff. Its counters are rows, shared by all instances. */
 export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock }): SignInBackoff {
-  async function reserveFor(tx: Tx, subject: Buffer, budget: FailureBudget): Promise<CountedAttempt> {
-    const now = clock.now();
-    const [row] = await tx.query(countAttempt(subject, budget, now));
-    if (row !== undefined) return { subject, blockedUntil: row.blocked_until };
-    const [blocked] = await tx.query(sql<{ blocked_until: string }>`
-      select blocked_until from sign_in_failure where subject = ${subject}`);
-    throw tooManyFailures(new Date(blocked?.blocked_until ?? now).getTime() - now.getTime());
+  /** Returns the wait of the first of these subjects that is blocked. */
+  async function waitMsOf(tx: Tx, subjects: readonly Subject[], now: Date): Promise<number> {
+    const rows = await tx.query(sql<{ blocked_until: string }>`
+      select blocked_until from sign_in_failure
+      where subject in (${sql.join(subjects.map(({ hash }) => hash))}) and blocked_until > ${now}`);
+    return Math.max(...rows.map((row) => new Date(row.blocked_until).getTime() - now.getTime()), 1);
+  }
+
+  async function undoAll(tx: Tx, attempts: readonly CountedAttempt[]): Promise<void> {
+    for (const attempt of attempts) await tx.query(undoAttempt(attempt));
   }
 
   return {
     reserve(call, email, knownNetwork) {
-      const suffix = knownNetwork === "" ? "" : `@${knownNetwork}`;
-      const accountSubject = hashSubject(`account:${email.toLowerCase()}${suffix}`);
-      const addressSubject = hashSubject(`address:${networkPrefix(call.clientAddress)}`);
+      const subjects = subjectsOf(call, email, knownNetwork);
       return db.transact(withoutAudit(call), async (tx) => {
-        // The same order in every transaction prevents deadlocks.
-        const address = await reserveFor(tx, addressSubject, ADDRESS);
-        return { address, account: await reserveFor(tx, accountSubject, ACCOUNT) };
+        const now = clock.now();
+        const counted = await tx.query(prepareDynamic(countAttempts(subjects, now)));
+        const attempts = counted.map(({ subject, blocked_until: blockedUntil }) => ({
+          subject,
+          blockedUntil,
+        }));
+        const [account] = attempts.splice(subjects.length - 1);
+        if (account === undefined) throw tooManyFailures(await waitMsOf(tx, subjects, now));
+        return { account, networks: attempts };
       });
     },
 
-    async clear(tx, { account, address }) {
-      await tx.query(undoAttempt(address));
+    async clear(tx, { account, networks }) {
+      await undoAll(tx, networks);
       await tx.query(sql`delete from sign_in_failure where subject = ${account.subject}`);
     },
 
-    async cancel({ account, address }) {
-      await db.transact(internalCall(), async (tx) => {
-        await tx.query(undoAttempt(address));
-        await tx.query(undoAttempt(account));
-      });
+    async cancel({ account, networks }) {
+      await db.transact(internalCall(), (tx) => undoAll(tx, [...networks, account]));
     },
 
     async purgeExpired(call) {
@@ -114,20 +128,51 @@ export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock 
   };
 }
 
+/** Returns the subjects of an attempt, the account last: the same order in every transaction prevents deadlocks. */
+function subjectsOf({ clientAddress }: Call, email: string, knownNetwork: string): Subject[] {
+  const site = knownNetwork === "" ? sitePrefix(clientAddress) : undefined;
+  const suffix = knownNetwork === "" ? "" : `@${knownNetwork}`;
+  return [
+    { hash: hashSubject(`address:${networkPrefix(clientAddress)}`), budget: ADDRESS },
+    ...(site === undefined ? [] : [{ hash: hashSubject(`site:${site}`), budget: SITE }]),
+    { hash: hashSubject(`account:${email.toLowerCase()}${suffix}`), budget: ACCOUNT },
+  ];
+}
+
 /**
- * Counts an attempt unless the subject is blocked; then no row is returned. Concurrent attempts wait for each other at
- * the row. `updated_at` is the time from which the remaining failures leak.
+ * Counts an attempt of each subject, in order, up to the first one that is blocked, and returns those that were counted.
+ * One statement for all of them, because each round trip delays the sign-in.
+ */
+function countAttempts(
+  subjects: readonly Subject[],
+  now: Date,
+): RawBuilder<{ subject: Buffer; blocked_until: string }> {
+  const name = (index: number) => sql.id(`counted_${index}`);
+  const parts = subjects.map((subject, index) => {
+    // The reference makes PostgreSQL run the parts in order.
+    const condition = index === 0 ? sql`true` : sql`exists (select from ${name(index - 1)})`;
+    return sql`${name(index)} as (${countAttempt(subject, now, condition)})`;
+  });
+  const rows = subjects.map((_, index) => sql`select ${index}::int as position, * from ${name(index)}`);
+  return sql`
+    with ${sql.join(parts)}
+    select subject, blocked_until from (${sql.join(rows, sql` union all `)}) as counted order by position`;
+}
+
+/**
+ * Counts an attempt if the condition holds, unless the subject is blocked; then no row is returned. Concurrent attempts
+ * wait for each other at the row. `updated_at` is the time from which the remaining failures leak.
  */
 function countAttempt(
-  subject: Buffer,
-  { freeFailures, leakMs }: FailureBudget,
+  { hash, budget: { freeFailures, leakMs } }: Subject,
   now: Date,
-): RawBuilder<{ blocked_until: string }> {
+  condition: RawBuilder<unknown>,
+): RawBuilder<unknown> {
   const leaked = sql`greatest(floor(extract(epoch from ${now}::timestamptz - f.updated_at) * 1000 / ${leakMs}), 0)`;
   const failures = sql`greatest(f.failures - ${leaked}, 0) + 1`;
   return sql`
     insert into sign_in_failure as f (subject, failures, blocked_until, updated_at)
-    values (${subject}, 1, ${NOT_BLOCKED}, ${now})
+    select ${hash}::bytea, 1, ${NOT_BLOCKED}::timestamptz, ${now}::timestamptz where ${condition}
     on conflict (subject) do update set
       failures = ${failures},
       blocked_until = case when ${failures} < ${freeFailures} then ${NOT_BLOCKED}
@@ -136,7 +181,7 @@ function countAttempt(
       updated_at = case when ${leaked} >= f.failures then ${now}
         else f.updated_at + ${leaked} * ${leakMs} * interval '1 millisecond' end
     where f.blocked_until <= ${now}
-    returning blocked_until`;
+    returning subject, blocked_until`;
 }
 
 /** Undoes an attempt of its subject, and ends the wait if this attempt caused it. */

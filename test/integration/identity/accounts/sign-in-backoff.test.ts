@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { MINUTE_MS } from "../../../../src/kernel/durations.ts";
-import type { AppError } from "../../../../src/kernel/errors.ts";
+import { AppError } from "../../../../src/kernel/errors.ts";
 import {
   callAs,
   type IdentityInstance,
@@ -69,6 +69,38 @@ describe("backoff of wrong passwords", () => {
     for (const other of [newAddress(), "2001:db8:1:3::1"]) {
       expect(await guessReason(instance, newEmail(), other)).toBe("SIGN_IN_FAILED");
     }
+  });
+
+  test("the /64 networks of an IPv6 /48 have eighty failures together, four a minute in the long run", async () => {
+    const clock = createTestClock();
+    const instance = await openIdentity({ clock });
+    let networks = 0;
+    const guess = () => {
+      networks += 1;
+      return guessReason(instance, newEmail(), `2001:db8:1:${networks.toString(16)}::1`);
+    };
+    for (let failure = 1; failure <= 80; failure += 1) expect(await guess()).toBe("SIGN_IN_FAILED");
+    expect(await guess()).toBe("SIGN_IN_BACKOFF");
+    expect(await guessReason(instance, newEmail(), "2001:db8:2::1"), "another /48").toBe("SIGN_IN_FAILED");
+    // Rejected attempts are not counted.
+    let verified = 0;
+    for (let second = 0; second < 600; second += 15) {
+      clock.advance(15_000);
+      for (const reason of [await guess(), await guess()]) if (reason === "SIGN_IN_FAILED") verified += 1;
+    }
+    expect(verified).toBeLessThanOrEqual(40);
+  });
+
+  test("a blocked subject leaves the others of the attempt uncounted", async () => {
+    const instance = await openIdentity();
+    const email = newEmail();
+    for (let failure = 0; failure < 5; failure += 1) await attemptSignIn(instance, email);
+    const address = "2001:db8:1:1::1";
+    for (let attempt = 0; attempt < 30; attempt += 1) {
+      expect(await guessReason(instance, email, address)).toBe("SIGN_IN_BACKOFF");
+    }
+    const rows = await instance.database.query<{ failures: number }>("select failures from sign_in_failure");
+    expect(rows.map(({ failures }) => failures).toSorted()).toEqual([1, 1, 1, 1, 1, 5]);
   });
 
   test("a successful sign-in clears the account's failures and does not count for the address", async () => {
@@ -199,6 +231,43 @@ describe("failed attempts from unknown networks", () => {
       expect(await signIn(instance, account, home)).toBe("SIGN_IN_BACKOFF");
     },
   );
+
+  test("guesses from 300 networks of a /48 do not keep the owner out who signed in from one of them before", async () => {
+    const instance = await openIdentity();
+    const account = await registerAccount(instance);
+    const home = "2001:db8:1:ffff::1";
+    await instance.identity.signIn(callAs(undefined, home), account);
+    const guesses: string[] = [];
+    for (let network = 0; network < 300; network += 1) {
+      guesses.push(await guessReason(instance, account.email, `2001:db8:1:${network.toString(16)}::1`));
+      if (network % 20 === 0) expect(await signIn(instance, account, home)).toBe("SIGNED_IN");
+    }
+    expect(guesses.filter((reason) => reason === "SIGN_IN_FAILED")).toHaveLength(5);
+    // The /48 is blocked for other accounts too.
+    for (let guess = 0; guess < 80; guess += 1) {
+      await attemptSignIn(instance, newEmail(), `2001:db8:1:${guess.toString(16)}::2`);
+    }
+    expect(await guessReason(instance, newEmail(), "2001:db8:1:fffe::1")).toBe("SIGN_IN_BACKOFF");
+    expect(await signIn(instance, account, home)).toBe("SIGNED_IN");
+  });
+
+  test("a sign-in that the budget of its /48 rejects passes from a network of an earlier session only", async () => {
+    const instance = await openIdentity();
+    const account = await registerAccount(instance);
+    const home = "2001:db8:1:1::1";
+    await instance.identity.signIn(callAs(undefined, home), account);
+    const siteDenial = new AppError("resource_exhausted", "Too many.", { reason: "RATE_LIMITED" });
+    const outcome = (email: string, address: string) =>
+      instance.identity
+        .signIn({ ...callAs(undefined, address), siteDenial }, { email, password: account.password })
+        .then(
+          () => "SIGNED_IN",
+          (error: unknown) => (error instanceof AppError ? error.details.reason : String(error)),
+        );
+    expect(await outcome(account.email, home)).toBe("SIGNED_IN");
+    expect(await outcome(account.email, "2001:db8:1:2::1")).toBe("RATE_LIMITED");
+    expect(await outcome(newEmail(), home), "an email without an account").toBe("RATE_LIMITED");
+  });
 
   test("the owner can change the password with a session", async () => {
     const { instance, account } = await openWithBlockedAccount(newAddress());
