@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{first-start,npm,process,rate-limit-replicas}.test.ts",
-  "test/faults/cache-freshness.test.ts",
+  "test/faults/{cache-freshness,replayed-invalidation}.test.ts",
 ];
 
 export default defineConfig({

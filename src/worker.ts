@@ -30,9 +30,10 @@ const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
   const { db, jobs, bus, identity, log } = options;
   await jobs.work(invalidationQueue, async (batch) => {
-    await Promise.all(
+    const areComplete = await Promise.all(
       batch.map(({ tags, generation }) => bus.ensureInvalidated(tags, Buffer.from(generation, "base64"))),
     );
+    if (areComplete.includes(false)) throw new Error("Redis did not accept the invalidations");
   });
   const runMaintenance = async () => {
     try {

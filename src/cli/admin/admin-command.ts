@@ -57,7 +57,10 @@ export async function runAdminCommand(
     const clock = systemClock;
     const ids = createIds(clock);
     // Running replicas invalidate their caches by the job.
-    const publisher = createInvalidationPublisher(jobs, { invalidate: async () => false });
+    const publisher = createInvalidationPublisher(jobs, {
+      invalidate: async () => false,
+      ensureInvalidated: async () => false,
+    });
     const db = withInvalidationOutbox(withAuditLog(connections, { clock, ids }), publisher);
     return await dispatch(command, { db, clock, ids }, password);
   } finally {

@@ -31,7 +31,7 @@ export interface CacheOptions {
 export class Cache<T> {
   readonly #memory: MemoryTier<T>;
   readonly #redis: RedisCacheStore<T>;
-  readonly #flights = new SingleFlight<CacheResult<T>>();
+  readonly #flights: SingleFlight<CacheResult<T>>;
   readonly #tagVersions: TagVersions;
   readonly #lease: LeaseMonitor;
   readonly #counters = createCacheCounters();
@@ -43,6 +43,7 @@ export class Cache<T> {
     this.#tagVersions = bus.tagVersions;
     this.#lease = bus.lease;
     this.#clock = bus.clock;
+    this.#flights = new SingleFlight(bus.clock);
     bus.onInvalidateAll(() => this.#memory.clear());
   }
 
@@ -81,21 +82,9 @@ export class Cache<T> {
     const current = this.#flights.get(request.key);
     // Without the lease there is one load at a time: all calls that have waited for it share the next one.
     if (current !== undefined && !this.#lease.isHeld && current.startedAtMs < calledAtMs) {
-      await this.#waitFor(current);
+      await this.#flights.waitForEnd(current, LEASE_MS);
     }
     return this.#joinOrLoad(request, calledAtMs, false).result;
-  }
-
-  /** Waits for the end of a load, LEASE_MS at most. */
-  #waitFor({ result }: Flight<CacheResult<T>>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#clock.schedule(LEASE_MS, resolve);
-      const finish = () => {
-        cancel();
-        resolve();
-      };
-      result.then(finish, finish);
-    });
   }
 
   /**
@@ -116,9 +105,7 @@ export class Cache<T> {
       return current;
     }
     const version = this.#tagVersions.current;
-    return this.#flights.start(key, version, this.#clock.monotonicMs(), () =>
-      this.#fetch(request, version, isRefresh),
-    );
+    return this.#flights.start(key, version, () => this.#fetch(request, version, isRefresh));
   }
 
   async #fetch(request: CacheRequest<T>, version: number, isRefresh: boolean): Promise<CacheResult<T>> {

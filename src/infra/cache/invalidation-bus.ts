@@ -99,12 +99,12 @@ export class InvalidationBus {
   }
 
   /**
-   * Repeats an invalidation unless it is known to be complete.
-   * @throws if Redis is unavailable
+   * Repeats an invalidation unless it is known to be complete, and waits as `invalidate` does.
+   * @returns whether it is complete
    */
-  async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<void> {
-    if (await this.redisTier.hasReceipt(generation)) return;
-    if (!(await this.invalidate(tags, generation))) throw new Error("Redis did not accept the invalidation");
+  async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<boolean> {
+    const isComplete = await this.redisTier.hasReceipt(generation).catch(() => false);
+    return isComplete || this.invalidate(tags, generation);
   }
 
   /** Registers a callback that clears a cache when all entries become stale. */

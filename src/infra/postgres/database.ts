@@ -2,6 +2,13 @@ import type { SqlEntityManager } from "@mikro-orm/postgresql";
 import type { Call } from "../../kernel/call.ts";
 import type { Statement } from "./statement.ts";
 
+/** The cache tags that a transaction has changed. */
+export interface Invalidation {
+  readonly tags: readonly string[];
+  /** Identifies the invalidation, so that it is not repeated when it is complete. */
+  readonly generation: Buffer;
+}
+
 /** An open transaction: entities for the rules of single rows, statements for everything else. */
 export interface Tx {
   /** Unit of work on the transaction's connection. It is flushed before the commit. */
@@ -10,6 +17,10 @@ export interface Tx {
   query<Row>(statement: Statement<Row>): Promise<Row[]>;
   /** Registers cache tags. Responses cached under them are dropped after the commit. */
   invalidate(...tags: string[]): void;
+  /** Returns the tags that are registered so far. */
+  invalidation(): Invalidation;
+  /** Repeats the invalidation of an earlier transaction after the commit, unless it is complete. */
+  repeatInvalidation(invalidation: Invalidation): void;
 }
 
 /** The connection pool. Its methods throw AppErrors for failures that a caller can act upon. */

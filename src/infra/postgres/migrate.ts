@@ -12,6 +12,7 @@ import { Migration20261121120000 } from "./migrations/migration-20261121120000-a
 import { Migration20261121180000 } from "./migrations/migration-20261121180000-search.ts";
 import { Migration20261121210000 } from "./migrations/migration-20261121210000-words.ts";
 import { Migration20261128000000 } from "./migrations/migration-20261128000000-import-deletes.ts";
+import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -21,6 +22,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121180000-search", class: Migration20261121180000 },
   { name: "migration-20261121210000-words", class: Migration20261121210000 },
   { name: "migration-20261128000000-import-deletes", class: Migration20261128000000 },
+  { name: "migration-20261128012404-idempotent-invalidation", class: Migration20261128012404 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */

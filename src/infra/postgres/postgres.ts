@@ -10,7 +10,7 @@ import type { Database } from "./database.ts";
 import { databaseBusy, isConnectionLost, toAppError } from "./postgres-errors.ts";
 import type { Statement } from "./statement.ts";
 
-export type { Database, Tx } from "./database.ts";
+export type { Database, Invalidation, Tx } from "./database.ts";
 
 export interface PostgresOptions {
   url: string;

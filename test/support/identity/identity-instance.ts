@@ -86,6 +86,7 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const db = withInvalidationOutbox(recordReads(postgres, reads), {
     enqueue: async () => {},
     invalidate: (tags, generation) => bus.invalidate(tags, generation),
+    ensureInvalidated: (tags, generation) => bus.ensureInvalidated(tags, generation),
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const ids = createIds();

@@ -26,6 +26,7 @@ export async function openTagRecorder() {
   const db = withInvalidationOutbox(plain, {
     enqueue: async (_, tags) => void recorded.push(...tags),
     invalidate: async () => {},
+    ensureInvalidated: async () => {},
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const shared = { db, tokens, clock: systemClock, ids: createIds() };

@@ -1,12 +1,14 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A TCP proxy whose connections can be broken, frozen and delayed. */
+/** A TCP proxy whose connections can be broken, frozen, delayed and redirected. */
 export interface TcpProxy {
   port: number;
   /** Closes all connections and rejects new ones. */
   cut(): Promise<void>;
   /** Keeps connections open but discards all data, as a dead network does. */
   freeze(): void;
+  /** Leads new connections to another port; open ones stay. */
+  redirect(port: number): void;
   /** Delays all data, in order and without loss, as a slow network does. */
   delay(ms: number): void;
   /** Ends all faults: accepts connections and forwards data again. */
@@ -17,6 +19,7 @@ export interface TcpProxy {
 /** Listens on a free port of 127.0.0.1 and forwards to `targetPort` of 127.0.0.1. */
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  let currentPort = targetPort;
   let isFrozen = false;
   let delayMs = 0;
   const forward = (from: Socket, to: Socket) => {
@@ -37,7 +40,7 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     });
   };
   const server: Server = createServer((client) => {
-    const target = connect(targetPort, "127.0.0.1");
+    const target = connect(currentPort, "127.0.0.1");
     forward(client, target);
     forward(target, client);
   });
@@ -59,6 +62,9 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     cut,
     freeze: () => {
       isFrozen = true;
+    },
+    redirect: (to) => {
+      currentPort = to;
     },
     delay: (ms) => {
       delayMs = ms;

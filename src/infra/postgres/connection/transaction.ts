@@ -29,6 +29,8 @@ export interface TransactionOptions {
   log: Log;
 }
 
+/** Without an outbox, tags are not invalidated. */
+const NO_INVALIDATION = { tags: [], generation: Buffer.alloc(0) };
 const ATTEMPTS = 3;
 const FIRST_DELAY_MS = 10;
 
@@ -78,6 +80,8 @@ async function runOnce<T>(
         em,
         query: (statement) => queryClient(client, statement),
         invalidate: () => {},
+        invalidation: () => NO_INVALIDATION,
+        repeatInvalidation: () => {},
       });
       await em.flush();
       assertNotAborted(call);

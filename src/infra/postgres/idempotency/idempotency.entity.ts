@@ -12,6 +12,9 @@ export const IdempotencyEntity = defineEntity({
     requestId: p.uuid().primary(),
     fingerprint: p.blob(),
     response: p.blob().nullable(),
+    /** The cache tags that the request has changed, null for none, and the generation of their invalidation. */
+    tags: p.array().nullable(),
+    generation: p.blob().nullable(),
     createdAt: timestamp().defaultRaw("now()"),
   },
   indexes: [{ name: "idempotency_created", properties: ["createdAt"] }],

@@ -26,23 +26,33 @@ const CLAIM = prepare<[method: string, owner: string, requestId: string, fingerp
     on conflict do nothing
     returning 1 as claimed`,
 );
-const STORE_RESULT = prepare<[result: Buffer, method: string, owner: string, requestId: string], object>(
-  (result, method, owner, requestId) => sql`
-    update idempotency set response = ${result}
+const STORE_RESULT = prepare<
+  [
+    result: Buffer,
+    tags: readonly string[] | null,
+    generation: Buffer,
+    method: string,
+    owner: string,
+    requestId: string,
+  ],
+  object
+>(
+  (result, tags, generation, method, owner, requestId) => sql`
+    update idempotency set response = ${result}, tags = ${tags}::text[], generation = ${generation}
     where method = ${method} and owner = ${owner} and request_id = ${requestId}`,
 );
 const FIND_RESULT = prepare<
   [method: string, owner: string, requestId: string],
-  { fingerprint: Buffer; response: Buffer }
+  { fingerprint: Buffer; response: Buffer; tags: string[] | null; generation: Buffer | null }
 >(
   (method, owner, requestId) => sql`
-    select fingerprint, response from idempotency
+    select fingerprint, response, tags, generation from idempotency
     where method = ${method} and owner = ${owner} and request_id = ${requestId}`,
 );
 
 /**
  * Runs `work` once for each request_id, in the caller's transaction: its result is stored together with its effects
- * and returned to repeats. A concurrent repeat waits at the primary key for the first one to commit. V8's
+ * and returned to repeats, which also repeat its invalidation of cache tags unless that is complete. A concurrent repeat waits at the primary key for the first one to commit. V8's
  * serialization preserves dates and bigints, and reads the format of older versions.
  * @param request the content of the request, which must be the same in a repeat
  * @throws AppError invalid_argument when the request_id was used for another request
@@ -59,12 +69,17 @@ export async function runIdempotent<T>(
   if (claimed.length === 1) {
     const result = await work();
     await tx.em.flush();
-    await tx.query(STORE_RESULT(serialize(result), method, owner, requestId));
+    const { tags, generation } = tx.invalidation();
+    const storedTags = tags.length === 0 ? null : tags;
+    await tx.query(STORE_RESULT(serialize(result), storedTags, generation, method, owner, requestId));
     return { result, replayed: false };
   }
   const [stored] = await tx.query(FIND_RESULT(method, owner, requestId));
   if (stored === undefined || !body.equals(stored.fingerprint)) throw requestIdReused();
-  return { result: deserialize(stored.response), replayed: true };
+  // The process of the first request may have died between its commit and the invalidation.
+  const { response, tags, generation } = stored;
+  if (tags !== null && generation !== null) tx.repeatInvalidation({ tags, generation });
+  return { result: deserialize(response), replayed: true };
 }
 
 /** Returns INVALID_ARGUMENT for a request_id that was used for another request. */

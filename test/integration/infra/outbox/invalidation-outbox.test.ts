@@ -1,7 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { entities } from "../../../../src/entities.ts";
 import type { Generation } from "../../../../src/infra/cache/redis-tier.ts";
 import { withInvalidationOutbox } from "../../../../src/infra/outbox/invalidation-outbox.ts";
+import { runMutation } from "../../../../src/infra/postgres/idempotency/run-mutation.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { silentLog } from "../../../support/log.ts";
@@ -10,6 +12,7 @@ import { createTestDatabase } from "../../../support/stores/database.ts";
 interface Published {
   enqueued: [tags: readonly string[], generation: Generation][];
   invalidated: [tags: readonly string[], generation: Generation][];
+  ensured: [tags: readonly string[], generation: Generation][];
 }
 
 /** Runs a test on a database whose publications are recorded. */
@@ -17,10 +20,11 @@ async function withDatabase(work: (db: Database, published: Published) => Promis
   const database = await createTestDatabase();
   const limits = { poolMax: 2, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
-  const published: Published = { enqueued: [], invalidated: [] };
+  const published: Published = { enqueued: [], invalidated: [], ensured: [] };
   const db = withInvalidationOutbox(plain, {
     enqueue: async (_tx, tags, generation) => void published.enqueued.push([tags, generation]),
     invalidate: async (tags, generation) => void published.invalidated.push([tags, generation]),
+    ensureInvalidated: async (tags, generation) => void published.ensured.push([tags, generation]),
   });
   await work(db, published).finally(() => plain.close());
   await database.drop();
@@ -55,5 +59,27 @@ test("a transaction that changes nothing, or a dry run, invalidates no tags", ()
   withDatabase(async (db, published) => {
     await db.transact(internalCall(), async () => {});
     await db.dryRun(internalCall(), async (tx) => tx.invalidate("catalog"));
-    expect(published).toEqual({ enqueued: [], invalidated: [] });
+    expect(published).toEqual({ enqueued: [], invalidated: [], ensured: [] });
+  }));
+
+test("a repeat of an idempotent request repeats the invalidation of the first one, with its generation", () =>
+  withDatabase(async (db, published) => {
+    const call = internalCall();
+    const requestId = randomUUID();
+    const run = (tags: string[]) =>
+      runMutation(db, call, { method: "Test", requestId }, {}, async (tx) => tx.invalidate(...tags));
+    await run(["catalog", "product:1"]);
+    expect(published.ensured).toEqual([]);
+    expect((await run(["not run"])).replayed).toBe(true);
+    expect(published.ensured).toEqual(published.enqueued);
+    expect(published.invalidated).toHaveLength(1);
+  }));
+
+test("a repeat of an idempotent request without tags invalidates nothing", () =>
+  withDatabase(async (db, published) => {
+    const requestId = randomUUID();
+    const run = () => runMutation(db, internalCall(), { method: "Test", requestId }, {}, async () => {});
+    await run();
+    expect((await run()).replayed).toBe(true);
+    expect(published).toEqual({ enqueued: [], invalidated: [], ensured: [] });
   }));
