@@ -5,6 +5,7 @@ import { publishResults } from "./harness/results.ts";
 import { parseInteger, readOptions, runBench } from "./harness/run-bench.ts";
 import { createShops } from "./harness/shops.ts";
 import { access } from "./parts/access.ts";
+import { attacks } from "./parts/attacks.ts";
 import { cache } from "./parts/cache.ts";
 import { imports } from "./parts/import.ts";
 import { overload } from "./parts/overload.ts";
@@ -22,6 +23,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["cache", cache],
   ["access", access],
   ["overload", overload],
+  ["attacks", attacks],
   ["import", imports],
 ]);
 const PRODUCTS = 1_000_000;

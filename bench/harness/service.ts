@@ -1,4 +1,4 @@
-import { mkdtemp, open as openFile, readFile, rm } from "node:fs/promises";
+import { mkdtemp, open as openFile, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,6 +13,8 @@ export interface Service {
   stores: string;
   databaseUrl: string;
   redisUrl: string;
+  /** Returns the highest resident memory of the process so far, MB; NaN without /proc. */
+  peakMemoryMb(): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -49,6 +51,7 @@ export async function startService(settings: Readonly<Record<string, string>>): 
       ...listening,
       databaseUrl: settings.DATABASE_URL ?? (await addressOf("postgres")),
       redisUrl: settings.REDIS_URL ?? (await addressOf("redis")),
+      peakMemoryMb: () => peakMemoryMb(`DATA_DIR=${folder}`),
       close,
     };
   } catch (error) {
@@ -68,4 +71,19 @@ async function untilListening(logFile: string): Promise<{ url: string; stores: s
     return { url: address, stores: started.map((text) => /^\S+ [\d.]+/.exec(text)?.[0] ?? "").join(", ") };
   }
   throw new StartupError(`The service does not listen after ${STARTS_WITHIN_MS / 1_000} s.`);
+}
+
+/** Returns the highest resident memory of the service whose environment has a variable, MB. */
+async function peakMemoryMb(variable: string): Promise<number> {
+  const pids = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
+  for (const pid of pids) {
+    const [environment, command, status] = await Promise.all(
+      ["environ", "cmdline", "status"].map((file) =>
+        readFile(`/proc/${pid}/${file}`, "utf8").catch(() => ""),
+      ),
+    );
+    const isService = environment?.split("\0").includes(variable) && command?.includes("src/main.ts");
+    if (isService) return Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? "")?.[1]) / 1_000;
+  }
+  return Number.NaN;
 }

@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
 import { CONNECTIONS, LOAD, repeatFor, runClosedLoop } from "../harness/closed-loop.ts";
-import { type GrpcClient, openGrpcClient } from "../harness/grpc-client.ts";
+import { openGrpcClient } from "../harness/grpc-client.ts";
 import { createRandom, createZipf, formatNumber, median } from "../harness/numbers.ts";
 import { Goals, type Part } from "../harness/part.ts";
-import type { Service } from "../harness/service.ts";
+import { openSignedInClient } from "../harness/signed-in-client.ts";
 import { productRequests } from "../workload/traffic.ts";
 
 const ROUNDS = 9;
@@ -74,17 +73,6 @@ export const access: Part = async ({ products, startReplica }) => {
     missed: goals.missed,
   };
 };
-
-/** Opens a client that sends the access token of a new account. */
-async function openSignedInClient({ url }: Service): Promise<GrpcClient> {
-  const response = await fetch(`${url}/cartwright.identity.v1.IdentityService/Register`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ email: `${randomUUID()}@example.com`, name: "Bench", password: randomUUID() }),
-  });
-  const [, token = ""] = /"accessToken":"([^"]+)"/.exec(await response.text()) ?? [];
-  return openGrpcClient(url, CONNECTIONS, { authorization: `Bearer ${token}` });
-}
 
 function fail(): never {
   throw new RangeError("The side does not exist.");

@@ -73,7 +73,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   resetBurst: 1_000,
   resetsPerSecond: 100,
   maxIndebtedAddresses: 10_000,
-  refusedHeadersMs: 250,
+  refusedHeadersMs: 50,
   firstByteMs: 10_000,
   headersMs: 15_000,
   bodyIdleMs: 30_000,

@@ -1,6 +1,7 @@
 import { BlockList } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { openIdle } from "../../support/attacks/attackers.ts";
 import { callOnce } from "../../support/attacks/caller.ts";
 import { blockLists } from "../../support/rpc/blocking-handler.ts";
 import { frameType, getRequestFrame, http2Frame, resetFrame } from "../../support/rpc/http2-frames.ts";
@@ -54,6 +55,15 @@ test.each(["closed", "reset"])(
 test("responses that are complete cost their address nothing", async () => {
   const { port } = await startRpcServer({ limits: { ...limits, rapidResetMs: 60_000 } });
   for (let count = 0; count < 30; count += 1) expect(await callOnce(port)).toBe("0");
+});
+
+test("connections without calls cost their address nothing", async () => {
+  const { port } = await startRpcServer({ limits: { ...limits, refusedHeadersMs: 1 } });
+  const idle = await openIdle(port, "127.0.0.1", 50);
+  expect(await callOnce(port)).toBe("0");
+  for (const socket of idle) socket.end();
+  await Promise.all(idle.map(waitForClose));
+  expect(await callOnce(port)).toBe("0");
 });
 
 test("resets by a trusted proxy close nothing", async () => {

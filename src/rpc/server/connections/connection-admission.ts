@@ -1,4 +1,5 @@
 import type { BlockList, Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../kernel/log.ts";
 import type { ServerLimits } from "../server-limits.ts";
 import type { AddressDebts } from "./address-debts.ts";
@@ -10,8 +11,8 @@ import { createPeer, type Peer } from "./peer.ts";
 export interface ConnectionAdmission {
   /** Returns the connection of a socket; undefined when it is refused, and destroyed. */
   accept(socket: Socket): Connection | undefined;
-  /** Closes the HTTP/2 connections of a network whose addresses are in debt. */
-  closeIndebted(peer: Peer): void;
+  /** Closes the HTTP/2 connections of a network whose addresses are in debt, a few in each turn of the event loop. */
+  closeIndebted(peer: Peer): Promise<void>;
   /** The numbers of connections. */
   readonly counts: Readonly<{ open: number; reserved: number }>;
 }
@@ -29,6 +30,9 @@ export interface ConnectionAdmissionOptions {
   limits: ServerLimits;
   log: Log;
 }
+
+/** Closing a session takes 0.1 ms, and an address may have thousands. */
+const CLOSED_PER_TURN = 32;
 
 /** The shortest interval of log lines about refused connections, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
@@ -74,9 +78,13 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
       refuse(socket, peer.address, result);
       return undefined;
     },
-    closeIndebted(peer) {
+    async closeIndebted(peer) {
+      let closed = 0;
       for (const shared of [...shares.networkOf(peer), ...reserved.networkOf(peer)]) {
-        if (shared.isHttp2 && debts?.isInDebt(shared.peer) === true) shared.close();
+        if (!shared.isHttp2 || debts?.isInDebt(shared.peer) !== true) continue;
+        shared.close();
+        closed += 1;
+        if (closed % CLOSED_PER_TURN === 0) await nextTurn();
       }
     },
     get counts() {

@@ -49,8 +49,14 @@ export class Connection {
 
   /** Closes the connection immediately. An HTTP/2 peer receives GOAWAY. */
   close(): void {
-    this.session?.destroy();
-    // The session would wait until the peer has closed its side too.
-    this.socket.destroy();
+    const { session, socket } = this;
+    if (session === undefined) {
+      socket.destroy();
+      return;
+    }
+    session.destroy();
+    // The session would wait until the peer has closed its side too. In the next turn GOAWAY has been written, also
+    // when this is called while frames are received.
+    setImmediate(() => socket.destroy());
   }
 }

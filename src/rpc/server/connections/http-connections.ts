@@ -114,6 +114,8 @@ export class HttpConnections {
     if (!this.#debts.charge(connection.peer, units)) return;
     const { address } = connection.peer;
     this.#options.log.warn({ address }, "HTTP/2 connections closed: their address caused too many resets");
-    for (const { admission } of this.#ports) admission.closeIndebted(connection.peer);
+    // First, so that the rest of what it has sent is not read.
+    connection.close();
+    for (const { admission } of this.#ports) void admission.closeIndebted(connection.peer);
   }
 }

@@ -24,11 +24,15 @@ interface SessionState {
   readonly connection: Connection;
   /** The streams whose headers were accepted. */
   streams: number;
+  /** The streams that the peer has reset soon after it opened them. */
+  resets: number;
   /** The streams whose headers were refused, as far as they have been charged. */
   refused: number;
   /** When its last stream ended, in milliseconds of `performance.now()`. */
   idleSinceMs: number;
   isPingPending: boolean;
+  /** Whether the connection is closed, which ends its streams. */
+  isClosed: boolean;
 }
 
 /**
@@ -38,11 +42,25 @@ interface SessionState {
 const VIOLATION_UNITS = 100;
 
 /**
+ * The charge for a header block that is refused. nghttp2 decompresses 15 kB of it in 0.25 ms, as long as a few streams
+ * that are opened and reset.
+ */
+const REFUSED_HEADERS_UNITS = 5;
+
+/** The resets of a connection after which its further streams are handled one turn of the event loop later. */
+const MAX_UNSUSPICIOUS_RESETS = 10;
+
+/** The most sessions whose refused header blocks are counted in one turn. */
+const MAX_COUNTED_SESSIONS = 1_000;
+
+/**
  * The HTTP/2 connections of a server. Ends idle ones and those whose peer does not acknowledge pings, and charges peers
  * for streams that they reset and for headers that are refused.
  */
 export class Http2Sessions {
   readonly #sessions = new Map<Http2Session, SessionState>();
+  /** The sessions whose refused header blocks are counted next. */
+  #uncounted = this.#sessions.entries();
   readonly #options: Http2SessionsOptions;
   readonly #pingTimer: NodeJS.Timeout;
   readonly #chargeTimer: NodeJS.Timeout;
@@ -51,7 +69,7 @@ export class Http2Sessions {
     this.#options = options;
     const { pingMs, refusedHeadersMs } = options.limits;
     this.#pingTimer = setInterval(() => this.#checkAll(), pingMs).unref();
-    this.#chargeTimer = setInterval(() => this.#chargeAllRefused(), refusedHeadersMs).unref();
+    this.#chargeTimer = setInterval(() => this.#chargeSomeRefused(), refusedHeadersMs).unref();
   }
 
   /** Takes a connection that speaks HTTP/2. */
@@ -61,9 +79,11 @@ export class Http2Sessions {
     const state: SessionState = {
       connection,
       streams: 0,
+      resets: 0,
       refused: 0,
       idleSinceMs: performance.now(),
       isPingPending: false,
+      isClosed: false,
     };
     this.#sessions.set(session, state);
     session.on("close", () => this.#sessions.delete(session));
@@ -74,10 +94,17 @@ export class Http2Sessions {
       }
     });
     // Before the session handles the same event, after which its state cannot be read.
-    socket.prependOnceListener("close", () => this.#chargeRefused(session, state));
+    socket.prependOnceListener("close", () => {
+      this.#chargeRefused(session, state);
+      state.isClosed = true;
+    });
     session.on("stream", (stream, headers, flags, rawHeaders) => {
       this.#track(session, state, stream);
-      connection.handlers.onHttp2Stream(stream, headers, flags, rawHeaders, connection.peer.address);
+      const handle = () =>
+        connection.handlers.onHttp2Stream(stream, headers, flags, rawHeaders, connection.peer.address);
+      if (state.resets < MAX_UNSUSPICIOUS_RESETS) handle();
+      // The resets that follow their streams in the same read come first. A stream that was reset costs no call then.
+      else setImmediate(() => stream.closed || handle());
     });
   }
 
@@ -110,26 +137,41 @@ export class Http2Sessions {
     const { connection } = state;
     const { limits, charge } = this.#options;
     const openedAtMs = performance.now();
+    let isCharged = false;
+    const chargeReset = () => {
+      if (isCharged || state.isClosed || session.destroyed) return;
+      if (performance.now() - openedAtMs >= limits.rapidResetMs) return;
+      isCharged = true;
+      state.resets += 1;
+      charge(connection, 1);
+    };
     connection.openRequests += 1;
     state.streams += 1;
+    // A reset costs its caller when it comes so early that the caller waited neither for the response nor for a
+    // deadline: only the wait keeps the streams of a connection within the limit of concurrent streams. A call that
+    // lived longer was as expensive for its caller as one that got its response. The end of a whole connection, as load
+    // generators and browsers cause it, costs nothing.
+    // A stream with a handler is reset when 'aborted' is emitted, and closed when the handler has finished.
+    stream.on("aborted", chargeReset);
     stream.on("close", () => {
-      const nowMs = performance.now();
       connection.openRequests -= 1;
-      state.idleSinceMs = nowMs;
-      // A reset costs its caller when it comes so early that the caller waited neither for the response nor for a
-      // deadline: only the wait keeps the streams of a connection within the limit of concurrent streams. A call that
-      // lived longer was as expensive for its caller as one that got its response. The end of a whole connection, as
-      // load generators and browsers cause it, destroys the session first and costs nothing.
-      const isReset = stream.rstCode !== 0 || !stream.headersSent;
-      if (isReset && !session.destroyed && nowMs - openedAtMs < limits.rapidResetMs) charge(connection, 1);
+      state.idleSinceMs = performance.now();
+      if (stream.rstCode !== 0 || !stream.headersSent) chargeReset();
       if (connection.isReserved) session.close();
     });
     // A peer that resets its connection raises an error on every open stream, which would end the process.
     stream.on("error", ignore);
   }
 
-  #chargeAllRefused(): void {
-    for (const [session, state] of this.#sessions) this.#chargeRefused(session, state);
+  #chargeSomeRefused(): void {
+    for (let count = 0; count < MAX_COUNTED_SESSIONS; count += 1) {
+      const { value, done } = this.#uncounted.next();
+      if (done === true) {
+        this.#uncounted = this.#sessions.entries();
+        return;
+      }
+      this.#chargeRefused(...value);
+    }
   }
 
   /**
@@ -141,11 +183,11 @@ export class Http2Sessions {
     const { lastProcStreamID } = session.state;
     if (lastProcStreamID === undefined) return;
     // Clients open streams with consecutive odd ids.
-    const refused = (lastProcStreamID + 1) / 2 - state.streams;
+    const refused = Math.floor((lastProcStreamID + 1) / 2) - state.streams;
     if (refused <= state.refused) return;
     const units = refused - state.refused;
     state.refused = refused;
-    this.#options.charge(state.connection, units);
+    this.#options.charge(state.connection, units * REFUSED_HEADERS_UNITS);
   }
 
   #checkAll(): void {
