@@ -9,6 +9,7 @@ import { createHttp1Server } from "./http-servers.ts";
 import { Http1Connections } from "./http1-connections.ts";
 import { Http2Sessions } from "./http2-sessions.ts";
 import { createListener, type Listener, type TlsFiles } from "./listener.ts";
+import { OpeningQueue } from "./opening-queue.ts";
 
 /** Dependencies of the connections. */
 export interface HttpConnectionsOptions {
@@ -42,6 +43,7 @@ export class HttpConnections {
   readonly #http2: Http2Sessions;
   readonly #debts: AddressDebts;
   readonly #ports: Port[] = [];
+  readonly #opening = new OpeningQueue();
 
   constructor(options: HttpConnectionsOptions) {
     const { limits, log } = options;
@@ -77,6 +79,7 @@ export class HttpConnections {
     const listener = createListener({
       tls,
       accept: (socket) => admission.accept(socket),
+      opening: this.#opening,
       maxConnections: maxConnections + (reserve?.maxConnections ?? 0),
       onHttp1: (socket, connection) => this.#http1.open(socket, connection),
       onHttp2: (socket, connection) => this.#http2.open(socket, connection),

@@ -4,6 +4,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from "node:
 import { errorMessage, StartupError } from "../../../kernel/errors.ts";
 import type { ServerLimits } from "../server-limits.ts";
 import type { Connection } from "./connection.ts";
+import type { OpeningQueue } from "./opening-queue.ts";
 
 /** The start of the HTTP/2 preface (RFC 9113, 3.4: "PRI * HTTP/2.0"), which no HTTP/1.1 method shares. */
 const PREFACE_START = Buffer.from("PRI");
@@ -29,6 +30,7 @@ export interface ListenerOptions {
   tls: TlsFiles | undefined;
   /** Returns the connection of a socket; undefined when it is refused, and destroyed. */
   accept(socket: Socket): Connection | undefined;
+  opening: OpeningQueue;
   /** The most connections that `accept` returns. Node closes many more than that without creating their sockets. */
   maxConnections: number;
   onHttp1: OnConnection;
@@ -49,7 +51,7 @@ export interface Listener {
  * @throws StartupError for a certificate or key that cannot be used
  */
 export function createListener(options: ListenerOptions): Listener {
-  const { tls, accept, maxConnections, limits } = options;
+  const { tls, accept, opening, maxConnections, limits } = options;
   const pending = new Set<Socket>();
   const openSecure = tls === undefined ? undefined : createTlsHandshake(options, tls);
   const server = createServer({ noDelay: true }, (socket) => {
@@ -57,7 +59,7 @@ export function createListener(options: ListenerOptions): Listener {
     const connection = accept(socket);
     if (connection === undefined) return;
     if (openSecure !== undefined) {
-      openSecure(socket, connection);
+      opening.push(connection.peer.holder, () => socket.destroyed || openSecure(socket, connection));
       return;
     }
     pending.add(socket);
@@ -68,9 +70,12 @@ export function createListener(options: ListenerOptions): Listener {
     };
     socket.once("close", endPending);
     detectHttpVersion(socket, undefined, (isHttp2) => {
-      endPending();
-      if (isHttp2) options.onHttp2(socket, connection);
-      else options.onHttp1(socket, connection);
+      opening.push(connection.peer.holder, () => {
+        endPending();
+        if (socket.destroyed) return;
+        if (isHttp2) options.onHttp2(socket, connection);
+        else options.onHttp1(socket, connection);
+      });
     });
   });
   server.maxConnections = maxConnections + MAX_CLOSING;
