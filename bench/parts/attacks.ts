@@ -80,7 +80,7 @@ export const attacks: Part = async ({ products, startReplica }) => {
   }
   return {
     title: "Attacks",
-    notes: `A signed-in caller makes ${CALLS_PER_SECOND} calls of GetProduct a second in an open loop from 127.0.0.1, answered from the cache; ${ROUNDS} rounds of ${SECONDS_PER_PHASE} s without and ${SECONDS_PER_PHASE} s with an attack, which comes from one other loopback address in each round and reconnects as often as it can, 10,000 times at most. Probes request /healthz on a new connection each. Memory is the highest resident memory of the service. Attacker, caller, service and stores share the machine.`,
+    notes: `A signed-in caller makes ${CALLS_PER_SECOND} calls of GetProduct a second in an open loop from 127.0.0.1, served from the cache; ${ROUNDS} rounds of ${SECONDS_PER_PHASE} s without and ${SECONDS_PER_PHASE} s with an attack, which comes from one other loopback address in each round and reconnects as often as it can, 10,000 times at most. Probes request /healthz on a new connection each. Memory is the highest resident memory of the service. Attacker, caller, service and stores share the machine.`,
     rows,
     missed: goals.missed,
   };

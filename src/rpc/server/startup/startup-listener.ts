@@ -25,6 +25,7 @@ const LIMITS: ServerLimits = {
   firstByteMs: 5_000,
   headersMs: 5_000,
 };
+const ALIVE_PATHS: ReadonlySet<string> = new Set(["/healthz", "/livez"]);
 /** The value of Retry-After, in seconds. A start on existing data takes about this time. */
 const RETRY_AFTER_SECONDS = 2;
 /** The error of the Connect protocol. Clients of gRPC read the HTTP status. */
@@ -34,7 +35,7 @@ const STARTING = JSON.stringify({
 });
 
 /**
- * Creates a server that responds to each request with 503 and Retry-After, and to /healthz with 200: the process runs.
+ * Creates a server that responds to each request with 503 and Retry-After, and to /healthz and /livez with 200: the process runs.
  * @throws StartupError for a certificate or key that cannot be used
  */
 export function createStartupListener(tls: TlsFiles | undefined, log: Log): StartupListener {
@@ -62,7 +63,7 @@ function sendStarting(request: Request, response: Response): void {
   request.resume();
   response.setHeader("cache-control", "no-store");
   if (isHttp1(response)) response.setHeader("connection", "close");
-  if (requestPath(request.url ?? "") === "/healthz") {
+  if (ALIVE_PATHS.has(requestPath(request.url ?? ""))) {
     sendText(response, 200, "text/plain", "ok\n");
     return;
   }

@@ -72,8 +72,10 @@ test("until calls are served, requests get 503 with Retry-After, and the process
     expect(response.headers.get("retry-after")).toBe("2");
     expect(await response.json()).toMatchObject({ code: "unavailable", message: /starting/ });
   }
-  const alive = await fetch(`${url}/healthz`);
-  expect([alive.status, await alive.text()]).toEqual([200, "ok\n"]);
+  for (const path of ["/healthz", "/livez"]) {
+    const alive = await fetch(`${url}${path}`);
+    expect([alive.status, await alive.text()]).toEqual([200, "ok\n"]);
+  }
 });
 
 test("a gRPC client gets UNAVAILABLE until calls are served, and then a response over a new connection", async () => {

@@ -12,7 +12,7 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { StartupError } from "../../../../src/kernel/errors.ts";
-import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
+import { type RpcServerOptions, startRpcServer } from "../../../support/rpc/rpc-server.ts";
 import { createSelfSignedCertificate } from "../../../support/rpc/self-signed-certificate.ts";
 
 const key = { case: "sku", value: "A" } as const;
@@ -112,14 +112,31 @@ test("a port in use is a startup error that names it", async () => {
 });
 
 describe("TLS", () => {
-  async function startSecure() {
+  async function startSecure(options: RpcServerOptions = {}) {
     const folder = await mkdtemp(join(tmpdir(), "cartwright-tls-"));
     onTestFinished(() => rm(folder, { recursive: true }));
     const { cert, key } = createSelfSignedCertificate();
     const files = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
     await Promise.all([writeFile(files.certFile, cert), writeFile(files.keyFile, key)]);
-    return { ...(await startRpcServer({ tls: files })), cert, files };
+    return { ...(await startRpcServer({ tls: files, ...options })), cert, files };
   }
+
+  test("TLS connections without a handshake take no more than the share of their address", async () => {
+    const { port, url, cert } = await startSecure({ limits: { maxConnections: 20, reservedConnections: 0 } });
+    // Not a byte is sent, so that the server waits for the handshake.
+    const silent = Array.from({ length: 30 }, () => {
+      const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+      socket.on("error", () => {});
+      onTestFinished(() => {
+        socket.destroy();
+      });
+      return socket.resume();
+    });
+    await expect.poll(() => silent.filter(({ destroyed }) => destroyed).length).toBe(20);
+    const transport = createGrpcTransport({ baseUrl: url, nodeOptions: { ca: cert } });
+    const { product } = await createClient(CatalogService, transport).getProduct({ key });
+    expect(product?.sku).toBe("A");
+  });
 
   test("TLS serves HTTP/2 and HTTP/1.1 on one port by ALPN", async () => {
     const { url, cert } = await startSecure();
