@@ -27,6 +27,26 @@ export async function readSubtree(db: Database, call: Call, categoryId: string):
   return rows.map(({ id }) => id);
 }
 
+const findIdBySlug = prepare<[slug: string], { id: string }>(
+  (slug) => sql`select id from category where slug = ${slug}`,
+);
+
+/**
+ * Returns the id of the category that an id or a slug names; empty when both are empty.
+ * @throws AppError not_found for an unknown slug, invalid_argument when the slug is that of another category
+ */
+export async function resolveCategoryId(
+  db: Database,
+  call: Call,
+  { categoryId, categorySlug }: { categoryId: string; categorySlug: string },
+): Promise<string> {
+  if (categorySlug === "") return categoryId;
+  const [found] = await db.read(call, findIdBySlug(categorySlug));
+  if (found === undefined) throw notFound("category", categorySlug);
+  if (categoryId === "" || categoryId === found.id) return found.id;
+  throw invalidField("category_slug", "must name the same category as category_id");
+}
+
 /**
  * Checks that a category can be a child of `parentId`; an empty `parentId` means the top level.
  * @throws AppError not_found for an unknown parent, invalid_argument when the parent is the category itself or one

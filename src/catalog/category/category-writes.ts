@@ -75,7 +75,8 @@ export async function createCategory(
       updatedAt: now,
     });
     await flush(tx, entity);
-    tx.invalidate("categories");
+    // A list of products by its slug may have failed.
+    tx.invalidate("categories", "catalog");
     return readCategory(tx, id);
   });
   return result;
@@ -114,7 +115,8 @@ export function deleteCategory(
   return db.transact(call, async (tx) => {
     const entity = await find(tx, id, etag);
     await removeEmpty(tx, entity);
-    tx.invalidate("categories");
+    // Lists of products by its slug fail from now on.
+    tx.invalidate("categories", "catalog");
   });
 }
 

@@ -7,7 +7,7 @@ import {
   type PageTokens,
   resolvePageSize,
 } from "../../kernel/page.ts";
-import { readSubtree } from "../category/category-tree.ts";
+import { readSubtree, resolveCategoryId } from "../category/category-tree.ts";
 import { FEW_RESULTS } from "../search/plan.ts";
 import {
   correctedQuery,
@@ -27,6 +27,8 @@ import { type ProductSort, parseSort, SORT_BY_ID, sortColumns, sortValues } from
 
 /** A request for a page of products. */
 export interface ProductListRequest extends PageRequest, ProductFilter {
+  /** Slug of the category, instead of its id; empty for none. */
+  categorySlug: string;
   /** Sort order (AIP-132); empty for relevance with a query, and for the id without one. */
   orderBy: string;
   /** Contract names of the fields to return; empty for all. */
@@ -58,10 +60,20 @@ export async function listProducts(
   request: ProductListRequest,
 ): Promise<ProductList> {
   const { db, tokens } = options;
-  const { pageToken, pageSize: requestedSize, readMask, total, facets, orderBy, ...filter } = request;
-  assertRanges(filter);
-  const requestedSort = parseSort(orderBy, filter.query !== "");
+  const {
+    pageToken,
+    pageSize: requestedSize,
+    readMask,
+    total,
+    facets,
+    orderBy,
+    categorySlug,
+    ...rest
+  } = request;
+  assertRanges(rest);
+  const requestedSort = parseSort(orderBy, rest.query !== "");
   const columns = readColumns(readMask);
+  const filter = { ...rest, categoryId: await resolveCategoryId(db, call, request) };
   // The name in the token is `order`, so that the tokens of earlier versions stay valid.
   const query = { list: "products", filter, order: requestedSort };
   const size = resolvePageSize(requestedSize);

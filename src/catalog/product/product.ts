@@ -50,7 +50,10 @@ export interface Products {
    * @throws AppError not_found when one of them is unknown or deleted
    */
   batchGet(call: Call, ids: readonly string[], readMask: readonly string[]): Promise<ProductView[]>;
-  /** Returns a page of products, with the requested total and facets. */
+  /**
+   * Returns a page of products, with the requested total and facets.
+   * @throws AppError not_found for an unknown slug of a category, invalid_argument for an invalid filter or page token
+   */
   list(call: Call, request: ProductListRequest): Promise<ProductList>;
   /**
    * Creates a product and records its initial stock in the ledger.

@@ -42,6 +42,7 @@ export type List = (shop: Shop, pageToken: string) => Promise<{ items: object[] 
 const all = {
   categoryId: "",
   brand: "",
+  categorySlug: "",
   minPrice: undefined,
   maxPrice: undefined,
   query: "",

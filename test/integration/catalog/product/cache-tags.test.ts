@@ -53,15 +53,15 @@ test("a change of a product invalidates it and its lists, and the categories whe
   }
 });
 
-test("a change of a category invalidates the categories, and lists of products when the tree may have changed", async () => {
+test("a change of a category invalidates the categories and the lists of products, which may name it by its slug", async () => {
   const { call, catalog } = shop;
   const category = { slug: "tagged", name: "Tagged", parentId: "" };
   const create = { ...options, category, requestId: randomUUID() };
-  expect(await shop.tagsOf(() => catalog.categories.create(call, create))).toEqual(["categories"]);
+  expect(await shop.tagsOf(() => catalog.categories.create(call, create))).toEqual(["catalog", "categories"]);
   const { id } = await catalog.categories.create(call, create);
   const update = { ...options, category: { ...category, id, etag: "", name: "Other" }, mask: ["name"] };
   expect(await shop.tagsOf(() => catalog.categories.update(call, update))).toEqual(["catalog", "categories"]);
-  expect(await shop.tagsOf(() => catalog.categories.delete(call, id, ""))).toEqual(["categories"]);
+  expect(await shop.tagsOf(() => catalog.categories.delete(call, id, ""))).toEqual(["catalog", "categories"]);
 });
 
 test("a change of stock invalidates its product, and lists when the availability changes", async () => {
