@@ -32,19 +32,20 @@ export async function deleteAbsent(
   complete: CompleteImport,
 ): Promise<void> {
   const plan = await options.db.transact(call, (tx) => planDeletion(tx, complete));
+  if (plan === undefined) return;
   for (let afterId: string | undefined = NIL_UUID; afterId !== undefined; ) {
     afterId = await deleteAbsentInPage(options, call, complete, plan, afterId);
   }
 }
 
 /**
- * Counts the products that an import deletes.
+ * Counts the products that an import deletes. Returns undefined when it deletes none any more.
  * @throws AppError failed_precondition when they are more than it may delete
  */
 async function planDeletion(
   tx: Tx,
   { requestId, rowCount, maxDeletes }: CompleteImport,
-): Promise<DeletePlan> {
+): Promise<DeletePlan | undefined> {
   const deletedCount = await lockComplete(tx, requestId, rowCount);
   let [productCount, deleteCount] = [deletedCount, deletedCount];
   for (let afterId: string | null = NIL_UUID; afterId !== null; ) {
@@ -53,6 +54,7 @@ async function planDeletion(
     deleteCount += page?.absent ?? 0;
     afterId = page?.lastId ?? null;
   }
+  if (deleteCount === deletedCount) return undefined;
   const defaultLimit = Math.ceil((productCount * DEFAULT_PERCENT) / 100);
   const plan = { productCount, deleteCount, maxDeletes: maxDeletes ?? defaultLimit };
   await assertWithinLimit(tx, requestId, plan);
