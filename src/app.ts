@@ -187,6 +187,7 @@ function createAppServer(
     adminPort: config.adminPort,
     tls: config.tls,
     corsOrigins: config.corsOrigins,
+    corsHeaders: config.corsHeaders,
     trustedProxies: config.trustedProxies,
     maxCalls: config.maxCalls,
     services,

@@ -49,6 +49,8 @@ export type Config = Readonly<{
   tokenIssuer: string;
   trustedProxies: BlockList;
   corsOrigins: readonly string[];
+  /** The request headers of their own that pages of these origins may send. */
+  corsHeaders: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
   /** The number of jobs of one queue that run concurrently in this process. 0 leaves all jobs to other processes. */
   workers: number;
@@ -121,6 +123,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     tokenIssuer: value.TOKEN_ISSUER,
     trustedProxies: value.TRUSTED_PROXIES,
     corsOrigins: value.CORS_ORIGINS,
+    corsHeaders: value.CORS_HEADERS,
     tls:
       value.TLS_CERT_FILE !== undefined && value.TLS_KEY_FILE !== undefined
         ? { certFile: value.TLS_CERT_FILE, keyFile: value.TLS_KEY_FILE }

@@ -32,6 +32,14 @@ export const url = (...protocols: string[]) =>
     error: `must be a URL that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
   });
 
+/** Parses a comma-separated list of header names. `*` is none: browsers would not send Authorization by it. */
+export const headerNames = list.refine(
+  (items) => items.every((item) => /^[\w!#$%&'+.^`|~-]{1,100}$/.test(item)),
+  {
+    error: "must be names of request headers such as x-shop-id, separated by commas",
+  },
+);
+
 /** Parses a comma-separated list of origins; `*` means all. */
 export const origins = list.refine(
   (items) => items.every((item) => item === "*" || (URL.canParse(item) && new URL(item).origin === item)),

@@ -2,7 +2,7 @@ import { BlockList } from "node:net";
 import { z } from "zod";
 import { HOUR_MS, MINUTE_MS } from "../kernel/durations.ts";
 import type { ClassBudget } from "../rpc/rate-limit/class-budgets.ts";
-import { budget, integer, oneOf, onOff, origins, proxies, url } from "./parsers.ts";
+import { budget, headerNames, integer, oneOf, onOff, origins, proxies, url } from "./parsers.ts";
 
 const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: MINUTE_MS, failClosed: false });
 
@@ -34,6 +34,7 @@ export const environment = z.object({
   TOKEN_ISSUER: z.string().min(1).max(200).default("cartwright"),
   TRUSTED_PROXIES: proxies.default(new BlockList()),
   CORS_ORIGINS: origins.default([]),
+  CORS_HEADERS: headerNames.default([]),
   TLS_CERT_FILE: z.string().min(1).optional(),
   TLS_KEY_FILE: z.string().min(1).optional(),
   WORKERS: integer(0, 500).optional(),

@@ -5,38 +5,20 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { BlockList } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { create, fromBinary, setExtension, toBinary } from "@bufbuild/protobuf";
-import { ServiceOptionsSchema } from "@bufbuild/protobuf/wkt";
-import {
-  Access,
-  type MethodPolicy,
-  MethodPolicySchema,
-  RateLimitClass,
-  ServicePolicySchema,
-  service as serviceOption,
-} from "../../gen/cartwright/policy/v1/policy_pb.ts";
-import { MAX_DEADLINE_MS } from "../../src/rpc/policy/policy-errors.ts";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { TlsFiles } from "../../src/rpc/server/connections/listener.ts";
 import { createServer } from "../../src/rpc/server/server.ts";
 import { MAX_MESSAGE_BYTES } from "../../src/rpc/server/server-limits.ts";
-import { alterService, toDuration } from "../support/rpc/altered-contract.ts";
+import { conformanceService } from "./contract.ts";
 import type { TLSCreds } from "./gen/connectrpc/conformance/v1/config_pb.ts";
 import {
   type ServerCompatRequest,
   ServerCompatRequestSchema,
   ServerCompatResponseSchema,
 } from "./gen/connectrpc/conformance/v1/server_compat_pb.ts";
-import { ConformanceService } from "./gen/connectrpc/conformance/v1/service_pb.ts";
 import { createConformanceService } from "./service.ts";
 
 const LENGTH_BYTES = 4;
-
-/** The policy of all methods: without one they would not take the fast path. Access and rate limits are off. */
-const permissivePolicy: MethodPolicy = create(MethodPolicySchema, {
-  access: Access.PUBLIC,
-  rateLimit: { class: RateLimitClass.READ, cost: 1 },
-  deadline: { default: toDuration(MAX_DEADLINE_MS), max: toDuration(MAX_DEADLINE_MS) },
-});
 
 async function readRequest(): Promise<ServerCompatRequest> {
   let received = Buffer.alloc(0);
@@ -79,20 +61,14 @@ const log = {
 
 const request = await readRequest();
 const credentials = request.useTls ? request.serverCreds : undefined;
-const service = alterService(ConformanceService, ({ service: [proto] }) => {
-  if (proto === undefined) throw new Error("The contract has no service.");
-  proto.options ??= create(ServiceOptionsSchema);
-  const policies = create(ServicePolicySchema, { read: permissivePolicy, write: permissivePolicy });
-  setExtension(proto.options, serviceOption, policies);
-});
 const server = createServer({
   host: "127.0.0.1",
   port: 0,
   tls: credentials && writeTlsFiles(credentials),
   corsOrigins: [],
   trustedProxies: new BlockList(),
-  services: [service],
-  routes: (router) => router.service(service, createConformanceService(MAX_DEADLINE_MS)),
+  services: [conformanceService],
+  routes: (router) => router.service(conformanceService, createConformanceService()),
   authenticate: undefined,
   rateLimiter: undefined,
   cache: undefined,

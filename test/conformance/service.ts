@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Any, anyPack } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { callKey } from "../../src/rpc/call/call-context.ts";
+import { DEFAULT_TIMEOUT_MS } from "./contract.ts";
 import {
   type BidiStreamRequest,
   BidiStreamRequestSchema,
@@ -29,20 +30,16 @@ type RequestInfo = MessageInitShape<typeof ConformancePayload_RequestInfoSchema>
 /** Describes the request of a call. */
 type DescribeRequest = (context: HandlerContext, requests: Any[]) => RequestInfo;
 
-/**
- * Creates the service of the suite, as its contract describes it. `Unimplemented` has no implementation.
- * @param defaultTimeoutMs the timeout of calls whose callers set none, which is not reported
- */
-export function createConformanceService(
-  defaultTimeoutMs: number,
-): Partial<ServiceImpl<typeof ConformanceService>> {
+/** Creates the service of the suite, as its contract describes it. `Unimplemented` has no implementation. */
+export function createConformanceService(): Partial<ServiceImpl<typeof ConformanceService>> {
   const describe: DescribeRequest = (context, requests) => {
-    const timeoutMs = context.values.get(callKey)?.setup.timeoutMs ?? defaultTimeoutMs;
+    const timeoutMs = context.values.get(callKey)?.setup.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const query = new URL(context.url).searchParams;
     return {
       requestHeaders: headerList(context.requestHeader),
       requests,
-      ...(timeoutMs === defaultTimeoutMs ? {} : { timeoutMs: BigInt(Math.trunc(timeoutMs)) }),
+      // The default timeout is none of the caller's.
+      ...(timeoutMs === DEFAULT_TIMEOUT_MS ? {} : { timeoutMs: BigInt(Math.trunc(timeoutMs)) }),
       ...(context.requestMethod === "GET" ? { connectGetInfo: { queryParams: headerList(query) } } : {}),
     };
   };

@@ -47,6 +47,7 @@ test("an empty environment gives the documented defaults", () => {
     signingKeysFile: ".data/signing-keys.json",
     tokenIssuer: "cartwright",
     corsOrigins: [],
+    corsHeaders: [],
     tls: undefined,
     logLevel: "info",
     seedDemo: true,
@@ -89,6 +90,7 @@ test.each<[string, string, Partial<Config>]>([
   ["SIGNING_KEYS_FILE", "/run/secrets/keys.json", { signingKeysFile: "/run/secrets/keys.json" }],
   ["TOKEN_ISSUER", "https://shop.example", { tokenIssuer: "https://shop.example" }],
   ["CORS_ORIGINS", "*", { corsOrigins: ["*"] }],
+  ["CORS_HEADERS", "x-shop-id, X-Page", { corsHeaders: ["x-shop-id", "X-Page"] }],
   [
     "CORS_ORIGINS",
     "https://a.example, http://localhost:3000,",
@@ -187,6 +189,9 @@ describe("an invalid value is reported by its variable name", () => {
     ["TRUSTED_PROXIES", "proxy.example"],
     ["TRUSTED_PROXIES", "fd00::/129"],
     ["CORS_ORIGINS", "shop.example"],
+    ["CORS_HEADERS", "x shop"],
+    ["CORS_HEADERS", "*"],
+    ["CORS_HEADERS", "x-shop: 1"],
     ["CORS_ORIGINS", "https://shop.example/path"],
     ["CORS_ORIGINS", "https://shop.example, nonsense"],
     ["LOG_LEVEL", "loud"],
@@ -225,7 +230,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

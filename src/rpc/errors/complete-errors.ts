@@ -36,8 +36,10 @@ export function correctCode(error: ConnectError): void {
 }
 
 /** Adds the ErrorInfo that Connect's own errors lack. */
-export function addErrorInfo(error: ConnectError): void {
-  const reason = CONNECT_REASONS[error.code] ?? codeName(error.code);
+export function addErrorInfo(
+  error: ConnectError,
+  reason = CONNECT_REASONS[error.code] ?? codeName(error.code),
+): void {
   error.details.push({ desc: ErrorInfoSchema, value: { reason, domain: ERROR_DOMAIN } });
 }
 

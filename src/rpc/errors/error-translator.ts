@@ -12,8 +12,11 @@ import { createThrottledLog } from "./throttled-log.ts";
 export interface ErrorTranslator {
   /** Translates what a handler or interceptor has thrown. Connect's own errors are returned unchanged. */
   translate(error: unknown, method: DescMethod): ConnectError;
-  /** Completes an error right before it is written: Connect's own errors lack an ErrorInfo. */
-  complete(error: ConnectError): void;
+  /**
+   * Completes an error right before it is written: Connect's own errors lack an ErrorInfo.
+   * @param reason of the ErrorInfo; default: the one of the code
+   */
+  complete(error: ConnectError, reason?: string): void;
 }
 
 /** Options of the translator. */
@@ -46,10 +49,10 @@ export function createErrorTranslator({ log, addsErrorInfo }: ErrorTranslatorOpt
   };
   return {
     translate,
-    complete(error) {
+    complete(error, reason) {
       if (error.details.length > 0) return;
       correctCode(error);
-      if (addsErrorInfo) addErrorInfo(error);
+      if (addsErrorInfo) addErrorInfo(error, reason);
     },
   };
 }

@@ -39,16 +39,15 @@ export interface HttpExchange {
 const RESET_DELAY_MS = 1_000;
 /** The largest request, in bytes, whose rest is received before an early response: one message above the limit. */
 const MAX_DRAINED_BYTES = MAX_MESSAGE_BYTES + 1024 * 1024;
-/** Longest wait for the rest of a request before an early response. */
-const DRAIN_MS = 1_000;
 
 /**
  * Receives and discards the rest of an HTTP/2 request that states its length, before an early response with status 200.
  * Some clients, such as connect-go, stop sending at the headers of such a response. They then miss the length that they
  * have stated, nghttp2 resets their stream with PROTOCOL_ERROR, and the reset overtakes the response.
+ * @param drainMs the longest wait, in milliseconds
  * @returns settles when the request is complete, too slow or aborted; undefined when there is nothing to wait for
  */
-export function receiveRest(body: Readable, contentLength = "0"): Promise<void> | undefined {
+export function receiveRest(body: Readable, contentLength = "0", drainMs: number): Promise<void> | undefined {
   const length = Number(contentLength);
   if (body.readableEnded || body.destroyed || !(length > 0 && length <= MAX_DRAINED_BYTES)) return undefined;
   return new Promise((resolve) => {
@@ -56,7 +55,7 @@ export function receiveRest(body: Readable, contentLength = "0"): Promise<void> 
       clearTimeout(timer);
       resolve();
     };
-    const timer = setTimeout(settle, DRAIN_MS);
+    const timer = setTimeout(settle, drainMs);
     body.once("end", settle).once("close", settle).resume();
   });
 }
@@ -79,14 +78,17 @@ export class Http2Exchange implements HttpExchange {
   readonly rawHeaders: readonly string[];
   readonly peer: string | undefined;
   readonly #stream: ServerHttp2Stream;
+  readonly #drainMs: number;
 
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     rawHeaders: readonly string[],
     peer: string | undefined,
+    drainMs: number,
   ) {
     this.#stream = stream;
+    this.#drainMs = drainMs;
     this.headers = headers;
     this.rawHeaders = rawHeaders;
     this.peer = peer;
@@ -114,7 +116,9 @@ export class Http2Exchange implements HttpExchange {
 
   respond(response: HttpResponse): void {
     const rest =
-      response.status === 200 ? receiveRest(this.#stream, this.headers["content-length"]) : undefined;
+      response.status === 200
+        ? receiveRest(this.#stream, this.headers["content-length"], this.#drainMs)
+        : undefined;
     if (rest === undefined) this.#send(response);
     else rest.then(() => this.#send(response)).catch(() => this.abort());
   }

@@ -4,7 +4,14 @@ import { cacheCorsHeaders } from "./cache-headers.ts";
 import { rateLimitCorsHeaders } from "./rate-limit-headers.ts";
 
 const allowedMethods = cors.allowedMethods.join(", ");
-const allowedHeaders = [...cors.allowedHeaders, "Authorization", ...cacheCorsHeaders.allowed].join(", ");
+/** The headers of distributed tracing: W3C Trace Context and Baggage. */
+const TRACING_HEADERS = ["traceparent", "tracestate", "baggage"];
+const defaultHeaders = [
+  ...cors.allowedHeaders,
+  "Authorization",
+  ...cacheCorsHeaders.allowed,
+  ...TRACING_HEADERS,
+];
 const exposedHeaders = [
   ...cors.exposedHeaders,
   ...cacheCorsHeaders.exposed,
@@ -25,8 +32,13 @@ export interface Cors {
   handle(request: Request, response: Response): boolean;
 }
 
-/** Creates CORS for pages of these origins; "*" allows all of them. */
-export function createCors(origins: readonly string[]): Cors {
+/**
+ * Creates CORS.
+ * @param origins of the pages that may call; "*" allows all of them
+ * @param headers that these pages may send, beside those of calls and of tracing
+ */
+export function createCors(origins: readonly string[], headers: readonly string[] = []): Cors {
+  const allowedHeaders = [...defaultHeaders, ...headers].join(", ");
   const isOpen = origins.includes("*");
   const allowed = new Set(origins);
   // HTTP caches must not serve the response for one origin to another.

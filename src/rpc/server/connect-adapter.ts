@@ -8,15 +8,18 @@ import type { Admission } from "../call/admission.ts";
 import { streamBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
+import type { ErrorTranslator } from "../errors/error-translator.ts";
 import { closeUnreadStream, drainRequest, receiveRest } from "../fast-path/http-exchange.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
 import { normalizeGrpcMessage } from "../protocol/grpc-status.ts";
+import { isGrpcWebText, toBinaryRequest, toTextResponse } from "../protocol/grpc-web-text.ts";
 import { requestPath } from "../protocol/request-path.ts";
 import type { LoadShedder, Slot } from "./load-shedding/load-shedder.ts";
 import { overloaded, overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
 import { isHttp1, type Request, type Response, sendResponse, sendText } from "./node-http.ts";
 import type { Route } from "./routes.ts";
+import { unsupportedResponse } from "./unsupported-response.ts";
 
 /** Dependencies of the Connect adapter. */
 export interface ConnectAdapterOptions {
@@ -25,7 +28,10 @@ export interface ConnectAdapterOptions {
   /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
   admission: Pick<Admission, "callerKey" | "chargeRejected">;
+  errors: ErrorTranslator;
   loadShedder: LoadShedder;
+  /** Longest wait for the rest of a request before its early response, in milliseconds. */
+  drainMs: number;
   /** Aborted when the server begins to stop. */
   draining: AbortSignal;
   log: Log;
@@ -39,7 +45,7 @@ export interface ConnectAdapterOptions {
 export function createConnectAdapter(
   options: ConnectAdapterOptions,
 ): (request: Request, response: Response) => boolean {
-  const { routes, openCall, peerOf, admission, loadShedder, draining, log } = options;
+  const { routes, openCall, peerOf, admission, errors, loadShedder, drainMs, draining, log } = options;
 
   /**
    * Yields the body of a call. The chunks of a unary call are held until it has arrived.
@@ -64,7 +70,10 @@ export function createConnectAdapter(
     response: Response,
   ) => {
     try {
-      const handled = await route.handle(universal);
+      const isText = isGrpcWebText(request.headers["content-type"]);
+      const handled = isText
+        ? toTextResponse(await route.handle(toBinaryRequest(universal)))
+        : await route.handle(universal);
       if (route.method.methodKind === "unary") {
         const bytes = Number(handled.header?.get("content-length") ?? 0);
         slot?.startSending(bytes, () => abortResponse(response));
@@ -72,9 +81,13 @@ export function createConnectAdapter(
       const result = withResponseHeaders(call, universal, handled, response);
       if (draining.aborted && isHttp1(response)) response.shouldKeepAlive = false;
       if (!isHttp1(response) && result.status === 200 && !body.isRead) {
-        await receiveRest(request, request.headers["content-length"]);
+        await receiveRest(request, request.headers["content-length"], drainMs);
       }
-      if (result.status === 405) response.setHeader("allow", route.handle.allowedMethods.join(", "));
+      const unsupported = unsupportedResponse(result.status, request, route, errors);
+      if (unsupported !== undefined) {
+        sendResponse(response, unsupported);
+        return;
+      }
       await universalResponseToNodeResponse(withGrpcMessage(result), response);
     } catch (error) {
       // A disconnect is the caller's decision, and not logged.

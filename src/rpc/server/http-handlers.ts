@@ -13,6 +13,7 @@ import type { HttpHandlers } from "./connections/connection.ts";
 import type { LoadShedder } from "./load-shedding/load-shedder.ts";
 import { isHttp1, type Request, type Response } from "./node-http.ts";
 import type { Route } from "./routes.ts";
+import type { ServerLimits } from "./server-limits.ts";
 
 /** Dependencies of the HTTP handlers. */
 export interface HttpHandlersOptions {
@@ -26,8 +27,7 @@ export interface HttpHandlersOptions {
   handlePage(request: Request, response: Response): void;
   /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
-  /** The largest message of a request, in bytes. */
-  maxRequestBytes: number;
+  limits: Pick<ServerLimits, "maxRequestBytes" | "drainMs">;
   /** The memory for the encodings of cached responses, in bytes. */
   encodedBytes: number;
   jsonOptions: JsonOptions;
@@ -41,7 +41,8 @@ export interface HttpHandlersOptions {
  * the latter two, and the fast path has its headers too.
  */
 export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
-  const { routes, openCall, admission, loadShedder, cors, handlePage, peerOf, draining, log } = options;
+  const { routes, openCall, admission, loadShedder, limits, cors, handlePage, peerOf, draining, log } =
+    options;
   const handleUnary = createUnaryFastPath({
     routes,
     openCall,
@@ -49,7 +50,7 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
     errors: options.errors,
     encode: createResponseEncoder(options.encodedBytes, options.jsonOptions),
     loadShedder,
-    maxRequestBytes: options.maxRequestBytes,
+    maxRequestBytes: limits.maxRequestBytes,
     corsHeaders: cors.headersFor,
     draining,
     log,
@@ -59,7 +60,9 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
     openCall,
     peerOf,
     admission,
+    errors: options.errors,
     loadShedder,
+    drainMs: limits.drainMs,
     draining,
     log,
   });
@@ -76,7 +79,7 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
       if (!handleUnary(new Http1Exchange(request, response))) onHttp1Request(request, response);
     },
     onHttp2Stream(stream, headers, flags, rawHeaders, peer) {
-      if (handleUnary(new Http2Exchange(stream, headers, rawHeaders, peer))) return;
+      if (handleUnary(new Http2Exchange(stream, headers, rawHeaders, peer, limits.drainMs))) return;
       onHttp2Stream(stream, headers, flags, rawHeaders, peer);
     },
   };

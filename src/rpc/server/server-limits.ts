@@ -27,6 +27,8 @@ export interface ServerLimits {
   headersMs: number;
   /** Longest wait for the next part of a request's body. */
   bodyIdleMs: number;
+  /** Longest wait for the rest of a request whose response is ready, before the response is sent. */
+  drainMs: number;
   /** Time for which an incomplete request keeps its slot while its own caller needs another. */
   slotBodyMs: number;
   /** The most bytes of incomplete request bodies; beyond it the caller with the most of them loses its largest. */
@@ -77,6 +79,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   firstByteMs: 10_000,
   headersMs: 15_000,
   bodyIdleMs: 30_000,
+  drainMs: 1_000,
   slotBodyMs: 1_000,
   maxReceivedBytes: 64 * 1024 * 1024,
   deliveryMs: 60_000,

@@ -42,6 +42,8 @@ export interface ServerOptions {
   tls?: TlsFiles | undefined;
   /** The origins of web pages that may call; "*" allows all. */
   corsOrigins: readonly string[];
+  /** The request headers of their own that these pages may send. */
+  corsHeaders?: readonly string[];
   /** The proxies whose X-Forwarded-For counts. */
   trustedProxies: BlockList;
   /** Maximum concurrent calls. Calls beyond it are rejected with UNAVAILABLE. Absent: no limit. */
@@ -110,9 +112,9 @@ export function createServer(options: ServerOptions): Server {
       slotBodyMs: limits.slotBodyMs,
       log,
     }),
-    cors: createCors(options.corsOrigins),
+    cors: createCors(options.corsOrigins, options.corsHeaders),
     peerOf: (request: Request) => connections.peerOf(request),
-    maxRequestBytes: limits.maxRequestBytes,
+    limits,
     encodedBytes: options.encodedBytes,
     jsonOptions,
     draining,

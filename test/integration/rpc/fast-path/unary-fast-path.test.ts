@@ -1,17 +1,16 @@
-import { request as httpRequest } from "node:http";
-import type { IncomingHttpHeaders } from "node:http2";
-import { buffer } from "node:stream/consumers";
-import { gunzipSync, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeEach, describe, expect, test } from "vitest";
 import {
   CatalogService,
   ListProductsRequestSchema,
 } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { AppError } from "../../../../src/kernel/errors.ts";
-import { connectHttp2, envelope } from "../../../support/rpc/raw-http2.ts";
+import { envelope } from "../../../support/rpc/raw-http2.ts";
 import { getProductBytes, getProductPath } from "../../../support/rpc/rpc-clients.ts";
 import { expectNoCrash, type RpcServer, startRpcServer } from "../../../support/rpc/rpc-server.ts";
+import { normalize, overHttp1, overHttp2, type TestRequest } from "../../../support/rpc/whole-responses.ts";
 
 const listProductsPath = `/${CatalogService.typeName}/ListProducts`;
 const listBrandsPath = `/${CatalogService.typeName}/ListBrands`;
@@ -19,21 +18,6 @@ const listBrandsPath = `/${CatalogService.typeName}/ListBrands`;
 /** Host names: the fast path handles plain ones, Connect the others. */
 const CONNECT_HOST = "handled_by_connect";
 const FAST_PATH_HOST = "localhost";
-
-/** A request without its authority. */
-interface TestRequest {
-  method?: string;
-  path?: string;
-  headers?: Record<string, string>;
-  body?: Uint8Array;
-}
-
-/** A whole response. */
-interface TestResponse {
-  headers: IncomingHttpHeaders;
-  body: Buffer;
-  trailers: IncomingHttpHeaders;
-}
 
 /** The paths on which calls reached the handler. */
 const paths: string[] = [];
@@ -48,6 +32,17 @@ beforeEach(async () => {
       getProduct: ({ key }, context) => {
         // Only the contexts of Connect have an abort method.
         paths.push("abort" in context ? "connect" : "fast");
+        if (key.value === "FAIL_WITH_HEADERS") {
+          context.responseHeader.append("x-header", "one");
+          context.responseHeader.append("x-header", "two");
+          context.responseTrailer.append("x-trailer", "before the error");
+          const metadata = {
+            "x-header": "of the error",
+            "x-error": "of the error",
+            "content-type": "text/x",
+          };
+          throw new ConnectError("failed", Code.DataLoss, metadata);
+        }
         if (key.value === "FAIL") {
           throw new AppError("aborted", 'Another "one" was first: 100 % so, für alle.', {
             reason: "STALE_ETAG",
@@ -64,73 +59,9 @@ beforeEach(async () => {
   });
 });
 
-async function overHttp2(
-  authority: string,
-  { method = "POST", path = getProductPath, headers, body }: TestRequest,
-): Promise<TestResponse> {
-  const session = connectHttp2(server.url);
-  const fields = { ":method": method, ":path": path, ":authority": authority, ...headers };
-  const stream = session.request(fields, { endStream: false });
-  stream.on("error", () => {});
-  const response: Pick<TestResponse, "headers" | "trailers"> = { headers: {}, trailers: {} };
-  stream.on("response", (headers) =>
-    Object.assign(response.headers, headers, { ":status": String(headers[":status"]) }),
-  );
-  stream.on("trailers", (trailers) => Object.assign(response.trailers, trailers));
-  stream.end(body);
-  return { ...response, body: await buffer(stream) };
-}
-
-function overHttp1(
-  authority: string,
-  { method = "POST", path = getProductPath, headers, body }: TestRequest,
-): Promise<TestResponse> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(`${server.url}${path}`, { method, headers: { ...headers, host: authority } });
-    request.on("error", reject);
-    request.on("response", async (response) => {
-      const body = await buffer(response);
-      const headers = { ...response.headers, ":status": String(response.statusCode) };
-      resolve({ headers, body, trailers: response.trailers });
-    });
-    request.end(body);
-  });
-}
-
-/** Returns a response without what may differ: compression, chunks, and the order of trailers. */
-function normalize({ headers, body, trailers }: TestResponse) {
-  const { date: _date, "transfer-encoding": _chunked, "content-length": length, ...kept } = headers;
-  if (length !== undefined) expect(Number(length)).toBe(body.length);
-  const hasEnvelopes = String(kept["content-type"]).startsWith("application/grpc");
-  const content = kept["content-encoding"] === "gzip" ? gunzipSync(body) : body;
-  // The encoding of an error or a small response is not used.
-  if (hasEnvelopes) delete kept["grpc-encoding"];
-  delete kept["content-encoding"];
-  return {
-    headers: kept,
-    trailers: { ...trailers },
-    body: hasEnvelopes ? envelopesOf(body) : content.toString("latin1"),
-  };
-}
-
-function envelopesOf(body: Buffer): string[] {
-  const envelopes: string[] = [];
-  for (let at = 0; at < body.length; ) {
-    const end = at + 5 + body.readUInt32BE(at + 1);
-    const flags = body.readUInt8(at);
-    const content = body.subarray(at + 5, end);
-    const text = (flags & 1 ? gunzipSync(content) : content).toString("latin1");
-    // Neither the order of trailers nor their escaping matters.
-    envelopes.push(
-      `${flags & 0x80}: ${flags & 0x80 ? decodeURIComponent(text).split("\r\n").sort().join() : text}`,
-    );
-    at = end;
-  }
-  return envelopes;
-}
-
 const product = getProductBytes("A");
 const failing = getProductBytes("FAIL");
+const failingWithHeaders = getProductBytes("FAIL_WITH_HEADERS");
 const nothing = new Uint8Array();
 const asJson = (value: unknown) => Buffer.from(JSON.stringify(value));
 const list = toBinary(ListProductsRequestSchema, create(ListProductsRequestSchema, {}));
@@ -145,6 +76,7 @@ const envelopeRequests = (type: string): Record<string, TestRequest> => {
     "a read": { headers, body: envelope(product) },
     "a read with a timeout": { headers: { ...headers, "grpc-timeout": "10S" }, body: envelope(product) },
     "a read that fails": { headers, body: envelope(failing) },
+    "a read that fails with headers and trailers": { headers, body: envelope(failingWithHeaders) },
     "an invalid request": { headers, body: envelope(getProductBytes("")) },
     "a method without an implementation": { headers, body: envelope(nothing), path: listBrandsPath },
     "a large response": { headers, body: envelope(list), path: listProductsPath },
@@ -219,6 +151,14 @@ const getRequests: Record<string, TestRequest> = {
     path: query({ encoding: "proto", base64: "1", message: Buffer.from(product).toString("base64url") }),
   },
   "a GET that fails": { method: "GET", path: query({ encoding: "json", message: '{"sku":"FAIL"}' }) },
+  "a GET that fails with headers and trailers": {
+    method: "GET",
+    path: query({ encoding: "json", message: '{"sku":"FAIL_WITH_HEADERS"}' }),
+  },
+  "a GET with a number in hexadecimal notation": {
+    method: "GET",
+    path: `${listProductsPath}?${new URLSearchParams({ encoding: "json", message: '{"pageSize":"0x10"}' })}`,
+  },
   "a GET with a content type of gRPC": {
     method: "GET",
     path: query({ encoding: "json", message: '{"sku":"A"}' }),
@@ -239,6 +179,17 @@ const getRequests: Record<string, TestRequest> = {
   "a HEAD": { method: "HEAD", path: query({ encoding: "json", message: '{"sku":"A"}' }) },
   "a PUT": { method: "PUT", headers: { "content-type": "application/json" }, body: asJson({ sku: "A" }) },
   "another content type": { headers: { "content-type": "text/plain" }, body: asJson({ sku: "A" }) },
+  "no content type": { body: asJson({ sku: "A" }) },
+  "a number in hexadecimal notation": {
+    path: listProductsPath,
+    headers: { "content-type": "application/json" },
+    body: asJson({ pageSize: "0x10" }),
+  },
+  "a number with an exponent": {
+    path: listProductsPath,
+    headers: { "content-type": "application/json" },
+    body: asJson({ pageSize: "1e1", minPrice: { currencyCode: "EUR", minorUnits: "1.5e2" } }),
+  },
   "an unknown field": { headers: { "content-type": "application/json" }, body: asJson({ skew: "A" }) },
 };
 
@@ -247,7 +198,10 @@ const describeProtocol = (name: string, send: typeof overHttp2, requests: Record
     test.each(Object.entries(requests))(
       "%s gets the same response as from Connect",
       async (_what, request) => {
-        const [fast, connect] = [await send(FAST_PATH_HOST, request), await send(CONNECT_HOST, request)];
+        const [fast, connect] = [
+          await send(server.url, FAST_PATH_HOST, request),
+          await send(server.url, CONNECT_HOST, request),
+        ];
         expect(normalize(fast)).toEqual(normalize(connect));
         expect(fast.headers[":status"]).toBeDefined();
       },
@@ -277,8 +231,8 @@ test.each<[string, typeof overHttp2, TestRequest]>([
 ])(
   "%s takes the fast path, and the path through Connect when its host is unusual",
   async (_name, send, request) => {
-    await send(FAST_PATH_HOST, request);
-    await send(CONNECT_HOST, request);
+    await send(server.url, FAST_PATH_HOST, request);
+    await send(server.url, CONNECT_HOST, request);
     expect(paths).toEqual(["fast", "connect"]);
   },
 );

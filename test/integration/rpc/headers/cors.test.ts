@@ -32,6 +32,9 @@ describe("a page of an allowed origin", () => {
       "x-grpc-web",
       "authorization",
       "if-none-match",
+      "traceparent",
+      "tracestate",
+      "baggage",
     ];
     expect(allowed).toEqual(expect.arrayContaining(needed));
     expect(response.headers.get("access-control-max-age")).toBe("7200");
@@ -47,6 +50,19 @@ describe("a page of an allowed origin", () => {
       expect(response.headers.get("vary")).toBe("Origin");
     }
   });
+});
+
+test("a page of an allowed origin may send the headers that the operator allows", async () => {
+  const { url } = await startRpcServer({
+    corsOrigins: [allowedOrigin],
+    corsHeaders: ["x-shop-id", "x-page"],
+  });
+  const allowed = async (origin: string) =>
+    (await preflight(url, origin)).headers.get("access-control-allow-headers")?.toLowerCase().split(", ");
+  expect(await allowed(allowedOrigin)).toEqual(
+    expect.arrayContaining(["x-shop-id", "x-page", "content-type", "authorization"]),
+  );
+  expect(await allowed("https://evil.example")).toBeUndefined();
 });
 
 test("a page of another origin may neither send nor read", async () => {

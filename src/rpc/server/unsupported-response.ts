@@ -1,0 +1,91 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import type { ErrorTranslator } from "../errors/error-translator.ts";
+import type { HttpResponse } from "../fast-path/http-exchange.ts";
+import { jsonOptions } from "../protocol/json-options.ts";
+import type { Route } from "./routes.ts";
+
+/** Longest part of a caller's header that a message repeats, in UTF-16 units. */
+const MAX_SHOWN_LENGTH = 100;
+
+const GRPC_TYPES = "application/grpc, application/grpc-web, application/grpc-web-text";
+const UNARY_TYPES = `application/json, application/proto, ${GRPC_TYPES}`;
+const STREAM_TYPES = `application/connect+json, application/connect+proto, ${GRPC_TYPES}`;
+
+/** The parts of a request that decide whether it can be served. */
+interface UnsupportedRequest {
+  readonly method?: string | undefined;
+  readonly headers: { readonly "content-type"?: string | undefined };
+}
+
+/**
+ * Returns the response to a request that Connect rejects with an HTTP status alone: a JSON error that says what to send.
+ * The code is the one to which Connect's clients map these statuses.
+ * @param status 405 for another method, 415 for another content type, 505 for HTTP/1.1
+ * @returns undefined for other statuses
+ */
+export function unsupportedResponse(
+  status: number,
+  request: UnsupportedRequest,
+  route: Route,
+  errors: ErrorTranslator,
+): HttpResponse | undefined {
+  const description = describe(status, request, route);
+  if (description === undefined) return undefined;
+  const error = new ConnectError(description.message, Code.Unknown);
+  errors.complete(error, description.reason);
+  const body = errorToJsonBytes(error, jsonOptions);
+  if (request.method === "HEAD") return { status, headers: description.headers };
+  const headers = { "content-type": "application/json", "content-length": String(body.length) };
+  return { status, headers: { ...headers, ...description.headers }, body };
+}
+
+interface Description {
+  reason: string;
+  message: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+function describe(status: number, request: UnsupportedRequest, route: Route): Description | undefined {
+  const { method, handle, isGetAllowed } = route;
+  const isUnary = method.methodKind === "unary";
+  const httpMethod = shown(request.method ?? "");
+  const byGet = `GET with ?encoding=json&message={}`;
+  if (status === 405) {
+    const alternative = isGetAllowed && isUnary ? `, or ${byGet}` : "";
+    return {
+      reason: "METHOD_NOT_ALLOWED",
+      message: `${method.name} cannot be called by ${httpMethod}. Send POST${alternative}.`,
+      headers: { allow: handle.allowedMethods.join(", ") },
+    };
+  }
+  if (status === 415 && httpMethod === "GET") {
+    const message = `${method.name} by GET needs a query such as ?encoding=json&message={}; encoding is json or proto.`;
+    return { reason: "UNSUPPORTED_MEDIA_TYPE", message, headers: {} };
+  }
+  if (status === 415) {
+    const type = request.headers["content-type"];
+    const sent =
+      type === undefined ? "The content type is missing" : `Unsupported content type: ${shown(type)}`;
+    const expected = isUnary
+      ? "Send JSON with -H 'content-type: application/json'"
+      : "It is streaming: send enveloped messages as application/connect+json, or call it by gRPC";
+    const types = isUnary ? UNARY_TYPES : STREAM_TYPES;
+    return {
+      reason: "UNSUPPORTED_MEDIA_TYPE",
+      message: `${sent}. ${expected}. Supported: ${types}.`,
+      headers: { "accept-post": types },
+    };
+  }
+  if (status !== 505) return undefined;
+  return {
+    reason: "HTTP_VERSION_UNSUPPORTED",
+    message: `${method.name} streams in both directions, which needs HTTP/2.`,
+    // A caller that expects both directions may wait for a response before it has sent its request.
+    headers: { connection: "close" },
+  };
+}
+
+function shown(text: string): string {
+  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
+}
