@@ -16,10 +16,19 @@ const FAILED_GRACE_MS = 1_000;
  */
 const FAILED_LIMIT_MS = 15_000;
 
+/** The version of Node that `npm ci` installs. */
+const TESTED_NODE_MAJOR = 26;
+
 try {
   const { config, unknownVariables } = loadConfig();
   const log = createLog(config.logLevel, process.stdout);
   logUnknownVariables(unknownVariables, log);
+  if (Number.parseInt(process.versions.node, 10) < TESTED_NODE_MAJOR) {
+    log.warn(
+      { version: process.version, tested: TESTED_NODE_MAJOR },
+      "Started on a version of Node that is not tested",
+    );
+  }
   const app = await startApp(config, log);
   printBanner(app, config, log);
   let stopping = false;

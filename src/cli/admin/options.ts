@@ -26,7 +26,9 @@ export const USAGE = `Usage: npm run admin -- COMMAND
 
   A running service applies a change within seconds. Every change is recorded in the table audit_entry.
   The command works on the database of DATABASE_URL, or on that of DATA_DIR, where the service may be running.
-  Generated passwords and secrets are shown only once, alone on standard output.`;
+  Generated passwords and secrets are shown only once, alone on standard output. npm prints lines of its own there,
+  except with --silent:
+    KEY=$(npm run --silent admin -- create-key --service warehouse --scopes orders-read)`;
 
 const ROLES = new Map<string, Role>([
   ["customer", "CUSTOMER"],

@@ -1,8 +1,10 @@
+import { execFile } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Role } from "../../../gen/cartwright/identity/v1/identity_pb.ts";
 import { readAdminCommand } from "../../../src/cli/admin/options.ts";
@@ -116,6 +118,20 @@ test("create-key prints the secret only once, and the key is limited to its scop
   expect(await failureOf(create)).toMatchObject({ code: "PermissionDenied", reason: "SCOPE_MISSING" });
   expect(await failureOf(identity.listApiKeys({}))).toMatchObject({ code: "PermissionDenied" });
   expect((await admin(args)).errors).toContain("until it is revoked");
+});
+
+test("a script gets the secret alone from npm run --silent", async () => {
+  const commands = [
+    ["create-key --service shell --scopes orders-read", /^ck_[\w-]{43}$/],
+    [`create-user --email ${newEmail()} --role staff`, /^[\w-]{24}$/],
+  ] as const;
+  for (const [command, secret] of commands) {
+    const script = `secret=$(npm run --silent admin -- ${command}); echo "$secret"`;
+    const env = { ...process.env, DATA_DIR: dataDir, DATABASE_URL: shop.database.url };
+    const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script], { env });
+    expect(stdout.trimEnd()).toMatch(secret);
+    expect(stderr).toMatch(/^Created .*:\n$/);
+  }
 });
 
 test("set-password revokes all sessions and prints the password only if it was generated", async () => {
