@@ -13,6 +13,7 @@ import { pages } from "./parts/pages.ts";
 import { reads } from "./parts/reads.ts";
 import { search } from "./parts/search.ts";
 import { size } from "./parts/size.ts";
+import { writes } from "./parts/writes.ts";
 
 /** The parts in the order in which they run. Imports come last, because they change the shop. */
 const PARTS: ReadonlyMap<string, Part> = new Map([
@@ -21,6 +22,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["size", size],
   ["search", search],
   ["cache", cache],
+  ["writes", writes],
   ["access", access],
   ["overload", overload],
   ["attacks", attacks],

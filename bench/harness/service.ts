@@ -13,6 +13,8 @@ export interface Service {
   stores: string;
   databaseUrl: string;
   redisUrl: string;
+  /** The id of its process. */
+  pid: number;
   /** Returns the highest resident memory of the process so far, MB; NaN without /proc. */
   peakMemoryMb(): Promise<number>;
   close(): Promise<void>;
@@ -33,7 +35,10 @@ export async function startService(settings: Readonly<Record<string, string>>): 
   const variables = { HOST: "127.0.0.1", PORT: "0", DATA_DIR: folder, ...unrestricted, ...settings };
   const environment = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   const main = resolve(import.meta.dirname, "../../src/main.ts");
-  const service = startChild(["/usr/bin/env", ...environment, process.execPath, main], { logFd: log.fd });
+  const pidFile = join(folder, "service.pid");
+  const writePid = ["/bin/sh", "-c", 'echo $$ > "$0"; exec "$@"', pidFile];
+  const command = [...writePid, "/usr/bin/env", ...environment, process.execPath, main];
+  const service = startChild(command, { logFd: log.fd });
   const close = async () => {
     await service.stop();
     await log.close();
@@ -49,6 +54,7 @@ export async function startService(settings: Readonly<Record<string, string>>): 
       (await readFile(join(folder, `${store}.url`), "utf8").catch(() => "")).trim();
     return {
       ...listening,
+      pid: Number(await readFile(pidFile, "utf8")),
       databaseUrl: settings.DATABASE_URL ?? (await addressOf("postgres")),
       redisUrl: settings.REDIS_URL ?? (await addressOf("redis")),
       peakMemoryMb: () => peakMemoryMb(`DATA_DIR=${folder}`),

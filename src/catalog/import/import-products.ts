@@ -1,4 +1,5 @@
 import { sql } from "kysely";
+import { ALL_TAGS } from "../../infra/cache/redis-tier.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import type { Inventory } from "../../inventory/inventory.ts";
@@ -58,6 +59,8 @@ export async function importProducts(
         await indexWords(batch.rows);
         await writeWithRetries(options, call, requestId, batch);
       });
+      // The process of an earlier stream may have died between the commit of a batch and its invalidation.
+      if (written.length > 0) await db.transact(call, async (tx) => tx.invalidate(ALL_TAGS));
       await finishImport(options, call, first.value);
     }
     // Also for a finished one, as a crash may have prevented it.

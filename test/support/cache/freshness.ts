@@ -26,6 +26,10 @@ export interface FreshnessOptions {
   clients: readonly Client[];
   /** Number of clients that write. Defaults to all. */
   writers?: number;
+  /** Returns whether a client may be used now. Defaults to true. */
+  isAvailable?: (client: number) => boolean;
+  /** The first version that is written to each row. Defaults to 1. */
+  firstVersion?: number;
   rows: number;
   /** The least number of reads and writes in all. */
   reads: number;
@@ -55,7 +59,11 @@ interface AcknowledgedWrite {
  * whichever client wrote it.
  */
 export async function checkFreshness(options: FreshnessOptions): Promise<Freshness> {
-  const { clients, rows } = options;
+  const { clients, rows, isAvailable = () => true } = options;
+  const pickClient = (count: number): number => {
+    const available = [...clients.keys()].slice(0, count).filter(isAvailable);
+    return available[randomIndex(available.length)] ?? 0;
+  };
   /** The last acknowledged write of each row. */
   const acknowledged: (AcknowledgedWrite | undefined)[] = [];
   const result: Freshness = { stale: [], reads: 0, writes: 0 };
@@ -94,19 +102,19 @@ export async function checkFreshness(options: FreshnessOptions): Promise<Freshne
   };
   const readRepeatedly = async () => {
     while (!isDone()) {
-      await read(randomIndex(rows), randomIndex(clients.length));
+      await read(randomIndex(rows), pickClient(clients.length));
       // Reads from memory must not keep the event loop from its other work.
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
   const writeRepeatedly = async (row: number) => {
-    for (let version = 1; !isDone(); version += 1) {
-      await clients[randomIndex(options.writers ?? clients.length)]?.write(row, version);
+    for (let version = options.firstVersion ?? 1; !isDone(); version += 1) {
+      await clients[pickClient(options.writers ?? clients.length)]?.write(row, version);
       acknowledged[row] = { version, atMs: performance.now() };
       result.writes += 1;
       checkWaiters();
       // Through every client, immediately.
-      await Promise.all(clients.map((_, client) => read(row, client)));
+      await Promise.all([...clients.keys()].filter(isAvailable).map((client) => read(row, client)));
       await new Promise((resolve) => setTimeout(resolve, options.pauseMs()));
     }
   };

@@ -99,6 +99,28 @@ test("when the caller resets the stream, the complete batches stay written and n
   expect(await countProducts("more-")).toMatchObject([{ count: 0 }]);
 });
 
+test("an import that is resumed drops all cached responses, since an interrupted stream may have dropped none", async () => {
+  const other = createHeader();
+  await importRows(shop, createRows(slug, "other-", 1), other);
+  const key = { case: "sku", value: "other-1" } as const;
+  const readPrice = async () => (await shop.catalog.getProduct({ key })).product?.price?.minorUnits;
+  const header = createHeader();
+  const rows = createRows(slug, "resumed-", 1_001);
+  const stop = new AbortController();
+  async function* messages() {
+    yield* toMessages(header, rows.slice(0, 1_000));
+    await expect.poll(() => countWrittenRows(shop, header)).toBe(1_000);
+    stop.abort();
+  }
+  await failureOf(shop.catalog.importProducts(messages(), { signal: stop.signal }));
+  const price = (await readPrice()) ?? 0n;
+  // As a change of the first stream whose process died before the invalidation.
+  await shop.database.query("update product set price_minor = price_minor + 1 where sku = 'other-1'");
+  expect(await readPrice()).toBe(price);
+  await shop.catalog.importProducts(toMessages(header, rows.slice(1_000), { offset: 1_000 }));
+  expect(await readPrice()).toBe(price + 1n);
+});
+
 test("a sku that occurs again after an interruption is rejected", async () => {
   const header = createHeader();
   async function* messages() {
