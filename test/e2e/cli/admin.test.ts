@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -272,4 +272,17 @@ test("a wrong argument prints the usage on standard error, and --help prints it 
   const [wrong, help] = await Promise.all([admin(["create-users"]), admin(["--help"])]);
   expect(wrong).toMatchObject({ code: 1, out: "", errors: expect.stringContaining("Usage: npm run admin") });
   expect(help).toMatchObject({ code: 0, out: expect.stringContaining("create-key"), errors: "" });
+});
+
+test("the file .env names the database, as it does for the service", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "cartwright-admin-env-"));
+  await writeFile(join(folder, ".env"), `DATABASE_URL=${shop.database.url}\n`);
+  const args = ["create-key", "--service", "configured", "--scopes", "orders-read"];
+  const { code, errors } = await startCli("admin/main.ts", args, {}, { cwd: folder }).ended;
+  expect({ code, errors }).toMatchObject({ code: 0, errors: expect.stringContaining("of configured") });
+  expect(await shop.database.query("select from api_key where service_account = 'configured'")).toHaveLength(
+    1,
+  );
+  expect(await readdir(folder)).toEqual([".env"]);
+  await rm(folder, { recursive: true });
 });

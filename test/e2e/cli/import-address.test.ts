@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:http2";
+import { createSecureServer, createServer } from "node:http2";
 import { type AddressInfo, createServer as createTcpServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { createAccount, createApiKey } from "../../support/identity/test-accounts.ts";
 import { importLines, startImport, writeImportFile } from "../../support/import/import-files.ts";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
+import { createSelfSignedCertificate } from "../../support/rpc/self-signed-certificate.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
@@ -148,5 +149,29 @@ describe("before anything is sent", () => {
       code: 1,
       errors: `The service at https://127.0.0.1:${port} does not use TLS. Nothing was sent. Name its address with http:// in --url.\n`,
     });
+  });
+
+  test("a certificate that is not trusted is reported, and accepted with the file of its authority", async () => {
+    const { cert, key } = createSelfSignedCertificate();
+    const paths: (string | undefined)[] = [];
+    const server = createSecureServer({ cert, key }, (request, response) => {
+      paths.push(request.url);
+      response.end();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `https://127.0.0.1:${portOf(server)}`;
+    const rejected = await runImport({}, [], "--url", url);
+    expect(rejected.code).toBe(1);
+    expect(rejected.errors).toMatch(
+      /^The certificate of \S+ is not trusted: self-signed certificate.*Nothing was sent\. /,
+    );
+    expect(rejected.errors).toContain("NODE_EXTRA_CA_CERTS");
+    expect(paths).toEqual([]);
+    const authority = await writeImportFile(folder, "authority.pem", cert);
+    const trusted = await runImport({ NODE_EXTRA_CA_CERTS: authority }, [], "--url", url);
+    server.close();
+    // It is trusted, but it is no service.
+    expect(trusted.errors).toContain(`The program at ${url} is not Cartwright`);
+    expect(paths).toEqual(["/cartwright.catalog.v1.CatalogService/ListCategories"]);
   });
 });
