@@ -2,10 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { LEASE_MS } from "../../src/infra/cache/invalidation/lease-monitor.ts";
 import { checkFault, waitUntilBypassed } from "../support/cache/faulty-traffic.ts";
 import type { Traffic } from "../support/cache/freshness.ts";
 import {
   createRequest,
+  createUndisturbedOptions,
   openTwoReplicas,
   type Replica,
   textOf,
@@ -95,6 +97,34 @@ test.each(Object.entries(failovers))(
     ).toHaveLength(2);
   },
 );
+
+test("while Redis is read-only, writes after the first ones do not wait for leases", async () => {
+  const server = await startDedicatedRedis();
+  const { clock, commandTimeoutMs } = createUndisturbedOptions();
+  const [writer] = await openTwoReplicas([server.url, server.url], { clock, commandTimeoutMs });
+  await server.command("replicaof", "127.0.0.1", CLOSED_PORT);
+  const timer = setInterval(() => clock.advance(10), 5);
+  for (let count = 0; count < 2; count += 1) expect(await writer.invalidate("key")).toBe(false);
+  clearInterval(timer);
+  let waits = 0;
+  for (let count = 0; count < 20; count += 1) {
+    let isOver = false;
+    const write = writer.invalidate("key").finally(() => {
+      isOver = true;
+    });
+    for (let turn = 0; turn < 5 && !isOver; turn += 1) {
+      await server.command("ping");
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    if (!isOver) {
+      waits += 1;
+      clock.advance(LEASE_MS + 1);
+    }
+    expect(await write).toBe(false);
+  }
+  // Only after a reconnection, which happens every 2 s.
+  expect(waits).toBeLessThan(10);
+});
 
 test("while Redis is read-only, the first writes try it repeatedly and later ones once; when it accepts writes, they use it again", async () => {
   const server = await startDedicatedRedis();

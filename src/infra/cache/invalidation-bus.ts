@@ -48,8 +48,9 @@ export class InvalidationBus {
       },
     });
     const handlers = {
-      onDisconnected: () => replicas.markIncomplete(),
-      onHeartbeatRejected: () => replicas.markIncomplete(),
+      onSubscribed: () => replicas.recordSubscribed(),
+      onDisconnected: () => replicas.recordUnsubscribed(),
+      onHeartbeatRejected: () => replicas.recordRejected(),
       onHeartbeat: (from: string, sentAtMs: number) => {
         replicas.recordHeartbeat(from, sentAtMs);
         breaker.recordSuccess();

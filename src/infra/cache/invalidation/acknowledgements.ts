@@ -1,11 +1,14 @@
 import type { CacheClock } from "../cache-clock.ts";
+import type { InvalidationReply } from "../redis-tier.ts";
 import { LEASE_MS } from "./lease-monitor.ts";
-import type { LiveReplicas } from "./live-replicas.ts";
+import { ELSEWHERE, type LiveReplicas } from "./live-replicas.ts";
 
 /** An invalidation that is being published, or that other replicas have not acknowledged yet. */
 interface Pending {
   /** The leases that it waits for, by replica. Undefined until this process has received its own message. */
   leaseEnds?: Map<string, number>;
+  /** Whether the server has rejected it. Then it cannot reach replicas at another server anyway. */
+  isRejected?: boolean;
   /** The time after which no lease from before it is valid. Undefined until Redis has replied. */
   endMs?: number;
   resolve?: () => void;
@@ -42,15 +45,16 @@ export class Acknowledgements {
   }
 
   /**
-   * Waits for the other replicas, LEASE_MS at most. To be called when Redis has replied.
-   * @param isComplete whether all replicas send heartbeats and acknowledgements
+   * Waits for the other replicas, LEASE_MS at most. To be called when Redis has replied. If not all replicas send
+   * heartbeats and acknowledgements, it waits for the time only.
    */
-  wait(sequence: number, isComplete: boolean): Promise<void> {
+  wait(sequence: number, { error, isComplete }: InvalidationReply): Promise<void> {
     return new Promise((resolve) => {
       const pending = this.#pending.get(sequence);
       if (pending === undefined) return resolve();
       pending.endMs = this.#clock.monotonicMs() + LEASE_MS;
       pending.resolve = resolve;
+      pending.isRejected = error !== undefined;
       if (!isComplete) pending.leaseEnds = new Map([["", pending.endMs]]);
       this.#update(sequence, pending);
     });
@@ -60,7 +64,6 @@ export class Acknowledgements {
   receiveOwn(sequence: number): void {
     const pending = this.#pending.get(sequence);
     if (pending === undefined) return;
-    // Without heartbeats and acknowledgements of all replicas it waits for the time only.
     pending.leaseEnds ??= this.#replicas.leaseEnds();
     this.#update(sequence, pending);
   }
@@ -79,8 +82,9 @@ export class Acknowledgements {
   }
 
   #update(sequence: number, pending: Pending): void {
-    const { endMs, leaseEnds } = pending;
+    const { endMs, leaseEnds, isRejected } = pending;
     if (endMs === undefined) return;
+    if (isRejected) leaseEnds?.delete(ELSEWHERE);
     const untilMs = leaseEnds === undefined ? endMs : Math.min(endMs, Math.max(...leaseEnds.values()));
     const waitMs = untilMs - this.#clock.monotonicMs();
     pending.cancelTimer?.();

@@ -110,10 +110,10 @@ export class InvalidationSender {
   async #attempt(tags: readonly string[]): Promise<Error | undefined> {
     const { redisTier, acknowledgements, invalidateLocally } = this.#options;
     const sequence = acknowledgements.register();
-    const { error, isPublished, isComplete } = await redisTier.invalidate(tags, sequence);
-    if (error === undefined) invalidateLocally(tags);
-    if (isPublished) await acknowledgements.wait(sequence, isComplete);
+    const reply = await redisTier.invalidate(tags, sequence);
+    if (reply.error === undefined) invalidateLocally(tags);
+    if (reply.isPublished) await acknowledgements.wait(sequence, reply);
     else acknowledgements.remove(sequence);
-    return error;
+    return reply.error;
   }
 }

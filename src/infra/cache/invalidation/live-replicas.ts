@@ -1,8 +1,10 @@
 import type { CacheClock } from "../cache-clock.ts";
 import { LEASE_MS } from "./lease-monitor.ts";
 
-/** The id for all replicas whose heartbeats this process may have missed. */
-const UNKNOWN = "";
+/** The id for all replicas whose heartbeats this process may have missed because it was not subscribed. */
+const MISSED = "";
+/** The id for all replicas whose heartbeats another server may have accepted while this one rejected writes. */
+export const ELSEWHERE = " ";
 
 /**
  * Records the heartbeats of all replicas, and so which of them may hold a lease. A lease is dated from before its
@@ -14,9 +16,11 @@ export class LiveReplicas {
   /** The time at which the last heartbeat of each replica was received, oldest first. */
   readonly #receivedAtMs = new Map<string, number>();
   #lastReceivedAtMs = Number.NEGATIVE_INFINITY;
-  /** The time from which no heartbeat was missed; undefined while some may be. */
-  #completeSinceMs: number | undefined;
-  #forgottenAtMs = Number.NEGATIVE_INFINITY;
+  /** The time from which the subscription has received all heartbeats; undefined while there is none. */
+  #subscribedSinceMs: number | undefined;
+  /** The time from which the server has accepted the own heartbeats; undefined while it rejects them. */
+  #acceptedSinceMs: number | undefined;
+  #rejectedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(ownId: string, clock: CacheClock) {
     this.#ownId = ownId;
@@ -36,7 +40,7 @@ export class LiveReplicas {
     const nowMs = this.#clock.monotonicMs();
     this.#lastReceivedAtMs = nowMs;
     if (replicaId === this.#ownId) {
-      if (sentAtMs >= this.#forgottenAtMs) this.#completeSinceMs ??= nowMs;
+      if (sentAtMs >= this.#rejectedAtMs) this.#acceptedSinceMs ??= nowMs;
       return;
     }
     // Deleted first, so that the map stays in the order of time.
@@ -48,13 +52,20 @@ export class LiveReplicas {
     }
   }
 
-  /**
-   * Records that heartbeats may be missed: the subscription is interrupted, or Redis rejects writes and another server
-   * may accept them. They are received again from the next own heartbeat on.
-   */
-  markIncomplete(): void {
-    this.#completeSinceMs = undefined;
-    this.#forgottenAtMs = this.#clock.monotonicMs();
+  recordSubscribed(): void {
+    this.#subscribedSinceMs = this.#clock.monotonicMs();
+  }
+
+  /** Records that the subscription is interrupted. The next one may be at another server. */
+  recordUnsubscribed(): void {
+    this.#subscribedSinceMs = undefined;
+    this.recordRejected();
+  }
+
+  /** Records that the server rejects heartbeats, as a replica does. Another server may accept them. */
+  recordRejected(): void {
+    this.#acceptedSinceMs = undefined;
+    this.#rejectedAtMs = this.#clock.monotonicMs();
   }
 
   /** Returns the latest end of the lease of each other replica that may hold one now. */
@@ -62,7 +73,8 @@ export class LiveReplicas {
     const nowMs = this.#clock.monotonicMs();
     const ends = new Map<string, number>();
     for (const [id, receivedAtMs] of this.#receivedAtMs) ends.set(id, receivedAtMs + LEASE_MS);
-    ends.set(UNKNOWN, (this.#completeSinceMs ?? nowMs) + LEASE_MS);
+    ends.set(MISSED, (this.#subscribedSinceMs ?? nowMs) + LEASE_MS);
+    ends.set(ELSEWHERE, (this.#acceptedSinceMs ?? nowMs) + LEASE_MS);
     for (const [id, endMs] of ends) if (endMs < nowMs) ends.delete(id);
     return ends;
   }

@@ -4,6 +4,7 @@ import { type Channels, encodeReplicaNumber, parseReplicaNumber } from "./messag
 export interface SubscriptionHandlers {
   /** Called when the connection is open and is about to be subscribed. */
   onConnected(): void;
+  onSubscribed(): void;
   onDisconnected(): void;
   /** Called when Redis rejects a heartbeat, for instance because it has become a read-only replica. */
   onHeartbeatRejected(): void;
@@ -43,9 +44,10 @@ export class RedisSubscription {
     this.#subscriber.on("ready", () => {
       handlers.onConnected();
       // The next connection subscribes again.
-      this.#subscriber
-        .subscribe(channels.invalidations, channels.heartbeats, acknowledgements)
-        .catch(() => this.#subscriber.disconnect(true));
+      this.#subscriber.subscribe(channels.invalidations, channels.heartbeats, acknowledgements).then(
+        () => handlers.onSubscribed(),
+        () => this.#subscriber.disconnect(true),
+      );
     });
     this.#subscriber.on("close", () => handlers.onDisconnected());
     // The client that was duplicated logs errors.
