@@ -6,7 +6,7 @@ import type { TlsFiles } from "../connections/listener.ts";
 import { createStartupListener } from "./startup-listener.ts";
 
 /** The address to listen on. */
-export interface PortOptions {
+export interface BindOptions {
   host: string;
   /** 0 selects any free port. */
   port: number;
@@ -20,8 +20,8 @@ export interface PortOptions {
 }
 
 /**
- * A port that is bound while the service starts. Until {@link BoundPort.serve} is called, requests get 503, and those
- * of /healthz 200.
+ * A port that is bound while the service starts. Until {@link BoundPort.serve} is called, requests get 503, and GET
+ * of /healthz and /livez 200.
  */
 export interface BoundPort {
   /** The bound port. */
@@ -44,7 +44,7 @@ const BACKLOG = 4_096;
  * Binds a port.
  * @throws StartupError that names the address, the cause and the variable to set, or for an unusable certificate
  */
-export async function bindPort(options: PortOptions): Promise<BoundPort> {
+export async function bindPort(options: BindOptions): Promise<BoundPort> {
   const { host, port } = options;
   const hostName = isIPv6(host) ? `[${host}]` : host;
   const startup = createStartupListener(options.tls, options.log);
@@ -77,7 +77,7 @@ export async function bindPort(options: PortOptions): Promise<BoundPort> {
 /** Returns what prevents a server from listening, and the remedy. */
 function bindErrorText(
   error: unknown,
-  { host, port, hostVariable = "HOST", portVariable = "PORT" }: PortOptions,
+  { host, port, hostVariable = "HOST", portVariable = "PORT" }: BindOptions,
 ): string {
   switch (errorCode(error)) {
     case "EADDRINUSE":

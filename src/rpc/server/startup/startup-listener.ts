@@ -1,9 +1,9 @@
 import { BlockList, type Server } from "node:net";
 import type { Log } from "../../../kernel/log.ts";
-import { requestPath } from "../../protocol/request-path.ts";
 import { HttpConnections } from "../connections/http-connections.ts";
 import type { TlsFiles } from "../connections/listener.ts";
 import { createRequestHandlers } from "../http-handlers.ts";
+import { createHealthPages } from "../http-pages.ts";
 import { isHttp1, type Request, type Response, sendText } from "../node-http.ts";
 import { DEFAULT_SERVER_LIMITS, type ServerLimits } from "../server-limits.ts";
 
@@ -25,7 +25,6 @@ const LIMITS: ServerLimits = {
   firstByteMs: 5_000,
   headersMs: 5_000,
 };
-const ALIVE_PATHS: ReadonlySet<string> = new Set(["/healthz", "/livez"]);
 /** The value of Retry-After, in seconds. A start on existing data takes about this time. */
 const RETRY_AFTER_SECONDS = 2;
 /** The error of the Connect protocol. Clients of gRPC read the HTTP status. */
@@ -34,8 +33,14 @@ const STARTING = JSON.stringify({
   message: `The service is starting. Retry in ${RETRY_AFTER_SECONDS} seconds.`,
 });
 
+const handlePage = createHealthPages({
+  readiness: async () => ({ ready: false, checks: { server: "starting" } }),
+  otherwise: sendStarting,
+});
+
 /**
- * Creates a server that responds to each request with 503 and Retry-After, and to /healthz and /livez with 200: the process runs.
+ * Creates a server that responds to the probes of a service that is not ready, and with 503 and Retry-After to all other
+ * requests.
  * @throws StartupError for a certificate or key that cannot be used
  */
 export function createStartupListener(tls: TlsFiles | undefined, log: Log): StartupListener {
@@ -43,7 +48,7 @@ export function createStartupListener(tls: TlsFiles | undefined, log: Log): Star
   const { listener } = connections.createPort({
     tls,
     maxConnections: LIMITS.maxConnections,
-    handlers: createRequestHandlers(sendStarting),
+    handlers: createRequestHandlers(handleRequest),
     reserve: undefined,
     refusesIndebted: true,
   });
@@ -59,14 +64,14 @@ export function createStartupListener(tls: TlsFiles | undefined, log: Log): Star
   };
 }
 
-function sendStarting(request: Request, response: Response): void {
+function handleRequest(request: Request, response: Response): void {
   request.resume();
-  response.setHeader("cache-control", "no-store");
   if (isHttp1(response)) response.setHeader("connection", "close");
-  if (ALIVE_PATHS.has(requestPath(request.url ?? ""))) {
-    sendText(response, 200, "text/plain", "ok\n");
-    return;
-  }
+  handlePage(request, response);
+}
+
+function sendStarting(_request: Request, response: Response): void {
+  response.setHeader("cache-control", "no-store");
   response.setHeader("retry-after", String(RETRY_AFTER_SECONDS));
   sendText(response, 503, "application/json", STARTING);
 }

@@ -64,14 +64,16 @@ test("a privileged port is reported with PORT to a user without privileges", asy
   );
 });
 
-test("until calls are served, requests get 503 with Retry-After, and the process is reported as alive", async () => {
+test("until calls are served, calls get 503 with Retry-After, and probes report a process that runs and is not ready", async () => {
   const { url } = await bind();
-  for (const path of ["/readyz", "/cartwright.catalog.v1.CatalogService/ListProducts"]) {
-    const response = await fetch(`${url}${path}`, { method: path === "/readyz" ? "GET" : "POST" });
-    expect(response.status).toBe(503);
-    expect(response.headers.get("retry-after")).toBe("2");
-    expect(await response.json()).toMatchObject({ code: "unavailable", message: /starting/ });
-  }
+  const response = await fetch(`${url}/cartwright.catalog.v1.CatalogService/ListProducts`, {
+    method: "POST",
+  });
+  expect(response.status).toBe(503);
+  expect(response.headers.get("retry-after")).toBe("2");
+  expect(await response.json()).toMatchObject({ code: "unavailable", message: /starting/ });
+  const ready = await fetch(`${url}/readyz`);
+  expect([ready.status, await ready.json()]).toEqual([503, { ready: false, checks: { server: "starting" } }]);
   for (const path of ["/healthz", "/livez"]) {
     const alive = await fetch(`${url}${path}`);
     expect([alive.status, await alive.text()]).toEqual([200, "ok\n"]);
