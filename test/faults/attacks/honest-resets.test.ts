@@ -66,6 +66,17 @@ test("connections without calls cost their address nothing", async () => {
   expect(await callOnce(port)).toBe("0");
 });
 
+test("sessions that a client ends with an error cost its address nothing", async () => {
+  const { port } = await startRpcServer({ limits });
+  for (let count = 0; count < 3; count += 1) {
+    const socket = await openRawHttp2(port);
+    // The last stream, and INTERNAL_ERROR.
+    socket.write(http2Frame(frameType.goaway, 0, 0, Buffer.from([0, 0, 0, 0, 0, 0, 0, 2])));
+    await waitForClose(socket);
+  }
+  expect(await callOnce(port)).toBe("0");
+});
+
 test("resets by a trusted proxy close nothing", async () => {
   const trustedProxies = new BlockList();
   trustedProxies.addAddress("127.0.0.1");

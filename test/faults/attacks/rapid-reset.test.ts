@@ -8,6 +8,8 @@ import {
   http2Frame,
   resetFrame,
 } from "../../support/rpc/http2-frames.ts";
+import { openRawHttp2, readFrames } from "../../support/rpc/raw-connection.ts";
+import { listProductsGet } from "../../support/rpc/rpc-clients.ts";
 import { expectNoCrash, startRpcServer } from "../../support/rpc/rpc-server.ts";
 
 const CALLS = 100;
@@ -53,3 +55,20 @@ test.each([
     expect(refused).toBe(WORKERS * CONNECTIONS_PER_WORKER - served);
   },
 );
+
+test("streams that are reset in the same read are no calls once their connection has reset ten, further ones are", async () => {
+  const { port, lines } = await startRpcServer();
+  const socket = await openRawHttp2(port, attackerAddress(0));
+  const ids = Array.from({ length: 150 }, (_, index) => 2 * index + 1);
+  const pairs = ids.flatMap((id) => [getRequestFrame(id, listProductsGet), resetFrame(id)]);
+  socket.write(Buffer.concat([...pairs, getRequestFrame(301, listProductsGet)]));
+  let isServed = false;
+  for await (const { type, stream } of readFrames(socket)) {
+    isServed = type === frameType.headers && stream === 301;
+    if (isServed) break;
+  }
+  expect(isServed).toBe(true);
+  await expect.poll(() => lines.some(({ fields }) => fields.code === "OK")).toBe(true);
+  // Ten, those that two reads divide from their resets, and the last.
+  expect(lines.filter(({ message }) => message === "Call ended").length).toBeLessThanOrEqual(20);
+});

@@ -24,7 +24,7 @@ interface SessionState {
   readonly connection: Connection;
   /** The streams whose headers were accepted. */
   streams: number;
-  /** The streams that the peer has reset soon after it opened them. */
+  /** The streams that the peer has reset soon after it opened them, since the last ping. */
   resets: number;
   /** The streams whose headers were refused, as far as they have been charged. */
   refused: number;
@@ -40,6 +40,12 @@ interface SessionState {
  * nghttp2 has handled about as many frames of that kind before.
  */
 const VIOLATION_UNITS = 100;
+
+/** The errors of sessions that nghttp2 or Node ended. A peer that ends its session with an error has others. */
+const VIOLATION_CODES: ReadonlySet<string> = new Set([
+  "ERR_HTTP2_ERROR",
+  "ERR_HTTP2_TOO_MANY_INVALID_FRAMES",
+]);
 
 /**
  * The charge for a header block that is refused. nghttp2 decompresses 15 kB of it in 0.25 ms, as long as a few streams
@@ -89,9 +95,7 @@ export class Http2Sessions {
     session.on("close", () => this.#sessions.delete(session));
     session.on("error", (error) => {
       this.#options.log.debug({ err: error }, "HTTP/2 session failed");
-      if (errorCode(error).startsWith("ERR_HTTP2_")) {
-        this.#options.charge(connection, VIOLATION_UNITS);
-      }
+      if (VIOLATION_CODES.has(errorCode(error))) this.#options.charge(connection, VIOLATION_UNITS);
     });
     // Before the session handles the same event, after which its state cannot be read.
     socket.prependOnceListener("close", () => {
@@ -104,7 +108,7 @@ export class Http2Sessions {
         connection.handlers.onHttp2Stream(stream, headers, flags, rawHeaders, connection.peer.address);
       if (state.resets < MAX_UNSUSPICIOUS_RESETS) handle();
       // The resets that follow their streams in the same read come first. A stream that was reset costs no call then.
-      else setImmediate(() => stream.closed || handle());
+      else setImmediate(() => stream.closed || stream.destroyed || handle());
     });
   }
 
@@ -193,6 +197,7 @@ export class Http2Sessions {
   #checkAll(): void {
     const nowMs = performance.now();
     for (const [session, state] of this.#sessions) {
+      state.resets = 0;
       if (session.closed) continue;
       const isIdle =
         state.connection.isIdle && nowMs - state.idleSinceMs >= this.#options.limits.idleSessionMs;
