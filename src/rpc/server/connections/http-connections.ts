@@ -114,11 +114,12 @@ export class HttpConnections {
   }
 
   #charge(connection: Connection, units: number): void {
-    if (!this.#debts.charge(connection.peer, units)) return;
+    const isNewDebt = this.#debts.charge(connection.peer, units);
+    // Also a connection that was accepted before its address got into debt and opened afterwards.
+    if (this.#debts.isInDebt(connection.peer)) connection.close();
+    if (!isNewDebt) return;
     const { address } = connection.peer;
     this.#options.log.warn({ address }, "HTTP/2 connections closed: their address caused too many resets");
-    // First, so that the rest of what it has sent is not read.
-    connection.close();
     for (const { admission } of this.#ports) void admission.closeIndebted(connection.peer);
   }
 }
