@@ -29,9 +29,12 @@ function report(name: string, failure: string | undefined): void {
 function generatedCode(): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), "cartwright-gen-"));
   try {
+    const conformance = "test/conformance";
     return (
       run("buf", "generate", "-o", folder) ??
-      run("git", "diff", "--no-index", "--stat", join(folder, "gen"), "gen")
+      run("git", "diff", "--no-index", "--stat", join(folder, "gen"), "gen") ??
+      run("buf", "generate", "--template", `${conformance}/buf.gen.yaml`, "-o", folder) ??
+      run("git", "diff", "--no-index", "--stat", join(folder, conformance, "gen"), `${conformance}/gen`)
     );
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -5,6 +5,11 @@ import type { HttpResponse } from "../fast-path/http-exchange.ts";
 import { jsonOptions } from "../protocol/json-options.ts";
 import type { Route } from "./routes.ts";
 
+/**
+ * The content types of callers that get JSON, and none at all. Clients of gRPC, and of media, read the status alone;
+ * the clients of connectconformance check what they have not read of an error in JSON.
+ */
+const JSON_CALLER_TYPE = /^$|^(?:text\/|application\/(?!grpc))/i;
 /** Longest part of a caller's header that a message repeats, in UTF-16 units. */
 const MAX_SHOWN_LENGTH = 100;
 
@@ -19,7 +24,8 @@ interface UnsupportedRequest {
 }
 
 /**
- * Returns the response to a request that Connect rejects with an HTTP status alone: a JSON error that says what to send.
+ * Returns the response to a request that Connect rejects with an HTTP status alone: an error that says what to send, in
+ * JSON for callers that may read it.
  * The code is the one to which Connect's clients map these statuses.
  * @param status 405 for another method, 415 for another content type, 505 for HTTP/1.1
  * @returns undefined for other statuses
@@ -32,12 +38,20 @@ export function unsupportedResponse(
 ): HttpResponse | undefined {
   const description = describe(status, request, route);
   if (description === undefined) return undefined;
-  const error = new ConnectError(description.message, Code.Unknown);
-  errors.complete(error, description.reason);
-  const body = errorToJsonBytes(error, jsonOptions);
   if (request.method === "HEAD") return { status, headers: description.headers };
-  const headers = { "content-type": "application/json", "content-length": String(body.length) };
+  const isJson = JSON_CALLER_TYPE.test(request.headers["content-type"] ?? "");
+  const body = isJson ? errorJson(description, errors) : Buffer.from(`${description.message}\n`);
+  const headers = {
+    "content-type": isJson ? "application/json" : "text/plain; charset=utf-8",
+    "content-length": String(body.length),
+  };
   return { status, headers: { ...headers, ...description.headers }, body };
+}
+
+function errorJson({ message, reason }: Description, errors: ErrorTranslator): Uint8Array {
+  const error = new ConnectError(message, Code.Unknown);
+  errors.complete(error, reason);
+  return errorToJsonBytes(error, jsonOptions);
 }
 
 interface Description {

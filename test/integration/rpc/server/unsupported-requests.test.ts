@@ -43,6 +43,17 @@ describe("an unsupported content type", () => {
     expect((await errorOf(response)).message).toMatch(/^The content type is missing\. Send JSON with/);
   });
 
+  test.each(["application/grpc+thrift", "application/grpc-web+thrift", "image/jpeg"])(
+    "%s is 415 with a text",
+    async (type) => {
+      const { url } = await startRpcServer();
+      const response = await post(url, getProduct, "", { "content-type": type });
+      expect(response.status).toBe(415);
+      expect(response.headers.get("content-type")).toBe("text/plain; charset=utf-8");
+      expect(await response.text()).toContain(`Unsupported content type: ${type}.`);
+    },
+  );
+
   test("a long content type is truncated", async () => {
     const { url } = await startRpcServer();
     const type = `application/${"x".repeat(5_000)}`;

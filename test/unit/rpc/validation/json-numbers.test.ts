@@ -82,6 +82,7 @@ function rejectedField(json: string): string | undefined {
 }
 
 const notations = [
+  "",
   "0x10",
   "0X1f",
   "0b11",
