@@ -7,8 +7,7 @@ import { type FieldPath, pathText } from "./field-path.ts";
  * Texts with a string that JavaScript may read as another number than ProtoJSON: empty, or with a prefix such as 0x, a
  * plus sign, a bare point, white space or an escape, or with a fraction or an exponent. Other texts are not parsed twice. The closing quote before white space is no match: in JSON no digit and no quote follows there.
  */
-const SUSPECT =
-  /"(?:\s*"|[+.]|-\.|\s+[-+.\d\\]|[-+.\d\sxob]*\\|0[xob][\da-f]+\s*"|-?\d+(?:\.\d*(?:e[+-]?\d+)?|e[+-]?\d+)\s*"|-?\d+\s+")/i;
+const SUSPECT = /"(?:["+.\\]|-[.\\]|\s+[-+.\d"\\]|-?\d+(?:[.\\]|\s+"|[eE][-+]?\d*[\s\\"]|(?<="0)[xXoObB]))/;
 
 /** A number of JSON (RFC 8259, 6): sign, integer, fraction, exponent. Leading zeros are accepted. */
 const NUMBER = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;

@@ -103,10 +103,7 @@ describe.each(["signedLong", "unsignedLong", "fixedLong", "signed", "unsigned", 
   const fieldName = name.replace(/L/, "_l");
 
   test.each(notations)("%j is rejected", (text) => {
-    expect(rejectedField(JSON.stringify({ [name]: text }))).toBe(
-      // The parser of messages rejects what JavaScript does not read as a number.
-      text === "1e" ? undefined : fieldName,
-    );
+    expect(rejectedField(JSON.stringify({ [name]: text }))).toBe(fieldName);
     expect(() => read(JSON.stringify({ [name]: text }))).toThrow();
   });
 
