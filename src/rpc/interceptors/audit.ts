@@ -47,10 +47,12 @@ async function* recordFirst<T extends Message>(
   let isFirst = true;
   for await (const message of messages) {
     if (isFirst) {
+      const source = reflect(schema, message);
       const summary = reflect(schema, create(schema));
       for (const field of schema.fields) {
-        if (field.fieldKind === "scalar" || field.fieldKind === "enum") {
-          summary.set(field, reflect(schema, message).get(field));
+        // An absent optional field must not be recorded as its default.
+        if ((field.fieldKind === "scalar" || field.fieldKind === "enum") && source.isSet(field)) {
+          summary.set(field, source.get(field));
         }
       }
       record(toRedactedJson(schema, summary.message));
