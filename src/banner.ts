@@ -11,7 +11,7 @@ const SET_PASSWORD = "npm run admin -- set-password --email";
  * by others.
  */
 export function printBanner(app: App, config: Config, log: Log): void {
-  const { url, started, demo } = app;
+  const { url, adminUrl, started, demo } = app;
   const { host } = new URL(url);
   const plaintext = config.tls === undefined ? " -plaintext" : "";
   const examples = [
@@ -32,12 +32,16 @@ export function printBanner(app: App, config: Config, log: Log): void {
       passwordFile: demo.passwordFile,
       setPassword: `${SET_PASSWORD} EMAIL`,
     };
-    log.info({ address: url, started, accounts, warnings, examples }, `Server listening on ${url}`);
+    log.info(
+      { address: url, adminAddress: adminUrl, started, accounts, warnings, examples },
+      `Server listening on ${url}`,
+    );
     return;
   }
   const lines = [
     "",
     `  Cartwright is listening on ${url}  (gRPC, gRPC-Web, Connect; HTTP/1.1 and h2)`,
+    ...(adminUrl === undefined ? [] : [`  health    ${adminUrl}/readyz`]),
     ...started.map((line) => `  started   ${line}`),
     ...(demo === undefined ? [] : accountLines(demo)).map(
       (line, index) => `  ${index === 0 ? "accounts" : "        "}  ${line}`,
