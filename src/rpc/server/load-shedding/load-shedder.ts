@@ -1,7 +1,8 @@
 import type { Log } from "../../../kernel/log.ts";
+import { CallSlot, type Slot, type SlotPool } from "./call-slot.ts";
 import { type Caller, Callers, type SlotRequest } from "./callers.ts";
 
-export type { SlotRequest };
+export type { Slot, SlotRequest };
 
 /** Bounds the concurrent calls, the bodies that are arriving, and the responses that callers do not receive. */
 export interface LoadShedder {
@@ -11,30 +12,6 @@ export interface LoadShedder {
    * @returns undefined when there is none for this caller
    */
   acquire(request: SlotRequest, caller: string): Slot | undefined;
-}
-
-/** The slot of a call. Receiving and running calls hold one; stalled and sending ones do not. */
-export interface Slot {
-  /**
-   * Marks that the body of the call is awaited.
-   * @param caller key of the authenticated caller
-   * @param stop ends the call when too many bytes of incomplete bodies are held
-   */
-  startReceiving(caller: string, stop: () => void): void;
-  /** Counts bytes of the body, which are held until the request has arrived. */
-  addReceived(bytes: number): void;
-  /**
-   * Marks that the request has arrived.
-   * @returns false when it lost its slot meanwhile, and there is no other for this caller
-   */
-  finishReceiving(): boolean;
-  /**
-   * Frees the slot of a call whose response is complete, and counts the response until it is sent.
-   * @param abort ends the exchange without waiting for the caller any longer
-   */
-  startSending(bytes: number, abort: () => void): void;
-  /** Ends the call: its exchange is over. */
-  release(): void;
 }
 
 /** Dependencies of the load shedder. */
@@ -71,13 +48,12 @@ export function createLoadShedder(options: LoadShedderOptions): LoadShedder {
   return new CallerLoadShedder(options);
 }
 
-class CallerLoadShedder implements LoadShedder {
+class CallerLoadShedder implements LoadShedder, SlotPool {
   readonly callers = new Callers<CallSlot>();
   readonly options: LoadShedderOptions;
   readonly nowMs: () => number;
   readonly #reserved: number;
   readonly #unsent = new Set<CallSlot>();
-  /** Number of calls that hold a slot, and of those among them that are running. */
   concurrent = 0;
   running = 0;
   receivedBytes = 0;
@@ -95,14 +71,12 @@ class CallerLoadShedder implements LoadShedder {
     return this.canReserve(caller) ? new CallSlot(this, request, caller) : undefined;
   }
 
-  /** Returns whether a caller may have another slot, and makes one free. */
   canReserve(key: string): boolean {
     const caller = this.callers.find(key);
     if (!this.canRun(caller)) return false;
     return this.concurrent < this.options.maxCalls || this.#takeSlot(caller) || this.#reject();
   }
 
-  /** Returns whether a caller may have another running call. */
   canRun(caller: Caller<CallSlot> | undefined): boolean {
     return !this.#exceedsShare(caller) || this.#reject();
   }
@@ -166,131 +140,7 @@ class CallerLoadShedder implements LoadShedder {
   }
 }
 
-/** A call from its slot to the end of its exchange. */
-class CallSlot implements Slot {
-  readonly request: SlotRequest;
-  sinceMs = 0;
-  receivedBytes = 0;
-  unsentBytes = 0;
-  abort: () => void = ignore;
-  caller: Caller<CallSlot>;
-  readonly #shedder: CallerLoadShedder;
-  #state: "running" | "receiving" | "stalled" | "sending" | "released" = "running";
-  #stop: () => void = ignore;
-
-  /** Takes a slot that is free. */
-  constructor(shedder: CallerLoadShedder, request: SlotRequest, caller: string) {
-    this.#shedder = shedder;
-    this.request = request;
-    this.caller = shedder.callers.addCall(caller);
-    shedder.concurrent += 1;
-    this.#run();
-  }
-
-  startReceiving(caller: string, stop: () => void): void {
-    if (this.#state !== "running") return;
-    const { callers, nowMs } = this.#shedder;
-    this.#endRunning();
-    if (caller !== this.caller.key) {
-      callers.removeCall(this.caller);
-      this.caller = callers.addCall(caller);
-    }
-    this.#state = "receiving";
-    this.#stop = stop;
-    this.sinceMs = nowMs();
-    callers.addReceiving(this.caller, this);
-  }
-
-  addReceived(bytes: number): void {
-    if (this.#state !== "receiving" && this.#state !== "stalled") return;
-    this.#countReceived(bytes);
-    const { callers, options } = this.#shedder;
-    if (this.#shedder.receivedBytes <= options.maxReceivedBytes) return;
-    callers.largestRequest()?.stop();
-  }
-
-  finishReceiving(): boolean {
-    if (this.#state === "receiving") {
-      if (!this.#shedder.canRun(this.caller)) return false;
-    } else if (this.#state === "stalled") {
-      if (!this.#shedder.canReserve(this.caller.key)) return false;
-      this.#shedder.concurrent += 1;
-    } else return true;
-    this.startRunning();
-    return true;
-  }
-
-  startSending(bytes: number, abort: () => void): void {
-    if (this.#state === "sending" || this.#state === "released") return;
-    this.#leave();
-    this.#state = "sending";
-    this.unsentBytes = bytes;
-    this.abort = abort;
-    this.#shedder.addUnsent(this);
-  }
-
-  release(): void {
-    if (this.#state === "released") return;
-    if (this.#state === "sending") this.#shedder.removeUnsent(this);
-    else this.#leave();
-    this.#state = "released";
-    this.#shedder.callers.removeCall(this.caller);
-  }
-
-  /** Ends the wait for the request. */
-  startRunning(): void {
-    this.#endIncomplete();
-    this.#run();
-  }
-
-  /** Loses the slot until the request has arrived. */
-  stall(): void {
-    this.#shedder.callers.removeReceiving(this.caller, this);
-    this.#shedder.concurrent -= 1;
-    this.#state = "stalled";
-    this.caller.stalled.add(this);
-  }
-
-  /** Ends the call, whose body is no longer held. */
-  stop(): void {
-    this.#countReceived(-this.receivedBytes);
-    this.#stop();
-  }
-
-  #run(): void {
-    this.#state = "running";
-    this.#shedder.running += 1;
-    this.#shedder.callers.addRunning(this.caller);
-  }
-
-  #endRunning(): void {
-    this.#shedder.running -= 1;
-    this.#shedder.callers.removeRunning(this.caller);
-  }
-
-  #endIncomplete(): void {
-    if (this.#state === "receiving") this.#shedder.callers.removeReceiving(this.caller, this);
-    else this.caller.stalled.delete(this);
-    this.#countReceived(-this.receivedBytes);
-  }
-
-  /** Gives the slot up, if the call has one. */
-  #leave(): void {
-    if (this.#state === "running") this.#endRunning();
-    else this.#endIncomplete();
-    if (this.#state !== "stalled") this.#shedder.concurrent -= 1;
-  }
-
-  #countReceived(bytes: number): void {
-    this.receivedBytes += bytes;
-    this.caller.receivedBytes += bytes;
-    this.#shedder.receivedBytes += bytes;
-  }
-}
-
 function oldestOf(caller: Caller<CallSlot> | undefined): CallSlot | undefined {
   const [oldest] = caller?.receiving ?? [];
   return oldest;
 }
-
-function ignore(): void {}
