@@ -29,7 +29,7 @@ export class ActiveCall implements Call {
     isPrivate: false,
     handler: undefined,
   };
-  /** Set by the rate limiter for an anonymous call of class AUTH. */
+  /** Set by admission control, for an anonymous call of class AUTH. */
   siteDenial: AppError | undefined;
   /** Set by the audit interceptor, for changes by staff and services. */
   audit: AuditDetails | undefined;

@@ -58,7 +58,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       if (isEndedCredential(error)) await rateLimiter?.charge(call, policy);
       throw error;
     }
-    await rateLimiter?.charge(call, policy);
+    call.siteDenial = await rateLimiter?.charge(call, policy);
     authorize(call.principal, policy);
   };
   const admit = async (call: ActiveCall, method: DescMethod): Promise<void> => {

@@ -1,5 +1,6 @@
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import type { Budget, Decision, Limiter } from "../../infra/rate-limit/limiter.ts";
+import type { AppError } from "../../kernel/errors.ts";
 import { networkPrefix, sitePrefix } from "../../kernel/network-prefix.ts";
 import type { ActiveCall } from "../call/active-call.ts";
 import { type BudgetOptions, classOf, createClassBudgets, type ScopeBudgets } from "./class-budgets.ts";
@@ -15,10 +16,10 @@ export interface CallRateLimiter {
   /**
    * Charges the cost of a call to the budget of its caller and to those that the caller shares with others, and records
    * the smallest remainder in the call. Calls of the classes AUTH and REGISTER cost the caller's network, signed in or not.
-   * If the AUTH budget of an anonymous caller's IPv6 site does not cover a call, only `ActiveCall.siteDenial` is set.
-   * @throws AppError resource_exhausted, with the time to wait, when another budget does not cover it
+   * @returns the denial by the AUTH budget of an anonymous caller's IPv6 site, about which the method decides
+   * @throws AppError resource_exhausted, with the time to wait, when another budget does not cover the call
    */
-  charge(call: ActiveCall, policy: MethodPolicy): Promise<void>;
+  charge(call: ActiveCall, policy: MethodPolicy): Promise<AppError | undefined>;
   /**
    * Charges a wrong credential to the caller's network.
    * @throws AppError resource_exhausted when too many were sent from the caller's address
@@ -80,10 +81,18 @@ export function createCallRateLimiter({
     await spend(call, addressCharge(budgets.AUTH.address, call, cost));
   };
 
+  /** Charges the AUTH budget of the site, and returns its denial. */
+  const chargeSite = async (call: ActiveCall, cost: number): Promise<AppError | undefined> => {
+    const [charge] = siteCharge(budgets.AUTH.site, call, cost);
+    if (charge === undefined) return undefined;
+    const decision = await request(charge);
+    return decision.allowed ? undefined : rateLimitExceeded(charge.budget, decision);
+  };
+
   return {
     async charge(call, policy) {
       const name = classOf(policy);
-      if (name === undefined) return;
+      if (name === undefined) return undefined;
       const cost = policy.rateLimit?.cost ?? 0;
       if (name === "REGISTER") {
         const { address, site } = budgets.REGISTER;
@@ -91,11 +100,7 @@ export function createCallRateLimiter({
         await chargeAuth(call, REGISTER_AUTH_COST);
       } else if (name === "AUTH") {
         await chargeAuth(call, cost);
-        if (isSignedIn(call)) return;
-        for (const charge of siteCharge(budgets.AUTH.site, call, cost)) {
-          const decision = await request(charge);
-          if (!decision.allowed) call.siteDenial = rateLimitExceeded(charge.budget, decision);
-        }
+        if (!isSignedIn(call)) return chargeSite(call, cost);
       } else {
         await spend(
           call,
@@ -103,11 +108,12 @@ export function createCallRateLimiter({
           ...sharedCharges(budgets[name], call, cost),
         );
       }
+      return undefined;
     },
 
     async chargeFailedAuth(call) {
       // The failed call is not rejected for the others of its site, but it counts against them.
-      for (const charge of siteCharge(budgets.AUTH.site, call, FAILED_AUTH_COST)) await request(charge);
+      await chargeSite(call, FAILED_AUTH_COST);
       await spend(call, addressCharge(budgets.AUTH.address, call, FAILED_AUTH_COST));
     },
 
