@@ -8,6 +8,9 @@ import { environment } from "./config/variables.ts";
 import { StartupError } from "./kernel/errors.ts";
 import type { ClassBudget, RateLimitClassName } from "./rpc/rate-limit/class-budgets.ts";
 
+/** Environment variables by their names. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** The configuration of the service, read once and frozen. Times are in milliseconds. */
 export type Config = Readonly<{
   host: string;
@@ -59,25 +62,29 @@ export type Config = Readonly<{
   seedDemo: boolean;
 }>;
 
-/**
- * Reads the configuration of this process: the environment and, for variables that it does not set, the file `.env`.
- * @throws StartupError that names all mistakes
- */
-export function loadConfig(): { config: Config; unknownVariables: readonly UnknownVariable[] } {
-  const env = { ...readDotEnv(), ...process.env };
-  return { config: readConfig(env), unknownVariables: findUnknownVariables(env) };
+/** The configuration of this process, and what it was read from. */
+export interface LoadedConfig {
+  config: Config;
+  env: Environment;
+  unknownVariables: readonly UnknownVariable[];
 }
 
-/** Reads the variables of the file `.env` in the working directory; returns none when there is no such file. */
-export function readDotEnv(): Record<string, string | undefined> {
-  return existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+/**
+ * Reads the configuration of this process: the environment and, for variables that it does not set, the file `.env` in
+ * the working directory.
+ * @throws StartupError that names all mistakes
+ */
+export function loadConfig(): LoadedConfig {
+  const dotEnv = existsSync(".env") ? parseEnv(readFileSync(".env", "utf8")) : {};
+  const env = { ...dotEnv, ...process.env };
+  return { config: readConfig(env), env, unknownVariables: findUnknownVariables(env) };
 }
 
 /**
  * Reads the configuration from environment variables. An empty variable counts as absent.
  * @throws StartupError that names all mistakes
  */
-export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function readConfig(env: Environment): Config {
   const present = Object.fromEntries(
     Object.entries(env).filter(([, value]) => value !== undefined && value !== ""),
   );

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Client } from "pg";
-import { logUnknownVariables } from "../config/unknown-variables.ts";
-import { type Config, loadConfig } from "../config.ts";
+import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
 import { openStores } from "../infra/embedded/stores.ts";
 import { migrate } from "../infra/postgres/migrate.ts";
 import { readPostgresError } from "../infra/postgres/postgres-errors.ts";
 import { StartupError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
+import { loadCommandConfig } from "./load-command-config.ts";
 
 /** Connection timeout for the database of a running service, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -19,8 +19,7 @@ const CONNECT_TIMEOUT_MS = 2_000;
  * @throws StartupError with PostgreSQL's message when the database fails
  */
 export async function withDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
-  const { config, unknownVariables } = loadConfig();
-  logUnknownVariables(unknownVariables, log);
+  const { config } = loadCommandConfig(log);
   const { url, close } = await resolveDatabase(config, log);
   try {
     await migrate(url, entities, log);

@@ -10,14 +10,14 @@ import { lockComplete, readProgressIn } from "./progress.ts";
 /** Products that one statement counts, and that one transaction deletes: some tens of milliseconds at most. */
 const COUNTED_ROWS = 10_000;
 const DELETED_ROWS = 1_000;
-/** The default of `maxDeletes`, in percent of the products before the import. */
+/** The default of `maxDeletes`, in percent of the products before the import, rounded up. */
 const DEFAULT_PERCENT = 5;
 
 /** An import whose rows are all written. */
 interface CompleteImport {
   requestId: string;
   rowCount: number;
-  /** Maximum number of products that it deletes; undefined for 5 percent of the products before it, rounded up. */
+  /** Maximum number of products that it deletes; undefined for the default. */
   maxDeletes: number | undefined;
 }
 

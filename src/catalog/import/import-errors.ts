@@ -34,7 +34,7 @@ export function invalidSkuError(progress: ImportProgress): AppError {
   const named = errors
     .filter(({ field, description }) => field === "sku" && description !== DUPLICATE_SKU)
     .slice(0, MAX_NAMED_ROWS);
-  return rejectedDeletion(
+  const rejected = rejectedDeletion(
     "IMPORT_SKU_INVALID",
     `${unidentifiedCount} of ${progress.rowCount} rows have no valid sku, so the products that they describe are unknown and could be deleted by mistake. Nothing was deleted. Correct the rows and import all of them under a new request_id.`,
     progress,
@@ -44,6 +44,7 @@ export function invalidSkuError(progress: ImportProgress): AppError {
       description,
     })),
   );
+  return withMetadata(rejected, { row_numbers: named.map(({ rowNumber }) => rowNumber).join(",") });
 }
 
 /** Numbers of products that decide whether an import may delete. */
@@ -65,17 +66,14 @@ export function tooManyDeletesError(
   const { deletedCount } = progress;
   const description = `${deleteCount} of ${productCount} products would be deleted; at most ${maxDeletes} may be`;
   const deleted = deletedCount === 0 ? "Nothing was deleted" : `${deletedCount} of them were deleted`;
-  const { code, message, details } = rejectedDeletion(
+  const rejected = rejectedDeletion(
     "IMPORT_TOO_MANY_DELETES",
     `${description}. ${deleted}; the valid rows are imported. If all of them are to be deleted, repeat the import with the same request_id and max_deletes ${deleteCount}.`,
     progress,
     [{ type: "DELETES", subject: `imports/${requestId}`, description }],
   );
   const counts = { delete_count: deleteCount, product_count: productCount, max_deletes: maxDeletes };
-  return new AppError(code, message, {
-    ...details,
-    metadata: { ...details.metadata, ...toMetadata(counts) },
-  });
+  return withMetadata(rejected, toMetadata(counts));
 }
 
 /** Returns failed_precondition for an import whose rows are written and whose deletion is rejected, with its counts. */
@@ -94,6 +92,13 @@ function rejectedDeletion(
     failed_count: progress.failedCount,
   });
   return new AppError("failed_precondition", message, { reason, metadata, preconditions });
+}
+
+function withMetadata(
+  { code, message, details }: AppError,
+  metadata: Readonly<Record<string, string>>,
+): AppError {
+  return new AppError(code, message, { ...details, metadata: { ...details.metadata, ...metadata } });
 }
 
 function toMetadata(counts: Record<string, number>): Record<string, string> {

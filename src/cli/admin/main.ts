@@ -16,4 +16,4 @@ async function run(command: AdminCommand): Promise<void> {
   if (secret !== undefined) process.stdout.write(`${secret}\n`);
 }
 
-await runCommand({ usage: USAGE, readOptions: readAdminCommand, run });
+await runCommand({ name: "admin", usage: USAGE, readOptions: readAdminCommand, run });

@@ -1,13 +1,14 @@
 import { stat } from "node:fs/promises";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Code, ConnectError, createClient, type ImportProductsResponse } from "../../client/client.ts";
-import { readConfig, readDotEnv } from "../../config.ts";
+import { createLog } from "../../infra/log.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import { formatCount, formatQuantity } from "../format-count.ts";
+import { loadCommandConfig } from "../load-command-config.ts";
 import { createProgressBar, type ProgressBar } from "../progress-bar.ts";
 import { runCommand } from "../run-command.ts";
 import { assertService } from "./assert-service.ts";
-import { type ImportCommandOptions, readOptions, USAGE } from "./options.ts";
+import { formatCommand, type ImportCommandOptions, readOptions, USAGE } from "./options.ts";
 import { readRows } from "./read-rows.ts";
 import { readRejectedDeletion } from "./rejected-deletion.ts";
 import { type ImportResult, type RowErrors, reportResult } from "./report-result.ts";
@@ -16,6 +17,8 @@ import { readToken, serviceAddress, TOKEN_HINT } from "./service-address.ts";
 
 /** Maximum number of kept errors: as many as the service keeps. */
 const MAX_ERRORS = 1_000;
+
+const log = createLog("warn", process.stderr);
 
 /** The service to import into. */
 interface Target {
@@ -55,8 +58,7 @@ async function sendFile(
 }
 
 async function importFile(options: ImportCommandOptions): Promise<void> {
-  const env = { ...readDotEnv(), ...process.env };
-  const config = readConfig(env);
+  const { config, env } = loadCommandConfig(log);
   const target = { url: options.url ?? serviceAddress(config), token: readToken(env, config) };
   const { size } = await stat(options.file).catch((error: unknown) => {
     throw new StartupError(`${options.file} cannot be read: ${errorMessage(error)}.`);
@@ -81,7 +83,7 @@ async function importFile(options: ImportCommandOptions): Promise<void> {
 }
 
 /** Returns the error that ends the command for an error of the import; other errors are returned as they are. */
-function toStartupError(error: unknown, { requestId }: ImportCommandOptions, { url }: Target): unknown {
+function toStartupError(error: unknown, options: ImportCommandOptions, { url }: Target): unknown {
   if (error instanceof IncompleteFileError) {
     const rows = formatQuantity(error.rowCount, "row");
     return new StartupError(
@@ -94,10 +96,10 @@ function toStartupError(error: unknown, { requestId }: ImportCommandOptions, { u
     return new StartupError(`The import to ${url} failed: ${error.rawMessage}\n${TOKEN_HINT}`);
   }
   return new StartupError(
-    `The import to ${url} failed: ${error.rawMessage}\nEverything imported so far is complete. To resume, repeat the command with --request-id ${requestId}`,
+    `The import to ${url} failed: ${error.rawMessage}\nEverything imported so far is complete. To resume, run:\n  ${formatCommand(options)}`,
   );
 }
 
-await runCommand({ usage: USAGE, readOptions, run: importFile });
+await runCommand({ name: "import", usage: USAGE, readOptions, run: importFile });
 // Connections that are kept open for more calls would keep the process running.
 process.exit();

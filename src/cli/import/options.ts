@@ -5,9 +5,15 @@ import { StartupError } from "../../kernel/errors.ts";
 import { formatCount } from "../format-count.ts";
 import { isSupportedFile } from "./read-rows.ts";
 
+/** Values of --max-cell-lines. */
+const DEFAULT_CELL_LINES = 10;
+const MAX_CELL_LINES = 10_000;
+/** The greatest value of --max-deletes, as in the contract. */
+const MAX_DELETES = 100_000_000;
+
 /** The usage text of `npm run import`. */
 export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [--max-deletes N] [--url URL]
-                             [--max-cell-lines 10] [--request-id UUID] [--errors FILE]
+                             [--max-cell-lines ${DEFAULT_CELL_LINES}] [--request-id UUID] [--errors FILE]
   Creates and updates products, identified by their sku. FILE is .csv with a header of column names, or .ndjson (or
   .jsonl) with one ImportRow of the contract as JSON in each line. Both may be compressed (.gz). docs/import.md has
   the columns and sample files. Invalid rows are reported by their number and do not stop the import.
@@ -18,7 +24,7 @@ export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [-
   --url             Address of the service. Default: that of HOST and PORT, as the service reads them from the
                     environment or from .env, otherwise http://127.0.0.1:8080.
   --max-cell-lines  Maximum number of lines of a quoted CSV cell. A row with more is an error, since two misplaced
-                    quotes make one cell of all rows in between. Default: 10.
+                    quotes make one cell of all rows in between. Default: ${DEFAULT_CELL_LINES}.
   --request-id      Resumes an interrupted import of the same file.
   --errors          File for the errors, as JSON lines. The service keeps the first 1,000.
 
@@ -26,15 +32,12 @@ export const USAGE = `Usage: npm run import -- FILE [--mode incremental|full] [-
   token of a staff member. To create a key:
     npm run admin -- create-key --service import --scopes catalog-write
 
-  Exit code: 0 if all rows are imported, 1 if rows failed, the deletion was refused or the import was not completed.`;
+  Exit code: 0 if all rows are imported, 1 if rows failed, the deletion was rejected or the import was not completed.`;
 
 const MODES = new Map([
   ["incremental", ImportMode.INCREMENTAL],
   ["full", ImportMode.FULL],
 ]);
-/** The greatest values of options; a deletion has the same in the contract. */
-const MAX_DELETES = 100_000_000;
-const MAX_CELL_LINES = 10_000;
 const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** Options of the command. */
@@ -65,7 +68,7 @@ export function readOptions(args: string[]): ImportCommandOptions | undefined {
       mode: { type: "string", default: "incremental" },
       "max-deletes": { type: "string" },
       url: { type: "string" },
-      "max-cell-lines": { type: "string", default: "10" },
+      "max-cell-lines": { type: "string", default: String(DEFAULT_CELL_LINES) },
       "request-id": { type: "string", default: randomUUID() },
       errors: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
@@ -118,4 +121,25 @@ function parseInteger(option: string, text: string, min: number, max: number): n
   throw new StartupError(
     `--${option} must be a whole number from ${formatCount(min)} to ${formatCount(max)}, not "${text}".`,
   );
+}
+
+/** Returns the command line with these options, for a shell. */
+export function formatCommand(options: ImportCommandOptions): string {
+  const { file, mode, maxDeletes, url, maxCellLines, requestId, errorsFile } = options;
+  const values = {
+    mode: mode === ImportMode.FULL ? "full" : undefined,
+    "max-deletes": maxDeletes,
+    url,
+    "max-cell-lines": maxCellLines === DEFAULT_CELL_LINES ? undefined : maxCellLines,
+    "request-id": requestId,
+    errors: errorsFile,
+  };
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const args = given.map(([name, value]) => `--${name} ${quote(String(value))}`);
+  return ["npm run import --", quote(file), ...args].join(" ");
+}
+
+/** Quotes an argument for a POSIX shell. */
+function quote(text: string): string {
+  return /^[\w%+,./:=@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -101,7 +101,7 @@ function toRow(value: JsonValue, bytes: number, lines: RowReadError["lines"]): F
   }
 }
 
-/** Shortens an error of the library: the field is enough without its message, and no one says `bigint (int64)`. */
+/** Shortens an error of the library: leaves out the message type, and calls `bigint (int64)` a whole number. */
 function describeDecodeError(message: string): string {
   return message
     .replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ")

@@ -1,6 +1,6 @@
 import { type ErrorDetails, errorDetails } from "../../client/client.ts";
 import { formatCount } from "../format-count.ts";
-import type { ImportCommandOptions } from "./options.ts";
+import { formatCommand, type ImportCommandOptions } from "./options.ts";
 import type { ImportResult, RowErrors } from "./report-result.ts";
 
 /** The result of an import whose rows are written and whose deletion the service has rejected. */
@@ -13,11 +13,11 @@ export interface RejectedDeletion {
 /** Returns the rejected deletion of an error; undefined for another error. */
 export function readRejectedDeletion(
   error: unknown,
-  options: Pick<ImportCommandOptions, "file" | "maxDeletes" | "requestId">,
+  options: ImportCommandOptions,
   rowErrors: RowErrors,
 ): RejectedDeletion | undefined {
   const details = errorDetails(error);
-  const message = describe(details, options);
+  const message = rejectionMessage(details, options);
   if (message === undefined) return undefined;
   const result = toResult(details, rowErrors);
   const isPartial = BigInt(result.errors.length) < result.failedCount;
@@ -25,9 +25,10 @@ export function readRejectedDeletion(
   return { result, message: `${message}${hint}` };
 }
 
-function describe(
+/** Returns the message for a rejected deletion; undefined for another reason. */
+function rejectionMessage(
   { reason, message, metadata }: ErrorDetails,
-  { file, maxDeletes, requestId }: Pick<ImportCommandOptions, "file" | "maxDeletes" | "requestId">,
+  options: ImportCommandOptions,
 ): string | undefined {
   if (reason === "IMPORT_EMPTY") return message;
   if (reason === "IMPORT_SKU_INVALID") {
@@ -35,19 +36,22 @@ function describe(
   }
   if (reason !== "IMPORT_TOO_MANY_DELETES") return undefined;
   const count = (name: string) => formatCount(toCount(metadata[name]));
-  const origin = maxDeletes === undefined ? " (5 percent)" : "";
-  const deletedCount = toCount(metadata.deleted_count);
   const deleted =
-    deletedCount === 0n ? "Nothing was deleted" : `${formatCount(deletedCount)} of them were deleted`;
-  return `${deleted}: ${count("delete_count")} of ${count("product_count")} products are missing in ${file}, and at most ${count("max_deletes")}${origin} may be deleted. Check that the file is complete. To delete them nevertheless, repeat the command with --max-deletes ${metadata.delete_count ?? ""} --request-id ${requestId}`;
+    toCount(metadata.deleted_count) === 0n
+      ? "Nothing was deleted"
+      : `${count("deleted_count")} of them were deleted`;
+  const limit =
+    options.maxDeletes === undefined
+      ? `the ${count("max_deletes")} that may be deleted by default`
+      : `--max-deletes ${options.maxDeletes}`;
+  const command = formatCommand({ ...options, maxDeletes: toCount(metadata.delete_count) });
+  return `${deleted}: ${count("delete_count")} of ${count("product_count")} products are missing in ${options.file}, more than ${limit}.\nIf the file is complete and they are to be deleted, run:\n  ${command}`;
 }
 
 /** Returns the counts of the error details, and the errors of rows that are known. */
-function toResult({ metadata, preconditions }: ErrorDetails, rowErrors: RowErrors): ImportResult {
-  const named = preconditions
-    .filter(({ type }) => type === "SKU")
-    .map(({ subject, description }) => [BigInt(subject.replace(/^rows\//, "")), description] as const);
-  const descriptions = new Map(named);
+function toResult(details: ErrorDetails, rowErrors: RowErrors): ImportResult {
+  const { metadata } = details;
+  const descriptions = namedRows(details);
   const rowNumbers = [...new Set([...rowErrors.keys(), ...descriptions.keys()])];
   return {
     rowCount: toCount(metadata.row_count),
@@ -66,6 +70,12 @@ function toResult({ metadata, preconditions }: ErrorDetails, rowErrors: RowError
       })),
     replayed: false,
   };
+}
+
+/** Returns the descriptions of the rows that the error details name, by row number. */
+function namedRows({ metadata, preconditions }: ErrorDetails): Map<bigint, string> {
+  const numbers = metadata.row_numbers?.match(/\d+/g) ?? [];
+  return new Map(numbers.map((number, index) => [BigInt(number), preconditions[index]?.description ?? ""]));
 }
 
 function toCount(text: string | undefined): bigint {

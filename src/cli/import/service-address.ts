@@ -1,9 +1,6 @@
 import { isIPv6 } from "node:net";
-import type { Config } from "../../config.ts";
+import type { Config, Environment } from "../../config.ts";
 import { StartupError } from "../../kernel/errors.ts";
-
-/** The environment variables that a command is run with. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Addresses of all interfaces, on which a service listens but to which no client connects. */
 const LOOPBACK = new Map([

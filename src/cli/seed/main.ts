@@ -47,4 +47,4 @@ function summarize({ products, customers, orders, purchases, productsMs, ms }: S
   return `Added ${added} in ${seconds} s${rate}.`;
 }
 
-await runCommand({ usage: USAGE, readOptions, run: seed });
+await runCommand({ name: "seed", usage: USAGE, readOptions, run: seed });

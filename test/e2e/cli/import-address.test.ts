@@ -83,6 +83,19 @@ describe("the address of the service", () => {
     expect(connections).toBe(0);
   });
 
+  test("is not that of a misspelled variable, which a warning names", async () => {
+    const { code, errors } = await runImport({ PORT: port }, ["POTR=8220"]);
+    expect(code).toBe(0);
+    expect(
+      errors
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+    ).toMatchObject([
+      { level: "warn", variable: "POTR", suggestions: ["PORT"], msg: "Unknown environment variable ignored" },
+    ]);
+  });
+
   test("must be named when PORT is 0", async () => {
     const { code, errors } = await runImport({ PORT: "0" });
     expect({ code, errors }).toEqual({

@@ -135,7 +135,7 @@ describe("a compressed file", () => {
 });
 
 describe("a full import", () => {
-  test("of half a file deletes nothing, says what it would delete, and deletes it when it is repeated so", async () => {
+  test("of half a file deletes nothing, says what it would delete, and prints the command that deletes it", async () => {
     const [header = "", ...rows] = await createHundred();
     const path = await writeFile("half.csv", header + rows.slice(0, 51).join(""));
     const { code, out, errors } = await runFullImport(path);
@@ -143,15 +143,36 @@ describe("a full import", () => {
     expect(out).toMatch(
       /^Imported 51 rows in .* 0 created, 0 updated, 51 unchanged, 0 deleted, 0 failed\.\n$/,
     );
-    expect(errors).toContain(
-      `Nothing was deleted: 49 of 100 products are missing in ${path}, and at most 5 (5 percent) may be deleted.`,
-    );
+    const [problem, advice, command = "", ...rest] = errors.split("\n");
+    expect([problem, advice, ...rest]).toEqual([
+      `Nothing was deleted: 49 of 100 products are missing in ${path}, more than the 5 that may be deleted by default.`,
+      "If the file is complete and they are to be deleted, run:",
+      "",
+    ]);
     expect(await countProducts("p-")).toEqual({ active: 100, deleted: 0 });
-    const [, repeated = ""] =
-      /repeat the command with (--max-deletes 49 --request-id \S+)/.exec(errors) ?? [];
-    const again = await runFullImport(path, ...repeated.split(" "));
+    const [, args = ""] = /^ {2}npm run import -- (.*)$/.exec(command) ?? [];
+    expect(args).toMatch(/ --mode full --max-deletes 49 /);
+    const again = await startImport(args.split(" ")).ended;
     expect(again).toMatchObject({ code: 0, out: expect.stringContaining(" 49 deleted") });
     expect(await countProducts("p-")).toEqual({ active: 51, deleted: 49 });
+  });
+
+  test("beyond its own --max-deletes names this option", async () => {
+    const [header = "", ...rows] = await createHundred();
+    const path = await writeFile("few.csv", header + rows.slice(0, 90).join(""));
+    const { errors } = await runFullImport(path, "--max-deletes", "9");
+    expect(errors).toContain(`10 of 100 products are missing in ${path}, more than --max-deletes 9.\n`);
+  });
+
+  test("of rows without a valid sku deletes nothing, and names them", async () => {
+    const [header = "", ...rows] = await createHundred();
+    for (const index of [6, 11]) rows[index] = csvRow(slug, `p ${index + 1}`);
+    const path = await writeFile("skus.csv", header + rows.join(""));
+    const { code, out, errors } = await runFullImport(path, "--max-deletes", "100");
+    expect(code).toBe(1);
+    expect(out).toMatch(/ 2 failed\.\n {2}row 7, sku: .+\n {2}row 12, sku: .+\n$/);
+    expect(errors).toMatch(/^Nothing was deleted: rows without a valid sku/);
+    expect(await countProducts("p-")).toEqual({ active: 100, deleted: 0 });
   });
 
   test("of a file in which two stray quotes make one cell of 51 rows deletes nothing, and names their lines", async () => {

@@ -222,7 +222,6 @@ test.each([
   [[], "Name one file"],
   [["a.ndjson", "b.ndjson"], "Name one file"],
   [["products.xlsx"], "products.xlsx is not"],
-  [["none.ndjson"], "none.ndjson cannot be read"],
   [["none.ndjson", "--mode", "all"], '--mode must be incremental or full, not "all"'],
   [["none.ndjson", "--url", "shop"], "--url must be"],
   [["none.ndjson", "--request-id", "7"], "--request-id must be a UUID"],
@@ -233,8 +232,24 @@ test.each([
 ])("the arguments %j are rejected with advice, without a stack", async (args, message) => {
   const { code, out, errors } = await startImport(args).ended;
   expect({ code, out }).toEqual({ code: 1, out: "" });
-  expect(errors).toContain(message);
-  expect(errors).not.toMatch(/\n\s+at /);
+  const [line, hint, ...rest] = errors.split("\n");
+  expect(line).toContain(message);
+  expect([hint, ...rest]).toEqual(["For all options: npm run import -- --help", ""]);
+});
+
+test.each([
+  [["none.ndjson", "--full"], "Unknown option '--full'."],
+  [["none.ndjson", "--mode", "--full"], "Option '--mode' argument is ambiguous."],
+  [["none.ndjson", "--mode"], "Option '--mode <value>' argument missing."],
+])("of the arguments %j only the wrong option is reported", async (args, message) => {
+  const { errors } = await startImport(args).ended;
+  expect(errors).toBe(`${message}\nFor all options: npm run import -- --help\n`);
+});
+
+test("a file that does not exist is reported without a stack", async () => {
+  const { code, out, errors } = await startImport(["none.ndjson"]).ended;
+  expect({ code, out }).toEqual({ code: 1, out: "" });
+  expect(errors).toMatch(/^none\.ndjson cannot be read: .+\n$/);
 });
 
 test("the option --help prints the usage", async () => {

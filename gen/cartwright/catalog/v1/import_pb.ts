@@ -300,7 +300,9 @@ export const ImportMode = {
    * successfully. Products with a rejected row and products created after the start of the import are not
    * deleted. The call fails with FAILED_PRECONDITION and deletes nothing if no row is valid (IMPORT_EMPTY), if a row
    * has no valid sku, so that its product is unknown (IMPORT_SKU_INVALID), or if more than max_deletes products
-   * would be deleted (IMPORT_TOO_MANY_DELETES). The valid rows are imported nevertheless.
+   * would be deleted (IMPORT_TOO_MANY_DELETES). The valid rows are imported nevertheless. With IMPORT_SKU_INVALID,
+   * row_numbers in the error details has the numbers of the first 10 rows, separated by commas, in the order of the
+   * precondition violations.
    *
    * @generated from enum value: IMPORT_MODE_FULL = 2;
    */

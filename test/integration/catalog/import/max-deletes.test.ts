@@ -161,7 +161,13 @@ test("a full import with a row without a valid sku deletes nothing, and names th
     code: "FailedPrecondition",
     reason: "IMPORT_SKU_INVALID",
     preconditions: ["SKU"],
-    metadata: { row_count: "39", unchanged_count: "38", failed_count: "1", deleted_count: "0" },
+    metadata: {
+      row_count: "39",
+      unchanged_count: "38",
+      failed_count: "1",
+      deleted_count: "0",
+      row_numbers: "7",
+    },
   });
   expect(await countProducts()).toEqual({ active: 40, deleted: 0 });
   const incremental = await importRows(shop, rows, createHeader());
@@ -179,7 +185,7 @@ test("a row without a valid sku among more errors than are stored still prevents
   expect(await failure).toMatchObject({
     reason: "IMPORT_SKU_INVALID",
     preconditions: [],
-    metadata: { failed_count: "2001" },
+    metadata: { failed_count: "2001", row_numbers: "" },
   });
   expect(await countProducts()).toEqual({ active: 40, deleted: 0 });
 });
