@@ -75,13 +75,20 @@ test("a batch that waits for a lock does not delay the next one, and an import t
 test("of two rows with one sku in concurrent batches one is imported and the other is rejected", async () => {
   await importRows(shop, [createRow(slug, "locked")]);
   const release = await lockProduct(shop.database, "locked");
+  const header = createHeader();
   const rows = createRows(slug, "first-", BATCH_ROWS)
     .with(0, createRow(slug, "locked"))
     .with(1, createRow(slug, "both"));
   const more = [createRow(slug, "both", { name: "Second" }), ...createRows(slug, "second-", BATCH_ROWS - 1)];
-  const importing = importRows(shop, [...rows, ...more]);
-  // The first batch waits for the product, and the second one for the sku that the first one has recorded.
-  await expect.poll(() => countLockWaits(shop.database)).toBe(2);
+  async function* messages() {
+    yield* toMessages(header, rows);
+    // The first batch has recorded its skus and waits for the product.
+    await expect.poll(() => countLockWaits(shop.database, "from product")).toBe(1);
+    yield* toMessages(header, more, { offset: BATCH_ROWS });
+  }
+  const importing = shop.catalog.importProducts(messages());
+  // The second batch waits for the sku that the first one has recorded.
+  await expect.poll(() => countLockWaits(shop.database, "insert into product_import_sku")).toBe(1);
   await release();
   const report = await importing;
   expect(report).toMatchObject({ rowCount: 2_000n, createdCount: 1_998n, failedCount: 1n });
