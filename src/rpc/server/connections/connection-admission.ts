@@ -72,8 +72,8 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
         return connection;
       }
       if (reserve !== undefined) {
-        const brief = new Connection(socket, peer, reserve.handlers, true);
-        if (acceptReserved(brief)) return brief;
+        const reservedConnection = new Connection(socket, peer, reserve.handlers, true);
+        if (acceptReserved(reservedConnection)) return reservedConnection;
       }
       refuse(socket, peer.address, result);
       return undefined;

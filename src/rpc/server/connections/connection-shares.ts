@@ -24,7 +24,7 @@ export type AdmissionResult = "admitted" | "over-share" | "full";
  * A /48 may hold twice the free places, and a /64 in it as many as are free: a site has more users than a household,
  * and yet must not multiply its share by its 65,536 prefixes.
  */
-const SITE_FACTOR = 2;
+const SITE_SHARES = 2;
 /** The most connections that are examined to find an idle one, so that a refused connection stays cheap. */
 const MAX_EXAMINED = 64;
 const MAX_EXAMINED_OF_NETWORK = 16;
@@ -72,7 +72,7 @@ export class ConnectionShares {
     const share = Math.max(minShare, free);
     const held = this.#holders.get(holder) ?? 0;
     const network: Network = this.#networks.get(site ?? holder) ?? new Set();
-    if (held >= share || network.size >= SITE_FACTOR * share) return "over-share";
+    if (held >= share || network.size >= SITE_SHARES * share) return "over-share";
     if (free === 0 && !this.#closeIdle(network.size + 2)) return "full";
     this.#holders.set(holder, held + 1);
     this.#networks.set(site ?? holder, network);

@@ -59,7 +59,7 @@ export function createListener(options: ListenerOptions): Listener {
     const connection = accept(socket);
     if (connection === undefined) return;
     if (openSecure !== undefined) {
-      opening.push(connection.peer.holder, () => socket.destroyed || openSecure(socket, connection));
+      opening.push(connection.peer, () => socket.destroyed || openSecure(socket, connection));
       return;
     }
     pending.add(socket);
@@ -70,7 +70,7 @@ export function createListener(options: ListenerOptions): Listener {
     };
     socket.once("close", endPending);
     detectHttpVersion(socket, undefined, (isHttp2) => {
-      opening.push(connection.peer.holder, () => {
+      opening.push(connection.peer, () => {
         endPending();
         if (socket.destroyed) return;
         if (isHttp2) options.onHttp2(socket, connection);
