@@ -34,9 +34,9 @@ interface Subject {
   readonly budget: FailureBudget;
 }
 
-/** A counted attempt: its subject, and until when it blocks the next one. */
+/** A counted attempt: the hash of its subject, and until when it blocks the next one. */
 interface CountedAttempt {
-  readonly subject: Buffer;
+  readonly hash: Buffer;
   readonly blockedUntil: string;
 }
 
@@ -71,7 +71,7 @@ export interface SignInBackoff {
 
 /** Creates the backoff. Its counters are rows, shared by all instances. */
 export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock }): SignInBackoff {
-  /** Returns the wait of the first of these subjects that is blocked. */
+  /** Returns the longest wait of these subjects, in milliseconds. */
   async function waitMsOf(tx: Tx, subjects: readonly Subject[], now: Date): Promise<number> {
     const rows = await tx.query(sql<{ blocked_until: string }>`
       select blocked_until from sign_in_failure
@@ -89,19 +89,22 @@ export function createSignInBackoff({ db, clock }: { db: Database; clock: Clock 
       return db.transact(withoutAudit(call), async (tx) => {
         const now = clock.now();
         const counted = await tx.query(prepareDynamic(countAttempts(subjects, now)));
-        const attempts = counted.map(({ subject, blocked_until: blockedUntil }) => ({
-          subject,
+        const attempts = counted.map(({ subject: hash, blocked_until: blockedUntil }) => ({
+          hash,
           blockedUntil,
         }));
         const [account] = attempts.splice(subjects.length - 1);
-        if (account === undefined) throw tooManyFailures(await waitMsOf(tx, subjects, now));
+        // Not of the counted subjects: this attempt may block them, but it is rolled back.
+        if (account === undefined) {
+          throw tooManyFailures(await waitMsOf(tx, subjects.slice(counted.length), now));
+        }
         return { account, networks: attempts };
       });
     },
 
     async clear(tx, { account, networks }) {
       await undoAll(tx, networks);
-      await tx.query(sql`delete from sign_in_failure where subject = ${account.subject}`);
+      await tx.query(sql`delete from sign_in_failure where subject = ${account.hash}`);
     },
 
     async cancel({ account, networks }) {
@@ -185,12 +188,12 @@ function countAttempt(
 }
 
 /** Undoes an attempt of its subject, and ends the wait if this attempt caused it. */
-function undoAttempt({ subject, blockedUntil }: CountedAttempt): RawBuilder<unknown> {
+function undoAttempt({ hash, blockedUntil }: CountedAttempt): RawBuilder<unknown> {
   return sql`
     update sign_in_failure set
       failures = greatest(failures - 1, 0),
       blocked_until = case when blocked_until = ${blockedUntil} then ${NOT_BLOCKED} else blocked_until end
-    where subject = ${subject}`;
+    where subject = ${hash}`;
 }
 
 function hashSubject(text: string): Buffer {

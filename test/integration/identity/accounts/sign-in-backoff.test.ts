@@ -103,6 +103,20 @@ describe("backoff of wrong passwords", () => {
     expect(rows.map(({ failures }) => failures).toSorted()).toEqual([1, 1, 1, 1, 1, 5]);
   });
 
+  test("the stated wait is that of the blocked subject, not of one whose attempt is undone", async () => {
+    const clock = createTestClock();
+    const instance = await openIdentity({ clock });
+    const [email, address] = [newEmail(), newAddress()];
+    for (let failure = 1; failure <= 19; failure += 1) await guessReason(instance, newEmail(), address);
+    for (let failure = 1; failure <= 5; failure += 1) await guessReason(instance, email);
+    clock.advance(600);
+    // Counted, this attempt would be the address's twentieth failure, and block it for a second.
+    expect((await attemptSignIn(instance, email, address)).details).toMatchObject({
+      reason: "SIGN_IN_BACKOFF",
+      retryAfterMs: 400,
+    });
+  });
+
   test("a successful sign-in clears the account's failures and does not count for the address", async () => {
     const instance = await openIdentity();
     const { email, password } = await registerAccount(instance);
