@@ -8,7 +8,7 @@ import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts"
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
 import { type DemoAccounts, ensureDemoAccounts } from "./cli/seed/demo-accounts.ts";
-import { seedDemo } from "./cli/seed/demo-shop.ts";
+import { seedDemo } from "./cli/seed/seed-demo.ts";
 import type { Config } from "./config.ts";
 import { customerRpc } from "./customer/customer.rpc.ts";
 import { entities } from "./entities.ts";

@@ -75,7 +75,7 @@ export async function createCategory(
       updatedAt: now,
     });
     await flush(tx, entity);
-    // A list of products by its slug may have failed.
+    // NOT_FOUND may be cached for lists of products by its slug.
     tx.invalidate("categories", "catalog");
     return readCategory(tx, id);
   });
@@ -115,7 +115,7 @@ export function deleteCategory(
   return db.transact(call, async (tx) => {
     const entity = await find(tx, id, etag);
     await removeEmpty(tx, entity);
-    // Lists of products by its slug fail from now on.
+    // Lists of products by its slug are NOT_FOUND from now on.
     tx.invalidate("categories", "catalog");
   });
 }

@@ -39,7 +39,7 @@ export async function deleteAbsent(
 }
 
 /**
- * Counts the products that an import deletes. Returns undefined when it deletes none any more.
+ * Counts the products that an import deletes. Returns undefined when none is left to delete.
  * @throws AppError failed_precondition when they are more than it may delete
  */
 async function planDeletion(

@@ -112,7 +112,7 @@ export function createCallRateLimiter({
     },
 
     async chargeFailedAuth(call) {
-      // The failed call is not rejected for the others of its site, but it counts against them.
+      // The site is charged, but its budget does not reject the call.
       await chargeSite(call, FAILED_AUTH_COST);
       await spend(call, addressCharge(budgets.AUTH.address, call, FAILED_AUTH_COST));
     },
