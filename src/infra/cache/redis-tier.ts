@@ -11,8 +11,8 @@ const TIME_BYTES = 8;
 const GENERATION_TTL_S = 86_400;
 /** Time for which the process that holds the lock of a key may load its entry, in milliseconds. */
 const LOCK_TTL_MS = 200;
-/** Maximum number of tags in one pipeline. */
-const CHUNK_SIZE = 500;
+/** Maximum number of tags that can be invalidated together. */
+export const MAX_TAGS_PER_MESSAGE = 500;
 /** Lifetime of a receipt. The job that reads it runs within seconds; without a receipt it invalidates again. */
 const RECEIPT_TTL_S = 60;
 /** The tag of all entries. Its generation is part of each entry. */
@@ -110,57 +110,14 @@ export class RedisTier {
   }
 
   /**
-   * Removes the generations of these tags and notifies all replicas.
-   * @param sequence to be acknowledged
-   */
-  async invalidate(tags: readonly string[], sequence: number): Promise<InvalidationReply> {
-    let start = 0;
-    for (; start + CHUNK_SIZE < tags.length; start += CHUNK_SIZE) {
-      const reply = await this.#invalidateChunk(tags.slice(start, start + CHUNK_SIZE), undefined);
-      if (reply.error !== undefined) return { ...reply, isPublished: false };
-    }
-    return this.#invalidateChunk(tags.slice(start), sequence);
-  }
-
-  /** Stores a receipt of the invalidations of these transactions. Without one they are repeated, which is harmless. */
-  storeReceipts(generations: readonly Generation[]): void {
-    const pipeline = this.#redis.pipeline();
-    for (const generation of generations) {
-      pipeline.set(this.#receiptKey(generation), "1", "EX", RECEIPT_TTL_S);
-    }
-    pipeline.exec().catch(() => {});
-  }
-
-  /** Returns whether there is a receipt of the invalidation of a transaction. */
-  async hasReceipt(generation: Generation): Promise<boolean> {
-    return (await this.#redis.exists(this.#receiptKey(generation))) > 0;
-  }
-
-  /** Makes all entries stale. */
-  async invalidateAll(): Promise<void> {
-    const { error } = await this.#invalidateChunk([ALL_TAGS], undefined);
-    if (error !== undefined) throw error;
-  }
-
-  /**
-   * Makes all entries stale if the server has restarted or was promoted: a snapshot or a replica that lagged behind may
-   * have invalidated ones.
-   */
-  async invalidateAllAfterRestart(): Promise<void> {
-    const info = await this.#redis.info();
-    const ids = /^run_id:(\w+)/m.exec(info)?.[1];
-    const runId = [ids, /^master_replid:(\w+)/m.exec(info)?.[1]].join(" ");
-    if (ids !== undefined && (await this.#redis.get(this.#runIdKey)) === runId) return;
-    await this.invalidateAll();
-    // A full server rejects this, and the next process invalidates all entries again.
-    await this.#redis.set(this.#runIdKey, runId).catch(() => {});
-  }
-
-  /**
-   * Removes the generations before it publishes, so that no replica reads Redis too early. Generations are
+   * Removes the generations of these tags and notifies all replicas. The commands are sent before it returns.
+   *
+   * It removes the generations before it publishes, so that no replica reads Redis too early. Generations are
    * removed instead of replaced because a full server accepts that too. The next reader creates new ones.
+   * @param tags MAX_TAGS_PER_MESSAGE at most
+   * @param sequence to be acknowledged; undefined if the message needs no acknowledgement
    */
-  async #invalidateChunk(tags: readonly string[], sequence: number | undefined): Promise<InvalidationReply> {
+  async invalidate(tags: readonly string[], sequence: number | undefined): Promise<InvalidationReply> {
     const keys = tags.map((tag) => this.#tagKey(tag));
     const { invalidations, heartbeats } = this.channels;
     const message = encodeInvalidation({ replicaId: this.#replicaId, sequence, tags });
@@ -183,6 +140,40 @@ export class RedisTier {
     };
   }
 
+  /** Stores a receipt of the invalidations of these transactions. Without one they are repeated, which is harmless. */
+  storeReceipts(generations: readonly Generation[]): void {
+    const pipeline = this.#redis.pipeline();
+    for (const generation of generations) {
+      pipeline.set(this.#receiptKey(generation), "1", "EX", RECEIPT_TTL_S);
+    }
+    pipeline.exec().catch(() => {});
+  }
+
+  /** Returns whether there is a receipt of the invalidation of a transaction. */
+  async hasReceipt(generation: Generation): Promise<boolean> {
+    return (await this.#redis.exists(this.#receiptKey(generation))) > 0;
+  }
+
+  /** Makes all entries stale. */
+  async invalidateAll(): Promise<void> {
+    const { error } = await this.invalidate([ALL_TAGS], undefined);
+    if (error !== undefined) throw error;
+  }
+
+  /**
+   * Makes all entries stale if the server has restarted or was promoted: a snapshot or a replica that lagged behind may
+   * have invalidated ones.
+   */
+  async invalidateAllAfterRestart(): Promise<void> {
+    const info = await this.#redis.info();
+    const ids = /^run_id:(\w+)/m.exec(info)?.[1];
+    const runId = [ids, /^master_replid:(\w+)/m.exec(info)?.[1]].join(" ");
+    if (ids !== undefined && (await this.#redis.get(this.#runIdKey)) === runId) return;
+    await this.invalidateAll();
+    // A full server rejects this, and the next process invalidates all entries again.
+    await this.#redis.set(this.#runIdKey, runId).catch(() => {});
+  }
+
   /** Returns the generations of these tags and creates those that are missing. */
   async #ensureGenerations(tagKeys: readonly string[]): Promise<Generation[]> {
     const pipeline = this.#redis.pipeline();
@@ -202,6 +193,7 @@ export class RedisTier {
   }
 
   #receiptKey(generation: Generation): string {
+    // Replicas of the former version share it during a rolling update, so it keeps its name.
     return `${this.#prefix}bump:${generation.toString("base64url")}`;
   }
 

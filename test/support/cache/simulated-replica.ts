@@ -22,6 +22,8 @@ export interface SimulatedReplica {
   acknowledge(message: InvalidationMessage): Promise<void>;
   /** Publishes invalidations with the sequences 1, 2, ... in one pipeline. */
   invalidate(...tags: string[]): Promise<void>;
+  /** Publishes invalidations with these sequences in one pipeline. */
+  publish(...messages: Omit<InvalidationMessage, "replicaId">[]): Promise<void>;
   /** Waits for so many invalidations in all. @returns the last one */
   receive(count: number): Promise<InvalidationMessage>;
 }
@@ -46,7 +48,6 @@ export async function openSimulatedReplica(
   const inbox = channels.acknowledgementsFor(id);
   const invalidations: InvalidationMessage[] = [];
   const acknowledgements: { replicaId: string; sequence: number }[] = [];
-  let sequence = 0;
   subscriber.on("message", (channel: string, message: string) => {
     if (channel === channels.invalidations) invalidations.push(parseInvalidation(message));
     if (channel !== inbox) return;
@@ -55,8 +56,17 @@ export async function openSimulatedReplica(
   });
   if (isFormerVersion) await subscriber.subscribe(channels.invalidations);
   else await subscriber.subscribe(channels.invalidations, channels.heartbeats, inbox);
+  let sequence = 0;
+  const publish = async (...messages: Omit<InvalidationMessage, "replicaId">[]) => {
+    const pipeline = client.pipeline();
+    for (const message of messages) {
+      pipeline.publish(channels.invalidations, encodeInvalidation({ replicaId: id, ...message }));
+    }
+    await pipeline.exec();
+  };
   return {
     id,
+    publish,
     invalidations,
     acknowledgements,
     async heartbeat() {
@@ -65,14 +75,12 @@ export async function openSimulatedReplica(
     async acknowledge({ replicaId, sequence: received = 0 }) {
       await client.publish(channels.acknowledgementsFor(replicaId), encodeReplicaNumber(id, received));
     },
-    async invalidate(...tags) {
-      const pipeline = client.pipeline();
-      for (const tag of tags) {
+    invalidate(...tags) {
+      const messages = tags.map((tag) => {
         sequence += 1;
-        const message = encodeInvalidation({ replicaId: id, sequence, tags: [tag] });
-        pipeline.publish(channels.invalidations, message);
-      }
-      await pipeline.exec();
+        return { sequence, tags: [tag] };
+      });
+      return publish(...messages);
     },
     async receive(count) {
       await expect.poll(() => invalidations.length, { interval: 2 }).toBe(count);

@@ -1,6 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { MAX_TAGS_PER_MESSAGE } from "../../../src/infra/cache/redis-tier.ts";
 import type { Client } from "./freshness.ts";
 import { createRequest, type Replica, textOf } from "./replica.ts";
+
+/** Tags of other rows, which every fifth write of a row invalidates too, as an import does: in several messages. */
+const OTHER_TAGS = Array.from({ length: 2 * MAX_TAGS_PER_MESSAGE }, (_, index) => `other ${index}`);
 
 /** A database whose reads and writes take a random time before and after they happen. */
 export class SlowRows {
@@ -37,7 +41,8 @@ export function createCacheClient(replica: Replica, rows: SlowRows): Client {
       Number(textOf(await replica.cache.getOrLoad(createRequest(`row ${row}`, () => rows.read(row))))),
     async write(row, version) {
       await rows.write(row, version);
-      await replica.invalidate(`row ${row}`);
+      const otherTags = version % 5 === 0 ? OTHER_TAGS : [];
+      await replica.invalidate(...otherTags, `row ${row}`);
     },
   };
 }

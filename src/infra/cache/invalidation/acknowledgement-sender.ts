@@ -18,7 +18,8 @@ export class AcknowledgementSender {
   /** Acknowledges all invalidations of a replica up to this sequence. */
   add(replicaId: string, sequence: number): void {
     if (this.#sequences.size === 0) queueMicrotask(() => this.#send());
-    this.#sequences.set(replicaId, sequence);
+    // A message that was delayed by a lost connection may arrive after later ones.
+    this.#sequences.set(replicaId, Math.max(sequence, this.#sequences.get(replicaId) ?? 0));
   }
 
   #send(): void {

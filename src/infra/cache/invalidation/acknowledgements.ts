@@ -1,7 +1,7 @@
 import type { CacheClock } from "../cache-clock.ts";
 import type { InvalidationReply } from "../redis-tier.ts";
 import { LEASE_MS } from "./lease-monitor.ts";
-import { ELSEWHERE, type LiveReplicas } from "./live-replicas.ts";
+import { ELSEWHERE, type LiveReplicas, MISSED } from "./live-replicas.ts";
 
 /** An invalidation that is being published, or that other replicas have not acknowledged yet. */
 interface Pending {
@@ -23,7 +23,7 @@ interface Pending {
 export class Acknowledgements {
   readonly #replicas: LiveReplicas;
   readonly #clock: CacheClock;
-  /** By sequence, in ascending order. */
+  /** By sequence, in ascending order, which is the order in which Redis publishes them. */
   readonly #pending = new Map<number, Pending>();
   #lastSequence = 0;
 
@@ -32,7 +32,11 @@ export class Acknowledgements {
     this.#clock = clock;
   }
 
-  /** Registers an invalidation before it is published. @returns its sequence */
+  /**
+   * Registers an invalidation. The caller sends its message before it gives up control: otherwise Redis could publish
+   * a later one first, whose acknowledgement would cover this one too.
+   * @returns its sequence
+   */
   register(): number {
     this.#lastSequence += 1;
     this.#pending.set(this.#lastSequence, {});
@@ -55,7 +59,7 @@ export class Acknowledgements {
       pending.endMs = this.#clock.monotonicMs() + LEASE_MS;
       pending.resolve = resolve;
       pending.isRejected = error !== undefined;
-      if (!isComplete) pending.leaseEnds = new Map([["", pending.endMs]]);
+      if (!isComplete) pending.leaseEnds = new Map([[MISSED, pending.endMs]]);
       this.#update(sequence, pending);
     });
   }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CircuitBreaker } from "../../redis/circuit-breaker.ts";
 import type { CacheClock } from "../cache-clock.ts";
-import type { Generation, RedisTier } from "../redis-tier.ts";
+import { type Generation, MAX_TAGS_PER_MESSAGE, type RedisTier } from "../redis-tier.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
 import type { LiveReplicas } from "./live-replicas.ts";
@@ -109,8 +109,17 @@ export class InvalidationSender {
   /** Publishes once, and waits for the other replicas if they are notified. */
   async #attempt(tags: readonly string[]): Promise<Error | undefined> {
     const { redisTier, acknowledgements, invalidateLocally } = this.#options;
+    let start = 0;
+    for (; start + MAX_TAGS_PER_MESSAGE < tags.length; start += MAX_TAGS_PER_MESSAGE) {
+      const { error } = await redisTier.invalidate(
+        tags.slice(start, start + MAX_TAGS_PER_MESSAGE),
+        undefined,
+      );
+      if (error !== undefined) return error;
+    }
+    // Only now, because other invalidations are published while this one waits.
     const sequence = acknowledgements.register();
-    const reply = await redisTier.invalidate(tags, sequence);
+    const reply = await redisTier.invalidate(tags.slice(start), sequence);
     if (reply.error === undefined) invalidateLocally(tags);
     if (reply.isPublished) await acknowledgements.wait(sequence, reply);
     else acknowledgements.remove(sequence);

@@ -2,7 +2,7 @@ import type { CacheClock } from "../cache-clock.ts";
 import { LEASE_MS } from "./lease-monitor.ts";
 
 /** The id for all replicas whose heartbeats this process may have missed because it was not subscribed. */
-const MISSED = "";
+export const MISSED = "";
 /** The id for all replicas whose heartbeats another server may have accepted while this one rejected writes. */
 export const ELSEWHERE = " ";
 

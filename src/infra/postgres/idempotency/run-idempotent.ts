@@ -52,8 +52,9 @@ const FIND_RESULT = prepare<
 
 /**
  * Runs `work` once for each request_id, in the caller's transaction: its result is stored together with its effects
- * and returned to repeats, which also repeat its invalidation of cache tags unless that is complete. A concurrent repeat waits at the primary key for the first one to commit. V8's
- * serialization preserves dates and bigints, and reads the format of older versions.
+ * and returned to repeats, which also repeat its invalidation of cache tags unless that is complete. A concurrent repeat
+ * waits at the primary key for the first one to commit. V8's serialization preserves dates and bigints, and reads the
+ * format of older versions.
  * @param request the content of the request, which must be the same in a repeat
  * @throws AppError invalid_argument when the request_id was used for another request
  */

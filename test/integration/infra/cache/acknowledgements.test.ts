@@ -120,6 +120,26 @@ test("an acknowledgement covers all invalidations before it, and none after it",
   expect(await isAcknowledged(third, writer)).toBe(false);
 });
 
+test("an acknowledgement of a small invalidation does not cover a large one that Redis publishes after it", async () => {
+  const { writer, namespace } = await openWriter();
+  const other = await openSimulatedReplica(inject("redisUrl"), namespace);
+  await other.heartbeat();
+  // It is published in 11 parts.
+  const large = writer.invalidate(...Array.from({ length: 5_001 }, (_, index) => `tag ${index}`));
+  await new Promise((resolve) => setImmediate(resolve));
+  const small = writer.invalidate("small");
+  await other.receive(12);
+  const messages = other.invalidations.filter(({ sequence }) => sequence !== undefined);
+  expect(messages.map(({ tags }) => tags)).toEqual([["small"], ["tag 5000"]]);
+  const [first, second] = messages;
+  if (first === undefined || second === undefined) throw new Error("two messages need an acknowledgement");
+  await other.acknowledge(first);
+  expect(await small).toBe(true);
+  expect(await isAcknowledged(large, writer)).toBe(false);
+  await other.acknowledge(second);
+  expect(await large).toBe(true);
+});
+
 test("an acknowledgement of another replica does not count", async () => {
   const { writer, namespace } = await openWriter();
   const open = () => openSimulatedReplica(inject("redisUrl"), namespace);
@@ -214,6 +234,14 @@ test("a replica acknowledges invalidations to their writer after it has dropped 
   await expect.poll(() => writer.acknowledgements.at(-1)?.sequence, { interval: 2 }).toBe(keys.length);
   for (const request of requests) expect(textOf(await replica.cache.getOrLoad(request))).toBe("new");
   expect(writer.acknowledgements.length).toBeLessThan(keys.length);
+});
+
+test("a replica acknowledges the last invalidation of a writer whose delayed message arrives after it", async () => {
+  const { namespace } = await openWriter();
+  const writer = await openSimulatedReplica(inject("redisUrl"), namespace);
+  await writer.publish({ sequence: 2, tags: ["b"] }, { sequence: 1, tags: ["a"] });
+  const sequences = () => writer.acknowledgements.map(({ sequence }) => sequence);
+  await expect.poll(sequences, { interval: 2 }).toContain(2);
 });
 
 test("a read without a lease joins no load that started before it, and all such reads share one", async () => {
