@@ -1,10 +1,11 @@
 import type { JsonObject } from "@bufbuild/protobuf";
-import { StartupError } from "../../kernel/errors.ts";
+import { quoted, StartupError } from "../../kernel/errors.ts";
 
 const REQUIRED_COLUMNS = ["sku", "name", "price_minor_units", "currency_code"];
 /** One of these is required. */
 const CATEGORY_COLUMNS = ["category_slug", "category_id"];
 const OPTIONAL_COLUMNS = ["description", "brand", "stock_quantity", "image_uri"];
+const NUMBER_COLUMNS = ["price_minor_units", "stock_quantity"];
 const ATTRIBUTE_PREFIX = "attributes.";
 
 /**
@@ -31,6 +32,18 @@ export function checkHeader(cells: string[], error: string | undefined): string[
   throw new StartupError(
     `The first line must name the columns: ${errors.join("; ")}.${hint}\nColumns are ${known.join(", ")} and ${ATTRIBUTE_PREFIX}<name>. Required are ${REQUIRED_COLUMNS.join(", ")} and ${CATEGORY_COLUMNS.join(" or ")}.`,
   );
+}
+
+/**
+ * Returns an error for the first number that is not written in digits only; undefined when there is none. Notations of
+ * JSON such as 24.00 and 1e3 are errors too: the cell of a price may contain major units by mistake.
+ */
+export function findNumberError(columns: readonly string[], cells: readonly string[]): string | undefined {
+  const index = columns.findIndex(
+    (column, at) => NUMBER_COLUMNS.includes(column) && !/^(?:-?\d+)?$/.test(cells[at] ?? ""),
+  );
+  if (index < 0) return undefined;
+  return `${columns[index]}: must be a whole number such as 1999, not ${quoted(cells[index] ?? "")}`;
 }
 
 /** Returns the row in the JSON of the contract. Empty cells are absent fields. */

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Code, ConnectError, createClient, type ImportProductsResponse } from "../../client/client.ts";
 import { createLog } from "../../infra/log.ts";
@@ -10,6 +9,7 @@ import { runCommand } from "../run-command.ts";
 import { assertService } from "./assert-service.ts";
 import { formatCommand, type ImportCommandOptions, readOptions, USAGE } from "./options.ts";
 import { readRows } from "./read-rows.ts";
+import { checkCompression, readSize } from "./read-text.ts";
 import { readRejectedDeletion } from "./rejected-deletion.ts";
 import { type ImportResult, type RowErrors, reportResult } from "./report-result.ts";
 import { IncompleteFileError, sendImport } from "./send-import.ts";
@@ -60,9 +60,8 @@ async function sendFile(
 async function importFile(options: ImportCommandOptions): Promise<void> {
   const { config, env } = loadCommandConfig(log);
   const target = { url: options.url ?? serviceAddress(config), token: readToken(env, config) };
-  const { size } = await stat(options.file).catch((error: unknown) => {
-    throw new StartupError(`${options.file} cannot be read: ${errorMessage(error)}.`);
-  });
+  const size = await readSize(options.file);
+  await checkCompression(options.file);
   const progress = createProgressBar(process.stderr);
   const rowErrors: RowErrors = new Map();
   const startMs = performance.now();

@@ -1,7 +1,8 @@
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
-import { type ImportRow, ImportRowSchema } from "../../client/client.ts";
+import { ConnectError, type ImportRow, ImportRowSchema } from "../../client/client.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
-import { checkHeader, containsRows, toJson } from "./csv-columns.ts";
+import { normalizeNumbers } from "../../rpc/validation/json-numbers.ts";
+import { checkHeader, containsRows, findNumberError, toJson } from "./csv-columns.ts";
 import { type CsvRecord, readCsv } from "./read-csv.ts";
 import { readLines, readText } from "./read-text.ts";
 
@@ -86,6 +87,10 @@ function toCsvRow(columns: readonly string[], { cells, line, lastLine, error }: 
       lines,
     );
   }
+  const numberError = findNumberError(columns, cells);
+  if (numberError !== undefined) {
+    return unreadableRow(cells[columns.indexOf("sku")] ?? "", numberError, lines);
+  }
   return toRow(toJson(columns, cells), cells.join().length, lines);
 }
 
@@ -94,16 +99,19 @@ function toRow(value: JsonValue, bytes: number, lines: RowReadError["lines"]): F
     return unreadableRow("", "it is not a JSON object", lines);
   }
   try {
-    return { message: fromJson(ImportRowSchema, value), bytes, error: undefined };
+    // As the service reads JSON: the library alone accepts "0x10" and " 7 ".
+    const { value: normalized } = normalizeNumbers(ImportRowSchema, value);
+    return { message: fromJson(ImportRowSchema, normalized), bytes, error: undefined };
   } catch (error) {
     const sku = typeof value.sku === "string" ? value.sku : "";
-    return unreadableRow(sku, describeDecodeError(errorMessage(error)), lines);
+    return unreadableRow(sku, describeDecodeError(error), lines);
   }
 }
 
-/** Shortens an error of the library: leaves out the message type, and calls `bigint (int64)` a whole number. */
-function describeDecodeError(message: string): string {
-  return message
+/** Returns the message of an error, that of the library shortened: leaves out the message type, and calls `bigint (int64)` a whole number. */
+function describeDecodeError(error: unknown): string {
+  if (error instanceof ConnectError) return error.rawMessage;
+  return errorMessage(error)
     .replace(/^cannot decode \w+ [\w.]*?(\w+) from JSON: /, "$1: ")
     .replace(/expected bigint \(int64\): (.*?)(?: out of range)?$/, "must be a whole number, not $1");
 }

@@ -1,10 +1,33 @@
 import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { errorMessage, StartupError } from "../../kernel/errors.ts";
+import { errorCode, errorMessage, StartupError } from "../../kernel/errors.ts";
 
 /** Maximum length of a line, in characters: far more than a product needs. */
 const MAX_LINE_LENGTH = 1_000_000;
+
+/**
+ * Returns the size of a file in bytes.
+ * @throws StartupError when it cannot be read, or is no regular file: a resumed import reads it again from its beginning
+ */
+export async function readSize(path: string): Promise<number> {
+  const stats = await stat(path).catch((error: unknown) => {
+    throw new StartupError(`${path} cannot be read: ${describeFileError(error)}.`);
+  });
+  if (stats.isFile()) return stats.size;
+  throw new StartupError(`${path} cannot be read: it is not a regular file.`);
+}
+
+/**
+ * Reads a compressed file to its end. Other files are not read. The checksum is at the end of the compressed data:
+ * damaged data before it may decompress to rows that seem valid.
+ * @throws StartupError when the file cannot be read or is damaged
+ */
+export async function checkCompression(path: string): Promise<void> {
+  if (!path.endsWith(".gz")) return;
+  for await (const _ of readText(path, () => {}));
+}
 
 /**
  * Reads the text of a UTF-8 file in pieces, without its byte order mark. A file named .gz is decompressed; it may
@@ -37,9 +60,15 @@ export async function* readText(path: string, onRead: (bytes: number) => void): 
 function describeError(error: Error, code: string, isEmpty: boolean): string {
   if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return "it is not UTF-8";
   if (code === "Z_BUF_ERROR") return "its compressed data is truncated";
-  if (!code.startsWith("Z_")) return errorMessage(error);
+  if (!code.startsWith("Z_")) return describeFileError(error);
   if (isEmpty && error.message === "incorrect header check") return "it is not compressed with gzip";
   return `its compressed data is corrupted (${error.message})`;
+}
+
+function describeFileError(error: unknown): string {
+  const code = errorCode(error);
+  if (code === "ENOENT" || code === "ENOTDIR") return "it does not exist";
+  return code === "EACCES" ? "its permissions do not allow it" : errorMessage(error);
 }
 
 /**

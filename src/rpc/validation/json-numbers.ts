@@ -26,17 +26,29 @@ const MAX_DEPTH = 100;
  *   which the parser would accept. ProtoJSON: https://protobuf.dev/programming-guides/json
  */
 export function normalizeJsonNumbers(schema: DescMessage, text: string): string {
-  const normalize = SUSPECT.test(text) ? normalizerOf(schema) : undefined;
-  if (normalize === undefined) return text;
+  if (!SUSPECT.test(text) || normalizerOf(schema) === undefined) return text;
   let json: JsonValue;
   try {
     json = JSON.parse(text);
   } catch {
     return text;
   }
+  const { value, hasChanged } = normalizeNumbers(schema, json);
+  return hasChanged ? JSON.stringify(value) : text;
+}
+
+/**
+ * Returns the parsed JSON of a message as `normalizeJsonNumbers` returns its text, and whether anything differs. Objects
+ * are changed in place.
+ * @throws ConnectError as `normalizeJsonNumbers` does
+ */
+export function normalizeNumbers(
+  schema: DescMessage,
+  json: JsonValue,
+): { value: JsonValue; hasChanged: boolean } {
   const state: State = { hasChanged: false, depth: 0 };
-  const normalized = normalize(json, undefined, state);
-  return state.hasChanged ? JSON.stringify(normalized) : text;
+  const value = normalizerOf(schema)?.(json, undefined, state) ?? json;
+  return { value, hasChanged: state.hasChanged };
 }
 
 /** The progress through one text. */
@@ -133,7 +145,7 @@ function numberNormalizer(scalar: ScalarType | undefined): Normalize | undefined
     case ScalarType.SFIXED64:
       return (value, path, state) => {
         if (typeof value !== "string") return value;
-        const integer = plainInteger(value) ?? reject(value, path, "integer");
+        const integer = plainInteger(value) ?? reject(value, path, "whole number");
         if (integer !== value) state.hasChanged = true;
         return integer;
       };
@@ -157,7 +169,7 @@ function plainInteger(text: string): string | undefined {
 
 function reject(value: string, path: FieldPath | undefined, expected: string): never {
   const field = path === undefined ? "" : pathText(path).slice(0, MAX_PATH_LENGTH).toWellFormed();
-  const description = `must be a decimal ${expected} such as "42", not ${quoted(value)}`;
+  const description = `must be a ${expected} such as "42", not ${quoted(value)}`;
   throw toConnectError(invalidField(field, description, "INVALID_REQUEST"));
 }
 

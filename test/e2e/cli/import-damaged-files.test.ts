@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -69,6 +69,15 @@ describe("a compressed file", () => {
       "its compressed data is corrupted",
     ],
     [
+      "with one changed bit in a sku, after which it can still be decompressed",
+      () => {
+        const gzip = gzipSync(text(), { level: 0 });
+        const at = gzip.indexOf("z-7000,");
+        return gzip.with(at, (gzip.at(at) ?? 0) ^ 1);
+      },
+      "its compressed data is corrupted (incorrect data check)",
+    ],
+    [
       "that other data follows",
       (gzip: Buffer) => Buffer.concat([gzip, Buffer.from("garbage")]),
       "its compressed data is corrupted",
@@ -79,7 +88,7 @@ describe("a compressed file", () => {
       "its compressed data is truncated",
     ],
   ])(
-    "%s is an error after its rows before the break are imported, and deletes nothing",
+    "%s is an error, and none of its rows is imported, although those before the damage seem valid",
     async (_, damage, reason) => {
       await createHundred();
       const path = await writeFile("damaged.csv.gz", damage(gzipSync(text())));
@@ -87,11 +96,7 @@ describe("a compressed file", () => {
       expect({ code, out }).toEqual({ code: 1, out: "" });
       expect(errors).not.toMatch(/\n\s+at /);
       expect(errors).toContain(`${path} cannot be read: ${reason}`);
-      const [, rows = ""] =
-        /The ([\d,]+) rows before that are imported .* nothing was deleted/.exec(errors) ?? [];
-      const rowCount = Number(rows.replaceAll(",", ""));
-      expect(rowCount).toBeGreaterThan(1_000);
-      expect(await countProducts("z-")).toEqual({ active: rowCount, deleted: 0 });
+      expect(await countProducts("")).toEqual({ active: 100, deleted: 0 });
       expect(await countProducts("p-")).toEqual({ active: 100, deleted: 0 });
     },
   );
@@ -121,7 +126,7 @@ describe("a compressed file", () => {
     expect(await runImport(path)).toMatchObject({ code: 0, out: expect.stringContaining(" 5 created") });
   });
 
-  test("of JSON lines that is truncated imports no part of a line", async () => {
+  test("of JSON lines that is truncated imports nothing", async () => {
     const lines = skus("j-", 5_000).map((sku, index) =>
       importLine(sku, slug, { description: `${Math.sin(index)}` }),
     );
@@ -129,8 +134,46 @@ describe("a compressed file", () => {
     const path = await writeFile("lines.ndjson.gz", gzip.subarray(0, gzip.length / 2));
     const { code, errors } = await runImport(path);
     expect({ code, errors }).toMatchObject({ code: 1, errors: expect.stringContaining("is truncated") });
-    const [, rows = ""] = /The ([\d,]+) rows before/.exec(errors) ?? [];
-    expect(await countProducts("j-")).toEqual({ active: Number(rows.replaceAll(",", "")), deleted: 0 });
+    expect(await countProducts("")).toEqual({ active: 0, deleted: 0 });
+  });
+});
+
+describe("a file without compression", () => {
+  test("that is not UTF-8 is an error after its rows before that are imported, and deletes nothing", async () => {
+    await createHundred();
+    const text = Buffer.from(csvFile(slug, skus("u-", 8_000)));
+    const path = await writeFile("text.csv", Buffer.concat([text, Buffer.from([0xff])]));
+    const { code, out, errors } = await runFullImport(path, "--max-deletes", "100");
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(errors).toContain(`${path} cannot be read: it is not UTF-8`);
+    const [, rows = ""] =
+      /The ([\d,]+) rows before that are imported .* nothing was deleted/.exec(errors) ?? [];
+    const rowCount = Number(rows.replaceAll(",", ""));
+    expect(rowCount).toBeGreaterThan(1_000);
+    expect(await countProducts("u-")).toEqual({ active: rowCount, deleted: 0 });
+    expect(await countProducts("p-")).toEqual({ active: 100, deleted: 0 });
+  });
+
+  test.each(["missing.csv", "missing.csv.gz"])(
+    "that does not exist (%s) is a plain message",
+    async (name) => {
+      const path = join(folder, name);
+      expect(await runImport(path)).toEqual({
+        code: 1,
+        out: "",
+        errors: `${path} cannot be read: it does not exist.\n`,
+      });
+    },
+  );
+
+  test("that is a folder is a plain message", async () => {
+    const path = join(folder, "folder.csv");
+    await mkdir(path);
+    expect(await runImport(path)).toEqual({
+      code: 1,
+      out: "",
+      errors: `${path} cannot be read: it is not a regular file.\n`,
+    });
   });
 });
 

@@ -67,7 +67,9 @@ test("invalid lines are reported with their row numbers and reasons, the others 
   expect(reported).toEqual([
     expect.stringMatching(/^ {2}row 2, line 2: .*JSON/),
     expect.stringMatching(/^ {2}row 3, line 3: it is not a JSON object$/),
-    expect.stringMatching(/^ {2}row 4, line 4, cents: minor_units: must be a whole number, not 1\.5$/),
+    expect.stringMatching(
+      /^ {2}row 4, line 4, cents: price\.minor_units: must be a whole number such as "42", not "1\.5"$/,
+    ),
     expect.stringMatching(/^ {2}row 5, line 5, misspelt: ImportRow: key "stock" is unknown/),
     expect.stringMatching(/^ {2}row 6, b-5, category_slug: does not name a category$/),
     expect.stringMatching(/^ {2}row 7, b-6, price: /),
@@ -80,7 +82,7 @@ test("invalid lines are reported with their row numbers and reasons, the others 
     line: 4,
     sku: "cents",
     field: "",
-    description: "minor_units: must be a whole number, not 1.5",
+    description: 'price.minor_units: must be a whole number such as "42", not "1.5"',
   });
   expect(await bySku("good-2")).toMatchObject({ name: "good-2" });
 });
@@ -105,7 +107,7 @@ describe("CSV", () => {
       /2 created, .* 4 failed\.\n {2}row 3, line 5: it has 4 cells, but the header has 8\n {2}row 4, C-4, price/,
     );
     expect(out).toMatch(
-      /row 5, line 7, C-5: .*minor_units.*\n {2}row 6, line 8: an unquoted cell contains a quote/,
+      /row 5, line 7, C-5: price_minor_units: .*\n {2}row 6, line 8: an unquoted cell contains a quote/,
     );
     const product = await bySku("C-1");
     expect(product).toMatchObject({
