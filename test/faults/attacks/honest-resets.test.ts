@@ -57,8 +57,8 @@ test("responses that are complete cost their address nothing", async () => {
   for (let count = 0; count < 30; count += 1) expect(await callOnce(port)).toBe("0");
 });
 
-test("connections without calls cost their address nothing", async () => {
-  const { port } = await startRpcServer({ limits: { ...limits, refusedHeadersMs: 1 } });
+test("connections without calls cost their address no more than a reset each, when they end", async () => {
+  const { port } = await startRpcServer({ limits: { ...limits, resetBurst: 50, refusedHeadersMs: 1 } });
   const idle = await openIdle(port, "127.0.0.1", 50);
   expect(await callOnce(port)).toBe("0");
   for (const socket of idle) socket.end();

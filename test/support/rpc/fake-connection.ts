@@ -25,6 +25,7 @@ export function fakeConnection(address: string): FakeConnection {
     peer: peerAt(address),
     isIdle: true,
     isHttp2: false,
+    hasRequest: false,
     isClosed: false,
     close() {
       this.isClosed = true;

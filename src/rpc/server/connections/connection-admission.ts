@@ -11,7 +11,10 @@ import { createPeer, type Peer } from "./peer.ts";
 export interface ConnectionAdmission {
   /** Returns the connection of a socket; undefined when it is refused, and destroyed. */
   accept(socket: Socket): Connection | undefined;
-  /** Closes the HTTP/2 connections of a network whose addresses are in debt, a few in each turn of the event loop. */
+  /**
+   * Closes the connections of a network whose addresses are in debt, except those of HTTP/1.1 that have sent a request.
+   * It closes a few in each turn of the event loop.
+   */
   closeIndebted(peer: Peer): Promise<void>;
   /** The numbers of connections. */
   readonly counts: Readonly<{ open: number; reserved: number }>;
@@ -26,6 +29,10 @@ export interface ConnectionAdmissionOptions {
   reserve: { maxConnections: number; handlers: HttpHandlers } | undefined;
   /** Absent: addresses in debt are accepted. */
   debts: AddressDebts | undefined;
+  /** Charges the peer of a connection for work that it caused, in units of one reset stream. */
+  charge(connection: Connection, units: number): void;
+  /** Whether connections begin with a handshake of TLS. */
+  isSecure: boolean;
   trustedProxies: BlockList;
   limits: ServerLimits;
   log: Log;
@@ -34,12 +41,19 @@ export interface ConnectionAdmissionOptions {
 /** Closing a session takes 0.1 ms, and an address may have thousands. */
 const CLOSED_PER_TURN = 32;
 
+/**
+ * The charge for a connection that ends without a request, so that probes of a port, unused connections of browsers and
+ * port scanners cost little. A handshake of TLS takes 1 ms, five times as long as a session of HTTP/2.
+ */
+const UNUSED_UNITS = 1;
+const UNUSED_HANDSHAKE_UNITS = 5;
+
 /** The shortest interval of log lines about refused connections, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
 
 /** Creates the admission of a listener. */
 export function createConnectionAdmission(options: ConnectionAdmissionOptions): ConnectionAdmission {
-  const { maxConnections, handlers, reserve, debts, trustedProxies, limits, log } = options;
+  const { maxConnections, handlers, reserve, debts, charge, isSecure, trustedProxies, limits, log } = options;
   const shares = new ConnectionShares({
     capacity: maxConnections,
     minShare: Math.min(limits.minConnectionShare, maxConnections),
@@ -47,14 +61,19 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
   const reserved = new ConnectionShares({ capacity: reserve?.maxConnections ?? 0, minShare: 1 });
   const refuse = createRefusal(log);
 
-  const acceptReserved = (connection: Connection): boolean => {
-    if (reserved.add(connection) !== "admitted") return false;
-    const { socket } = connection;
-    const timer = setTimeout(() => connection.close(), limits.reservedConnectionMs);
+  const removeWhenClosed = (socket: Socket, connection: Connection, from: ConnectionShares): void => {
     socket.once("close", () => {
-      clearTimeout(timer);
-      reserved.remove(connection);
+      from.remove(connection);
+      if (connection.hasRequest || connection.isClosedByServer) return;
+      charge(connection, isSecure && socket.bytesRead > 0 ? UNUSED_HANDSHAKE_UNITS : UNUSED_UNITS);
     });
+  };
+
+  const acceptReserved = (socket: Socket, connection: Connection): boolean => {
+    if (reserved.add(connection) !== "admitted") return false;
+    const timer = setTimeout(() => connection.close(), limits.reservedConnectionMs);
+    socket.once("close", () => clearTimeout(timer));
+    removeWhenClosed(socket, connection, reserved);
     return true;
   };
 
@@ -68,12 +87,12 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
       const connection = new Connection(socket, peer, handlers, false);
       const result = shares.add(connection);
       if (result === "admitted") {
-        socket.once("close", () => shares.remove(connection));
+        removeWhenClosed(socket, connection, shares);
         return connection;
       }
       if (reserve !== undefined) {
         const reservedConnection = new Connection(socket, peer, reserve.handlers, true);
-        if (acceptReserved(reservedConnection)) return reservedConnection;
+        if (acceptReserved(socket, reservedConnection)) return reservedConnection;
       }
       refuse(socket, peer.address, result);
       return undefined;
@@ -81,7 +100,8 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
     async closeIndebted(peer) {
       let closed = 0;
       for (const shared of [...shares.networkOf(peer), ...reserved.networkOf(peer)]) {
-        if (!shared.isHttp2 || debts?.isInDebt(shared.peer) !== true) continue;
+        if (shared.hasRequest && !shared.isHttp2) continue;
+        if (debts?.isInDebt(shared.peer) !== true) continue;
         shared.close();
         closed += 1;
         if (closed % CLOSED_PER_TURN === 0) await nextTurn();

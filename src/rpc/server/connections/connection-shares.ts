@@ -6,6 +6,7 @@ export interface SharedConnection {
   /** Whether it may be closed for the connection of another network. */
   readonly isIdle: boolean;
   readonly isHttp2: boolean;
+  readonly hasRequest: boolean;
   close(): void;
 }
 

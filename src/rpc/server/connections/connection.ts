@@ -26,8 +26,12 @@ export class Connection {
   readonly handlers: HttpHandlers;
   /** Whether the connection ends with its first response. */
   readonly isReserved: boolean;
+  /** Whether the peer has sent the headers of a request. */
+  hasRequest = false;
+  /** Whether the server has closed the connection, to make a place or because of a debt. */
+  isClosedByServer = false;
   /** The requests of HTTP/1.1 or streams of HTTP/2 that are in flight. */
-  openRequests = 0;
+  #openRequests = 0;
   /** Set once the connection speaks HTTP/2. */
   session: ServerHttp2Session | undefined;
 
@@ -40,7 +44,18 @@ export class Connection {
 
   /** Whether closing the connection interrupts no call: no request is in flight, or none was sent. */
   get isIdle(): boolean {
-    return this.openRequests === 0;
+    return this.#openRequests === 0;
+  }
+
+  /** Records that a request of HTTP/1.1, or a stream of HTTP/2, has begun. */
+  startRequest(): void {
+    this.hasRequest = true;
+    this.#openRequests += 1;
+  }
+
+  /** Records that it has ended. */
+  endRequest(): void {
+    this.#openRequests -= 1;
   }
 
   get isHttp2(): boolean {
@@ -50,6 +65,7 @@ export class Connection {
   /** Closes the connection immediately. An HTTP/2 peer receives GOAWAY. */
   close(): void {
     const { session, socket } = this;
+    this.isClosedByServer = true;
     if (session === undefined) {
       socket.destroy();
       return;

@@ -44,6 +44,7 @@ export class HttpConnections {
   readonly #debts: AddressDebts;
   readonly #ports: Port[] = [];
   readonly #opening = new OpeningQueue();
+  #isClosing = false;
 
   constructor(options: HttpConnectionsOptions) {
     const { limits, log } = options;
@@ -75,6 +76,11 @@ export class HttpConnections {
       handlers,
       reserve,
       debts: refusesIndebted ? this.#debts : undefined,
+      charge: (connection, units) => {
+        // A stop closes connections without a request itself.
+        if (!this.#isClosing) this.#charge(connection, units);
+      },
+      isSecure: tls !== undefined,
     });
     const listener = createListener({
       tls,
@@ -92,6 +98,7 @@ export class HttpConnections {
 
   /** Sends GOAWAY to all HTTP/2 peers; open streams may finish. */
   closeSessions(): void {
+    this.#isClosing = true;
     this.#http2.closeAll();
   }
 
@@ -119,7 +126,7 @@ export class HttpConnections {
     if (this.#debts.isInDebt(connection.peer)) connection.close();
     if (!isNewDebt) return;
     const { address } = connection.peer;
-    this.#options.log.warn({ address }, "HTTP/2 connections closed: their address caused too many resets");
+    this.#options.log.warn({ address }, "Address in debt: its connections were closed");
     for (const { admission } of this.#ports) void admission.closeIndebted(connection.peer);
   }
 }

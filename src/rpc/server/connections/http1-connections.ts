@@ -39,10 +39,8 @@ export class Http1Connections {
 }
 
 function handle(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
-  connection.openRequests += 1;
-  response.once("close", () => {
-    connection.openRequests -= 1;
-  });
+  connection.startRequest();
+  response.once("close", () => connection.endRequest());
   if (connection.isReserved) response.shouldKeepAlive = false;
   connection.handlers.onHttp1Request(request, response);
 }

@@ -161,10 +161,10 @@ export class Http2Sessions {
     if (last?.stream.aborted === true) this.#chargeReset(session, state, last);
     const opened = { stream, atMs: openedAtMs };
     state.last = opened;
-    connection.openRequests += 1;
+    connection.startRequest();
     state.streams += 1;
     stream.on("close", () => {
-      connection.openRequests -= 1;
+      connection.endRequest();
       state.idleSinceMs = performance.now();
       if (state.last === opened) state.last = undefined;
       if (stream.rstCode !== 0 || !stream.headersSent) this.#chargeReset(session, state, opened);
