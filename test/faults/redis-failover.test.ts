@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,11 +9,13 @@ import type { Traffic } from "../support/cache/freshness.ts";
 import {
   createRequest,
   createUndisturbedOptions,
+  openReplica,
   openTwoReplicas,
   type Replica,
   textOf,
   waitUntilUsed,
 } from "../support/cache/replica.ts";
+import { openSimulatedReplica } from "../support/cache/simulated-replica.ts";
 import { startDedicatedRedis } from "../support/stores/dedicated-redis.ts";
 import type { RedisServer } from "../support/stores/redis-server.ts";
 import { startTcpProxy, type TcpProxy } from "../support/stores/tcp-proxy.ts";
@@ -34,6 +37,22 @@ async function startReplicatedRedis(): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), "cartwright-redis-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   return startDedicatedRedis(folder);
+}
+
+/** Starts two servers, of which the second one replicates the first. */
+async function startReplicatedPair(): Promise<[RedisServer, RedisServer]> {
+  const [first, second] = await Promise.all([startReplicatedRedis(), startReplicatedRedis()]);
+  // Otherwise a master waits 5 s for more replicas.
+  for (const server of [first, second])
+    await server.command("config", "set", "repl-diskless-sync-delay", "0");
+  await second.command("replicaof", "127.0.0.1", String(first.port));
+  await waitUntilLinked(second);
+  return [first, second];
+}
+
+/** Waits until a server replicates its master. */
+async function waitUntilLinked(server: RedisServer): Promise<void> {
+  await expect.poll(() => server.command("info", "replication")).toContain("master_link_status:up");
 }
 
 /** Switches the proxies to the second server, one after the other, and closes their connections. */
@@ -79,11 +98,7 @@ test.each(Object.entries(failovers))(
   "when a replica of Redis is promoted %s, no read is stale or fails, and reads use it afterwards",
   { timeout: 120_000 },
   async (_name, failover) => {
-    const [first, second] = await Promise.all([startReplicatedRedis(), startReplicatedRedis()]);
-    // Otherwise the first one waits 5 s for more replicas.
-    await first.command("config", "set", "repl-diskless-sync-delay", "0");
-    await second.command("replicaof", "127.0.0.1", String(first.port));
-    await expect.poll(() => second.command("info", "replication")).toContain("master_link_status:up");
+    const [first, second] = await startReplicatedPair();
     const proxies: [TcpProxy, TcpProxy] = [await startTcpProxy(first.port), await startTcpProxy(first.port)];
     for (const proxy of proxies) onTestFinished(() => proxy.close());
     const [firstUrl, secondUrl] = proxies.map(({ port }) => `redis://127.0.0.1:${port}`);
@@ -97,6 +112,100 @@ test.each(Object.entries(failovers))(
     ).toHaveLength(2);
   },
 );
+
+/** A writer at a former master that replicates the promoted server, and another replica at the promoted one. */
+async function openSplitReplicas() {
+  const [former, promoted] = await startReplicatedPair();
+  const proxy = await startTcpProxy(former.port);
+  onTestFinished(() => proxy.close());
+  const { clock, commandTimeoutMs } = createUndisturbedOptions();
+  const namespace = randomUUID();
+  const writer = openReplica(`redis://127.0.0.1:${proxy.port}`, { clock, commandTimeoutMs, namespace });
+  await waitUntilUsed(writer);
+  await former.command("failover");
+  await waitUntilLinked(former);
+  const other = await openSimulatedReplica(promoted.url, namespace);
+  let steps = 0;
+  /** Advances the clock after the writer has received a heartbeat of the other replica. */
+  const advance = async (ms: number) => {
+    steps += 1;
+    // The writer reconnects every 2 s.
+    await expect.poll(() => former.command("pubsub", "channels", "*acks*"), { interval: 2 }).toHaveLength(1);
+    await other.heartbeat();
+    await promoted.command("set", "steps", String(steps));
+    await expect.poll(() => former.command("get", "steps"), { interval: 2 }).toBe(String(steps));
+    for (let turn = 0; turn < 3; turn += 1) {
+      await writer.redis.client.ping().catch(() => {});
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    clock.advance(ms);
+  };
+  return { promoted, proxy, clock, writer, other, advance };
+}
+
+test("a write at a former master is not acknowledged while a replica at the promoted one sends heartbeats, and reaches it after the switch", async () => {
+  const { promoted, proxy, clock, writer, other, advance } = await openSplitReplicas();
+  let isOver = false;
+  const write = writer.invalidate("key").finally(() => {
+    isOver = true;
+  });
+  for (let elapsedMs = 0; elapsedMs < 1_000; elapsedMs += 20) await advance(20);
+  expect([isOver, other.invalidations]).toEqual([false, []]);
+  await proxy.cut();
+  await expect.poll(() => writer.redis.client.status, { interval: 2 }).not.toBe("ready");
+  // Ends the wait of an attempt that the former master has rejected.
+  clock.advance(LEASE_MS + 1);
+  proxy.redirect(promoted.port);
+  await proxy.restore();
+  const message = await other.receive(1);
+  expect([isOver, message.tags]).toEqual([false, ["key"]]);
+  await other.acknowledge(message);
+  // Other replicas may have sent heartbeats while the writer was not subscribed.
+  await expect
+    .poll(() => {
+      clock.advance(LEASE_MS);
+      return isOver;
+    })
+    .toBe(true);
+  expect(await write).toBe(true);
+});
+
+test("a write at a former master that is not switched is repeated for 2.5 s", async () => {
+  const { clock, writer, advance } = await openSplitReplicas();
+  const startMs = clock.monotonicMs();
+  let endMs: number | undefined;
+  const write = writer.invalidate("key").finally(() => {
+    endMs = clock.monotonicMs();
+  });
+  while (endMs === undefined) await advance(25);
+  expect(await write).toBe(false);
+  expect(endMs - startMs).toBeGreaterThanOrEqual(2_500);
+});
+
+test("a write whose commands time out is not repeated for 2.5 s, although heartbeats arrive", async () => {
+  const server = await startDedicatedRedis();
+  const proxy = await startTcpProxy(server.port);
+  onTestFinished(() => proxy.close());
+  const { clock } = createUndisturbedOptions();
+  const namespace = randomUUID();
+  const writer = openReplica(`redis://127.0.0.1:${proxy.port}`, { clock, namespace });
+  await waitUntilUsed(writer);
+  const other = await openSimulatedReplica(server.url, namespace);
+  // Longer than the time limit of a command.
+  proxy.delay(60);
+  const startMs = clock.monotonicMs();
+  let endMs: number | undefined;
+  const write = writer.invalidate("key").finally(() => {
+    endMs = clock.monotonicMs();
+  });
+  while (endMs === undefined) {
+    await other.heartbeat();
+    await server.command("ping");
+    clock.advance(1);
+  }
+  expect(await write).toBe(false);
+  expect(endMs - startMs).toBeLessThan(2_500);
+});
 
 test("while Redis is read-only, writes after the first ones do not wait for leases", async () => {
   const server = await startDedicatedRedis();

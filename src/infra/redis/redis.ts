@@ -19,7 +19,7 @@ const RECONNECT_STEP_MS = 50;
  * Minimum interval between reconnections to a server that rejects writes as a read-only replica, in milliseconds. After
  * a failover the address leads to another server.
  */
-const READ_ONLY_RECONNECT_MS = 2_000;
+export const READ_ONLY_RECONNECT_MS = 2_000;
 /** The longest delay between two attempts to connect, in milliseconds. */
 export const MAX_RECONNECT_DELAY_MS = 250;
 

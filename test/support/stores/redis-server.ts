@@ -51,7 +51,8 @@ export async function startRedisServer(folder?: string): Promise<RedisServer> {
     await exited;
   };
   // A test that fails may not stop the server.
-  process.once("exit", () => void child?.kill("SIGKILL"));
+  const killAtExit = () => void child?.kill("SIGKILL");
+  process.once("exit", killAtExit);
   await start();
   return {
     port,
@@ -61,7 +62,10 @@ export async function startRedisServer(folder?: string): Promise<RedisServer> {
     command,
     freeze: () => void child?.kill("SIGSTOP"),
     thaw: () => void child?.kill("SIGCONT"),
-    stop: kill,
+    async stop() {
+      await kill();
+      process.off("exit", killAtExit);
+    },
   };
 }
 

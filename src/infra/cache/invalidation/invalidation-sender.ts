@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CircuitBreaker } from "../../redis/circuit-breaker.ts";
+import { MAX_RECONNECT_DELAY_MS, READ_ONLY_RECONNECT_MS } from "../../redis/redis.ts";
 import type { CacheClock } from "../cache-clock.ts";
 import { type Generation, MAX_TAGS_PER_MESSAGE, type RedisTier } from "../redis-tier.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
@@ -14,6 +15,11 @@ import type { LiveReplicas } from "./live-replicas.ts";
 const RETRY_MS = 250;
 const MIN_ATTEMPTS = 5;
 const RETRY_DELAY_MS = 10;
+/**
+ * Maximum time of the attempts if the server has rejected one and heartbeats arrive, in milliseconds. It may replicate
+ * a server that accepts the heartbeats of other replicas: the time is enough to reconnect to that one.
+ */
+const MAX_RETRY_MS = READ_ONLY_RECONNECT_MS + 2 * MAX_RECONNECT_DELAY_MS;
 
 export interface SenderOptions {
   redisTier: RedisTier;
@@ -84,6 +90,7 @@ export class InvalidationSender {
     const { lease, breaker, clock, replicas } = this.#options;
     const startedAtMs = clock.monotonicMs();
     let error: Error | undefined;
+    let wasRejected = false;
     for (let attempt = 1; ; attempt += 1) {
       error = await this.#attempt(tags);
       if (error === undefined) {
@@ -91,9 +98,10 @@ export class InvalidationSender {
         return true;
       }
       this.#failures += 1;
+      wasRejected ||= error.name === "ReplyError";
       // After a single failure all replicas keep their entries.
       if (attempt > 1 || !lease.isRedisReachable) lease.revoke();
-      const mayRetry = attempt < MIN_ATTEMPTS || clock.monotonicMs() - startedAtMs < RETRY_MS;
+      const mayRetry = attempt < MIN_ATTEMPTS || this.#isWithinRetryTime(startedAtMs, wasRejected);
       if (!breaker.isClosed || !mayRetry) break;
       await sleep(RETRY_DELAY_MS);
     }
@@ -104,6 +112,13 @@ export class InvalidationSender {
     const waitMs = Math.min(startedAtMs, lease.downSinceMs) + LEASE_MS - clock.monotonicMs();
     if (waitMs >= 0) await new Promise<void>((resolve) => clock.schedule(waitMs, resolve));
     return false;
+  }
+
+  /** Returns whether to try again: for RETRY_MS, and after a rejection while heartbeats arrive for MAX_RETRY_MS. */
+  #isWithinRetryTime(startedAtMs: number, wasRejected: boolean): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    const isReplicating = wasRejected && nowMs - this.#options.replicas.lastReceivedAtMs < RETRY_MS;
+    return nowMs - startedAtMs < (isReplicating ? MAX_RETRY_MS : RETRY_MS);
   }
 
   /** Publishes once, and waits for the other replicas if they are notified. */
