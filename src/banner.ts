@@ -58,11 +58,12 @@ export function printBanner(app: App, config: Config, log: Log): void {
 }
 
 function accountLines({ emails, password, passwordFile }: DemoAccounts): string[] {
-  const known =
-    password === undefined ? "with the password of the first start" : `with the password ${password}`;
+  const place = passwordFile === undefined ? "" : ` (in ${passwordFile})`;
   return [
     emails.join(", "),
-    passwordFile === undefined ? known : `${known} (in ${passwordFile})`,
+    password === undefined
+      ? `with the initial password${place}, unless you have changed it`
+      : `with the password ${password}${place}`,
     `To set another password: ${SET_PASSWORD} ${emails.at(-1)}`,
   ];
 }

@@ -93,6 +93,10 @@ export function readConfig(env: Environment): Config {
   if ("TLS_CERT_FILE" in present !== "TLS_KEY_FILE" in present) {
     mistakes.push("  TLS_CERT_FILE: set TLS_CERT_FILE and TLS_KEY_FILE together, or neither");
   }
+  const { PORT, ADMIN_PORT } = result.data ?? {};
+  if (PORT === ADMIN_PORT && PORT !== 0 && PORT !== undefined) {
+    mistakes.push("  ADMIN_PORT: must differ from PORT");
+  }
   if (!result.success || mistakes.length > 0) {
     // A mistake may be the consequence of a misspelled name.
     for (const { name, suggestions } of findUnknownVariables(env)) {

@@ -1,4 +1,5 @@
-// npm run pack:client -- [folder]: builds and packs cartwright-client. The folder defaults to dist.
+// npm run pack:client -- [folder]: builds and packs cartwright-client. The folder defaults to dist; a relative one is in
+// the directory in which npm was started.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +7,12 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildClient } from "./build-client.ts";
 
-const destination = resolve(process.argv[2] ?? fileURLToPath(new URL("../../dist", import.meta.url)));
+const [, , argument] = process.argv;
+// npm runs scripts in the directory of their package.json.
+const destination =
+  argument === undefined
+    ? fileURLToPath(new URL("../../dist", import.meta.url))
+    : resolve(process.env.INIT_CWD ?? "", argument);
 const folder = mkdtempSync(join(tmpdir(), "cartwright-client-"));
 try {
   await buildClient(folder);

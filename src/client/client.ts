@@ -49,7 +49,7 @@ export interface TransportOptions {
 
 /** Options of a client. */
 export interface ClientOptions {
-  /** The address of the service, such as http://localhost:8080. */
+  /** The address of the service, such as http://localhost:8080; in pages of the same origin `location.origin`. */
   baseUrl: string;
   /**
    * An API key or an access token, or a function that returns one before each attempt. The header of a call and the
@@ -91,6 +91,7 @@ export interface ShopClient {
 /**
  * Creates clients of all services. Sends nothing before the first call. Supports Node 20.3 and later and browsers of 2024
  * and later.
+ * @throws TypeError for an address without http:// or https://
  */
 export function createClient(options: ClientOptions): ShopClient {
   const {
@@ -101,6 +102,9 @@ export function createClient(options: ClientOptions): ShopClient {
     interceptors = [],
     transport: createTransport = createFetchTransport,
   } = options;
+  if (!/^https?:\/\//i.test(baseUrl)) {
+    throw new TypeError("baseUrl must start with http:// or https://, such as http://localhost:8080.");
+  }
   const store = options.session ?? createMemoryStore();
   const { session, tokens } = createSession(store, baseUrl, () => identity);
   const authorization = createAuthorizationInterceptor(token, tokens);

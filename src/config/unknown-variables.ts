@@ -41,7 +41,15 @@ export function logUnknownVariables(unknown: readonly UnknownVariable[], log: Lo
   }
 }
 
+/** Returns the names that may be meant by a variable: it may be misspelled, or have a prefix that ours do not have. */
 function suggestionsFor(name: string): string[] {
+  const rest = name.replace(/^(?:CARTWRIGHT_|RATE_(?=LIMIT))/, "");
+  // Kubernetes and Docker set CARTWRIGHT_PORT for a service that is named cartwright.
+  if (rest === name || rest === "PORT") return similarNames(name);
+  return variableNames.includes(rest) ? [rest] : similarNames(rest);
+}
+
+function similarNames(name: string): string[] {
   const similar = sortedByDistance(
     name,
     variableNames.filter((known) => isMisspelled(name, known)),

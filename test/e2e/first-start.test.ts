@@ -135,7 +135,9 @@ test("on a terminal the first start prints three log lines, the address and the 
   const second = startOnTerminal(command, env);
   await expect.poll(second.output).toContain("Ctrl-C");
   expect(second.output()).not.toContain(password);
-  expect(second.output()).toContain(`with the password of the first start (in ${passwordFile()})`);
+  expect(second.output()).toContain(
+    `with the initial password (in ${passwordFile()}), unless you have changed it`,
+  );
   expect(second.output()).toContain(
     "To set another password: npm run admin -- set-password --email admin@example.com",
   );

@@ -115,6 +115,13 @@ test.each([
   expect(readConfig({ [name]: value })).toEqual(readConfig({}));
 });
 
+test("ADMIN_PORT must differ from PORT, unless any free port is to be used", () => {
+  const mistake = /^The configuration is invalid:\n {2}ADMIN_PORT: must differ from PORT$/;
+  expect(() => readConfig({ ADMIN_PORT: "8080" })).toThrow(mistake);
+  expect(() => readConfig({ PORT: "9090", ADMIN_PORT: "9090" })).toThrow(mistake);
+  expect(readConfig({ PORT: "0", ADMIN_PORT: "0" })).toMatchObject({ port: 0, adminPort: 0 });
+});
+
 test("a budget is units per seconds, and fails closed only when it says so", () => {
   const { READ, AUTH } = readConfig({ LIMIT_READ: "1000/1", LIMIT_AUTH: "5/60/closed" }).budgets;
   expect(READ).toEqual({ units: 1_000, windowMs: 1_000, failClosed: false });

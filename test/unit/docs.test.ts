@@ -125,6 +125,26 @@ test("docs/configuration.md lists each variable, in the order of .env.example, w
   }
 });
 
+/** The variables that docker-compose.yml does not set, and why. */
+const NOT_IN_COMPOSE: Readonly<Record<string, string>> = {
+  HOST: "the image listens on all addresses of its container",
+  PORT: "the container listens on 8080, which is published on PORT of the host",
+  TLS_CERT_FILE: "the container has no certificate files",
+  TLS_KEY_FILE: "the container has no certificate files",
+};
+
+test("docker-compose.yml passes each variable to the service, with the default of .env.example", () => {
+  const [, service = ""] = read("docker-compose.yml").split("\n  cartwright:\n");
+  const passed = new Map(
+    [...service.matchAll(/^ {6}([A-Z_]+): (.*)$/gm)].map(([, name = "", value = ""]) => [name, value]),
+  );
+  expect([...passed.keys(), ...Object.keys(NOT_IN_COMPOSE)].sort()).toEqual([...variableNames].sort());
+  for (const [, name = "", value] of read(".env.example").matchAll(/^([A-Z_]+)=(.+)$/gm)) {
+    const [, variable, given] = /^\$\{([A-Z_]+):-(.*)\}$/.exec(passed.get(name) ?? "") ?? [];
+    if (variable !== undefined) expect([variable, given]).toEqual([name, value]);
+  }
+});
+
 test.each(readPages("docs/clients/*.md").filter((page) => blocksOf(page).length > 0))(
   "$path saves each of its programs to a file and runs it",
   (page) => {

@@ -12,6 +12,9 @@ import type { ActiveCall } from "./active-call.ts";
  */
 const SERVER_FAULT_CODES: ReadonlySet<Code> = new Set([Code.Unknown, Code.Internal, Code.DataLoss]);
 
+/** Rounds a duration to tenths of a millisecond. */
+const roundMs = (ms: number) => Math.round(ms * 10) / 10;
+
 /** Logs the end of a call, with OK unless there is an error. */
 export type AccessLog = (method: DescMethod, call: ActiveCall | undefined, error?: unknown) => void;
 
@@ -25,7 +28,7 @@ export function createAccessLog(log: Log): AccessLog {
     const fields = {
       method: methodKey(method),
       code: code === undefined ? "OK" : codeName(code),
-      duration_ms: call === undefined ? undefined : performance.now() - call.lifetime.startedAtMs,
+      duration_ms: call === undefined ? undefined : roundMs(performance.now() - call.lifetime.startedAtMs),
       protocol: call?.setup.protocol,
       client_address: call?.clientAddress,
       caller: (call && principalName(call.principal)) || undefined,

@@ -6,6 +6,7 @@ import { LEASE_MS } from "../../../src/infra/cache/invalidation/lease-monitor.ts
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
 import { newGeneration } from "../../../src/infra/cache/redis-tier.ts";
 import { openRedis, type RedisConnection } from "../../../src/infra/redis/redis.ts";
+import type { Log } from "../../../src/kernel/log.ts";
 import { silentLog } from "../log.ts";
 
 /** The cache of one replica, with its connection to Redis. Values are strings. */
@@ -23,13 +24,15 @@ export interface ReplicaOptions {
   maxBytes?: number;
   clock?: CacheClock | StoppedClock;
   commandTimeoutMs?: number;
+  /** Receives the lines of the bus. */
+  log?: Log;
 }
 
 /** Starts to connect a replica, which is closed when the test is finished. */
 export function openReplica(url: string, options: ReplicaOptions = {}): Replica {
   const { namespace = randomUUID(), maxBytes = 1_000_000, clock = systemCacheClock } = options;
   const redis = openRedis(url, silentLog, options.commandTimeoutMs);
-  const bus = new InvalidationBus({ redis: redis.client, namespace, log: silentLog, clock });
+  const bus = new InvalidationBus({ redis: redis.client, namespace, log: options.log ?? silentLog, clock });
   const cache = new Cache<string>({ bus, maxBytes });
   const close = async () => {
     bus.close();

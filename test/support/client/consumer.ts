@@ -35,7 +35,7 @@ const consumerManifest = {
   },
 };
 
-/** Packs the client by its npm script and installs it in a new project. */
+/** Packs the client by its npm script, started outside the checkout with a relative folder, and installs it in a new project. */
 export async function createConsumer(): Promise<Consumer> {
   const parent = await mkdtemp(join(tmpdir(), "cartwright-consumer-"));
   const folder = join(parent, "project");
@@ -47,7 +47,7 @@ export async function createConsumer(): Promise<Consumer> {
     );
     return stdout;
   };
-  await run(root, "npm", ["run", "pack:client", "--", folder]);
+  await run(parent, "npm", ["--prefix", root, "run", "pack:client", "--", "project"]);
   const [tarball = ""] = await readdir(folder);
   await writeFile(join(folder, "package.json"), JSON.stringify(consumerManifest));
   await run(folder, "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${tarball}`]);

@@ -13,6 +13,15 @@ import {
 } from "../../support/client/signed-in-client.ts";
 import { createTokenStore } from "../../support/client/token-store.ts";
 
+test.each(["localhost:8080", "//localhost:8080", "localhost", "ftp://localhost", ""])(
+  "the address %j without http or https is rejected before any call",
+  (baseUrl) => {
+    expect(() => createClient({ baseUrl })).toThrow(
+      new TypeError("baseUrl must start with http:// or https://, such as http://localhost:8080."),
+    );
+  },
+);
+
 describe("signing in", () => {
   test.each(["signIn", "register"] as const)(
     "after %s calls carry the session's token instead of the given one until sign-out",

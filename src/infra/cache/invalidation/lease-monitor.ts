@@ -24,6 +24,14 @@ const MISSED_TICKS = 4;
  */
 const REJOIN_DELAY_MS = 4 * MAX_RECONNECT_DELAY_MS;
 
+/**
+ * Duration of a suspension from which on it is logged above level debug, in milliseconds. A busy process misses
+ * heartbeats for some milliseconds, and a lost connection to Redis is usually restored within some more.
+ */
+export const LOGGED_SUSPENSION_MS = 1_000;
+
+type SuspensionReason = "disconnected" | "heartbeats missed" | "invalidation failed" | "closed";
+
 /** Callbacks of the monitor. */
 export interface LeaseHandlers extends Omit<SubscriptionHandlers, "onConnected"> {
   /** Called before the first use of a new lease: invalidations may have been missed without one. */
@@ -62,6 +70,9 @@ export class LeaseMonitor {
   /** The earliest time of the next lease, by the monotonic clock. */
   #rejoinAtMs = Number.NEGATIVE_INFINITY;
   #downSinceMs: number;
+  #suspensionReason: SuspensionReason | undefined;
+  /** Cancels the warning of a suspension that has just begun; it does nothing after the warning. */
+  #cancelWarning = () => {};
   /** The time at which the last received heartbeat was sent. */
   #heartbeatSentAtMs = Number.NEGATIVE_INFINITY;
   #ticksSinceHeartbeat = 0;
@@ -136,6 +147,7 @@ export class LeaseMonitor {
   close(): void {
     clearInterval(this.#timer);
     this.#suspend("closed");
+    this.#cancelWarning();
     this.#subscription.close();
   }
 
@@ -173,17 +185,26 @@ export class LeaseMonitor {
       this.#state = "up";
       this.#ticksSinceHeartbeat = 0;
       this.#isFirstLease = false;
-      if (isFirstLease) return;
-      this.#log.info({ down_ms: this.#clock.monotonicMs() - this.#downSinceMs }, "Cache resumed");
+      if (!isFirstLease) this.#logResumed();
     } catch {
       this.#state = "down";
     }
   }
 
-  #suspend(reason: "disconnected" | "heartbeats missed" | "invalidation failed" | "closed"): void {
+  #logResumed(): void {
+    this.#cancelWarning();
+    const durationMs = Math.round(this.#clock.monotonicMs() - this.#downSinceMs);
+    const level = durationMs < LOGGED_SUSPENSION_MS ? "debug" : "info";
+    this.#log[level]({ reason: this.#suspensionReason, durationMs }, "Cache resumed");
+  }
+
+  #suspend(reason: SuspensionReason): void {
     if (this.#state === "up") {
       this.#downSinceMs = this.#clock.monotonicMs();
-      if (reason !== "closed") this.#log.warn({ reason }, "Cache suspended; reads bypass it");
+      this.#suspensionReason = reason;
+      this.#cancelWarning = this.#clock.schedule(LOGGED_SUSPENSION_MS, () =>
+        this.#log.warn({ reason }, "Cache suspended; reads bypass it"),
+      );
     }
     this.#state = "down";
     this.#wakeWaiters();

@@ -22,7 +22,7 @@ test.each([
       fields: {
         method,
         code: "OK",
-        duration_ms: expect.any(Number),
+        duration_ms: expect.toSatisfy((ms) => ms === Math.round(ms * 10) / 10),
         protocol,
         client_address: "127.0.0.1",
       },
