@@ -25,7 +25,10 @@ export interface ConnectionAdmissionOptions {
   /** The most connections that are served completely. */
   maxConnections: number;
   handlers: HttpHandlers;
-  /** Connections beyond their share or `maxConnections`, which serve one health check each. Absent: they are refused. */
+  /**
+   * Connections beyond their share or `maxConnections`, and those of addresses in debt, which serve one health check
+   * each. Absent: they are refused.
+   */
   reserve: { maxConnections: number; handlers: HttpHandlers } | undefined;
   /** Absent: addresses in debt are accepted. */
   debts: AddressDebts | undefined;
@@ -48,6 +51,13 @@ const CLOSED_PER_TURN = 32;
 const UNUSED_UNITS = 1;
 const UNUSED_HANDSHAKE_UNITS = 5;
 
+/** The connections of the reserve that an address in debt may have at a time. */
+const INDEBTED_SHARE = 2;
+/** The part of the reserve that all addresses in debt may have. */
+const INDEBTED_PART = 1 / 2;
+/** Time for which the place of such a connection is kept after a handshake of TLS, to limit the handshakes. */
+const INDEBTED_HANDSHAKE_MS = 500;
+
 /** The shortest interval of log lines about refused connections, in milliseconds. */
 const LOG_INTERVAL_MS = 1_000;
 
@@ -61,41 +71,64 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
   const reserved = new ConnectionShares({ capacity: reserve?.maxConnections ?? 0, minShare: 1 });
   const refuse = createRefusal(log);
 
-  const removeWhenClosed = (socket: Socket, connection: Connection, from: ConnectionShares): void => {
-    socket.once("close", () => {
-      from.remove(connection);
-      if (connection.hasRequest || connection.isClosedByServer) return;
-      charge(connection, isSecure && socket.bytesRead > 0 ? UNUSED_HANDSHAKE_UNITS : UNUSED_UNITS);
-    });
+  let indebted = 0;
+
+  const chargeUnused = (socket: Socket, connection: Connection): void => {
+    if (connection.hasRequest || connection.isClosedByServer) return;
+    charge(connection, isSecure && socket.bytesRead > 0 ? UNUSED_HANDSHAKE_UNITS : UNUSED_UNITS);
   };
 
-  const acceptReserved = (socket: Socket, connection: Connection): boolean => {
-    if (reserved.add(connection) !== "admitted") return false;
-    const timer = setTimeout(() => connection.close(), limits.reservedConnectionMs);
-    socket.once("close", () => clearTimeout(timer));
-    removeWhenClosed(socket, connection, reserved);
-    return true;
+  const acceptReserved = (socket: Socket, peer: Peer): Connection | undefined => {
+    if (reserve === undefined) return undefined;
+    const connection = new Connection(socket, peer, reserve.handlers, { isReserved: true });
+    if (reserved.add(connection) !== "admitted") return undefined;
+    closeAfter(socket, connection, limits.reservedConnectionMs);
+    socket.once("close", () => {
+      reserved.remove(connection);
+      chargeUnused(socket, connection);
+    });
+    return connection;
+  };
+
+  /** Accepts a connection of an address in debt. It is not charged: callers that connect again would stay in debt. */
+  const acceptIndebted = (socket: Socket, peer: Peer): Connection | undefined => {
+    if (reserve === undefined || reserved.heldBy(peer) >= INDEBTED_SHARE) return undefined;
+    if (indebted >= reserve.maxConnections * INDEBTED_PART) return undefined;
+    const connection = new Connection(socket, peer, reserve.handlers, { isReserved: true, isIndebted: true });
+    if (reserved.add(connection) !== "admitted") return undefined;
+    indebted += 1;
+    closeAfter(socket, connection, limits.reservedConnectionMs);
+    const remove = () => {
+      indebted -= 1;
+      reserved.remove(connection);
+    };
+    socket.once("close", () => {
+      if (isSecure) setTimeout(remove, INDEBTED_HANDSHAKE_MS).unref();
+      else remove();
+    });
+    return connection;
   };
 
   return {
     accept(socket) {
       const peer = createPeer(socket.remoteAddress, trustedProxies);
       if (debts?.isInDebt(peer) === true) {
-        refuse(socket, peer.address, "in-debt");
-        return undefined;
-      }
-      const connection = new Connection(socket, peer, handlers, false);
-      const result = shares.add(connection);
-      if (result === "admitted") {
-        removeWhenClosed(socket, connection, shares);
+        const connection = acceptIndebted(socket, peer);
+        if (connection === undefined) refuse(socket, peer.address, "in-debt");
         return connection;
       }
-      if (reserve !== undefined) {
-        const reservedConnection = new Connection(socket, peer, reserve.handlers, true);
-        if (acceptReserved(socket, reservedConnection)) return reservedConnection;
+      const connection = new Connection(socket, peer, handlers);
+      const result = shares.add(connection);
+      if (result === "admitted") {
+        socket.once("close", () => {
+          shares.remove(connection);
+          chargeUnused(socket, connection);
+        });
+        return connection;
       }
-      refuse(socket, peer.address, result);
-      return undefined;
+      const reservedConnection = acceptReserved(socket, peer);
+      if (reservedConnection === undefined) refuse(socket, peer.address, result);
+      return reservedConnection;
     },
     async closeIndebted(peer) {
       let closed = 0;
@@ -111,6 +144,12 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
       return { open: shares.size, reserved: reserved.size };
     },
   };
+}
+
+/** Closes a connection that is still open after a time in milliseconds. */
+function closeAfter(socket: Socket, connection: Connection, ms: number): void {
+  const timer = setTimeout(() => connection.close(), ms);
+  socket.once("close", () => clearTimeout(timer));
 }
 
 /** Creates the function that refuses a connection. It logs at most one line a second. */

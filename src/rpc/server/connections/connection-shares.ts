@@ -59,10 +59,16 @@ export class ConnectionShares {
     return this.#size;
   }
 
+  /** Returns the number of connections from the IPv4 address, or from the /64 prefix, of a peer. */
+  heldBy({ holder }: Peer): number {
+    return this.#holders.get(holder) ?? 0;
+  }
+
   /** Adds a connection, unless its holder has its share or there is no place. */
   add(connection: SharedConnection): AdmissionResult {
     const { capacity, minShare } = this.#options;
-    const { holder, site, isTrusted } = connection.peer;
+    const { peer } = connection;
+    const { holder, site, isTrusted } = peer;
     const free = Math.max(0, capacity - this.#size);
     if (isTrusted) {
       if (free === 0 && !this.#closeIdle(1)) return "full";
@@ -71,7 +77,7 @@ export class ConnectionShares {
       return "admitted";
     }
     const share = Math.max(minShare, free);
-    const held = this.#holders.get(holder) ?? 0;
+    const held = this.heldBy(peer);
     const network: Network = this.#networks.get(site ?? holder) ?? new Set();
     if (held >= share || network.size >= SITE_SHARES * share) return "over-share";
     if (free === 0 && !this.#closeIdle(network.size + 2)) return "full";
@@ -93,7 +99,7 @@ export class ConnectionShares {
     if (isTrusted) return;
     this.#resize(network, network.size + 1);
     if (network.size === 0) this.#networks.delete(key);
-    const held = (this.#holders.get(holder) ?? 0) - 1;
+    const held = this.heldBy(connection.peer) - 1;
     if (held > 0) this.#holders.set(holder, held);
     else this.#holders.delete(holder);
   }

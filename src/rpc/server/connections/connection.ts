@@ -26,6 +26,8 @@ export class Connection {
   readonly handlers: HttpHandlers;
   /** Whether the connection ends with its first response. */
   readonly isReserved: boolean;
+  /** Whether its address was in debt: the connection speaks HTTP/1.1 only. */
+  readonly isIndebted: boolean;
   /** Whether the peer has sent the headers of a request. */
   hasRequest = false;
   /** Whether the server has closed the connection, to make a place or because of a debt. */
@@ -35,11 +37,17 @@ export class Connection {
   /** Set once the connection speaks HTTP/2. */
   session: ServerHttp2Session | undefined;
 
-  constructor(socket: Socket, peer: Peer, handlers: HttpHandlers, isReserved: boolean) {
+  constructor(
+    socket: Socket,
+    peer: Peer,
+    handlers: HttpHandlers,
+    { isReserved = false, isIndebted = false } = {},
+  ) {
     this.socket = socket;
     this.peer = peer;
     this.handlers = handlers;
     this.isReserved = isReserved;
+    this.isIndebted = isIndebted;
   }
 
   /** Whether closing the connection interrupts no call: no request is in flight, or none was sent. */

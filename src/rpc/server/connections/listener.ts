@@ -70,6 +70,10 @@ export function createListener(options: ListenerOptions): Listener {
     };
     socket.once("close", endPending);
     detectHttpVersion(socket, undefined, (isHttp2) => {
+      if (isHttp2 && connection.isIndebted) {
+        socket.resetAndDestroy();
+        return;
+      }
       opening.push(connection.peer, () => {
         endPending();
         if (socket.destroyed) return;
@@ -90,8 +94,7 @@ export function createListener(options: ListenerOptions): Listener {
 /** Creates the function that starts a TLS handshake and passes the connection on when it is complete. */
 function createTlsHandshake({ onHttp1, onHttp2, limits }: ListenerOptions, files: TlsFiles): OnConnection {
   const handshakes = new Map<string, Connection>();
-  const server = createTlsServerOf(files, limits.firstByteMs);
-  server.on("secureConnection", (socket) => {
+  const onSecure = (socket: Socket & { alpnProtocol: string | false | null }): void => {
     socket.on("error", ignore);
     const connection = handshakes.get(connectionKey(socket));
     if (connection === undefined) {
@@ -101,12 +104,16 @@ function createTlsHandshake({ onHttp1, onHttp2, limits }: ListenerOptions, files
     connection.socket = socket;
     if (socket.alpnProtocol === "h2") onHttp2(socket, connection);
     else onHttp1(socket, connection);
-  });
+  };
+  const server = createTlsServerOf(files, limits.firstByteMs, ["h2", "http/1.1"]);
+  const indebtedServer = createTlsServerOf(files, limits.firstByteMs, ["http/1.1"]);
+  server.on("secureConnection", onSecure);
+  indebtedServer.on("secureConnection", onSecure);
   return (socket, connection) => {
     const key = connectionKey(socket);
     handshakes.set(key, connection);
     socket.once("close", () => handshakes.delete(key));
-    server.emit("connection", socket);
+    (connection.isIndebted ? indebtedServer : server).emit("connection", socket);
   };
 }
 
@@ -115,14 +122,18 @@ function connectionKey({ localAddress, remoteAddress, remotePort }: Socket): str
   return `${localAddress} ${remoteAddress} ${remotePort}`;
 }
 
-function createTlsServerOf(files: TlsFiles, handshakeTimeout: number): TlsServer {
+function createTlsServerOf(
+  files: TlsFiles,
+  handshakeTimeout: number,
+  alpnProtocols: readonly string[],
+): TlsServer {
   const cert = readPem(files.certFile, "TLS_CERT_FILE");
   const key = readPem(files.keyFile, "TLS_KEY_FILE");
   try {
     return createTlsServer({
       cert,
       key,
-      ALPNProtocols: ["h2", "http/1.1"],
+      ALPNProtocols: [...alpnProtocols],
       minVersion: "TLSv1.2",
       handshakeTimeout,
     });
