@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { Readable } from "node:stream";
 import { MAX_MESSAGE_BYTES } from "../server/server-limits.ts";
+import { abortHttp1Response, abortStream } from "./exchange-abort.ts";
 
 /** A complete response. Names of headers are in lower case. */
 export interface HttpResponse {
@@ -138,7 +139,7 @@ export class Http2Exchange implements HttpExchange {
   }
 
   abort(): void {
-    this.#stream.close(constants.NGHTTP2_CANCEL);
+    abortStream(this.#stream);
   }
 
   onClose(listener: () => void): void {
@@ -199,7 +200,7 @@ export class Http1Exchange implements HttpExchange {
   }
 
   abort(): void {
-    this.#response.destroy();
+    abortHttp1Response(this.#response);
   }
 
   onClose(listener: () => void): void {

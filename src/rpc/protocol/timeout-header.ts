@@ -33,6 +33,16 @@ export function hasMalformedTimeout(headers: IncomingHttpHeaders, isGrpc: boolea
   return headers[headerName(isGrpc)] !== undefined && parseTimeout(headers, isGrpc) === undefined;
 }
 
+/** Returns the timeout that a caller declares in the headers of any protocol, in milliseconds; undefined without one. */
+export function declaredTimeoutMs(rawHeaders: readonly string[]): number | undefined {
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]?.toLowerCase();
+    if (name === GRPC_TIMEOUT) return parseGrpc(rawHeaders[index + 1] ?? "");
+    if (name === CONNECT_TIMEOUT) return parseConnect(rawHeaders[index + 1] ?? "");
+  }
+  return undefined;
+}
+
 function headerName(isGrpc: boolean): string {
   return isGrpc ? GRPC_TIMEOUT : CONNECT_TIMEOUT;
 }

@@ -1,4 +1,3 @@
-import { constants } from "node:http2";
 import { createContextValues } from "@connectrpc/connect";
 import type { UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
@@ -9,6 +8,7 @@ import { streamBody } from "../call/body-reader.ts";
 import { callKey } from "../call/call-context.ts";
 import type { OpenCall } from "../call/open-call.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
+import { abortHttp1Response, abortStream } from "../fast-path/exchange-abort.ts";
 import { closeUnreadStream, drainRequest, receiveRest } from "../fast-path/http-exchange.ts";
 import { contentHeaderNames, responseHeaders } from "../headers/response-headers.ts";
 import { methodKey } from "../policy/method-policy.ts";
@@ -199,6 +199,6 @@ function withGrpcMessage(response: UniversalServerResponse): UniversalServerResp
 
 /** Ends an exchange so that callers detect a partial response. */
 function abortResponse(response: Response): void {
-  if (isHttp1(response)) response.destroy();
-  else response.stream.close(constants.NGHTTP2_CANCEL);
+  if (isHttp1(response)) abortHttp1Response(response);
+  else abortStream(response.stream);
 }

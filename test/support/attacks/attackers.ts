@@ -52,6 +52,10 @@ export interface Flood {
   connections: number;
   /** The bytes that each connection sends after the preface. */
   bytes: Uint8Array;
+  /** Defaults to that of HTTP/2. */
+  preface?: Uint8Array;
+  /** Whether the worker closes each connection once it has sent the bytes. Defaults to false. */
+  isClosing?: boolean;
 }
 
 /** How the server treated the connections of a flood. */
@@ -62,17 +66,18 @@ export interface FloodReport {
   served: number;
 }
 
-/** Sends a flood from a loopback address. Ends when the server has closed every connection. */
+/** Sends a flood from a loopback address. Ends when every connection is closed. */
 export async function floodWithReconnects(
   port: number,
   localAddress: string,
-  { workers, connections, bytes }: Flood,
+  { workers, connections, bytes, preface = http2Preface, isClosing = false }: Flood,
 ): Promise<FloodReport> {
   const report: FloodReport = { refused: 0, served: 0 };
-  const all = Buffer.concat([http2Preface, bytes]);
+  const all = Buffer.concat([preface, bytes]);
   const work = async () => {
     for (let count = 0; count < connections; count += 1) {
       const socket = attack(port, localAddress, all);
+      if (isClosing) socket.once("connect", () => socket.end());
       let isServed = false;
       socket.on("data", () => {
         isServed = true;

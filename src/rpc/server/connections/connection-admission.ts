@@ -2,9 +2,9 @@ import type { BlockList, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Log } from "../../../kernel/log.ts";
 import type { ServerLimits } from "../server-limits.ts";
-import type { AddressDebts } from "./address-debts.ts";
 import { Connection, type HttpHandlers } from "./connection.ts";
 import { type AdmissionResult, ConnectionShares } from "./connection-shares.ts";
+import type { AddressDebts } from "./debts/address-debts.ts";
 import { createPeer, type Peer } from "./peer.ts";
 
 /** Decides which connections of a listener are served, and by which handlers. */

@@ -2,9 +2,9 @@ import type { BlockList } from "node:net";
 import type { Log } from "../../../kernel/log.ts";
 import type { Request } from "../node-http.ts";
 import type { ServerLimits } from "../server-limits.ts";
-import { AddressDebts } from "./address-debts.ts";
 import type { Connection, HttpHandlers } from "./connection.ts";
 import { type ConnectionAdmission, createConnectionAdmission } from "./connection-admission.ts";
+import { AddressDebts } from "./debts/address-debts.ts";
 import { createHttp1Server } from "./http-servers.ts";
 import { Http1Connections } from "./http1-connections.ts";
 import { Http2Sessions } from "./http2-sessions.ts";
@@ -50,12 +50,10 @@ export class HttpConnections {
     const { limits, log } = options;
     this.#options = options;
     this.#debts = new AddressDebts(limits);
-    this.#http1 = new Http1Connections(createHttp1Server(limits));
-    this.#http2 = new Http2Sessions({
-      limits,
-      charge: (connection, units) => this.#charge(connection, units),
-      log,
-    });
+    const charge = (connection: Connection, units: number) => this.#charge(connection, units);
+    const server = createHttp1Server(limits);
+    this.#http1 = new Http1Connections({ server, rapidResetMs: limits.rapidResetMs, charge });
+    this.#http2 = new Http2Sessions({ limits, charge, log });
   }
 
   /** Returns the address of a request's peer; undefined when its connection is closed. */
@@ -76,10 +74,7 @@ export class HttpConnections {
       handlers,
       reserve,
       debts: refusesIndebted ? this.#debts : undefined,
-      charge: (connection, units) => {
-        // A stop closes connections without a request itself.
-        if (!this.#isClosing) this.#charge(connection, units);
-      },
+      charge: (connection, units) => this.#charge(connection, units),
       isSecure: tls !== undefined,
     });
     const listener = createListener({
@@ -121,6 +116,8 @@ export class HttpConnections {
   }
 
   #charge(connection: Connection, units: number): void {
+    // A stop closes connections itself.
+    if (this.#isClosing) return;
     const isNewDebt = this.#debts.charge(connection.peer, units);
     // Also a connection that was accepted before its address got into debt and opened afterwards.
     if (this.#debts.isInDebt(connection.peer)) connection.close();

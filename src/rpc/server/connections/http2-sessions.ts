@@ -9,6 +9,13 @@ import { errorCode } from "../../../kernel/errors.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { ServerLimits } from "../server-limits.ts";
 import type { Connection } from "./connection.ts";
+import {
+  DROPPED_UNITS,
+  isEndedByCaller,
+  isGivenUpEarly,
+  type OpenedRequest,
+} from "./debts/abandoned-requests.ts";
+import { RefusedHeaders } from "./debts/refused-headers.ts";
 import { http2Options } from "./http-servers.ts";
 
 /** Dependencies of the sessions. */
@@ -19,28 +26,24 @@ export interface Http2SessionsOptions {
   log: Log;
 }
 
-/** A stream and when it was opened, in milliseconds of `performance.now()`. */
-interface OpenedStream {
+/** A stream that its peer opened. */
+interface OpenedStream extends OpenedRequest {
   readonly stream: ServerHttp2Stream;
-  readonly atMs: number;
 }
 
 /** The state of one HTTP/2 connection. */
 interface SessionState {
   readonly connection: Connection;
-  /** The streams whose headers were accepted. */
-  streams: number;
   /** The stream that was opened last, while it is open. */
   last: OpenedStream | undefined;
   /** The streams that the peer has reset soon after it opened them, since the last ping. */
   resets: number;
-  /** The streams whose headers were refused, as far as they have been charged. */
-  refused: number;
+  readonly refusedHeaders: RefusedHeaders;
   /** When its last stream ended, in milliseconds of `performance.now()`. */
   idleSinceMs: number;
   isPingPending: boolean;
-  /** Whether the connection is closed, which ends its streams. */
-  isClosed: boolean;
+  /** When the connection was closed, which ends its streams, in milliseconds of `performance.now()`. */
+  closedAtMs: number | undefined;
 }
 
 /**
@@ -54,12 +57,6 @@ const VIOLATION_CODES: ReadonlySet<string> = new Set([
   "ERR_HTTP2_ERROR",
   "ERR_HTTP2_TOO_MANY_INVALID_FRAMES",
 ]);
-
-/**
- * The charge for a header block that is refused. nghttp2 decompresses 15 kB of it in 0.25 ms, as long as a few streams
- * that are opened and reset.
- */
-const REFUSED_HEADERS_UNITS = 5;
 
 /** The resets of a connection after which its further streams are handled one turn of the event loop later. */
 const MAX_UNSUSPICIOUS_RESETS = 10;
@@ -94,13 +91,12 @@ export class Http2Sessions {
     connection.session = session;
     const state: SessionState = {
       connection,
-      streams: 0,
       last: undefined,
       resets: 0,
-      refused: 0,
+      refusedHeaders: new RefusedHeaders(),
       idleSinceMs: performance.now(),
       isPingPending: false,
-      isClosed: false,
+      closedAtMs: undefined,
     };
     this.#sessions.set(session, state);
     session.on("close", () => this.#sessions.delete(session));
@@ -111,10 +107,10 @@ export class Http2Sessions {
     // Before the session handles the same event, after which its state cannot be read.
     socket.prependOnceListener("close", () => {
       this.#chargeRefused(session, state);
-      state.isClosed = true;
+      state.closedAtMs = performance.now();
     });
     session.on("stream", (stream, headers, flags, rawHeaders) => {
-      this.#track(session, state, stream);
+      this.#track(session, state, stream, rawHeaders);
       const { handlers, peer } = connection;
       if (state.resets < MAX_UNSUSPICIOUS_RESETS) {
         handlers.onHttp2Stream(stream, headers, flags, rawHeaders, peer.address);
@@ -144,7 +140,7 @@ export class Http2Sessions {
 
   /** Closes all connections immediately. */
   destroyAll(): void {
-    for (const session of this.#sessions.keys()) session.destroy();
+    for (const [session, state] of this.#sessions) endByServer(session, state);
   }
 
   /** Stops the timers. */
@@ -153,21 +149,27 @@ export class Http2Sessions {
     clearInterval(this.#chargeTimer);
   }
 
-  #track(session: ServerHttp2Session, state: SessionState, stream: ServerHttp2Stream): void {
+  #track(
+    session: ServerHttp2Session,
+    state: SessionState,
+    stream: ServerHttp2Stream,
+    rawHeaders: readonly string[],
+  ): void {
     const { connection, last } = state;
     const openedAtMs = performance.now();
     // A stream is reset now, and closed only when its handler has finished. This listens to no further event of each
     // stream, which would cost 2% of a call.
-    if (last?.stream.aborted === true) this.#chargeReset(session, state, last);
-    const opened = { stream, atMs: openedAtMs };
+    if (last?.stream.aborted === true) this.#chargeAbandoned(session, state, last);
+    const opened = { stream, rawHeaders, atMs: openedAtMs };
     state.last = opened;
     connection.startRequest();
-    state.streams += 1;
+    const refusedUnits = state.refusedHeaders.accept(stream.id ?? 0, connection.socket);
+    if (refusedUnits > 0) this.#options.charge(connection, refusedUnits);
     stream.on("close", () => {
       connection.endRequest();
       state.idleSinceMs = performance.now();
       if (state.last === opened) state.last = undefined;
-      if (stream.rstCode !== 0 || !stream.headersSent) this.#chargeReset(session, state, opened);
+      this.#chargeAbandoned(session, state, opened);
       if (connection.isReserved) session.close();
     });
     // A peer that resets its connection raises an error on every open stream, which would end the process.
@@ -175,17 +177,24 @@ export class Http2Sessions {
   }
 
   /**
-   * Charges a stream that the peer has reset, once. A reset costs its caller when it comes so early that the caller
-   * waited neither for the response nor for a deadline: only the wait keeps the streams of a connection within the
-   * limit of concurrent streams. A call that lived longer was as expensive for its caller as one that got its response.
-   * The end of a whole connection, as load generators and browsers cause it, costs nothing.
+   * Charges a stream that the peer has reset, or that was in flight when the peer closed the connection, once. It costs
+   * its caller when it comes so early that the caller waited neither for the response nor for a deadline: only the wait
+   * keeps the streams of a connection within the limit of concurrent streams. A call that lived longer was as expensive
+   * for its caller as one that got its response.
    */
-  #chargeReset(session: ServerHttp2Session, state: SessionState, { stream, atMs }: OpenedStream): void {
-    if (state.isClosed || session.destroyed || this.#charged.has(stream)) return;
-    if (performance.now() - atMs >= this.#options.limits.rapidResetMs) return;
+  #chargeAbandoned(session: Http2Session, state: SessionState, opened: OpenedStream): void {
+    const { connection, closedAtMs } = state;
+    const { stream } = opened;
+    if (connection.isClosedByServer || !isEndedByCaller(stream) || this.#charged.has(stream)) return;
+    const nowMs = closedAtMs ?? performance.now();
+    if (!isGivenUpEarly(opened, nowMs, this.#options.limits.rapidResetMs)) return;
     this.#charged.add(stream);
+    if (session.destroyed || closedAtMs !== undefined) {
+      this.#options.charge(connection, DROPPED_UNITS);
+      return;
+    }
     state.resets += 1;
-    this.#options.charge(state.connection, 1);
+    this.#options.charge(connection, 1);
   }
 
   #chargeSomeRefused(): void {
@@ -199,20 +208,12 @@ export class Http2Sessions {
     }
   }
 
-  /**
-   * Charges header blocks that are refused because they are too large once decompressed. Node reports no event for
-   * them; they show as ids of streams that have begun and were never reported. Reading the state of a session takes
-   * 0.2 us.
-   */
-  #chargeRefused(session: Http2Session, state: SessionState): void {
+  /** Charges header blocks that are refused because they are too large once decompressed. It takes 0.5 us. */
+  #chargeRefused(session: Http2Session, { connection, refusedHeaders }: SessionState): void {
     const { lastProcStreamID } = session.state;
     if (lastProcStreamID === undefined) return;
-    // Clients open streams with consecutive odd ids.
-    const refused = Math.floor((lastProcStreamID + 1) / 2) - state.streams;
-    if (refused <= state.refused) return;
-    const units = refused - state.refused;
-    state.refused = refused;
-    this.#options.charge(state.connection, units * REFUSED_HEADERS_UNITS);
+    const units = refusedHeaders.countUpTo(lastProcStreamID, connection.socket.bytesRead);
+    if (units > 0) this.#options.charge(connection, units);
   }
 
   #checkAll(): void {
@@ -223,7 +224,7 @@ export class Http2Sessions {
       const isIdle =
         state.connection.isIdle && nowMs - state.idleSinceMs >= this.#options.limits.idleSessionMs;
       if (isIdle) session.close();
-      else if (state.isPingPending) session.destroy();
+      else if (state.isPingPending) endByServer(session, state);
       else this.#ping(session, state);
     }
   }
@@ -233,6 +234,12 @@ export class Http2Sessions {
       state.isPingPending = false;
     });
   }
+}
+
+/** Ends a session whose streams in flight cost its peer nothing. */
+function endByServer(session: Http2Session, { connection }: SessionState): void {
+  connection.isClosedByServer = true;
+  session.destroy();
 }
 
 function ignore(): void {}

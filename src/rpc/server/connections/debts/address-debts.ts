@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { Peer } from "./peer.ts";
+import type { Peer } from "../peer.ts";
 
 /** The limits of the work that an address may cause without receiving a response. */
 export interface AddressDebtLimits {
@@ -15,7 +15,7 @@ export interface AddressDebtLimits {
 interface Bucket {
   /** Negative: the address is in debt. */
   tokens: number;
-  /** When `tokens` was true, in milliseconds. */
+  /** When `tokens` was computed, in milliseconds. */
   atMs: number;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { AddressDebts } from "../../../../../src/rpc/server/connections/address-debts.ts";
-import { peerAt, TRUSTED_PROXY } from "../../../../support/rpc/fake-connection.ts";
+import { AddressDebts } from "../../../../../../src/rpc/server/connections/debts/address-debts.ts";
+import { peerAt, TRUSTED_PROXY } from "../../../../../support/rpc/fake-connection.ts";
 
 const limits = { resetBurst: 1_000, resetsPerSecond: 100, maxIndebtedAddresses: 4 };
 
