@@ -237,7 +237,7 @@ test("while Redis is read-only, writes after the first ones do not wait for leas
 
 test("while Redis is read-only, the first writes try it repeatedly and later ones once; when it accepts writes, they use it again", async () => {
   const server = await startDedicatedRedis();
-  const [writer, other] = await openTwoReplicas([server.url, server.url]);
+  const [writer, other] = await openTwoReplicas([server.url, server.url], { commandTimeoutMs: 30_000 });
   let value = "0";
   const read = async (replica: Replica) =>
     textOf(await replica.cache.getOrLoad(createRequest("key", async () => value)));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, inject, onTestFinished, test } from "vitest";
 import type { CacheRequest } from "../../../../src/infra/cache/cache.ts";
+import { LEASE_MS } from "../../../../src/infra/cache/invalidation/lease-monitor.ts";
 import { newGeneration } from "../../../../src/infra/cache/redis-tier.ts";
 import { MAX_RECONNECT_DELAY_MS } from "../../../../src/infra/redis/redis.ts";
 import { checkFault, waitUntilBypassed } from "../../../support/cache/faulty-traffic.ts";
@@ -11,9 +12,11 @@ import type { Traffic } from "../../../support/cache/freshness.ts";
 import {
   createRequest,
   createStoppedClock,
+  createUndisturbedOptions,
   openReplica,
   openTwoReplicas,
   type Replica,
+  type ReplicaOptions,
   textOf,
   waitUntilStored,
   waitUntilUsed,
@@ -31,9 +34,11 @@ async function startProxy(): Promise<{ proxy: TcpProxy; url: string }> {
 }
 
 /** Opens two replicas, of which the second one reaches Redis through a proxy. */
-async function openProxiedReplicas(): Promise<{ proxy: TcpProxy; direct: Replica; proxied: Replica }> {
+async function openProxiedReplicas(
+  options: ReplicaOptions = {},
+): Promise<{ proxy: TcpProxy; direct: Replica; proxied: Replica }> {
   const { proxy, url } = await startProxy();
-  const [direct, proxied] = await openTwoReplicas([inject("redisUrl"), url]);
+  const [direct, proxied] = await openTwoReplicas([inject("redisUrl"), url], options);
   return { proxy, direct, proxied };
 }
 
@@ -92,7 +97,7 @@ test.each(Object.entries(networkFaults))(
 );
 
 test("an invalidation that could not be published is repeated once by its job, also in the replica of the job", async () => {
-  const { proxy, direct, proxied } = await openProxiedReplicas();
+  const { proxy, direct, proxied } = await openProxiedReplicas({ commandTimeoutMs: 30_000 });
   const value = createValue("old");
   const { key } = value.request;
   await read(direct, value);
@@ -111,7 +116,7 @@ test("an invalidation that could not be published is repeated once by its job, a
 });
 
 test("entries cached before a lost connection are not used after it, since invalidations were missed", async () => {
-  const { proxy, direct, proxied } = await openProxiedReplicas();
+  const { proxy, direct, proxied } = await openProxiedReplicas({ commandTimeoutMs: 30_000 });
   const value = createValue("old");
   await read(proxied, value);
   await proxy.cut();
@@ -216,17 +221,20 @@ test("entries that Redis restores from a snapshot are not used by a process that
   const server = await startDedicatedRedis(folder);
   const namespace = randomUUID();
   const value = createValue("old");
-  const before = openReplica(server.url, { namespace });
+  const { clock, commandTimeoutMs } = createUndisturbedOptions();
+  const before = openReplica(server.url, { namespace, clock, commandTimeoutMs });
   await waitUntilUsed(before);
   await read(before, value);
   await waitUntilStored(before, value.request.key);
   await server.command("save");
   value.text = "new";
-  await before.invalidate(value.request.key);
+  // From then on no other replica can hold a lease.
+  clock.advance(LEASE_MS + 1);
+  expect(await before.invalidate(value.request.key)).toBe(true);
   await before.close();
   await server.kill();
   await server.start();
-  const after = openReplica(server.url, { namespace });
+  const after = openReplica(server.url, { namespace, ...createUndisturbedOptions() });
   await waitUntilUsed(after);
   expect(await read(after, value)).toBe("new");
 });
@@ -234,12 +242,12 @@ test("entries that Redis restores from a snapshot are not used by a process that
 test("a new process uses the entries in Redis if the server has not restarted", async () => {
   const namespace = randomUUID();
   const value = createValue("value");
-  const former = openReplica(inject("redisUrl"), { namespace });
+  const former = openReplica(inject("redisUrl"), { namespace, ...createUndisturbedOptions() });
   await waitUntilUsed(former);
   await read(former, value);
   await waitUntilStored(former, value.request.key);
   await former.close();
-  const next = openReplica(inject("redisUrl"), { namespace });
+  const next = openReplica(inject("redisUrl"), { namespace, ...createUndisturbedOptions() });
   await waitUntilUsed(next);
   expect((await next.cache.getOrLoad(value.request)).state).toBe("redis");
 });
