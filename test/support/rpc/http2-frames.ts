@@ -24,8 +24,12 @@ export function http2Frame(
 }
 
 /** Returns the HEADERS frame of a GET, which ends its side of the stream. */
-export function getRequestFrame(stream: number, path: string): Buffer {
-  return headersFrame(stream, END_STREAM, { ":method": "GET", ":path": path });
+export function getRequestFrame(
+  stream: number,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Buffer {
+  return headersFrame(stream, END_STREAM, { ":method": "GET", ":path": path, ...headers });
 }
 
 /** The fields of a header bomb, one byte each (RFC 7541, 6.1), all equal to the first of the dynamic table. */

@@ -21,13 +21,18 @@ export async function openRawHttp2(port: number, localAddress = "127.0.0.1"): Pr
 /** Yields the frames that arrive. */
 export async function* readFrames(
   socket: Socket,
-): AsyncGenerator<{ type: number; stream: number; payload: Buffer }> {
+): AsyncGenerator<{ type: number; flags: number; stream: number; payload: Buffer }> {
   let bytes = Buffer.alloc(0);
   for await (const chunk of socket) {
     bytes = Buffer.concat([bytes, chunk]);
     while (bytes.length >= 9 && bytes.length >= 9 + bytes.readUIntBE(0, 3)) {
       const end = 9 + bytes.readUIntBE(0, 3);
-      yield { type: bytes.readUInt8(3), stream: bytes.readUInt32BE(5), payload: bytes.subarray(9, end) };
+      yield {
+        type: bytes.readUInt8(3),
+        flags: bytes.readUInt8(4),
+        stream: bytes.readUInt32BE(5),
+        payload: bytes.subarray(9, end),
+      };
       bytes = bytes.subarray(end);
     }
   }
