@@ -10,6 +10,8 @@ import type { ResponseMetadata } from "./response-metadata.ts";
 export interface CallSetup extends LifetimeOptions {
   readonly protocol: Protocol;
   readonly clientAddress: string;
+  /** The address of the peer, which may be a proxy; undefined when its connection is closed. */
+  readonly peer: string | undefined;
   readonly userAgent: string;
   /** The Authorization header, a secret. */
   readonly authorization: string | undefined;

@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import type { HandlerContext } from "@connectrpc/connect";
+import { Code, type HandlerContext } from "@connectrpc/connect";
 import { anonymous } from "../../kernel/principal.ts";
 import { completeErrors } from "../errors/complete-errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
@@ -20,6 +20,8 @@ export interface AdmissionOptions {
   rateLimiter: CallRateLimiter | undefined;
   errors: ErrorTranslator;
   logCall: AccessLog;
+  /** Charges the peer of a call that is rejected because of its rate limit or an overload. */
+  chargePeer(peer: string | undefined): void;
 }
 
 /** Admission control, which each call passes before its body is read. */
@@ -42,7 +44,7 @@ export interface Admission {
  * method requires, in this order, so that rejected calls cost too.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { authenticate, rateLimiter, errors, logCall } = options;
+  const { authenticate, rateLimiter, errors, logCall, chargePeer } = options;
   const callerKeys = new CallerKeys();
   const check = async (call: ActiveCall): Promise<void> => {
     const { policy, authorization } = call.setup;
@@ -68,6 +70,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       // A rejected call passes no interceptor.
       const translated = errors.translate(error, method);
       logCall(method, call, translated);
+      if (translated.code === Code.ResourceExhausted) chargePeer(call.setup.peer);
       throw translated;
     }
   };
@@ -77,6 +80,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     chargeRejected(call) {
       const { policy } = call.setup;
       if (policy === undefined || rateLimiter === undefined) return;
+      chargePeer(call.setup.peer);
       call.setPrincipal(callerKeys.presumedPrincipal(call) ?? anonymous);
       // The call is rejected anyway.
       rateLimiter.charge(call, policy).catch(ignore);

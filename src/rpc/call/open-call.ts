@@ -59,6 +59,7 @@ export function createOpenCall({ trustedProxies, limits, log }: OpenCallOptions)
     return new ActiveCall({
       protocol,
       clientAddress: clientAddressOf(incoming),
+      peer: incoming.peer,
       userAgent: (headers["user-agent"] ?? "").slice(0, MAX_USER_AGENT_LENGTH),
       authorization: authorizationOf(incoming),
       policy: route.policy,

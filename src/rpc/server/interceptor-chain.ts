@@ -24,6 +24,8 @@ export interface InterceptorChainOptions {
   rateLimiter: CallRateLimiter | undefined;
   /** Absent: the cache is off. */
   cache: ResponseCache | undefined;
+  /** Charges the peer of a call that is rejected because of its rate limit or an overload. */
+  chargePeer(peer: string | undefined): void;
   /** Whether errors without details get an ErrorInfo. */
   addsErrorInfo: boolean;
   log: Log;
@@ -45,7 +47,13 @@ export function createInterceptorChain(options: InterceptorChainOptions): Interc
   const logCall = createAccessLog(log);
   const rateLimit = rateLimiter === undefined ? [] : [createRateLimitInterceptor(rateLimiter)];
   return {
-    admission: createAdmission({ authenticate, rateLimiter, errors, logCall }),
+    admission: createAdmission({
+      authenticate,
+      rateLimiter,
+      errors,
+      logCall,
+      chargePeer: options.chargePeer,
+    }),
     errors,
     interceptors: [
       createAccessLogInterceptor(logCall),

@@ -84,8 +84,17 @@ export function createServer(options: ServerOptions): Server {
   const drain = new AbortController();
   const draining = drain.signal;
   const readiness = createReadiness(options.isReady, draining, limits, log);
-  const { authenticate, cache, addsErrorInfo = true } = options;
-  const chain = createInterceptorChain({ policies, authenticate, rateLimiter, cache, addsErrorInfo, log });
+  const { authenticate, cache, addsErrorInfo = true, trustedProxies } = options;
+  const connections = new HttpConnections({ trustedProxies, limits, log });
+  const chain = createInterceptorChain({
+    policies,
+    authenticate,
+    rateLimiter,
+    cache,
+    chargePeer: (peer) => connections.chargeRejectedCall(peer),
+    addsErrorInfo,
+    log,
+  });
   const jsonOptions = createJsonOptions(services);
   const routes = createRoutes({
     register(router) {
@@ -99,8 +108,6 @@ export function createServer(options: ServerOptions): Server {
     limits,
   });
   const serviceNames = services.map((service) => service.typeName);
-  const { trustedProxies } = options;
-  const connections = new HttpConnections({ trustedProxies, limits, log });
   const shared = {
     admission: chain.admission,
     errors: chain.errors,

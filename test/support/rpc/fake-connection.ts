@@ -24,8 +24,6 @@ export function fakeConnection(address: string): FakeConnection {
   return {
     peer: peerAt(address),
     isIdle: true,
-    isHttp2: false,
-    hasRequest: false,
     isClosed: false,
     close() {
       this.isClosed = true;

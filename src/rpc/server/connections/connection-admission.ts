@@ -11,10 +11,7 @@ import { createPeer, type Peer } from "./peer.ts";
 export interface ConnectionAdmission {
   /** Returns the connection of a socket; undefined when it is refused, and destroyed. */
   accept(socket: Socket): Connection | undefined;
-  /**
-   * Closes the connections of a network whose addresses are in debt, except those of HTTP/1.1 that have sent a request.
-   * It closes a few in each turn of the event loop.
-   */
+  /** Closes the connections of a network whose addresses are in debt, a few in each turn of the event loop. */
   closeIndebted(peer: Peer): Promise<void>;
   /** The numbers of connections. */
   readonly counts: Readonly<{ open: number; reserved: number }>;
@@ -133,7 +130,6 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
     async closeIndebted(peer) {
       let closed = 0;
       for (const shared of [...shares.networkOf(peer), ...reserved.networkOf(peer)]) {
-        if (shared.hasRequest && !shared.isHttp2) continue;
         if (debts?.isInDebt(shared.peer) !== true) continue;
         shared.close();
         closed += 1;

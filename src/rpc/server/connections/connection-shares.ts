@@ -5,8 +5,6 @@ export interface SharedConnection {
   readonly peer: Peer;
   /** Whether it may be closed for the connection of another network. */
   readonly isIdle: boolean;
-  readonly isHttp2: boolean;
-  readonly hasRequest: boolean;
   close(): void;
 }
 

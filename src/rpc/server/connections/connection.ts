@@ -66,10 +66,6 @@ export class Connection {
     this.#openRequests -= 1;
   }
 
-  get isHttp2(): boolean {
-    return this.session !== undefined;
-  }
-
   /** Closes the connection immediately. An HTTP/2 peer receives GOAWAY. */
   close(): void {
     const { session, socket } = this;

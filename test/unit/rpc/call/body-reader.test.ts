@@ -16,6 +16,7 @@ function openCall(timeoutMs = 10_000): ActiveCall {
   return new ActiveCall({
     protocol: "grpc",
     clientAddress: "127.0.0.1",
+    peer: undefined,
     userAgent: "",
     authorization: undefined,
     policy: undefined,
