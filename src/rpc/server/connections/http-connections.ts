@@ -5,6 +5,7 @@ import type { ServerLimits } from "../server-limits.ts";
 import type { Connection, HttpHandlers } from "./connection.ts";
 import { type ConnectionAdmission, createConnectionAdmission } from "./connection-admission.ts";
 import { AddressDebts } from "./debts/address-debts.ts";
+import { ResponsiveClock } from "./debts/responsive-clock.ts";
 import { createHttp1Server } from "./http-servers.ts";
 import { Http1Connections } from "./http1-connections.ts";
 import { Http2Sessions } from "./http2-sessions.ts";
@@ -49,6 +50,7 @@ export class HttpConnections {
   readonly #http1: Http1Connections;
   readonly #http2: Http2Sessions;
   readonly #debts: AddressDebts;
+  readonly #clock = new ResponsiveClock();
   readonly #ports: Port[] = [];
   readonly #opening = new OpeningQueue();
   #isClosing = false;
@@ -59,8 +61,13 @@ export class HttpConnections {
     this.#debts = new AddressDebts(limits);
     const charge = (connection: Connection, units: number) => this.#charge(connection, units);
     const server = createHttp1Server(limits);
-    this.#http1 = new Http1Connections({ server, rapidResetMs: limits.rapidResetMs, charge });
-    this.#http2 = new Http2Sessions({ limits, charge, log });
+    this.#http1 = new Http1Connections({
+      server,
+      rapidResetMs: limits.rapidResetMs,
+      clock: this.#clock,
+      charge,
+    });
+    this.#http2 = new Http2Sessions({ limits, clock: this.#clock, charge, log });
   }
 
   /** Returns the address of a request's peer; undefined when its connection is closed. */
@@ -120,6 +127,7 @@ export class HttpConnections {
   stop(): void {
     this.#http1.stop();
     this.#http2.stop();
+    this.#clock.stop();
   }
 
   /** Stops all timers and closes all connections. */

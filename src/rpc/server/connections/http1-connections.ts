@@ -1,13 +1,20 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Connection } from "./connection.ts";
-import { DROPPED_UNITS, isGivenUpEarly, isHttp1EndedByCaller } from "./debts/abandoned-requests.ts";
+import {
+  DROPPED_UNITS,
+  isGivenUpEarly,
+  isHttp1EndedByCaller,
+  type Moment,
+} from "./debts/abandoned-requests.ts";
+import type { ResponsiveClock } from "./debts/responsive-clock.ts";
 
 /** Dependencies of the connections. */
 export interface Http1ConnectionsOptions {
   server: Server;
   /** The age from which on a request was waited for, in milliseconds. */
   rapidResetMs: number;
+  clock: ResponsiveClock;
   /** Charges the peer of a connection for work that it caused and does not wait for, in units of one reset stream. */
   charge(connection: Connection, units: number): void;
 }
@@ -49,21 +56,21 @@ export class Http1Connections {
   }
 
   #handle(connection: Connection, request: IncomingMessage, response: ServerResponse): void {
-    const atMs = performance.now();
+    const openedAt = this.#options.clock.now();
     connection.startRequest();
     response.once("close", () => {
       connection.endRequest();
       if (!connection.isClosedByServer && isHttp1EndedByCaller(response)) {
-        this.#chargeDropped(connection, request, atMs);
+        this.#chargeDropped(connection, request, openedAt);
       }
     });
     if (connection.isReserved) response.shouldKeepAlive = false;
     connection.handlers.onHttp1Request(request, response);
   }
 
-  #chargeDropped(connection: Connection, { rawHeaders }: IncomingMessage, atMs: number): void {
-    const { rapidResetMs, charge } = this.#options;
-    if (isGivenUpEarly({ atMs, rawHeaders }, performance.now(), rapidResetMs)) {
+  #chargeDropped(connection: Connection, { rawHeaders }: IncomingMessage, openedAt: Moment): void {
+    const { rapidResetMs, clock, charge } = this.#options;
+    if (isGivenUpEarly({ ...openedAt, rawHeaders }, clock.now(), rapidResetMs)) {
       charge(connection, DROPPED_UNITS);
     }
   }

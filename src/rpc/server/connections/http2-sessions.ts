@@ -13,14 +13,17 @@ import {
   DROPPED_UNITS,
   isEndedByCaller,
   isGivenUpEarly,
+  type Moment,
   type OpenedRequest,
 } from "./debts/abandoned-requests.ts";
 import { RefusedHeaders } from "./debts/refused-headers.ts";
+import type { ResponsiveClock } from "./debts/responsive-clock.ts";
 import { http2Options } from "./http-servers.ts";
 
 /** Dependencies of the sessions. */
 export interface Http2SessionsOptions {
   limits: ServerLimits;
+  clock: ResponsiveClock;
   /** Charges the peer of a connection for work that it caused and does not wait for, in units of one reset stream. */
   charge(connection: Connection, units: number): void;
   log: Log;
@@ -42,8 +45,8 @@ interface SessionState {
   /** When its last stream ended, in milliseconds of `performance.now()`. */
   idleSinceMs: number;
   isPingPending: boolean;
-  /** When the connection was closed, which ends its streams, in milliseconds of `performance.now()`. */
-  closedAtMs: number | undefined;
+  /** When the connection was closed, which ends its streams. */
+  closedAt: Moment | undefined;
 }
 
 /**
@@ -96,7 +99,7 @@ export class Http2Sessions {
       refusedHeaders: new RefusedHeaders(),
       idleSinceMs: performance.now(),
       isPingPending: false,
-      closedAtMs: undefined,
+      closedAt: undefined,
     };
     this.#sessions.set(session, state);
     session.on("close", () => this.#sessions.delete(session));
@@ -107,7 +110,7 @@ export class Http2Sessions {
     // Before the session handles the same event, after which its state cannot be read.
     socket.prependOnceListener("close", () => {
       this.#chargeRefused(session, state);
-      state.closedAtMs = performance.now();
+      state.closedAt = this.#options.clock.now();
     });
     session.on("stream", (stream, headers, flags, rawHeaders) => {
       this.#track(session, state, stream, rawHeaders);
@@ -156,11 +159,11 @@ export class Http2Sessions {
     rawHeaders: readonly string[],
   ): void {
     const { connection, last } = state;
-    const openedAtMs = performance.now();
+    const { atMs, responsiveMs } = this.#options.clock.now();
     // A stream is reset now, and closed only when its handler has finished. This listens to no further event of each
     // stream, which would cost 2% of a call.
     if (last?.stream.aborted === true) this.#chargeAbandoned(session, state, last);
-    const opened = { stream, rawHeaders, atMs: openedAtMs };
+    const opened = { stream, rawHeaders, atMs, responsiveMs };
     state.last = opened;
     connection.startRequest();
     const refusedUnits = state.refusedHeaders.accept(stream.id ?? 0, connection.socket);
@@ -183,13 +186,13 @@ export class Http2Sessions {
    * for its caller as one that got its response.
    */
   #chargeAbandoned(session: Http2Session, state: SessionState, opened: OpenedStream): void {
-    const { connection, closedAtMs } = state;
+    const { connection, closedAt } = state;
     const { stream } = opened;
     if (connection.isClosedByServer || !isEndedByCaller(stream) || this.#charged.has(stream)) return;
-    const nowMs = closedAtMs ?? performance.now();
-    if (!isGivenUpEarly(opened, nowMs, this.#options.limits.rapidResetMs)) return;
+    const endedAt = closedAt ?? this.#options.clock.now();
+    if (!isGivenUpEarly(opened, endedAt, this.#options.limits.rapidResetMs)) return;
     this.#charged.add(stream);
-    if (session.destroyed || closedAtMs !== undefined) {
+    if (session.destroyed || closedAt !== undefined) {
       this.#options.charge(connection, DROPPED_UNITS);
       return;
     }

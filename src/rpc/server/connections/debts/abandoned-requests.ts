@@ -22,25 +22,32 @@ const MIN_DEADLINE_MS = 10;
  */
 const DEADLINE_PART = 1 / 2;
 
-/** A request, and when it was opened, in milliseconds of `performance.now()`. */
-export interface OpenedRequest {
+/** A moment. */
+export interface Moment {
+  /** Milliseconds of `performance.now()`. */
   readonly atMs: number;
+  /** Milliseconds of the `ResponsiveClock`. */
+  readonly responsiveMs: number;
+}
+
+/** A request, and when it was opened. */
+export interface OpenedRequest extends Moment {
   /** Names and values in turn, as they were sent. */
   readonly rawHeaders: readonly string[];
 }
 
 /**
  * Returns whether a request was given up so early that its caller waited neither for the response nor for its deadline.
- * @param nowMs when the caller gave it up
+ * @param end when the caller gave it up
  * @param rapidResetMs the age from which on a request was waited for
  */
 export function isGivenUpEarly(
-  { atMs, rawHeaders }: OpenedRequest,
-  nowMs: number,
+  { atMs, responsiveMs, rawHeaders }: OpenedRequest,
+  end: Moment,
   rapidResetMs: number,
 ): boolean {
-  const elapsedMs = nowMs - atMs;
-  if (elapsedMs >= rapidResetMs) return false;
+  if (end.responsiveMs - responsiveMs >= rapidResetMs) return false;
+  const elapsedMs = end.atMs - atMs;
   const timeoutMs = declaredTimeoutMs(rawHeaders);
   return timeoutMs === undefined || elapsedMs < Math.max(MIN_DEADLINE_MS, timeoutMs * DEADLINE_PART);
 }

@@ -4,7 +4,11 @@ import { isGivenUpEarly } from "../../../../../../src/rpc/server/connections/deb
 const RAPID_RESET_MS = 100;
 
 const isEarly = (elapsedMs: number, ...rawHeaders: string[]) =>
-  isGivenUpEarly({ atMs: 1_000, rawHeaders }, 1_000 + elapsedMs, RAPID_RESET_MS);
+  isGivenUpEarly(
+    { atMs: 1_000, responsiveMs: 500, rawHeaders },
+    { atMs: 1_000 + elapsedMs, responsiveMs: 500 + elapsedMs },
+    RAPID_RESET_MS,
+  );
 
 describe("a request without a timeout", () => {
   test.each([
