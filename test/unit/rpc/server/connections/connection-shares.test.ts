@@ -124,6 +124,24 @@ describe("when no place is free", () => {
     expect(shares.add(fakeConnection("192.0.2.6"))).toBe("full");
   });
 
+  test("when no place is free, hundreds of networks without an idle connection cost few examinations", () => {
+    const { shares, open } = createShares(400);
+    let examined = 0;
+    for (let host = 1; host <= 200; host += 1) {
+      for (const connection of open(`192.0.2.${host}`, 2)) {
+        Object.defineProperty(connection, "isIdle", {
+          get() {
+            examined += 1;
+            return false;
+          },
+        });
+      }
+    }
+    expect(shares.size).toBe(400);
+    expect(shares.add(fakeConnection("198.51.100.1"))).toBe("full");
+    expect(examined).toBeLessThanOrEqual(64);
+  });
+
   test("when no place is free, an address with thousands of busy connections before an idle one costs few examinations", () => {
     const { shares, open } = createShares(4_000);
     const all = [...open("192.0.2.1"), ...open(TRUSTED_PROXY)];

@@ -39,6 +39,14 @@ test("the connections of an address with few do not wait for those of an address
   expect(Math.max(opened.lastIndexOf(b), opened.lastIndexOf(c))).toBeLessThan(50);
 });
 
+test("addresses take turns when more of them wait than connections are opened in a turn", async () => {
+  const queue = new OpeningQueue();
+  const addresses = Array.from({ length: 20 }, (_, host) => `198.51.100.${host + 1}`);
+  const opened = pushAll(queue, [...addresses.flatMap((address) => many(address, 50)), a]);
+  await expect.poll(() => opened.length).toBe(1_001);
+  expect(opened.indexOf(a)).toBeLessThan(40);
+});
+
 test("the connections of 6,000 /64 prefixes of one /48 wait for those of another network", async () => {
   const queue = new OpeningQueue();
   const ofSite = Array.from({ length: 6_000 }, (_, prefix) => `2001:db8:1:${prefix.toString(16)}::1`);
