@@ -8,7 +8,7 @@ import { declaredTimeoutMs } from "../../../protocol/timeout-header.ts";
  * less than one because honest callers do so too: a load generator that stops drops the requests of the last 100 ms,
  * about 1,000 at 10,000 calls a second. An attacker needs a new connection for each 256 of them.
  */
-export const DROPPED_UNITS = 1 / 4;
+export const DROPPED_UNITS = 1 / 2;
 
 /**
  * The shortest time after which a reset counts as one at its declared deadline, in milliseconds. Without it a declared
