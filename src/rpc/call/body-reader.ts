@@ -49,10 +49,11 @@ export async function readBody(
       chunks.push(chunk);
       size += chunk.length;
       onBytes(chunk.length);
-      if (size > maxBytes(chunks[0] ?? chunk)) onEnd();
+      if (size <= maxBytes(chunks[0] ?? chunk)) return;
+      source.off("data", onData);
+      onEnd();
     };
     const onEnd = () => {
-      source.off("data", onData);
       const [only] = chunks;
       resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
     };
