@@ -39,12 +39,12 @@ export class RedisCacheStore<T> {
    * @param isRefresh whether expired entries are ignored although they could still be returned
    */
   async find(request: CacheRequest<T>, version: number, isRefresh: boolean): Promise<RedisLookupResult<T>> {
-    const { key, tags, decode } = request;
-    if (decode === undefined) return {};
+    const { key, tags } = request;
+    if (request.decode === undefined) return {};
     const deadlineMs = this.#clock.monotonicMs() + LOCK_WAIT_MS;
     for (let isFirst: boolean | undefined; ; await sleep(LOCK_POLL_MS)) {
       const read = await this.#attempt(() => this.#redisTier.read(key, tags));
-      const entry = read?.entry && this.#decode(request, decode, read.entry, version);
+      const entry = read?.entry && this.#decode(request, read.entry, version);
       if (
         entry !== undefined &&
         (isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > this.#clock.wallMs()
@@ -77,12 +77,12 @@ export class RedisCacheStore<T> {
   /** Decodes an entry. Returns undefined for bytes that another program may have written; they are replaced. */
   #decode(
     request: CacheRequest<T>,
-    decode: (bytes: Uint8Array) => T,
     { loadedAtMs, payload }: RedisEntry,
     version: number,
   ): Entry<T> | undefined {
     try {
-      return createEntry(request, decode(payload), payload, { version, loadedAtMs });
+      const value = request.decode?.(payload);
+      return value === undefined ? undefined : createEntry(request, value, payload, { version, loadedAtMs });
     } catch {
       this.#counters.redisFailures += 1;
       return undefined;

@@ -7,7 +7,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import type { MethodPolicy } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
-import type { Cache } from "../../infra/cache/cache.ts";
+import type { Cache, CacheRequest } from "../../infra/cache/cache.ts";
 import { contentHash } from "../../kernel/canonical-json.ts";
 import type { AppError } from "../../kernel/errors.ts";
 import { callKey } from "../call/call-context.ts";
@@ -72,23 +72,53 @@ type CachedResponse = { metadata: CacheMetadata } & (
 
 async function findOrLoad(
   cache: ResponseCache,
-  { plan, loadTimeoutMs }: CachedMethod,
+  cached: CachedMethod,
   request: UnaryRequest,
   next: Next,
 ): Promise<CachedResponse> {
-  const { output } = request.method;
-  const { state, entry } = await cache.getOrLoad({
-    key: plan.keyOf(request.message),
-    tags: plan.tagsOf(request.message),
-    freshMs: plan.freshMs,
-    staleMs: plan.staleMs,
-    load: () => load(request, next, loadTimeoutMs),
-    encode: (message) => toBinary(output, message),
-    decode: (bytes) => fromBinary(output, bytes),
-  });
+  const { state, entry } = await cache.getOrLoad(new CacheableCall(cached, request, next));
   const metadata = { state, etag: entry.etag, ageMs: Math.max(0, Date.now() - entry.loadedAtMs) };
   const { outcome } = entry;
   return "error" in outcome ? { metadata, error: outcome.error } : { metadata, message: outcome.value };
+}
+
+/** A call whose response may be cached. A class, because a cached read uses the key only, and creates nothing else. */
+class CacheableCall implements CacheRequest<Message> {
+  readonly key: string;
+  readonly #cached: CachedMethod;
+  readonly #request: UnaryRequest;
+  readonly #next: Next;
+
+  constructor(cached: CachedMethod, request: UnaryRequest, next: Next) {
+    this.key = cached.plan.keyOf(request.message);
+    this.#cached = cached;
+    this.#request = request;
+    this.#next = next;
+  }
+
+  get tags(): readonly string[] {
+    return this.#cached.plan.tagsOf(this.#request.message);
+  }
+
+  get freshMs(): number {
+    return this.#cached.plan.freshMs;
+  }
+
+  get staleMs(): number {
+    return this.#cached.plan.staleMs;
+  }
+
+  load(): Promise<Message> {
+    return load(this.#request, this.#next, this.#cached.loadTimeoutMs);
+  }
+
+  encode(message: Message): Uint8Array {
+    return toBinary(this.#request.method.output, message);
+  }
+
+  decode(bytes: Uint8Array): Message {
+    return fromBinary(this.#request.method.output, bytes);
+  }
 }
 
 /** Returns the etag of a response to a GET, which may be conditional; empty for POST, which would not use it. */

@@ -54,9 +54,9 @@ export function isGivenUpEarly(
 
 /** Returns whether the caller ended a stream of HTTP/2, which is closed, before its response was complete. */
 export function isEndedByCaller(stream: ServerHttp2Stream): boolean {
-  if (isAbortedByServer(stream)) return false;
   // Node sets `aborted` when the response had not been ended, and closes the stream before the last writes finish.
-  return stream.aborted || (stream.rstCode !== 0 && !stream.writableFinished);
+  const isIncomplete = stream.aborted || (stream.rstCode !== 0 && !stream.writableFinished);
+  return isIncomplete && !isAbortedByServer(stream);
 }
 
 /** Returns whether the caller ended an exchange of HTTP/1.1, which is closed, before its response was complete. */
