@@ -6,10 +6,12 @@ import { jsonOptions } from "../protocol/json-options.ts";
 import type { Route } from "./routes.ts";
 
 /**
- * The content types of callers that get JSON, and none at all. Clients of gRPC, and of media, read the status alone;
- * the clients of connectconformance check what they have not read of an error in JSON.
+ * The content types of callers that get text instead of JSON. Clients of gRPC, and of media, read the status alone; the
+ * clients of connectconformance check what they have not read of an error in JSON.
  */
-const JSON_CALLER_TYPE = /^$|^(?:text\/|application\/(?!grpc))/i;
+const TEXT_CALLER_TYPE = /^(?:application\/grpc|(?:image|audio|video|font)\/)/i;
+/** The query of an empty message. Escaped, because curl takes braces for a list. */
+const EMPTY_QUERY = "?encoding=json&message=%7B%7D";
 /** Longest part of a caller's header that a message repeats, in UTF-16 units. */
 const MAX_SHOWN_LENGTH = 100;
 
@@ -39,7 +41,7 @@ export function unsupportedResponse(
   const description = describe(status, request, route);
   if (description === undefined) return undefined;
   if (request.method === "HEAD") return { status, headers: description.headers };
-  const isJson = JSON_CALLER_TYPE.test(request.headers["content-type"] ?? "");
+  const isJson = !TEXT_CALLER_TYPE.test(request.headers["content-type"] ?? "");
   const body = isJson ? errorJson(description, errors) : Buffer.from(`${description.message}\n`);
   const headers = {
     "content-type": isJson ? "application/json" : "text/plain; charset=utf-8",
@@ -64,17 +66,17 @@ function describe(status: number, request: UnsupportedRequest, route: Route): De
   const { method, handle, isGetAllowed } = route;
   const isUnary = method.methodKind === "unary";
   const httpMethod = shown(request.method ?? "");
-  const byGet = `GET with ?encoding=json&message={}`;
   if (status === 405) {
-    const alternative = isGetAllowed && isUnary ? `, or ${byGet}` : "";
+    const post = isUnary ? "POST with -H 'content-type: application/json'" : "POST";
+    const alternative = isGetAllowed && isUnary ? `, or GET with ${EMPTY_QUERY}` : "";
     return {
       reason: "METHOD_NOT_ALLOWED",
-      message: `${method.name} cannot be called by ${httpMethod}. Send POST${alternative}.`,
+      message: `${method.name} cannot be called by ${httpMethod}. Send ${post}${alternative}.`,
       headers: { allow: handle.allowedMethods.join(", ") },
     };
   }
   if (status === 415 && httpMethod === "GET") {
-    const message = `${method.name} by GET needs a query such as ?encoding=json&message={}; encoding is json or proto.`;
+    const message = `${method.name} by GET needs a query such as ${EMPTY_QUERY}; encoding is json or proto.`;
     return { reason: "UNSUPPORTED_MEDIA_TYPE", message, headers: {} };
   }
   if (status === 415) {

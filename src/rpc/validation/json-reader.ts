@@ -1,4 +1,5 @@
 import { type DescMessage, fromJsonString, type Message } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { JsonOptions } from "../protocol/json-options.ts";
 import { normalizeJsonNumbers } from "./json-numbers.ts";
 import { assertUtf8 } from "./utf8.ts";
@@ -7,7 +8,8 @@ import { assertUtf8 } from "./utf8.ts";
 export interface JsonReader {
   /**
    * Returns the text of a message.
-   * @throws ConnectError invalid_argument for text that is not UTF-8 and for numbers that ProtoJSON does not have
+   * @throws ConnectError invalid_argument for an empty text, for one that is not UTF-8, and for numbers that ProtoJSON
+   * does not have
    */
   decode(bytes: Uint8Array): string;
   /**
@@ -17,11 +19,14 @@ export interface JsonReader {
   parse(bytes: Uint8Array): Message;
 }
 
+const EMPTY_MESSAGE = "The message is empty. Send a JSON object: {} leaves all fields at their defaults.";
+
 const utf8 = new TextDecoder();
 
 /** Creates a reader of messages of one type. */
 export function createJsonReader(schema: DescMessage, options: JsonOptions): JsonReader {
   const decode = (bytes: Uint8Array): string => {
+    if (bytes.length === 0) throw new ConnectError(EMPTY_MESSAGE, Code.InvalidArgument);
     assertUtf8(bytes);
     return normalizeJsonNumbers(schema, utf8.decode(bytes));
   };

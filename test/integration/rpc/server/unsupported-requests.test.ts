@@ -36,6 +36,16 @@ describe("an unsupported content type", () => {
     expect(error.message).toContain("-H 'content-type: application/json'");
   });
 
+  test.each(["multipart/form-data; boundary=x", "json", "*/*", "text/plain"])(
+    "%s, a likely mistake, is 415 in JSON",
+    async (type) => {
+      const { url } = await startRpcServer();
+      const response = await post(url, getProduct, "{}", { "content-type": type });
+      expect(response.status).toBe(415);
+      expect((await errorOf(response)).message).toContain("-H 'content-type: application/json'");
+    },
+  );
+
   test("a missing content type is 415", async () => {
     const { url } = await startRpcServer();
     const response = await fetch(methodUrl(url, getProduct), { method: "POST", body: new Uint8Array([1]) });
@@ -80,7 +90,7 @@ describe("an unsupported content type", () => {
       const { url } = await startRpcServer();
       const response = await fetch(`${methodUrl(url, getProduct)}?${query}`);
       expect(response.status).toBe(415);
-      expect((await errorOf(response)).message).toContain("?encoding=json&message={}");
+      expect((await errorOf(response)).message).toContain("?encoding=json&message=%7B%7D");
     },
   );
 });
@@ -94,7 +104,9 @@ describe("an unsupported method", () => {
     expect(response.headers.get("cache-control")).toBe("no-store");
     const error = await errorOf(response);
     expect(error).toMatchObject({ code: "unknown", reason: "METHOD_NOT_ALLOWED" });
-    expect(error.message).toBe("CreateProduct cannot be called by GET. Send POST.");
+    expect(error.message).toBe(
+      "CreateProduct cannot be called by GET. Send POST with -H 'content-type: application/json'.",
+    );
   });
 
   test.each(["PUT", "DELETE", "PATCH", "OPTIONS"])("%s is 405", async (method) => {
@@ -103,7 +115,7 @@ describe("an unsupported method", () => {
     expect(response.status).toBe(405);
     expect(response.headers.get("allow")).toBe("POST, GET");
     expect((await errorOf(response)).message).toBe(
-      `GetProduct cannot be called by ${method}. Send POST, or GET with ?encoding=json&message={}.`,
+      `GetProduct cannot be called by ${method}. Send POST with -H 'content-type: application/json', or GET with ?encoding=json&message=%7B%7D.`,
     );
   });
 
@@ -113,6 +125,16 @@ describe("an unsupported method", () => {
     expect(response.status).toBe(405);
     expect(response.headers.get("allow")).toBe("POST, GET");
     expect(await response.text()).toBe("");
+  });
+});
+
+test("an empty body, which curl sends without -d, is an error that says what to send", async () => {
+  const { url } = await startRpcServer();
+  const response = await post(url, getProduct, "", { "content-type": "application/json" });
+  expect(response.status).toBe(400);
+  expect(await errorOf(response)).toMatchObject({
+    code: "invalid_argument",
+    message: "The message is empty. Send a JSON object: {} leaves all fields at their defaults.",
   });
 });
 
