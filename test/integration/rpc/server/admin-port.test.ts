@@ -41,14 +41,17 @@ test("the admin port serves neither other pages nor calls", async () => {
   expect(await grpcStatus(stream)).toBe("12");
 });
 
-test("the admin port serves an address whose connections the main port refuses", async () => {
-  const { port, adminPort } = await startWithAdmin({ limits: { resetBurst: 10 } });
+test("the admin port serves grpc.health.v1 to an address whose HTTP/2 connections the main port refuses", async () => {
+  const { url, port, adminUrl, adminPort } = await startWithAdmin({ limits: { resetBurst: 10 } });
   const socket = await openRawHttp2(port);
   for (let index = 0; index < 20; index += 1) {
     socket.write(Buffer.concat([getRequestFrame(2 * index + 1, "/readyz"), resetFrame(2 * index + 1)]));
   }
   await waitForClose(socket);
-  expect(await probe(port)).toBe(0);
+  const checkHealth = (baseUrl: string) =>
+    createClient(Health, createGrpcTransport({ baseUrl })).check({}, { timeoutMs: 30_000 });
+  await expect(checkHealth(url)).rejects.toThrow();
+  expect((await checkHealth(adminUrl)).status).toBe(Status.SERVING);
   expect(await probe(adminPort)).toBe(200);
 });
 
