@@ -7,6 +7,9 @@ const POOL_BYTES = 256 * ID_BYTES;
 /** The nil UUID (RFC 9562, section 5.9), which no row has as its id. */
 export const NIL_UUID = "00000000-0000-0000-0000-000000000000";
 
+/** Matches the text of a UUID of any version. */
+export const UUID_PATTERN = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
 /** Returns a new id. */
 export type Ids = () => string;
 

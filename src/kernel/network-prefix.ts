@@ -16,7 +16,13 @@ export function sitePrefix(address: string): string | undefined {
   return isIpv6(address) ? `${ipv6Groups(address).slice(0, 3).join(":")}::/48` : undefined;
 }
 
-/** Returns whether a canonical address is of IPv6. Every call needs it, and the regular expression of `isIPv6` takes 0.5 us. */
+/**
+ * Returns the widest part of an address that one caller may have: an IPv4 address, or the /48 prefix of an IPv6 address.
+ * @param address in canonical form, as for `networkPrefix`
+ */
+export const callerNetwork = (address: string): string => sitePrefix(address) ?? address;
+
+/** Returns whether a canonical address is of IPv6. The regular expression of `isIPv6` would take 0.5 us of each call. */
 const isIpv6 = (address: string): boolean => address.includes(":");
 
 /** Returns the eight groups of an IPv6 address. */

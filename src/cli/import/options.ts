@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { parseArgs } from "node:util";
 import { ImportMode } from "../../client/client.ts";
 import { StartupError } from "../../kernel/errors.ts";
+import { UUID_PATTERN } from "../../kernel/ids.ts";
 import { formatCount } from "../format-count.ts";
 import { isSupportedFile } from "./read-rows.ts";
 
@@ -38,7 +39,6 @@ const MODES = new Map([
   ["incremental", ImportMode.INCREMENTAL],
   ["full", ImportMode.FULL],
 ]);
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** Options of the command. */
 export interface ImportCommandOptions {
@@ -105,7 +105,7 @@ function parseUrl(text: string): string {
 }
 
 function parseRequestId(text: string): string {
-  if (UUID.test(text)) return text;
+  if (UUID_PATTERN.test(text)) return text;
   throw new StartupError("--request-id must be a UUID.");
 }
 

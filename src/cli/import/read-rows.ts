@@ -108,7 +108,7 @@ function toRow(value: JsonValue, bytes: number, lines: RowReadError["lines"]): F
   }
 }
 
-/** Returns the message of an error, that of the library shortened: leaves out the message type, and calls `bigint (int64)` a whole number. */
+/** Returns the message of an error. That of the library is shortened to the field and what is wrong with it. */
 function describeDecodeError(error: unknown): string {
   if (error instanceof ConnectError) return error.rawMessage;
   return errorMessage(error)

@@ -40,30 +40,26 @@ export async function readBody(
   onBytes: (bytes: number) => void = ignore,
 ): Promise<Buffer> {
   const idleTimer = startIdleTimer(lifetime, setup.bodyIdleMs, setup.timeoutMs);
-  let onData = (_: Buffer): void => {};
-  const body = new Promise<Buffer>((resolve) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    onData = (chunk: Buffer) => {
-      idleTimer?.refresh();
-      chunks.push(chunk);
-      size += chunk.length;
-      onBytes(chunk.length);
-      if (size <= maxBytes(chunks[0] ?? chunk)) return;
-      source.off("data", onData);
-      onEnd();
-    };
-    const onEnd = () => {
-      const [only] = chunks;
-      resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks));
-    };
-    source.on("data", onData);
-    source.once("end", onEnd);
-    // An empty body may have ended before the listener was added.
-    if (source.readableEnded) onEnd();
-  });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const onData = (chunk: Buffer) => {
+    idleTimer?.refresh();
+    chunks.push(chunk);
+    size += chunk.length;
+    onBytes(chunk.length);
+    if (size <= maxBytes(chunks[0] ?? chunk)) return;
+    source.off("data", onData);
+    resolve();
+  };
+  source.on("data", onData);
+  source.once("end", resolve);
+  // An empty body may have ended before the listener was added.
+  if (source.readableEnded) resolve();
   try {
-    return await lifetime.awaitRequest(body);
+    await lifetime.awaitRequest(promise);
+    const [only] = chunks;
+    return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
   } finally {
     clearTimeout(idleTimer);
     // The rest of a body that is not awaited any more is discarded.

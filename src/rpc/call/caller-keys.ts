@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import { sitePrefix } from "../../kernel/network-prefix.ts";
+import { callerNetwork } from "../../kernel/network-prefix.ts";
 import { anonymous, type Principal } from "../../kernel/principal.ts";
 import type { ActiveCall } from "./active-call.ts";
 
@@ -29,7 +29,7 @@ export class CallerKeys {
     const principal = call.hasPrincipal ? call.principal : this.presumedPrincipal(call);
     if (principal?.kind === "account") return principal.accountId;
     if (principal?.kind === "service") return principal.keyId;
-    const network = sitePrefix(call.clientAddress) ?? call.clientAddress;
+    const network = callerNetwork(call.clientAddress);
     return principal === undefined ? `credential@${network}` : network;
   }
 

@@ -9,7 +9,10 @@ import { durationMs, methodKey } from "./method-policy.ts";
 export interface CachePlan {
   readonly freshMs: number;
   readonly staleMs: number;
-  /** Returns the key of a request: a hash of the method and its contract with the request, or a hash of all. */
+  /**
+   * Returns the key of a request: a hash of the method and its contract, followed by the request. For a long request it
+   * is a hash of all three.
+   */
   keyOf(request: Message): string;
   /** Returns the tags whose invalidation drops the response to a request. */
   tagsOf(request: Message): readonly string[];

@@ -19,6 +19,7 @@ import {
   type StringRules,
   StringRulesSchema,
 } from "../../../gen/buf/validate/validate_pb.ts";
+import { UUID_PATTERN } from "../../kernel/ids.ts";
 
 /** Returns whether a value certainly keeps its rules; false also when that is undecided. */
 type Predicate = (value: unknown) => boolean;
@@ -28,7 +29,6 @@ const ALWAYS: Predicate = () => true;
 
 /** Patterns that mean the same in JavaScript and RE2: no escapes, only plain groups. */
 const PORTABLE_PATTERN = /^(?!.*\(\?)[\w^$ .\-[\](){}+*?,:/]*$/;
-const UUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 /** A subset of the URIs of RFC 3986. */
 const SIMPLE_URI = /^https?:\/\/[a-z0-9]+([.-][a-z0-9]+)*(\/[\w.~-]+)*\/?$/i;
 
@@ -101,7 +101,7 @@ function compileString(rules: StringRules): Predicate {
     ? Number(rules.maxLen)
     : Number.POSITIVE_INFINITY;
   const { case: wellKnown, value: isWellKnown = false } = rules.wellKnown;
-  const format = wellKnown === "uuid" ? UUID : SIMPLE_URI;
+  const format = wellKnown === "uuid" ? UUID_PATTERN : SIMPLE_URI;
   return (value) =>
     typeof value === "string" &&
     value.length >= minUnits &&

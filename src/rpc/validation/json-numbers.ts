@@ -4,8 +4,9 @@ import { toConnectError } from "../errors/connect-errors.ts";
 import { type FieldPath, pathText } from "./field-path.ts";
 
 /**
- * Texts with a string that JavaScript may read as another number than ProtoJSON: empty, or with a prefix such as 0x, a
- * plus sign, a bare point, white space or an escape, or with a fraction or an exponent. Other texts are not parsed twice. The closing quote before white space is no match: in JSON no digit and no quote follows there.
+ * Texts with a string that may not be the plain integer that the parser of messages expects: empty, or with a plus sign,
+ * a bare point, white space, an escape, a fraction, an exponent or a prefix such as 0x. Only these texts are parsed twice.
+ * A quote that closes a string matches nothing: in JSON neither a digit nor a quote follows it.
  */
 const SUSPECT = /"(?:["+.\\]|-[.\\]|\s+[-+.\d"\\]|-?\d+(?:[.\\]|\s+"|[eE][-+]?\d*[\s\\"]|(?<="0)[xXoObB]))/;
 

@@ -1,6 +1,6 @@
 import type { BlockList, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Log } from "../../../kernel/log.ts";
+import { createCountedWarning, type Log } from "../../../kernel/log.ts";
 import type { ServerLimits } from "../server-limits.ts";
 import { Connection, type HttpHandlers } from "./connection.ts";
 import { type AdmissionResult, ConnectionShares } from "./connection-shares.ts";
@@ -55,9 +55,6 @@ const INDEBTED_PART = 1 / 2;
 /** Time for which the place of such a connection is kept after a handshake of TLS, to limit the handshakes. */
 const INDEBTED_HANDSHAKE_MS = 500;
 
-/** The shortest interval of log lines about refused connections, in milliseconds. */
-const LOG_INTERVAL_MS = 1_000;
-
 /** Creates the admission of a listener. */
 export function createConnectionAdmission(options: ConnectionAdmissionOptions): ConnectionAdmission {
   const { maxConnections, handlers, reserve, debts, charge, isSecure, trustedProxies, limits, log } = options;
@@ -66,8 +63,12 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
     minShare: Math.min(limits.minConnectionShare, maxConnections),
   });
   const reserved = new ConnectionShares({ capacity: reserve?.maxConnections ?? 0, minShare: 1 });
-  const refuse = createRefusal(log);
-
+  const warnRefused = createCountedWarning(log, "Connections refused", "refused");
+  const refuse = (socket: Socket, address: string, reason: AdmissionResult | "in-debt"): void => {
+    // RST instead of FIN: no state remains in the kernel.
+    socket.resetAndDestroy();
+    warnRefused({ address, reason });
+  };
   let indebted = 0;
 
   const chargeUnused = (socket: Socket, connection: Connection): void => {
@@ -146,22 +147,4 @@ export function createConnectionAdmission(options: ConnectionAdmissionOptions): 
 function closeAfter(socket: Socket, connection: Connection, ms: number): void {
   const timer = setTimeout(() => connection.close(), ms);
   socket.once("close", () => clearTimeout(timer));
-}
-
-/** Creates the function that refuses a connection. It logs at most one line a second. */
-function createRefusal(
-  log: Log,
-): (socket: Socket, address: string, reason: AdmissionResult | "in-debt") => void {
-  let refused = 0;
-  let nextLogAtMs = 0;
-  return (socket, address, reason) => {
-    // RST instead of FIN: no state remains in the kernel.
-    socket.resetAndDestroy();
-    refused += 1;
-    const nowMs = performance.now();
-    if (nowMs < nextLogAtMs) return;
-    nextLogAtMs = nowMs + LOG_INTERVAL_MS;
-    log.warn({ address, reason, refused }, "Connections refused");
-    refused = 0;
-  };
 }

@@ -66,7 +66,7 @@ export class ConnectionShares {
   add(connection: SharedConnection): AdmissionResult {
     const { capacity, minShare } = this.#options;
     const { peer } = connection;
-    const { holder, site, isTrusted } = peer;
+    const { holder, isTrusted } = peer;
     const free = Math.max(0, capacity - this.#size);
     if (isTrusted) {
       if (free === 0 && !this.#closeIdle(1)) return "full";
@@ -76,11 +76,11 @@ export class ConnectionShares {
     }
     const share = Math.max(minShare, free);
     const held = this.heldBy(peer);
-    const network: Network = this.#networks.get(site ?? holder) ?? new Set();
+    const network: Network = this.#networks.get(peer.network) ?? new Set();
     if (held >= share || network.size >= SITE_SHARES * share) return "over-share";
     if (free === 0 && !this.#closeIdle(network.size + 2)) return "full";
     this.#holders.set(holder, held + 1);
-    this.#networks.set(site ?? holder, network);
+    this.#networks.set(peer.network, network);
     network.add(connection);
     this.#resize(network, network.size - 1);
     this.#size += 1;
@@ -89,8 +89,7 @@ export class ConnectionShares {
 
   /** Removes a connection that was admitted. A second removal changes nothing. */
   remove(connection: SharedConnection): void {
-    const { holder, site, isTrusted } = connection.peer;
-    const key = site ?? holder;
+    const { holder, network: key, isTrusted } = connection.peer;
     const network = isTrusted ? this.#trusted : this.#networks.get(key);
     if (network?.delete(connection) !== true) return;
     this.#size -= 1;
@@ -103,8 +102,8 @@ export class ConnectionShares {
   }
 
   /** Returns the connections from the IPv4 address, or from the /48 prefix, of a peer. */
-  networkOf({ holder, site }: Peer): readonly SharedConnection[] {
-    return [...(this.#networks.get(site ?? holder) ?? [])];
+  networkOf({ network }: Peer): readonly SharedConnection[] {
+    return [...(this.#networks.get(network) ?? [])];
   }
 
   /**

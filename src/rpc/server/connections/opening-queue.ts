@@ -14,15 +14,14 @@ export class OpeningQueue {
   #isScheduled = false;
 
   /** Opens a connection of a peer, immediately unless others wait. */
-  push({ holder, site }: Pick<Peer, "holder" | "site">, open: () => void): void {
+  push({ network }: Pick<Peer, "network">, open: () => void): void {
     this.#schedule();
     if (this.#waiting.size === 0 && this.#opened < OPENED_PER_TURN) {
       this.#opened += 1;
       open();
       return;
     }
-    // A /48 has 65,536 holders, each of which would get a turn.
-    const network = site ?? holder;
+    // Not by holder: a /48 has 65,536 of them, each of which would get a turn.
     const queue = this.#waiting.get(network);
     if (queue === undefined) this.#waiting.set(network, [open]);
     else queue.push(open);

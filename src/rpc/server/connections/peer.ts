@@ -1,5 +1,5 @@
 import type { BlockList } from "node:net";
-import { networkPrefix, sitePrefix } from "../../../kernel/network-prefix.ts";
+import { callerNetwork, networkPrefix, sitePrefix } from "../../../kernel/network-prefix.ts";
 import { canonicalAddress, isTrustedProxy } from "../../call/client-address.ts";
 
 /** The peer of a connection, and the groups of addresses to which it belongs. */
@@ -10,6 +10,8 @@ export interface Peer {
   readonly holder: string;
   /** The /48 prefix of an IPv6 address. */
   readonly site: string | undefined;
+  /** The IPv4 address, or the /48 prefix of an IPv6 address. */
+  readonly network: string;
   /** Whether it is a proxy of the operator, whose connections carry the calls of many callers. */
   readonly isTrusted: boolean;
 }
@@ -21,6 +23,7 @@ export function createPeer(remoteAddress: string | undefined, trustedProxies: Bl
     address,
     holder: networkPrefix(address),
     site: sitePrefix(address),
+    network: callerNetwork(address),
     isTrusted: isTrustedProxy(address, trustedProxies),
   };
 }

@@ -1,4 +1,4 @@
-import type { Log } from "../../../kernel/log.ts";
+import { type CountedWarning, createCountedWarning, type Log } from "../../../kernel/log.ts";
 import { CallSlot, type Slot, type SlotPool } from "./call-slot.ts";
 import { type Caller, Callers, type SlotRequest } from "./callers.ts";
 
@@ -29,8 +29,6 @@ export interface LoadShedderOptions {
   nowMs?: () => number;
 }
 
-/** The shortest interval of log lines about rejected calls, in milliseconds. */
-const LOG_INTERVAL_MS = 1_000;
 /** The part of all slots that only callers with less than a fair share may use. */
 const RESERVED_PART = 1 / 8;
 
@@ -53,18 +51,19 @@ class CallerLoadShedder implements LoadShedder, SlotPool {
   readonly options: LoadShedderOptions;
   readonly nowMs: () => number;
   readonly #reserved: number;
+  readonly #warnRejected: CountedWarning;
   readonly #unsent = new Set<CallSlot>();
   concurrent = 0;
   running = 0;
   receivedBytes = 0;
   #unsentBytes = 0;
-  #rejected = 0;
-  #nextLogAtMs = 0;
 
   constructor(options: LoadShedderOptions) {
     this.options = options;
     this.nowMs = options.nowMs ?? (() => performance.now());
     this.#reserved = Math.floor(options.maxCalls * RESERVED_PART);
+    const message = "Calls rejected at the concurrency limit";
+    this.#warnRejected = createCountedWarning(options.log, message, "rejected", this.nowMs);
   }
 
   acquire(request: SlotRequest, caller: string): Slot | undefined {
@@ -128,14 +127,7 @@ class CallerLoadShedder implements LoadShedder, SlotPool {
   }
 
   #reject(): false {
-    this.#rejected += 1;
-    const now = this.nowMs();
-    if (now >= this.#nextLogAtMs) {
-      this.#nextLogAtMs = now + LOG_INTERVAL_MS;
-      const fields = { calls: this.concurrent, rejected: this.#rejected };
-      this.options.log.warn(fields, "Calls rejected at the concurrency limit");
-      this.#rejected = 0;
-    }
+    this.#warnRejected({ calls: this.concurrent });
     return false;
   }
 }

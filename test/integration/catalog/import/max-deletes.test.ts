@@ -1,29 +1,23 @@
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ImportMode } from "../../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
-  createCategorySlug,
   createHeader,
   createRow,
   createRows,
   importRows,
   toMessages,
 } from "../../../support/import/import-rows.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { startShopForEachTest } from "../../../support/import/shop-for-each-test.ts";
+import type { TestShop } from "../../../support/shop.ts";
 import { countLockWaits, lockProduct } from "../../../support/stores/database-activity.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let slug: string;
-const shops: TestShop[] = [];
-// A shop for each test: a full import affects all products.
-beforeEach(async () => {
-  shop = await startShop();
-  shops.push(shop);
-  slug = await createCategorySlug(shop);
-});
-afterAll(async () => {
-  for (const shop of shops) await shop.close();
+startShopForEachTest((started, categorySlug) => {
+  shop = started;
+  slug = categorySlug;
 });
 
 /** Returns the numbers of active and of deleted products. */
