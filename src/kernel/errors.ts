@@ -77,8 +77,12 @@ const MAX_QUOTED_LENGTH = 64;
 
 /** Returns a caller's text in quotes, truncated to 64 UTF-16 units. */
 export function quoted(text: string): string {
-  if (text.length <= MAX_QUOTED_LENGTH) return JSON.stringify(text);
-  return JSON.stringify(`${text.slice(0, MAX_QUOTED_LENGTH).toWellFormed()}...`);
+  return JSON.stringify(truncated(text, MAX_QUOTED_LENGTH));
+}
+
+/** Returns a text of at most this many UTF-16 units; a longer one is truncated, and ends with three periods more. */
+export function truncated(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength).toWellFormed()}...` : text;
 }
 
 /** Returns NOT_FOUND for a resource, with its type and the requested id or key. */

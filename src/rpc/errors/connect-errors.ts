@@ -8,7 +8,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "../../../gen/google/rpc/error_details_pb.ts";
-import type { AppError, ErrorCode } from "../../kernel/errors.ts";
+import { type AppError, type ErrorCode, truncated } from "../../kernel/errors.ts";
 
 /** The `domain` of every ErrorInfo. */
 export const ERROR_DOMAIN = "cartwright";
@@ -43,9 +43,7 @@ export function toConnectError(error: AppError): ConnectError {
   const { message } = error;
   const retryAfterMs = retryDelayMs(error);
   return new ConnectError(
-    message.length > MAX_MESSAGE_LENGTH
-      ? `${message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed()}...`
-      : message,
+    truncated(message, MAX_MESSAGE_LENGTH),
     CONNECT_CODES[error.code],
     retryAfterMs === undefined ? undefined : { "retry-after": String(ceilSeconds(retryAfterMs)) },
     errorDetails(error, retryAfterMs),

@@ -9,6 +9,7 @@ import {
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import type { Interceptor } from "@connectrpc/connect";
 import { type MethodPolicy, RateLimitClass } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { truncated } from "../../kernel/errors.ts";
 import type { Principal } from "../../kernel/principal.ts";
 import { callKey } from "../call/call-context.ts";
 import { isReadMethod, methodKey } from "../policy/method-policy.ts";
@@ -80,7 +81,7 @@ function toRedactedJson(schema: DescMessage, message: Message): string {
   const copy = clone(schema, message);
   redact(reflect(schema, copy));
   const text = toJsonString(schema, copy);
-  return text.length > MAX_REQUEST_LENGTH ? `${text.slice(0, MAX_REQUEST_LENGTH).toWellFormed()}...` : text;
+  return truncated(text, MAX_REQUEST_LENGTH);
 }
 
 function redact(message: ReflectMessage): void {

@@ -1,4 +1,5 @@
 import { Code } from "@connectrpc/connect";
+import { truncated } from "../../kernel/errors.ts";
 import { protocolOf } from "../protocol/content-type.ts";
 import { encodeGrpcMessage } from "../protocol/grpc-status.ts";
 import { requestPath } from "../protocol/request-path.ts";
@@ -99,7 +100,7 @@ function createPageHandler(
 /** Sends the error of a request that is neither a call nor for a page. */
 export function sendNotFound(request: Request, response: Response): void {
   const path = requestPath(request.url ?? "");
-  const shown = path.length > MAX_SHOWN_PATH_LENGTH ? `${path.slice(0, MAX_SHOWN_PATH_LENGTH)}...` : path;
+  const shown = truncated(path, MAX_SHOWN_PATH_LENGTH);
   const message = `Not found: ${shown}. GET / lists the services; call a method with POST /<service>/<method>.`;
   const type = request.headers["content-type"] ?? "";
   if (protocolOf(type) !== "connect") {

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { errorToJsonBytes } from "@connectrpc/connect/protocol-connect";
+import { truncated } from "../../kernel/errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 import type { HttpResponse } from "../fast-path/http-exchange.ts";
 import { jsonOptions } from "../protocol/json-options.ts";
@@ -65,7 +66,7 @@ interface Description {
 function describe(status: number, request: UnsupportedRequest, route: Route): Description | undefined {
   const { method, handle, isGetAllowed } = route;
   const isUnary = method.methodKind === "unary";
-  const httpMethod = shown(request.method ?? "");
+  const httpMethod = truncated(request.method ?? "", MAX_SHOWN_LENGTH);
   if (status === 405) {
     const post = isUnary ? "POST with -H 'content-type: application/json'" : "POST";
     const alternative = isGetAllowed && isUnary ? `, or GET with ${EMPTY_QUERY}` : "";
@@ -82,7 +83,9 @@ function describe(status: number, request: UnsupportedRequest, route: Route): De
   if (status === 415) {
     const type = request.headers["content-type"];
     const sent =
-      type === undefined ? "The content type is missing" : `Unsupported content type: ${shown(type)}`;
+      type === undefined
+        ? "The content type is missing"
+        : `Unsupported content type: ${truncated(type, MAX_SHOWN_LENGTH)}`;
     const expected = isUnary
       ? "Send JSON with -H 'content-type: application/json'"
       : "It is streaming: send enveloped messages as application/connect+json, or call it by gRPC";
@@ -100,8 +103,4 @@ function describe(status: number, request: UnsupportedRequest, route: Route): De
     // A caller that expects both directions may wait for a response before it has sent its request.
     headers: { connection: "close" },
   };
-}
-
-function shown(text: string): string {
-  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
 }

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
-import { AppError, type FieldViolation } from "../../kernel/errors.ts";
+import { AppError, type FieldViolation, truncated } from "../../kernel/errors.ts";
 import { isCertainlyValid } from "./fast-validation.ts";
 import { checkStrings } from "./string-safety.ts";
 
@@ -42,7 +42,7 @@ class Violations {
 
   /** Adds a violation, and returns whether the list is full. */
   readonly add = (path: string, description: string): boolean => {
-    const field = path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH)}...` : path;
+    const field = truncated(path, MAX_PATH_LENGTH);
     // A field with malformed text breaks other rules for the same cause.
     if (this.list.some((other) => other.field === field)) return false;
     // A malformed map key is part of its path, and must not make the response malformed.
