@@ -2,6 +2,7 @@ import { BrandEntity } from "./catalog/brand/brand.entity.ts";
 import { CategoryEntity } from "./catalog/category/category.entity.ts";
 import { ProductImportEntity, ProductImportSkuEntity } from "./catalog/import/import.entity.ts";
 import { ProductEntity } from "./catalog/product/product.entity.ts";
+import { ProductSalesEntity } from "./catalog/sales/product-sales.entity.ts";
 import { SearchWordEntity } from "./catalog/search/search-word.entity.ts";
 import { ProductCountDeltaEntity, ProductCountEntity } from "./catalog/stats/product-count.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
@@ -15,7 +16,7 @@ import {
 import { AuditEntity } from "./infra/audit/audit.entity.ts";
 import { IdempotencyEntity } from "./infra/postgres/idempotency/idempotency.entity.ts";
 import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
-import { StockMovementEntity } from "./inventory/inventory.entity.ts";
+import { InventoryEntity, StockMovementEntity } from "./inventory/inventory.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
 import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
@@ -30,6 +31,8 @@ export const entities = [
   ProductCountEntity,
   ProductCountDeltaEntity,
   SearchWordEntity,
+  ProductSalesEntity,
+  InventoryEntity,
   StockMovementEntity,
   ProductImportEntity,
   ProductImportSkuEntity,

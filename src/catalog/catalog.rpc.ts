@@ -111,6 +111,7 @@ export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) 
         productId: productId.toLowerCase(),
         delta,
         expectedQuantity,
+        countedOnHand: undefined,
         reason: REASONS.get(reason) ?? "CORRECTION",
         effectiveTime: effectiveTime && timestampDate(effectiveTime),
         requestId,

@@ -12,9 +12,11 @@ import type { ImportChunk } from "./import/row.ts";
 import { createProducts, type Products } from "./product/product.ts";
 import { addRating, assertProductActive, type RatingChange } from "./product/product-rating.ts";
 import { createProductStock, type ProductStock } from "./product/product-stock.ts";
+import { addSales, type ProductSale } from "./sales/add-sales.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
 export type { OrderedProduct } from "./product/product-stock.ts";
+export type { ProductSale } from "./sales/add-sales.ts";
 
 /** The catalogue: products with their stock, categories, brands and statistics. */
 export interface Catalog extends ProductStock {
@@ -46,6 +48,8 @@ export interface Catalog extends ProductStock {
    * @throws AppError not_found
    */
   addRating(tx: Tx, productId: string, change: RatingChange): Promise<void>;
+  /** Adds sales of products to the units sold and to their popularity. */
+  recordSales(tx: Tx, sales: readonly ProductSale[]): Promise<void>;
 }
 
 /** Dependencies of the catalogue. */
@@ -68,5 +72,6 @@ export function createCatalog(options: CatalogOptions): Catalog {
     ...createProductStock(options),
     assertProductActive,
     addRating,
+    recordSales: addSales,
   };
 }

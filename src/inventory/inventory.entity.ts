@@ -1,6 +1,29 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
+/**
+ * The stock of a product, in a narrow row of its own. No column besides the key is indexed, so that every update is a
+ * HOT update; the fill factor is in the migration. The row exists as long as the product.
+ */
+export const InventoryEntity = defineEntity({
+  name: "Inventory",
+  tableName: "inventory",
+  properties: {
+    productId: p.uuid().primary(),
+    /** Units in the warehouse. */
+    onHand: p.bigint("bigint"),
+    /** Those of the units on hand that pending orders have taken. */
+    reserved: p.bigint("bigint").default(0),
+    /** Increases with every change of the row. */
+    version: p.bigint("bigint").default(1),
+  },
+  checks: [
+    // Above MAX_STOCK, since units may be on hand for orders that were placed before the bound existed.
+    { name: "inventory_on_hand_in_range", expression: "on_hand between 0 and 4294967296" },
+    { name: "inventory_reserved_in_range", expression: "reserved between 0 and on_hand" },
+  ],
+});
+
 /** The ledger of stock: one row for each change of a product's stock. Invariant I1 sums its rows. */
 export const StockMovementEntity = defineEntity({
   name: "StockMovement",
@@ -8,15 +31,23 @@ export const StockMovementEntity = defineEntity({
   properties: {
     id: p.bigint("bigint").primary().autoincrement(),
     productId: p.uuid(),
-    delta: p.bigint("bigint"),
+    onHandDelta: p.bigint("bigint").default(0),
+    reservedDelta: p.bigint("bigint").default(0),
     reason: p.text(),
     orderId: p.uuid().nullable(),
     effectiveAt: timestamp(),
     createdAt: timestamp(),
   },
-  indexes: [{ name: "stock_movement_product", properties: ["productId", "reason", "effectiveAt"] }],
+  indexes: [
+    { name: "stock_movement_product", properties: ["productId", "id"] },
+    {
+      name: "stock_movement_recount",
+      expression:
+        "create index stock_movement_recount on stock_movement (product_id, effective_at) where reason = 'RECOUNT'",
+    },
+  ],
   uniques: [
-    // An order removes units once, and its cancellation restocks them once.
+    // An order reserves units once, and its cancellation releases them once.
     {
       name: "stock_movement_order_unique",
       expression:
@@ -24,7 +55,7 @@ export const StockMovementEntity = defineEntity({
     },
   ],
   checks: [
-    { name: "stock_movement_delta_not_zero", expression: "delta <> 0" },
+    { name: "stock_movement_delta_not_zero", expression: "on_hand_delta <> 0 or reserved_delta <> 0" },
     {
       name: "stock_movement_reason_known",
       expression:
@@ -33,6 +64,10 @@ export const StockMovementEntity = defineEntity({
     {
       name: "stock_movement_order_known",
       expression: "(reason in ('ORDER', 'CANCEL')) = (order_id is not null)",
+    },
+    {
+      name: "stock_movement_account_known",
+      expression: "case when order_id is null then reserved_delta = 0 else on_hand_delta = 0 end",
     },
   ],
 });

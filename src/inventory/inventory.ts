@@ -1,48 +1,52 @@
-import type { RawBuilder } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { findOutdatedRecounts } from "./recount.ts";
-import { adjustStock, type StockAdjustment } from "./stock-adjustment.ts";
+import { adjustStock, type StockAdjustment, type StockTransition } from "./stock-adjustment.ts";
 import { lockStock, type StockLevel } from "./stock-level.ts";
 import {
+  createStock,
   type MovementStatements,
   type OrderMovement,
   orderMovement,
-  recordStock,
-  type StockChange,
+  recordRecounts,
+  type StockLine,
 } from "./stock-movement.ts";
 
-export { LATER_COUNT_RECORDED, type StockAdjustment, type StockReason } from "./stock-adjustment.ts";
-export type { StockLevel } from "./stock-level.ts";
-export type { MovementStatements, OrderMovement, StockChange, StockLine } from "./stock-movement.ts";
+export {
+  LATER_COUNT_RECORDED,
+  type StockAdjustment,
+  type StockReason,
+  type StockTransition,
+} from "./stock-adjustment.ts";
+export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
+export type { MovementStatements, OrderMovement, StockLine } from "./stock-movement.ts";
 
-/** Stock and its ledger. Products are identified by id. All methods are part of the caller's transaction. */
+/**
+ * Stock and its ledger. Products are identified by id. All methods are part of the caller's transaction. The caller
+ * keeps what it derives from the stock, such as the availability of products, up to date in the same transaction.
+ */
 export interface Inventory {
   /**
    * Locks the stock of products in id order until the transaction ends.
-   * @param columns columns of the product's row that are selected in the same round trip
    * @returns the stock by product id; unknown products are absent
    */
-  lock<Columns>(
-    tx: Tx,
-    productIds: readonly string[],
-    columns: RawBuilder<Columns>,
-  ): Promise<Map<string, StockLevel<Columns>>>;
+  lock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
+  /** Creates the stock of new products, and records it in the ledger. */
+  create(tx: Tx, lines: readonly StockLine[], now: Date): Promise<void>;
   /**
-   * Changes the stock of a product and records the change in the ledger.
-   * @returns the units on hand before the change
+   * Changes the units on hand of a product and records the change in the ledger.
    * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
    *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
    *   `effectiveTime` is in the future
    */
-  adjust(tx: Tx, adjustment: StockAdjustment): Promise<bigint>;
-  /** Returns the statements that move the stock of an order's locked products and record it in the ledger. */
+  adjust(tx: Tx, adjustment: StockAdjustment): Promise<StockTransition>;
+  /** Returns the statements that move the reserved units of an order's locked products and record it in the ledger. */
   orderMovement(movement: OrderMovement): MovementStatements;
   /**
-   * Inserts changes of the stock of locked products, which the caller writes itself, into the ledger.
+   * Adds the differences that counts of locked products have found, and records them in the ledger.
    * @param now time after the products were locked
    */
-  record(tx: Tx, reason: "INITIAL" | "RECOUNT", changes: readonly StockChange[], now: Date): Promise<void>;
+  recordRecounts(tx: Tx, changes: readonly StockLine[], now: Date): Promise<void>;
   /**
    * Returns those of the locked products for which a recount with a time later than `now` is recorded, so that a
    * recount without a time of its own is outdated.
@@ -55,9 +59,10 @@ export interface Inventory {
 export function createInventory({ clock }: { clock: Clock }): Inventory {
   return {
     lock: lockStock,
+    create: createStock,
     adjust: (tx, adjustment) => adjustStock(tx, adjustment, clock),
     orderMovement,
-    record: recordStock,
+    recordRecounts,
     findOutdatedRecounts: (tx, productIds, now) => findOutdatedRecounts(tx, productIds, undefined, now),
   };
 }

@@ -3,7 +3,7 @@ import type { Tx } from "../infra/postgres/postgres.ts";
 import { type Clock, MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField, notFound } from "../kernel/errors.ts";
 import { findOutdatedRecounts, recountTime } from "./recount.ts";
-import { lockStock } from "./stock-level.ts";
+import { availableUnits, lockStock, type StockLevel } from "./stock-level.ts";
 
 /** The reason of a manual change of stock. */
 export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
@@ -11,9 +11,11 @@ export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "COR
 /** A manual change of the stock of one product. */
 export interface StockAdjustment {
   productId: string;
-  /** Units to add; negative to remove. */
+  /** Units to add; negative to remove. 0 with `countedOnHand`. */
   delta: bigint;
-  /** Expected units on hand; undefined to skip the check. */
+  /** Counted units in the warehouse, reserved ones included; undefined for a change by `delta`. */
+  countedOnHand: bigint | undefined;
+  /** Expected units that can be ordered; undefined to skip the check. */
   expectedQuantity: bigint | undefined;
   reason: StockReason;
   /** Time of the count or the event; undefined for now. */
@@ -23,31 +25,44 @@ export interface StockAdjustment {
 /** The description of the rejection of a recount that is older than one in the ledger. */
 export const LATER_COUNT_RECORDED = "a later count has been recorded";
 
-/** Maximum number of units of a product. */
-const MAX_STOCK = 1_000_000_000n;
+/** The stock of a product before and after a change. */
+export interface StockTransition {
+  before: StockLevel;
+  after: StockLevel;
+}
+
+/** Maximum number of units of a product, as in the contracts. */
+const MAX_STOCK = 2_000_000_000n;
 
 /**
- * Changes the stock of a product and records the change in the ledger.
- * @returns the units on hand before the change
+ * Changes the units on hand of a product and records the change in the ledger. A count that finds no difference changes
+ * nothing.
  * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
  *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
  *   `effectiveTime` is in the future
  */
-export async function adjustStock(tx: Tx, adjustment: StockAdjustment, clock: Clock): Promise<bigint> {
-  const { productId, delta, reason, effectiveTime } = adjustment;
+export async function adjustStock(
+  tx: Tx,
+  adjustment: StockAdjustment,
+  clock: Clock,
+): Promise<StockTransition> {
+  const { productId, reason, effectiveTime, countedOnHand } = adjustment;
   if (effectiveTime !== undefined && effectiveTime.getTime() > clock.now().getTime() + MAX_CLOCK_SKEW_MS) {
     throw invalidField("effective_time", "must not be in the future");
   }
-  const stock = (await lockStock(tx, [productId], sql`id`)).get(productId);
-  if (stock === undefined) throw notFound("product", productId);
-  assertExpected(adjustment, stock.quantity);
+  const before = (await lockStock(tx, [productId])).get(productId);
+  if (before === undefined) throw notFound("product", productId);
+  assertExpected(adjustment, availableUnits(before));
   // After the lock: while this transaction waited for it, others may have recorded recounts.
   const now = clock.now();
   if (reason === "RECOUNT") await assertLatestRecount(tx, adjustment, now);
-  assertInRange(productId, stock.quantity, delta);
-  await tx.query(sql`update product set stock_quantity = stock_quantity + ${delta} where id = ${productId}`);
-  await recordAdjustment(tx, adjustment, now);
-  return stock.quantity;
+  const delta = countedOnHand === undefined ? adjustment.delta : countedOnHand - before.onHand;
+  if (delta === 0n) return { before, after: before };
+  assertInRange(productId, before, delta);
+  await tx.query(sql`
+    update inventory set on_hand = on_hand + ${delta}, version = version + 1 where product_id = ${productId}`);
+  await recordAdjustment(tx, { ...adjustment, delta }, now);
+  return { before, after: { ...before, onHand: before.onHand + delta, version: before.version + 1n } };
 }
 
 /** Inserts the change into the ledger. */
@@ -59,7 +74,7 @@ async function recordAdjustment(
   const isRecountNow = reason === "RECOUNT" && effectiveTime === undefined;
   const time = isRecountNow ? recountTime(sql`${productId}::uuid`, now) : sql`${now}::timestamptz`;
   await tx.query(sql`
-    insert into stock_movement (product_id, delta, reason, effective_at, created_at)
+    insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
     select ${productId}::uuid, ${delta}::bigint, ${reason}, coalesce(${effectiveTime ?? null}::timestamptz, time), time
     from (select ${time} as time) as recorded`);
 }
@@ -77,11 +92,12 @@ function assertExpected({ productId, expectedQuantity }: StockAdjustment, quanti
   );
 }
 
-function assertInRange(productId: string, quantity: bigint, delta: bigint): void {
+function assertInRange(productId: string, stock: StockLevel, delta: bigint): void {
+  const quantity = availableUnits(stock);
   const next = quantity + delta;
-  if (next >= 0n && next <= MAX_STOCK) return;
+  if (next >= 0n && (delta < 0n || stock.onHand + delta <= MAX_STOCK)) return;
   const description =
-    next < 0n ? `${quantity} left, ${-delta} to be removed` : `the maximum is ${MAX_STOCK} units`;
+    next < 0n ? `${quantity} left, ${-delta} to be removed` : `the maximum is ${MAX_STOCK} units on hand`;
   throw new AppError("failed_precondition", `The stock cannot become ${next}: ${description}.`, {
     reason: next < 0n ? "OUT_OF_STOCK" : "STOCK_TOO_LARGE",
     preconditions: [{ type: "STOCK", subject: `products/${productId}`, description }],

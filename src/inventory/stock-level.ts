@@ -1,30 +1,58 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import { prepareDynamic } from "../infra/postgres/statement.ts";
+import { prepare } from "../infra/postgres/statement.ts";
 
-/** The stock of a product, with the columns that were selected with it. */
-export interface StockLevel<Columns> {
-  /** Units on hand. */
-  quantity: bigint;
-  columns: Columns;
+/** The stock of a product. */
+export interface StockLevel {
+  /** Units in the warehouse. */
+  onHand: bigint;
+  /** Those of the units on hand that pending orders have taken. */
+  reserved: bigint;
+  /** Increases with every change of the stock. */
+  version: bigint;
 }
+
+/** Returns the units that can be ordered. */
+export function availableUnits({ onHand, reserved }: StockLevel): bigint {
+  return onHand - reserved;
+}
+
+interface StockRow {
+  product_id: string;
+  on_hand: string;
+  reserved: string;
+  version: string;
+}
+
+// FOR NO KEY UPDATE instead of FOR UPDATE: it excludes other writers of stock as strictly, but the foreign key checks
+// of purchases do not wait for it.
+const LOCK = prepare<[productIds: readonly string[]], StockRow>(
+  (productIds) => sql`
+    select product_id, on_hand, reserved, version from inventory
+    where product_id = any(${productIds}::uuid[]) order by product_id for no key update`,
+);
 
 /**
  * Locks the stock of products until the transaction ends, in id order, so that concurrent transactions cannot
- * deadlock. Stock is a column of the product's row: the caller selects its own columns of that row in the same
- * round trip.
+ * deadlock. The statement joins no other table: under READ COMMITTED it would return their rows as they were before it
+ * waited for the locks.
  * @returns the stock by product id; unknown products are absent
  */
-export async function lockStock<Columns>(
-  tx: Tx,
-  productIds: readonly string[],
-  columns: RawBuilder<Columns>,
-): Promise<Map<string, StockLevel<Columns>>> {
-  // FOR NO KEY UPDATE instead of FOR UPDATE: it excludes other writers of stock as strictly, but foreign key checks
-  // of purchases and order items do not wait for it. There are few lists of columns, so few texts are prepared.
-  const statement = sql<{ id: string; stock_quantity: string } & Columns>`
-    select id, stock_quantity, ${columns}
-    from product where id = any(${productIds}::uuid[]) order by id for no key update`;
-  const rows = await tx.query(prepareDynamic(statement));
-  return new Map(rows.map((row) => [row.id, { quantity: BigInt(row.stock_quantity), columns: row }]));
+export async function lockStock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>> {
+  if (productIds.length === 0) return new Map();
+  const rows = await tx.query(LOCK(productIds));
+  return new Map(
+    rows.map(({ product_id: id, on_hand: onHand, reserved, version }) => [
+      id,
+      { onHand: BigInt(onHand), reserved: BigInt(reserved), version: BigInt(version) },
+    ]),
+  );
+}
+
+/**
+ * Returns an SQL expression for the units of a product that can be ordered.
+ * @param productId column with the id of the product
+ */
+export function stockQuantity(productId: string): RawBuilder<string> {
+  return sql`(select on_hand - reserved from inventory where product_id = ${sql.ref(productId)})`;
 }

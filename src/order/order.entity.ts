@@ -49,7 +49,6 @@ export const OrderItemEntity = defineEntity({
     quantity: p.bigint("bigint"),
   },
   uniques: [{ name: "order_item_product_unique", properties: ["orderId", "productId"] }],
-  indexes: [{ name: "order_item_product", properties: ["productId"] }],
   checks: [
     { name: "order_item_quantity_in_range", expression: "quantity between 1 and 10000" },
     { name: "order_item_price_not_negative", expression: "unit_minor >= 0" },

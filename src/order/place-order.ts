@@ -53,6 +53,10 @@ export async function placeOrder(
   const now = order.createTime;
   const movement = inventory.orderMovement({ orderId: order.id, reason: "ORDER", lines, now });
   await insertOrder(tx, order, requestId, movement);
+  await catalog.recordSales(
+    tx,
+    lines.map(({ productId, quantity }) => ({ productId, units: quantity })),
+  );
   if (promotionId !== "") {
     const items = order.items.map((item) => ({ productId: item.productId, amount: item.totalPrice }));
     await tracker.recordOrder(tx, call, { orderId: order.id, promotionId, customerId, items, now });

@@ -45,7 +45,7 @@ test("SIGTERM under load turns health to NOT_SERVING, finishes calls in flight, 
   const transport = createGrpcTransport({ baseUrl: url });
   const orders = createClient(OrderService, transport);
   const [product] = await database.query<{ id: string }>(
-    "update product set stock_quantity = stock_quantity where id = (select id from product where active order by stock_quantity desc limit 1) returning id",
+    "select id from product join inventory on product_id = id where active order by on_hand - reserved desc limit 1",
   );
   const acknowledged: string[] = [];
   let isRunning = true;

@@ -19,7 +19,7 @@ interface Replica {
 interface Write {
   run(replica: Replica, requestId: string, productId: string): Promise<unknown>;
   /** Selects the changed value. */
-  column: "price_minor" | "stock_quantity";
+  column: "price_minor" | "on_hand - reserved";
   read(product: Product | undefined): bigint | undefined;
 }
 
@@ -37,7 +37,7 @@ const writes: Record<string, Write> = {
   CreateOrder: {
     run: ({ orders }, requestId, productId) =>
       orders.createOrder({ requestId, order: { items: [{ productId, quantity: 1n }] } }),
-    column: "stock_quantity",
+    column: "on_hand - reserved",
     read: (product) => product?.stockQuantity,
   },
 };
@@ -83,7 +83,9 @@ test.each(Object.entries(writes))(
     proxy.freeze();
     const lost = run(first, requestId, id).catch(() => {});
     const stored = async () => {
-      const [row] = await database.query<{ value: string }>(`select ${column}::text as value from product`);
+      const [row] = await database.query<{ value: string }>(
+        `select (${column})::text as value from product join inventory on product_id = id`,
+      );
       return BigInt(row?.value ?? 0);
     };
     await expect.poll(stored, { interval: 5 }).not.toBe(before);

@@ -3,7 +3,7 @@ import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
 import { allOf, prepareDynamic, type Statement } from "../../infra/postgres/statement.ts";
 import type { Cursor } from "../../kernel/page.ts";
 import { filterCondition, type ResolvedFilter } from "./product-filter.ts";
-import { ALL_COLUMNS, type ProductRow, selectList } from "./product-row.ts";
+import { ALL_COLUMNS, type ProductRow, selectList, storedColumns } from "./product-row.ts";
 import { type ProductSort, sortColumns, toKeyset } from "./product-sort.ts";
 
 /** Maximum number of categories whose pages are merged. For more, the index of the sort order is read. */
@@ -79,8 +79,11 @@ function mergedPage(
   const lists = columns.map((column) => sql`${values[column]} as ${sql.raw(`leading_${column} (value)`)}`);
   const isPart = allOf(columns.map((column) => sql.raw(`${column} = leading_${column}.value`)));
   const rest = columns.includes("category_id") ? { ...filter, categoryIds: [] } : filter;
+  const selected = pageColumns(page);
+  // Stock and units sold are read for the rows of the page only.
+  const stored = { ...page, columns: storedColumns(["id", ...selected]) };
   return sql<ProductRow>`
-    select product.* from ${sql.join(lists, sql` cross join `)} cross join lateral (
-      ${plainPage(rest, page, isPart)}
+    select ${selectList(selected)} from ${sql.join(lists, sql` cross join `)} cross join lateral (
+      ${plainPage(rest, stored, isPart)}
     ) as product ${keysetOrder(toKeyset(page.sort))} limit ${page.size + 1}`;
 }

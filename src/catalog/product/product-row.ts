@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
+import { stockQuantity } from "../../inventory/inventory.ts";
 import { invalidField, notFound, quoted } from "../../kernel/errors.ts";
 import { isFullMask } from "../../kernel/fields.ts";
 import type { Money } from "../../kernel/money.ts";
@@ -107,10 +108,25 @@ export function readColumns(mask: readonly string[]): readonly (keyof FullProduc
   return [...columns];
 }
 
-/** Returns the distinct columns as SQL, qualified by `table` unless it is empty. */
-export function selectList(columns: readonly (keyof ProductRow)[], table = ""): RawBuilder<ProductRow> {
-  const prefix = table === "" ? "" : `${table}.`;
-  return sql.raw([...new Set(columns)].map((column) => `${prefix}${column}`).join(", "));
+/** Columns that are read from other tables, by the id of the product. */
+const DERIVED: Readonly<Partial<Record<keyof ProductRow, RawBuilder<unknown>>>> = {
+  stock_quantity: stockQuantity("product.id"),
+  purchase_count: sql`coalesce((select purchase_count from product_sales where product_id = product.id), 0)`,
+};
+
+/** Returns the distinct columns as SQL, of the table or subquery that is named `product`. */
+export function selectList(columns: readonly (keyof ProductRow)[]): RawBuilder<ProductRow> {
+  return sql.join(
+    [...new Set(columns)].map((column) => {
+      const derived = DERIVED[column];
+      return derived === undefined ? sql.ref(`product.${column}`) : sql`${derived} as ${sql.ref(column)}`;
+    }),
+  );
+}
+
+/** Returns those of the columns that are in the product's row. */
+export function storedColumns(columns: readonly (keyof ProductRow)[]): (keyof ProductRow)[] {
+  return columns.filter((column) => DERIVED[column] === undefined);
 }
 
 /** Returns the product of a row, with the fields whose columns were selected. */

@@ -82,22 +82,21 @@ export async function createProduct(
     "product.category_id": input.categoryId,
     "product.price": price,
   });
+  const { stockQuantity, ...fields } = input;
   const mutation = { ...options, method: "CreateProduct" };
   const { result } = await runMutation(db, call, mutation, product, async (tx) => {
     const now = clock.now();
     await ensureBrands(tx, [input.brand], now);
     const entity = tx.em.create(ProductEntity, {
-      ...input,
+      ...fields,
       ...priceColumns(price),
       id: ids(),
+      inStock: stockQuantity > 0n,
       createdAt: now,
       updatedAt: now,
     });
     await flush(tx, entity);
-    if (input.stockQuantity > 0n) {
-      const change = { productId: entity.id, delta: input.stockQuantity };
-      await inventory.record(tx, "INITIAL", [change], now);
-    }
+    await inventory.create(tx, [{ productId: entity.id, quantity: stockQuantity }], now);
     tx.invalidate(...productTags(entity), "catalog", "categories");
     return readProduct(tx, entity.id);
   });

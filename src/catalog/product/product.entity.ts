@@ -12,9 +12,9 @@ export const POPULARITY_STEPS = [0, 23, 46] as const;
 export const IS_SAMPLED = "(uuid_hash(id) & 127) = 0";
 
 /**
- * A product with its stock. `version` increases with changes by staff, not with stock, sales and ratings. No index
- * contains the stock and sales columns, so that a sale rewrites no index (a HOT update). Indexes contain generated
- * columns that seldom change with them: `in_stock`, `stock_low` and `popularity`.
+ * A product. `version` increases with changes by staff, not with availability, popularity and ratings. Stock and units
+ * sold are in narrow tables of their own, because an order changes them: in this row each change would write a new
+ * version of a kilobyte.
  */
 export const ProductEntity = defineEntity({
   name: "Product",
@@ -28,12 +28,10 @@ export const ProductEntity = defineEntity({
     brand: p.text(),
     currency: p.character().length(3),
     priceMinor: p.bigint("bigint"),
-    stockQuantity: p.bigint("bigint"),
     ratingAverage: p.float().columnType("double precision").default(0),
     ratingCount: p.bigint("bigint").default(0),
     /** Sum of all ratings, which keeps the average exact. */
     ratingSum: p.bigint("bigint").default(0),
-    purchaseCount: p.bigint("bigint").default(0),
     imageUri: p.text(),
     attributes: p.json<Record<string, string>>(),
     version: p.integer().version(),
@@ -41,20 +39,10 @@ export const ProductEntity = defineEntity({
     updatedAt: timestamp(),
     deletedAt: timestamp().nullable(),
     active: p.boolean().$type<Opt<boolean>>().generated("(deleted_at is null) stored"),
-    inStock: p.boolean().$type<Opt<boolean>>().generated("(stock_quantity > 0) stored"),
-    /** Units in stock while they are 1 to 100 and the product is not deleted, for counts of low stock. */
-    stockLow: p
-      .smallint()
-      .$type<Opt<number>>()
-      .nullable()
-      .generated(
-        "(case when deleted_at is null and stock_quantity between 1 and 100 then stock_quantity end) stored",
-      ),
+    /** Whether units can be ordered. Written by the transaction in which that changes, while the stock is locked. */
+    inStock: p.boolean().default(false),
     /** Units sold on a logarithmic scale, in steps of about a tenth. */
-    popularity: p
-      .smallint()
-      .$type<Opt<number>>()
-      .generated("(floor(10 * ln(1 + purchase_count::double precision))) stored"),
+    popularity: p.smallint().default(0),
     search: p
       .string()
       .$type<Opt<string>>()
@@ -86,10 +74,6 @@ export const ProductEntity = defineEntity({
     { name: "product_created", properties: ["createdAt", "id"] },
     { name: "product_popularity", properties: ["popularity", "id"] },
     { name: "product_rating", properties: ["ratingAverage", "id"] },
-    {
-      name: "product_stock_low",
-      expression: "create index product_stock_low on product (stock_low) where stock_low is not null",
-    },
     // With the default limit of 4 MB, the writer that fills the list of pending entries waits seconds for its merge.
     {
       name: "product_search",
@@ -106,9 +90,7 @@ export const ProductEntity = defineEntity({
     })),
   ],
   checks: [
-    { name: "product_stock_not_negative", expression: "stock_quantity >= 0" },
     { name: "product_price_not_negative", expression: "price_minor >= 0" },
-    { name: "product_purchases_not_negative", expression: "purchase_count >= 0" },
     { name: "product_rating_in_range", expression: "rating_average between 0 and 5 and rating_count >= 0" },
     { name: "product_sku_not_empty", expression: "sku <> ''" },
   ],

@@ -75,7 +75,7 @@ function popularProducts(
       ) as product
       where (select matches from enough) and ${isMatch} limit ${rows} - (select count(*) from popular)
     )
-    select ${selectList([...page.columns, "popularity"], "product")}, null as relevance
+    select ${selectList([...page.columns, "popularity"])}, null as relevance
     from (select id from popular union all select id from next) as match join product using (id)
     ${byPopularity}`;
 }
@@ -110,7 +110,7 @@ function rankedMatches(
     ), total as materialized (
       select count(*) as matches from found
     )
-    select ${selectList([...page.columns, "popularity"], "product")}, relevance from (
+    select ${selectList([...page.columns, "popularity"])}, relevance from (
       select * from (
         select id, popularity, ${relevanceOf(query)} as relevance
         from found cross join lateral (select search from product where product.id = found.id limit 1) as document
@@ -127,7 +127,7 @@ function sortedMatches({ page }: PageSearch, isMatch: RawBuilder<boolean>): RawB
   const keys = sql.raw(keyset.columns.map(({ name }) => name).join(", "));
   const isNext = allOf([isMatch, keysetCondition(keyset, page.after)]);
   return sql`
-    select ${selectList(pageColumns(page), "product")} from (
+    select ${selectList(pageColumns(page))} from (
       select id from (select ${keys} from product where ${isNext} offset 0) as product
       ${keysetOrder(keyset)} limit ${page.size + 1}
     ) as match join product using (id) ${keysetOrder(keyset)}`;

@@ -58,8 +58,8 @@ const ENTRIES = `
   ) order by count desc, currency), '[]')`;
 
 /**
- * Reads the statistics in one statement, and so in one snapshot. Up to 100 units, low stock is counted in the index of
- * the column `stock_low`, above in the table.
+ * Reads the statistics in one statement, and so in one snapshot. Low stock is counted by reading the whole inventory: an
+ * index on its columns would be written by each order.
  */
 export const findStats = prepare<[lowStockThreshold: bigint], StatsRow>(
   (threshold) => sql`
@@ -96,10 +96,8 @@ export const findStats = prepare<[lowStockThreshold: bigint], StatsRow>(
   select
     (select coalesce(sum(products), 0)::text from category_count) as products,
     (select coalesce(sum(products - in_stock), 0)::text from category_count) as sold_out,
-    case when ${threshold}::bigint <= 100
-      then (select count(*) from product where stock_low <= ${threshold}::bigint)
-      else (select count(*) from product where active and stock_quantity between 1 and ${threshold}::bigint)
-    end::text as low_stock,
+    (select count(*) from inventory join product on id = product_id
+      where on_hand - reserved between 1 and ${threshold}::bigint and active)::text as low_stock,
     (select ${sql.raw(ENTRIES)} from total_price) as prices,
     (select coalesce(json_agg(json_build_object('id', id, 'name', name, 'count', top_category.count::text,
         'prices', prices) order by top_category.count desc, name, id), '[]')

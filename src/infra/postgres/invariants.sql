@@ -4,12 +4,11 @@ begin transaction isolation level repeatable read read only;
 
 with
 movement as (
-  select product_id,
-    sum(delta) as total,
-    coalesce(sum(delta) filter (where order_id is null), 0) as adjusted
+  select product_id, sum(on_hand_delta) as on_hand, sum(reserved_delta) as reserved
   from stock_movement group by product_id
 ),
-sold as (
+-- Units of orders that are not cancelled: reserved until they are shipped, and counted as sold.
+ordered as (
   select product_id, sum(quantity) as quantity
   from order_item join orders on orders.id = order_id
   where state <> 'CANCELLED' group by product_id
@@ -37,17 +36,35 @@ review_sum as (
 ),
 violation (invariant, subject, detail) as (
   select 'I1', 'products/' || id,
-    format('stock %s, ledger %s, adjusted %s, sold %s, counted as sold %s', stock_quantity,
-      coalesce(total, 0), coalesce(adjusted, 0), coalesce(quantity, 0), purchase_count)
+    format('on hand %s, ledger %s; reserved %s, ledger %s, ordered %s', inventory.on_hand, coalesce(movement.on_hand, 0),
+      inventory.reserved, coalesce(movement.reserved, 0), coalesce(quantity, 0))
   from product
+    left join inventory on inventory.product_id = product.id
     left join movement on movement.product_id = product.id
-    left join sold on sold.product_id = product.id
-  where stock_quantity <> coalesce(total, 0)
-    or coalesce(adjusted, 0) <> stock_quantity + coalesce(quantity, 0)
-    or purchase_count <> coalesce(quantity, 0)
+    left join ordered on ordered.product_id = product.id
+  where inventory.on_hand is distinct from coalesce(movement.on_hand, 0)
+    or inventory.reserved is distinct from coalesce(movement.reserved, 0)
+    or inventory.reserved is distinct from coalesce(quantity, 0)
 
   union all
-  select 'I2', 'products/' || id, format('stock %s', stock_quantity) from product where stock_quantity < 0
+  select 'I1', 'products/' || id, format('in stock: %s; on hand %s, reserved %s', in_stock, on_hand, reserved)
+  from product join inventory on product_id = id where in_stock <> (on_hand > reserved)
+
+  union all
+  select 'I1', 'products/' || id, format('counted as sold %s, ordered %s', coalesce(purchase_count, 0), coalesce(quantity, 0))
+  from product
+    left join product_sales on product_sales.product_id = product.id
+    left join ordered on ordered.product_id = product.id
+  where coalesce(purchase_count, 0) <> coalesce(quantity, 0)
+
+  union all
+  select 'I1', 'products/' || id, format('popularity %s of %s units sold', popularity, coalesce(purchase_count, 0))
+  from product left join product_sales on product_id = id
+  where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))
+
+  union all
+  select 'I2', 'products/' || product_id, format('on hand %s, reserved %s', on_hand, reserved)
+  from inventory where reserved < 0 or on_hand < reserved
 
   union all
   select 'I2', 'orders/' || order_id, format('quantity %s', quantity) from order_item where quantity < 1
@@ -100,12 +117,12 @@ violation (invariant, subject, detail) as (
   select case reason when 'ORDER' then 'I6' else 'I7' end, 'orders/' || order_id,
     format('products/%s: %s of items, %s in the ledger for %s', product_id, expected.quantity, moved.quantity, reason)
   from (
-    select order_id, product_id, 'ORDER' as reason, -quantity as quantity from order_item
+    select order_id, product_id, 'ORDER' as reason, quantity from order_item
     union all
-    select order_id, product_id, 'CANCEL', quantity
+    select order_id, product_id, 'CANCEL', -quantity
     from order_item join orders on orders.id = order_id where state = 'CANCELLED'
   ) as expected full join (
-    select order_id, product_id, reason, delta as quantity from stock_movement where order_id is not null
+    select order_id, product_id, reason, reserved_delta as quantity from stock_movement where order_id is not null
   ) as moved using (order_id, product_id, reason)
   where expected.quantity is distinct from moved.quantity
 

@@ -13,6 +13,7 @@ import { Migration20261121180000 } from "./migrations/migration-20261121180000-s
 import { Migration20261121210000 } from "./migrations/migration-20261121210000-words.ts";
 import { Migration20261128000000 } from "./migrations/migration-20261128000000-import-deletes.ts";
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
+import { Migration20261129000000 } from "./migrations/migration-20261129000000-inventory.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -23,6 +24,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121210000-words", class: Migration20261121210000 },
   { name: "migration-20261128000000-import-deletes", class: Migration20261128000000 },
   { name: "migration-20261128012404-idempotent-invalidation", class: Migration20261128012404 },
+  { name: "migration-20261129000000-inventory", class: Migration20261129000000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */

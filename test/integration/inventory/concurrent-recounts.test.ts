@@ -57,7 +57,7 @@ afterAll(async () => {
 /** Returns the recounts of the product in the order in which they were written, with their times in milliseconds. */
 const recounts = () =>
   shop.database.query<{ delta: string; time: string }>(
-    `select delta, (extract(epoch from effective_at) * 1000)::bigint as time
+    `select on_hand_delta as delta, (extract(epoch from effective_at) * 1000)::bigint as time
      from stock_movement where product_id = $1 and reason = 'RECOUNT' order by id`,
     [productId],
   );
@@ -104,10 +104,10 @@ test("a recount without a time that waited for the lock is later than a recount 
   const { promise: adjusted, resolve } = Promise.withResolvers<unknown>();
   await whileLocked(shop.database, productId, async () => {
     resolve(shop.catalog.adjustStock({ productId, delta: 1n, reason }));
-    await expect.poll(() => countLockWaits(shop.database, "stock_quantity")).toBe(1);
-    await shop.database.query("update product set stock_quantity = 12 where id = $1", [productId]);
+    await expect.poll(() => countLockWaits(shop.database, "from inventory")).toBe(1);
+    await shop.database.query("update inventory set on_hand = 12 where product_id = $1", [productId]);
     await shop.database.query(
-      `insert into stock_movement (product_id, delta, reason, effective_at, created_at)
+      `insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
        values ($1, 2, 'RECOUNT', date_trunc('milliseconds', clock_timestamp()), clock_timestamp())`,
       [productId],
     );

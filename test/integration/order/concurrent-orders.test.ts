@@ -108,10 +108,11 @@ function withoutLocks(catalog: Catalog, inventory: Inventory): { catalog: Catalo
             sku: string;
             name: string;
             price_minor: string;
-            stock_quantity: string;
+            stock: string;
           }>`
-            select sku, name, price_minor, stock_quantity from product where id = ${productId}`);
-          const stock = BigInt(row?.stock_quantity ?? 0);
+            select sku, name, price_minor, on_hand - reserved as stock from product join inventory on product_id = id
+            where id = ${productId}`);
+          const stock = BigInt(row?.stock ?? 0);
           if (row === undefined || stock < quantity) {
             throw new AppError("failed_precondition", "sold out", { reason: "OUT_OF_STOCK" });
           }
@@ -131,9 +132,9 @@ function withoutLocks(catalog: Catalog, inventory: Inventory): { catalog: Catalo
       orderMovement(movement) {
         const ids = movement.lines.map((line) => line.productId);
         const stock = sql`
-          update product set stock_quantity = line.rest, purchase_count = purchase_count + 1
+          update inventory set reserved = on_hand - line.rest
           from unnest(${ids}::uuid[], ${remaining.get(movement.lines) ?? []}::bigint[]) as line (id, rest)
-          where product.id = line.id`;
+          where product_id = line.id`;
         return { ...inventory.orderMovement(movement), stock };
       },
     },

@@ -19,9 +19,12 @@ afterAll(() => shop.close());
 
 // Negative controls: each statement violates an invariant without the service, and the check must detect it.
 test.each([
-  ["I1", "update product set stock_quantity = stock_quantity + 1 where id = $1", () => productId],
+  ["I1", "update inventory set on_hand = on_hand + 1 where product_id = $1", () => productId],
+  ["I1", "update inventory set reserved = reserved - 1 where product_id = $1", () => productId],
+  ["I1", "update product set in_stock = false where id = $1", () => productId],
+  ["I1", "update product set popularity = 0 where id = $1", () => productId],
   ["I1", "delete from stock_movement where product_id = $1 and reason = 'INITIAL'", () => productId],
-  ["I1", "update product set purchase_count = 0 where id = $1", () => productId],
+  ["I1", "update product_sales set purchase_count = 0 where product_id = $1", () => productId],
   ["I2", "update orders set total_minor = total_minor + 1 where id = $1", () => orderId],
   ["I3", "update orders set request_id = gen_random_uuid() where id = $1", () => orderId],
   ["I5", "update purchase_total set sale_count = sale_count + 1 where product_id = $1", () => productId],
@@ -31,7 +34,7 @@ test.each([
   ["I7", "update orders set state = 'CANCELLED' where id = $1", () => orderId],
   [
     "I7",
-    "with cancelled as (update orders set state = 'CANCELLED' where id = $1) insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at) select product_id, 1, 'CANCEL', order_id, now(), now() from stock_movement where order_id = $1",
+    "with cancelled as (update orders set state = 'CANCELLED' where id = $1) insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, -1, 'CANCEL', order_id, now(), now() from stock_movement where order_id = $1",
     () => orderId,
   ],
   [
@@ -68,7 +71,7 @@ test.each([
     "update session set ended_at = now() where $1::uuid is not null",
     () => orderId,
   ],
-  ["negative stock", "update product set stock_quantity = -1 where id = $1", () => productId],
+  ["negative stock", "update inventory set on_hand = -1 where product_id = $1", () => productId],
   ["a quantity of 0", "update order_item set quantity = 0 where order_id = $1", () => orderId],
   [
     "a second order for a request_id",
@@ -77,7 +80,7 @@ test.each([
   ],
   [
     "a second restock",
-    "insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at) select product_id, 1, 'ORDER', order_id, now(), now() from stock_movement where order_id = $1",
+    "insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, 1, 'ORDER', order_id, now(), now() from stock_movement where order_id = $1",
     () => orderId,
   ],
   [

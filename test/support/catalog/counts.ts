@@ -7,7 +7,8 @@ export type Counts = Record<"products" | "sold_out" | "low_stock", string> &
 
 const COUNT = `
   with sold as (
-    select product.*, category.name as category_name from product join category on category.id = category_id
+    select product.*, on_hand - reserved as stock_quantity, category.name as category_name
+    from product join category on category.id = category_id join inventory on product_id = product.id
     where deleted_at is null
   ), price as (
     select grouping(category_id, brand) as kind, category_id, brand, currency, count(*) as count,

@@ -44,12 +44,19 @@ export async function insertProducts(
     [json],
   );
   await database.query(
-    `insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-       purchase_count, rating_average, image_uri, attributes, created_at, updated_at, deleted_at)
-     select id, right(id::text, 12), name, description, "categoryId", brand, currency, price, stock, sold, rating, '', '{}',
-       now(), now(), case when deleted then now() end
-     from json_to_recordset($1) as row (id uuid, name text, description text, "categoryId" uuid, brand text,
-       currency text, price bigint, stock bigint, sold bigint, rating double precision, deleted boolean)`,
+    `with item as (
+       select * from json_to_recordset($1) as row (id uuid, name text, description text, "categoryId" uuid, brand text,
+         currency text, price bigint, stock bigint, sold bigint, rating double precision, deleted boolean)
+     ), stocked as (
+       insert into inventory (product_id, on_hand) select id, stock from item
+     ), sales as (
+       insert into product_sales (product_id, purchase_count) select id, sold from item where sold > 0
+     )
+     insert into product (id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
+       popularity, rating_average, image_uri, attributes, created_at, updated_at, deleted_at)
+     select id, right(id::text, 12), name, description, "categoryId", brand, currency, price, stock > 0,
+       floor(10 * ln(1 + sold)), rating, '', '{}', now(), now(), case when deleted then now() end
+     from item`,
     [json],
   );
   return rows.map(({ id }) => id);

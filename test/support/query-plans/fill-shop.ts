@@ -32,11 +32,17 @@ export async function fillShop(database: TestDatabase, products: number): Promis
     select ${idSql("category", "n")}, 'c' || n, 'Category ' || n, case when n between 13 and 15 then ${idSql("category", "12")} end,
       now(), now() from generate_series(1, 15) n`);
   await database.query(`
-    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-      rating_average, purchase_count, image_uri, attributes, created_at, updated_at, deleted_at)
+    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
+      rating_average, popularity, image_uri, attributes, created_at, updated_at, deleted_at)
     select ${idSql("product", "n")}, 'SKU-' || n, (array['Large', 'Small', 'Red', 'Blue', 'Fine'])[1 + n % 5] || ' thing ' || n * 7919 % 100003,
-      'Good for ' || n % 97, ${idSql("category", "1 + n * 31 % 15")}, 'Brand ' || n * 17 % 20, 'EUR', n::bigint * 7907 % 50000, n % 10,
-      n * 31 % 401 / 100.0 + 1, n * 7919 % 30011, '', '{}', ${created}, now(), case when n % 50 = 0 then now() end from ${many}`);
+      'Good for ' || n % 97, ${idSql("category", "1 + n * 31 % 15")}, 'Brand ' || n * 17 % 20, 'EUR', n::bigint * 7907 % 50000, n % 10 > 0,
+      n * 31 % 401 / 100.0 + 1, floor(10 * ln(1 + n * 7919 % 30011)), '', '{}', ${created}, now(), case when n % 50 = 0 then now() end from ${many}`);
+  await database.query(
+    `insert into inventory (product_id, on_hand) select ${idSql("product", "n")}, n % 10 from ${many}`,
+  );
+  await database.query(
+    `insert into product_sales (product_id, purchase_count) select ${idSql("product", "n")}, n * 7919 % 30011 from ${many}`,
+  );
   // Words and counts, which triggers maintain otherwise. The first products contain all words.
   await database.query(
     `insert into search_word select distinct search_words(search) from product where id <= ${idSql("product", "1000")}`,

@@ -139,7 +139,7 @@ export const pageCases: PageCase[] = [
     "products in stock by name",
     products({ inStockOnly: true, orderBy: "name" }),
     "product_active_name",
-    ["product", "active and stock_quantity > 0", "name, id", 80_000],
+    ["product", "active and in_stock", "name, id", 80_000],
   ],
   [
     "products by price",

@@ -5,7 +5,9 @@ const TABLES: Readonly<Record<string, string>> = {
   brand: "*",
   product: "*",
   // Without the ids, which depend on the order of insertion.
-  stock_movement: "product_id, delta, reason, order_id, effective_at, created_at",
+  inventory: "*",
+  product_sales: "*",
+  stock_movement: "product_id, on_hand_delta, reserved_delta, reason, order_id, effective_at, created_at",
   customer: "*",
   orders: "*",
   order_item: "*",
@@ -38,12 +40,20 @@ export async function countRows(database: TestDatabase, tables: readonly string[
 /** Queries by invariant. They return the rows that violate it. */
 const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
   "the stock is not the sum of its movements": `
-    select id from product where stock_quantity <> coalesce(
-      (select sum(delta) from stock_movement where product_id = product.id), 0)`,
+    select id from product left join inventory on product_id = id left join lateral (
+      select coalesce(sum(on_hand_delta), 0) as moved, coalesce(sum(reserved_delta), 0) as moved_reserved
+      from stock_movement where stock_movement.product_id = product.id
+    ) as movement on true
+    where (on_hand, reserved) is distinct from (moved, moved_reserved)`,
+  "the availability is not that of the stock": `
+    select id from product join inventory on product_id = id where in_stock <> (on_hand > reserved)`,
   "the units sold are not those of the orders that are not cancelled": `
-    select id from product where purchase_count <> coalesce(
+    select id from product left join product_sales on product_id = id where coalesce(purchase_count, 0) <> coalesce(
       (select sum(quantity) from order_item join orders on orders.id = order_id
-       where product_id = product.id and state <> 'CANCELLED'), 0)`,
+       where order_item.product_id = product.id and state <> 'CANCELLED'), 0)`,
+  "the popularity is not that of the units sold": `
+    select id from product left join product_sales on product_id = id
+    where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))`,
   "a rating does not match its reviews": `
     select id from product left join lateral (
       select count(*) as count, coalesce(sum(rating), 0) as sum from review where product_id = product.id
@@ -61,13 +71,13 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
     select id from orders where total_minor <> (
       select sum(unit_minor * quantity) from order_item where order_id = orders.id)`,
   "an item has no movement": `
-    select order_id from order_item where -quantity is distinct from (
-      select delta from stock_movement
+    select order_id from order_item where quantity is distinct from (
+      select reserved_delta from stock_movement
       where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'ORDER')`,
   "an item is restocked without a cancellation, or not restocked after one": `
     select order_id from order_item join orders on orders.id = order_id
-    where (case state when 'CANCELLED' then quantity end) is distinct from (
-      select delta from stock_movement
+    where (case state when 'CANCELLED' then -quantity end) is distinct from (
+      select reserved_delta from stock_movement
       where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'CANCEL')`,
   "a promoted item does not have exactly one sale": `
     select order_id from order_item join orders on orders.id = order_id

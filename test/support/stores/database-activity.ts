@@ -17,14 +17,16 @@ export async function lockProduct(database: TestDatabase, sku: string): Promise<
   return async () => void (await database.query("rollback"));
 }
 
-/** Runs work while the test's own connection locks the row of a product. */
+/** Runs work while the test's own connection locks the row of a product and its stock. */
 export async function whileLocked(
   database: TestDatabase,
   productId: string,
   work: () => Promise<void>,
 ): Promise<void> {
   await database.query("begin");
-  await database.query("select from product where id = $1 for update", [productId]);
+  await database.query("select from product join inventory on product_id = id where id = $1 for update", [
+    productId,
+  ]);
   try {
     await work();
   } finally {

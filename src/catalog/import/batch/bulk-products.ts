@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { availableUnits, type Inventory } from "../../../inventory/inventory.ts";
 import type { ProductFields } from "../row.ts";
 
 /** A product before its row is written. */
@@ -20,12 +21,25 @@ export interface ImportedProduct extends ProductFields {
   stock: bigint;
 }
 
-/** Locks the products with these skus, deleted ones too, in id order as orders do. */
-export async function lockProducts(tx: Tx, skus: readonly string[]): Promise<StoredProduct[]> {
-  const rows = await tx.query(sql<Omit<StoredProduct, "stock"> & { stock: string }>`
-    select id, sku, category_id as "categoryId", stock_quantity as stock, version, not active as "isDeleted"
-    from product where sku = any(${skus}::text[]) order by id for no key update`);
-  return rows.map((row) => ({ ...row, stock: BigInt(row.stock) }));
+/**
+ * Locks the stock of the products with these skus, and then the products, deleted ones too, in id order as orders do. A
+ * product whose sku changes at the same time is left out.
+ */
+export async function lockProducts(
+  tx: Tx,
+  inventory: Inventory,
+  skus: readonly string[],
+): Promise<StoredProduct[]> {
+  const found = await tx.query(sql<{ id: string }>`select id from product where sku = any(${skus}::text[])`);
+  const ids = found.map(({ id }) => id);
+  const levels = await inventory.lock(tx, ids);
+  const rows = await tx.query(sql<Omit<StoredProduct, "stock">>`
+    select id, sku, category_id as "categoryId", version, not active as "isDeleted"
+    from product where id = any(${ids}::uuid[]) and sku = any(${skus}::text[]) order by id for no key update`);
+  return rows.flatMap((row) => {
+    const level = levels.get(row.id);
+    return level === undefined ? [] : [{ ...row, stock: availableUnits(level) }];
+  });
 }
 
 /** Inserts products in the order of their skus, so that concurrent imports cannot deadlock. */
@@ -34,14 +48,14 @@ export async function insertProducts(tx: Tx, products: readonly ImportedProduct[
   const sorted = products.toSorted((a, b) => (a.sku < b.sku ? -1 : 1));
   await tx.query(sql`
     insert into product (
-      id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity, image_uri, attributes,
+      id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes,
       version, created_at, updated_at
     )
     select item.*, 1, ${now}, ${now} from ${unnestProducts(sorted)}`);
 }
 
 /**
- * Updates and undeletes those of the locked products that differ. A product whose stock alone changes keeps its
+ * Updates and undeletes those of the locked products that differ. A product whose availability alone changes keeps its
  * version. The columns of the search vector are left out where they are equal, since PostgreSQL would generate the
  * vector again.
  * @returns the new versions of the updated products, by id
@@ -60,7 +74,7 @@ export async function updateProducts(
     is distinct from (item.currency, item.price_minor, item.image_uri, item.attributes)
   )`;
   const otherColumns = sql`
-    currency = item.currency, price_minor = item.price_minor, stock_quantity = item.stock_quantity,
+    currency = item.currency, price_minor = item.price_minor, in_stock = item.in_stock,
     image_uri = item.image_uri, attributes = item.attributes, deleted_at = null`;
   const rows = await tx.query(sql<{ id: string; version: number }>`
     with item as materialized (select * from ${unnestProducts(products)}),
@@ -75,7 +89,7 @@ export async function updateProducts(
         updated_at = case when ${otherDiffers} then ${now} else updated_at end
       from item
       where product.id = item.id and not ${textDiffers}
-        and (${otherDiffers} or product.stock_quantity <> item.stock_quantity)
+        and (${otherDiffers} or product.in_stock <> item.in_stock)
       returning product.id, version
     )
     select id, version from text_updated union all select id, version from other_updated`);
@@ -89,9 +103,9 @@ function unnestProducts(products: readonly ImportedProduct[]) {
     ${column(({ description }) => description)}::text[], ${column(({ categoryId }) => categoryId)}::uuid[],
     ${column(({ brand }) => brand)}::text[], ${column(({ price }) => price.currencyCode)}::char(3)[],
     ${column(({ price }) => price.minorUnits.toString())}::bigint[],
-    ${column(({ stock }) => stock.toString())}::bigint[], ${column(({ imageUri }) => imageUri)}::text[],
+    ${products.map(({ stock }) => stock > 0n)}::boolean[], ${column(({ imageUri }) => imageUri)}::text[],
     ${column(({ attributes }) => JSON.stringify(attributes))}::jsonb[]
   ) as item (
-    id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity, image_uri, attributes
+    id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes
   )`;
 }

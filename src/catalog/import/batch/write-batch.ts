@@ -1,5 +1,5 @@
 import type { Tx } from "../../../infra/postgres/postgres.ts";
-import { type Inventory, LATER_COUNT_RECORDED, type StockChange } from "../../../inventory/inventory.ts";
+import { type Inventory, LATER_COUNT_RECORDED, type StockLine } from "../../../inventory/inventory.ts";
 import type { Clock } from "../../../kernel/clock.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { ensureBrands } from "../../brand/brand.ts";
@@ -29,7 +29,7 @@ interface BatchContext {
 
 /** Writes the products of a batch, their stock and the progress of the import in the caller's transaction. */
 export async function writeBatch(context: BatchContext, batch: ImportBatch): Promise<void> {
-  const { tx, ids, requestId, clock } = context;
+  const { tx, ids, inventory, requestId, clock } = context;
   const { offset, rows: all } = batch;
   const errors: RowError[] = [];
   const reject: Reject = ({ number, sku }, { field, description }) =>
@@ -38,7 +38,7 @@ export async function writeBatch(context: BatchContext, batch: ImportBatch): Pro
   const brands = rows.map(({ fields }) => fields.brand);
   await ensureBrands(tx, brands, clock.now());
   const skus = rows.map(({ sku }) => sku);
-  const stored = new Map((await lockProducts(tx, skus)).map((product) => [product.sku, product]));
+  const stored = new Map((await lockProducts(tx, inventory, skus)).map((product) => [product.sku, product]));
   // After the lock, so that counts of the batch are later than the recounts that it waited for.
   const now = clock.now();
   const newRows = rows.filter(({ sku }) => !stored.has(sku));
@@ -100,9 +100,8 @@ async function createProducts(
   now: Date,
 ): Promise<void> {
   await insertProducts(tx, products, now);
-  const inStock = products.filter(({ stock }) => stock > 0n);
-  const changes = inStock.map(({ id, stock }) => ({ productId: id, delta: stock }));
-  await inventory.record(tx, "INITIAL", changes, now);
+  const lines = products.map(({ id, stock }) => ({ productId: id, quantity: stock }));
+  await inventory.create(tx, lines, now);
   // Responses for an unknown sku may be cached, but none for an id that did not exist.
   for (const { sku } of products) tx.invalidate(`sku:${sku}`, "catalog", "categories");
 }
@@ -133,21 +132,21 @@ async function changeProducts(
   const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
   const products = accepted.map(({ after }) => after);
   const versions = await updateProducts(tx, products, now);
-  const changes: StockChange[] = [];
+  const changes: StockLine[] = [];
+  let updatedCount = 0;
   for (const { before, after } of accepted) {
     const delta = after.stock - before.stock;
-    if (delta !== 0n) changes.push({ productId: before.id, delta });
-    const version = versions.get(before.id);
-    if (version !== undefined) invalidateChange(tx, before, after, version);
+    if (delta !== 0n) changes.push({ productId: before.id, quantity: delta });
+    if (delta === 0n && !versions.has(before.id)) continue;
+    updatedCount += 1;
+    invalidateChange(tx, before, after);
   }
-  await inventory.record(tx, "RECOUNT", changes, now);
-  return versions.size;
+  await inventory.recordRecounts(tx, changes, now);
+  return updatedCount;
 }
 
 /** Invalidates the cached responses that show a changed product. */
-function invalidateChange(tx: Tx, before: StoredProduct, after: ImportedProduct, version: number): void {
-  tx.invalidate(...productTags(before));
-  const changesAvailability = before.stock > 0n !== after.stock > 0n;
-  if (version !== before.version || changesAvailability) tx.invalidate("catalog");
+function invalidateChange(tx: Tx, before: StoredProduct, after: ImportedProduct): void {
+  tx.invalidate(...productTags(before), "catalog");
   if (before.isDeleted || before.categoryId !== after.categoryId) tx.invalidate("categories");
 }

@@ -1,5 +1,8 @@
 import { sql } from "kysely";
+import { addSales } from "../../../catalog/sales/add-sales.ts";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { availableUnits } from "../../../inventory/inventory.ts";
+import { lockStock } from "../../../inventory/stock-level.ts";
 import { HOUR_MS } from "../../../kernel/durations.ts";
 import type { SeedCustomer, SeedOrder } from "../generate/customers.ts";
 import { findPromotionAt } from "../generate/promotions.ts";
@@ -50,23 +53,25 @@ export async function placeOrders(
   return placed;
 }
 
-/** Locks the products with these numbers that can be sold, in id order as orders do. */
+/** Locks the stock of the products with these numbers in id order, as orders do, and returns those that can be sold. */
 async function lockProducts(tx: Tx, numbers: ReadonlySet<number>): Promise<Map<string, Product>> {
   const ids = [...numbers].map((number) => seedId("product", number));
+  const levels = await lockStock(tx, ids);
   const rows = await tx.query(sql<{
     id: string;
     sku: string;
     name: string;
     price_minor: string;
-    stock_quantity: string;
   }>`
-    select id, sku, name, price_minor, stock_quantity from product
-    where id = any(${ids}::uuid[]) and active and currency = 'EUR' order by id for no key update`);
+    select id, sku, name, price_minor from product
+    where id = any(${ids}::uuid[]) and active and currency = 'EUR'`);
   return new Map(
-    rows.map(({ id, sku, name, price_minor, stock_quantity }) => [
-      id,
-      { id, sku, name, priceMinor: BigInt(price_minor), stock: BigInt(stock_quantity) },
-    ]),
+    rows.flatMap(({ id, sku, name, price_minor }) => {
+      const level = levels.get(id);
+      return level === undefined
+        ? []
+        : [[id, { id, sku, name, priceMinor: BigInt(price_minor), stock: availableUnits(level) }]];
+    }),
   );
 }
 
@@ -114,19 +119,28 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
   await insertItems(tx, orders);
   // Ledger and stock are derived from the inserted rows, so that they are consistent with them.
   await tx.query(sql`
-    insert into stock_movement (product_id, delta, reason, order_id, effective_at, created_at)
-    select product_id, -quantity, 'ORDER', order_id, created_at, created_at
+    insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at)
+    select product_id, quantity, 'ORDER', order_id, created_at, created_at
     from order_item join orders on orders.id = order_id where order_id = any(${ids}::uuid[])
     union all
-    select product_id, quantity, 'CANCEL', order_id, updated_at, updated_at
+    select product_id, -quantity, 'CANCEL', order_id, updated_at, updated_at
     from order_item join orders on orders.id = order_id
     where order_id = any(${ids}::uuid[]) and state = 'CANCELLED'`);
-  await tx.query(sql`
-    update product set stock_quantity = stock_quantity - sold.units, purchase_count = purchase_count + sold.units
+  const sales = await tx.query(sql<{ product_id: string; units: string }>`
+    update inventory set reserved = reserved + sold.units, version = version + 1
     from (
       select product_id, sum(quantity) as units from order_item join orders on orders.id = order_id
       where order_id = any(${ids}::uuid[]) and state <> 'CANCELLED' group by product_id
-    ) as sold where product.id = sold.product_id`);
+    ) as sold where inventory.product_id = sold.product_id
+    returning inventory.product_id, units`);
+  await tx.query(sql`
+    update product set in_stock = false from inventory
+    where product_id = product.id and in_stock and on_hand = reserved
+      and product.id = any(${sales.map((sale) => sale.product_id)}::uuid[])`);
+  await addSales(
+    tx,
+    sales.map((sale) => ({ productId: sale.product_id, units: BigInt(sale.units) })),
+  );
 }
 
 async function insertItems(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {

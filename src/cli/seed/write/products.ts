@@ -14,13 +14,8 @@ export async function writeProducts(
 ): Promise<number> {
   const column = <T>(value: (product: SeedProduct) => T) => products.map(value);
   const [result] = await tx.query(sql<{ added: number }>`
-    with added as (
-      insert into product (
-        id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-        image_uri, attributes, created_at, updated_at
-      )
-      select id, sku, name, description, category_id, brand, 'EUR', price_minor, stock, image_uri, attributes, at, at
-      from unnest(
+    with item as materialized (
+      select * from unnest(
         ${column(({ id }) => id)}::uuid[], ${column(({ sku }) => sku)}::text[], ${column(({ name }) => name)}::text[],
         ${column(({ description }) => description)}::text[],
         ${column(({ categorySlug }) => categoryIds.get(categorySlug))}::uuid[],
@@ -29,11 +24,21 @@ export async function writeProducts(
         ${column(({ attributes }) => JSON.stringify(attributes))}::jsonb[],
         ${column(({ createdAt }) => createdAt)}::timestamptz[]
       ) as item (id, sku, name, description, category_id, brand, price_minor, stock, image_uri, attributes, at)
-      on conflict do nothing
-      returning id, stock_quantity, created_at
+    ), added as (
+      insert into product (
+        id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
+        image_uri, attributes, created_at, updated_at
+      )
+      select id, sku, name, description, category_id, brand, 'EUR', price_minor, stock > 0, image_uri, attributes, at, at
+      from item on conflict do nothing
+      returning id, created_at
+    ), stocked as (
+      insert into inventory (product_id, on_hand)
+      select item.id, stock from item join added on added.id = item.id
     ), ledger as (
-      insert into stock_movement (product_id, delta, reason, effective_at, created_at)
-      select id, stock_quantity, 'INITIAL', created_at, created_at from added where stock_quantity > 0
+      insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
+      select added.id, stock, 'INITIAL', created_at, created_at from item join added on added.id = item.id
+      where stock > 0
     )
     select count(*)::int as added from added`);
   return result?.added ?? 0;

@@ -28,7 +28,7 @@ const idOf = async (sku: string) =>
 /** Returns the movements of a product, oldest first. */
 const ledger = async (sku: string) => {
   const rows = await shop.database.query<{ delta: string; reason: string }>(
-    `select delta, reason from stock_movement join product on product.id = product_id where sku = $1 order by stock_movement.id`,
+    `select on_hand_delta as delta, reason from stock_movement join product on product.id = product_id where sku = $1 order by stock_movement.id`,
     [sku],
   );
   return rows.map(({ delta, reason }) => `${reason} ${delta}`);
@@ -103,10 +103,13 @@ test("a product that another transaction creates while its row is written is upd
   await importRows(shop, [createRow(slug, "indexed", { name: "Other Product concurrent" })]);
   await shop.database.query("begin");
   await shop.database.query(
-    `insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-       image_uri, attributes, version, created_at, updated_at)
-     select gen_random_uuid(), 'concurrent', 'Other', '', id, '', 'EUR', 1, 0, '', '{}', 1, now(), now()
-     from category where slug = $1`,
+    `with added as (
+       insert into product (id, sku, name, description, category_id, brand, currency, price_minor,
+         image_uri, attributes, version, created_at, updated_at)
+       select gen_random_uuid(), 'concurrent', 'Other', '', id, '', 'EUR', 1, '', '{}', 1, now(), now()
+       from category where slug = $1 returning id
+     )
+     insert into inventory (product_id, on_hand) select id, 0 from added`,
     [slug],
   );
   const importing = importRows(shop, [createRow(slug, "concurrent", { stockQuantity: 4n })]);
@@ -144,7 +147,7 @@ test("concurrent imports and calls that create the same products all succeed, or
   expect([inOrder.failedCount, reversed.failedCount]).toEqual([0n, 0n]);
   expect(new Set(created).difference(new Set(["", "SKU_TAKEN"]))).toEqual(new Set());
   const found = await shop.database.query(
-    "select from product where sku like 'shared-%' and stock_quantity = 1",
+    "select from product join inventory on product_id = id where sku like 'shared-%' and on_hand = 1",
   );
   expect(found).toHaveLength(60);
 });

@@ -29,8 +29,8 @@ afterAll(() => shop.close());
 /** Counts the products whose sku has a prefix, those of version 1 among them, and their units. */
 const countProducts = (prefix: string) =>
   shop.database.query(
-    `select count(*)::int as count, count(*) filter (where version = 1)::int as unchanged, coalesce(sum(stock_quantity), 0)::int as stock
-     from product where sku like $1 || '%'`,
+    `select count(*)::int as count, count(*) filter (where product.version = 1)::int as unchanged, coalesce(sum(on_hand), 0)::int as stock
+     from product join inventory on product_id = id where sku like $1 || '%'`,
     [prefix],
   );
 

@@ -145,12 +145,17 @@ async function insert(categoryId: string, rows: readonly Row[]): Promise<void> {
     "insert into brand (name, created_at) values ('Acme', now()), ('acme', now()) on conflict do nothing",
   );
   await shop.database.query(
-    `insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
+    `with item as (
+       select * from json_to_recordset($2) as row (id uuid, name text, brand text, currency text, price bigint,
+         stock bigint, created timestamptz, deleted boolean)
+     ), stocked as (
+       insert into inventory (product_id, on_hand) select id, stock from item
+     )
+     insert into product (id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
        image_uri, attributes, created_at, updated_at, deleted_at)
-     select id, id::text, name, '', $1, brand, currency, price, stock, '', '{}', created, created,
+     select id, id::text, name, '', $1, brand, currency, price, stock > 0, '', '{}', created, created,
        case when deleted then created end
-     from json_to_recordset($2) as row (id uuid, name text, brand text, currency text, price bigint, stock bigint,
-       created timestamptz, deleted boolean)`,
+     from item`,
     [
       categoryId,
       JSON.stringify(rows.map((row) => ({ ...row, created: new Date(row.created).toISOString() }))),

@@ -156,10 +156,13 @@ describe.each(protocols)("over %s", (protocol) => {
 
   test("a batch has 1 to 100 distinct ids", async () => {
     const rows = await shop.database.query<{ id: string }>(`
-      insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-        image_uri, attributes, created_at, updated_at)
-      select gen_random_uuid(), gen_random_uuid(), 'many', '', (select id from category limit 1), '', 'EUR', 1, 0,
-        '', '{}', now(), now() from generate_series(1, 101) returning id`);
+      with added as (
+        insert into product (id, sku, name, description, category_id, brand, currency, price_minor,
+          image_uri, attributes, created_at, updated_at)
+        select gen_random_uuid(), gen_random_uuid(), 'many', '', (select id from category limit 1), '', 'EUR', 1,
+          '', '{}', now(), now() from generate_series(1, 101) returning id
+      )
+      insert into inventory (product_id, on_hand) select id, 0 from added returning product_id as id`);
     const ids = rows.map((row) => row.id);
     const { products } = await catalog().batchGetProducts({ ids: ids.slice(0, 100) });
     expect(products.map((product) => product.id)).toEqual(ids.slice(0, 100));

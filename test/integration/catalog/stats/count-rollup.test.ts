@@ -70,10 +70,15 @@ function statementOf({ kind, part, salt }: Step): string {
   const set = (change: string) => `update product set ${change} ${some}`;
   const steps: Record<string, string> = {
     add: `
-      insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-        image_uri, attributes, created_at, updated_at)
-      select ${idOf("n")}, 'S' || n, 'P', '', ${categoryId}, ${brand}, ${currency}, ${price}, ${stock}, '', '{}', now(), now()
-      from generate_series(${salt * 100}, ${salt * 100 + 300}) n on conflict do nothing`,
+      with item as materialized (
+        select n, ${stock} as stock from generate_series(${salt * 100}, ${salt * 100 + 300}) n
+      ), added as (
+        insert into product (id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
+          image_uri, attributes, created_at, updated_at)
+        select ${idOf("n")}, 'S' || n, 'P', '', ${categoryId}, ${brand}, ${currency}, ${price}, stock > 0, '', '{}', now(), now()
+        from item on conflict do nothing returning id
+      )
+      insert into inventory (product_id, on_hand) select id, stock from item join added on id = ${idOf("n")}`,
     undelete: set("deleted_at = null"),
     "delete softly": set("deleted_at = now()"),
     price: set(`price_minor = ${price}`),
@@ -81,8 +86,11 @@ function statementOf({ kind, part, salt }: Step): string {
     "price and currency": set(`price_minor = ${price}, currency = ${currency}`),
     move: set(`category_id = ${categoryId}`),
     "rename brand": set(`brand = ${brand}`),
-    stock: set(`stock_quantity = ${stock}`),
-    remove: `delete from product using ${some.slice(5)}`,
+    stock: `with changed as (
+        update inventory set on_hand = ${stock} ${some.replace("id = row_id", "product_id = row_id")} returning product_id, on_hand
+      ) update product set in_stock = on_hand > 0 from changed where id = product_id`,
+    remove: `with removed as (delete from inventory using ${some.slice(5).replace("id = row_id", "product_id = row_id")} returning product_id)
+      delete from product using removed where id = product_id`,
   };
   return steps[kind] ?? "";
 }

@@ -20,12 +20,15 @@ async function insertProducts(): Promise<void> {
     insert into brand (name, created_at)
     select name, now() from unnest(array['Acme', 'Bolt', 'acme', 'Ähre', 'Gone']) as name on conflict do nothing`);
   await shop.database.query(`
-    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
+    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
       image_uri, attributes, created_at, updated_at, deleted_at)
     select gen_random_uuid(), 'S' || n, 'P' || n, '', (select id from category where slug = 'c' || (1 + n * n % 4)),
       (array['Acme', 'Bolt', 'acme', '', 'Ähre', 'Gone'])[1 + n % 6], case when n % 7 = 0 then 'JPY' else 'EUR' end,
-      n * n * 37 % 9973, n * 13 % 37, '', '{}', now(), now(), case when n % 5 = 0 or n % 6 = 5 then now() end
+      n * n * 37 % 9973, n * 13 % 37 > 0, '', '{}', now(), now(), case when n % 5 = 0 or n % 6 = 5 then now() end
     from generate_series(1, 300) n`);
+  await shop.database.query(
+    "insert into inventory (product_id, on_hand) select id, substr(sku, 2)::bigint * 13 % 37 from product",
+  );
 }
 
 interface Row {
@@ -39,8 +42,8 @@ interface Row {
 /** Returns the products that are not deleted. */
 const readActive = () =>
   shop.database.query<Row>(`
-    select brand, category_id as category, currency, price_minor::int as price, stock_quantity::int as stock
-    from product where deleted_at is null order by price_minor`);
+    select brand, category_id as category, currency, price_minor::int as price, (on_hand - reserved)::int as stock
+    from product join inventory on product_id = id where deleted_at is null order by price_minor`);
 
 /** Counts equal values; the most frequent come first, then in the order of the values. */
 function countEach(values: string[]): [string, bigint][] {
@@ -205,10 +208,13 @@ test("the statistics have at most 100 brands, those with the most products", asy
     "insert into brand (name, created_at) select 'Many ' || n, now() from generate_series(0, 149) n",
   );
   await shop.database.query(`
-    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, stock_quantity,
-      image_uri, attributes, created_at, updated_at)
-    select gen_random_uuid(), 'M' || n, 'M', '', (select id from category limit 1), 'Many ' || n % 150, 'EUR', 1, 0, '',
-      '{}', now(), now() from generate_series(1, 200) n`);
+    with added as (
+      insert into product (id, sku, name, description, category_id, brand, currency, price_minor,
+        image_uri, attributes, created_at, updated_at)
+      select gen_random_uuid(), 'M' || n, 'M', '', (select id from category limit 1), 'Many ' || n % 150, 'EUR', 1, '',
+        '{}', now(), now() from generate_series(1, 200) n returning id
+    )
+    insert into inventory (product_id, on_hand) select id, 0 from added`);
   const { stats } = await shop.catalog.getCatalogStats({});
   const expected = countEach((await readActive()).map(({ brand }) => brand).filter(Boolean)).slice(0, 100);
   expect(stats?.brands.map(({ name, productCount }) => [name, productCount])).toEqual(expected);
@@ -216,10 +222,7 @@ test("the statistics have at most 100 brands, those with the most products", asy
 
 test("the statistics are exact beyond 2^53", async () => {
   const most = 10n ** 15n;
-  await shop.database.query(
-    "update product set currency = 'EUR', price_minor = $1, stock_quantity = 1000000000",
-    [most],
-  );
+  await shop.database.query("update product set currency = 'EUR', price_minor = $1", [most]);
   const { stats } = await shop.json.catalog.getCatalogStats({});
   const money = { currencyCode: "EUR", minorUnits: most };
   expect(stats?.prices).toMatchObject([{ min: money, average: money, max: money, median: money }]);

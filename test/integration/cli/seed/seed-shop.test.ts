@@ -25,7 +25,7 @@ afterEach(async () => {
 const productsOf = (database: TestDatabase) =>
   database.query(
     `select product.id, sku, name, description, category_id, brand, price_minor, image_uri, attributes,
-       product.created_at, delta as initial_stock
+       product.created_at, on_hand_delta as initial_stock
      from product left join stock_movement on product_id = product.id and reason = 'INITIAL' order by id`,
   );
 
@@ -56,8 +56,8 @@ test("a seeded shop has rows of every kind and violates no invariant", async () 
   expect(seen.filter(({ step }) => step === "products").map(({ done }) => done)).toContain(1_300);
   // Without such rows the invariants above would hold trivially.
   const present = await countRows(database, [
-    "product where stock_quantity = 0",
-    "product where stock_quantity between 1 and 9",
+    "inventory where on_hand = reserved",
+    "inventory where on_hand - reserved between 1 and 9",
     "orders where state = 'PENDING'",
     "orders where state = 'CANCELLED' and promotion_id is not null",
     "purchase where kind = 'REVERSAL'",
