@@ -8,6 +8,7 @@ import { access } from "./parts/access.ts";
 import { attacks } from "./parts/attacks.ts";
 import { cache } from "./parts/cache.ts";
 import { imports } from "./parts/import.ts";
+import { orders } from "./parts/orders.ts";
 import { overload } from "./parts/overload.ts";
 import { pages } from "./parts/pages.ts";
 import { reads } from "./parts/reads.ts";
@@ -23,6 +24,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["search", search],
   ["cache", cache],
   ["writes", writes],
+  ["orders", orders],
   ["access", access],
   ["overload", overload],
   ["attacks", attacks],
@@ -53,13 +55,13 @@ await runBench(async () => {
   const shops = createShops(products);
   const missed: string[] = [];
   try {
-    const { stores } = await shops.uncached();
     for (const name of names) {
       try {
-        const measured = await PARTS.get(name)?.(shops);
-        if (measured === undefined) continue;
-        await publishResults({ ...measured, stores, write: products === PRODUCTS });
-        missed.push(...measured.missed);
+        for (const measured of [(await PARTS.get(name)?.(shops)) ?? []].flat()) {
+          const stores = measured.stores ?? (await shops.uncached()).stores;
+          await publishResults({ ...measured, stores, write: products === PRODUCTS });
+          missed.push(...measured.missed);
+        }
       } catch (error) {
         // The other parts still run.
         console.error(error);

@@ -1,6 +1,6 @@
-import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
+import { readProcess, readProcesses } from "./process-stat.ts";
 
 /** The work of a database server, as PostgreSQL and the kernel report it. */
 export interface DatabaseLoad {
@@ -13,8 +13,6 @@ export interface DatabaseLoad {
 
 /** PostgreSQL processes report their statistics after 10 s of idleness at the latest. */
 const REPORTED_AFTER_MS = 11_000;
-/** The unit of times in /proc, independent of the kernel's clock: USER_HZ. */
-const TICKS_PER_SECOND = 100;
 
 /** Observes a database through another database of the same server, so that the queries do not count. */
 export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoad> {
@@ -37,24 +35,12 @@ export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoa
     },
     async busySeconds() {
       if (server === undefined) return Number.NaN;
-      const numbers = (await readdir("/proc")).map(Number).filter(Number.isInteger);
-      const processes = await Promise.all(numbers.map(readProcess));
-      const ticks = processes.map((process) => {
-        if (process?.pid === server) return process.ticks + process.ticksOfEnded;
-        return process?.parent === server ? process.ticks : 0;
+      const seconds = (await readProcesses()).map(({ pid, parent, busySeconds, endedChildrenSeconds }) => {
+        if (pid === server) return busySeconds + endedChildrenSeconds;
+        return parent === server ? busySeconds : 0;
       });
-      return ticks.reduce((sum, count) => sum + count, 0) / TICKS_PER_SECOND;
+      return seconds.reduce((sum, one) => sum + one, 0);
     },
     close: () => client.end(),
   };
-}
-
-/** Reads the state of a process; undefined when it has ended or this is not Linux. */
-async function readProcess(pid: number) {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
-  // The second field is a name that can contain any character; proc_pid_stat(5) numbers fields from 1.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const field = (number: number) => Number(fields[number - 3]);
-  return { pid, parent: field(4), ticks: field(14) + field(15), ticksOfEnded: field(16) + field(17) };
 }

@@ -12,10 +12,12 @@ export interface Measurement {
   /** The goals that were missed, one sentence each. */
   missed: string[];
   plots?: Plot[];
+  /** The versions of the stores, of a part that does not use those of the shops. */
+  stores?: string;
 }
 
 /** A part of the bench that can run alone. */
-export type Part = (shops: Shops) => Promise<Measurement>;
+export type Part = (shops: Shops) => Promise<Measurement | Measurement[]>;
 
 /** Compares measured values with their goals and collects the goals that were missed. */
 export class Goals {

@@ -67,6 +67,7 @@ export const writes: Part = async () => {
     notes: `UpdateProduct over gRPC, one call at a time, ${CALLS} calls for each row after ${WARM_UP} that do not count. The first calls after a change of the row wait for the lease of a frozen replica or for the circuit breaker, and are part of p99.`,
     rows,
     missed: goals.missed,
+    stores: writer.stores,
   };
 };
 
