@@ -3,6 +3,7 @@ import { CatalogService } from "../gen/cartwright/catalog/v1/catalog_service_pb.
 import { ImportRowSchema } from "../gen/cartwright/catalog/v1/import_pb.ts";
 import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { IdentityService } from "../gen/cartwright/identity/v1/identity_service_pb.ts";
+import { OperationsService } from "../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
@@ -29,6 +30,7 @@ import { internalCall } from "./kernel/call.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
 import { createIds, type Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
+import { operationsRpc } from "./operations/operations.rpc.ts";
 import { orderRpc } from "./order/order.rpc.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { getCall } from "./rpc/call/call-context.ts";
@@ -69,6 +71,7 @@ export const services: readonly DescService[] = [
   ReviewService,
   CustomerService,
   IdentityService,
+  OperationsService,
 ];
 
 /**
@@ -175,7 +178,7 @@ function createAppServer(
   config: Config,
   ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
   { redis, db, cache, limiter, log }: Infrastructure,
-  { catalog, customers, tracker, orders, reviews, identity }: Features,
+  { catalog, customers, tracker, orders, reviews, identity, operations }: Features,
 ): Server {
   const validate = createMessageValidator();
   const { budgets, sharedMultiplier, accountMultiplier, serviceMultiplier } = config;
@@ -201,7 +204,8 @@ function createAppServer(
         .service(TrackerService, trackerRpc(tracker, getCall))
         .service(ReviewService, reviewRpc(reviews, getCall))
         .service(CustomerService, customerRpc(customers, getCall))
-        .service(IdentityService, identityRpc(identity, getCall)),
+        .service(IdentityService, identityRpc(identity, getCall))
+        .service(OperationsService, operationsRpc(operations, getCall)),
     authenticate: config.access ? identity.authenticate : undefined,
     encodedBytes: config.cacheMemoryBytes * ENCODED_SHARE,
     rateLimiter:

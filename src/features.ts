@@ -11,6 +11,7 @@ import type { Clock } from "./kernel/clock.ts";
 import type { Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
+import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrders, type Orders } from "./order/order.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
@@ -23,6 +24,7 @@ export interface Features {
   orders: Orders;
   reviews: Reviews;
   identity: Identity;
+  operations: Operations;
 }
 
 /** The parts of the infrastructure that features use. */
@@ -56,5 +58,6 @@ export async function createFeatures(
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
-  return { catalog, customers, tracker, orders, reviews, identity };
+  const operations = createOperations({ db });
+  return { catalog, customers, tracker, orders, reviews, identity, operations };
 }

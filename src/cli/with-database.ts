@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import { entities } from "../entities.ts";
 import { openStores } from "../infra/embedded/stores.ts";
 import { migrate } from "../infra/postgres/migrate.ts";
+import { findPendingMigrations } from "../infra/postgres/pending-migrations.ts";
 import { readPostgresError } from "../infra/postgres/postgres-errors.ts";
 import { StartupError } from "../kernel/errors.ts";
 import type { Log } from "../kernel/log.ts";
@@ -19,10 +20,30 @@ const CONNECT_TIMEOUT_MS = 2_000;
  * @throws StartupError with PostgreSQL's message when the database fails
  */
 export async function withDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
+  return withUrl(log, async (url) => {
+    await migrate(url, entities, log);
+    return work(url);
+  });
+}
+
+/**
+ * Runs `work` with the same URL and changes nothing: a database that has not been migrated to this version is rejected.
+ * @throws StartupError for a database with an older schema, and with PostgreSQL's message when the database fails
+ */
+export async function withCurrentDatabase<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
+  return withUrl(log, async (url) => {
+    const pending = await findPendingMigrations(url);
+    if (pending.length === 0) return work(url);
+    throw new StartupError(
+      "The database does not have the schema of this version. Start the service of this version once: it migrates the database.",
+    );
+  });
+}
+
+async function withUrl<T>(log: Log, work: (url: string) => Promise<T>): Promise<T> {
   const { config } = loadCommandConfig(log);
   const { url, close } = await resolveDatabase(config, log);
   try {
-    await migrate(url, entities, log);
     return await work(url);
   } catch (error) {
     const failure = readPostgresError(error);

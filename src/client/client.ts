@@ -8,6 +8,7 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
+import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
@@ -25,6 +26,8 @@ export * from "../../gen/cartwright/customer/v1/customer_pb.ts";
 export * from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
 export * from "../../gen/cartwright/identity/v1/identity_pb.ts";
 export * from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
+export * from "../../gen/cartwright/operations/v1/operations_pb.ts";
+export * from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_service_pb.ts";
 export { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
@@ -82,6 +85,7 @@ export interface ShopClient {
   readonly customers: Client<typeof CustomerService>;
   readonly reviews: Client<typeof ReviewService>;
   readonly identity: Client<typeof IdentityService>;
+  readonly operations: Client<typeof OperationsService>;
   /** Signs in and out. Calls carry the tokens of the session, which are refreshed automatically. */
   readonly session: Session;
   /** The transport, for clients of other services on the same port. */
@@ -126,6 +130,7 @@ export function createClient(options: ClientOptions): ShopClient {
     customers: createServiceClient(CustomerService, transport),
     reviews: createServiceClient(ReviewService, transport),
     identity,
+    operations: createServiceClient(OperationsService, transport),
     session,
     transport,
   };

@@ -17,6 +17,16 @@ const FEATURES: Readonly<Record<string, readonly string[]>> = {
   identity: ["customer"],
   review: ["catalog", "order"],
   recommendation: ["catalog", "order"],
+  operations: [
+    "catalog",
+    "inventory",
+    "customer",
+    "tracker",
+    "order",
+    "identity",
+    "review",
+    "recommendation",
+  ],
 };
 const DATABASE = /^(@mikro-orm\/|pg$|pg\/|kysely$)/;
 const CONTRACT = /^@(connectrpc|bufbuild)\//;

@@ -7,6 +7,7 @@ import { inject } from "vitest";
 import { CatalogService } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
 import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
+import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
@@ -34,6 +35,7 @@ export interface Clients {
   customers: Client<typeof CustomerService>;
   identity: Client<typeof IdentityService>;
   reviews: Client<typeof ReviewService>;
+  operations: Client<typeof OperationsService>;
 }
 
 /**
@@ -99,5 +101,6 @@ export function clientsOf(transport: Transport): Clients {
     customers: createClient(CustomerService, transport),
     identity: createClient(IdentityService, transport),
     reviews: createClient(ReviewService, transport),
+    operations: createClient(OperationsService, transport),
   };
 }

@@ -23,6 +23,9 @@ export interface Tx {
   repeatInvalidation(invalidation: Invalidation): void;
 }
 
+/** Runs a statement on a snapshot of the data and returns its rows. */
+export type SnapshotQuery = <Row>(statement: Statement<Row>) => Promise<Row[]>;
+
 /** The connection pool. Its methods throw AppErrors for failures that a caller can act upon. */
 export interface Database {
   /** Runs one statement outside of a transaction and returns its rows. */
@@ -38,6 +41,14 @@ export interface Database {
   transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Runs `work` like `transact` and rolls back, for `validate_only`. */
   dryRun<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Runs `work` in a REPEATABLE READ READ ONLY transaction on the primary: all its statements read one snapshot.
+   * @param timeLimitMs time limit of all statements together, in milliseconds, instead of the statement timeout. The
+   *   call's deadline may lower it
+   * @throws AppError deadline_exceeded when the statements take longer; unavailable without a connection; cancelled or
+   *   deadline_exceeded for an aborted call
+   */
+  readSnapshot<T>(call: Call, timeLimitMs: number, work: (query: SnapshotQuery) => Promise<T>): Promise<T>;
   /** Resolves when PostgreSQL has responded to a statement. */
   ping(): Promise<void>;
   close(): Promise<void>;

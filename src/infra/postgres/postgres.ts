@@ -5,12 +5,13 @@ import type { Call } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
 import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
 import { createSemaphore } from "./connection/semaphore.ts";
+import { readSnapshot } from "./connection/snapshot.ts";
 import { createRunTransaction } from "./connection/transaction.ts";
 import type { Database } from "./database.ts";
 import { databaseBusy, isConnectionLost, toAppError } from "./postgres-errors.ts";
 import type { Statement } from "./statement.ts";
 
-export type { Database, Invalidation, Tx } from "./database.ts";
+export type { Database, Invalidation, SnapshotQuery, Tx } from "./database.ts";
 
 export interface PostgresOptions {
   url: string;
@@ -50,6 +51,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
         throw toAppError(error);
       }
     },
+    readSnapshot: (call, timeLimitMs, work) => readSnapshot(pool, call, timeLimitMs, work),
     async ping() {
       await pool.query("select 1");
     },

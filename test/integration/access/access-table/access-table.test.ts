@@ -15,6 +15,7 @@ import { type AccessRow, type Caller, callers, OK } from "./access-row.ts";
 import { catalogRows } from "./catalog-rows.ts";
 import { customerRows } from "./customer-rows.ts";
 import { identityRows } from "./identity-rows.ts";
+import { operationsRows } from "./operations-rows.ts";
 import { orderRows } from "./order-rows.ts";
 import { reviewRows } from "./review-rows.ts";
 import { trackerRows } from "./tracker-rows.ts";
@@ -27,6 +28,7 @@ const table: Readonly<Record<string, AccessRow>> = {
   ...customerRows,
   ...identityRows,
   ...reviewRows,
+  ...operationsRows,
 };
 
 const methods = (await readServices()).flatMap((service) => service.methods);

@@ -1,0 +1,54 @@
+import type { Pool, PoolClient } from "pg";
+import type { Call } from "../../../kernel/call.ts";
+import type { SnapshotQuery } from "../database.ts";
+import { isConnectionLost, toAppError } from "../postgres-errors.ts";
+import { compileStatement, type Statement } from "../statement.ts";
+import { assertNotAborted, withClient } from "./pool-client.ts";
+
+/** Time after the statement timeout in which a response must arrive, in milliseconds. */
+const RESPONSE_SLACK_MS = 1_000;
+
+/**
+ * Runs `work` in a REPEATABLE READ READ ONLY transaction, so that all its statements read one snapshot.
+ * @param timeLimitMs upper bound of all statements together, in milliseconds. The call's deadline may lower it
+ */
+export async function readSnapshot<T>(
+  pool: Pool,
+  call: Call,
+  timeLimitMs: number,
+  work: (query: SnapshotQuery) => Promise<T>,
+): Promise<T> {
+  const deadlineAtMs = Math.min(call.deadlineAtMs, performance.now() + timeLimitMs);
+  try {
+    return await withClient(pool, call, async (client, discard) => {
+      try {
+        await client.query("begin transaction isolation level repeatable read read only");
+        const result = await work((statement) => queryUntil(deadlineAtMs, client, statement));
+        await client.query("commit");
+        return result;
+      } catch (error) {
+        // A broken connection has no transaction left to roll back.
+        if (!isConnectionLost(error)) await client.query("rollback").catch(discard);
+        throw error;
+      }
+    });
+  } catch (error) {
+    assertNotAborted(call);
+    throw toAppError(error);
+  }
+}
+
+/** Runs a statement with the time that is left as its timeout, which may be longer than that of other statements. */
+async function queryUntil<Row>(
+  deadlineAtMs: number,
+  client: PoolClient,
+  statement: Statement<Row>,
+): Promise<Row[]> {
+  const timeoutMs = Math.max(1, Math.ceil(deadlineAtMs - performance.now()));
+  await client.query(`set local statement_timeout = ${timeoutMs}`);
+  const { text, values, name } = compileStatement(statement);
+  // The option overrides the connection's own, which is missing in the types of the driver.
+  const config = { text, name, values: [...values], query_timeout: timeoutMs + RESPONSE_SLACK_MS };
+  const { rows } = await client.query<Row & object>(config);
+  return rows;
+}

@@ -1,0 +1,15 @@
+import { catalogChecks } from "./catalog-checks.ts";
+import type { Check } from "./check.ts";
+import { orderChecks } from "./order-checks.ts";
+import { purchaseChecks } from "./purchase-checks.ts";
+import { referenceChecks } from "./reference-checks.ts";
+import { sessionChecks } from "./session-checks.ts";
+
+/** All checks, in the order of their invariants. */
+export const checks: readonly Check[] = [
+  ...orderChecks,
+  ...purchaseChecks,
+  ...referenceChecks,
+  ...sessionChecks,
+  ...catalogChecks,
+].sort((a, b) => a.invariant.localeCompare(b.invariant) || a.name.localeCompare(b.name));

@@ -1,0 +1,64 @@
+import { sql } from "kysely";
+import type { Database, SnapshotQuery } from "../infra/postgres/postgres.ts";
+import type { Call } from "../kernel/call.ts";
+import { HOUR_MS } from "../kernel/durations.ts";
+import { AppError } from "../kernel/errors.ts";
+import type { CheckResult } from "./invariants/check.ts";
+import { runChecks } from "./invariants/run-checks.ts";
+
+export type { Breach, CheckResult } from "./invariants/check.ts";
+export { runChecks } from "./invariants/run-checks.ts";
+
+/** The results of all checks on one snapshot of the data. */
+export interface Verification {
+  /** Time of the snapshot, by the clock of the database. */
+  snapshotTime: Date;
+  checks: CheckResult[];
+}
+
+/** Operation of the service. */
+export interface Operations {
+  /**
+   * Checks the invariants of all data in one snapshot of the primary. Takes no locks on rows or tables that writers wait
+   * for.
+   * @param maxBreaches maximum number of breaches to return for each check; 20 when 0
+   * @throws AppError aborted while another verification is running, deadline_exceeded when the checks take too long
+   */
+  verifyInvariants(call: Call, maxBreaches: number): Promise<Verification>;
+}
+
+/** Dependencies of the operations. */
+export interface OperationsOptions {
+  db: Pick<Database, "readSnapshot">;
+}
+
+const DEFAULT_MAX_BREACHES = 20;
+/** Time limit of a verification without a deadline, in milliseconds. */
+const TIME_LIMIT_MS = HOUR_MS;
+/** Key of the advisory lock that allows one verification at a time in a database: "veri" in ASCII. */
+const LOCK_KEY = 0x76657269;
+
+/** Creates the operations. */
+export function createOperations({ db }: OperationsOptions): Operations {
+  return {
+    verifyInvariants: (call, maxBreaches) =>
+      db.readSnapshot(call, TIME_LIMIT_MS, async (query) => {
+        const snapshotTime = await startVerification(query);
+        return { snapshotTime, checks: await runChecks(query, maxBreaches || DEFAULT_MAX_BREACHES) };
+      }),
+  };
+}
+
+/**
+ * Locks out other verifications until the transaction ends: several together would only slow down each other and the
+ * shop.
+ * @returns the time of the snapshot
+ */
+async function startVerification(query: SnapshotQuery): Promise<Date> {
+  const [row] = await query(sql<{ acquired: boolean; snapshot_time: string }>`
+    select pg_try_advisory_xact_lock(${LOCK_KEY}) as acquired, now() as snapshot_time`);
+  if (row?.acquired === true) return new Date(row.snapshot_time);
+  throw new AppError("aborted", "Another verification is running. Retry when it has ended.", {
+    reason: "VERIFICATION_RUNNING",
+  });
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from "node:crypto";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { failureOf } from "../../support/errors.ts";
+import { startShop, type TestShop } from "../../support/shop.ts";
+import { makeProduct } from "../../support/shop-fixtures.ts";
+
+let shop: TestShop;
+let orderIds: string[];
+beforeAll(async () => {
+  shop = await startShop();
+  const productId = await makeProduct(shop, { stock: 10n });
+  const place = async () =>
+    shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
+  const placed = [await place(), await place(), await place()];
+  orderIds = placed.map(({ order }) => order?.id ?? "").sort();
+});
+afterAll(() => shop.close());
+
+test("all checks of an unharmed shop pass, in the order of their invariants", async () => {
+  const startedAt = Date.now();
+  const { passed, checks, snapshotTime } = await shop.operations.verifyInvariants({});
+  expect(passed).toBe(true);
+  expect(checks.length).toBeGreaterThan(8);
+  expect(checks.filter(({ breachCount }) => breachCount > 0n)).toEqual([]);
+  expect(checks.map(({ invariant }) => invariant)).toEqual(checks.map(({ invariant }) => invariant).sort());
+  expect(new Set(checks.map(({ name }) => name)).size).toBe(checks.length);
+  for (const { description, duration } of checks) {
+    expect(description).toMatch(/^[A-Z].*\.$/);
+    expect(duration).toBeDefined();
+  }
+  // Database and service are on one machine here, so that their clocks agree.
+  const time = snapshotTime === undefined ? 0 : timestampDate(snapshotTime).getTime();
+  expect(time).toBeGreaterThanOrEqual(startedAt);
+});
+
+test("a breach is reported with its resource and its values, and all breaches are counted", async () => {
+  await shop.database.query("update orders set total_minor = total_minor + 1");
+  try {
+    const { passed, checks } = await shop.operations.verifyInvariants({ maxBreaches: 2 });
+    expect(passed).toBe(false);
+    const failed = checks.filter(({ breachCount }) => breachCount > 0n);
+    expect(failed).toMatchObject([{ name: "order-totals", invariant: "I2", breachCount: 3n }]);
+    expect(failed[0]?.breaches.map(({ resource, values }) => ({ resource, values }))).toEqual(
+      orderIds.slice(0, 2).map((id) => ({
+        resource: `orders/${id}`,
+        values: { total_minor: "1001", items_minor: "1000", min_quantity: "1", min_unit_minor: "1000" },
+      })),
+    );
+  } finally {
+    await shop.database.query("update orders set total_minor = total_minor - 1");
+  }
+});
+
+test("a value past 2^53 is reported exactly, and the value of a missing row is empty", async () => {
+  const [id = ""] = orderIds;
+  await shop.database.query("alter table orders add column saved bigint");
+  await shop.database.query(
+    "update orders set saved = total_minor, total_minor = 9007199254740993 where id = $1",
+    [id],
+  );
+  try {
+    const { checks } = await shop.operations.verifyInvariants({});
+    const [breach] = checks.flatMap(({ breaches }) => breaches);
+    expect(breach?.values.total_minor).toBe("9007199254740993");
+  } finally {
+    await shop.database.query("update orders set total_minor = saved where id = $1", [id]);
+    await shop.database.query("alter table orders drop column saved");
+  }
+});
+
+test("max_breaches is 100 at most", async () => {
+  const failure = await failureOf(shop.operations.verifyInvariants({ maxBreaches: 101 }));
+  expect(failure).toMatchObject({ code: "InvalidArgument", reason: "INVALID_REQUEST" });
+});
+
+test("one verification runs at a time; the next one is possible when it has ended", async () => {
+  const { query } = shop.database;
+  await query("select pg_advisory_lock(x'76657269'::int)");
+  const failure = await failureOf(shop.operations.verifyInvariants({}));
+  expect(failure).toMatchObject({ code: "Aborted", reason: "VERIFICATION_RUNNING" });
+  await query("select pg_advisory_unlock(x'76657269'::int)");
+  expect((await shop.operations.verifyInvariants({})).passed).toBe(true);
+});
