@@ -20,7 +20,9 @@ import { Cache } from "./infra/cache/cache.ts";
 import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import { openStores, type Stores } from "./infra/embedded/stores.ts";
 import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
-import { createInvalidationPublisher, withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
+import { withOutbox } from "./infra/outbox/outbox.ts";
+import { createWakeUp, type WakeUp } from "./infra/outbox/wake-up.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
@@ -129,6 +131,7 @@ async function bindAdminPort({ host, adminPort }: Config, log: Log): Promise<Bou
 /** The stores and libraries that features and the server are built on. */
 interface Infrastructure {
   db: Database;
+  wakeUp: WakeUp;
   redis: RedisConnection;
   jobs: Jobs;
   cache: Cache<Message>;
@@ -170,8 +173,9 @@ async function openInfrastructure(
   cleanups.push(() => jobs.close());
   const ids = createIds(clock);
   const audited = withAuditLog(connections, { ids, clock });
-  const db = withInvalidationOutbox(audited, createInvalidationPublisher(jobs, bus));
-  return { db, redis, jobs, cache, bus, limiter, ids, clock, log };
+  const wakeUp = createWakeUp();
+  const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);
+  return { db, wakeUp, redis, jobs, cache, bus, limiter, ids, clock, log };
 }
 
 function createAppServer(

@@ -3,6 +3,9 @@ import type { Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidationQueue } from "./infra/jobs/queues.ts";
+import { runConsumers } from "./infra/outbox/consumer/run-consumers.ts";
+import { createInvalidationConsumer } from "./infra/outbox/invalidation-consumer.ts";
+import type { WakeUp } from "./infra/outbox/wake-up.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { internalCall } from "./kernel/call.ts";
 import { MINUTE_MS } from "./kernel/durations.ts";
@@ -11,8 +14,9 @@ import type { Log } from "./kernel/log.ts";
 /** Dependencies of the worker. */
 export interface WorkerOptions {
   db: Database;
+  wakeUp: WakeUp;
   jobs: Jobs;
-  bus: Pick<InvalidationBus, "ensureInvalidated">;
+  bus: Pick<InvalidationBus, "ensureInvalidated" | "invalidate">;
   identity: Pick<Identity, "purgeExpired">;
   log: Log;
 }
@@ -24,11 +28,12 @@ export interface WorkerOptions {
 const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
- * Runs the jobs of the service in this process; other processes may run them too.
- * @returns a function that stops the maintenance timer; the queues stop with `jobs`
+ * Runs the jobs of the service and the consumers of the outbox in this process; other processes may run them too.
+ * @returns a function that stops the consumers and the maintenance timer; the queues stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
-  const { db, jobs, bus, identity, log } = options;
+  const { db, wakeUp, jobs, bus, identity, log } = options;
+  const consumers = await runConsumers({ db, wakeUp, log, consumers: [createInvalidationConsumer(bus)] });
   await jobs.work(invalidationQueue, async (batch) => {
     const areComplete = await Promise.all(
       batch.map(({ tags, generation }) => bus.ensureInvalidated(tags, Buffer.from(generation, "base64"))),
@@ -49,6 +54,6 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
   }, MAINTENANCE_INTERVAL_MS);
   return async () => {
     clearInterval(timer);
-    await running;
+    await Promise.all([running, consumers.close()]);
   };
 }

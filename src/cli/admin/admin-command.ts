@@ -9,11 +9,8 @@ import { createRefreshTokenCodec } from "../../identity/sessions/refresh-token-c
 import { createSessions } from "../../identity/sessions/sessions.ts";
 import { createJwksStore } from "../../identity/signing-keys/jwks-store.ts";
 import { withAuditLog } from "../../infra/audit/audit.ts";
-import { openJobs } from "../../infra/jobs/jobs.ts";
-import {
-  createInvalidationPublisher,
-  withInvalidationOutbox,
-} from "../../infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "../../infra/outbox/invalidation-outbox.ts";
+import { withOutbox } from "../../infra/outbox/outbox.ts";
 import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
 import { getSharedSecret } from "../../infra/postgres/secret/shared-secret.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
@@ -52,19 +49,15 @@ export async function runAdminCommand(
   const password = fromInput ? await readPassword() : undefined;
   if (password !== undefined) assertPassword(password);
   const connections = await openPostgres({ url, entities, log, ...POOL });
-  const jobs = await openJobs({ url, workers: 0, log });
   try {
     const clock = systemClock;
     const ids = createIds(clock);
-    // Running replicas invalidate their caches by the job.
-    const publisher = createInvalidationPublisher(jobs, {
-      invalidate: async () => false,
-      ensureInvalidated: async () => false,
-    });
-    const db = withInvalidationOutbox(withAuditLog(connections, { clock, ids }), publisher);
+    // Running replicas invalidate their caches by the consumer of the outbox.
+    const publisher = { invalidate: async () => false, ensureInvalidated: async () => false };
+    const outbox = withOutbox(withAuditLog(connections, { clock, ids }), { notify: () => {} });
+    const db = withInvalidationOutbox(outbox, publisher);
     return await dispatch(command, { db, clock, ids }, password);
   } finally {
-    await jobs.close();
     await connections.close();
   }
 }

@@ -4,8 +4,8 @@ import { ensureBrands } from "../../catalog/brand/brand.ts";
 import { rollUpCounts } from "../../catalog/stats/count-rollup.ts";
 import { entities } from "../../entities.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
-import { openJobs } from "../../infra/jobs/jobs.ts";
-import { invalidationQueue } from "../../infra/jobs/queues.ts";
+import { invalidationTopic } from "../../infra/outbox/invalidation-topic.ts";
+import { withOutbox } from "../../infra/outbox/outbox.ts";
 import { type Database, openPostgres, type Tx } from "../../infra/postgres/postgres.ts";
 import { mapConcurrent } from "../../kernel/async/map-concurrent.ts";
 import { type Call, internalCall } from "../../kernel/call.ts";
@@ -94,7 +94,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
     const added = await seedCustomers({ db, call, onProgress }, customers, products, originMs);
     // Also for rows that an interrupted run has added.
     if (addedProducts + added.customers > 0) await runMaintenance(db, call);
-    await invalidateCaches(db, call, url);
+    await invalidateCaches(db, call);
     return { ...added, products: addedProducts, productsMs, ms: performance.now() - startMs };
   } finally {
     await db.close();
@@ -110,15 +110,11 @@ async function runMaintenance(db: Database, call: Call): Promise<void> {
   await db.read(call, sql.raw(`vacuum (analyze) ${TABLES}`));
 }
 
-/** Enqueues the invalidation of everything that running services have cached. */
-async function invalidateCaches(db: Database, call: Call, url: string): Promise<void> {
-  const jobs = await openJobs({ url, workers: 0, log: NO_LOG });
-  try {
-    const invalidation = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
-    await db.transact(call, (tx) => jobs.enqueue(tx, invalidationQueue, invalidation));
-  } finally {
-    await jobs.close();
-  }
+/** Publishes the invalidation of everything that running services have cached. */
+async function invalidateCaches(db: Database, call: Call): Promise<void> {
+  const invalidation = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
+  const outbox = withOutbox(db, { notify: () => {} });
+  await outbox.transact(call, async (tx) => tx.publish(invalidationTopic, invalidation));
 }
 
 interface SeedContext {

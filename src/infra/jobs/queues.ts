@@ -22,7 +22,7 @@ export interface Invalidation {
   generation: string;
 }
 
-// The writer invalidates the cache itself after its commit; the job only covers its failures, so it may wait.
+// Only replicas of the former version enqueue these jobs, during a rolling update. The outbox replaces them.
 export const invalidationQueue: Queue<Invalidation> = {
   name: "invalidation",
   batchSize: 200,

@@ -1,36 +1,19 @@
 import type { Call } from "../../kernel/call.ts";
-import type { InvalidationBus } from "../cache/invalidation-bus.ts";
 import { type Generation, newGeneration } from "../cache/redis-tier.ts";
-import type { Jobs } from "../jobs/jobs.ts";
-import { invalidationQueue } from "../jobs/queues.ts";
 import type { Database, Invalidation, Tx } from "../postgres/postgres.ts";
+import { invalidationTopic } from "./invalidation-topic.ts";
 
 /** Delivers the cache tags that a transaction has changed. */
 export interface InvalidationPublisher {
-  /** Stores the tags in the transaction, so that they are delivered even if the process dies after the commit. */
-  enqueue(tx: Tx, tags: readonly string[], generation: Generation): Promise<void>;
   /** Invalidates the tags after the commit. It must not throw, since the change is made. */
   invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
   /** Invalidates the tags of an earlier transaction unless that is complete. It must not throw either. */
   ensureInvalidated(tags: readonly string[], generation: Generation): Promise<unknown>;
 }
 
-/** Creates a publisher that invalidates the cache directly, and by a job in case that fails. */
-export function createInvalidationPublisher(
-  jobs: Pick<Jobs, "enqueue">,
-  bus: Pick<InvalidationBus, "invalidate" | "ensureInvalidated">,
-): InvalidationPublisher {
-  return {
-    enqueue: (tx, tags, generation) =>
-      jobs.enqueue(tx, invalidationQueue, { tags: [...tags], generation: generation.toString("base64") }),
-    invalidate: (tags, generation) => bus.invalidate(tags, generation),
-    ensureInvalidated: (tags, generation) => bus.ensureInvalidated(tags, generation),
-  };
-}
-
 /**
- * Wraps a database so that `tx.invalidate` takes effect: the tags of a transaction are stored with it, and invalidated
- * before `transact` returns.
+ * Wraps a database so that `tx.invalidate` takes effect: the tags of a transaction are published with it, and
+ * invalidated before `transact` returns. The consumer of the outbox repeats that if the process dies after the commit.
  */
 export function withInvalidationOutbox(db: Database, publisher: InvalidationPublisher): Database {
   return {
@@ -54,15 +37,16 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
           },
         });
         tags = [...changed];
-        if (tags.length > 0) await publisher.enqueue(tx, tags, generation);
+        if (tags.length > 0)
+          tx.publish(invalidationTopic, { tags, generation: generation.toString("base64") });
         return result;
       };
       let result: T;
       try {
         result = await db.transact(call, attempt);
       } catch (error) {
-        // A connection lost during the commit may have committed, or may still. A generation of its own keeps the job
-        // from skipping these tags as already invalidated.
+        // A connection lost during the commit may have committed, or may still. A generation of its own keeps the
+        // consumer from skipping these tags as already invalidated.
         if (tags.length > 0) await publisher.invalidate(tags, newGeneration());
         throw error;
       }

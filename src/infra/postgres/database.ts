@@ -1,5 +1,6 @@
 import type { SqlEntityManager } from "@mikro-orm/postgresql";
 import type { Call } from "../../kernel/call.ts";
+import type { Topic } from "../outbox/topic.ts";
 import type { Statement } from "./statement.ts";
 
 /** The cache tags that a transaction has changed. */
@@ -15,6 +16,8 @@ export interface Tx {
   readonly em: SqlEntityManager;
   /** Runs a statement and returns its rows. */
   query<Row>(statement: Statement<Row>): Promise<Row[]>;
+  /** Publishes an event, which consumers of its topic get after the commit. `data` is stored as JSON. */
+  publish<Data>(topic: Topic<Data>, data: Data): void;
   /** Registers cache tags. Responses cached under them are dropped after the commit. */
   invalidate(...tags: string[]): void;
   /** Returns the tags that are registered so far. */

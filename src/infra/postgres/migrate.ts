@@ -14,6 +14,7 @@ import { Migration20261121210000 } from "./migrations/migration-20261121210000-w
 import { Migration20261128000000 } from "./migrations/migration-20261128000000-import-deletes.ts";
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
 import { Migration20261129000000 } from "./migrations/migration-20261129000000-inventory.ts";
+import { Migration20261129010000 } from "./migrations/migration-20261129010000-outbox.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -25,6 +26,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261128000000-import-deletes", class: Migration20261128000000 },
   { name: "migration-20261128012404-idempotent-invalidation", class: Migration20261128012404 },
   { name: "migration-20261129000000-inventory", class: Migration20261129000000 },
+  { name: "migration-20261129010000-outbox", class: Migration20261129010000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
@@ -62,6 +64,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
       const done = await orm.migrator.up();
       for (const { name } of done) log.debug({ migration: name }, "Migration applied");
       await installJobs(client, log);
+      await client.query("select advance_outbox_epoch()");
       if (done.length > 0) {
         const durationMs = Math.round(performance.now() - startMs);
         log.info({ migrations: done.length, latest: done.at(-1)?.name, durationMs }, "Database migrated");

@@ -83,11 +83,7 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const redis = openRedis(inject("redisUrl"), silentLog);
   const bus = new InvalidationBus({ redis: redis.client, namespace: stores.namespace, log: silentLog });
   const reads: string[] = [];
-  const db = withInvalidationOutbox(recordReads(postgres, reads), {
-    enqueue: async () => {},
-    invalidate: (tags, generation) => bus.invalidate(tags, generation),
-    ensureInvalidated: (tags, generation) => bus.ensureInvalidated(tags, generation),
-  });
+  const db = withInvalidationOutbox(recordReads(postgres, reads), bus);
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const ids = createIds();
   const customers = createCustomers({ db, tokens, clock, ids });

@@ -24,8 +24,7 @@ export async function openTagRecorder() {
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
   const recorded: string[] = [];
   const db = withInvalidationOutbox(plain, {
-    enqueue: async (_, tags) => void recorded.push(...tags),
-    invalidate: async () => {},
+    invalidate: async (tags) => void recorded.push(...tags),
     ensureInvalidated: async () => {},
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);

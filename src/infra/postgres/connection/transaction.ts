@@ -29,7 +29,7 @@ export interface TransactionOptions {
   log: Log;
 }
 
-/** Without an outbox, tags are not invalidated. */
+/** Without an outbox, events are not stored and tags are not invalidated. */
 const NO_INVALIDATION = { tags: [], generation: Buffer.alloc(0) };
 const ATTEMPTS = 3;
 const FIRST_DELAY_MS = 10;
@@ -79,6 +79,7 @@ async function runOnce<T>(
       const result = await work({
         em,
         query: (statement) => queryClient(client, statement),
+        publish: () => {},
         invalidate: () => {},
         invalidation: () => NO_INVALIDATION,
         repeatInvalidation: () => {},

@@ -3,6 +3,8 @@ import { expect, test } from "vitest";
 import { entities } from "../../../../src/entities.ts";
 import type { Generation } from "../../../../src/infra/cache/redis-tier.ts";
 import { withInvalidationOutbox } from "../../../../src/infra/outbox/invalidation-outbox.ts";
+import type { PublishedInvalidation } from "../../../../src/infra/outbox/invalidation-topic.ts";
+import { withOutbox } from "../../../../src/infra/outbox/outbox.ts";
 import { runMutation } from "../../../../src/infra/postgres/idempotency/run-mutation.ts";
 import { type Database, openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
@@ -10,60 +12,71 @@ import { silentLog } from "../../../support/log.ts";
 import { createTestDatabase } from "../../../support/stores/database.ts";
 
 interface Published {
-  enqueued: [tags: readonly string[], generation: Generation][];
   invalidated: [tags: readonly string[], generation: Generation][];
   ensured: [tags: readonly string[], generation: Generation][];
 }
 
-/** Runs a test on a database whose publications are recorded. */
-async function withDatabase(work: (db: Database, published: Published) => Promise<void>): Promise<void> {
+type StoredInvalidations = () => Promise<[tags: readonly string[], generation: Generation][]>;
+
+/** Runs a test on a database whose invalidations are recorded. */
+async function withDatabase(
+  work: (db: Database, published: Published, stored: StoredInvalidations) => Promise<void>,
+): Promise<void> {
   const database = await createTestDatabase();
   const limits = { poolMax: 2, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
-  const published: Published = { enqueued: [], invalidated: [], ensured: [] };
-  const db = withInvalidationOutbox(plain, {
-    enqueue: async (_tx, tags, generation) => void published.enqueued.push([tags, generation]),
+  const published: Published = { invalidated: [], ensured: [] };
+  const db = withInvalidationOutbox(withOutbox(plain, { notify: () => {} }), {
     invalidate: async (tags, generation) => void published.invalidated.push([tags, generation]),
     ensureInvalidated: async (tags, generation) => void published.ensured.push([tags, generation]),
   });
-  await work(db, published).finally(() => plain.close());
+  const stored: StoredInvalidations = async () => {
+    const rows = await database.query<{ events: { data: PublishedInvalidation }[] }>(
+      "select events from outbox_1 order by id",
+    );
+    return rows
+      .flatMap(({ events }) => events)
+      .map(({ data }) => [data.tags, Buffer.from(data.generation, "base64")]);
+  };
+  await work(db, published, stored).finally(() => plain.close());
   await database.drop();
 }
 
-test("tags of a transaction are invalidated after its commit, with the generation of its job", () =>
-  withDatabase(async (db, published) => {
+test("tags of a transaction are invalidated after its commit, with the generation that it has stored", () =>
+  withDatabase(async (db, published, stored) => {
     await db.transact(internalCall(), async (tx) => {
       tx.invalidate("catalog", "product:1", "catalog");
       expect(published.invalidated).toEqual([]);
     });
-    expect(published.enqueued).toHaveLength(1);
-    expect(published.enqueued[0]?.[0]).toEqual(["catalog", "product:1"]);
-    expect(published.invalidated).toEqual(published.enqueued);
+    expect(published.invalidated.map(([tags]) => tags)).toEqual([["catalog", "product:1"]]);
+    expect(await stored()).toEqual(published.invalidated);
   }));
 
-test("tags of a failed transaction are invalidated as well, since it may have committed, with another generation than its job", () =>
+test("tags of a failed transaction are invalidated as well, since it may have committed, with another generation than it has stored", () =>
   withDatabase(async (db, published) => {
     const controller = new AbortController();
     // The caller leaves after the last statement: for the outbox this is the same as a commit whose response was lost.
+    let generation: Generation | undefined;
     const failing = db.transact(internalCall(controller.signal), async (tx) => {
       tx.invalidate("catalog");
+      generation = tx.invalidation().generation;
       controller.abort();
     });
     await expect(failing).rejects.toThrow();
     expect(published.invalidated.map(([tags]) => tags)).toEqual([["catalog"]]);
-    const [[, enqueued] = []] = published.enqueued;
-    expect(published.invalidated[0]?.[1]).not.toEqual(enqueued);
+    expect(generation).toBeDefined();
+    expect(published.invalidated[0]?.[1]).not.toEqual(generation);
   }));
 
 test("a transaction that changes nothing, or a dry run, invalidates no tags", () =>
   withDatabase(async (db, published) => {
     await db.transact(internalCall(), async () => {});
     await db.dryRun(internalCall(), async (tx) => tx.invalidate("catalog"));
-    expect(published).toEqual({ enqueued: [], invalidated: [], ensured: [] });
+    expect(published).toEqual({ invalidated: [], ensured: [] });
   }));
 
 test("a repeat of an idempotent request repeats the invalidation of the first one, with its generation", () =>
-  withDatabase(async (db, published) => {
+  withDatabase(async (db, published, stored) => {
     const call = internalCall();
     const requestId = randomUUID();
     const run = (tags: string[]) =>
@@ -71,7 +84,7 @@ test("a repeat of an idempotent request repeats the invalidation of the first on
     await run(["catalog", "product:1"]);
     expect(published.ensured).toEqual([]);
     expect((await run(["not run"])).replayed).toBe(true);
-    expect(published.ensured).toEqual(published.enqueued);
+    expect(published.ensured).toEqual(await stored());
     expect(published.invalidated).toHaveLength(1);
   }));
 
@@ -81,5 +94,5 @@ test("a repeat of an idempotent request without tags invalidates nothing", () =>
     const run = () => runMutation(db, internalCall(), { method: "Test", requestId }, {}, async () => {});
     await run();
     expect((await run()).replayed).toBe(true);
-    expect(published).toEqual({ enqueued: [], invalidated: [], ensured: [] });
+    expect(published).toEqual({ invalidated: [], ensured: [] });
   }));

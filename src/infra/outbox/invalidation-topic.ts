@@ -1,0 +1,10 @@
+import type { Topic } from "./topic.ts";
+
+/** Cache tags that a transaction has changed. */
+export interface PublishedInvalidation {
+  readonly tags: readonly string[];
+  /** Generation of the transaction, base64. */
+  readonly generation: string;
+}
+
+export const invalidationTopic: Topic<PublishedInvalidation> = { name: "cache-invalidation" };
