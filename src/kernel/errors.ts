@@ -72,6 +72,22 @@ export function invalidField(field: string, description: string, reason = "INVAL
   });
 }
 
+const OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN";
+
+/** Returns DEADLINE_EXCEEDED for a call whose deadline passed while its changes were being committed. */
+export function outcomeUnknown(): AppError {
+  return new AppError(
+    "deadline_exceeded",
+    "The deadline passed while the change was being committed. Repeat the call with the same request_id to get its outcome.",
+    { reason: OUTCOME_UNKNOWN },
+  );
+}
+
+/** Returns whether an error says that the changes of its call may have been committed or not. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  return error instanceof AppError && error.details.reason === OUTCOME_UNKNOWN;
+}
+
 /** Longest part of a caller's text that an error message repeats, in UTF-16 units. */
 const MAX_QUOTED_LENGTH = 64;
 

@@ -1,4 +1,4 @@
-import type { AppError } from "../../kernel/errors.ts";
+import { type AppError, isOutcomeUnknown } from "../../kernel/errors.ts";
 import { callCancelled, deadlineExceeded } from "../errors/call-errors.ts";
 import { toConnectError } from "../errors/connect-errors.ts";
 
@@ -91,13 +91,16 @@ export class CallLifetime {
   /**
    * Waits for work of the handler. After a stop the work is awaited for `settleMs` more: it may be past its commit,
    * and then its response counts.
-   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle
+   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle; the work's own error
+   *   when it says that its outcome is unknown
    */
   settle<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#isAbandoned) reject(this.#stopReason);
       this.#rejectWork = reject;
-      work.then(resolve, (error: unknown) => reject(this.#stopReason ?? error));
+      work.then(resolve, (error: unknown) =>
+        reject(isOutcomeUnknown(error) ? error : (this.#stopReason ?? error)),
+      );
     });
   }
 

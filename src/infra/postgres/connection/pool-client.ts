@@ -44,12 +44,15 @@ export async function queryClient<Row>(client: PoolClient, statement: Statement<
 
 /** @throws AppError cancelled or deadline_exceeded when the call was aborted */
 export function assertNotAborted(call: Call): void {
-  if (!call.signal.aborted) return;
-  throw call.signal.reason instanceof AppError
-    ? call.signal.reason
-    : new AppError("cancelled", "The caller left before the change was committed. Nothing was changed.", {
-        reason: "CALLER_GONE",
-      });
+  if (call.signal.aborted) throw abortReason(call.signal);
+}
+
+/** Returns the error of a call whose signal has aborted. */
+export function abortReason({ reason }: AbortSignal): AppError {
+  if (reason instanceof AppError) return reason;
+  return new AppError("cancelled", "The caller left before the change was committed. Nothing was changed.", {
+    reason: "CALLER_GONE",
+  });
 }
 
 /** Takes a connection from the pool; rejects when the call is aborted before there is one. */

@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { outcomeUnknown } from "../../../../src/kernel/errors.ts";
 import { CallLifetime } from "../../../../src/rpc/call/call-lifetime.ts";
 
 const abort = vi.fn();
@@ -104,6 +105,22 @@ describe("a handler that is stopped", () => {
     await vi.advanceTimersByTimeAsync(150);
     const work = Promise.reject(new Error("canceling statement due to user request"));
     await expect(lifetime.settle(work)).rejects.toMatchObject({ code: "deadline_exceeded" });
+  });
+
+  test("a handler that is stopped may say that its outcome is unknown; its other errors are those of the stop", async () => {
+    for (const [error, reason] of [
+      [outcomeUnknown(), "OUTCOME_UNKNOWN"],
+      [new Error("the connection is closed"), "DEADLINE_EXCEEDED"],
+    ] as const) {
+      const lifetime = new CallLifetime(options);
+      lifetime.begin();
+      const work = new Promise((_, reject) => {
+        lifetime.signal.addEventListener("abort", () => reject(error));
+      });
+      const outcome = outcomeOf(lifetime.settle(work));
+      await vi.advanceTimersByTimeAsync(150);
+      expect(outcome.error).toMatchObject({ code: "deadline_exceeded", details: { reason } });
+    }
   });
 
   test("a handler whose caller leaves keeps its time to settle", async () => {
