@@ -106,17 +106,19 @@ export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) 
       return { product: toProductMessage(await products.undelete(getCall(context), id, etag)) };
     },
 
-    async adjustStock({ productId, delta, expectedQuantity, reason, effectiveTime, requestId }, context) {
+    async adjustStock(request, context) {
+      const { productId, delta, onHandQuantity, expectedQuantity, reason, effectiveTime, requestId } =
+        request;
       const product = await catalog.adjustStock(getCall(context), {
         productId: productId.toLowerCase(),
         delta,
         expectedQuantity,
-        countedOnHand: undefined,
+        countedOnHand: onHandQuantity,
         reason: REASONS.get(reason) ?? "CORRECTION",
         effectiveTime: effectiveTime && timestampDate(effectiveTime),
         requestId,
       });
-      return { product: toProductMessage(product) };
+      return { product: toProductMessage(product), onHandQuantity: product.onHandQuantity };
     },
 
     async getCategory({ key }, context) {

@@ -55,7 +55,10 @@ export const StockMovementEntity = defineEntity({
     },
   ],
   checks: [
-    { name: "stock_movement_delta_not_zero", expression: "on_hand_delta <> 0 or reserved_delta <> 0" },
+    {
+      name: "stock_movement_delta_not_zero",
+      expression: "on_hand_delta <> 0 or reserved_delta <> 0 or reason = 'RECOUNT'",
+    },
     {
       name: "stock_movement_reason_known",
       expression:

@@ -35,8 +35,8 @@ export interface StockTransition {
 const MAX_STOCK = 2_000_000_000n;
 
 /**
- * Changes the units on hand of a product and records the change in the ledger. A count that finds no difference changes
- * nothing.
+ * Changes the units on hand of a product and records the change in the ledger. A count that finds no difference
+ * is recorded too, so that older counts are outdated.
  * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
  *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
  *   `effectiveTime` is in the future
@@ -47,6 +47,7 @@ export async function adjustStock(
   clock: Clock,
 ): Promise<StockTransition> {
   const { productId, reason, effectiveTime, countedOnHand } = adjustment;
+  assertDeltaOrCount(adjustment);
   if (effectiveTime !== undefined && effectiveTime.getTime() > clock.now().getTime() + MAX_CLOCK_SKEW_MS) {
     throw invalidField("effective_time", "must not be in the future");
   }
@@ -57,12 +58,20 @@ export async function adjustStock(
   const now = clock.now();
   if (reason === "RECOUNT") await assertLatestRecount(tx, adjustment, now);
   const delta = countedOnHand === undefined ? adjustment.delta : countedOnHand - before.onHand;
-  if (delta === 0n) return { before, after: before };
   assertInRange(productId, before, delta);
   await tx.query(sql`
     update inventory set on_hand = on_hand + ${delta}, version = version + 1 where product_id = ${productId}`);
   await recordAdjustment(tx, { ...adjustment, delta }, now);
   return { before, after: { ...before, onHand: before.onHand + delta, version: before.version + 1n } };
+}
+
+function assertDeltaOrCount({ delta, countedOnHand, reason }: StockAdjustment): void {
+  if (countedOnHand === undefined) {
+    if (delta === 0n) throw invalidField("delta", "must not be 0");
+    return;
+  }
+  if (delta !== 0n) throw invalidField("delta", "must be 0 when on_hand_quantity is set");
+  if (reason !== "RECOUNT") throw invalidField("on_hand_quantity", "can be set with reason RECOUNT only");
 }
 
 /** Inserts the change into the ledger. */

@@ -21,13 +21,19 @@ export interface OrderedProduct {
   price: Money;
 }
 
+/** A product after a change of its stock. */
+export interface StockedProduct extends Product {
+  /** Units in the warehouse; undefined in a repeat of a request that an earlier version has stored. */
+  onHandQuantity: bigint | undefined;
+}
+
 /** The operations that change the stock of products and invalidate the cached responses that show it. */
 export interface ProductStock {
   /**
    * Changes the stock of a product and records it in the ledger, in one transaction.
    * @throws AppError not_found, aborted, failed_precondition or invalid_argument as `Inventory.adjust` does
    */
-  adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<Product>;
+  adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<StockedProduct>;
   /**
    * Locks the stock of an order's products until the transaction ends, checks that they are available, and updates
    * their availability to what it is after the order.
@@ -78,15 +84,22 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
   return {
     async adjustStock(call, { requestId, ...adjustment }) {
       const options = { method: "AdjustStock", requestId };
-      const { result } = await runMutation(db, call, options, adjustment, async (tx) => {
-        const { productId } = adjustment;
-        const { before, after } = await inventory.adjust(tx, adjustment);
-        const isInStock = availableUnits(after) > 0n;
-        if (availableUnits(before) > 0n !== isInStock) await setAvailability(tx, [{ productId, isInStock }]);
-        const product = await readProduct(tx, productId);
-        tx.invalidate(...productTags(product), "catalog");
-        return product;
-      });
+      const { result } = await runMutation(
+        db,
+        call,
+        options,
+        adjustment,
+        async (tx): Promise<StockedProduct> => {
+          const { productId } = adjustment;
+          const { before, after } = await inventory.adjust(tx, adjustment);
+          const isInStock = availableUnits(after) > 0n;
+          if (availableUnits(before) > 0n !== isInStock)
+            await setAvailability(tx, [{ productId, isInStock }]);
+          const product = await readProduct(tx, productId);
+          tx.invalidate(...productTags(product), "catalog");
+          return { ...product, onHandQuantity: after.onHand };
+        },
+      );
       return result;
     },
 

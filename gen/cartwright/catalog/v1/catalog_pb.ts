@@ -75,7 +75,8 @@ export type Product = Message<"cartwright.catalog.v1.Product"> & {
   price?: Money | undefined;
 
   /**
-   * Units in stock, from 0 to 2,000,000,000. CreateProduct sets the initial stock, 0 if empty. UpdateProduct
+   * Units that can be ordered, from 0 to 2,000,000,000: the units on hand without those that pending orders have
+   * reserved. CreateProduct sets the initial stock, 0 if empty. UpdateProduct
    * cannot change it: AdjustStock, ImportProducts and orders do.
    *
    * @generated from field: int64 stock_quantity = 8;

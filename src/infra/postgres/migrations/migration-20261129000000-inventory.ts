@@ -78,7 +78,9 @@ export class Migration20261129000000 extends Migration {
       update stock_movement set reserved_delta = -on_hand_delta, on_hand_delta = 0 where order_id is not null`);
     this.addSql(`
       alter table stock_movement
-        add constraint stock_movement_delta_not_zero check (on_hand_delta <> 0 or reserved_delta <> 0),
+        add constraint stock_movement_delta_not_zero check (
+          on_hand_delta <> 0 or reserved_delta <> 0 or reason = 'RECOUNT'
+        ),
         add constraint stock_movement_account_known check (
           case when order_id is null then reserved_delta = 0 else on_hand_delta = 0 end
         )`);

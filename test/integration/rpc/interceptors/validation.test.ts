@@ -87,8 +87,9 @@ describe("the rules of the contract", () => {
 
   test("the rules of the contract report the message of a rule that has one", async () => {
     const { catalog } = await clients();
-    const call = catalog.adjustStock({ productId: uuid, delta: 0n, reason: 1 });
-    expect(await violationsOf(call)).toEqual({ delta: "must not be 0" });
+    const readMask = { paths: Array.from({ length: 101 }, () => "sku") };
+    const call = catalog.getProduct({ key: { case: "id", value: uuid }, readMask });
+    expect(await violationsOf(call)).toEqual({ read_mask: "must name at most 50 fields" });
   });
 
   test("the rules of the contract report no more violations than fit into trailers", async () => {
