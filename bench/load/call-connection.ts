@@ -17,7 +17,7 @@ import {
 /** Receives the gRPC status of a call, such as "0" for OK, or the error of its connection. */
 export type OnEnd = (status: string) => void;
 
-/** The bytes that are received before the server gets more of the connection's window. */
+/** The bytes of messages that are received before the server gets more of the connection's window. */
 const WINDOW_UPDATE_BYTES = 1_000_000;
 
 /**
@@ -95,7 +95,6 @@ export class CallConnection {
       offset = end;
     }
     this.#incomplete = offset < bytes.length ? bytes.subarray(offset) : undefined;
-    this.#receivedBytes += chunk.length;
     if (this.#receivedBytes < WINDOW_UPDATE_BYTES) return;
     this.#outgoing.push(windowUpdate(this.#receivedBytes));
     this.#receivedBytes = 0;
@@ -107,6 +106,9 @@ export class CallConnection {
     const stream = bytes.readUInt32BE(start + 5);
     const payload = start + FRAME_HEADER_BYTES;
     switch (type) {
+      case frameType.data:
+        this.#receivedBytes += end - payload;
+        return;
       case frameType.headers:
         if ((flags & END_STREAM) !== 0) this.#end(stream, readGrpcStatus(bytes.subarray(payload, end)));
         return;

@@ -1,12 +1,13 @@
 // A process that places orders over gRPC, so that its processor time is known and its work delays no other caller.
 import { StartupError } from "../../src/kernel/errors.ts";
-import { CallConnection } from "./call-connection.ts";
+import { CallConnection, type OnEnd } from "./call-connection.ts";
 import type { Load, LoadResult } from "./load-generator.ts";
 import { CREATE_ORDER, createOrderMessages } from "./order-messages.ts";
 
 /** The interval of an open loop, in milliseconds. */
 const TICK_MS = 1;
 const OK = "0";
+const GRPC_STATUS = /^\d+$/;
 
 const connections: CallConnection[] = [];
 
@@ -32,7 +33,7 @@ class Calls {
   }
 
   /** Sends a call on the next connection. */
-  send(onEnd: () => void): void {
+  send(onEnd: OnEnd): void {
     const connection = connections[this.#turn++ % connections.length];
     if (connection === undefined) throw new StartupError("The load has no connection.");
     const sentMs = performance.now();
@@ -41,7 +42,7 @@ class Calls {
       this.#pending -= 1;
       if (status === OK) this.#ms.push(performance.now() - sentMs);
       else this.#failures.set(status, (this.#failures.get(status) ?? 0) + 1);
-      onEnd();
+      onEnd(status);
     });
   }
 
@@ -64,11 +65,12 @@ function run({ orders, seconds, callers, perSecond }: Load): Promise<LoadResult>
     const finish = () => {
       if (calls.isDone) resolve(calls.result(process.cpuUsage(before)));
     };
-    const repeat = () => {
-      if (isOver()) finish();
+    const repeat = (status: string) => {
+      // A caller without a connection stops.
+      if (isOver() || !GRPC_STATUS.test(status)) finish();
       else calls.send(repeat);
     };
-    for (let caller = 0; caller < callers; caller += 1) repeat();
+    for (let caller = 0; caller < callers; caller += 1) repeat(OK);
     if (perSecond === 0) return;
     let sent = 0;
     const timer = setInterval(() => {
