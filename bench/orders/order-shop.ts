@@ -1,6 +1,10 @@
 import { seedShop } from "../../src/cli/seed/seed-shop.ts";
+import { entities } from "../../src/entities.ts";
+import { createLog } from "../../src/infra/log.ts";
+import { openPostgres } from "../../src/infra/postgres/postgres.ts";
+import { internalCall } from "../../src/kernel/call.ts";
 import { StartupError } from "../../src/kernel/errors.ts";
-import { findViolations } from "../../test/support/stores/invariants.ts";
+import { createOperations } from "../../src/operations/operations.ts";
 import { createDatabase, withClient } from "../harness/databases.ts";
 import { formatNumber } from "../harness/numbers.ts";
 import { type Service, startService } from "../harness/service.ts";
@@ -13,6 +17,8 @@ const SEEDED = "orders_seeded";
 const CACHE_NAMESPACE = "cache-namespace";
 /** No call of the loads is rejected because of the number of calls, or because the pool is busy. */
 const SETTINGS = { MAX_CALLS: "4000", DB_POOL_WAIT_MS: "30000" };
+const POOL = { poolMax: 1, poolWaitMs: 5_000, statementTimeoutMs: 600_000 };
+const MAX_BREACHES = 3;
 
 /** Copies of one seeded database on one server, for services that are compared. */
 export interface OrderShop {
@@ -97,9 +103,19 @@ export async function countOrders(databaseUrl: string): Promise<number> {
   });
 }
 
-/** @throws StartupError when an invariant of promises is violated */
+/** @throws StartupError with the breaches when an invariant is violated */
 export async function assertInvariants(what: string, databaseUrl: string): Promise<void> {
-  const violations = await findViolations(databaseUrl);
-  if (violations.length === 0) return;
-  throw new StartupError(`After ${what} invariants are violated: ${JSON.stringify(violations.slice(0, 5))}`);
+  const log = createLog("warn", process.stderr);
+  const db = await openPostgres({ url: databaseUrl, entities, log, ...POOL });
+  try {
+    const { checks } = await createOperations({ db }).verifyInvariants(internalCall(), MAX_BREACHES);
+    const failed = checks.filter(({ breachCount }) => breachCount > 0n);
+    if (failed.length === 0) return;
+    const texts = failed.map(
+      ({ name, breachCount, breaches }) => `${name}: ${breachCount}, such as ${JSON.stringify(breaches)}`,
+    );
+    throw new StartupError(`After ${what} invariants are violated:\n${texts.join("\n")}`);
+  } finally {
+    await db.close();
+  }
 }
