@@ -1,3 +1,4 @@
+import { salesConsumer } from "./catalog/sales/sales-consumer.ts";
 import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
@@ -33,7 +34,12 @@ const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
   const { db, wakeUp, jobs, bus, identity, log } = options;
-  const consumers = await runConsumers({ db, wakeUp, log, consumers: [createInvalidationConsumer(bus)] });
+  const consumers = await runConsumers({
+    db,
+    wakeUp,
+    log,
+    consumers: [createInvalidationConsumer(bus), salesConsumer],
+  });
   await jobs.work(invalidationQueue, async (batch) => {
     const areComplete = await Promise.all(
       batch.map(({ tags, generation }) => bus.ensureInvalidated(tags, Buffer.from(generation, "base64"))),

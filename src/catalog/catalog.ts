@@ -12,7 +12,8 @@ import type { ImportChunk } from "./import/row.ts";
 import { createProducts, type Products } from "./product/product.ts";
 import { addRating, assertProductActive, type RatingChange } from "./product/product-rating.ts";
 import { createProductStock, type ProductStock } from "./product/product-stock.ts";
-import { addSales, type ProductSale } from "./sales/add-sales.ts";
+import type { ProductSale } from "./sales/add-sales.ts";
+import { publishSales } from "./sales/sales-consumer.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
 export type { OrderedProduct } from "./product/product-stock.ts";
@@ -48,8 +49,8 @@ export interface Catalog extends ProductStock {
    * @throws AppError not_found
    */
   addRating(tx: Tx, productId: string, change: RatingChange): Promise<void>;
-  /** Adds sales of products to the units sold and to their popularity. */
-  recordSales(tx: Tx, sales: readonly ProductSale[]): Promise<void>;
+  /** Records sales of products, which are added to the units sold and to the popularity within seconds of the commit. */
+  recordSales(tx: Tx, sales: readonly ProductSale[]): void;
 }
 
 /** Dependencies of the catalogue. */
@@ -72,6 +73,6 @@ export function createCatalog(options: CatalogOptions): Catalog {
     ...createProductStock(options),
     assertProductActive,
     addRating,
-    recordSales: addSales,
+    recordSales: publishSales,
   };
 }

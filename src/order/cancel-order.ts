@@ -47,7 +47,7 @@ export async function cancelOrder(
   await tx.query(sql`
     with stock as (${stock}), ledger as (${ledger})
     update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
-  await catalog.recordSales(
+  catalog.recordSales(
     tx,
     order.items.map(({ productId, quantity }) => ({ productId, units: -quantity })),
   );

@@ -53,7 +53,7 @@ export async function placeOrder(
   const now = order.createTime;
   const movement = inventory.orderMovement({ orderId: order.id, reason: "ORDER", lines, now });
   await insertOrder(tx, order, requestId, movement);
-  await catalog.recordSales(
+  catalog.recordSales(
     tx,
     lines.map(({ productId, quantity }) => ({ productId, units: quantity })),
   );

@@ -3,6 +3,7 @@ import { createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
 import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
+import { withOutbox } from "../../../src/infra/outbox/outbox.ts";
 import { openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import { createInventory } from "../../../src/inventory/inventory.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
@@ -23,7 +24,7 @@ export async function openTagRecorder() {
   const limits = { poolMax: 4, poolWaitMs: 5_000, statementTimeoutMs: 5_000 };
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
   const recorded: string[] = [];
-  const db = withInvalidationOutbox(plain, {
+  const db = withInvalidationOutbox(withOutbox(plain, { notify: () => {} }), {
     invalidate: async (tags) => void recorded.push(...tags),
     ensureInvalidated: async () => {},
   });
@@ -36,6 +37,8 @@ export async function openTagRecorder() {
   const orders = createOrders({ ...shared, catalog, inventory, customers, tracker });
   const call = internalCall();
   return {
+    database,
+    db,
     catalog,
     orders,
     call,

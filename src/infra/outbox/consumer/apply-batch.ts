@@ -45,18 +45,25 @@ export async function lockConsumer(tx: Tx, name: string): Promise<boolean> {
   return lock?.acquired === true;
 }
 
-/** Returns whether a consumer has unread rows, and whether it may read the first one already. */
-export async function findUnread(
-  db: Database,
-  call: Call,
-  name: string,
-): Promise<{ exists: boolean; isReadable: boolean }> {
+/** The first row that a consumer has not read. */
+export interface Unread {
+  isBelowHorizon: boolean;
+  /** Time since the last batch of the consumer in any process, in milliseconds. */
+  sinceBatchMs: number;
+}
+
+/** Returns the first row that a consumer has not read; undefined if there is none. */
+export async function findUnread(db: Database, call: Call, name: string): Promise<Unread | undefined> {
   const [unread] = await db.read(
     call,
-    sql<{ is_readable: boolean }>`select ${IS_BELOW_HORIZON} as is_readable from ${OUTBOX_ROWS}
-      where ${isUnread(name)} order by epoch, xid, id limit 1`,
+    sql<{ is_below_horizon: boolean; since_batch_ms: number }>`
+      select ${IS_BELOW_HORIZON} as is_below_horizon, (
+        select extract(epoch from clock_timestamp() - advanced_at)::float8 * 1000
+        from outbox_cursor where consumer = ${name}
+      ) as since_batch_ms
+      from ${OUTBOX_ROWS} where ${isUnread(name)} order by epoch, xid, id limit 1`,
   );
-  return { exists: unread !== undefined, isReadable: unread?.is_readable === true };
+  return unread && { isBelowHorizon: unread.is_below_horizon, sinceBatchMs: unread.since_batch_ms };
 }
 
 /**
@@ -108,6 +115,6 @@ function eventsOf<Data>({ epoch, xid, id, events }: Row<Data>): OutboxEvent<Data
 /** Sets the cursor of a locked consumer. */
 export async function advanceCursor(tx: Tx, name: string, { epoch, xid, id }: OutboxPosition): Promise<void> {
   await tx.query(
-    sql`update outbox_cursor set epoch = ${epoch}, xid = ${xid}, id = ${id} where consumer = ${name}`,
+    sql`update outbox_cursor set epoch = ${epoch}, xid = ${xid}, id = ${id}, advanced_at = clock_timestamp() where consumer = ${name}`,
   );
 }

@@ -45,6 +45,7 @@ export function startConsumerLoop({ db, consumer, log, pollMs }: ConsumerLoopOpt
   let running: Promise<void> | undefined;
   let isClosed = false;
   let wasWoken = false;
+  let hasMore = false;
   let failuresInARow = 0;
   let horizonDelayMs = FIRST_HORIZON_DELAY_MS;
 
@@ -74,6 +75,7 @@ export function startConsumerLoop({ db, consumer, log, pollMs }: ConsumerLoopOpt
       return delayMs;
     } catch (error) {
       if (isClosed) return pollMs;
+      hasMore = false;
       counters.failures += 1;
       failuresInARow += 1;
       warn({ err: error, consumer: consumer.name, failuresInARow }, "Outbox consumer failed; retrying");
@@ -82,18 +84,25 @@ export function startConsumerLoop({ db, consumer, log, pollMs }: ConsumerLoopOpt
   }
 
   async function runBatch(): Promise<number> {
-    // An idle consumer only reads: a transaction that locks would write each time.
-    const { exists, isReadable } = await findUnread(db, call, consumer.name);
-    if (exists && !isReadable) {
+    const delayMs = hasMore ? 0 : await findDelay();
+    if (delayMs > 0) return delayMs;
+    const result = await applyBatch(db, call, consumer);
+    if (result.rows > 0) counters.batches += 1;
+    counters.events += result.events;
+    hasMore = result.hasMore;
+    return hasMore ? 0 : pollMs;
+  }
+
+  /** Returns the delay until the consumer should read; 0 if it should now. Nothing is written for an idle consumer. */
+  async function findDelay(): Promise<number> {
+    const unread = await findUnread(db, call, consumer.name);
+    if (unread?.isBelowHorizon === false) {
       horizonDelayMs = Math.min(2 * horizonDelayMs, pollMs);
       return horizonDelayMs;
     }
     horizonDelayMs = FIRST_HORIZON_DELAY_MS;
-    if (!exists) return pollMs;
-    const { events, rows, hasMore } = await applyBatch(db, call, consumer);
-    if (rows > 0) counters.batches += 1;
-    counters.events += events;
-    return hasMore ? 0 : pollMs;
+    // The batches of all processes keep the consumer's delay between them.
+    return unread === undefined ? pollMs : Math.max(0, consumer.delayMs - unread.sinceBatchMs);
   }
 
   schedule(0);

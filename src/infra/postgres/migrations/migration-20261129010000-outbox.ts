@@ -33,7 +33,8 @@ export class Migration20261129010000 extends Migration {
       consumer text primary key,
       epoch integer not null,
       xid xid8 not null,
-      id bigint not null
+      id bigint not null,
+      advanced_at timestamptz not null default now()
     ) with (fillfactor = 10)`);
     // Consumers that add up events start with the first one, even if it is published before they first run.
     this.addSql(`insert into outbox_cursor (consumer, epoch, xid, id) values

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Topic } from "../../../../src/infra/outbox/topic.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { waitForHorizon } from "../../../support/outbox/horizon.ts";
 import { NEVER_MS, openOutboxFixture } from "../../../support/outbox/outbox-fixture.ts";
 import { createRecordingConsumer, insertNumbers } from "../../../support/outbox/recording-consumer.ts";
 
@@ -79,11 +80,13 @@ test("a failed batch is rolled back with its effect, and repeated", async () => 
 });
 
 test("a new consumer starts at the end of the outbox; each consumer has its own cursor", async () => {
-  const { publish, applied, run } = await openOutboxFixture();
+  const { database, publish, applied, run } = await openOutboxFixture();
   await publish(1);
+  await waitForHorizon(database);
   await run([createRecordingConsumer()], { pollMs: 10 });
   await publish(2);
   await expect.poll(applied).toEqual([2]);
+  await waitForHorizon(database);
   await run([createRecordingConsumer({ name: "second" })], { pollMs: 10 });
   await publish(3);
   await expect.poll(applied).toEqual([2, 3, 3]);

@@ -1,0 +1,43 @@
+import { sql } from "kysely";
+import type { OutboxConsumer } from "../../infra/outbox/consumer/consumer.ts";
+import type { Topic } from "../../infra/outbox/topic.ts";
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import { productTags } from "../product/product-row.ts";
+import { addSales, type ProductSale } from "./add-sales.ts";
+
+/** The sales of one transaction, with decimal units. */
+type PublishedSales = readonly { readonly productId: string; readonly units: string }[];
+
+const salesTopic: Topic<PublishedSales> = { name: "product-sales" };
+
+/** Publishes sales. The consumer counts them after the commit, so an order does not wait for the rows of its products. */
+export function publishSales(tx: Tx, sales: readonly ProductSale[]): void {
+  if (sales.length === 0) return;
+  tx.publish(
+    salesTopic,
+    sales.map(({ productId, units }) => ({ productId, units: units.toString() })),
+  );
+}
+
+/**
+ * The consumer that adds sales to the units sold and to the popularity of products. It runs at most once a second, so a
+ * product that is sold often is updated, and dropped from caches, once a second.
+ */
+export const salesConsumer: OutboxConsumer<PublishedSales> = {
+  name: "product-sales",
+  topics: [salesTopic],
+  delayMs: 1_000,
+  limits: { rows: 1_000_000, ageMs: 60_000 },
+  async apply(tx, events) {
+    const sales = events.flatMap(({ data }) => data);
+    await addSales(
+      tx,
+      sales.map(({ productId, units }) => ({ productId, units: BigInt(units) })),
+    );
+    const ids = [...new Set(sales.map(({ productId }) => productId))];
+    const products = await tx.query(
+      sql<{ id: string; sku: string }>`select id, sku from product where id = any(${ids}::uuid[])`,
+    );
+    tx.invalidate(...products.flatMap(productTags));
+  },
+};

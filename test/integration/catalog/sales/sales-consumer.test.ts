@@ -1,0 +1,50 @@
+import { randomUUID } from "node:crypto";
+import { expect, onTestFinished, test } from "vitest";
+import { salesConsumer } from "../../../../src/catalog/sales/sales-consumer.ts";
+import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
+import { openTagRecorder } from "../../../support/order/invalidated-tags.ts";
+import { waitForHorizon } from "../../../support/outbox/horizon.ts";
+import { startShop } from "../../../support/shop.ts";
+import { makeProduct } from "../../../support/shop-fixtures.ts";
+
+test("cached responses show the units sold by orders, less those of cancelled orders", async () => {
+  const shop = await startShop();
+  onTestFinished(() => shop.close());
+  const id = await makeProduct(shop, { stock: 100n });
+  const place = (quantity: bigint) =>
+    shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId: id, quantity }] } });
+  const readSold = async () =>
+    (await shop.catalog.getProduct({ key: { case: "id", value: id } })).product?.purchaseCount;
+  expect(await readSold()).toBe(0n);
+  const [first] = await Promise.all([place(30n), place(2n), place(1n)]);
+  await expect.poll(readSold).toBe(33n);
+  await shop.orders.cancelOrder({ id: first.order?.id ?? "" });
+  await expect.poll(readSold).toBe(3n);
+  const stored = "select popularity, purchase_count from product join product_sales on product_id = id";
+  expect(await shop.database.query(stored)).toEqual([{ popularity: 13, purchase_count: "3" }]);
+});
+
+test("the sales of a batch are one update of each product, and invalidate it", async () => {
+  const shop = await openTagRecorder();
+  onTestFinished(() => shop.close());
+  const { id: categoryId } = await shop.makeCategory();
+  const product = await shop.makeProduct(categoryId, 100n);
+  await shop.database.query(`
+    create table update_log (purchase_count bigint);
+    create function log_update() returns trigger language plpgsql as $$
+      begin insert into update_log values (new.purchase_count); return null; end $$;
+    create trigger log_update after update on product_sales for each row execute function log_update()`);
+  const input = { customerId: "", promotionId: "", items: [{ productId: product.id, quantity: 2n }] };
+  for (let count = 0; count < 5; count += 1) {
+    await shop.orders.create(shop.call, { order: input, requestId: randomUUID(), validateOnly: false });
+  }
+  await waitForHorizon(shop.database);
+  expect(await shop.tagsOf(() => applyBatch(shop.db, shop.call, salesConsumer))).toEqual([
+    `product:${product.id}`,
+    `sku:${product.sku}`,
+  ]);
+  expect(await shop.database.query("select * from update_log")).toEqual([{ purchase_count: "10" }]);
+  await waitForHorizon(shop.database);
+  // The row of the batch's own invalidation has no sales.
+  expect(await applyBatch(shop.db, shop.call, salesConsumer)).toMatchObject({ rows: 1, events: 0 });
+});
