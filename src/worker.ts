@@ -17,7 +17,7 @@ export interface WorkerOptions {
   db: Database;
   wakeUp: WakeUp;
   jobs: Jobs;
-  bus: Pick<InvalidationBus, "ensureInvalidated" | "invalidate">;
+  bus: Pick<InvalidationBus, "ensureAllInvalidated" | "ensureInvalidated" | "invalidate">;
   identity: Pick<Identity, "purgeExpired">;
   log: Log;
 }

@@ -53,7 +53,11 @@ export async function runAdminCommand(
     const clock = systemClock;
     const ids = createIds(clock);
     // Running replicas invalidate their caches by the consumer of the outbox.
-    const publisher = { invalidate: async () => false, ensureInvalidated: async () => false };
+    const publisher = {
+      invalidate: async () => false,
+      invalidateThrottled: () => {},
+      ensureInvalidated: async () => false,
+    };
     const outbox = withOutbox(withAuditLog(connections, { clock, ids }), { notify: () => {} });
     const db = withInvalidationOutbox(outbox, publisher);
     return await dispatch(command, { db, clock, ids }, password);

@@ -112,7 +112,7 @@ async function runMaintenance(db: Database, call: Call): Promise<void> {
 
 /** Publishes the invalidation of everything that running services have cached. */
 async function invalidateCaches(db: Database, call: Call): Promise<void> {
-  const invalidation = { tags: [ALL_TAGS], generation: newGeneration().toString("base64") };
+  const invalidation = { tags: [ALL_TAGS], generation: newGeneration().toString("base64"), throttled: [] };
   const outbox = withOutbox(db, { notify: () => {} });
   await outbox.transact(call, async (tx) => tx.publish(invalidationTopic, invalidation));
 }

@@ -1,6 +1,12 @@
 import { AppError } from "../../kernel/errors.ts";
 import type { CacheClock } from "./cache-clock.ts";
-import { type CacheRequest, createEntry, createNegativeEntry, type Entry } from "./cache-entry.ts";
+import {
+  type CacheRequest,
+  createEntry,
+  createNegativeEntry,
+  type Entry,
+  limitLifetime,
+} from "./cache-entry.ts";
 import { type CacheStats, createCacheCounters } from "./cache-stats.ts";
 import { LEASE_MS, type LeaseMonitor } from "./invalidation/lease-monitor.ts";
 import type { InvalidationBus } from "./invalidation-bus.ts";
@@ -27,6 +33,10 @@ export interface CacheOptions {
 /**
  * A read-through cache of two tiers: the memory of this process, and Redis. It never returns a value older than
  * the last write that was acknowledged before the call, by any process.
+ *
+ * A change whose invalidation is throttled may be missing for THROTTLE_MS after its acknowledgement. Values that may lack
+ * such changes, because a tag of theirs had a throttled invalidation recently or since their load, are used until
+ * THROTTLE_MS after their load has started, and only by the process that loaded them.
  */
 export class Cache<T> {
   readonly #memory: MemoryTier<T>;
@@ -39,7 +49,7 @@ export class Cache<T> {
 
   constructor({ bus, maxBytes }: CacheOptions) {
     this.#memory = new MemoryTier(maxBytes);
-    this.#redis = new RedisCacheStore(bus.redisTier, this.#counters, bus.clock);
+    this.#redis = new RedisCacheStore(bus, this.#counters);
     this.#tagVersions = bus.tagVersions;
     this.#lease = bus.lease;
     this.#clock = bus.clock;
@@ -59,20 +69,32 @@ export class Cache<T> {
     return { ...this.#counters, entries: this.#memory.entries, bytes: this.#memory.bytes };
   }
 
-  /** Returns the entry in memory if it is current. To be called only while the lease is held. */
+  /** Returns the entry in memory if it may be used. To be called only while the lease is held. */
   #readMemory(request: CacheRequest<T>): CacheResult<T> | undefined {
     const entry = this.#memory.get(request.key);
-    if (entry === undefined || !this.#tagVersions.isCurrent(entry.tags, entry.version)) return undefined;
-    const nowMs = this.#clock.wallMs();
-    if (nowMs >= entry.staleUntilMs) return undefined;
+    if (entry === undefined) return undefined;
+    const nowMs = this.#clock.monotonicMs();
+    if (!this.#isUsable(entry, nowMs)) return undefined;
     if (nowMs >= entry.freshUntilMs) {
       this.#counters.staleHits += 1;
       // Not awaited: the next call finds the new entry, or loads it itself and throws the error.
-      this.#joinOrLoad(request, this.#clock.monotonicMs(), true).result.catch(() => {});
+      this.#joinOrLoad(request, nowMs, true).result.catch(() => {});
     }
     if ("error" in entry.outcome) this.#counters.negativeHits += 1;
     else this.#counters.memoryHits += 1;
     return { state: "memory", entry };
+  }
+
+  /** Returns whether a call that starts now may use the entry. */
+  #isUsable(entry: Entry<T>, nowMs: number): boolean {
+    const { current } = this.#tagVersions;
+    if (entry.version !== current) {
+      if (!this.#tagVersions.isCurrent(entry.tags, entry.version)) return false;
+      if (this.#tagVersions.isThrottledSince(entry.tags, entry.version)) limitLifetime(entry);
+      // The tags are looked up once for all calls between two invalidations.
+      entry.version = current;
+    }
+    return nowMs < entry.staleUntilMs;
   }
 
   async #getOrLoadAsync(request: CacheRequest<T>): Promise<CacheResult<T>> {
@@ -84,7 +106,12 @@ export class Cache<T> {
     if (current !== undefined && !this.#lease.isHeld && current.startedAtMs < calledAtMs) {
       await this.#flights.waitForEnd(current, LEASE_MS);
     }
-    return this.#joinOrLoad(request, calledAtMs, false).result;
+    const flight = this.#joinOrLoad(request, calledAtMs, false);
+    const result = await flight.result;
+    if (flight.startedAtMs >= calledAtMs || this.#isUsable(result.entry, this.#clock.monotonicMs()))
+      return result;
+    // The load started before the call, and a tag that was not known then had been invalidated, or it took too long.
+    return this.#joinOrLoadLater(request, calledAtMs).result;
   }
 
   /**
@@ -98,14 +125,25 @@ export class Cache<T> {
 
   /** Joins a load in progress if it may; starts one otherwise. */
   #joinOrLoad(request: CacheRequest<T>, calledAtMs: number, isRefresh: boolean): Flight<CacheResult<T>> {
-    const { key } = request;
-    const current = this.#flights.get(key);
+    const current = this.#flights.get(request.key);
     if (current !== undefined && this.#mayJoin(request, current, calledAtMs)) {
       if (!isRefresh) this.#counters.coalesced += 1;
       return current;
     }
+    return this.#startLoad(request, isRefresh);
+  }
+
+  /** Joins a load that started after the call; starts one otherwise. */
+  #joinOrLoadLater(request: CacheRequest<T>, calledAtMs: number): Flight<CacheResult<T>> {
+    const current = this.#flights.get(request.key);
+    return current !== undefined && current.startedAtMs >= calledAtMs
+      ? current
+      : this.#startLoad(request, false);
+  }
+
+  #startLoad(request: CacheRequest<T>, isRefresh: boolean): Flight<CacheResult<T>> {
     const version = this.#tagVersions.current;
-    return this.#flights.start(key, version, () => this.#fetch(request, version, isRefresh));
+    return this.#flights.start(request.key, version, () => this.#fetch(request, version, isRefresh));
   }
 
   async #fetch(request: CacheRequest<T>, version: number, isRefresh: boolean): Promise<CacheResult<T>> {
@@ -113,7 +151,10 @@ export class Cache<T> {
       this.#counters.bypasses += 1;
       return { state: "bypass", entry: (await this.#load(request, version)).entry };
     }
-    const lookup = await this.#redis.find(request, version, isRefresh);
+    // Redis has no entries that may lack throttled changes.
+    const tags = this.#memory.get(request.key)?.tags ?? request.tags;
+    const isUnshared = this.#tagVersions.mayLackChanges(tags, this.#clock.monotonicMs());
+    const lookup = isUnshared ? {} : await this.#redis.find(request, version, isRefresh);
     if (lookup.entry !== undefined) {
       this.#counters.redisHits += 1;
       this.#store(request.key, lookup.entry);
@@ -127,14 +168,14 @@ export class Cache<T> {
   }
 
   async #load(request: CacheRequest<T>, version: number): Promise<{ entry: Entry<T>; payload?: Uint8Array }> {
-    const loadedAtMs = this.#clock.wallMs();
+    const start = { version, startedAtMs: this.#clock.monotonicMs(), loadedAtMs: this.#clock.wallMs() };
     try {
       const value = await request.load();
       const payload = request.encode(value);
-      return { entry: createEntry(request, value, payload, { version, loadedAtMs }), payload };
+      return { entry: createEntry(request, value, payload, start), payload };
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== "not_found") throw error;
-      return { entry: createNegativeEntry(request, error, { version, loadedAtMs: this.#clock.wallMs() }) };
+      return { entry: createNegativeEntry(request, error, { ...start, nowMs: this.#clock.monotonicMs() }) };
     }
   }
 
@@ -143,6 +184,8 @@ export class Cache<T> {
       this.#counters.fencedFills += 1;
       return;
     }
+    const startedAtMs = entry.startedAtMs ?? this.#clock.monotonicMs();
+    if (this.#tagVersions.mayLackChanges(entry.tags, startedAtMs)) limitLifetime(entry);
     this.#counters.fills += 1;
     this.#memory.set(key, entry);
   }

@@ -5,10 +5,12 @@ import { CircuitBreaker } from "../redis/circuit-breaker.ts";
 import { type CacheClock, systemCacheClock } from "./cache-clock.ts";
 import { AcknowledgementSender } from "./invalidation/acknowledgement-sender.ts";
 import { Acknowledgements } from "./invalidation/acknowledgements.ts";
+import { InvalidationBarrier } from "./invalidation/invalidation-barrier.ts";
 import { InvalidationSender } from "./invalidation/invalidation-sender.ts";
+import { InvalidationThrottle } from "./invalidation/invalidation-throttle.ts";
 import { LeaseMonitor } from "./invalidation/lease-monitor.ts";
 import { LiveReplicas } from "./invalidation/live-replicas.ts";
-import { parseInvalidation } from "./invalidation/messages.ts";
+import { type InvalidatedTags, parseInvalidation, type ThrottledTag } from "./invalidation/messages.ts";
 import { ALL_TAGS, type Generation, RedisTier } from "./redis-tier.ts";
 import { TagVersions } from "./tag-versions.ts";
 
@@ -21,6 +23,14 @@ export interface InvalidationBusOptions {
   clock?: CacheClock;
 }
 
+/** The invalidations of a transaction, which are repeated unless they are complete. */
+export interface RepeatedInvalidation {
+  tags: readonly string[];
+  /** Identifies the invalidation of `tags`. */
+  generation: Generation;
+  throttled: readonly ThrottledTag[];
+}
+
 /** Distributes invalidations of tags to all caches of this process and of the other replicas. */
 export class InvalidationBus {
   readonly redisTier: RedisTier;
@@ -30,7 +40,9 @@ export class InvalidationBus {
   readonly #replicaId = randomBytes(8).toString("hex");
   readonly #acknowledgements: Acknowledgements;
   readonly #acknowledgementSender: AcknowledgementSender;
+  readonly #barrier: InvalidationBarrier;
   readonly #sender: InvalidationSender;
+  readonly #throttle: InvalidationThrottle;
   readonly #clearCallbacks: (() => void)[] = [];
 
   constructor({ redis, namespace, log, clock = systemCacheClock }: InvalidationBusOptions) {
@@ -40,6 +52,7 @@ export class InvalidationBus {
     const { channels } = redisTier;
     const replicas = new LiveReplicas(replicaId, clock);
     const acknowledgements = new Acknowledgements(replicas, clock);
+    const barrier = new InvalidationBarrier(redis, channels.acknowledgementsFor(replicaId), replicaId);
     const breaker = new CircuitBreaker({
       log,
       messages: {
@@ -49,14 +62,20 @@ export class InvalidationBus {
     });
     const handlers = {
       onSubscribed: () => replicas.recordSubscribed(),
-      onDisconnected: () => replicas.recordUnsubscribed(),
+      onDisconnected: () => {
+        replicas.recordUnsubscribed();
+        barrier.reset();
+      },
       onHeartbeatRejected: () => replicas.recordRejected(),
       onHeartbeat: (from: string, sentAtMs: number) => {
         replicas.recordHeartbeat(from, sentAtMs);
         breaker.recordSuccess();
       },
       onInvalidation: (message: string) => this.#receive(message),
-      onAcknowledgement: (from: string, sequence: number) => acknowledgements.receive(from, sequence),
+      onAcknowledgement: (from: string, sequence: number) => {
+        if (from === replicaId) barrier.receive(sequence);
+        else acknowledgements.receive(from, sequence);
+      },
       onLeaseGranted: () => this.#invalidateAllLocally(),
       beforeFirstLease: () => redisTier.invalidateAllAfterRestart(),
       beforeRenewedLease: () => redisTier.invalidateAll(),
@@ -65,15 +84,18 @@ export class InvalidationBus {
     this.lease = new LeaseMonitor({ client: redis, channels, replicaId, handlers, log, clock });
     this.#acknowledgements = acknowledgements;
     this.#acknowledgementSender = new AcknowledgementSender(redis, channels, replicaId);
-    this.#sender = new InvalidationSender({
+    this.#barrier = barrier;
+    const sender = new InvalidationSender({
       redisTier,
       lease: this.lease,
       replicas,
       acknowledgements,
       breaker,
       clock,
-      invalidateLocally: (tags) => this.#invalidateLocally(tags),
+      invalidateLocally: (invalidated) => this.#invalidateLocally(invalidated),
     });
+    this.#sender = sender;
+    this.#throttle = new InvalidationThrottle({ clock, send: (change) => void sender.sendThrottled(change) });
   }
 
   /** Number of attempts to publish that failed. */
@@ -100,12 +122,52 @@ export class InvalidationBus {
   }
 
   /**
+   * Invalidates the tag of a resource whose change may be missing in responses for THROTTLE_MS after its acknowledgement:
+   * immediately if this process has not done so within THROTTLE_MS, otherwise at the end of that time, once for all
+   * changes in between. To be called after the commit of the change and before its acknowledgement. Tags are case-insensitive.
+   */
+  invalidateThrottled({ tag, version }: ThrottledTag): void {
+    this.#throttle.add({ tag: tag.toLowerCase(), version });
+  }
+
+  /**
    * Repeats an invalidation unless it is known to be complete, and waits as `invalidate` does.
    * @returns whether it is complete
    */
   async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<boolean> {
-    const isComplete = await this.redisTier.hasReceipt(generation).catch(() => false);
-    return isComplete || this.invalidate(tags, generation);
+    return this.ensureAllInvalidated([{ tags, generation, throttled: [] }]);
+  }
+
+  /**
+   * Repeats the invalidations of these transactions unless they are known to be complete: there is a receipt of the
+   * tags, and this process has recorded an invalidation of the same or a later version of the throttled ones.
+   * @returns whether all are complete
+   */
+  async ensureAllInvalidated(invalidations: readonly RepeatedInvalidation[]): Promise<boolean> {
+    const withTags = invalidations.filter(({ tags }) => tags.length > 0);
+    const receipts = await this.redisTier
+      .hasReceipts(withTags.map(({ generation }) => generation))
+      .catch(() => []);
+    for (const { throttled } of invalidations) {
+      for (const { tag, version } of throttled) {
+        const change = { tag: tag.toLowerCase(), version };
+        if (!this.tagVersions.hasThrottled(change)) this.#throttle.sendNow(change);
+      }
+    }
+    const repeated = withTags.filter((_, index) => receipts[index] !== true);
+    const areAccepted = await Promise.all([
+      this.#sender.waitForBatch(),
+      ...repeated.map(({ tags, generation }) => this.invalidate(tags, generation)),
+    ]);
+    return !areAccepted.includes(false);
+  }
+
+  /**
+   * Waits until this process has received all invalidations that Redis accepted before this call.
+   * @returns whether it has; false if the connection was lost
+   */
+  waitForEarlierInvalidations(): Promise<boolean> {
+    return this.#barrier.wait();
   }
 
   /** Registers a callback that clears a cache when all entries become stale. */
@@ -113,24 +175,31 @@ export class InvalidationBus {
     this.#clearCallbacks.push(clear);
   }
 
-  close(): void {
+  /** Publishes the invalidations that are delayed, and disconnects. */
+  async close(): Promise<void> {
+    if (this.#throttle.pendingCount > 0) {
+      this.#throttle.flush();
+      await this.#sender.waitForBatch();
+    }
     this.lease.close();
+    this.#barrier.reset();
     this.#acknowledgements.close();
   }
 
   #receive(message: string): void {
-    const { replicaId, sequence, tags } = parseInvalidation(message);
+    const { replicaId, sequence, ...invalidated } = parseInvalidation(message);
     if (replicaId === this.#replicaId) {
       if (sequence !== undefined) this.#acknowledgements.receiveOwn(sequence);
       return;
     }
-    this.#invalidateLocally(tags);
+    this.#invalidateLocally(invalidated);
     if (sequence !== undefined) this.#acknowledgementSender.add(replicaId, sequence);
   }
 
-  #invalidateLocally(tags: readonly string[]): void {
+  #invalidateLocally({ tags, throttled }: InvalidatedTags): void {
     if (tags.includes(ALL_TAGS)) this.#invalidateAllLocally();
-    else this.tagVersions.invalidate(tags);
+    else if (tags.length > 0) this.tagVersions.invalidate(tags);
+    if (throttled.length > 0) this.tagVersions.invalidateThrottled(throttled, this.clock.monotonicMs());
   }
 
   #invalidateAllLocally(): void {

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CacheClock } from "./cache-clock.ts";
-import { type CacheRequest, createEntry, type Entry } from "./cache-entry.ts";
+import { type CacheRequest, createSharedEntry, type Entry } from "./cache-entry.ts";
 import type { CacheCounters } from "./cache-stats.ts";
-import type { Generation, RedisEntry, RedisTier } from "./redis-tier.ts";
+import type { InvalidationBus } from "./invalidation-bus.ts";
+import { GENERATION_BYTES, type Generation, type RedisEntry, type RedisTier } from "./redis-tier.ts";
 
 /** The result of a lookup: the entry, or the state that is needed to store a loaded one. */
 export interface RedisLookupResult<T> {
@@ -22,15 +23,17 @@ const COOLDOWN_MS = 200;
 
 /** Finds and stores the entries of one cache in Redis. Failures of Redis are counted and never thrown. */
 export class RedisCacheStore<T> {
+  readonly #bus: InvalidationBus;
   readonly #redisTier: RedisTier;
   readonly #counters: CacheCounters;
   readonly #clock: CacheClock;
   #cooldownUntilMs = 0;
 
-  constructor(redisTier: RedisTier, counters: CacheCounters, clock: CacheClock) {
-    this.#redisTier = redisTier;
+  constructor(bus: InvalidationBus, counters: CacheCounters) {
+    this.#bus = bus;
+    this.#redisTier = bus.redisTier;
     this.#counters = counters;
-    this.#clock = clock;
+    this.#clock = bus.clock;
   }
 
   /**
@@ -44,13 +47,10 @@ export class RedisCacheStore<T> {
     const deadlineMs = this.#clock.monotonicMs() + LOCK_WAIT_MS;
     for (let isFirst: boolean | undefined; ; await sleep(LOCK_POLL_MS)) {
       const read = await this.#attempt(() => this.#redisTier.read(key, tags));
-      const entry = read?.entry && this.#decode(request, read.entry, version);
-      if (
-        entry !== undefined &&
-        (isRefresh ? entry.freshUntilMs : entry.staleUntilMs) > this.#clock.wallMs()
-      ) {
-        return { entry };
-      }
+      const stored = read?.entry;
+      const entry = stored && (await this.#attempt(() => this.#decode(request, stored, version)));
+      const untilMs = (isRefresh ? entry?.freshUntilMs : entry?.staleUntilMs) ?? Number.NEGATIVE_INFINITY;
+      if (entry !== undefined && untilMs > this.#clock.monotonicMs()) return { entry };
       isFirst ??= read === undefined || (await this.#attempt(() => this.#redisTier.tryLock(key))) !== false;
       if (isFirst || this.#clock.monotonicMs() >= deadlineMs)
         return { generations: read?.generations, isFirst };
@@ -62,31 +62,71 @@ export class RedisCacheStore<T> {
    * @param payload the encoded value; undefined for a `not_found` error, which is not stored
    */
   async store(
-    { key, freshMs, staleMs }: CacheRequest<T>,
-    { loadedAtMs }: Entry<T>,
+    request: CacheRequest<T>,
+    entry: Entry<T>,
     payload: Uint8Array | undefined,
     { generations, isFirst }: RedisLookupResult<T>,
   ): Promise<void> {
     if (payload !== undefined && generations !== undefined) {
-      const ttlMs = freshMs + staleMs;
-      await this.#attempt(() => this.#redisTier.write(key, generations, { loadedAtMs, payload }, ttlMs));
+      await this.#attempt(() => this.#write(request, entry, payload, generations));
     }
-    if (isFirst === true) await this.#attempt(() => this.#redisTier.unlock(key));
+    if (isFirst === true) await this.#attempt(() => this.#redisTier.unlock(request.key));
   }
 
-  /** Decodes an entry. Returns undefined for bytes that another program may have written; they are replaced. */
-  #decode(
+  async #write(
     request: CacheRequest<T>,
-    { loadedAtMs, payload }: RedisEntry,
+    entry: Entry<T>,
+    payload: Uint8Array,
+    generations: readonly Generation[],
+  ): Promise<void> {
+    const ownTags = entry.tags.slice(request.tags.length);
+    const ownGenerations = ownTags.length === 0 ? [] : await this.#redisTier.ensureGenerations(ownTags);
+    // The generations of these tags were not known before the load: they are those from before it if this process,
+    // which has then received all earlier invalidations, received none of them since.
+    if (ownTags.length > 0 && !(await this.#bus.waitForEarlierInvalidations())) return;
+    if (!this.#isShareable(entry)) return;
+    const stored = request.tagsOf ? encodeWithGenerations(ownGenerations, payload) : payload;
+    const { loadedAtMs } = entry;
+    const ttlMs = request.freshMs + request.staleMs;
+    await this.#redisTier.write(request.key, generations, { loadedAtMs, payload: stored }, ttlMs);
+  }
+
+  /** Returns whether an entry is current by the invalidations that this process has received, and lacks no changes. */
+  #isShareable({ tags, version, startedAtMs }: Entry<T>): boolean {
+    const { lease, tagVersions } = this.#bus;
+    const sinceMs = startedAtMs ?? this.#clock.monotonicMs();
+    return lease.isUp && tagVersions.isCurrent(tags, version) && !tagVersions.mayLackChanges(tags, sinceMs);
+  }
+
+  /**
+   * Decodes an entry. Returns undefined if a tag of its value was invalidated or has throttled changes, and for bytes that
+   * another program may have written; they are replaced.
+   */
+  async #decode(
+    request: CacheRequest<T>,
+    { loadedAtMs, payload: stored }: RedisEntry,
     version: number,
-  ): Entry<T> | undefined {
+  ): Promise<Entry<T> | undefined> {
+    const startedAtMs = this.#clock.monotonicMs();
+    const load = { version, startedAtMs, loadedAtMs, ageMs: Math.max(0, this.#clock.wallMs() - loadedAtMs) };
+    const { generations, payload } = request.tagsOf ? decodeWithGenerations(stored) : { payload: stored };
+    let entry: Entry<T>;
     try {
       const value = request.decode?.(payload);
-      return value === undefined ? undefined : createEntry(request, value, payload, { version, loadedAtMs });
+      if (value === undefined) return undefined;
+      entry = createSharedEntry(request, value, payload, load);
     } catch {
       this.#counters.redisFailures += 1;
       return undefined;
     }
+    if (this.#bus.tagVersions.mayLackChanges(entry.tags, startedAtMs)) return undefined;
+    const ownTags = entry.tags.slice(request.tags.length);
+    if (ownTags.length === 0) return entry;
+    const current = await this.#redisTier.readGenerations(ownTags);
+    const isCurrent = current.every(
+      (generation, index) => generation && generations?.[index]?.equals(generation),
+    );
+    return isCurrent ? entry : undefined;
   }
 
   /**
@@ -105,4 +145,23 @@ export class RedisCacheStore<T> {
       return undefined;
     }
   }
+}
+
+const COUNT_BYTES = 2;
+
+/** Adds the generations of the tags of a value to its encoding. */
+function encodeWithGenerations(generations: readonly Generation[], payload: Uint8Array): Buffer {
+  const count = Buffer.alloc(COUNT_BYTES);
+  count.writeUInt16BE(generations.length);
+  return Buffer.concat([count, ...generations, payload]);
+}
+
+function decodeWithGenerations(stored: Uint8Array): { generations: Generation[]; payload: Uint8Array } {
+  const buffer = Buffer.from(stored.buffer, stored.byteOffset, stored.length);
+  const payloadStart = COUNT_BYTES + buffer.readUInt16BE(0) * GENERATION_BYTES;
+  const generations: Generation[] = [];
+  for (let start = COUNT_BYTES; start < payloadStart; start += GENERATION_BYTES) {
+    generations.push(buffer.subarray(start, start + GENERATION_BYTES));
+  }
+  return { generations, payload: buffer.subarray(payloadStart) };
 }

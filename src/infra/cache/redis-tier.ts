@@ -1,11 +1,16 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
-import { type Channels, createChannels, encodeInvalidation } from "./invalidation/messages.ts";
+import {
+  type Channels,
+  createChannels,
+  encodeInvalidation,
+  type InvalidatedTags,
+} from "./invalidation/messages.ts";
 
 /** The generation of a tag: random, so that one created after a loss of data never equals an earlier one. */
 export type Generation = Buffer;
 
-const GENERATION_BYTES = 12;
+export const GENERATION_BYTES = 12;
 const TIME_BYTES = 8;
 /** Longer than the lifetime of any entry: an entry never outlives the generations that it is checked against. */
 const GENERATION_TTL_S = 86_400;
@@ -114,13 +119,16 @@ export class RedisTier {
    *
    * It removes the generations before it publishes, so that no replica reads Redis too early. Generations are
    * removed instead of replaced because a full server accepts that too. The next reader creates new ones.
-   * @param tags MAX_TAGS_PER_MESSAGE at most
+   * @param invalidated MAX_TAGS_PER_MESSAGE tags at most
    * @param sequence to be acknowledged; undefined if the message needs no acknowledgement
    */
-  async invalidate(tags: readonly string[], sequence: number | undefined): Promise<InvalidationReply> {
-    const keys = tags.map((tag) => this.#tagKey(tag));
+  async invalidate(
+    { tags, throttled }: InvalidatedTags,
+    sequence: number | undefined,
+  ): Promise<InvalidationReply> {
+    const keys = [...tags, ...throttled.map(({ tag }) => tag)].map((tag) => this.#tagKey(tag));
     const { invalidations, heartbeats } = this.channels;
-    const message = encodeInvalidation({ replicaId: this.#replicaId, sequence, tags });
+    const message = encodeInvalidation({ replicaId: this.#replicaId, sequence, tags, throttled });
     const [unlinked, published, counted] =
       (await this.#redis
         .pipeline()
@@ -149,14 +157,16 @@ export class RedisTier {
     pipeline.exec().catch(() => {});
   }
 
-  /** Returns whether there is a receipt of the invalidation of a transaction. */
-  async hasReceipt(generation: Generation): Promise<boolean> {
-    return (await this.#redis.exists(this.#receiptKey(generation))) > 0;
+  /** Returns whether there is a receipt of the invalidation of each of these transactions. */
+  async hasReceipts(generations: readonly Generation[]): Promise<boolean[]> {
+    if (generations.length === 0) return [];
+    const receipts = await this.#redis.mget(...generations.map((generation) => this.#receiptKey(generation)));
+    return receipts.map((receipt) => receipt !== null);
   }
 
   /** Makes all entries stale. */
   async invalidateAll(): Promise<void> {
-    const { error } = await this.invalidate([ALL_TAGS], undefined);
+    const { error } = await this.invalidate({ tags: [ALL_TAGS], throttled: [] }, undefined);
     if (error !== undefined) throw error;
   }
 
@@ -174,7 +184,16 @@ export class RedisTier {
     await this.#redis.set(this.#runIdKey, runId).catch(() => {});
   }
 
+  /** Returns the generations of these tags; null for those that have none. */
+  readGenerations(tags: readonly string[]): Promise<(Generation | null)[]> {
+    return this.#redis.mgetBuffer(...tags.map((tag) => this.#tagKey(tag)));
+  }
+
   /** Returns the generations of these tags and creates those that are missing. */
+  ensureGenerations(tags: readonly string[]): Promise<Generation[]> {
+    return this.#ensureGenerations(tags.map((tag) => this.#tagKey(tag)));
+  }
+
   async #ensureGenerations(tagKeys: readonly string[]): Promise<Generation[]> {
     const pipeline = this.#redis.pipeline();
     for (const key of tagKeys) pipeline.set(key, newGeneration(), "EX", GENERATION_TTL_S, "NX");

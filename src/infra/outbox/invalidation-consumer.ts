@@ -8,7 +8,7 @@ import { invalidationTopic, type PublishedInvalidation } from "./invalidation-to
  * cache themselves after their commits, so it waits for a second to find most of them complete.
  */
 export function createInvalidationConsumer(
-  bus: Pick<InvalidationBus, "ensureInvalidated" | "invalidate">,
+  bus: Pick<InvalidationBus, "ensureAllInvalidated" | "invalidate">,
 ): OutboxConsumer<PublishedInvalidation> {
   return {
     name: "cache-invalidation",
@@ -16,10 +16,12 @@ export function createInvalidationConsumer(
     delayMs: 1_000,
     limits: { rows: 100_000, ageMs: 60_000 },
     async apply(_tx, events) {
-      const areComplete = await Promise.all(
-        events.map(({ data }) => bus.ensureInvalidated(data.tags, Buffer.from(data.generation, "base64"))),
-      );
-      if (areComplete.includes(false)) throw notAccepted();
+      const invalidations = events.map(({ data }) => ({
+        tags: data.tags,
+        generation: Buffer.from(data.generation, "base64"),
+        throttled: data.throttled.map(([tag, version]) => ({ tag, version: BigInt(version) })),
+      }));
+      if (!(await bus.ensureAllInvalidated(invalidations))) throw notAccepted();
     },
     async skip() {
       if (!(await bus.invalidate([ALL_TAGS], newGeneration()))) throw notAccepted();

@@ -1,44 +1,52 @@
 import type { Call } from "../../kernel/call.ts";
+import type { ThrottledTag } from "../cache/invalidation/messages.ts";
 import { type Generation, newGeneration } from "../cache/redis-tier.ts";
 import type { Database, Invalidation, Tx } from "../postgres/postgres.ts";
 import { invalidationTopic } from "./invalidation-topic.ts";
 
-/** Delivers the cache tags that a transaction has changed. */
+/** Delivers the cache tags that a transaction has changed. Its methods must not throw, since the change is made. */
 export interface InvalidationPublisher {
-  /** Invalidates the tags after the commit. It must not throw, since the change is made. */
+  /** Invalidates the tags after the commit. */
   invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
-  /** Invalidates the tags of an earlier transaction unless that is complete. It must not throw either. */
+  /** Invalidates a tag after the commit, or later. */
+  invalidateThrottled(change: ThrottledTag): void;
+  /** Invalidates the tags of an earlier transaction unless that is complete. */
   ensureInvalidated(tags: readonly string[], generation: Generation): Promise<unknown>;
 }
 
 /**
- * Wraps a database so that `tx.invalidate` takes effect: the tags of a transaction are published with it, and
- * invalidated before `transact` returns. The consumer of the outbox repeats that if the process dies after the commit.
+ * Wraps a database so that `tx.invalidate` and `tx.invalidateThrottled` take effect: the tags of a transaction are
+ * published with it. After the commit they are invalidated, those of `tx.invalidate` before `transact` returns. The
+ * consumer of the outbox repeats that if the process dies after the commit.
  */
 export function withInvalidationOutbox(db: Database, publisher: InvalidationPublisher): Database {
   return {
     ...db,
     async transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
       const generation = newGeneration();
-      let tags: readonly string[] = [];
+      let registered = createRegisteredTags();
       let repeated: Invalidation | undefined;
       const attempt = async (tx: Tx): Promise<T> => {
-        const changed = new Set<string>();
-        const invalidate = (...added: string[]) => {
-          for (const tag of added) changed.add(tag);
-        };
+        const added = createRegisteredTags();
         repeated = undefined;
         const result = await work({
           ...tx,
-          invalidate,
-          invalidation: () => ({ tags: [...changed], generation }),
+          invalidate: added.invalidate,
+          invalidateThrottled: added.invalidateThrottled,
+          invalidation: () => ({ tags: added.allTags(), generation }),
           repeatInvalidation(invalidation) {
             repeated = invalidation;
           },
         });
-        tags = [...changed];
-        if (tags.length > 0)
-          tx.publish(invalidationTopic, { tags, generation: generation.toString("base64") });
+        registered = added;
+        if (added.allTags().length > 0) {
+          const throttled = [...added.throttled].map(([tag, version]) => [tag, String(version)] as const);
+          tx.publish(invalidationTopic, {
+            tags: [...added.tags],
+            generation: generation.toString("base64"),
+            throttled,
+          });
+        }
         return result;
       };
       let result: T;
@@ -46,13 +54,45 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
         result = await db.transact(call, attempt);
       } catch (error) {
         // A connection lost during the commit may have committed, or may still. A generation of its own keeps the
-        // consumer from skipping these tags as already invalidated.
+        // consumer from skipping these tags as already invalidated, as would the versions of the throttled ones.
+        const tags = registered.allTags();
         if (tags.length > 0) await publisher.invalidate(tags, newGeneration());
         throw error;
       }
-      if (tags.length > 0) await publisher.invalidate(tags, generation);
+      for (const [tag, version] of registered.throttled) publisher.invalidateThrottled({ tag, version });
+      if (registered.tags.size > 0) await publisher.invalidate([...registered.tags], generation);
       if (repeated !== undefined) await publisher.ensureInvalidated(repeated.tags, repeated.generation);
       return result;
     },
+  };
+}
+
+/** The tags that a transaction has registered. */
+interface RegisteredTags {
+  readonly tags: ReadonlySet<string>;
+  /** Versions by tag. */
+  readonly throttled: ReadonlyMap<string, bigint>;
+  invalidate(...tags: string[]): void;
+  invalidateThrottled(tag: string, version: bigint): void;
+  /** Returns all tags, throttled or not. */
+  allTags(): string[];
+}
+
+function createRegisteredTags(): RegisteredTags {
+  const tags = new Set<string>();
+  const throttled = new Map<string, bigint>();
+  return {
+    tags,
+    throttled,
+    invalidate(...added) {
+      for (const tag of added) {
+        tags.add(tag);
+        throttled.delete(tag);
+      }
+    },
+    invalidateThrottled(tag, version) {
+      if (!tags.has(tag) && version > (throttled.get(tag) ?? -1n)) throttled.set(tag, version);
+    },
+    allTags: () => [...tags, ...throttled.keys()],
   };
 }

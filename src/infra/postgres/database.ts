@@ -18,8 +18,13 @@ export interface Tx {
   query<Row>(statement: Statement<Row>): Promise<Row[]>;
   /** Publishes an event, which consumers of its topic get after the commit. `data` is stored as JSON. */
   publish<Data>(topic: Topic<Data>, data: Data): void;
-  /** Registers cache tags. Responses cached under them are dropped after the commit. */
+  /** Registers cache tags. Responses cached under them are dropped after the commit, before `transact` returns. */
   invalidate(...tags: string[]): void;
+  /**
+   * Registers the cache tag of a resource with its new version, which increases with each change. Cached responses may
+   * lack the change for a second after the commit: the invalidations of a tag are throttled to one a second.
+   */
+  invalidateThrottled(tag: string, version: bigint): void;
   /** Returns the tags that are registered so far. */
   invalidation(): Invalidation;
   /** Repeats the invalidation of an earlier transaction after the commit, unless it is complete. */

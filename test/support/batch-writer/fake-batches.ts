@@ -131,6 +131,7 @@ function fakeTx(): Tx {
     },
     query: unused,
     invalidate: unused,
+    invalidateThrottled: unused,
     invalidation: unused,
     repeatInvalidation: unused,
     publish: unused,

@@ -35,7 +35,7 @@ export function openReplica(url: string, options: ReplicaOptions = {}): Replica 
   const bus = new InvalidationBus({ redis: redis.client, namespace, log: options.log ?? silentLog, clock });
   const cache = new Cache<string>({ bus, maxBytes });
   const close = async () => {
-    bus.close();
+    await bus.close();
     await redis.close();
   };
   onTestFinished(close);

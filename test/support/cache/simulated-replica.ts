@@ -10,6 +10,10 @@ import {
   parseReplicaNumber,
 } from "../../../src/infra/cache/invalidation/messages.ts";
 
+/** An invalidation without throttled tags by default. */
+type SimulatedMessage = Omit<InvalidationMessage, "replicaId" | "throttled"> &
+  Partial<Pick<InvalidationMessage, "throttled">>;
+
 /** A replica without a cache, which sends what the test says. */
 export interface SimulatedReplica {
   id: string;
@@ -23,7 +27,7 @@ export interface SimulatedReplica {
   /** Publishes invalidations with the sequences 1, 2, ... in one pipeline. */
   invalidate(...tags: string[]): Promise<void>;
   /** Publishes invalidations with these sequences in one pipeline. */
-  publish(...messages: Omit<InvalidationMessage, "replicaId">[]): Promise<void>;
+  publish(...messages: SimulatedMessage[]): Promise<void>;
   /** Waits for so many invalidations in all. @returns the last one */
   receive(count: number): Promise<InvalidationMessage>;
 }
@@ -57,10 +61,13 @@ export async function openSimulatedReplica(
   if (isFormerVersion) await subscriber.subscribe(channels.invalidations);
   else await subscriber.subscribe(channels.invalidations, channels.heartbeats, inbox);
   let sequence = 0;
-  const publish = async (...messages: Omit<InvalidationMessage, "replicaId">[]) => {
+  const publish = async (...messages: SimulatedMessage[]) => {
     const pipeline = client.pipeline();
     for (const message of messages) {
-      pipeline.publish(channels.invalidations, encodeInvalidation({ replicaId: id, ...message }));
+      pipeline.publish(
+        channels.invalidations,
+        encodeInvalidation({ replicaId: id, throttled: [], ...message }),
+      );
     }
     await pipeline.exec();
   };

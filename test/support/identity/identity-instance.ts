@@ -88,7 +88,7 @@ export async function openIdentity(options: IdentityInstanceOptions = {}): Promi
   const ids = createIds();
   const customers = createCustomers({ db, tokens, clock, ids });
   const close = async () => {
-    bus.close();
+    await bus.close();
     await redis.close();
     await postgres.close();
   };

@@ -26,6 +26,7 @@ export async function openTagRecorder() {
   const recorded: string[] = [];
   const db = withInvalidationOutbox(withOutbox(plain, { notify: () => {} }), {
     invalidate: async (tags) => void recorded.push(...tags),
+    invalidateThrottled: ({ tag }) => void recorded.push(`${tag} throttled`),
     ensureInvalidated: async () => {},
   });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);

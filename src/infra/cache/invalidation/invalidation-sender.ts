@@ -6,6 +6,7 @@ import { type Generation, MAX_TAGS_PER_MESSAGE, type RedisTier } from "../redis-
 import type { Acknowledgements } from "./acknowledgements.ts";
 import { LEASE_MS, type LeaseMonitor } from "./lease-monitor.ts";
 import type { LiveReplicas } from "./live-replicas.ts";
+import type { InvalidatedTags, ThrottledTag } from "./messages.ts";
 
 /**
  * Minimum time and number of attempts to publish, and the delay between attempts, in milliseconds. If this process is
@@ -30,11 +31,13 @@ export interface SenderOptions {
   breaker: CircuitBreaker;
   clock: CacheClock;
   /** Invalidates the entries of this process. */
-  invalidateLocally(tags: readonly string[]): void;
+  invalidateLocally(invalidated: InvalidatedTags): void;
 }
 
 interface Batch {
   readonly tags: Set<string>;
+  /** Versions of the resources, by tag. */
+  readonly throttled: Map<string, bigint>;
   readonly generations: Generation[];
   readonly isAccepted: Promise<boolean>;
 }
@@ -66,9 +69,24 @@ export class InvalidationSender {
     return this.#batch.isAccepted;
   }
 
+  /**
+   * Publishes a throttled invalidation. Other replicas acknowledge none of them.
+   * @returns whether Redis accepted it
+   */
+  sendThrottled({ tag, version }: ThrottledTag): Promise<boolean> {
+    this.#batch ??= this.#openBatch();
+    this.#batch.throttled.set(tag, version);
+    return this.#batch.isAccepted;
+  }
+
+  /** Waits until the open batch is published. @returns whether Redis accepted it; true if there is none */
+  async waitForBatch(): Promise<boolean> {
+    return (await this.#batch?.isAccepted) ?? true;
+  }
+
   #openBatch(): Batch {
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const batch: Batch = { tags: new Set(), generations: [], isAccepted: promise };
+    const batch: Batch = { tags: new Set(), throttled: new Map(), generations: [], isAccepted: promise };
     setImmediate(() => {
       this.#batch = undefined;
       resolve(this.#deliver(batch));
@@ -76,23 +94,24 @@ export class InvalidationSender {
     return batch;
   }
 
-  async #deliver({ tags: names, generations }: Batch): Promise<boolean> {
+  async #deliver({ tags, throttled, generations }: Batch): Promise<boolean> {
     const { redisTier, invalidateLocally } = this.#options;
-    const tags = [...names];
-    const isAccepted = await this.#publish(tags);
+    const changes = [...throttled].filter(([tag]) => !tags.has(tag));
+    const invalidated = { tags: [...tags], throttled: changes.map(([tag, version]) => ({ tag, version })) };
+    const isAccepted = await this.#publish(invalidated);
     // Last, because this process may have read stale entries from Redis until then.
-    if (!isAccepted) invalidateLocally(tags);
-    else redisTier.storeReceipts(generations);
+    if (!isAccepted) invalidateLocally(invalidated);
+    else if (generations.length > 0) redisTier.storeReceipts(generations);
     return isAccepted;
   }
 
-  async #publish(tags: readonly string[]): Promise<boolean> {
+  async #publish(invalidated: InvalidatedTags): Promise<boolean> {
     const { lease, breaker, clock, replicas } = this.#options;
     const startedAtMs = clock.monotonicMs();
     let error: Error | undefined;
     let wasRejected = false;
     for (let attempt = 1; ; attempt += 1) {
-      error = await this.#attempt(tags);
+      error = await this.#attempt(invalidated);
       if (error === undefined) {
         breaker.recordSuccess();
         return true;
@@ -121,23 +140,44 @@ export class InvalidationSender {
     return nowMs - startedAtMs < (isReplicating ? MAX_RETRY_MS : RETRY_MS);
   }
 
-  /** Publishes once, and waits for the other replicas if they are notified. */
-  async #attempt(tags: readonly string[]): Promise<Error | undefined> {
+  /** Publishes once, and waits for the other replicas if they are notified of tags that are not throttled. */
+  async #attempt(invalidated: InvalidatedTags): Promise<Error | undefined> {
     const { redisTier, acknowledgements, invalidateLocally } = this.#options;
-    let start = 0;
-    for (; start + MAX_TAGS_PER_MESSAGE < tags.length; start += MAX_TAGS_PER_MESSAGE) {
-      const { error } = await redisTier.invalidate(
-        tags.slice(start, start + MAX_TAGS_PER_MESSAGE),
-        undefined,
-      );
+    const { parts, last } = splitMessages(invalidated);
+    for (const part of parts) {
+      const { error } = await redisTier.invalidate(part, undefined);
       if (error !== undefined) return error;
+      // As soon as others have read it, since later responses of Redis depend on it (see `InvalidationBarrier`).
+      invalidateLocally(part);
+    }
+    if (invalidated.tags.length === 0) {
+      const { error } = await redisTier.invalidate(last, undefined);
+      if (error === undefined) invalidateLocally(last);
+      return error;
     }
     // Only now, because other invalidations are published while this one waits.
     const sequence = acknowledgements.register();
-    const reply = await redisTier.invalidate(tags.slice(start), sequence);
-    if (reply.error === undefined) invalidateLocally(tags);
+    const reply = await redisTier.invalidate(last, sequence);
+    if (reply.error === undefined) invalidateLocally(last);
     if (reply.isPublished) await acknowledgements.wait(sequence, reply);
     else acknowledgements.remove(sequence);
     return reply.error;
   }
+}
+
+/** Splits an invalidation into messages of MAX_TAGS_PER_MESSAGE tags at most. */
+function splitMessages({ tags, throttled }: InvalidatedTags): {
+  parts: InvalidatedTags[];
+  last: InvalidatedTags;
+} {
+  const parts: InvalidatedTags[] = [];
+  let start = 0;
+  const slice = (end?: number): InvalidatedTags => ({
+    tags: tags.slice(start, end),
+    throttled: throttled.slice(Math.max(0, start - tags.length), end && Math.max(0, end - tags.length)),
+  });
+  for (; start + MAX_TAGS_PER_MESSAGE < tags.length + throttled.length; start += MAX_TAGS_PER_MESSAGE) {
+    parts.push(slice(start + MAX_TAGS_PER_MESSAGE));
+  }
+  return { parts, last: slice() };
 }

@@ -1,5 +1,20 @@
+/** A change of the resource of a tag, whose invalidation is throttled. */
+export interface ThrottledTag {
+  tag: string;
+  /** The version of the resource after the change. */
+  version: bigint;
+}
+
+/** The tags of an invalidation. */
+export interface InvalidatedTags {
+  /** Tags whose entries must not be used any more. */
+  tags: readonly string[];
+  /** Tags whose entries may be used until THROTTLE_MS after their load. */
+  throttled: readonly ThrottledTag[];
+}
+
 /** An invalidation as replicas receive it. */
-export interface InvalidationMessage {
+export interface InvalidationMessage extends InvalidatedTags {
   /** The replica that published it. */
   replicaId: string;
   /**
@@ -7,7 +22,6 @@ export interface InvalidationMessage {
    * the first parts of a large one and those of the former version.
    */
   sequence: number | undefined;
-  tags: readonly string[];
 }
 
 /** The channels of one namespace, and of this replica. */
@@ -33,16 +47,31 @@ export function createChannels(prefix: string): Channels {
   };
 }
 
-/** Encodes an invalidation. The former version takes the whole first line for the id of the replica. */
-export function encodeInvalidation({ replicaId, sequence, tags }: InvalidationMessage): string {
-  const source = sequence === undefined ? replicaId : `${replicaId}:${sequence}`;
-  return [source, ...tags].join("\n");
+/**
+ * Encodes an invalidation: the id of the replica, the sequence and the versions of the throttled tags in the first line,
+ * then a tag in each line, the throttled ones last. The former version takes all of them for tags that are not throttled.
+ */
+export function encodeInvalidation(message: InvalidationMessage): string {
+  const { replicaId, sequence, tags, throttled } = message;
+  if (throttled.length === 0) {
+    return [sequence === undefined ? replicaId : `${replicaId}:${sequence}`, ...tags].join("\n");
+  }
+  const versions = throttled.map(({ version }) => version).join(",");
+  const source = `${replicaId}:${sequence ?? ""}:${versions}`;
+  return [source, ...tags, ...throttled.map(({ tag }) => tag)].join("\n");
 }
 
 export function parseInvalidation(message: string): InvalidationMessage {
-  const [source = "", ...tags] = message.split("\n");
-  const [replicaId = "", sequence] = source.split(":");
-  return { replicaId, sequence: sequence === undefined ? undefined : Number(sequence), tags };
+  const [source = "", ...allTags] = message.split("\n");
+  const [replicaId = "", sequence = "", list = ""] = source.split(":");
+  const versions = list === "" ? [] : list.split(",").map(BigInt);
+  const count = allTags.length - versions.length;
+  return {
+    replicaId,
+    sequence: sequence === "" ? undefined : Number(sequence),
+    tags: allTags.slice(0, count),
+    throttled: versions.map((version, index) => ({ tag: allTags[count + index] ?? "", version })),
+  };
 }
 
 /** Encodes a number of a replica: the time at which a heartbeat was sent, or an acknowledged sequence. */

@@ -81,6 +81,7 @@ async function runOnce<T>(
         query: (statement) => queryClient(client, statement),
         publish: () => {},
         invalidate: () => {},
+        invalidateThrottled: () => {},
         invalidation: () => NO_INVALIDATION,
         repeatInvalidation: () => {},
       });

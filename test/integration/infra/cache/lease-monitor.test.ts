@@ -109,7 +109,7 @@ test("an invalidation that could not be published is repeated once by its job, a
   await direct.bus.ensureInvalidated([key], id);
   expect(await read(direct, value)).toBe("new");
   // The receipt is written in the background.
-  await expect.poll(() => direct.bus.redisTier.hasReceipt(id)).toBe(true);
+  await expect.poll(() => direct.bus.redisTier.hasReceipts([id])).toEqual([true]);
   const version = direct.bus.tagVersions.current;
   await direct.bus.ensureInvalidated([key], id);
   expect(direct.bus.tagVersions.current).toBe(version);

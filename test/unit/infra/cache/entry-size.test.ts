@@ -49,7 +49,11 @@ test.each(pages)(
           encode: () => payload,
           decode: (bytes: Uint8Array) => fromBinary(ListProductsResponseSchema, bytes),
         };
-        return createEntry(request, request.decode(payload), payload, { version: 1, loadedAtMs: Date.now() });
+        return createEntry(request, request.decode(payload), payload, {
+          version: 1,
+          startedAtMs: 0,
+          loadedAtMs: Date.now(),
+        });
       });
     const measureRatio = async () => {
       const before = await measureLiveBytes();
