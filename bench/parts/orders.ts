@@ -12,6 +12,7 @@ import {
   type RunOptions,
   type Spread,
 } from "../orders/measure.ts";
+import { measureOneProduct } from "../orders/one-product.ts";
 import { assertInvariants, type OrderShop, openOrderShop } from "../orders/order-shop.ts";
 
 const PRODUCTS = 20_000;
@@ -36,13 +37,13 @@ interface Series {
   runs: Run[];
 }
 
-/** Measures orders of two lines by each strategy against pgbench. */
+/** Measures orders of two lines by each strategy against pgbench, then orders of one product. */
 export const orders: Part = async ({ products }) => {
   const pgbench = await findPgbench();
   const shop = await openOrderShop(Math.min(PRODUCTS, products));
   const load = await openDatabaseLoad(shop.serverUrl);
   try {
-    return [await compareStrategies(shop, pgbench, load)];
+    return [await compareStrategies(shop, pgbench, load), await measureOneProduct(shop)];
   } finally {
     await load.close();
     await shop.close();

@@ -9,8 +9,8 @@ import { QUERY_KINDS, type QueryKind } from "../workload/search-queries.ts";
 const CALLS = 3_000;
 const WARM_UP_CALLS = 800;
 const CALLS_ALONE = 100;
-/** The goal for the 99th percentile, in milliseconds. */
-const GOAL_MS = 50;
+/** The goals for the 99th percentile, in milliseconds: of searches of visitors, and of others with the cache off. */
+const GOALS_MS = { visitors: 50, uncached: 150 };
 
 /** A completed search. */
 interface Search {
@@ -58,8 +58,8 @@ export const search: Part = async ({ products, uncached, cached }) => {
     await load.close();
   }
   const goals = new Goals();
-  const checkGoal = (whose: string, of: readonly Search[]) =>
-    goals.atMost(`p99 of searches ${whose}, ms,`, latencyAt(of, 0.99), GOAL_MS);
+  const checkGoal = (whose: string, of: readonly Search[], goalMs: number) =>
+    goals.atMost(`p99 of searches ${whose}, ms,`, latencyAt(of, 0.99), goalMs);
   const row = (what: string, of: readonly Search[], goal: string) => {
     const found = of.filter((one) => one.found).length / of.length;
     const slowest = of.reduce((slow, one) => (one.ms > slow.ms ? one : slow)).words;
@@ -84,8 +84,8 @@ export const search: Part = async ({ products, uncached, cached }) => {
     notes: `${formatNumber(products)} products; ListProducts with a query over gRPC, ${LOAD}. First the searches of visitors, with the cache on: ${formatNumber(VISITS)} calls for ${formatNumber(DISTINCT_SEARCHES)} different searches by Zipf's law, after the same number to warm up; ${formatNumber(visits.hits * 100)}% came from the cache. Then with the cache off: ${formatNumber(CALLS)} calls, ${formatNumber(Math.round(CALLS / seconds))} a second, and ${CALLS_ALONE} of each kind one at a time: the median and the processor time of PostgreSQL for one. All kinds have equal shares.`,
     rows: [
       ["query", "p50 ms", "p95 ms", "p99 ms", "goal", "alone ms", "PostgreSQL ms", "found", "slowest"],
-      row("of visitors", visits.searches, checkGoal("of visitors", visits.searches)),
-      row("cache off", searches, checkGoal("with the cache off", searches)),
+      row("of visitors", visits.searches, checkGoal("of visitors", visits.searches, GOALS_MS.visitors)),
+      row("cache off", searches, checkGoal("with the cache off", searches, GOALS_MS.uncached)),
       ...kinds.map(({ what, of }) => row(what, of, "")),
     ],
     missed: goals.missed,
