@@ -75,7 +75,7 @@ export async function measureOneProduct(shop: OrderShop): Promise<Measurement> {
   }
   return {
     title: "Orders of one product",
-    notes: `${formatNumber(shop.products)} products, STOCK_STRATEGY combined, calls over gRPC. The buyers order one unit each at once over ${CONNECTIONS} connections. ${notes.join(" ")}`,
+    notes: `${formatNumber(shop.products)} products, STOCK_STRATEGY combined, calls over gRPC. The buyers order one unit each concurrently over ${CONNECTIONS} connections. ${notes.join(" ")}`,
     rows,
     missed: goals.missed,
     stores: shop.stores,

@@ -10,7 +10,7 @@ import { CATEGORIES } from "../workload/requests.ts";
 import { CONNECTIONS } from "./measure.ts";
 import { CUSTOMERS } from "./order-shop.ts";
 
-/** The number of callers that order one unit each at once, and the units in stock. */
+/** The number of callers that order one unit each concurrently, and the units in stock. */
 export const BUYERS = 1_000;
 export const UNITS = 100;
 
@@ -26,7 +26,7 @@ export interface SoldOut {
   lastMs: number;
 }
 
-/** Creates a product with {@link UNITS} units, which {@link BUYERS} buyers order at once. */
+/** Creates a product with {@link UNITS} units, which {@link BUYERS} buyers order concurrently. */
 export async function sellOut({ url }: Service): Promise<SoldOut> {
   const clients = Array.from({ length: CONNECTIONS }, () => {
     const transport = createGrpcTransport({ baseUrl: url });
