@@ -8,12 +8,14 @@ const OTHER_CONNECTIONS =
 const POOL_CONNECTIONS = `${OTHER_CONNECTIONS} and application_name = 'cartwright'`;
 
 /**
- * Locks the product with a sku on the test's own connection, so that others wait for it.
+ * Locks the product with a sku and its stock on the test's own connection, so that others wait for it.
  * @returns a function that releases the lock
  */
 export async function lockProduct(database: TestDatabase, sku: string): Promise<() => Promise<void>> {
   await database.query("begin");
-  await database.query("select from product where sku = $1 for update", [sku]);
+  await database.query("select from product join inventory on product_id = id where sku = $1 for update", [
+    sku,
+  ]);
   return async () => void (await database.query("rollback"));
 }
 

@@ -1,16 +1,18 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { availableUnits, type Inventory } from "../../../inventory/inventory.ts";
-import type { ProductFields } from "../row.ts";
+import type { CategorizedRow, ProductFields } from "../row.ts";
 
 /** A product before its row is written. */
 export interface StoredProduct {
   id: string;
   sku: string;
   categoryId: string;
+  /** Units that can be ordered. */
   stock: bigint;
-  version: number;
   isDeleted: boolean;
+  /** Whether its fields besides the stock differ from those of the row, or it is deleted. */
+  isDifferent: boolean;
 }
 
 /** A product as its row describes it. */
@@ -21,25 +23,44 @@ export interface ImportedProduct extends ProductFields {
   stock: bigint;
 }
 
+/** Name, description, category or brand of a product differ from those of its row. */
+const TEXT_DIFFERS = sql`
+  (product.name, product.description, product.category_id, product.brand)
+  is distinct from (item.name, item.description, item.category_id, item.brand)`;
+/** Other fields of a product besides its stock differ from those of its row. */
+const OTHER_DIFFERS = sql`(
+  product.deleted_at is not null or (product.currency, product.price_minor, product.image_uri, product.attributes)
+  is distinct from (item.currency, item.price_minor, item.image_uri, item.attributes)
+)`;
+
 /**
- * Locks the stock of the products with these skus, and then the products, deleted ones too, in id order as orders do. A
- * product whose sku changes at the same time is left out.
+ * Returns the stored products of rows, deleted ones too, with their stock, which is locked in id order as orders do. The
+ * products themselves are not locked: that would write each of their rows, although few imports change all of them.
  */
-export async function lockProducts(
+export async function findProducts(
   tx: Tx,
   inventory: Inventory,
-  skus: readonly string[],
-): Promise<StoredProduct[]> {
-  const found = await tx.query(sql<{ id: string }>`select id from product where sku = any(${skus}::text[])`);
+  rows: readonly CategorizedRow[],
+): Promise<Map<string, StoredProduct>> {
+  const items = rows.map(({ sku, categoryId, fields }) => ({
+    ...fields,
+    id: "",
+    sku,
+    categoryId,
+    stock: 0n,
+  }));
+  const found = await tx.query(sql<Omit<StoredProduct, "stock">>`
+    select product.id, product.sku, product.category_id as "categoryId", not active as "isDeleted",
+      ${TEXT_DIFFERS} or ${OTHER_DIFFERS} as "isDifferent"
+    from ${unnestProducts(items)} join product on product.sku = item.sku`);
   const ids = found.map(({ id }) => id);
   const levels = await inventory.lock(tx, ids);
-  const rows = await tx.query(sql<Omit<StoredProduct, "stock">>`
-    select id, sku, category_id as "categoryId", version, not active as "isDeleted"
-    from product where id = any(${ids}::uuid[]) and sku = any(${skus}::text[]) order by id for no key update`);
-  return rows.flatMap((row) => {
-    const level = levels.get(row.id);
-    return level === undefined ? [] : [{ ...row, stock: availableUnits(level) }];
-  });
+  const products = new Map<string, StoredProduct>();
+  for (const product of found) {
+    const level = levels.get(product.id);
+    if (level !== undefined) products.set(product.sku, { ...product, stock: availableUnits(level) });
+  }
+  return products;
 }
 
 /** Inserts products in the order of their skus, so that concurrent imports cannot deadlock. */
@@ -55,51 +76,45 @@ export async function insertProducts(tx: Tx, products: readonly ImportedProduct[
 }
 
 /**
- * Updates and undeletes those of the locked products that differ. A product whose availability alone changes keeps its
- * version. The columns of the search vector are left out where they are equal, since PostgreSQL would generate the
- * vector again.
- * @returns the new versions of the updated products, by id
+ * Updates and undeletes those of the products that differ. The columns of the search vector are left out where they are
+ * equal, since PostgreSQL would generate the vector again. The stock of the products must be locked.
+ * @returns the ids of the updated products
  */
 export async function updateProducts(
   tx: Tx,
   products: readonly ImportedProduct[],
   now: Date,
-): Promise<Map<string, number>> {
-  if (products.length === 0) return new Map();
-  const textDiffers = sql`
-    (product.name, product.description, product.category_id, product.brand)
-    is distinct from (item.name, item.description, item.category_id, item.brand)`;
-  const otherDiffers = sql`(
-    product.deleted_at is not null or (product.currency, product.price_minor, product.image_uri, product.attributes)
-    is distinct from (item.currency, item.price_minor, item.image_uri, item.attributes)
-  )`;
+): Promise<Set<string>> {
+  if (products.length === 0) return new Set();
   const otherColumns = sql`
     currency = item.currency, price_minor = item.price_minor, in_stock = item.in_stock,
-    image_uri = item.image_uri, attributes = item.attributes, deleted_at = null`;
-  const rows = await tx.query(sql<{ id: string; version: number }>`
+    image_uri = item.image_uri, attributes = item.attributes, deleted_at = null, version = version + 1,
+    updated_at = ${now}`;
+  // Locked in id order first, because an update visits the products in any order.
+  const rows = await tx.query(sql<{ id: string }>`
     with item as materialized (select * from ${unnestProducts(products)}),
+    locked as materialized (
+      select product.id from product join item using (id) order by product.id for no key update of product
+    ),
     text_updated as (
       update product set ${otherColumns}, name = item.name, description = item.description,
-        category_id = item.category_id, brand = item.brand, version = version + 1, updated_at = ${now}
-      from item where product.id = item.id and ${textDiffers}
-      returning product.id, version
+        category_id = item.category_id, brand = item.brand
+      from item join locked using (id) where product.id = item.id and ${TEXT_DIFFERS}
+      returning product.id
     ),
     other_updated as (
-      update product set ${otherColumns}, version = version + ${otherDiffers}::int,
-        updated_at = case when ${otherDiffers} then ${now} else updated_at end
-      from item
-      where product.id = item.id and not ${textDiffers}
-        and (${otherDiffers} or product.in_stock <> item.in_stock)
-      returning product.id, version
+      update product set ${otherColumns}
+      from item join locked using (id) where product.id = item.id and not ${TEXT_DIFFERS} and ${OTHER_DIFFERS}
+      returning product.id
     )
-    select id, version from text_updated union all select id, version from other_updated`);
-  return new Map(rows.map(({ id, version }) => [id, version]));
+    select id from text_updated union all select id from other_updated`);
+  return new Set(rows.map(({ id }) => id));
 }
 
 function unnestProducts(products: readonly ImportedProduct[]) {
   const column = (value: (product: ImportedProduct) => string) => products.map(value);
   return sql`unnest(
-    ${column(({ id }) => id)}::uuid[], ${column(({ sku }) => sku)}::text[], ${column(({ name }) => name)}::text[],
+    ${products.map(({ id }) => id || null)}::uuid[], ${column(({ sku }) => sku)}::text[], ${column(({ name }) => name)}::text[],
     ${column(({ description }) => description)}::text[], ${column(({ categoryId }) => categoryId)}::uuid[],
     ${column(({ brand }) => brand)}::text[], ${column(({ price }) => price.currencyCode)}::char(3)[],
     ${column(({ price }) => price.minorUnits.toString())}::bigint[],

@@ -4,15 +4,16 @@ import type { Clock } from "../../../kernel/clock.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { ensureBrands } from "../../brand/brand.ts";
 import { productTags } from "../../product/product-row.ts";
+import { type Availability, setAvailability } from "../../product/product-stock.ts";
 import { DUPLICATE_SKU } from "../import-errors.ts";
 import { type RowError, recordRows } from "../progress.ts";
 import type { CategorizedRow, ImportRow, Reject, ValidRow } from "../row.ts";
 import { recordSkus } from "../seen-skus.ts";
 import type { ImportBatch } from "./batch-rows.ts";
 import {
+  findProducts,
   type ImportedProduct,
   insertProducts,
-  lockProducts,
   type StoredProduct,
   updateProducts,
 } from "./bulk-products.ts";
@@ -37,8 +38,7 @@ export async function writeBatch(context: BatchContext, batch: ImportBatch): Pro
   const rows = await findCategories(tx, await selectNewRows(tx, requestId, batch, reject), reject);
   const brands = rows.map(({ fields }) => fields.brand);
   await ensureBrands(tx, brands, clock.now());
-  const skus = rows.map(({ sku }) => sku);
-  const stored = new Map((await lockProducts(tx, inventory, skus)).map((product) => [product.sku, product]));
+  const stored = await findProducts(tx, inventory, rows);
   // After the lock, so that counts of the batch are later than the recounts that it waited for.
   const now = clock.now();
   const newRows = rows.filter(({ sku }) => !stored.has(sku));
@@ -130,18 +130,25 @@ async function changeProducts(
     if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
   }
   const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
-  const products = accepted.map(({ after }) => after);
-  const versions = await updateProducts(tx, products, now);
-  const changes: StockLine[] = [];
+  const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
+  const updatedIds = await updateProducts(tx, different, now);
+  const recounts: StockLine[] = [];
+  const availabilities: Availability[] = [];
   let updatedCount = 0;
   for (const { before, after } of accepted) {
-    const delta = after.stock - before.stock;
-    if (delta !== 0n) changes.push({ productId: before.id, quantity: delta });
-    if (delta === 0n && !versions.has(before.id)) continue;
+    const { id: productId } = before;
+    const quantity = after.stock - before.stock;
+    if (quantity !== 0n) recounts.push({ productId, quantity });
+    const isInStock = after.stock > 0n;
+    if (before.stock > 0n !== isInStock && !updatedIds.has(productId)) {
+      availabilities.push({ productId, isInStock });
+    }
+    if (quantity === 0n && !updatedIds.has(productId)) continue;
     updatedCount += 1;
     invalidateChange(tx, before, after);
   }
-  await inventory.recordRecounts(tx, changes, now);
+  await inventory.recordRecounts(tx, recounts, now);
+  await setAvailability(tx, availabilities);
   return updatedCount;
 }
 

@@ -83,7 +83,7 @@ test("of two rows with one sku in concurrent batches one is imported and the oth
   async function* messages() {
     yield* toMessages(header, rows);
     // The first batch has recorded its skus and waits for the product.
-    await expect.poll(() => countLockWaits(shop.database, "from product")).toBe(1);
+    await expect.poll(() => countLockWaits(shop.database, "from inventory")).toBe(1);
     yield* toMessages(header, more, { offset: BATCH_ROWS });
   }
   const importing = shop.catalog.importProducts(messages());
