@@ -4,9 +4,11 @@ import { orderChecks } from "./order-checks.ts";
 import { purchaseChecks } from "./purchase-checks.ts";
 import { referenceChecks } from "./reference-checks.ts";
 import { sessionChecks } from "./session-checks.ts";
+import { stockChecks } from "./stock-checks.ts";
 
 /** All checks, in the order of their invariants. */
 export const checks: readonly Check[] = [
+  ...stockChecks,
   ...orderChecks,
   ...purchaseChecks,
   ...referenceChecks,

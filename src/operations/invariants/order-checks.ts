@@ -1,5 +1,19 @@
 import type { Check } from "./check.ts";
 
+/**
+ * Returns the query for the items whose movements differ from those that are due.
+ * @param due a query for the units that each item of an order must have moved
+ */
+const orderMovements = (reason: "ORDER" | "CANCEL", due: string): string => `
+  with due as (${due}),
+  moved as (
+    select order_id, product_id, sum(reserved_delta) as units, count(*) as movements
+    from stock_movement where reason = '${reason}' group by order_id, product_id
+  )
+  select 'orders/' || order_id as resource, product_id, due.units as due_units, moved.units as moved_units, movements
+  from due full join moved using (order_id, product_id)
+  where due.units is distinct from moved.units or movements <> 1`;
+
 /** Checks of orders, their items and their purchases. */
 export const orderChecks: readonly Check[] = [
   {
@@ -17,12 +31,50 @@ export const orderChecks: readonly Check[] = [
       where total_minor <> items_minor or total_minor < 0 or min_quantity < 1 or min_unit_minor < 0`,
   },
   {
+    name: "order-results",
+    invariant: "I3",
+    description: "Each stored result of CreateOrder has its order.",
+    query: `
+      select 'requests/' || idempotency.request_id as resource, owner
+      from idempotency
+      where method = 'CreateOrder' and not exists (
+        select from orders
+        where orders.request_id = idempotency.request_id
+          -- Orders of guests belong to the service that placed them.
+          and case when customer_id is null then owner = '' or owner like 'service-account:%' else customer_id::text = owner end
+      )`,
+  },
+  {
+    name: "order-requests",
+    invariant: "I4",
+    description: "An order is the only one of its customer with its request_id.",
+    query: `
+      select 'requests/' || request_id as resource, customer_id, count(*) as orders
+      from orders group by customer_id, request_id having count(*) > 1`,
+  },
+  {
     name: "order-items",
     invariant: "I6",
     description: "Each order has items.",
     query: `
       select 'orders/' || id as resource, state
       from orders where not exists (select from order_item where order_id = orders.id)`,
+  },
+  {
+    name: "order-movements",
+    invariant: "I6",
+    description: "Each item of an order has reserved its units once.",
+    query: orderMovements("ORDER", "select order_id, product_id, quantity as units from order_item"),
+  },
+  {
+    name: "order-restocks",
+    invariant: "I7",
+    description: "Each item of a cancelled order has been restocked once, and no other item has.",
+    query: orderMovements(
+      "CANCEL",
+      `select order_id, product_id, -quantity as units
+       from order_item join orders on id = order_id where state = 'CANCELLED'`,
+    ),
   },
   {
     name: "order-states",

@@ -4,11 +4,13 @@ import type { Check } from "./check.ts";
 const REFERENCES: readonly (readonly [table: string, id: string, column: string, target: string])[] = [
   ["account", "id", "customer_id", "customer"],
   ["category", "id", "parent_id", "category"],
+  ["inventory", "product_id", "product_id", "product"],
   ["order_item", "order_id", "order_id", "orders"],
   ["order_item", "order_id", "product_id", "product"],
   ["orders", "id", "customer_id", "customer"],
   ["orders", "id", "promotion_id", "promotion"],
   ["product", "id", "category_id", "category"],
+  ["product_sales", "product_id", "product_id", "product"],
   ["purchase", "event_id", "order_id", "orders"],
   ["purchase", "event_id", "product_id", "product"],
   ["purchase", "event_id", "promotion_id", "promotion"],

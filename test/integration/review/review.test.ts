@@ -5,7 +5,7 @@ import type { Log } from "../../../src/kernel/log.ts";
 import { anonymous, system } from "../../../src/kernel/principal.ts";
 import { silentLog } from "../../support/log.ts";
 import { callAs, callBy, openReviewFeatures } from "../../support/review/review-features.ts";
-import { findViolations, invariantsQuery, type Violation } from "../../support/stores/invariants.ts";
+import { findFailedChecks, findViolations } from "../../support/stores/invariants.ts";
 
 let features: Awaited<ReturnType<typeof openReviewFeatures>>;
 /** Number of deadlocks that PostgreSQL has reported. */
@@ -291,8 +291,10 @@ test.each([
   const { id } = await features.review(await buyer(productId), productId, 3);
   await features.database.query("begin");
   await features.database.query(statement, [productId]);
-  const found = await features.database.query<Violation>(invariantsQuery);
+  const found = await findFailedChecks(features.database.query);
   await features.database.query("rollback");
-  expect(found).toMatchObject([{ invariant: "ratings", subject: `products/${productId}` }]);
+  expect(found).toMatchObject([
+    { name: "product-ratings", breaches: [{ resource: `products/${productId}` }] },
+  ]);
   await features.reviews.delete(features.call, id);
 });

@@ -1,25 +1,37 @@
-import { readFileSync } from "node:fs";
 import { Client } from "pg";
+import { compileStatement, type Statement } from "../../../src/infra/postgres/statement.ts";
+import { type Breach, runChecks } from "../../../src/operations/operations.ts";
+import type { TestDatabase } from "./database.ts";
 
-const script = readFileSync(new URL("../../../src/infra/postgres/invariants.sql", import.meta.url), "utf8");
-
-/** The query of the script that checks the invariants, without its transaction. */
-export const invariantsQuery = script.replace(/^(begin|commit).*;$/gm, "");
-
-/** A violation of an invariant. */
-export interface Violation {
+/** A check of an invariant that has found breaches. */
+export interface FailedCheck {
+  name: string;
+  /** The number of the invariant, such as I1. */
   invariant: string;
-  subject: string;
-  detail: string;
+  breaches: readonly Breach[];
 }
 
-/** Returns the violations of the invariants in a database; an empty list when all hold. */
-export async function findViolations(url: string): Promise<Violation[]> {
+/** Runs all checks of the invariants on a connection, in its open transaction. Returns those that failed. */
+export async function findFailedChecks(query: TestDatabase["query"]): Promise<FailedCheck[]> {
+  const run = <Row>(statement: Statement<Row>): Promise<Row[]> => {
+    const { text, values } = compileStatement(statement);
+    return query<Row>(text, [...values]);
+  };
+  const results = await runChecks(run, 100);
+  return results
+    .filter(({ breachCount }) => breachCount > 0n)
+    .map(({ name, invariant, breaches }) => ({ name, invariant, breaches }));
+}
+
+/** Runs all checks of the invariants on one snapshot of a database. Returns those that failed; empty when all hold. */
+export async function findViolations(url: string): Promise<FailedCheck[]> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
     await client.query("begin transaction isolation level repeatable read read only");
-    return (await client.query<Violation>(invariantsQuery)).rows;
+    return await findFailedChecks(
+      async <Row>(text: string, values: unknown[] = []) => (await client.query(text, values)).rows as Row[],
+    );
   } finally {
     await client.end();
   }

@@ -1,0 +1,76 @@
+import type { Check } from "./check.ts";
+
+/** Returns a common table expression for the units of orders in some states, by product. */
+const orderedUnits = (condition: string): string => `
+  ordered as (
+    select product_id, sum(quantity) as units
+    from order_item join orders on orders.id = order_id where ${condition} group by product_id
+  )`;
+
+/** Checks of stock, its movements, and what products show of it. */
+export const stockChecks: readonly Check[] = [
+  {
+    name: "stock-movements",
+    invariant: "I1",
+    description: "The units on hand and the reserved units of a product are the sums of its movements.",
+    query: `
+      with moved as (
+        select product_id, sum(on_hand_delta) as on_hand, sum(reserved_delta) as reserved
+        from stock_movement group by product_id
+      )
+      select 'products/' || product.id as resource, inventory.on_hand, moved.on_hand as moved_on_hand,
+        inventory.reserved, moved.reserved as moved_reserved
+      from product
+        left join inventory on inventory.product_id = product.id
+        left join moved on moved.product_id = product.id
+      where inventory.on_hand is distinct from coalesce(moved.on_hand, 0)
+        or inventory.reserved is distinct from coalesce(moved.reserved, 0)`,
+  },
+  {
+    name: "reserved-units",
+    invariant: "I1",
+    description: "The reserved units of a product are those of its pending orders.",
+    query: `
+      with ${orderedUnits("state = 'PENDING'")}
+      select 'products/' || inventory.product_id as resource, reserved, units as ordered
+      from inventory left join ordered on ordered.product_id = inventory.product_id
+      where reserved <> coalesce(units, 0)`,
+  },
+  {
+    name: "availability",
+    invariant: "I1",
+    description: "A product is in stock while units of it are on hand that are not reserved.",
+    query: `
+      select 'products/' || id as resource, in_stock, on_hand, reserved
+      from product join inventory on product_id = id where in_stock <> (on_hand > reserved)`,
+  },
+  {
+    name: "units-sold",
+    invariant: "I1",
+    description: "The units sold of a product are those of its orders that are not cancelled.",
+    query: `
+      with ${orderedUnits("state <> 'CANCELLED'")}
+      select 'products/' || id as resource, purchase_count, units as ordered
+      from product
+        left join product_sales on product_sales.product_id = id
+        left join ordered on ordered.product_id = id
+      where coalesce(purchase_count, 0) <> coalesce(units, 0)`,
+  },
+  {
+    name: "popularity",
+    invariant: "I1",
+    description: "The popularity of a product is that of its units sold.",
+    query: `
+      select 'products/' || id as resource, popularity, purchase_count
+      from product left join product_sales on product_id = id
+      where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))`,
+  },
+  {
+    name: "stock-range",
+    invariant: "I2",
+    description: "The reserved units of a product are on hand, and not negative.",
+    query: `
+      select 'products/' || product_id as resource, on_hand, reserved
+      from inventory where reserved < 0 or on_hand < reserved`,
+  },
+];
