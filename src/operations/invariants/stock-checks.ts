@@ -47,14 +47,26 @@ export const stockChecks: readonly Check[] = [
   {
     name: "units-sold",
     invariant: "I1",
-    description: "The units sold of a product are those of its orders that are not cancelled.",
+    description:
+      "The units sold of a product, with those of events that are not counted yet, are those of its orders that are not cancelled.",
     query: `
-      with ${orderedUnits("state <> 'CANCELLED'")}
-      select 'products/' || id as resource, purchase_count, units as ordered
+      with ${orderedUnits("state <> 'CANCELLED'")},
+      uncounted as (
+        select (sale ->> 'productId')::uuid as product_id, sum((sale ->> 'units')::bigint) as units
+        from (
+          select epoch, xid, id, events from outbox_1
+          union all select epoch, xid, id, events from outbox_2
+          union all select epoch, xid, id, events from outbox_3
+        ) as outbox, jsonb_path_query(events, '$[*] ? (@.topic == "product-sales").data[*]') as sale
+        where (epoch, xid, id) > (select epoch, xid, id from outbox_cursor where consumer = 'product-sales')
+        group by 1
+      )
+      select 'products/' || product.id as resource, purchase_count, uncounted.units as uncounted, ordered.units as ordered
       from product
-        left join product_sales on product_sales.product_id = id
-        left join ordered on ordered.product_id = id
-      where coalesce(purchase_count, 0) <> coalesce(units, 0)`,
+        left join product_sales on product_sales.product_id = product.id
+        left join uncounted on uncounted.product_id = product.id
+        left join ordered on ordered.product_id = product.id
+      where coalesce(purchase_count, 0) + coalesce(uncounted.units, 0) <> coalesce(ordered.units, 0)`,
   },
   {
     name: "popularity",

@@ -1,14 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { holdOutbox } from "../../../src/operations/operations.ts";
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
+import { runOn } from "../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let orderIds: string[];
 beforeAll(async () => {
-  shop = await startShop();
+  shop = await startShop({ WORKERS: "0" });
   const productId = await makeProduct(shop, { stock: 10n });
   const place = async () =>
     shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } });
@@ -52,7 +55,7 @@ test("a breach is reported with its resource and its values, and all breaches ar
   }
 });
 
-test("a value past 2^53 is reported exactly, and the value of a missing row is empty", async () => {
+test("a value past 2^53 is reported exactly", async () => {
   const [id = ""] = orderIds;
   await shop.database.query("alter table orders add column saved bigint");
   await shop.database.query(
@@ -69,6 +72,27 @@ test("a value past 2^53 is reported exactly, and the value of a missing row is e
   }
 });
 
+test("the value of a missing row is empty", async () => {
+  const id = await makeProduct(shop, { stock: 3n });
+  await shop.database.query("create table deleted as select * from stock_movement limit 0");
+  await shop.database.query(
+    "with gone as (delete from stock_movement where product_id = $1 returning *) insert into deleted select * from gone",
+    [id],
+  );
+  try {
+    const { checks } = await shop.operations.verifyInvariants({});
+    expect(checks.flatMap(({ breaches }) => breaches)).toMatchObject([
+      {
+        resource: `products/${id}`,
+        values: { on_hand: "3", moved_on_hand: "", reserved: "0", moved_reserved: "" },
+      },
+    ]);
+  } finally {
+    await shop.database.query("insert into stock_movement select * from deleted");
+    await shop.database.query("drop table deleted");
+  }
+});
+
 test("max_breaches is 100 at most", async () => {
   const failure = await failureOf(shop.operations.verifyInvariants({ maxBreaches: 101 }));
   expect(failure).toMatchObject({ code: "InvalidArgument", reason: "INVALID_REQUEST" });
@@ -81,4 +105,24 @@ test("one verification runs at a time; the next one is possible when it has ende
   expect(failure).toMatchObject({ code: "Aborted", reason: "VERIFICATION_RUNNING" });
   await query("select pg_advisory_unlock(x'76657269'::int)");
   expect((await shop.operations.verifyInvariants({})).passed).toBe(true);
+});
+
+test("the outbox is not truncated during a verification, whose snapshot is taken after that is certain", async () => {
+  const other = new Client({ connectionString: shop.database.url });
+  await other.connect();
+  const { query } = shop.database;
+  const countEvents = async () =>
+    (await query<{ count: number }>("select count(*)::int as count from outbox_1"))[0]?.count ?? 0;
+  try {
+    const before = await countEvents();
+    await query("begin transaction isolation level repeatable read read only");
+    await holdOutbox(runOn(query));
+    await other.query("insert into outbox_1 (epoch, events) values (1, '[]')");
+    expect(await countEvents()).toBe(before + 1);
+    await other.query("set lock_timeout = 1");
+    await expect(other.query("truncate outbox_1")).rejects.toMatchObject({ code: "55P03" });
+  } finally {
+    await query("rollback");
+    await other.end();
+  }
 });

@@ -1,6 +1,7 @@
 import { Client } from "pg";
+import type { SnapshotQuery } from "../../../src/infra/postgres/postgres.ts";
 import { compileStatement, type Statement } from "../../../src/infra/postgres/statement.ts";
-import { type Breach, runChecks } from "../../../src/operations/operations.ts";
+import { type Breach, holdOutbox, runChecks } from "../../../src/operations/operations.ts";
 import type { TestDatabase } from "./database.ts";
 
 /** A check of an invariant that has found breaches. */
@@ -11,13 +12,17 @@ export interface FailedCheck {
   breaches: readonly Breach[];
 }
 
-/** Runs all checks of the invariants on a connection, in its open transaction. Returns those that failed. */
-export async function findFailedChecks(query: TestDatabase["query"]): Promise<FailedCheck[]> {
-  const run = <Row>(statement: Statement<Row>): Promise<Row[]> => {
+/** Returns a function that runs statements on a connection, in its open transaction. */
+export const runOn =
+  (query: TestDatabase["query"]): SnapshotQuery =>
+  <Row>(statement: Statement<Row>) => {
     const { text, values } = compileStatement(statement);
     return query<Row>(text, [...values]);
   };
-  const results = await runChecks(run, 100);
+
+/** Runs all checks of the invariants on a connection, in its open transaction. Returns those that failed. */
+export async function findFailedChecks(query: TestDatabase["query"]): Promise<FailedCheck[]> {
+  const results = await runChecks(runOn(query), 100);
   return results
     .filter(({ breachCount }) => breachCount > 0n)
     .map(({ name, invariant, breaches }) => ({ name, invariant, breaches }));
@@ -27,11 +32,12 @@ export async function findFailedChecks(query: TestDatabase["query"]): Promise<Fa
 export async function findViolations(url: string): Promise<FailedCheck[]> {
   const client = new Client({ connectionString: url });
   await client.connect();
+  const query = async <Row>(text: string, values: unknown[] = []): Promise<Row[]> =>
+    (await client.query(text, values)).rows;
   try {
-    await client.query("begin transaction isolation level repeatable read read only");
-    return await findFailedChecks(
-      async <Row>(text: string, values: unknown[] = []) => (await client.query(text, values)).rows as Row[],
-    );
+    await query("begin transaction isolation level repeatable read read only");
+    await holdOutbox(runOn(query));
+    return await findFailedChecks(query);
   } finally {
     await client.end();
   }
