@@ -6,6 +6,7 @@ import { MINUTE_MS } from "../../kernel/durations.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { installJobs } from "../jobs/install-jobs.ts";
+import { ensureOutboxEpoch } from "../outbox/outbox-epoch.ts";
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 import { Migration20261121000000 } from "./migrations/migration-20261121000000-catalogue.ts";
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
@@ -64,7 +65,7 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
       const done = await orm.migrator.up();
       for (const { name } of done) log.debug({ migration: name }, "Migration applied");
       await installJobs(client, log);
-      await client.query("select advance_outbox_epoch()");
+      await ensureOutboxEpoch(client, log);
       if (done.length > 0) {
         const durationMs = Math.round(performance.now() - startMs);
         log.info({ migrations: done.length, latest: done.at(-1)?.name, durationMs }, "Database migrated");

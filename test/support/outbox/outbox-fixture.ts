@@ -24,6 +24,8 @@ export interface OutboxFixture {
   database: TestDatabase;
   db: Database;
   wakeUp: WakeUp;
+  /** Sets the cursor of a consumer to the start of the outbox. */
+  addCursor(consumer: string): Promise<void>;
   /** Publishes numbers in one transaction. */
   publish(...values: number[]): Promise<void>;
   /** Returns the numbers that were inserted into `applied`, in their order. */
@@ -40,6 +42,8 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
   const database = await createTestDatabase();
   onTestFinished(() => database.drop());
   await database.query("create table applied (position bigint generated always as identity, value bigint)");
+  // The cursors of consumers that do not run here.
+  await database.query("delete from outbox_cursor");
   const limits = { poolMax: 8, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
   const postgres = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
   onTestFinished(() => postgres.close());
@@ -49,6 +53,11 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     database,
     db,
     wakeUp,
+    async addCursor(consumer) {
+      await database.query("insert into outbox_cursor (consumer, epoch, xid, id) values ($1, 1, '0', 0)", [
+        consumer,
+      ]);
+    },
     publish: (...values) =>
       db.transact(internalCall(), async (tx) => {
         for (const value of values) tx.publish(numbers, value);

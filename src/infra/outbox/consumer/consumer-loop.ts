@@ -19,6 +19,8 @@ export interface ConsumerCounters {
 
 /** Applies the events of one consumer, batch by batch, until it is closed. */
 export interface ConsumerLoop {
+  /** Name of the consumer. */
+  readonly name: string;
   readonly counters: Readonly<ConsumerCounters>;
   /** Runs a batch after the consumer's delay, or earlier if one is due. */
   wake(): void;
@@ -107,6 +109,7 @@ export function startConsumerLoop({ db, consumer, log, pollMs }: ConsumerLoopOpt
 
   schedule(0);
   return {
+    name: consumer.name,
     counters,
     wake() {
       wasWoken = true;

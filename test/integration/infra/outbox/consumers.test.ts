@@ -47,7 +47,7 @@ test("a commit of this process wakes the consumers, which get the events of thei
   await db.transact(internalCall(), async (tx) => tx.publish({ name: "other" }, 0));
   await publish(3);
   await expect.poll(applied).toEqual([1, 2, 3]);
-  expect(running.counters().get("recorder")).toMatchObject({ events: 3, failures: 0 });
+  expect(running.stats().consumers.get("recorder")).toMatchObject({ events: 3, failures: 0 });
 });
 
 test("events of other processes are found by polling", async () => {
@@ -76,7 +76,7 @@ test("a failed batch is rolled back with its effect, and repeated", async () => 
   await publish(1);
   await expect.poll(applied).toEqual([1]);
   expect(failures).toBe(2);
-  expect(running.counters().get("recorder")).toMatchObject({ batches: 1, events: 1, failures: 2 });
+  expect(running.stats().consumers.get("recorder")).toMatchObject({ batches: 1, events: 1, failures: 2 });
 });
 
 test("a new consumer starts at the end of the outbox; each consumer has its own cursor", async () => {
