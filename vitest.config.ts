@@ -5,6 +5,7 @@ const alone = [
   "test/e2e/cli/{admin,seed}.test.ts",
   "test/e2e/{first-start,node-version,npm,process,rate-limit-replicas}.test.ts",
   "test/faults/{cache-freshness,replayed-invalidation}.test.ts",
+  "test/faults/orders/{killed-postgres,model,replicas}.test.ts",
 ];
 
 export default defineConfig({

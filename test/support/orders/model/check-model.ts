@@ -1,0 +1,135 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import type { FailedCheck } from "../../stores/invariants.ts";
+import { commandsOf, type Weights } from "./commands.ts";
+import { ModelViolation, ShopModel } from "./shop-model.ts";
+import type { ShopRun, StoredShop } from "./shop-run.ts";
+import type { World } from "./world.ts";
+
+const RETRY_DELAY_MS = 20;
+/** Maximum number of runs that look for smaller commands after a failure. */
+const MAX_SHRINKING_RUNS = 100;
+
+export interface ModelCheckOptions {
+  runs: number;
+  maxCommands: number;
+  weights: Weights;
+  /** Whether a failure is reported without a search for smaller commands. Defaults to false. */
+  endOnFailure?: boolean;
+  /** Creates the products and customers of a run. */
+  openRun(): Promise<ShopRun>;
+  /** Returns the violations of the invariants in the database. */
+  findViolations(): Promise<FailedCheck[]>;
+}
+
+export interface ModelCheckResult {
+  /** The failure with the smallest commands; undefined if there is none. */
+  failure: string | undefined;
+  /** How often each outcome of each method was observed. */
+  outcomes: Record<string, number>;
+}
+
+/**
+ * Runs random commands against the shop and the model. After each run, writes in doubt are repeated until they have a
+ * response, the invariants must hold, and the database must equal the model. The environment variables that a failure
+ * prints run the failing commands again.
+ */
+export async function checkModel(options: ModelCheckOptions): Promise<ModelCheckResult> {
+  const { MODEL_SEED, MODEL_PATH, MODEL_COMMANDS } = process.env;
+  const commands = commandsOf(options.weights, options.maxCommands, MODEL_COMMANDS);
+  const outcomes: Record<string, number> = {};
+  let shrinkingRuns = 0;
+  let hasFailed = false;
+  const checkRun = async (chosen: Iterable<fc.AsyncCommand<ShopModel, ShopRun>>) => {
+    const run = countOutcomes(await options.openRun(), outcomes);
+    const model = new ShopModel(run.world);
+    try {
+      await fc.asyncModelRun(() => ({ model, real: run }), chosen);
+    } finally {
+      await run.endFaults();
+    }
+    await resolveDoubts(model, run);
+    const violations = await options.findViolations();
+    if (violations.length > 0) throw new ModelViolation(`violated invariants: ${JSON.stringify(violations)}`);
+    await compareStored(model, run);
+  };
+  const property = fc.asyncProperty(commands, async (chosen) => {
+    if (hasFailed) shrinkingRuns += 1;
+    if (shrinkingRuns > MAX_SHRINKING_RUNS) return;
+    await checkRun(chosen).catch((error: unknown) => {
+      hasFailed = true;
+      throw error;
+    });
+  });
+  const result = await fc.check(property, {
+    numRuns: options.runs,
+    endOnFailure: options.endOnFailure ?? false,
+    ...(MODEL_SEED === undefined ? {} : { seed: Number(MODEL_SEED) }),
+    ...(MODEL_PATH === undefined ? {} : { path: MODEL_PATH }),
+  });
+  if (!result.failed) return { failure: undefined, outcomes };
+  const text = String(result.counterexample?.[0]);
+  const replayPath = /replayPath="([^"]*)"/.exec(text)?.[1] ?? "";
+  const failure = [
+    `MODEL_SEED=${result.seed} MODEL_PATH=${result.counterexamplePath} MODEL_COMMANDS=${replayPath}`,
+    `after ${result.numRuns} runs and ${result.numShrinks} shrinks:`,
+    text,
+    String(result.errorInstance),
+  ].join("\n");
+  if (!(result.errorInstance instanceof ModelViolation))
+    throw new Error(failure, { cause: result.errorInstance });
+  return { failure, outcomes };
+}
+
+function countOutcomes(run: ShopRun, counts: Record<string, number>): ShopRun {
+  return {
+    ...run,
+    async call(operation, replica, ids) {
+      const observation = await run.call(operation, replica, ids);
+      const { outcome } = observation;
+      let name = "unknown";
+      if (outcome !== undefined) name = "reason" in outcome ? String(outcome.reason) : "OK";
+      if (outcome !== undefined && "replayed" in outcome && outcome.replayed === true) name = "replayed";
+      const key = `${operation.method} ${name}`;
+      counts[key] = (counts[key] ?? 0) + 1;
+      return observation;
+    },
+  };
+}
+
+/** Repeats the writes in doubt until each has a response. */
+async function resolveDoubts(model: ShopModel, run: ShopRun): Promise<void> {
+  for (let replica = 0; model.inDoubt.length > 0; replica = 1 - replica) {
+    const [operation] = model.inDoubt;
+    if (operation === undefined) return;
+    const observation = await run.call(operation, replica, model.ids);
+    model.observe([{ operation, observation }]);
+    if (observation.outcome === undefined) await sleep(RETRY_DELAY_MS);
+  }
+}
+
+async function compareStored(model: ShopModel, run: ShopRun): Promise<void> {
+  const stored = await run.readStored();
+  for (const [key, id] of model.ids) {
+    if (stored.orders[key]?.[0]?.id !== id)
+      throw new ModelViolation(`the acknowledged order ${key} is not stored: ${id}`);
+  }
+  model.assertSome(
+    (world) => isDeepStrictEqual(withoutIds(stored), storedBy(world)),
+    () => `the database differs from the model: ${JSON.stringify(stored)}\nModel: ${model}`,
+  );
+}
+
+function withoutIds({ products, orders }: StoredShop) {
+  const entries = Object.entries(orders).map(([key, found]) => [
+    key,
+    found.map(({ state, lines }) => ({ state, lines })),
+  ]);
+  return { products, orders: Object.fromEntries(entries) };
+}
+
+function storedBy({ products, orders }: World) {
+  const entries = Object.entries(orders).map(([key, { state, lines }]) => [key, [{ state, lines }]]);
+  return { products, orders: Object.fromEntries(entries) };
+}

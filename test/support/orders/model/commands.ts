@@ -1,0 +1,239 @@
+import fc from "fast-check";
+import { CUSTOMERS, type Operation, UNKNOWN_OWNER } from "./operation.ts";
+import { ModelViolation, type ShopModel } from "./shop-model.ts";
+import type { Fault, ShopRun } from "./shop-run.ts";
+
+/** Numbers of products and request_ids of a run. */
+const PRODUCTS = 3;
+const REQUEST_IDS = 4;
+const MAX_QUANTITY = 3;
+const MAX_CONCURRENT_CALLS = 4;
+const MAX_PRICE = 5;
+
+/** Chooses an operation when it runs, from what the model has by then. Undefined if there is nothing to choose. */
+type Choice = (model: ShopModel) => Operation | undefined;
+
+/** A choice with the text that a failure prints. */
+interface Template {
+  choose: Choice;
+  text: string;
+}
+
+/** Calls the service, concurrently if there are several operations, and checks the outcomes. */
+class Calls implements fc.AsyncCommand<ShopModel, ShopRun> {
+  readonly #templates: readonly Template[];
+  readonly #replicas: readonly number[];
+
+  constructor(templates: readonly Template[], replicas: readonly number[]) {
+    this.#templates = templates;
+    this.#replicas = replicas;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(model: ShopModel, run: ShopRun): Promise<void> {
+    const operations = this.#templates.flatMap(({ choose }) => choose(model) ?? []);
+    const calls = operations.map(async (operation, index) => {
+      const replica = this.#replicas[index % this.#replicas.length] ?? 0;
+      return { operation, observation: await run.call(operation, replica, model.ids) };
+    });
+    const observed = await Promise.all(calls);
+    const unknown = observed.filter(({ observation }) => observation.outcome === undefined);
+    if (unknown.length > 0 && !run.hasFaults())
+      throw new ModelViolation(`no fault explains ${JSON.stringify(unknown)}`);
+    model.observe(observed);
+  }
+
+  toString(): string {
+    return `call ${this.#templates.map(({ text }) => text).join(" and ")} at ${this.#replicas.join(", ")}`;
+  }
+}
+
+/** Injects a fault. */
+class Inject implements fc.AsyncCommand<ShopModel, ShopRun> {
+  readonly #fault: Fault;
+
+  constructor(fault: Fault) {
+    this.#fault = fault;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  run(_model: ShopModel, run: ShopRun): Promise<void> {
+    return run.inject(this.#fault);
+  }
+
+  toString(): string {
+    return `inject ${JSON.stringify(this.#fault)}`;
+  }
+}
+
+const product = fc.nat({ max: PRODUCTS - 1 });
+const owner = fc.constantFrom(0, 0, 1, 1, 2, 2, UNKNOWN_OWNER);
+const requestId = fc.nat({ max: REQUEST_IDS - 1 });
+const quantity = fc.integer({ min: 1, max: MAX_QUANTITY });
+const replica = fc.nat({ max: 1 });
+const byProduct = {
+  minLength: 1,
+  maxLength: PRODUCTS,
+  selector: (line: { product: number }) => line.product,
+};
+
+const createOrder = fc
+  .record({
+    owner,
+    requestId,
+    lines: fc.uniqueArray(fc.record({ product, quantity }), byProduct),
+    validateOnly: fc.constantFrom(false, false, false, true),
+  })
+  .map((fields) => template({ method: "CreateOrder", ...fields }));
+
+const cancelOrder = fc.record({ index: fc.nat(), requestId: fc.option(requestId, { nil: undefined }) }).map(
+  (fields): Template => ({
+    text: `CancelOrder ${JSON.stringify(fields)}`,
+    choose: ({ ids }) => {
+      const order = at([...ids.keys()], fields.index);
+      return order === undefined ? undefined : { method: "CancelOrder", order, requestId: fields.requestId };
+    },
+  }),
+);
+
+const adjustStock = fc
+  .record({
+    product,
+    requestId,
+    delta: fc.integer({ min: -MAX_QUANTITY, max: MAX_QUANTITY }).filter((delta) => delta !== 0),
+    // Undefined: not checked. Otherwise the difference to the stock.
+    difference: fc.constantFrom(undefined, undefined, 0, 0, 1),
+  })
+  .map(
+    ({ difference, ...fields }): Template => ({
+      text: `AdjustStock ${JSON.stringify({ ...fields, difference })}`,
+      choose: ({ anyWorld }) => {
+        const stock = anyWorld.products[fields.product]?.stock ?? 0;
+        const expected = difference === undefined ? undefined : stock + difference;
+        return { method: "AdjustStock", ...fields, expected };
+      },
+    }),
+  );
+
+const importProducts = fc
+  .uniqueArray(
+    fc.record({
+      product,
+      stock: fc.option(fc.nat({ max: 2 * MAX_QUANTITY }), { nil: undefined }),
+      price: fc.option(fc.integer({ min: 1, max: MAX_PRICE }), { nil: undefined }),
+    }),
+    byProduct,
+  )
+  .map(
+    (lines): Template => ({
+      text: `ImportProducts ${JSON.stringify(lines)}`,
+      choose: ({ anyWorld, writes }) => ({
+        method: "ImportProducts",
+        requestId: writes.length,
+        lines: lines.map((line) => ({
+          ...line,
+          price: line.price ?? anyWorld.products[line.product]?.price ?? 1,
+        })),
+      }),
+    }),
+  );
+
+const retry = fc.nat().map(
+  (index): Template => ({
+    text: `the write ${index} again`,
+    choose: ({ writes }) => at(writes, index),
+  }),
+);
+
+const getOrder = fc.nat().map(
+  (index): Template => ({
+    text: `GetOrder ${index}`,
+    choose: ({ ids }) => {
+      const order = at([...ids.keys()], index);
+      return order === undefined ? undefined : { method: "GetOrder", order };
+    },
+  }),
+);
+const getProduct = product.map((index) => template({ method: "GetProduct", product: index }));
+const listOrders = fc
+  .integer({ min: 1, max: CUSTOMERS })
+  .map((owner) => template({ method: "ListOrders", owner }));
+
+const write = fc.oneof(
+  { arbitrary: createOrder, weight: 5 },
+  { arbitrary: cancelOrder, weight: 2 },
+  { arbitrary: adjustStock, weight: 2 },
+);
+const single = fc.oneof(
+  { arbitrary: write, weight: 6 },
+  { arbitrary: importProducts, weight: 1 },
+  { arbitrary: retry, weight: 3 },
+  { arbitrary: fc.oneof(getOrder, getProduct, listOrders), weight: 2 },
+);
+const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
+const repeated = fc
+  .tuple(write, fc.uniqueArray(replica, { minLength: 1 }))
+  .map(([operation, replicas]) => new Calls([operation, operation], replicas));
+const several = fc
+  .tuple(
+    fc.array(fc.oneof({ arbitrary: write, weight: 5 }, { arbitrary: retry, weight: 1 }), {
+      minLength: 2,
+      maxLength: MAX_CONCURRENT_CALLS,
+    }),
+    fc.array(replica, { minLength: 1, maxLength: MAX_CONCURRENT_CALLS }),
+  )
+  .map(([operations, replicas]) => new Calls(operations, replicas));
+
+const moment = fc.constantFrom("before", "during", "after");
+const cutCommit = fc
+  .record({ kind: fc.constant("cut commit"), replica, moment })
+  .map((fault) => new Inject(fault));
+const killConnections = fc.constant(new Inject({ kind: "kill connections" }));
+const killReplica = fc
+  .record({
+    kind: fc.constant("kill replica"),
+    replica,
+    moment: fc.constantFrom("immediately", "before", "during", "after"),
+  })
+  .map((fault) => new Inject(fault));
+
+/** How often each kind of command is generated. */
+export interface Weights {
+  cutCommit: number;
+  killConnections: number;
+  killReplica: number;
+}
+
+/**
+ * Returns the arbitrary of the commands of a run. Calls have a weight of 100 in all.
+ * @param replayPath the commands of a failure that are run again; empty to generate them
+ */
+export function commandsOf(weights: Weights, maxCommands: number, replayPath = "") {
+  const command = fc.oneof(
+    { arbitrary: one, weight: 60 },
+    { arbitrary: repeated, weight: 15 },
+    { arbitrary: several, weight: 25 },
+    { arbitrary: cutCommit, weight: weights.cutCommit },
+    { arbitrary: killConnections, weight: weights.killConnections },
+    { arbitrary: killReplica, weight: weights.killReplica },
+  );
+  return fc.commands<ShopModel, ShopRun, false>([command], {
+    maxCommands,
+    size: "max",
+    ...(replayPath === "" ? {} : { replayPath }),
+  });
+}
+
+function template(operation: Operation): Template {
+  return { choose: () => operation, text: JSON.stringify(operation) };
+}
+
+function at<T>(items: readonly T[], index: number): T | undefined {
+  return items[index % items.length];
+}

@@ -1,0 +1,42 @@
+import type { CommitMoment } from "../../stores/commit-proxy.ts";
+import type { Observation, Operation } from "./operation.ts";
+import type { World } from "./world.ts";
+
+/** A fault of the service or of its connections to PostgreSQL. */
+export type Fault =
+  | { kind: "cut commit"; replica: number; moment: CommitMoment }
+  | { kind: "kill connections" }
+  | { kind: "kill replica"; replica: number; moment: "immediately" | CommitMoment };
+
+/** The shop of one run: new products, customers and request_ids, at replicas that faults affect. */
+export interface ShopRun {
+  /** The state at the start. */
+  readonly world: World;
+  /**
+   * Calls the shop.
+   * @param replica index of the replica; another one is used while it is down
+   * @param ids ids of the acknowledged orders by their key
+   */
+  call(operation: Operation, replica: number, ids: ReadonlyMap<string, string>): Promise<Observation>;
+  /** Injects a fault; one at a moment of a COMMIT occurs at the next one. */
+  inject(fault: Fault): Promise<void>;
+  /** Returns whether a fault was injected in this run. */
+  hasFaults(): boolean;
+  /** Ends the faults that have not occurred yet. */
+  endFaults(): Promise<void>;
+  /** Returns the products and orders in the database, in the form of the model. */
+  readStored(): Promise<StoredShop>;
+}
+
+/** What the database contains of a run. */
+export interface StoredShop {
+  products: { stock: number; price: number }[];
+  /** Orders with products of the run, by `orderKey`; several orders of one key are a list with more than one. */
+  orders: Record<string, StoredOrder[]>;
+}
+
+export interface StoredOrder {
+  id: string;
+  state: string;
+  lines: { product: number; quantity: number; unitPrice: number }[];
+}

@@ -1,0 +1,83 @@
+import pg from "pg";
+import type { TestShop } from "../../shop.ts";
+import { proxiedUrl, startCommitProxy } from "../../stores/commit-proxy.ts";
+import { createFixture, initialWorld, readStoredShop } from "../model/fixture.ts";
+import { isWrite, type Observation, type Read } from "../model/operation.ts";
+import type { ShopRun, StoredShop } from "../model/shop-run.ts";
+import { type Flaw, NaiveShop } from "./naive-shop.ts";
+import { describeStored } from "./naive-statements.ts";
+
+/** Two pools of connections to the database of a shop, whose commits can be interrupted. */
+export interface NaiveModel {
+  openRun(): Promise<ShopRun>;
+  close(): Promise<void>;
+}
+
+/** Starts two naive replicas on the database of a shop, which creates the products and customers. */
+export async function startNaiveModel(
+  shop: TestShop,
+  categorySlug: string,
+  flaw: Flaw | undefined,
+): Promise<NaiveModel> {
+  const proxies = await Promise.all(
+    [0, 1].map(() => startCommitProxy(Number(new URL(shop.database.url).port))),
+  );
+  const pools = proxies.map((proxy) => {
+    const pool = new pg.Pool({ connectionString: proxiedUrl(shop.database.url, proxy), max: 4 });
+    // Connections are interrupted.
+    pool.on("error", () => {});
+    return pool;
+  });
+  return {
+    async openRun() {
+      const fixture = await createFixture(shop, shop.database, categorySlug);
+      const replicas = pools.map((pool) => new NaiveShop(pool, fixture, flaw));
+      let hasFaults = false;
+      return {
+        world: initialWorld,
+        hasFaults: () => hasFaults,
+        call: async (operation, replica, ids) => {
+          if (!isWrite(operation))
+            return readNaive(operation, await readStoredShop(shop.database, fixture), ids);
+          return (await replicas[replica]?.write(operation, ids)) ?? { outcome: undefined };
+        },
+        async inject(fault) {
+          if (fault.kind !== "cut commit") return;
+          hasFaults = true;
+          proxies[fault.replica]?.interrupt({ moment: fault.moment });
+        },
+        async endFaults() {
+          for (const proxy of proxies) proxy.reset();
+        },
+        readStored: () => readStoredShop(shop.database, fixture),
+      };
+    },
+    async close() {
+      await Promise.all(pools.map((pool) => pool.end()));
+      await Promise.all(proxies.map((proxy) => proxy.close()));
+    },
+  };
+}
+
+/** Returns the outcome of a read of what is stored. */
+function readNaive(
+  read: Read,
+  { products, orders }: StoredShop,
+  ids: ReadonlyMap<string, string>,
+): Observation {
+  if (read.method === "GetProduct") {
+    const { stock = 0, price } = products[read.product] ?? {};
+    return { outcome: { code: "OK", inStock: stock > 0, price } };
+  }
+  if (read.method === "GetOrder") {
+    const [order] = orders[read.order] ?? [];
+    return {
+      outcome: order === undefined ? { code: "NotFound", reason: "ORDER_NOT_FOUND" } : describeStored(order),
+    };
+  }
+  const own = Object.entries(orders).filter(([key]) => key.startsWith(`${read.owner}/`));
+  const texts = own.flatMap(([key, found]) =>
+    found.map(({ state }) => `${ids.has(key) ? key : "unacknowledged"} ${state}`),
+  );
+  return { outcome: { code: "OK", orders: texts.sort() } };
+}

@@ -1,0 +1,66 @@
+import { createCategorySlug } from "../import/import-rows.ts";
+import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
+import { terminateConnections } from "../stores/database-activity.ts";
+import { callService } from "./call-service.ts";
+import { createFixture, initialWorld, readStoredShop } from "./model/fixture.ts";
+import type { Fault, ShopRun } from "./model/shop-run.ts";
+import { clientsAt, type ServiceReplica, startReplica } from "./service-replicas.ts";
+
+/** Two replicas of the service with a database of their own, for runs of the model. */
+export interface ServiceModel {
+  database: TestDatabase;
+  openRun(): Promise<ShopRun>;
+  close(): Promise<void>;
+}
+
+/** Statements of the transactions whose COMMIT is interrupted; not those of jobs. */
+const CHANGE = /\borders\b|\bstock_movement\b/;
+
+/** Starts two replicas of the service. */
+export async function startServiceModel(redisUrl: string): Promise<ServiceModel> {
+  const database = await createTestDatabase();
+  const env = { REDIS_URL: redisUrl, DB_POOL_MAX: "6" };
+  const replicas = await Promise.all([startReplica(database.url, env), startReplica(database.url, env)]);
+  const [first] = await Promise.all(replicas.map((replica) => replica.clients()));
+  if (first === undefined) throw new Error("there is no replica");
+  const categorySlug = await createCategorySlug(first);
+  return {
+    database,
+    openRun: () => openRun(database, replicas, categorySlug),
+    async close() {
+      await Promise.all(replicas.map((replica) => replica.close()));
+      await database.drop();
+    },
+  };
+}
+
+async function openRun(
+  database: TestDatabase,
+  replicas: readonly ServiceReplica[],
+  categorySlug: string,
+): Promise<ShopRun> {
+  const fixture = await createFixture(await clientsAt(replicas, 0), database, categorySlug);
+  let faults = 0;
+  return {
+    world: initialWorld,
+    hasFaults: () => faults > 0,
+    call: async (operation, index, ids) =>
+      callService(await clientsAt(replicas, index), fixture, operation, ids),
+    async inject(fault: Fault) {
+      faults += 1;
+      if (fault.kind === "kill connections") return void (await terminateConnections(database));
+      const replica = replicas[fault.replica];
+      if (replica === undefined) return;
+      if (fault.kind === "cut commit") replica.proxy.interrupt({ moment: fault.moment, statement: CHANGE });
+      else if (fault.moment === "immediately") replica.kill();
+      else {
+        const { moment } = fault;
+        replica.proxy.interrupt({ moment, statement: CHANGE, onInterrupt: () => replica.kill() });
+      }
+    },
+    async endFaults() {
+      for (const { proxy } of replicas) proxy.reset();
+    },
+    readStored: () => readStoredShop(database, fixture),
+  };
+}
