@@ -20,13 +20,13 @@ export function publishSales(tx: Tx, sales: readonly ProductSale[]): void {
 }
 
 /**
- * The consumer that adds sales to the units sold and to the popularity of products. It runs at most once a second, so a
- * product that is sold often is updated, and dropped from caches, once a second.
+ * The consumer that adds sales to the units sold and to the popularity of products. It runs every two seconds at
+ * most, so a product that is sold often is not updated, and dropped from caches, more often.
  */
 export const salesConsumer: OutboxConsumer<PublishedSales> = {
   name: "product-sales",
   topics: [salesTopic],
-  delayMs: 1_000,
+  delayMs: 2_000,
   limits: { rows: 1_000_000, ageMs: 60_000 },
   async apply(tx, events) {
     const sales = events.flatMap(({ data }) => data);
