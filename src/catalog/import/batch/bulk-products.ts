@@ -90,21 +90,20 @@ export async function updateProducts(
     currency = item.currency, price_minor = item.price_minor, in_stock = item.in_stock,
     image_uri = item.image_uri, attributes = item.attributes, deleted_at = null, version = version + 1,
     updated_at = ${now}`;
-  // Locked in id order first, because an update visits the products in any order.
+  // First in id order, because an update locks the products in any order.
+  const ids = products.map(({ id }) => id);
+  await tx.query(sql`select from product where id = any(${ids}::uuid[]) order by id for no key update`);
   const rows = await tx.query(sql<{ id: string }>`
     with item as materialized (select * from ${unnestProducts(products)}),
-    locked as materialized (
-      select product.id from product join item using (id) order by product.id for no key update of product
-    ),
     text_updated as (
       update product set ${otherColumns}, name = item.name, description = item.description,
         category_id = item.category_id, brand = item.brand
-      from item join locked using (id) where product.id = item.id and ${TEXT_DIFFERS}
+      from item where product.id = item.id and ${TEXT_DIFFERS}
       returning product.id
     ),
     other_updated as (
       update product set ${otherColumns}
-      from item join locked using (id) where product.id = item.id and not ${TEXT_DIFFERS} and ${OTHER_DIFFERS}
+      from item where product.id = item.id and not ${TEXT_DIFFERS} and ${OTHER_DIFFERS}
       returning product.id
     )
     select id from text_updated union all select id from other_updated`);
