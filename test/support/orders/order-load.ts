@@ -3,12 +3,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect } from "vitest";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import { withRetries } from "../../../src/kernel/async/with-retries.ts";
 import type { Clients } from "../shop.ts";
 import type { TestDatabase } from "../stores/database.ts";
 import { findViolations } from "../stores/invariants.ts";
 
 const RETRY_DELAY_MS = 20;
 const MAX_LINES = 3;
+const CONCURRENT_REPEATS = 16;
+/** A small pool of connections rejects some of the concurrent repeats. */
+const REPEATS = { attempts: 100, firstDelayMs: RETRY_DELAY_MS, maxDelayMs: RETRY_DELAY_MS };
 
 /** A request that is repeated until it has a response. */
 interface OrderRequest {
@@ -95,10 +99,14 @@ export function startOrderLoad({ buyers, productIds, clients }: OrderLoadOptions
       );
       expect(new Map(rows.map(({ id, request_id }) => [request_id, id]))).toEqual(acknowledged);
       expect(rows).toHaveLength(acknowledged.size);
-      for (const request of requests.values()) {
-        const { order, replayed } = await orders.createOrder(request);
-        expect([order?.id, replayed]).toEqual([acknowledged.get(request.requestId), true]);
-      }
+      const unrepeated = requests.values();
+      const repeatAll = async () => {
+        for (const request of unrepeated) {
+          const { order, replayed } = await withRetries(() => orders.createOrder(request), REPEATS);
+          expect([order?.id, replayed]).toEqual([acknowledged.get(request.requestId), true]);
+        }
+      };
+      await Promise.all(Array.from({ length: CONCURRENT_REPEATS }, repeatAll));
       expect(await findViolations(database.url)).toEqual([]);
     },
   };
