@@ -9,11 +9,11 @@ export interface ProductSale {
 }
 
 /** Returns the SQL of the popularity of a product: units sold on a logarithmic scale, in steps of about a tenth. */
-export function popularityOf(purchaseCount: string): RawBuilder<number> {
-  return sql`floor(10 * ln(1 + ${sql.ref(purchaseCount)}::double precision))::smallint`;
+function popularityOf(purchaseCount: RawBuilder<unknown>): RawBuilder<number> {
+  return sql`floor(10 * ln(1 + (${purchaseCount})::double precision))::smallint`;
 }
 
-/** Adds sales to the units sold, and updates the popularity of the products where its step changes. */
+/** Adds sales to the units sold, and marks the products whose popularity changes. */
 export async function addSales(tx: Tx, sales: readonly ProductSale[]): Promise<void> {
   if (sales.length === 0) return;
   const ids = sales.map(({ productId }) => productId);
@@ -24,15 +24,44 @@ export async function addSales(tx: Tx, sales: readonly ProductSale[]): Promise<v
     select distinct id, 0 from unnest(${ids}::uuid[]) as sold (id) order by id
     on conflict do nothing`);
   await tx.query(sql`
-    with sold as (
-      update product_sales set purchase_count = purchase_count + units
-      from (
-        select id, sum(units) as units from unnest(${ids}::uuid[], ${units}::bigint[]) as sale (id, units) group by id
-      ) as sale where product_id = id
-      returning product_id, ${popularityOf("purchase_count")} as popularity
+    update product_sales set purchase_count = purchase_count + units, popularity_due_at = case
+      when ${popularityOf(sql.ref("purchase_count"))} = ${popularityOf(sql`purchase_count + units`)} then popularity_due_at
+      else coalesce(popularity_due_at, now())
+    end
+    from (
+      select id, sum(units)::bigint as units
+      from unnest(${ids}::uuid[], ${units}::bigint[]) as sale (id, units) group by id
+    ) as sale where product_id = id`);
+}
+
+/** Products whose popularity was updated. */
+export interface UpdatedPopularities {
+  products: { id: string; sku: string }[];
+  /** Whether more products may be marked. */
+  hasMore: boolean;
+}
+
+/**
+ * Updates the popularity of marked products, those that have waited longest first. Each costs an entry in all indexes of
+ * the products, about ten times as much as counting a sale, so that callers limit how many are updated.
+ */
+export async function updatePopularities(tx: Tx, limit: number): Promise<UpdatedPopularities> {
+  const rows = await tx.query(sql<{ id: string | null; sku: string | null }>`
+    with due as (
+      select product_id, ${popularityOf(sql.ref("purchase_count"))} as popularity from product_sales
+      where popularity_due_at is not null order by popularity_due_at, product_id limit ${limit}
+    ), unmarked as (
+      update product_sales set popularity_due_at = null from due where due.product_id = product_sales.product_id
     ), changed as materialized (
-      select id, sold.popularity from product join sold on id = product_id
-      where product.popularity <> sold.popularity order by id for no key update of product
+      select id, due.popularity from product join due on id = product_id
+      where product.popularity <> due.popularity order by id for no key update of product
+    ), updated as (
+      update product set popularity = changed.popularity from changed where product.id = changed.id
+      returning product.id, product.sku
     )
-    update product set popularity = changed.popularity from changed where product.id = changed.id`);
+    select id, sku from due left join updated on id = product_id`);
+  return {
+    products: rows.flatMap(({ id, sku }) => (id === null || sku === null ? [] : [{ id, sku }])),
+    hasMore: rows.length === limit,
+  };
 }

@@ -3,7 +3,7 @@ import type { OutboxConsumer } from "../../infra/outbox/consumer/consumer.ts";
 import type { Topic } from "../../infra/outbox/topic.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { productTags } from "../product/product-row.ts";
-import { addSales, type ProductSale } from "./add-sales.ts";
+import { addSales, type ProductSale, updatePopularities } from "./add-sales.ts";
 
 /** The sales of one transaction, with decimal units. */
 type PublishedSales = readonly { readonly productId: string; readonly units: string }[];
@@ -18,6 +18,9 @@ export function publishSales(tx: Tx, sales: readonly ProductSale[]): void {
     sales.map(({ productId, units }) => ({ productId, units: units.toString() })),
   );
 }
+
+/** Maximum number of products whose popularity is updated in a batch, so that it costs little while many are sold. */
+export const MAX_POPULARITIES = 250;
 
 /**
  * The consumer that adds sales to the units sold and to the popularity of products. It runs every two seconds at
@@ -38,6 +41,9 @@ export const salesConsumer: OutboxConsumer<PublishedSales> = {
     const products = await tx.query(
       sql<{ id: string; sku: string }>`select id, sku from product where id = any(${ids}::uuid[])`,
     );
-    tx.invalidate(...products.flatMap(productTags));
+    const popularities = await updatePopularities(tx, MAX_POPULARITIES);
+    // An event without sales: the consumer continues with it after its delay.
+    if (popularities.hasMore) tx.publish(salesTopic, []);
+    tx.invalidate(...[...products, ...popularities.products].flatMap(productTags));
   },
 };

@@ -71,11 +71,12 @@ export const stockChecks: readonly Check[] = [
   {
     name: "popularity",
     invariant: "I1",
-    description: "The popularity of a product is that of its units sold.",
+    description: "The popularity of a product is that of its units sold, unless it is marked to be updated.",
     query: `
       select 'products/' || id as resource, popularity, purchase_count
       from product left join product_sales on product_id = id
-      where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))`,
+      where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))
+        and popularity_due_at is null`,
   },
   {
     name: "stock-range",

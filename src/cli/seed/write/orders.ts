@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import { addSales } from "../../../catalog/sales/add-sales.ts";
+import { addSales, updatePopularities } from "../../../catalog/sales/add-sales.ts";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { availableUnits } from "../../../inventory/inventory.ts";
 import { lockStock } from "../../../inventory/stock-level.ts";
@@ -141,6 +141,7 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
     tx,
     sales.map((sale) => ({ productId: sale.product_id, units: BigInt(sale.units) })),
   );
+  await updatePopularities(tx, sales.length);
 }
 
 async function insertItems(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {

@@ -57,6 +57,7 @@ export class Migration20261129000000 extends Migration {
       create table product_sales (
         product_id uuid not null,
         purchase_count bigint not null,
+        popularity_due_at timestamptz(3) null,
         primary key (product_id)
       ) with (fillfactor = 80)`);
     this.addSql(`
@@ -66,6 +67,9 @@ export class Migration20261129000000 extends Migration {
       alter table product_sales
         add constraint product_sales_not_negative check (purchase_count >= 0),
         add constraint product_sales_product_id_fk foreign key (product_id) references product (id)`);
+    this.addSql(`
+      create index product_sales_popularity_due on product_sales (popularity_due_at, product_id)
+      where popularity_due_at is not null`);
   }
 
   /** An order reserves units instead of removing them. */

@@ -1,11 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
-import { salesConsumer } from "../../../../src/catalog/sales/sales-consumer.ts";
+import {
+  MAX_POPULARITIES,
+  publishSales,
+  salesConsumer,
+} from "../../../../src/catalog/sales/sales-consumer.ts";
 import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
 import { openTagRecorder } from "../../../support/order/invalidated-tags.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";
 import { startShop } from "../../../support/shop.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
+import { findViolations } from "../../../support/stores/invariants.ts";
 
 test("cached responses show the units sold by orders, less those of cancelled orders", async () => {
   const shop = await startShop();
@@ -33,7 +38,7 @@ test("the sales of a batch are one update of each product, and invalidate it", a
     create table update_log (purchase_count bigint);
     create function log_update() returns trigger language plpgsql as $$
       begin insert into update_log values (new.purchase_count); return null; end $$;
-    create trigger log_update after update on product_sales for each row execute function log_update()`);
+    create trigger log_update after update of purchase_count on product_sales for each row execute function log_update()`);
   const input = { customerId: "", promotionId: "", items: [{ productId: product.id, quantity: 2n }] };
   for (let count = 0; count < 5; count += 1) {
     await shop.orders.create(shop.call, { order: input, requestId: randomUUID(), validateOnly: false });
@@ -47,4 +52,48 @@ test("the sales of a batch are one update of each product, and invalidate it", a
   await waitForHorizon(shop.database);
   // The row of the batch's own invalidation has no sales.
   expect(await applyBatch(shop.db, shop.call, salesConsumer)).toMatchObject({ rows: 1, events: 0 });
+});
+
+test("a batch updates a bounded number of popularities, and the next batches the rest", async () => {
+  const shop = await openTagRecorder();
+  onTestFinished(() => shop.close());
+  const { id: categoryId } = await shop.makeCategory();
+  const rest = 30;
+  const products = await shop.database.query<{ id: string }>(
+    `with item as (select gen_random_uuid() as id, n from generate_series(1, $2::int) as n),
+      brand as (insert into brand (name, created_at) values ('brand', now())),
+      stock as (insert into inventory (product_id, on_hand) select id, 0 from item)
+    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, image_uri, attributes,
+      created_at, updated_at)
+    select id, 'S-' || n, 'thing', '', $1, 'brand', 'EUR', 100, '', '{}', now(), now() from item returning id`,
+    [categoryId, MAX_POPULARITIES + rest],
+  );
+  const sell = () =>
+    shop.db.transact(shop.call, async (tx) =>
+      publishSales(
+        tx,
+        products.map(({ id }) => ({ productId: id, units: 1n })),
+      ),
+    );
+  const countUpdated = async () =>
+    (await shop.database.query("select from product where popularity = 6 or popularity = 10")).length;
+  const apply = async () => {
+    await waitForHorizon(shop.database);
+    return applyBatch(shop.db, shop.call, salesConsumer);
+  };
+  const findBreaches = async () =>
+    (await findViolations(shop.database.url)).filter(({ name }) => name === "popularity");
+  await sell();
+  await apply();
+  expect(await countUpdated()).toBe(MAX_POPULARITIES);
+  // The units are counted completely, and waiting popularities are no breach.
+  expect(await shop.database.query("select from product_sales where purchase_count = 1")).toHaveLength(
+    products.length,
+  );
+  expect(await findBreaches()).toEqual([]);
+  // The batch has published an event for the rest, so that no further sale is needed.
+  expect(await apply()).toMatchObject({ events: 1 });
+  expect(await countUpdated()).toBe(products.length);
+  expect(await findBreaches()).toEqual([]);
+  expect(await apply()).toMatchObject({ events: 0 });
 });
