@@ -26,6 +26,8 @@ export type Config = Readonly<{
   dbPoolMax: number;
   dbPoolWaitMs: number;
   dbStatementTimeoutMs: number;
+  /** How concurrent orders of the same products are kept from taking the same units. */
+  stockStrategy: "combined" | "pessimistic" | "optimistic";
   /** Whether responses are cached. Off for benchmarks and conformance runs. */
   cache: boolean;
   /** The memory limit for cached responses in this process. */
@@ -115,6 +117,7 @@ export function readConfig(env: Environment): Config {
     dbPoolMax: value.DB_POOL_MAX,
     dbPoolWaitMs: value.DB_POOL_WAIT_MS,
     dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
+    stockStrategy: value.STOCK_STRATEGY,
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
     access: value.ACCESS,

@@ -38,7 +38,10 @@ export interface FeatureDependencies {
 
 /** Creates the features, each after those that it uses. */
 export async function createFeatures(
-  config: Pick<Config, "signingKeysFile" | "tokenIssuer">,
+  config: Pick<
+    Config,
+    "signingKeysFile" | "tokenIssuer" | "stockStrategy" | "dbStatementTimeoutMs" | "dbPoolWaitMs"
+  >,
   { db, bus, ids, clock, log }: FeatureDependencies,
 ): Promise<Features> {
   const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
@@ -53,6 +56,10 @@ export async function createFeatures(
     inventory,
     customers,
     tracker,
+    log,
+    stockStrategy: config.stockStrategy,
+    statementTimeoutMs: config.dbStatementTimeoutMs,
+    waitMs: config.dbPoolWaitMs,
     onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });

@@ -16,7 +16,7 @@ import type { ProductSale } from "./sales/add-sales.ts";
 import { publishSales } from "./sales/sales-consumer.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 
-export type { OrderedProduct } from "./product/product-stock.ts";
+export type { OrderedProduct, StockChange } from "./product/product-stock.ts";
 export type { ProductSale } from "./sales/add-sales.ts";
 
 /** The catalogue: products with their stock, categories, brands and statistics. */

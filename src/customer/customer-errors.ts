@@ -9,8 +9,12 @@ export function assertVisibleName(field: string, name: string): void {
 
 /** @throws AppError failed_precondition for a deleted customer */
 export function assertNotDeleted(id: string, deletedAt: Date | string | null | undefined): void {
-  if (!deletedAt) return;
-  throw new AppError("failed_precondition", `Customer ${id} is deleted. Undelete it first.`, {
+  if (deletedAt) throw customerDeleted(id);
+}
+
+/** Returns FAILED_PRECONDITION for a deleted customer. */
+export function customerDeleted(id: string): AppError {
+  return new AppError("failed_precondition", `Customer ${id} is deleted. Undelete it first.`, {
     reason: "CUSTOMER_DELETED",
     preconditions: [{ type: "DELETED", subject: `customers/${id}`, description: "undelete it first" }],
   });

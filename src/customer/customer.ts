@@ -6,13 +6,19 @@ import type { Database, Tx } from "../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { assertEtag, notFound } from "../kernel/errors.ts";
+import { type AppError, assertEtag, notFound } from "../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../kernel/fields.ts";
 import type { Ids } from "../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import type { Principal } from "../kernel/principal.ts";
 import { CustomerEntity } from "./customer.entity.ts";
-import { assertNotDeleted, assertVisibleName, emailTakenOr, notDeleted } from "./customer-errors.ts";
+import {
+  assertNotDeleted,
+  assertVisibleName,
+  customerDeleted,
+  emailTakenOr,
+  notDeleted,
+} from "./customer-errors.ts";
 import { CUSTOMER_COLUMNS, type Customer, type CustomerRow, customerFromRow } from "./customer-row.ts";
 
 export { assertVisibleName } from "./customer-errors.ts";
@@ -89,6 +95,11 @@ export interface Customers {
    * @throws AppError not_found; failed_precondition when it is deleted
    */
   lock(tx: Tx, id: string): Promise<void>;
+  /**
+   * Returns the errors of those customers that are unknown or deleted, by id: not_found and failed_precondition.
+   * @param isLocked whether the customers are locked in id order against deletion until the transaction ends
+   */
+  findUnavailable(tx: Tx, ids: readonly string[], isLocked: boolean): Promise<Map<string, AppError>>;
   /** Returns the name of a customer, also of a deleted one. @throws AppError not_found */
   readName(tx: Tx, id: string): Promise<string>;
 }
@@ -210,6 +221,19 @@ export function createCustomers(options: CustomerOptions): Customers {
       assertNotDeleted(id, row.deleted_at);
     },
 
+    async findUnavailable(tx, ids, isLocked) {
+      if (ids.length === 0) return new Map();
+      const rows = await tx.query((isLocked ? LOCK_DELETION_TIMES : FIND_DELETION_TIMES)(ids));
+      const deletedAt = new Map(rows.map((row) => [row.id, row.deleted_at]));
+      const errors = new Map<string, AppError>();
+      for (const id of ids) {
+        const time = deletedAt.get(id);
+        if (time === undefined) errors.set(id, notFound("customer", id));
+        else if (time !== null) errors.set(id, customerDeleted(id));
+      }
+      return errors;
+    },
+
     async readName(tx, id) {
       const [row] = await tx.query(sql<{ name: string }>`select name from customer where id = ${id}`);
       if (row === undefined) throw notFound("customer", id);
@@ -217,6 +241,19 @@ export function createCustomers(options: CustomerOptions): Customers {
     },
   };
 }
+
+interface DeletionTime {
+  id: string;
+  deleted_at: string | null;
+}
+
+const SELECT_DELETION_TIME = sql`select id, deleted_at from customer`;
+const FIND_DELETION_TIMES = prepare<[ids: readonly string[]], DeletionTime>(
+  (ids) => sql`${SELECT_DELETION_TIME} where id = any(${ids}::uuid[])`,
+);
+const LOCK_DELETION_TIMES = prepare<[ids: readonly string[]], DeletionTime>(
+  (ids) => sql`${SELECT_DELETION_TIME} where id = any(${ids}::uuid[]) order by id for share`,
+);
 
 async function findChangeable(
   { assertMayChange }: CustomerOptions,

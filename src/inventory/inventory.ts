@@ -2,12 +2,13 @@ import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { findOutdatedRecounts } from "./recount.ts";
 import { adjustStock, type StockAdjustment, type StockTransition } from "./stock-adjustment.ts";
-import { lockStock, type StockLevel } from "./stock-level.ts";
+import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
   createStock,
-  type MovementStatements,
+  moveReserved,
+  moveReservedIfCurrent,
+  type OrderLine,
   type OrderMovement,
-  orderMovement,
   recordRecounts,
   type StockLine,
 } from "./stock-movement.ts";
@@ -19,7 +20,7 @@ export {
   type StockTransition,
 } from "./stock-adjustment.ts";
 export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
-export type { MovementStatements, OrderMovement, StockLine } from "./stock-movement.ts";
+export type { OrderLine, OrderMovement, StockLine } from "./stock-movement.ts";
 
 /**
  * Stock and its ledger. Products are identified by id. All methods are part of the caller's transaction. The caller
@@ -40,8 +41,24 @@ export interface Inventory {
    *   `effectiveTime` is in the future
    */
   adjust(tx: Tx, adjustment: StockAdjustment): Promise<StockTransition>;
-  /** Returns the statements that move the reserved units of an order's locked products and record it in the ledger. */
-  orderMovement(movement: OrderMovement): MovementStatements;
+  /** Returns the stock of products by id without locking it; unknown products are absent. */
+  read(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
+  /**
+   * Reserves or releases the units of orders, whose stock is locked, and records that in the ledger.
+   * @param now time after the stock was locked
+   */
+  moveReserved(tx: Tx, reason: OrderMovement, lines: readonly OrderLine[], now: Date): Promise<void>;
+  /**
+   * Reserves or releases the units of orders like `moveReserved`, of stock that was read without a lock.
+   * @returns whether all products still have the version that was read; otherwise the transaction must be rolled back
+   */
+  moveReservedIfCurrent(
+    tx: Tx,
+    reason: OrderMovement,
+    lines: readonly OrderLine[],
+    levels: ReadonlyMap<string, StockLevel>,
+    now: Date,
+  ): Promise<boolean>;
   /**
    * Adds the differences that counts of locked products have found, and records them in the ledger.
    * @param now time after the products were locked
@@ -61,7 +78,9 @@ export function createInventory({ clock }: { clock: Clock }): Inventory {
     lock: lockStock,
     create: createStock,
     adjust: (tx, adjustment) => adjustStock(tx, adjustment, clock),
-    orderMovement,
+    read: readStock,
+    moveReserved,
+    moveReservedIfCurrent,
     recordRecounts,
     findOutdatedRecounts: (tx, productIds, now) => findOutdatedRecounts(tx, productIds, undefined, now),
   };

@@ -24,6 +24,10 @@ interface StockRow {
   version: string;
 }
 
+const READ = prepare<[productIds: readonly string[]], StockRow>(
+  (productIds) => sql`
+    select product_id, on_hand, reserved, version from inventory where product_id = any(${productIds}::uuid[])`,
+);
 // FOR NO KEY UPDATE instead of FOR UPDATE: it excludes other writers of stock as strictly, but the foreign key checks
 // of purchases do not wait for it.
 const LOCK = prepare<[productIds: readonly string[]], StockRow>(
@@ -39,8 +43,15 @@ const LOCK = prepare<[productIds: readonly string[]], StockRow>(
  * @returns the stock by product id; unknown products are absent
  */
 export async function lockStock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>> {
-  if (productIds.length === 0) return new Map();
-  const rows = await tx.query(LOCK(productIds));
+  return productIds.length === 0 ? new Map() : levelsOf(await tx.query(LOCK(productIds)));
+}
+
+/** Returns the stock of products by id without locking it; unknown products are absent. */
+export async function readStock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>> {
+  return productIds.length === 0 ? new Map() : levelsOf(await tx.query(READ(productIds)));
+}
+
+function levelsOf(rows: readonly StockRow[]): Map<string, StockLevel> {
   return new Map(
     rows.map(({ product_id: id, on_hand: onHand, reserved, version }) => [
       id,

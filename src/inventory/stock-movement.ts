@@ -1,6 +1,8 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
+import { type Parameter, prepare } from "../infra/postgres/statement.ts";
 import { recountTime } from "./recount.ts";
+import type { StockLevel } from "./stock-level.ts";
 
 /** A number of units of one product. */
 export interface StockLine {
@@ -8,39 +10,98 @@ export interface StockLine {
   quantity: bigint;
 }
 
-/** The movement of an order: an order reserves units, its cancellation releases them. */
-export interface OrderMovement {
+/** A number of units of one product in an order. */
+export interface OrderLine extends StockLine {
   orderId: string;
-  reason: "ORDER" | "CANCEL";
-  lines: readonly StockLine[];
-  now: Date;
 }
 
-/** Statements for the caller's `with` clause. */
-export interface MovementStatements {
-  /** Updates the stock. */
-  stock: RawBuilder<unknown>;
-  /** Inserts the movements into the ledger. */
-  ledger: RawBuilder<unknown>;
+/** Whether orders reserve units, or cancelled orders release them. */
+export type OrderMovement = "ORDER" | "CANCEL";
+
+type MovementValues = [
+  orderIds: readonly string[],
+  productIds: readonly string[],
+  units: readonly string[],
+  reason: OrderMovement,
+  now: Date,
+];
+
+const MOVE_RESERVED = prepare<MovementValues, { product_id: string }>(
+  (orderIds, productIds, units, reason, now) =>
+    moveReservedUnits([orderIds, productIds, units, reason, now], sql`true`),
+);
+const MOVE_RESERVED_IF_CURRENT = prepare<
+  [...MovementValues, lockedIds: readonly string[], versions: readonly string[]],
+  { product_id: string }
+>((orderIds, productIds, units, reason, now, ids, versions) =>
+  moveReservedUnits(
+    [orderIds, productIds, units, reason, now],
+    sql`(inventory.product_id, version) in (select * from unnest(${ids}::uuid[], ${versions}::bigint[]))`,
+  ),
+);
+
+/** Returns the statement that changes the stock of rows for which the condition holds, and records all lines. */
+function moveReservedUnits(
+  [orderIds, productIds, units, reason, now]: readonly Parameter[],
+  condition: RawBuilder<unknown>,
+): RawBuilder<{ product_id: string }> {
+  return sql<{ product_id: string }>`
+    with line as (
+      select * from unnest(${orderIds}::uuid[], ${productIds}::uuid[], ${units}::bigint[])
+        as line (order_id, product_id, units)
+    ), ledger as (
+      insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at)
+      select product_id, units, ${reason}, order_id, at, at from line, (select ${now}::timestamptz as at) as recorded
+    )
+    update inventory set reserved = reserved + moved.units, version = version + 1
+    from (select product_id, sum(units)::bigint as units from line group by product_id) as moved
+    where inventory.product_id = moved.product_id and ${condition}
+    returning inventory.product_id`;
 }
 
 /**
- * Returns the statements that move the reserved units of an order's products and record it in the ledger. They are
- * parts of the caller's statement, so that an order is written in one round trip and holds its locks no longer. The
- * stock must be locked. A second movement of an order for the same reason violates the ledger's unique key.
+ * Reserves or releases the units of orders, and records that in the ledger. The stock must be locked. A second movement
+ * of an order for the same reason violates the ledger's unique key.
+ * @param now time after the stock was locked
  */
-export function orderMovement({ orderId, reason, lines, now }: OrderMovement): MovementStatements {
+export async function moveReserved(
+  tx: Tx,
+  reason: OrderMovement,
+  lines: readonly OrderLine[],
+  now: Date,
+): Promise<void> {
+  if (lines.length > 0) await tx.query(MOVE_RESERVED(...movementValues(reason, lines, now)));
+}
+
+/**
+ * Reserves or releases the units of orders like `moveReserved`, of stock that was read without a lock.
+ * @returns whether all products still have the version that was read; otherwise the transaction must be rolled back
+ */
+export async function moveReservedIfCurrent(
+  tx: Tx,
+  reason: OrderMovement,
+  lines: readonly OrderLine[],
+  levels: ReadonlyMap<string, StockLevel>,
+  now: Date,
+): Promise<boolean> {
+  if (lines.length === 0) return true;
+  const ids = [...new Set(lines.map(({ productId }) => productId))].sort();
+  const versions = ids.map((id) => String(levels.get(id)?.version ?? 0));
+  const changed = await tx.query(
+    MOVE_RESERVED_IF_CURRENT(...movementValues(reason, lines, now), ids, versions),
+  );
+  return changed.length === ids.length;
+}
+
+function movementValues(reason: OrderMovement, lines: readonly OrderLine[], now: Date): MovementValues {
   const sign = reason === "ORDER" ? 1n : -1n;
-  const rows = unnestLines(lines);
-  return {
-    stock: sql`
-      update inventory set reserved = reserved + ${sign}::bigint * line.quantity, version = version + 1
-      from ${rows} where inventory.product_id = line.product_id`,
-    ledger: sql`
-      insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at)
-      select product_id, ${sign}::bigint * quantity, ${reason}, ${orderId}::uuid, ${now}::timestamptz, ${now}::timestamptz
-      from ${rows}`,
-  };
+  return [
+    lines.map(({ orderId }) => orderId),
+    lines.map(({ productId }) => productId),
+    lines.map(({ quantity }) => (sign * quantity).toString()),
+    reason,
+    now,
+  ];
 }
 
 /** Creates the stock of new products, and records it in the ledger. */

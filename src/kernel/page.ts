@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { fingerprint } from "./canonical-json.ts";
+import { hashJson } from "./canonical-json.ts";
 import type { Clock } from "./clock.ts";
 import { invalidField } from "./errors.ts";
 
@@ -69,7 +69,7 @@ export function resolvePageSize(requested: number): number {
 export function createPageTokens(key: Buffer, clock: Clock): PageTokens {
   const nowSeconds = (): number => Math.floor(clock.now().getTime() / 1_000);
   const sign = (body: Buffer, query: unknown): Buffer =>
-    createHmac("sha256", key).update(fingerprint(query)).update(body).digest().subarray(0, SIGNATURE_BYTES);
+    createHmac("sha256", key).update(hashJson(query)).update(body).digest().subarray(0, SIGNATURE_BYTES);
   const encode = (cursor: Cursor, query: unknown): string => {
     const time = Buffer.alloc(TIME_BYTES);
     time.writeUInt32BE(nowSeconds());

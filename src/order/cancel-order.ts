@@ -1,14 +1,15 @@
 import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import type { Inventory } from "../inventory/inventory.ts";
+import { prepare } from "../infra/postgres/statement.ts";
+import { availableUnits, type Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { assertEtag, notFound } from "../kernel/errors.ts";
 import { ownerScope } from "../kernel/principal.ts";
 import type { Tracker } from "../tracker/tracker.ts";
 import { type Order, type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
-import { allowedTransitions, nextState } from "./order-state.ts";
+import { allowedTransitions, nextState, type OrderState } from "./order-state.ts";
 
 /** Dependencies of cancelling an order. */
 export interface CancellationOptions {
@@ -20,6 +21,11 @@ export interface CancellationOptions {
   onCancelled?: (tx: Tx, order: Order) => Promise<void>;
 }
 
+const UPDATE_STATE = prepare<[state: OrderState, now: Date, id: string], object>(
+  (state, now, id) => sql`
+    update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`,
+);
+
 /**
  * Cancels an order: returns its units to stock and reverses its purchases.
  * @param etag empty to cancel any version
@@ -27,30 +33,19 @@ export interface CancellationOptions {
  *   failed_precondition when the state forbids it
  */
 export async function cancelOrder(
-  { clock, catalog, inventory, tracker, onCancelled }: CancellationOptions,
+  options: CancellationOptions,
   tx: Tx,
   call: Call,
   id: string,
   etag: string,
 ): Promise<Order> {
+  const { clock, tracker, onCancelled } = options;
   const order = await lockOrder(tx, call, id);
   assertEtag("order", order, etag);
   const state = nextState(id, order.state, "CANCEL");
   const now = clock.now();
-  await catalog.lockForRestock(tx, order.items);
-  const { stock, ledger } = inventory.orderMovement({
-    orderId: id,
-    reason: "CANCEL",
-    lines: order.items,
-    now,
-  });
-  await tx.query(sql`
-    with stock as (${stock}), ledger as (${ledger})
-    update orders set state = ${state}, version = version + 1, updated_at = ${now} where id = ${id}`);
-  catalog.recordSales(
-    tx,
-    order.items.map(({ productId, quantity }) => ({ productId, units: -quantity })),
-  );
+  await restock(options, tx, order, now);
+  await tx.query(UPDATE_STATE(state, now, id));
   if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
   await onCancelled?.(tx, order);
   return {
@@ -60,6 +55,32 @@ export async function cancelOrder(
     etag: String(Number(order.etag) + 1),
     updateTime: now,
   };
+}
+
+/** Releases the units of an order. Its row is locked before the stock, as in all transactions. */
+async function restock(
+  { catalog, inventory }: CancellationOptions,
+  tx: Tx,
+  { id, items }: Order,
+  now: Date,
+): Promise<void> {
+  const levels = await inventory.lock(
+    tx,
+    items.map(({ productId }) => productId),
+  );
+  const lines = items.map(({ productId, quantity }) => ({ orderId: id, productId, quantity }));
+  await inventory.moveReserved(tx, "CANCEL", lines, now);
+  const changes = items.flatMap(({ productId, sku, quantity }) => {
+    const level = levels.get(productId);
+    if (level === undefined) return [];
+    const before = availableUnits(level);
+    return [{ productId, sku, before, after: before + quantity, version: level.version + 1n }];
+  });
+  await catalog.applyStockChanges(tx, changes);
+  catalog.recordSales(
+    tx,
+    items.map(({ productId, quantity }) => ({ productId, units: -quantity })),
+  );
 }
 
 async function lockOrder(tx: Tx, call: Call, id: string): Promise<Order> {

@@ -1,7 +1,7 @@
 import { defineEntity, p } from "@mikro-orm/postgresql";
 import { timestamp } from "../infra/postgres/columns.ts";
 
-/** An order. Its request_id is unique for each customer, so that the database rejects a second order (invariant I4). */
+/** An order. Its request_id is unique for each owner, so that the database rejects a second order (invariant I4). */
 export const OrderEntity = defineEntity({
   name: "Order",
   tableName: "orders",
@@ -12,18 +12,16 @@ export const OrderEntity = defineEntity({
     currency: p.character().length(3),
     totalMinor: p.bigint("bigint"),
     promotionId: p.uuid().nullable(),
+    /** The customer or, for the order of a guest, the caller that the request_id belongs to. */
+    owner: p.text(),
     requestId: p.uuid(),
+    /** Identifies the content of the request; null for an order without a known request, such as a seeded one. */
+    fingerprint: p.blob().nullable(),
     version: p.integer().version(),
     createdAt: timestamp(),
     updatedAt: timestamp(),
   },
-  uniques: [
-    {
-      name: "orders_request_unique",
-      expression:
-        "create unique index orders_request_unique on orders (customer_id, request_id) nulls not distinct",
-    },
-  ],
+  uniques: [{ name: "orders_request_unique", properties: ["owner", "requestId"] }],
   indexes: [
     { name: "orders_customer_created", properties: ["customerId", "createdAt", "id"] },
     { name: "orders_state_created", properties: ["state", "createdAt", "id"] },

@@ -36,7 +36,8 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
           quantity,
         })),
       };
-      const created = await orders.create(getCall(context), { order: input, requestId, validateOnly });
+      const creation = { order: input, requestId: requestId.toLowerCase(), validateOnly };
+      const created = await orders.create(getCall(context), creation);
       return { order: toOrderMessage(created.order), replayed: created.replayed };
     },
 

@@ -1,27 +1,22 @@
 import { sql } from "kysely";
 import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
-import type { Database, Tx } from "../infra/postgres/postgres.ts";
+import type { Tx } from "../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
-import type { StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
-import { invalidField, notFound } from "../kernel/errors.ts";
+import { notFound } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, requestOwner } from "../kernel/principal.ts";
 import { type CancellationOptions, cancelOrder } from "./cancel-order.ts";
 import { type Order, type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import type { OrderState } from "./order-state.ts";
-import { type OrderInput, type PlacementOptions, placeOrder } from "./place-order.ts";
+import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
+import type { PlacedOrder } from "./placement/placement.ts";
 
 export type { Order, OrderItem } from "./order-row.ts";
-export type { OrderInput } from "./place-order.ts";
-
-/** A request to place an order. */
-export interface OrderCreation {
-  order: OrderInput;
-  requestId: string;
-  validateOnly: boolean;
-}
+export type { OrderCreation } from "./placement/place-order.ts";
+export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
+export type { StockStrategyName } from "./placement/stock-strategy.ts";
 
 /** A request to cancel an order. */
 export interface OrderCancellation {
@@ -53,10 +48,13 @@ export interface Orders {
   list(call: Call, request: OrderListRequest): Promise<Page<Order>>;
   /**
    * Places an order: the stock, the order, its stock movements and its purchases are committed together or not at all.
-   * @returns the order, and whether the request_id was used before
-   * @throws AppError as `placeOrder` does; permission_denied for a customer who orders for another one
+   * A repeat with the same request_id returns the first response.
+   * @throws AppError not_found for an unknown customer, product or promotion; failed_precondition for a deleted
+   *   customer or product, missing stock, several currencies, or a promotion that is not active or has reached its
+   *   limit; invalid_argument for a request_id of another request; permission_denied for a customer who orders for
+   *   another one; unavailable, deadline_exceeded or cancelled as `BatchWriter.write` does
    */
-  create(call: Call, creation: OrderCreation): Promise<{ order: Order; replayed: boolean }>;
+  create(call: Call, creation: OrderCreation): Promise<PlacedOrder>;
   /**
    * Cancels an order and returns its units to stock.
    * @throws AppError as `cancelOrder` does
@@ -71,7 +69,6 @@ export interface Orders {
 
 /** Dependencies of the orders. */
 export interface OrderOptions extends PlacementOptions, CancellationOptions {
-  db: Database;
   tokens: PageTokens;
 }
 
@@ -90,6 +87,7 @@ const findById = prepare<[id: string, owner: string | null], OrderRow>(
 /** Creates the orders. */
 export function createOrders(options: OrderOptions): Orders {
   const { db, tokens } = options;
+  const placeOrder = createPlaceOrder(options);
   return {
     async get(call, id) {
       const [row] = await db.read(call, findById(id, ownerScope(call.principal) ?? null));
@@ -115,16 +113,12 @@ export function createOrders(options: OrderOptions): Orders {
       return tokens.createPage(rows, size, query, (row) => [row.created_at, row.id], orderFromRow);
     },
 
-    async create(call, { order, requestId, validateOnly }) {
-      assertDistinctProducts(order.items);
+    async create(call, creation) {
+      const { order } = creation;
       const input = { ...order, customerId: resolveCustomer(call.principal, order.customerId) };
       // Without a customer, the request_ids of guests are scoped to the calling service.
       const owner = input.customerId || requestOwner(call.principal);
-      const mutation = { method: "CreateOrder", owner, requestId, validateOnly };
-      const { result, replayed } = await runMutation(db, call, mutation, input, (tx) =>
-        placeOrder(options, tx, call, input, requestId),
-      );
-      return { order: result, replayed };
+      return placeOrder(call, owner, { ...creation, order: input });
     },
 
     async cancel(call, { id, etag, requestId }) {
@@ -143,20 +137,6 @@ export function createOrders(options: OrderOptions): Orders {
       return orders.length > 0;
     },
   };
-}
-
-function assertDistinctProducts(lines: readonly StockLine[]): void {
-  const seen = new Set<string>();
-  for (const [index, { productId }] of lines.entries()) {
-    if (seen.has(productId)) {
-      throw invalidField(
-        `order.items[${index}].product_id`,
-        "repeats a product of the order. Send each product once, with its whole quantity.",
-        "PRODUCT_TWICE",
-      );
-    }
-    seen.add(productId);
-  }
 }
 
 /** Returns the customer of a new order: by default the caller; staff and services may name another one. */

@@ -1,20 +1,19 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
-import { AppError, notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import type { Page } from "../kernel/page.ts";
 import { type Purchase, type PurchaseRow, purchaseFromRow } from "./ingestion/purchase-row.ts";
 import { type NewPurchase, type RecordedPurchase, recordPurchases } from "./ingestion/record-purchases.ts";
 import { writePurchases } from "./ingestion/write-purchases.ts";
-import { lockPromotions, promotionNotRunning } from "./promotion/lock-promotions.ts";
+import { type OrderQuota, type QuotaRequest, readOrderQuota } from "./promotion/order-quota.ts";
 import { createPromotions, type PromotionOptions, type Promotions } from "./promotion/promotion.ts";
-import type { Promotion } from "./promotion/promotion-row.ts";
 import { listPurchases, type PurchaseListRequest } from "./stats/purchase-list.ts";
 import { type PurchaseStats, type PurchaseStatsRequest, readPurchaseStats } from "./stats/purchase-stats.ts";
 
 export type { Purchase } from "./ingestion/purchase-row.ts";
 export type { RecordedPurchase } from "./ingestion/record-purchases.ts";
+export type { OrderQuota, QuotaRequest } from "./promotion/order-quota.ts";
 export type { Promotion, PromotionState } from "./promotion/promotion-row.ts";
 
 /** A purchase as a caller sends it. */
@@ -26,8 +25,8 @@ export interface PromotionOrder {
   promotionId: string;
   /** Empty for a guest. */
   customerId: string;
+  clientAddress: string;
   items: readonly { productId: string; amount: Money }[];
-  now: Date;
 }
 
 /** Promotions and their purchases: each is recorded once, counted exactly and limited strictly. */
@@ -48,11 +47,12 @@ export interface Tracker {
   /** Returns statistics of purchases. @throws AppError as `readPurchaseStats` does */
   getStats(call: Call, request: PurchaseStatsRequest): Promise<PurchaseStats>;
   /**
-   * Records the items of an order as purchases, in the order's transaction.
-   * @throws AppError as `recordPurchases` does; failed_precondition for a guest when the promotion limits purchases per
-   *   user
+   * Reads which purchases the promotions of orders still allow.
+   * @param isLocked whether promotions with limits stay locked until the transaction ends
    */
-  recordOrder(tx: Tx, call: Call, order: PromotionOrder): Promise<void>;
+  readOrderQuota(tx: Tx, orders: readonly QuotaRequest[], isLocked: boolean): Promise<OrderQuota>;
+  /** Records the items of orders as purchases, in the orders' transaction. Their quota must have been taken. */
+  recordOrders(tx: Tx, orders: readonly PromotionOrder[], now: Date): Promise<void>;
   /** Reverses the purchases of an order, in the transaction that cancels it. */
   reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void>;
 }
@@ -80,24 +80,26 @@ export function createTracker(options: TrackerOptions): Tracker {
       return db.transact(call, (tx) => recordPurchases(tx, sales, clock.now(), path));
     },
 
-    async recordOrder(tx, call, { orderId, promotionId, customerId, items, now }) {
-      const promotion = (await lockPromotions(tx, [promotionId], now)).get(promotionId);
-      if (promotion === undefined) throw notFound("promotion", promotionId);
-      assertAcceptsOrders(promotion, customerId);
-      const sales = items.map(
-        ({ productId, amount }): NewPurchase => ({
-          eventId: ids(),
-          userId: customerId || `guest:${orderId}`,
-          promotionId,
-          productId,
-          orderId,
-          kind: "SALE",
-          amount,
-          clientAddress: call.clientAddress,
-          purchaseTime: now,
-        }),
+    readOrderQuota: (tx, orders, isLocked) => readOrderQuota(tx, orders, clock.now(), isLocked),
+
+    async recordOrders(tx, orders, now) {
+      const sales = orders.flatMap(({ orderId, promotionId, customerId, clientAddress, items }) =>
+        items.map(
+          ({ productId, amount }): Purchase => ({
+            eventId: ids(),
+            userId: customerId || `guest:${orderId}`,
+            promotionId,
+            productId,
+            orderId,
+            kind: "SALE",
+            amount,
+            clientAddress,
+            purchaseTime: now,
+            createTime: now,
+          }),
+        ),
       );
-      await recordPurchases(tx, sales, now, () => "order");
+      await writePurchases(tx, sales);
     },
 
     async reverseOrder(tx, call, orderId, now) {
@@ -116,15 +118,4 @@ export function createTracker(options: TrackerOptions): Tracker {
       await writePurchases(tx, reversals);
     },
   };
-}
-
-function assertAcceptsOrders({ id, state, purchaseLimitPerUser }: Promotion, customerId: string): void {
-  if (state === "SCHEDULED") throw promotionNotRunning(id, "has not started");
-  if (state === "ENDED") throw promotionNotRunning(id, "has ended");
-  if (customerId !== "" || purchaseLimitPerUser === 0n) return;
-  const description = "limits the purchases of each customer, so the order needs a customer_id";
-  throw new AppError("failed_precondition", `Promotion ${id} ${description}.`, {
-    reason: "CUSTOMER_REQUIRED",
-    preconditions: [{ type: "CUSTOMER", subject: `promotions/${id}`, description }],
-  });
 }

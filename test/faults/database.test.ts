@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
 import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { StockReason } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { failureOf } from "../support/errors.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
@@ -32,10 +32,7 @@ afterAll(async () => {
 });
 
 const getProduct = (id: string) => shop.catalog.getProduct({ key: { case: "id", value: id } });
-const orderOf = (productId: string) => ({
-  requestId: randomUUID(),
-  order: { items: [{ productId, quantity: 1n }] },
-});
+const received = (productId: string) => ({ productId, delta: 1n, reason: StockReason.RECEIVED });
 
 /** Waits until a call succeeds. */
 const waitForSuccess = (call: () => Promise<unknown>) =>
@@ -88,7 +85,7 @@ test("when the pool is exhausted, calls fail with UNAVAILABLE without waiting fo
   await whileLocked(shop.database, productId, async () => {
     const outcomes = await Promise.all(
       Array.from({ length: 30 }, async () => {
-        const { code, reason } = await failureOf(shop.orders.createOrder(orderOf(productId), DEADLINE));
+        const { code, reason } = await failureOf(shop.catalog.adjustStock(received(productId), DEADLINE));
         return `${code} ${reason}`;
       }),
     );
@@ -103,16 +100,16 @@ test("when the pool is exhausted, calls fail with UNAVAILABLE without waiting fo
   await Promise.all(Array.from({ length: 10 }, () => getProduct(productId)));
 });
 
-test("reads succeed while orders for one product occupy all connections for writes", async () => {
+test("reads succeed while changes of one product occupy all connections for writes", async () => {
   const productId = await makeProduct(shop, { stock: 100n });
-  let orders: Promise<unknown> = Promise.resolve();
+  let changes: Promise<unknown> = Promise.resolve();
   await whileLocked(shop.database, productId, async () => {
-    orders = Promise.allSettled(
-      Array.from({ length: 30 }, () => shop.orders.createOrder(orderOf(productId))),
+    changes = Promise.allSettled(
+      Array.from({ length: 30 }, () => shop.catalog.adjustStock(received(productId))),
     );
     // Three quarters of the pool's 5 connections, rounded up.
     await expect.poll(() => countLockWaits(shop.database), { interval: 10 }).toBe(4);
     for (let count = 0; count < 10; count += 1) await getProduct(productId);
   });
-  await orders;
+  await changes;
 });

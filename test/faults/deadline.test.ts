@@ -3,7 +3,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 import { failureOf } from "../support/errors.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
-import { countBusyConnections, flushStatistics, whileLocked } from "../support/stores/database-activity.ts";
+import {
+  countBusyConnections,
+  countLockWaits,
+  flushStatistics,
+  whileLocked,
+} from "../support/stores/database-activity.ts";
 import { findViolations } from "../support/stores/invariants.ts";
 
 let shop: TestShop;
@@ -36,6 +41,27 @@ test.each(["gRPC", "Connect JSON"] as const)(
     });
     expect(await countOrders()).toBe(before);
     expect(await stockOf(shop, productId)).toBe(10n);
+  },
+);
+
+test.each(["gRPC", "Connect JSON"] as const)(
+  "a deadline that passes while orders are written responds OUTCOME_UNKNOWN over %s, and a repeat returns the order",
+  async (protocol) => {
+    const clients = protocol === "gRPC" ? shop : shop.json;
+    const [request, neighbour] = [createRequest(), createRequest()];
+    await shop.database.query("begin");
+    await shop.database.query("lock table order_item in share mode");
+    const patient = shop.orders.createOrder(neighbour);
+    const hasty = clients.orders.createOrder(request, { timeoutMs: 1_000 });
+    const failure = failureOf(hasty);
+    await expect.poll(() => countLockWaits(shop.database)).toBe(1);
+    expect(await failure).toMatchObject({ code: "DeadlineExceeded" });
+    expect(await countLockWaits(shop.database)).toBe(1);
+    await shop.database.query("rollback");
+    expect(await patient).toMatchObject({ replayed: false });
+    const { order } = await clients.orders.createOrder(request);
+    expect(order?.items[0]?.productId).toBe(productId);
+    expect(await stockOf(shop, productId)).toBe(8n);
   },
 );
 
@@ -77,7 +103,7 @@ test("a transaction with serialization failures runs at most three times before 
     await flushStatistics(shop.database);
     await expect
       .poll(() =>
-        stockOf(shop, productId).then(
+        shop.orders.listOrders({ pageSize: 1 }).then(
           () => "reconnected",
           (error: unknown) => String(error),
         ),

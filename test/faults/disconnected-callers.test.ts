@@ -4,6 +4,7 @@ import http2 from "node:http2";
 import { connect } from "node:net";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { StockReason } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CreateOrderRequestSchema } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { startShop, type TestShop } from "../support/shop.ts";
 import { makeProduct, stockOf } from "../support/shop-fixtures.ts";
@@ -50,7 +51,7 @@ async function expectCompletePool(productId: string): Promise<void> {
   let calls: Promise<unknown>[] = [];
   await whileLocked(shop.database, productId, async () => {
     calls = Array.from({ length: 40 }, () =>
-      shop.orders.createOrder({ requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } }),
+      shop.catalog.adjustStock({ productId, delta: 1n, reason: StockReason.RECEIVED }),
     );
     await expect.poll(() => countLockWaits(shop.database)).toBe(15);
   });

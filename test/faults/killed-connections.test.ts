@@ -45,7 +45,8 @@ test("while database connections are killed, each order is created once and call
     completed += 1;
   };
   await Promise.all([killConnections(), ...Array.from({ length: ORDERS }, createOrder)]);
-  expect([...failures]).toEqual(["Unavailable, with RetryInfo"]);
+  // Most batches are repeated on another connection, so there may be no failure.
+  expect([...failures].filter((failure) => failure !== "Unavailable, with RetryInfo")).toEqual([]);
   expect(await stockOf(shop, productId)).toBe(850n);
   expect(await findViolations(shop.database.url)).toEqual([]);
 });

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Clients } from "./shop.ts";
+import type { Clients, TestShop } from "./shop.ts";
 
 /** Creates a category and returns its id. */
 export async function makeCategory({ catalog }: Clients): Promise<string> {
@@ -41,8 +41,18 @@ export async function makeCustomer({ customers }: Clients): Promise<string> {
   return customer?.id ?? "";
 }
 
-/** Returns the units in stock. */
-export async function stockOf({ catalog }: Clients, id: string): Promise<bigint> {
-  const { product } = await catalog.getProduct({ key: { case: "id", value: id } });
+/**
+ * Returns the units in stock: those of the database if there is one, since cached responses may lack the orders of the
+ * last second.
+ */
+export async function stockOf(shop: Clients | TestShop, id: string): Promise<bigint> {
+  if ("database" in shop) {
+    const [row] = await shop.database.query<{ units: string }>(
+      "select on_hand - reserved as units from inventory where product_id = $1",
+      [id],
+    );
+    return BigInt(row?.units ?? -1);
+  }
+  const { product } = await shop.catalog.getProduct({ key: { case: "id", value: id } });
   return product?.stockQuantity ?? -1n;
 }

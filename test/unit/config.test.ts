@@ -28,6 +28,7 @@ test("an empty environment gives the documented defaults", () => {
     dbPoolMax: 20,
     dbPoolWaitMs: 2_000,
     dbStatementTimeoutMs: 5_000,
+    stockStrategy: "combined",
     cache: true,
     cacheMemoryBytes: 268_435_456,
     workers: 1,
@@ -76,6 +77,7 @@ test.each<[string, string, Partial<Config>]>([
   ["DB_POOL_MAX", "1", { dbPoolMax: 1 }],
   ["DB_POOL_WAIT_MS", "30000", { dbPoolWaitMs: 30_000 }],
   ["DB_STATEMENT_TIMEOUT_MS", "100", { dbStatementTimeoutMs: 100 }],
+  ["STOCK_STRATEGY", "optimistic", { stockStrategy: "optimistic" }],
   ["CACHE", "off", { cache: false }],
   ["CACHE", "on", { cache: true }],
   ["CACHE_MEMORY_MB", "1", { cacheMemoryBytes: 1_048_576 }],
@@ -175,6 +177,7 @@ describe("an invalid value is reported by its variable name", () => {
     ["DB_POOL_WAIT_MS", "0"],
     ["DB_POOL_WAIT_MS", "30001"],
     ["DB_STATEMENT_TIMEOUT_MS", "5s"],
+    ["STOCK_STRATEGY", "none"],
     ["DB_STATEMENT_TIMEOUT_MS", "Infinity"],
     ["CACHE", "true"],
     ["CACHE_MEMORY_MB", "0"],
@@ -237,7 +240,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

@@ -2,23 +2,18 @@ import { sql } from "kysely";
 import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
-import {
-  availableUnits,
-  type Inventory,
-  type StockAdjustment,
-  type StockLevel,
-  type StockLine,
-} from "../../inventory/inventory.ts";
+import { availableUnits, type Inventory, type StockAdjustment } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
-import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
 import { type Product, productTags, readProduct } from "./product-row.ts";
 
-/** The fields of a product that an order copies. */
+/** The fields of a product that an order copies, and whether it is sold. */
 export interface OrderedProduct {
   sku: string;
   name: string;
   price: Money;
+  /** False for a deleted product. */
+  isActive: boolean;
 }
 
 /** A product after a change of its stock. */
@@ -34,16 +29,25 @@ export interface ProductStock {
    * @throws AppError not_found, aborted, failed_precondition or invalid_argument as `Inventory.adjust` does
    */
   adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<StockedProduct>;
+  /** Returns the fields of products that orders copy, by id; unknown products are absent. */
+  findOrdered(tx: Tx, productIds: readonly string[]): Promise<Map<string, OrderedProduct>>;
   /**
-   * Locks the stock of an order's products until the transaction ends, checks that they are available, and updates
-   * their availability to what it is after the order.
-   * @returns the products by id
-   * @throws AppError not_found for an unknown product; failed_precondition that lists each product that is deleted or
-   *   has too little stock
+   * Updates the availability of products whose stock is locked, and invalidates the cached responses that show it, after
+   * orders or cancellations have changed the units that can be ordered.
    */
-  lockForSale(tx: Tx, lines: readonly StockLine[]): Promise<Map<string, OrderedProduct>>;
-  /** Locks the stock of a cancelled order's products, and updates their availability to what it is afterwards. */
-  lockForRestock(tx: Tx, lines: readonly StockLine[]): Promise<void>;
+  applyStockChanges(tx: Tx, changes: readonly StockChange[]): Promise<void>;
+  /** Invalidates the cached responses that show the availability of products. */
+  invalidateAvailability(tx: Tx, products: readonly { id: string; sku: string }[]): void;
+}
+
+/** A change of the units of a product that can be ordered. */
+export interface StockChange {
+  productId: string;
+  sku: string;
+  before: bigint;
+  after: bigint;
+  /** Version of the stock after the change. */
+  version: bigint;
 }
 
 interface ProductColumns {
@@ -62,25 +66,6 @@ const FIND_ORDERED = prepare<[ids: readonly string[]], ProductColumns>(
 
 /** Creates the operations on the stock of products. */
 export function createProductStock({ db, inventory }: { db: Database; inventory: Inventory }): ProductStock {
-  /** Changes of the stock of locked products are applied to their availability and to the cache. */
-  async function applyChanges(
-    tx: Tx,
-    products: Iterable<{ id: string; sku: string }>,
-    levels: ReadonlyMap<string, StockLevel>,
-    deltas: ReadonlyMap<string, bigint>,
-  ): Promise<void> {
-    const crossed: Availability[] = [];
-    for (const product of products) {
-      const level = levels.get(product.id);
-      if (level === undefined) continue;
-      const before = availableUnits(level);
-      const isInStock = before + (deltas.get(product.id) ?? 0n) > 0n;
-      tx.invalidate(...productTags(product));
-      if (before > 0n !== isInStock) crossed.push({ productId: product.id, isInStock });
-    }
-    await setAvailability(tx, crossed);
-  }
-
   return {
     async adjustStock(call, { requestId, ...adjustment }) {
       const options = { method: "AdjustStock", requestId };
@@ -103,26 +88,26 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
       return result;
     },
 
-    async lockForSale(tx, lines) {
-      const ids = lines.map((line) => line.productId);
-      const levels = await inventory.lock(tx, ids);
-      // A statement of its own: its snapshot is newer than the locks.
-      const rows = new Map((await tx.query(FIND_ORDERED(ids))).map((row) => [row.id, row]));
-      assertAvailable(lines, levels, rows);
-      await applyChanges(
-        tx,
-        rows.values(),
-        levels,
-        new Map(lines.map((line) => [line.productId, -line.quantity])),
-      );
-      return new Map([...rows].map(([id, row]) => [id, orderedProduct(row)]));
+    async findOrdered(tx, productIds) {
+      const rows = await tx.query(FIND_ORDERED(productIds));
+      return new Map(rows.map((row) => [row.id, orderedProduct(row)]));
     },
 
-    async lockForRestock(tx, lines) {
-      const ids = lines.map((line) => line.productId);
-      const levels = await inventory.lock(tx, ids);
-      const rows = await tx.query(FIND_ORDERED(ids));
-      await applyChanges(tx, rows, levels, new Map(lines.map((line) => [line.productId, line.quantity])));
+    async applyStockChanges(tx, changes) {
+      const crossed = changes.filter(({ before, after }) => before > 0n !== after > 0n);
+      for (const { productId, sku, before, after, version } of changes) {
+        const tags = productTags({ id: productId, sku });
+        if (before > 0n !== after > 0n) tx.invalidate(...tags);
+        else for (const tag of tags) tx.invalidateThrottled(tag, version);
+      }
+      await setAvailability(
+        tx,
+        crossed.map(({ productId, after }) => ({ productId, isInStock: after > 0n })),
+      );
+    },
+
+    invalidateAvailability(tx, products) {
+      if (products.length > 0) tx.invalidate(...products.flatMap(productTags), "catalog");
     },
   };
 }
@@ -150,33 +135,6 @@ export async function setAvailability(tx: Tx, changes: readonly Availability[]):
   tx.invalidate("catalog");
 }
 
-function orderedProduct({ sku, name, currency, price_minor }: ProductColumns): OrderedProduct {
-  return { sku, name, price: { currencyCode: currency, minorUnits: BigInt(price_minor) } };
-}
-
-function assertAvailable(
-  lines: readonly StockLine[],
-  levels: ReadonlyMap<string, StockLevel>,
-  products: ReadonlyMap<string, ProductColumns>,
-): void {
-  const violations: StateViolation[] = [];
-  for (const { productId, quantity } of lines) {
-    const level = levels.get(productId);
-    const product = products.get(productId);
-    if (level === undefined || product === undefined) throw notFound("product", productId);
-    const subject = `products/${productId}`;
-    const { sku, active } = product;
-    if (!active) {
-      violations.push({ type: "DELETED", subject, description: `${sku} is no longer sold` });
-    } else if (availableUnits(level) < quantity) {
-      const description = `${sku}: ${availableUnits(level)} left, ${quantity} requested`;
-      violations.push({ type: "STOCK", subject, description });
-    }
-  }
-  if (violations.length === 0) return;
-  const descriptions = violations.map(({ description }) => description).join("; ");
-  throw new AppError("failed_precondition", `Insufficient stock: ${descriptions}. Nothing was ordered.`, {
-    reason: violations.every(({ type }) => type === "DELETED") ? "PRODUCT_DELETED" : "OUT_OF_STOCK",
-    preconditions: violations,
-  });
+function orderedProduct({ sku, name, currency, price_minor, active }: ProductColumns): OrderedProduct {
+  return { sku, name, price: { currencyCode: currency, minorUnits: BigInt(price_minor) }, isActive: active };
 }

@@ -80,14 +80,7 @@ const RETRY_ADVICE =
 /** Maps a database error to the AppError that its caller gets; returns other errors as they are. */
 export function toAppError(error: unknown): unknown {
   if (error instanceof AppError) return error;
-  if (isContention(error)) {
-    return new AppError(
-      "aborted",
-      "Too many concurrent changes of the same rows. Retry the call.",
-      { reason: "CONTENTION", retryAfterMs: 100 },
-      error,
-    );
-  }
+  if (isContention(error)) return contentionError(error);
   const code = readPostgresError(error)?.code;
   if (code === undefined) return error;
   if (code === QUERY_CANCELED) {
@@ -108,6 +101,16 @@ export function toAppError(error: unknown): unknown {
     );
   }
   return error;
+}
+
+/** Returns the AppError for a call whose transaction failed too often because of concurrent ones. */
+export function contentionError(cause: unknown): AppError {
+  return new AppError(
+    "aborted",
+    "Too many concurrent changes of the same rows. Retry the call.",
+    { reason: "CONTENTION", retryAfterMs: 100 },
+    cause,
+  );
 }
 
 /** Returns the AppError for a call that waited too long for a connection. */

@@ -31,26 +31,20 @@ export const orderChecks: readonly Check[] = [
       where total_minor <> items_minor or total_minor < 0 or min_quantity < 1 or min_unit_minor < 0`,
   },
   {
-    name: "order-results",
-    invariant: "I3",
-    description: "Each stored result of CreateOrder has its order.",
+    name: "order-owners",
+    invariant: "I4",
+    description: "The request_id of a customer's order belongs to the customer.",
     query: `
-      select 'requests/' || idempotency.request_id as resource, owner
-      from idempotency
-      where method = 'CreateOrder' and not exists (
-        select from orders
-        where orders.request_id = idempotency.request_id
-          -- Orders of guests belong to the service that placed them.
-          and case when customer_id is null then owner = '' or owner like 'service-account:%' else customer_id::text = owner end
-      )`,
+      select 'orders/' || id as resource, owner, customer_id
+      from orders where owner <> customer_id::text`,
   },
   {
     name: "order-requests",
     invariant: "I4",
-    description: "An order is the only one of its customer with its request_id.",
+    description: "An order is the only one of its owner with its request_id.",
     query: `
-      select 'requests/' || request_id as resource, customer_id, count(*) as orders
-      from orders group by customer_id, request_id having count(*) > 1`,
+      select 'requests/' || request_id as resource, owner, count(*) as orders
+      from orders group by owner, request_id having count(*) > 1`,
   },
   {
     name: "order-items",

@@ -27,11 +27,12 @@ export async function assertWithinLimits(
   }
 }
 
-async function assertTotalLimit(tx: Tx, { id, purchaseLimit }: Promotion): Promise<void> {
+type TotalLimit = Pick<Promotion, "id" | "purchaseLimit">;
+
+async function assertTotalLimit(tx: Tx, { id, purchaseLimit }: TotalLimit): Promise<void> {
   const [row] = await tx.query(sql<{ count: string }>`
     select sum(sale_count - reversal_count) as count from purchase_total where promotion_id = ${id}`);
-  if (BigInt(row?.count ?? 0) <= purchaseLimit) return;
-  throw limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`);
+  if (BigInt(row?.count ?? 0) > purchaseLimit) throw totalLimitReached({ id, purchaseLimit });
 }
 
 async function assertUserLimit(
@@ -46,10 +47,22 @@ async function assertUserLimit(
     having count(*) filter (where kind = 'SALE') - count(*) filter (where kind = 'REVERSAL')
       > ${purchaseLimitPerUser}::bigint
     limit 1`);
-  if (exceeding === undefined) return;
-  throw limitReached(
+  if (exceeding !== undefined) throw userLimitReached({ id, purchaseLimitPerUser }, exceeding.user_id);
+}
+
+/** Returns FAILED_PRECONDITION for a promotion whose purchases are used. */
+export function totalLimitReached({ id, purchaseLimit }: TotalLimit): AppError {
+  return limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`);
+}
+
+/** Returns FAILED_PRECONDITION for a user who has made all purchases that a promotion allows. */
+export function userLimitReached(
+  { id, purchaseLimitPerUser }: Pick<Promotion, "id" | "purchaseLimitPerUser">,
+  userId: string,
+): AppError {
+  return limitReached(
     id,
-    `user ${exceeding.user_id} has reached the limit of ${formatCount(purchaseLimitPerUser)} per user`,
+    `user ${userId} has reached the limit of ${formatCount(purchaseLimitPerUser)} per user`,
   );
 }
 

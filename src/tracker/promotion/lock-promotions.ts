@@ -3,6 +3,18 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { type Promotion, type PromotionRow, promotionFromRow, SELECT_PROMOTION } from "./promotion-row.ts";
 
+/** Returns promotions by id, in the state that they have at `now`; unknown ids are absent. */
+export async function findPromotions(
+  tx: Tx,
+  ids: readonly string[],
+  now: Date,
+): Promise<Map<string, Promotion>> {
+  const rows = await tx.query(
+    sql<PromotionRow>`${SELECT_PROMOTION} where id = any(${[...new Set(ids)]}::uuid[])`,
+  );
+  return new Map(rows.map((row) => [row.id, promotionFromRow(row, now)]));
+}
+
 /**
  * Returns promotions by id. Those with a limit are locked in id order until the transaction ends, so that concurrent
  * purchases cannot exceed it; unknown ids are absent.
@@ -12,9 +24,7 @@ export async function lockPromotions(
   ids: readonly string[],
   now: Date,
 ): Promise<Map<string, Promotion>> {
-  const distinctIds = [...new Set(ids)];
-  const rows = await tx.query(sql<PromotionRow>`${SELECT_PROMOTION} where id = any(${distinctIds}::uuid[])`);
-  const promotions = new Map(rows.map((row) => [row.id, promotionFromRow(row, now)]));
+  const promotions = await findPromotions(tx, ids, now);
   const limitedIds = [...promotions.values()]
     .filter(({ purchaseLimit, purchaseLimitPerUser }) => purchaseLimit > 0n || purchaseLimitPerUser > 0n)
     .map(({ id }) => id);

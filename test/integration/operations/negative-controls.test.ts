@@ -108,15 +108,11 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "alter table inventory drop constraint inventory_reserved_in_range",
     "update inventory set on_hand = 1 where product_id = ':product'",
   ],
-  [
-    "order-results",
-    "requests/:request",
-    "update orders set request_id = gen_random_uuid() where id = ':order'",
-  ],
+  ["order-owners", "orders/:order", "update orders set owner = 'other' where id = ':order'"],
   [
     "order-requests",
     "requests/:request",
-    "drop index orders_request_unique",
+    "alter table orders drop constraint orders_request_unique",
     "update orders set request_id = ':request'",
   ],
   ["order-movements", "orders/:order", "delete from stock_movement where order_id = ':order'"],

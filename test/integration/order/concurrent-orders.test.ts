@@ -5,13 +5,12 @@ import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
-import { type Catalog, createCatalog, type OrderedProduct } from "../../../src/catalog/catalog.ts";
+import { createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
-import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
-import { createInventory, type Inventory, type StockLine } from "../../../src/inventory/inventory.ts";
+import { type Database, openPostgres, type Tx } from "../../../src/infra/postgres/postgres.ts";
+import { createInventory, type Inventory, type StockLevel } from "../../../src/inventory/inventory.ts";
 import { systemClock } from "../../../src/kernel/clock.ts";
-import { AppError } from "../../../src/kernel/errors.ts";
 import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { orderRpc } from "../../../src/order/order.rpc.ts";
@@ -21,6 +20,7 @@ import { createServer } from "../../../src/rpc/server/server.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { failureOf } from "../../support/errors.ts";
 import { silentLog } from "../../support/log.ts";
+import { placementOptions } from "../../support/order/placement-options.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
@@ -90,53 +90,29 @@ test("concurrent orders of the same products in opposite order do not deadlock",
 });
 
 /**
- * Wraps the catalogue and the inventory so that they read, decide and write without a lock. The first transactions wait
- * until all of them have read the stock.
+ * Wraps the inventory so that orders read, decide and write without a lock. The first transactions wait until all of
+ * them have read the stock.
  */
-function withoutLocks(catalog: Catalog, inventory: Inventory): { catalog: Catalog; inventory: Inventory } {
+function withoutLocks(inventory: Inventory): Inventory {
   let reads = 0;
   const allHaveRead = Promise.withResolvers<void>();
-  const remaining = new WeakMap<readonly StockLine[], string[]>();
+  const levelsOf = new WeakMap<Tx, ReadonlyMap<string, StockLevel>>();
   return {
-    catalog: {
-      ...catalog,
-      async lockForSale(tx, lines) {
-        const products = new Map<string, OrderedProduct>();
-        const quantities: string[] = [];
-        for (const { productId, quantity } of lines) {
-          const [row] = await tx.query(sql<{
-            sku: string;
-            name: string;
-            price_minor: string;
-            stock: string;
-          }>`
-            select sku, name, price_minor, on_hand - reserved as stock from product join inventory on product_id = id
-            where id = ${productId}`);
-          const stock = BigInt(row?.stock ?? 0);
-          if (row === undefined || stock < quantity) {
-            throw new AppError("failed_precondition", "sold out", { reason: "OUT_OF_STOCK" });
-          }
-          quantities.push((stock - quantity).toString());
-          const price = { currencyCode: "EUR", minorUnits: BigInt(row.price_minor) };
-          products.set(productId, { sku: row.sku, name: row.name, price });
-        }
-        reads += 1;
-        if (reads === CONCURRENT_READS) allHaveRead.resolve();
-        await allHaveRead.promise;
-        remaining.set(lines, quantities);
-        return products;
-      },
+    ...inventory,
+    async lock(tx, productIds) {
+      const levels = await inventory.read(tx, productIds);
+      reads += 1;
+      if (reads === CONCURRENT_READS) allHaveRead.resolve();
+      await allHaveRead.promise;
+      levelsOf.set(tx, levels);
+      return levels;
     },
-    inventory: {
-      ...inventory,
-      orderMovement(movement) {
-        const ids = movement.lines.map((line) => line.productId);
-        const stock = sql`
-          update inventory set reserved = on_hand - line.rest
-          from unnest(${ids}::uuid[], ${remaining.get(movement.lines) ?? []}::bigint[]) as line (id, rest)
-          where product_id = line.id`;
-        return { ...inventory.orderMovement(movement), stock };
-      },
+    async moveReserved(tx, reason, lines, now) {
+      await inventory.moveReserved(tx, reason, lines, now);
+      for (const { productId, quantity } of lines) {
+        const reserved = (levelsOf.get(tx)?.get(productId)?.reserved ?? 0n) + quantity;
+        await tx.query(sql`update inventory set reserved = ${reserved} where product_id = ${productId}`);
+      }
     },
   };
 }
@@ -161,11 +137,13 @@ async function serveWithoutLocks(databaseUrl: string) {
   const db: Database = await openPostgres({ url: databaseUrl, entities, log: silentLog, ...pool });
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const shared = { db, tokens, clock: systemClock, ids: createIds() };
-  const inventory = createInventory(shared);
-  const unlocked = withoutLocks(createCatalog({ ...shared, inventory }), inventory);
+  const inventory = withoutLocks(createInventory(shared));
   const orders = createOrders({
+    ...placementOptions,
     ...shared,
-    ...unlocked,
+    stockStrategy: "pessimistic",
+    inventory,
+    catalog: createCatalog({ ...shared, inventory }),
     customers: createCustomers(shared),
     tracker: createTracker(shared),
   });

@@ -14,6 +14,7 @@ import { createOrders } from "../../../src/order/order.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
 import { createTestDatabase } from "../stores/database.ts";
+import { placementOptions } from "./placement-options.ts";
 
 /** The catalogue and the orders on a database of their own, with a record of the invalidated tags. */
 export type TagRecorder = Awaited<ReturnType<typeof openTagRecorder>>;
@@ -35,7 +36,7 @@ export async function openTagRecorder() {
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers(shared);
   const tracker = createTracker(shared);
-  const orders = createOrders({ ...shared, catalog, inventory, customers, tracker });
+  const orders = createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker });
   const call = internalCall();
   return {
     database,

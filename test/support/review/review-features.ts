@@ -15,6 +15,7 @@ import { createOrders } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
+import { placementOptions } from "../order/placement-options.ts";
 import { recordStatements } from "../query-plans/query-plan.ts";
 import { createTestDatabase } from "../stores/database.ts";
 
@@ -33,7 +34,7 @@ export async function openReviewFeatures(log: Log = silentLog) {
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers(shared);
   const tracker = createTracker(shared);
-  const orders = createOrders({ ...shared, catalog, inventory, customers, tracker });
+  const orders = createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const mutation = () => ({ requestId: randomUUID(), validateOnly: false });
   const call = internalCall();

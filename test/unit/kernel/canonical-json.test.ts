@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalJson, fingerprint } from "../../../src/kernel/canonical-json.ts";
+import { canonicalJson, fingerprint, hashJson } from "../../../src/kernel/canonical-json.ts";
 
 describe("equal values have equal canonical JSON", () => {
   test.each([
@@ -34,7 +34,7 @@ describe("different values have different canonical JSON", () => {
     ["as upper and lower case have", "Ä", "ä"],
   ])("different values have different canonical JSON: %s", (_, one, other) => {
     expect(canonicalJson(one)).not.toBe(canonicalJson(other));
-    expect(fingerprint(one)).not.toEqual(fingerprint(other));
+    expect(hashJson(one)).not.toEqual(hashJson(other));
   });
 
   test("any two different JSON values have different canonical JSON", () => {
@@ -60,3 +60,30 @@ function same(one: unknown, other: unknown): boolean {
     return false;
   }
 }
+
+describe("fingerprints of requests", () => {
+  const request = { name: "a", price: { units: 1n }, items: [{ id: "x", quantity: 0n }], from: new Date(5) };
+
+  test.each([
+    ["an empty text", { ...request, description: "" }],
+    ["an undefined value", { ...request, expected: undefined }],
+    ["null", { ...request, parent: null }],
+    ["false", { ...request, validate: false }],
+    ["an empty list", { ...request, tags: [] }],
+    ["an empty object", { ...request, address: {} }],
+    ["an object without content", { ...request, address: { city: "", lines: [], geo: { label: "" } } }],
+    ["an empty field of an item", { ...request, items: [{ id: "x", quantity: 0n, note: "" }] }],
+  ])("fingerprints of requests leave out a field that is not set: %s", (_, other) => {
+    expect(fingerprint(other)).toEqual(fingerprint(request));
+  });
+
+  test.each([
+    ["0", { ...request, expected: 0n }],
+    ["true", { ...request, validate: true }],
+    ["an empty element of a list", { ...request, tags: [""] }],
+    ["an empty item of a list", { ...request, items: [...request.items, {}] }],
+    ["an entry of a map with an empty value", { ...request, attributes: { color: "" } }],
+  ])("fingerprints of requests contain a field that is set: %s", (_, other) => {
+    expect(fingerprint(other)).not.toEqual(fingerprint(request));
+  });
+});

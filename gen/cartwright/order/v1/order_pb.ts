@@ -25,7 +25,7 @@ export const file_cartwright_order_v1_order: GenFile = /*@__PURE__*/
  */
 export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
   /**
-   * Id of the product. Each product can be in an order once.
+   * Id of the product. In a request, items with the same product are added up to one item, at the place of the first.
    *
    * @generated from field: string product_id = 1;
    */
@@ -53,7 +53,7 @@ export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
   unitPrice?: Money | undefined;
 
   /**
-   * Ordered units, from 1 to 10,000.
+   * Ordered units, from 1 to 10,000 of a product.
    *
    * @generated from field: int64 quantity = 5;
    */

@@ -24,8 +24,10 @@ export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
  */
 export type CreateOrderRequest = Message<"cartwright.order.v1.CreateOrderRequest"> & {
   /**
-   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
-   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response, without
+   * expiry, also after the order has changed. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was
+   * used for a different request. The request_ids of a customer are those of all orders for the customer, and the
+   * request_ids of guest orders are those of the caller.
    *
    * @generated from field: string request_id = 1;
    */
@@ -219,9 +221,9 @@ export type CancelOrderRequest = Message<"cartwright.order.v1.CancelOrderRequest
   etag: string;
 
   /**
-   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response.
-   * The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If it is
-   * empty, a repeated call is executed again.
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If
+   * it is empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 3;
    */
@@ -270,8 +272,8 @@ export const OrderService: GenService<{
    * (PRODUCT_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not running
    * (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED) or has reached a limit
    * (PURCHASE_LIMIT_REACHED); the error details name the products. Fails with PERMISSION_DENIED (NOT_YOURS) if
-   * a customer orders for another one, and with INVALID_ARGUMENT (PRODUCT_TWICE) if two items have the same
-   * product.
+   * a customer orders for another one. Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes
+   * while the order is being committed: repeat the call with the same request_id to get its outcome.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CreateOrder
    */

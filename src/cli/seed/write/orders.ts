@@ -106,9 +106,9 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
   const totals = column(({ items }) => items.reduce((sum, item) => sum + item.totalMinor, 0n).toString());
   await tx.query(sql`
     insert into orders (
-      id, request_id, customer_id, state, currency, total_minor, promotion_id, version, created_at, updated_at
+      id, request_id, owner, customer_id, state, currency, total_minor, promotion_id, version, created_at, updated_at
     )
-    select id, id, customer_id, case when cancelled_at is null then 'PENDING' else 'CANCELLED' end, 'EUR',
+    select id, id, customer_id::text, customer_id, case when cancelled_at is null then 'PENDING' else 'CANCELLED' end, 'EUR',
       total_minor, promotion_id, case when cancelled_at is null then 1 else 2 end, created_at,
       coalesce(cancelled_at, created_at)
     from unnest(

@@ -1,6 +1,6 @@
 import { deserialize, serialize } from "node:v8";
 import { sql } from "kysely";
-import { fingerprint } from "../../../kernel/canonical-json.ts";
+import { fingerprint, hashJson } from "../../../kernel/canonical-json.ts";
 import { type AppError, invalidField } from "../../../kernel/errors.ts";
 import type { Tx } from "../postgres.ts";
 import { prepare } from "../statement.ts";
@@ -76,7 +76,9 @@ export async function runIdempotent<T>(
     return { result, replayed: false };
   }
   const [stored] = await tx.query(FIND_RESULT(method, owner, requestId));
-  if (stored === undefined || !body.equals(stored.fingerprint)) throw requestIdReused();
+  const isSame =
+    stored !== undefined && (body.equals(stored.fingerprint) || hashJson(request).equals(stored.fingerprint));
+  if (!isSame) throw requestIdReused();
   // The process of the first request may have died between its commit and the invalidation.
   const { response, tags, generation } = stored;
   if (tags !== null && generation !== null) tx.repeatInvalidation({ tags, generation });

@@ -1,0 +1,105 @@
+import type { StockChange } from "../../catalog/catalog.ts";
+import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
+import { requestIdReused } from "../../infra/postgres/idempotency/run-idempotent.ts";
+import { availableUnits, type StockLevel } from "../../inventory/inventory.ts";
+import { AppError } from "../../kernel/errors.ts";
+import type { Ids } from "../../kernel/ids.ts";
+import { type Order, orderFromRow } from "../order-row.ts";
+import { type PlacedOrder, type Placement, requestKey } from "./placement.ts";
+import { assertAvailable, priceOrder } from "./price-order.ts";
+import type { EarlierOrder, PlacementState } from "./read-placements.ts";
+
+/** A new order, and the placement that it comes from. */
+export interface AcceptedOrder {
+  order: Order;
+  placement: Placement;
+}
+
+/** The decisions on placements. */
+export interface Decisions {
+  /** In the order of the placements. */
+  outcomes: Outcome<PlacedOrder>[];
+  accepted: AcceptedOrder[];
+  /** The orders of earlier calls that were found. */
+  repeated: EarlierOrder[];
+  /** The stock after the accepted orders. */
+  levels: ReadonlyMap<string, StockLevel>;
+}
+
+/**
+ * Decides on placements in their order, in memory: each one sees the stock and the promotions as the ones before have
+ * left them. A placement that is refused takes nothing.
+ */
+export function decidePlacements(
+  placements: readonly Placement[],
+  state: PlacementState,
+  ids: Ids,
+): Decisions {
+  const levels = new Map(state.levels);
+  const accepted = new Map<string, AcceptedOrder>();
+  const repeated: EarlierOrder[] = [];
+
+  function place(placement: Placement): PlacedOrder {
+    const { lines, customerId } = placement;
+    const key = requestKey(placement.owner, placement.requestId);
+    const earlier = state.earlier.get(key);
+    if (earlier !== undefined) {
+      assertSameRequest(placement, earlier.fingerprint);
+      repeated.push(earlier);
+      return { order: firstResponse(earlier), replayed: true };
+    }
+    const twin = accepted.get(key);
+    if (twin !== undefined) {
+      assertSameRequest(placement, twin.placement.fingerprint);
+      return { order: twin.order, replayed: true };
+    }
+    const customerError = state.customerErrors.get(customerId);
+    if (customerError !== undefined) throw customerError;
+    assertAvailable(placement, levels, state.products);
+    const order = priceOrder(placement, state.products, ids(), state.now);
+    state.promotions.take(placement, lines.length, state.now);
+    for (const { productId, quantity } of lines) {
+      const level = levels.get(productId);
+      if (level !== undefined) levels.set(productId, { ...level, reserved: level.reserved + quantity });
+    }
+    accepted.set(key, { order, placement });
+    return { order, replayed: false };
+  }
+
+  const outcomes = placements.map((placement): Outcome<PlacedOrder> => {
+    try {
+      return { result: place(placement) };
+    } catch (error) {
+      if (error instanceof AppError) return { error };
+      throw error;
+    }
+  });
+  return { outcomes, accepted: [...accepted.values()], repeated, levels };
+}
+
+/** Returns the products whose available units the accepted orders change. */
+export function stockChanges({ accepted, levels }: Decisions, state: PlacementState): StockChange[] {
+  const skus = new Map(
+    accepted.flatMap(({ order }) => order.items.map((item) => [item.productId, item.sku])),
+  );
+  return [...skus].flatMap(([productId, sku]) => {
+    const [before, after] = [state.levels.get(productId), levels.get(productId)];
+    if (before === undefined || after === undefined) return [];
+    // One statement moves the units of all orders of a product, so that its version increases once.
+    const version = before.version + 1n;
+    return [{ productId, sku, before: availableUnits(before), after: availableUnits(after), version }];
+  });
+}
+
+/** Returns the order as the response of its first call had it. Only the state and what depends on it has changed. */
+function firstResponse(row: EarlierOrder): Order {
+  return orderFromRow({ ...row, state: "PENDING", version: 1, updated_at: row.created_at });
+}
+
+/** @throws AppError invalid_argument when the request_id was used for another request */
+function assertSameRequest(placement: Placement, fingerprint: Buffer | null): void {
+  const isSame =
+    fingerprint !== null &&
+    (placement.fingerprint.equals(fingerprint) || placement.olderFingerprint().equals(fingerprint));
+  if (!isSame) throw requestIdReused();
+}

@@ -1,0 +1,86 @@
+import type { StockLine } from "../../inventory/inventory.ts";
+import { fingerprint, hashJson } from "../../kernel/canonical-json.ts";
+import { invalidField } from "../../kernel/errors.ts";
+import type { Order } from "../order-row.ts";
+
+/** The fields of an order that callers write. */
+export interface OrderInput {
+  /** Empty for a guest. */
+  customerId: string;
+  /** Empty for none. */
+  promotionId: string;
+  /** Lines of the same product are added up. */
+  items: readonly StockLine[];
+}
+
+/** A valid request for an order. */
+export interface Placement {
+  /** The customer or, for the order of a guest, the caller that the request_id belongs to. */
+  owner: string;
+  requestId: string;
+  customerId: string;
+  promotionId: string;
+  clientAddress: string;
+  /** Each product once, in the order of its first line. */
+  lines: readonly StockLine[];
+  /** Identifies the content of the request, which must be the same in a repeat. */
+  fingerprint: Buffer;
+  /** Returns the fingerprint as older versions computed it. */
+  olderFingerprint(): Buffer;
+}
+
+/** An order, and whether an earlier call with the same request_id has placed it. */
+export interface PlacedOrder {
+  order: Order;
+  replayed: boolean;
+}
+
+/** Maximum number of units of a product in an order; a CHECK constraint holds it too. */
+const MAX_QUANTITY = 10_000n;
+
+/**
+ * Returns the placement of a request.
+ * @throws AppError invalid_argument when lines of a product add up to too many units
+ */
+export function toPlacement(
+  input: OrderInput,
+  request: Pick<Placement, "owner" | "requestId" | "clientAddress">,
+): Placement {
+  const { customerId, promotionId, items } = input;
+  return {
+    ...request,
+    customerId,
+    promotionId,
+    lines: addUpLines(items),
+    fingerprint: fingerprint(input),
+    olderFingerprint: () => hashJson(input),
+  };
+}
+
+/** Returns the names of all rows that a placement locks. */
+export function lockedKeys({ owner, requestId, customerId, promotionId, lines }: Placement): string[] {
+  const keys = [requestKey(owner, requestId), ...lines.map(({ productId }) => productId)];
+  if (customerId !== "") keys.push(`customer ${customerId}`);
+  if (promotionId !== "") keys.push(`promotion ${promotionId}`);
+  return keys;
+}
+
+/** Returns the text that identifies a request among those of all owners. */
+export function requestKey(owner: string, requestId: string): string {
+  return `${requestId} ${owner}`;
+}
+
+function addUpLines(items: readonly StockLine[]): StockLine[] {
+  const lines = new Map<string, StockLine>();
+  for (const [index, { productId, quantity }] of items.entries()) {
+    const sum = (lines.get(productId)?.quantity ?? 0n) + quantity;
+    if (sum > MAX_QUANTITY) {
+      throw invalidField(
+        `order.items[${index}].quantity`,
+        `the items of this product add up to ${sum} units. The maximum is ${MAX_QUANTITY}.`,
+      );
+    }
+    lines.set(productId, { productId, quantity: sum });
+  }
+  return [...lines.values()];
+}

@@ -1,0 +1,92 @@
+import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import { availableUnits, type OrderLine } from "../../inventory/inventory.ts";
+import { MINUTE_MS } from "../../kernel/durations.ts";
+import type { Ids } from "../../kernel/ids.ts";
+import { type AcceptedOrder, type Decisions, decidePlacements, stockChanges } from "./decide.ts";
+import type { PlacedOrder, Placement } from "./placement.ts";
+import type { PlacementSources, PlacementState } from "./read-placements.ts";
+import { writeOrders } from "./write-orders.ts";
+
+/** Dependencies of writing placements. */
+export interface WriteOptions extends PlacementSources {
+  ids: Ids;
+}
+
+/** Moves the reserved units of new orders, and records that in the ledger. */
+export type MoveStock = (tx: Tx, lines: readonly OrderLine[], state: PlacementState) => Promise<void>;
+
+/** Time after which the outbox has invalidated what an order changed, even if its process died after the commit. */
+const INVALIDATION_MS = MINUTE_MS;
+
+/**
+ * Decides on placements in their order, and writes the accepted ones with everything that belongs to them.
+ * @returns the outcomes in the order of the placements
+ */
+export async function writePlacements(
+  options: WriteOptions,
+  tx: Tx,
+  placements: readonly Placement[],
+  state: PlacementState,
+  moveStock: MoveStock,
+): Promise<Outcome<PlacedOrder>[]> {
+  const { catalog, ids } = options;
+  const decisions = decidePlacements(placements, state, ids);
+  const { accepted, outcomes } = decisions;
+  repeatInvalidations(options, tx, decisions, state);
+  if (accepted.length === 0) return outcomes;
+  await writeOrders(tx, accepted, state.now);
+  const lines = accepted.flatMap(({ order }) =>
+    order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity })),
+  );
+  await moveStock(tx, lines, state);
+  await recordPurchases(options, tx, accepted, state.now);
+  const changes = stockChanges(decisions, state);
+  await catalog.applyStockChanges(tx, changes);
+  catalog.recordSales(
+    tx,
+    changes.map(({ productId, before, after }) => ({ productId, units: before - after })),
+  );
+  return outcomes;
+}
+
+async function recordPurchases(
+  { tracker }: WriteOptions,
+  tx: Tx,
+  accepted: readonly AcceptedOrder[],
+  now: Date,
+): Promise<void> {
+  const promoted = accepted
+    .filter(({ order }) => order.promotionId !== "")
+    .map(({ order, placement }) => ({
+      orderId: order.id,
+      promotionId: order.promotionId,
+      customerId: order.customerId,
+      clientAddress: placement.clientAddress,
+      items: order.items.map(({ productId, totalPrice }) => ({ productId, amount: totalPrice })),
+    }));
+  if (promoted.length > 0) await tracker.recordOrders(tx, promoted, now);
+}
+
+/**
+ * Repeats the invalidation of products that recent orders may have sold out: their process may have died between the
+ * commit and the invalidation, and a repeated call must not be acknowledged before it.
+ */
+function repeatInvalidations(
+  { catalog }: WriteOptions,
+  tx: Tx,
+  { repeated }: Decisions,
+  { now, levels }: PlacementState,
+): void {
+  const soldOut = repeated
+    .filter((row) => now.getTime() - new Date(row.created_at).getTime() < INVALIDATION_MS)
+    .flatMap(({ items }) => items)
+    .filter(({ product_id: id }) => {
+      const level = levels.get(id);
+      return level !== undefined && availableUnits(level) === 0n;
+    });
+  catalog.invalidateAvailability(
+    tx,
+    soldOut.map(({ product_id: id, sku }) => ({ id, sku })),
+  );
+}
