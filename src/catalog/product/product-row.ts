@@ -174,7 +174,12 @@ export async function readProduct(tx: Tx, id: string): Promise<Product> {
 
 /** Returns the cache tags of the responses that show a product. */
 export function productTags({ id, sku }: { id: string; sku: string }): string[] {
-  return [`product:${id}`, `sku:${sku}`];
+  return [productTag(id), `sku:${sku}`];
+}
+
+/** Returns the cache tag of the responses that show a product, whatever the request was. */
+export function productTag(id: string): string {
+  return `product:${id}`;
 }
 
 function toBigInt(value: string | undefined): bigint | undefined {

@@ -1,8 +1,7 @@
-import { sql } from "kysely";
 import type { OutboxConsumer } from "../../infra/outbox/consumer/consumer.ts";
 import type { Topic } from "../../infra/outbox/topic.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
-import { productTags } from "../product/product-row.ts";
+import { productTag } from "../product/product-row.ts";
 import { addSales, type ProductSale, updatePopularities } from "./add-sales.ts";
 
 /** The sales of one transaction, with decimal units. */
@@ -37,13 +36,10 @@ export const salesConsumer: OutboxConsumer<PublishedSales> = {
       tx,
       sales.map(({ productId, units }) => ({ productId, units: BigInt(units) })),
     );
-    const ids = [...new Set(sales.map(({ productId }) => productId))];
-    const products = await tx.query(
-      sql<{ id: string; sku: string }>`select id, sku from product where id = any(${ids}::uuid[])`,
-    );
     const popularities = await updatePopularities(tx, MAX_POPULARITIES);
     // An event without sales: the consumer continues with it after its delay.
     if (popularities.hasMore) tx.publish(salesTopic, []);
-    tx.invalidate(...[...products, ...popularities.products].flatMap(productTags));
+    const ids = [...sales.map(({ productId }) => productId), ...popularities.products.map(({ id }) => id)];
+    for (const id of ids) tx.invalidateThrottled(productTag(id));
   },
 };

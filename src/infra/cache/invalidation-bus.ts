@@ -26,7 +26,9 @@ export interface InvalidationBusOptions {
 /** The invalidations of a transaction, which are repeated unless they are complete. */
 export interface RepeatedInvalidation {
   tags: readonly string[];
-  /** Identifies the invalidation of `tags`. */
+  /** Throttled tags whose invalidation was not delayed. */
+  undelayed: readonly string[];
+  /** Identifies the invalidation of `tags` and `undelayed`. */
   generation: Generation;
   throttled: readonly ThrottledTag[];
 }
@@ -112,9 +114,15 @@ export class InvalidationBus {
    * it resolves when the leases of the other replicas have ended. Replicas that can reach Redis although this process
    * cannot get the invalidation from `ensureInvalidated`.
    * @param generation of the transaction: identifies the invalidation for `ensureInvalidated`
+   * @param throttledTags invalidated as by `invalidateThrottled`, but without a delay
    * @returns whether Redis accepted it
    */
-  invalidate(tags: readonly string[], generation: Generation): Promise<boolean> {
+  invalidate(
+    tags: readonly string[],
+    generation: Generation,
+    throttledTags: readonly string[] = [],
+  ): Promise<boolean> {
+    for (const tag of throttledTags) this.#sender.sendThrottled({ tag: tag.toLowerCase(), version: 0n });
     return this.#sender.send(
       tags.map((tag) => tag.toLowerCase()),
       generation,
@@ -135,16 +143,16 @@ export class InvalidationBus {
    * @returns whether it is complete
    */
   async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<boolean> {
-    return this.ensureAllInvalidated([{ tags, generation, throttled: [] }]);
+    return this.ensureAllInvalidated([{ tags, undelayed: [], generation, throttled: [] }]);
   }
 
   /**
-   * Repeats the invalidations of these transactions unless they are known to be complete: there is a receipt of the
-   * tags, and this process has recorded an invalidation of the same or a later version of the throttled ones.
+   * Repeats the invalidations of these transactions unless they are known to be complete: there is a receipt of those
+   * that were not delayed, and this process has recorded an invalidation of the same or a later version of the throttled ones.
    * @returns whether all are complete
    */
   async ensureAllInvalidated(invalidations: readonly RepeatedInvalidation[]): Promise<boolean> {
-    const withTags = invalidations.filter(({ tags }) => tags.length > 0);
+    const withTags = invalidations.filter(({ tags, undelayed }) => tags.length + undelayed.length > 0);
     const receipts = await this.redisTier
       .hasReceipts(withTags.map(({ generation }) => generation))
       .catch(() => []);
@@ -157,7 +165,7 @@ export class InvalidationBus {
     const repeated = withTags.filter((_, index) => receipts[index] !== true);
     const areAccepted = await Promise.all([
       this.#sender.waitForBatch(),
-      ...repeated.map(({ tags, generation }) => this.invalidate(tags, generation)),
+      ...repeated.map(({ tags, generation, undelayed }) => this.invalidate(tags, generation, undelayed)),
     ]);
     return !areAccepted.includes(false);
   }

@@ -19,7 +19,10 @@ export function createInvalidationConsumer(
       const invalidations = events.map(({ data }) => ({
         tags: data.tags,
         generation: Buffer.from(data.generation, "base64"),
-        throttled: data.throttled.map(([tag, version]) => ({ tag, version: BigInt(version) })),
+        throttled: data.throttled.flatMap(([tag, version]) =>
+          version === null ? [] : [{ tag, version: BigInt(version) }],
+        ),
+        undelayed: data.throttled.flatMap(([tag, version]) => (version === null ? [tag] : [])),
       }));
       if (!(await bus.ensureAllInvalidated(invalidations))) throw notAccepted();
     },

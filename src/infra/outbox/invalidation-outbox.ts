@@ -7,7 +7,11 @@ import { invalidationTopic } from "./invalidation-topic.ts";
 /** Delivers the cache tags that a transaction has changed. Its methods must not throw, since the change is made. */
 export interface InvalidationPublisher {
   /** Invalidates the tags after the commit. */
-  invalidate(tags: readonly string[], generation: Generation): Promise<unknown>;
+  invalidate(
+    tags: readonly string[],
+    generation: Generation,
+    throttledTags?: readonly string[],
+  ): Promise<unknown>;
   /** Invalidates a tag after the commit, or later. */
   invalidateThrottled(change: ThrottledTag): void;
   /** Invalidates the tags of an earlier transaction unless that is complete. */
@@ -40,7 +44,9 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
         });
         registered = added;
         if (added.allTags().length > 0) {
-          const throttled = [...added.throttled].map(([tag, version]) => [tag, String(version)] as const);
+          const throttled = [...added.throttled].map(
+            ([tag, version]) => [tag, version === undefined ? null : String(version)] as const,
+          );
           tx.publish(invalidationTopic, {
             tags: [...added.tags],
             generation: generation.toString("base64"),
@@ -59,8 +65,13 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
         if (tags.length > 0) await publisher.invalidate(tags, newGeneration());
         throw error;
       }
-      for (const [tag, version] of registered.throttled) publisher.invalidateThrottled({ tag, version });
-      if (registered.tags.size > 0) await publisher.invalidate([...registered.tags], generation);
+      const undelayed: string[] = [];
+      for (const [tag, version] of registered.throttled) {
+        if (version === undefined) undelayed.push(tag);
+        else publisher.invalidateThrottled({ tag, version });
+      }
+      const { tags } = registered;
+      if (tags.size > 0 || undelayed.length > 0) await publisher.invalidate([...tags], generation, undelayed);
       if (repeated !== undefined) await publisher.ensureInvalidated(repeated.tags, repeated.generation);
       return result;
     },
@@ -71,16 +82,16 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
 interface RegisteredTags {
   readonly tags: ReadonlySet<string>;
   /** Versions by tag. */
-  readonly throttled: ReadonlyMap<string, bigint>;
+  readonly throttled: ReadonlyMap<string, bigint | undefined>;
   invalidate(...tags: string[]): void;
-  invalidateThrottled(tag: string, version: bigint): void;
+  invalidateThrottled(tag: string, version?: bigint): void;
   /** Returns all tags, throttled or not. */
   allTags(): string[];
 }
 
 function createRegisteredTags(): RegisteredTags {
   const tags = new Set<string>();
-  const throttled = new Map<string, bigint>();
+  const throttled = new Map<string, bigint | undefined>();
   return {
     tags,
     throttled,
@@ -91,7 +102,9 @@ function createRegisteredTags(): RegisteredTags {
       }
     },
     invalidateThrottled(tag, version) {
-      if (!tags.has(tag) && version > (throttled.get(tag) ?? -1n)) throttled.set(tag, version);
+      const last = throttled.get(tag);
+      const isLater = version === undefined || !throttled.has(tag) || (last !== undefined && version > last);
+      if (!tags.has(tag) && isLater) throttled.set(tag, version);
     },
     allTags: () => [...tags, ...throttled.keys()],
   };

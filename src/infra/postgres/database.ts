@@ -23,8 +23,9 @@ export interface Tx {
   /**
    * Registers the cache tag of a resource with its new version, which increases with each change. Cached responses may
    * lack the change for a second after the commit: the invalidations of a tag are throttled to one a second.
+   * @param version absent: the invalidation is not delayed, for changes that are themselves made once a second
    */
-  invalidateThrottled(tag: string, version: bigint): void;
+  invalidateThrottled(tag: string, version?: bigint): void;
   /** Returns the tags that are registered so far. */
   invalidation(): Invalidation;
   /** Repeats the invalidation of an earlier transaction after the commit, unless it is complete. */

@@ -36,7 +36,7 @@ export function openRedis(url: string, log: Log, commandTimeoutMs = COMMAND_TIME
     maxRetriesPerRequest: 0,
     commandTimeout: commandTimeoutMs,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: SOCKET_TIMEOUT_MS,
+    socketTimeout: Math.max(SOCKET_TIMEOUT_MS, commandTimeoutMs),
     retryStrategy: (attempt) => Math.min(attempt * RECONNECT_STEP_MS, MAX_RECONNECT_DELAY_MS),
     reconnectOnError({ message }) {
       const nowMs = performance.now();

@@ -41,17 +41,19 @@ export function addCacheHeaders(
   }
   headers.push(
     ["cache-control", cacheControl(policy)],
-    // The age counts from the creation of the response, not from its delivery.
-    ["age", String(Math.floor(cache.ageMs / 1_000))],
     ["vary", vary === undefined ? "Accept-Encoding" : `${vary}, Accept-Encoding`],
   );
+  // The age counts from the creation of the response, not from its delivery. With http_max_age the response counts as
+  // validated now: HTTP caches would not use one that was created earlier at all.
+  if (policy.httpMaxAge === undefined) headers.push(["age", String(Math.floor(cache.ageMs / 1_000))]);
   if (cache.etag === "") return false;
   // Weak: the content is the same with and without compression, the bytes are not.
   headers.push(["etag", `W/"${cache.etag}"`]);
   return matchesEntityTag(ifNoneMatch, cache.etag);
 }
 
-function cacheControl({ freshFor, staleWhileRevalidate }: Cache): string {
+function cacheControl({ freshFor, staleWhileRevalidate, httpMaxAge }: Cache): string {
+  if (httpMaxAge !== undefined) return `public, max-age=${floorSeconds(httpMaxAge)}`;
   const staleSeconds = floorSeconds(staleWhileRevalidate);
   const stale = staleSeconds === 0 ? "" : `, stale-while-revalidate=${staleSeconds}`;
   return `public, max-age=${floorSeconds(freshFor)}${stale}`;

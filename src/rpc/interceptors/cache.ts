@@ -108,6 +108,10 @@ class CacheableCall implements CacheRequest<Message> {
     return this.#cached.plan.staleMs;
   }
 
+  get tagsOf(): ((message: Message) => readonly string[]) | undefined {
+    return this.#cached.plan.responseTagsOf;
+  }
+
   load(): Promise<Message> {
     return load(this.#request, this.#next, this.#cached.loadTimeoutMs);
   }

@@ -1,9 +1,10 @@
 import { createHash, hash } from "node:crypto";
-import { type DescField, type DescFile, type DescMethod, type Message, toBinary } from "@bufbuild/protobuf";
-import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import { type DescFile, type DescMethod, type Message, toBinary } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Cache } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { durationMs, methodKey } from "./method-policy.ts";
+import { expandTagTemplates, parseTagTemplate } from "./tag-template.ts";
 
 /** The cache policy of a method, read once. Times are in milliseconds. */
 export interface CachePlan {
@@ -16,6 +17,8 @@ export interface CachePlan {
   keyOf(request: Message): string;
   /** Returns the tags whose invalidation drops the response to a request. */
   tagsOf(request: Message): readonly string[];
+  /** Returns further tags, of the resources that a response shows; absent if there are none. */
+  responseTagsOf: ((response: Message) => readonly string[]) | undefined;
 }
 
 /** Part of each key. The policy check allows a cache on public methods only, whose responses are the same for all. */
@@ -25,8 +28,9 @@ const MAX_PLAIN_BYTES = 96;
 
 /** Creates the plan of a method from the cache part of its policy. */
 export function createCachePlan(method: DescMethod, cache: Cache): CachePlan {
-  const templates = cache.tags.map((tag) => parseTemplate(method, tag));
-  const isConstant = templates.every(({ field }) => field === undefined);
+  const templates = cache.tags.map((tag) => parseTagTemplate(method.input, tag));
+  const responseTemplates = cache.responseTags.map((tag) => parseTagTemplate(method.output, tag));
+  const isConstant = templates.every(({ path }) => path.length === 0);
   const constantTags = templates.map(({ prefix }) => prefix);
   const keyPrefix = Buffer.from(`${methodKey(method)}/${AUDIENCE}/${contractFingerprint(method)}/`);
   // A period is no character of base64url: the keys of the two forms differ.
@@ -45,30 +49,13 @@ export function createCachePlan(method: DescMethod, cache: Cache): CachePlan {
     },
     tagsOf(request) {
       if (isConstant) return constantTags;
-      const message = reflect(method.input, request);
-      return templates.flatMap((template) => expandTemplate(template, message));
+      return expandTagTemplates(templates, reflect(method.input, request));
     },
+    responseTagsOf:
+      responseTemplates.length === 0
+        ? undefined
+        : (response) => expandTagTemplates(responseTemplates, reflect(method.output, response)),
   };
-}
-
-/** A tag with a placeholder: `product:{id}` is "product:" and the field id; `catalog` has no field. */
-interface TagTemplate {
-  prefix: string;
-  field: DescField | undefined;
-}
-
-function parseTemplate(method: DescMethod, tag: string): TagTemplate {
-  const [, prefix = tag, name] = /^([^{]*)\{([^}]*)\}$/.exec(tag) ?? [];
-  return { prefix, field: method.input.fields.find((field) => field.name === name) };
-}
-
-/** Returns the tags of a template: one for each value of its field, none when the field is not set. */
-function expandTemplate({ prefix, field }: TagTemplate, message: ReflectMessage): string[] {
-  if (field === undefined) return [prefix];
-  if (!message.isSet(field)) return [];
-  const values = field.fieldKind === "list" ? [...message.get(field)] : [message.get(field)];
-  // Ids are case-insensitive, and writers invalidate tags in lower case.
-  return values.map((value) => `${prefix}${String(value).toLowerCase()}`);
 }
 
 /**

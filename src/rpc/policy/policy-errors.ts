@@ -9,6 +9,7 @@ import {
   Scope,
 } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { durationMs, isReadMethod } from "./method-policy.ts";
+import { tagTemplateError } from "./tag-template.ts";
 
 /** The longest deadline that a policy can grant, in milliseconds. The server's socket timeouts exceed it. */
 export const MAX_DEADLINE_MS = 300_000;
@@ -81,13 +82,17 @@ function cacheErrors(method: DescMethod, { access }: MethodPolicy, cache: Cache)
     errors.push("cache.stale_while_revalidate must not be negative");
   }
   if (cache.tags.length === 0) errors.push("cache.tags is empty; no write could invalidate a response");
-  for (const tag of cache.tags) {
-    for (const [placeholder, name] of tag.matchAll(/\{([^}]*)\}/g)) {
-      if (!method.input.fields.some((field) => field.name === name)) {
-        errors.push(`cache.tags: ${placeholder} is not a field of ${method.input.typeName}`);
-      }
-    }
+  if (cache.httpMaxAge !== undefined && durationMs(cache.httpMaxAge) < 0) {
+    errors.push("cache.http_max_age must not be negative");
   }
+  const tagErrors = (name: string, tags: readonly string[], message: DescMessage) => {
+    for (const tag of tags) {
+      const error = tagTemplateError(message, tag);
+      if (error !== undefined) errors.push(`${name}: ${error}`);
+    }
+  };
+  tagErrors("cache.tags", cache.tags, method.input);
+  tagErrors("cache.response_tags", cache.responseTags, method.output);
   return errors;
 }
 

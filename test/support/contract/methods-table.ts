@@ -1,6 +1,12 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import { Access, RateLimitClass, RequestId, Scope } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
+import {
+  Access,
+  type Cache,
+  RateLimitClass,
+  RequestId,
+  Scope,
+} from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { services } from "../../../src/app.ts";
 import { durationMs, methodKey, methodPolicy } from "../../../src/rpc/policy/method-policy.ts";
 
@@ -17,6 +23,11 @@ function formatDuration(duration: Duration | undefined): string {
   return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1_000} s`;
 }
 
+function cachedFor(cache: Cache | undefined): string {
+  const http = cache?.httpMaxAge === undefined ? "" : `, HTTP ${formatDuration(cache.httpMaxAge)}`;
+  return `${formatDuration(cache?.freshFor)}${http}`;
+}
+
 function tableRow(method: DescMethod): string {
   const policy = methodPolicy(method);
   if (policy === undefined) throw new Error(`${methodKey(method)} has no policy`);
@@ -26,7 +37,7 @@ function tableRow(method: DescMethod): string {
     enumName(Access, access),
     scope === Scope.UNSPECIFIED ? "" : enumName(Scope, scope).replace(" ", "-"),
     rateLimit === undefined ? "" : `${enumName(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
-    formatDuration(cache?.freshFor),
+    cachedFor(cache),
     `${formatDuration(deadline?.default)}, ${formatDuration(deadline?.max)}`,
     requestId === RequestId.UNSPECIFIED ? "" : enumName(RequestId, requestId),
   ];

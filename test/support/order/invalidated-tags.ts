@@ -26,7 +26,9 @@ export async function openTagRecorder() {
   const plain = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
   const recorded: string[] = [];
   const db = withInvalidationOutbox(withOutbox(plain, { notify: () => {} }), {
-    invalidate: async (tags) => void recorded.push(...tags),
+    async invalidate(tags, _generation, throttledTags = []) {
+      recorded.push(...tags, ...throttledTags.map((tag) => `${tag} throttled`));
+    },
     invalidateThrottled: ({ tag }) => void recorded.push(`${tag} throttled`),
     ensureInvalidated: async () => {},
   });

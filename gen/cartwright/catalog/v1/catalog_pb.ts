@@ -77,7 +77,9 @@ export type Product = Message<"cartwright.catalog.v1.Product"> & {
   /**
    * Units that can be ordered, from 0 to 2,000,000,000: the units on hand without those that pending orders have
    * reserved. CreateProduct sets the initial stock, 0 if empty. UpdateProduct
-   * cannot change it: AdjustStock, ImportProducts and orders do.
+   * cannot change it: AdjustStock, ImportProducts and orders do. Whether it is 0 is always as of the last
+   * acknowledged write. Units that an order took or a cancellation returned can be missing in cached responses for
+   * one second.
    *
    * @generated from field: int64 stock_quantity = 8;
    */
@@ -98,7 +100,7 @@ export type Product = Message<"cartwright.catalog.v1.Product"> & {
   ratingCount: bigint;
 
   /**
-   * Units in all orders that were not cancelled.
+   * Units in all orders that were not cancelled. Orders and cancellations are counted within seconds.
    *
    * @generated from field: int64 purchase_count = 11;
    */
@@ -516,8 +518,8 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
   soldOutCount: bigint;
 
   /**
-   * Number of products with at least one unit and at most low_stock_threshold units in stock. Sales do not
-   * invalidate the cached statistics, so this number can be as old as a cached response.
+   * Number of products with at least one unit and at most low_stock_threshold units in stock. Orders that sell no
+   * product out do not invalidate the cached statistics, so this number can lack them until as_of_time changes.
    *
    * @generated from field: int64 low_stock_count = 3;
    */

@@ -75,7 +75,8 @@ export class InvalidationSender {
    */
   sendThrottled({ tag, version }: ThrottledTag): Promise<boolean> {
     this.#batch ??= this.#openBatch();
-    this.#batch.throttled.set(tag, version);
+    const last = this.#batch.throttled.get(tag) ?? version;
+    this.#batch.throttled.set(tag, last > version ? last : version);
     return this.#batch.isAccepted;
   }
 

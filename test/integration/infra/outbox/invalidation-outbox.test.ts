@@ -18,7 +18,7 @@ interface Published {
   ensured: [tags: readonly string[], generation: Generation][];
 }
 
-type StoredThrottled = () => Promise<(readonly [tag: string, version: string])[]>;
+type StoredThrottled = () => Promise<PublishedInvalidation["throttled"]>;
 type StoredInvalidations = () => Promise<[tags: readonly string[], generation: Generation][]>;
 
 /** Runs a test on a database whose invalidations are recorded. */

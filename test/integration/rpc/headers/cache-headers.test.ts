@@ -74,8 +74,8 @@ function cacheHeadersOf(response: Response): Record<string, string | null> {
 
 const fresh = {
   "x-cartwright-cache": "memory",
-  "cache-control": "public, max-age=900, stale-while-revalidate=60",
-  age: "61",
+  "cache-control": "public, max-age=1",
+  age: null,
   etag: 'W/"abc"',
   vary: "Accept-Encoding",
 };
@@ -90,6 +90,19 @@ describe("a GET", () => {
     expect(await response.json()).toMatchObject({ product: { name: "Hammer" } });
   });
 
+  test("without http_max_age a GET states the times for which the service caches it, and its age", async () => {
+    const service = withPolicy(CatalogService, "GetProduct", ({ cache }) => {
+      if (cache !== undefined) delete cache.httpMaxAge;
+    });
+    const { getWith } = await startCached({ services: [service] });
+    expect(cacheHeadersOf(await getWith())).toEqual({
+      ...fresh,
+      "cache-control": "public, max-age=900, stale-while-revalidate=60",
+      age: "61",
+      "content-type": "application/json",
+    });
+  });
+
   test("a GET with the etag gets 304 until the content changes", async () => {
     const { getWith, state } = await startCached();
     const first = await getWith();
@@ -100,7 +113,6 @@ describe("a GET", () => {
     expect(cacheHeadersOf(again)).toEqual({
       ...fresh,
       "x-cartwright-cache": "redis",
-      age: "0",
       "content-type": null,
     });
     expect([...again.headers.keys()].filter((name) => name.startsWith("content-"))).toEqual([]);
@@ -187,7 +199,6 @@ describe("a GET", () => {
     expect(cacheHeadersOf(response)).toMatchObject({
       ...fresh,
       "x-cartwright-cache": "bypass",
-      age: "0",
       etag: null,
     });
   });

@@ -184,6 +184,25 @@ describe.each<[string, DescService, string, Case[]]>([
       ["cache.tags is empty", { cache: { freshFor } }],
       ["{idd} is not a field of", { cache: { freshFor, tags: ["product:{id}", "product:{idd}"] } }],
       ["{} is not a field of", { cache: { freshFor, tags: ["product:{}"] } }],
+      ["{id.sku} is not a field of", { cache: { freshFor, tags: ["product:{id.sku}"] } }],
+      [
+        "product:{id}:{sku} has more than a placeholder",
+        { cache: { freshFor, tags: ["product:{id}:{sku}"] } },
+      ],
+      [
+        "{products.id} is not a field of",
+        { cache: { freshFor, tags, responseTags: ["product:{products.id}"] } },
+      ],
+      ["{product} is not a field of", { cache: { freshFor, tags, responseTags: ["product:{product}"] } }],
+      [
+        "cache.response_tags: {product.price.units} is",
+        { cache: { freshFor, tags, responseTags: ["a:{product.price.units}"] } },
+      ],
+      [
+        "{product.attributes} is not a field of",
+        { cache: { freshFor, tags, responseTags: ["a:{product.attributes}"] } },
+      ],
+      ["http_max_age must not be negative", { cache: { freshFor, tags, httpMaxAge: "-1s" } }],
       [
         "stale_while_revalidate must not be negative",
         { cache: { freshFor, tags, staleWhileRevalidate: "-1s" } },
