@@ -17,7 +17,7 @@ test("in 2,000 runs of random calls and faults, two replicas behave as the model
   const { failure, outcomes } = await checkModel({
     runs: RUNS,
     maxCommands: 20,
-    weights: { cutCommit: 6, killConnections: 3, killReplica: 1 },
+    mix: { promotions: true, cutCommit: 6, killConnections: 3, killReplica: 1 },
     openRun: () => service.openRun(),
     findViolations: () => findViolations(service.database.url),
   });

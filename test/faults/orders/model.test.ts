@@ -16,7 +16,7 @@ test("two replicas behave as the model in random calls, while connections, commi
   const { failure, outcomes } = await checkModel({
     runs: 60,
     maxCommands: 16,
-    weights: { cutCommit: 6, killConnections: 3, killReplica: 1 },
+    mix: { promotions: true, cutCommit: 6, killConnections: 3, killReplica: 1 },
     openRun: () => service.openRun(),
     findViolations: () => findViolations(service.database.url),
   });

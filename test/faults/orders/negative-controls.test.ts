@@ -22,7 +22,7 @@ async function checkNaive(runs: number, flaw?: Flaw) {
   const result = await checkModel({
     runs,
     maxCommands: 16,
-    weights: { cutCommit: 10, killConnections: 0, killReplica: 0 },
+    mix: { promotions: false, cutCommit: 10, killConnections: 0, killReplica: 0 },
     endOnFailure: true,
     openRun: () => naive.openRun(),
     findViolations: () => findViolations(shop.database.url),

@@ -1,6 +1,6 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
-import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { type Product, StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { ImportMode } from "../../../gen/cartwright/catalog/v1/import_pb.ts";
 import { type Order, OrderSchema, OrderState } from "../../../gen/cartwright/order/v1/order_pb.ts";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
@@ -8,7 +8,7 @@ import { failureOf } from "../errors.ts";
 import { createRow, importRows } from "../import/import-rows.ts";
 import type { Clients } from "../shop.ts";
 import type { Fixture } from "./model/fixture.ts";
-import type { Observation, Operation } from "./model/operation.ts";
+import type { Observation, Operation, Outcome } from "./model/operation.ts";
 import { requestIdOf } from "./request-ids.ts";
 
 /** Reasons of failures after which it is unknown whether a write took effect. */
@@ -51,6 +51,7 @@ async function observeResponse(
         validateOnly: operation.validateOnly,
         order: {
           customerId: customerIds[operation.owner] ?? "",
+          promotionId: operation.hasPromotion ? fixture.promotionId : "",
           items: operation.lines.map(({ product, quantity }) => ({
             productId: productIds[product] ?? "",
             quantity: BigInt(quantity),
@@ -74,14 +75,23 @@ async function observeResponse(
     }
     case "AdjustStock": {
       const { expected } = operation;
-      const { product } = await catalog.adjustStock({
+      const { product, onHandQuantity } = await catalog.adjustStock({
         productId: productIds[operation.product] ?? "",
         delta: BigInt(operation.delta),
         reason: StockReason.CORRECTION,
         requestId: requestIdOf(fixture, operation.requestId),
         ...(expected === undefined ? {} : { expectedQuantity: BigInt(expected) }),
       });
-      return { outcome: { code: "OK", stock: Number(product?.stockQuantity) } };
+      return { outcome: describeStock(product, onHandQuantity) };
+    }
+    case "Recount": {
+      const { product, onHandQuantity } = await catalog.adjustStock({
+        productId: productIds[operation.product] ?? "",
+        onHandQuantity: BigInt(operation.onHand),
+        reason: StockReason.RECOUNT,
+        requestId: requestIdOf(fixture, operation.requestId),
+      });
+      return { outcome: describeStock(product, onHandQuantity) };
     }
     case "ImportProducts": {
       const rows = operation.lines.map(({ product, stock, price }) =>
@@ -124,5 +134,10 @@ function describe({ productIds }: Fixture, order: Order | undefined) {
       unitPrice: Number(unitPrice?.minorUnits),
     })),
     total: Number(order?.totalPrice?.minorUnits),
+    hasPromotion: order !== undefined && order.promotionId !== "",
   };
+}
+
+function describeStock(product: Product | undefined, onHand: bigint): Outcome {
+  return { code: "OK", stock: Number(product?.stockQuantity), onHand: Number(onHand) };
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { FailedCheck } from "../../stores/invariants.ts";
-import { commandsOf, type Weights } from "./commands.ts";
+import { type CommandMix, commandsOf } from "./commands.ts";
 import { ModelViolation, ShopModel } from "./shop-model.ts";
 import type { ShopRun, StoredShop } from "./shop-run.ts";
 import type { World } from "./world.ts";
@@ -14,7 +14,7 @@ const MAX_SHRINKING_RUNS = 100;
 export interface ModelCheckOptions {
   runs: number;
   maxCommands: number;
-  weights: Weights;
+  mix: CommandMix;
   /** Whether a failure is reported without a search for smaller commands. Defaults to false. */
   endOnFailure?: boolean;
   /** Creates the products and customers of a run. */
@@ -37,7 +37,7 @@ export interface ModelCheckResult {
  */
 export async function checkModel(options: ModelCheckOptions): Promise<ModelCheckResult> {
   const { MODEL_SEED, MODEL_PATH, MODEL_COMMANDS } = process.env;
-  const commands = commandsOf(options.weights, options.maxCommands, MODEL_COMMANDS);
+  const commands = commandsOf(options.mix, options.maxCommands, MODEL_COMMANDS);
   const outcomes: Record<string, number> = {};
   let shrinkingRuns = 0;
   let hasFailed = false;
@@ -124,12 +124,15 @@ async function compareStored(model: ShopModel, run: ShopRun): Promise<void> {
 function withoutIds({ products, orders }: StoredShop) {
   const entries = Object.entries(orders).map(([key, found]) => [
     key,
-    found.map(({ state, lines }) => ({ state, lines })),
+    found.map(({ state, hasPromotion, lines }) => ({ state, hasPromotion, lines })),
   ]);
   return { products, orders: Object.fromEntries(entries) };
 }
 
 function storedBy({ products, orders }: World) {
-  const entries = Object.entries(orders).map(([key, { state, lines }]) => [key, [{ state, lines }]]);
+  const entries = Object.entries(orders).map(([key, { state, hasPromotion, lines }]) => [
+    key,
+    [{ state, hasPromotion, lines }],
+  ]);
   return { products, orders: Object.fromEntries(entries) };
 }

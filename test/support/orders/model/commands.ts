@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { CUSTOMERS, type Operation, UNKNOWN_OWNER } from "./operation.ts";
 import { ModelViolation, type ShopModel } from "./shop-model.ts";
 import type { Fault, ShopRun } from "./shop-run.ts";
+import { stockOf } from "./world.ts";
 
 /** Numbers of products and request_ids of a run. */
 const PRODUCTS = 3;
@@ -83,14 +84,16 @@ const byProduct = {
   selector: (line: { product: number }) => line.product,
 };
 
-const createOrder = fc
-  .record({
-    owner,
-    requestId,
-    lines: fc.uniqueArray(fc.record({ product, quantity }), byProduct),
-    validateOnly: fc.constantFrom(false, false, false, true),
-  })
-  .map((fields) => template({ method: "CreateOrder", ...fields }));
+const createOrderOf = (promotions: boolean) =>
+  fc
+    .record({
+      owner,
+      requestId,
+      lines: fc.uniqueArray(fc.record({ product, quantity }), byProduct),
+      hasPromotion: fc.constantFrom(false, false, promotions),
+      validateOnly: fc.constantFrom(false, false, false, true),
+    })
+    .map((fields) => template({ method: "CreateOrder", ...fields }));
 
 const cancelOrder = fc.record({ index: fc.nat(), requestId: fc.option(requestId, { nil: undefined }) }).map(
   (fields): Template => ({
@@ -114,12 +117,17 @@ const adjustStock = fc
     ({ difference, ...fields }): Template => ({
       text: `AdjustStock ${JSON.stringify({ ...fields, difference })}`,
       choose: ({ anyWorld }) => {
-        const stock = anyWorld.products[fields.product]?.stock ?? 0;
+        const product = anyWorld.products[fields.product];
+        const stock = product === undefined ? 0 : stockOf(product);
         const expected = difference === undefined ? undefined : stock + difference;
         return { method: "AdjustStock", ...fields, expected };
       },
     }),
   );
+
+const recount = fc
+  .record({ product, requestId, onHand: fc.nat({ max: 4 * MAX_QUANTITY }) })
+  .map((fields) => template({ method: "Recount", ...fields }));
 
 const importProducts = fc
   .uniqueArray(
@@ -165,30 +173,39 @@ const listOrders = fc
   .integer({ min: 1, max: CUSTOMERS })
   .map((owner) => template({ method: "ListOrders", owner }));
 
-const write = fc.oneof(
-  { arbitrary: createOrder, weight: 5 },
-  { arbitrary: cancelOrder, weight: 2 },
-  { arbitrary: adjustStock, weight: 2 },
-);
-const single = fc.oneof(
-  { arbitrary: write, weight: 6 },
-  { arbitrary: importProducts, weight: 1 },
-  { arbitrary: retry, weight: 3 },
-  { arbitrary: fc.oneof(getOrder, getProduct, listOrders), weight: 2 },
-);
-const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
-const repeated = fc
-  .tuple(write, fc.uniqueArray(replica, { minLength: 1 }))
-  .map(([operation, replicas]) => new Calls([operation, operation], replicas));
-const several = fc
-  .tuple(
-    fc.array(fc.oneof({ arbitrary: write, weight: 5 }, { arbitrary: retry, weight: 1 }), {
-      minLength: 2,
-      maxLength: MAX_CONCURRENT_CALLS,
-    }),
-    fc.array(replica, { minLength: 1, maxLength: MAX_CONCURRENT_CALLS }),
-  )
-  .map(([operations, replicas]) => new Calls(operations, replicas));
+/** Returns the arbitraries of calls: single ones, repeated ones and different ones. */
+function callsOf(promotions: boolean) {
+  const write = fc.oneof(
+    { arbitrary: createOrderOf(promotions), weight: 5 },
+    { arbitrary: cancelOrder, weight: 2 },
+    { arbitrary: adjustStock, weight: 2 },
+    { arbitrary: recount, weight: 1 },
+  );
+  const single = fc.oneof(
+    { arbitrary: write, weight: 6 },
+    { arbitrary: importProducts, weight: 1 },
+    { arbitrary: retry, weight: 3 },
+    { arbitrary: fc.oneof(getOrder, getProduct, listOrders), weight: 2 },
+  );
+  const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
+  const repeated = fc
+    .tuple(write, fc.uniqueArray(replica, { minLength: 1 }))
+    .map(([operation, replicas]) => new Calls([operation, operation], replicas));
+  const several = fc
+    .tuple(
+      fc.array(fc.oneof({ arbitrary: write, weight: 5 }, { arbitrary: retry, weight: 1 }), {
+        minLength: 2,
+        maxLength: MAX_CONCURRENT_CALLS,
+      }),
+      fc.array(replica, { minLength: 1, maxLength: MAX_CONCURRENT_CALLS }),
+    )
+    .map(([operations, replicas]) => new Calls(operations, replicas));
+  return fc.oneof(
+    { arbitrary: one, weight: 60 },
+    { arbitrary: repeated, weight: 15 },
+    { arbitrary: several, weight: 25 },
+  );
+}
 
 const moment = fc.constantFrom("before", "during", "after");
 const cutCommit = fc
@@ -203,25 +220,25 @@ const killReplica = fc
   })
   .map((fault) => new Inject(fault));
 
-/** How often each kind of command is generated. */
-export interface Weights {
+/** Which commands are generated. Calls have a weight of 100 in all, besides that of the faults. */
+export interface CommandMix {
+  /** Whether orders take part in a promotion with limits. */
+  promotions: boolean;
   cutCommit: number;
   killConnections: number;
   killReplica: number;
 }
 
 /**
- * Returns the arbitrary of the commands of a run. Calls have a weight of 100 in all.
+ * Returns the arbitrary of the commands of a run.
  * @param replayPath the commands of a failure that are run again; empty to generate them
  */
-export function commandsOf(weights: Weights, maxCommands: number, replayPath = "") {
+export function commandsOf(mix: CommandMix, maxCommands: number, replayPath = "") {
   const command = fc.oneof(
-    { arbitrary: one, weight: 60 },
-    { arbitrary: repeated, weight: 15 },
-    { arbitrary: several, weight: 25 },
-    { arbitrary: cutCommit, weight: weights.cutCommit },
-    { arbitrary: killConnections, weight: weights.killConnections },
-    { arbitrary: killReplica, weight: weights.killReplica },
+    { arbitrary: callsOf(mix.promotions), weight: 100 },
+    { arbitrary: cutCommit, weight: mix.cutCommit },
+    { arbitrary: killConnections, weight: mix.killConnections },
+    { arbitrary: killReplica, weight: mix.killReplica },
   );
   return fc.commands<ShopModel, ShopRun, false>([command], {
     maxCommands,

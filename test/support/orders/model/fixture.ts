@@ -4,7 +4,7 @@ import { createHeader, createRow, importRows } from "../../import/import-rows.ts
 import type { Clients } from "../../shop.ts";
 import { makeCustomer } from "../../shop-fixtures.ts";
 import type { TestDatabase } from "../../stores/database.ts";
-import { CUSTOMERS, orderKey } from "./operation.ts";
+import { CUSTOMERS, orderKey, PURCHASE_LIMIT, PURCHASE_LIMIT_PER_USER } from "./operation.ts";
 import type { StoredOrder, StoredShop } from "./shop-run.ts";
 import type { World } from "./world.ts";
 
@@ -13,6 +13,7 @@ export interface Fixture {
   categorySlug: string;
   skus: string[];
   productIds: string[];
+  promotionId: string;
   /** The first owner is a guest, with an empty id; the last one does not exist. */
   customerIds: string[];
   /** Filled when an index is used for the first time. */
@@ -20,9 +21,9 @@ export interface Fixture {
 }
 
 const PRODUCTS: World["products"] = [
-  { stock: 9, price: 1 },
-  { stock: 5, price: 2 },
-  { stock: 2, price: 3 },
+  { onHand: 9, reserved: 0, price: 1 },
+  { onHand: 5, reserved: 0, price: 2 },
+  { onHand: 2, reserved: 0, price: 3 },
 ];
 
 /** The state at the start of a run. */
@@ -35,13 +36,18 @@ export async function createFixture(
   categorySlug: string,
 ): Promise<Fixture> {
   const skus = PRODUCTS.map(() => randomUUID());
-  const rows = PRODUCTS.map(({ stock, price }, index) =>
+  const rows = PRODUCTS.map(({ onHand, price }, index) =>
     createRow(categorySlug, skus[index] ?? "", {
       price: { currencyCode: "EUR", minorUnits: BigInt(price) },
-      stockQuantity: BigInt(stock),
+      stockQuantity: BigInt(onHand),
     }),
   );
-  const [, ...customerIds] = await Promise.all([
+  const limits = {
+    purchaseLimit: BigInt(PURCHASE_LIMIT),
+    purchaseLimitPerUser: BigInt(PURCHASE_LIMIT_PER_USER),
+  };
+  const [{ promotion }, , ...customerIds] = await Promise.all([
+    clients.tracker.createPromotion({ promotion: { name: "Promotion", ...limits } }),
     importRows(clients, rows, createHeader(ImportMode.INCREMENTAL)),
     ...Array.from({ length: CUSTOMERS }, () => makeCustomer(clients)),
   ]);
@@ -51,6 +57,7 @@ export async function createFixture(
   );
   const productIds = skus.map((sku) => products.find((product) => product.sku === sku)?.id ?? "");
   return {
+    promotionId: promotion?.id ?? "",
     categorySlug,
     skus,
     productIds,
@@ -64,6 +71,7 @@ interface StoredRow {
   customer_id: string | null;
   request_id: string;
   state: string;
+  promotion_id: string | null;
   product_id: string;
   quantity: string;
   unit_minor: string;
@@ -72,13 +80,13 @@ interface StoredRow {
 /** Returns the products of a run and all orders of them, as they are stored. */
 export async function readStoredShop(database: TestDatabase, fixture: Fixture): Promise<StoredShop> {
   const { productIds, customerIds, requestIds } = fixture;
-  const products = await database.query<{ id: string; stock: string; price: string }>(
-    `select id, on_hand - reserved as stock, price_minor as price
+  const products = await database.query<{ id: string; on_hand: string; reserved: string; price: string }>(
+    `select id, on_hand, reserved, price_minor as price
      from product join inventory on product_id = id where id = any($1)`,
     [productIds],
   );
   const rows = await database.query<StoredRow>(
-    `select orders.id, customer_id, request_id, state, product_id, quantity, unit_minor
+    `select orders.id, customer_id, request_id, state, promotion_id, product_id, quantity, unit_minor
      from orders join order_item on order_id = orders.id
      where orders.id in (select order_id from order_item where product_id = any($1))
      order by orders.id, position`,
@@ -94,7 +102,7 @@ export async function readStoredShop(database: TestDatabase, fixture: Fixture): 
     orders[key] = found;
     let order = found.find(({ id }) => id === row.id);
     if (order === undefined) {
-      order = { id: row.id, state: row.state, lines: [] };
+      order = { id: row.id, state: row.state, hasPromotion: row.promotion_id !== null, lines: [] };
       found.push(order);
     }
     order.lines.push({
@@ -106,7 +114,11 @@ export async function readStoredShop(database: TestDatabase, fixture: Fixture): 
   return {
     products: productIds.map((id) => {
       const product = products.find((one) => one.id === id);
-      return { stock: Number(product?.stock), price: Number(product?.price) };
+      return {
+        onHand: Number(product?.on_hand),
+        reserved: Number(product?.reserved),
+        price: Number(product?.price),
+      };
     }),
     orders,
   };

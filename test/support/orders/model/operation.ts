@@ -3,6 +3,10 @@ export const CUSTOMERS = 2;
 /** The owner of orders for a customer that does not exist. */
 export const UNKNOWN_OWNER = CUSTOMERS + 1;
 
+/** Limits of the promotion of a run. */
+export const PURCHASE_LIMIT = 5;
+export const PURCHASE_LIMIT_PER_USER = 3;
+
 /** Units of one product, by its index in the run. */
 export interface Line {
   product: number;
@@ -15,6 +19,8 @@ export interface CreateOrder {
   owner: number;
   requestId: number;
   lines: readonly Line[];
+  /** Whether the order takes part in the promotion of the run. */
+  hasPromotion: boolean;
   validateOnly: boolean;
 }
 
@@ -35,6 +41,14 @@ export interface AdjustStock {
   requestId: number;
 }
 
+/** A count of the units on hand, by AdjustStock. */
+export interface Recount {
+  method: "Recount";
+  product: number;
+  onHand: number;
+  requestId: number;
+}
+
 /** A row of an import: the new stock of a product, and its price. */
 export interface ImportLine {
   product: number;
@@ -50,7 +64,7 @@ export interface ImportProducts {
   requestId: number;
 }
 
-export type Write = CreateOrder | CancelOrder | AdjustStock | ImportProducts;
+export type Write = CreateOrder | CancelOrder | AdjustStock | Recount | ImportProducts;
 
 export type Read =
   | { method: "GetOrder"; order: string }

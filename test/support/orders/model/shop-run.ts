@@ -1,6 +1,6 @@
 import type { CommitMoment } from "../../stores/commit-proxy.ts";
 import type { Observation, Operation } from "./operation.ts";
-import type { World } from "./world.ts";
+import type { ModelProduct, World } from "./world.ts";
 
 /** A fault of the service or of its connections to PostgreSQL. */
 export type Fault =
@@ -30,7 +30,7 @@ export interface ShopRun {
 
 /** What the database contains of a run. */
 export interface StoredShop {
-  products: { stock: number; price: number }[];
+  products: ModelProduct[];
   /** Orders with products of the run, by `orderKey`; several orders of one key are a list with more than one. */
   orders: Record<string, StoredOrder[]>;
 }
@@ -38,5 +38,6 @@ export interface StoredShop {
 export interface StoredOrder {
   id: string;
   state: string;
+  hasPromotion: boolean;
   lines: { product: number; quantity: number; unitPrice: number }[];
 }

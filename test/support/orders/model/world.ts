@@ -7,19 +7,33 @@ import {
   type Operation,
   type Outcome,
   orderKey,
+  PURCHASE_LIMIT,
+  PURCHASE_LIMIT_PER_USER,
+  type Recount,
   UNKNOWN_OWNER,
+  type Write,
 } from "./operation.ts";
+
+/** A product of the model. */
+export interface ModelProduct {
+  onHand: number;
+  reserved: number;
+  price: number;
+}
 
 /** An order of the model. */
 export interface ModelOrder {
   owner: number;
+  hasPromotion: boolean;
+  /** Identifies the content of the request. */
+  fingerprint: string;
   lines: (Line & { unitPrice: number })[];
   state: "PENDING" | "CANCELLED";
 }
 
 /** One state that the shop can be in. */
 export interface World {
-  products: { stock: number; price: number }[];
+  products: ModelProduct[];
   /** Orders by `orderKey`. */
   orders: Record<string, ModelOrder>;
   /** Fingerprints and first outcomes of other methods by method and request_id. */
@@ -47,14 +61,16 @@ export function step(world: World, operation: Operation, hasId: (key: string) =>
       return once(world, operation, cancelOrder);
     case "AdjustStock":
       return once(world, operation, adjustStock);
+    case "Recount":
+      return once(world, operation, recount);
     case "ImportProducts":
       return once(world, operation, importProducts);
     case "GetOrder":
       return { world, outcome: describeOrder(world.orders[operation.order]) };
     case "GetProduct": {
       // Units that an order took can be one second old in cached responses; availability and prices are current.
-      const { stock, price } = productOf(world, operation.product);
-      return { world, outcome: { code: "OK", inStock: stock > 0, price } };
+      const product = productOf(world, operation.product);
+      return { world, outcome: { code: "OK", inStock: stockOf(product) > 0, price: product.price } };
     }
     case "ListOrders": {
       const own = Object.entries(world.orders).filter(([, order]) => order.owner === operation.owner);
@@ -64,24 +80,42 @@ export function step(world: World, operation: Operation, hasId: (key: string) =>
   }
 }
 
-function createOrder(world: World, { owner, requestId, lines, validateOnly }: CreateOrder): Step {
-  const key = orderKey({ owner, requestId });
+function createOrder(world: World, operation: CreateOrder): Step {
+  const { owner, lines, hasPromotion, validateOnly } = operation;
+  const key = orderKey(operation);
+  const fingerprint = JSON.stringify([lines.map(toLine), hasPromotion]);
   const existing = world.orders[key];
   if (existing !== undefined) {
-    const isSame = JSON.stringify(existing.lines.map(toLine)) === JSON.stringify(lines.map(toLine));
     // The first response: a replay shows the order as it was placed.
     const first: ModelOrder = { ...existing, state: "PENDING" };
+    const isSame = existing.fingerprint === fingerprint;
     return { world, outcome: isSame ? describeOrder(first, { replayed: true }) : REUSED };
   }
   if (owner === UNKNOWN_OWNER) return { world, outcome: { code: "NotFound", reason: "CUSTOMER_NOT_FOUND" } };
-  const isShort = lines.some(({ product, quantity }) => productOf(world, product).stock < quantity);
+  const isShort = lines.some(({ product, quantity }) => stockOf(productOf(world, product)) < quantity);
   if (isShort) return { world, outcome: OUT_OF_STOCK };
+  const reason = hasPromotion ? rejectPurchases(world, owner, lines.length) : undefined;
+  if (reason !== undefined) return { world, outcome: { code: "FailedPrecondition", reason } };
   const priced = lines.map((line) => ({ ...toLine(line), unitPrice: productOf(world, line.product).price }));
-  const order: ModelOrder = { owner, lines: priced, state: "PENDING" };
+  const order: ModelOrder = { owner, hasPromotion, fingerprint, lines: priced, state: "PENDING" };
   const outcome = describeOrder(order, { replayed: false });
   if (validateOnly) return { world, outcome };
-  const next = moveStock(world, lines, -1);
+  const next = reserve(world, lines, 1);
   return { world: { ...next, orders: { ...next.orders, [key]: order } }, outcome };
+}
+
+/** Returns why the promotion rejects purchases; undefined if it does not. Each line of an order is a purchase. */
+function rejectPurchases({ orders }: World, owner: number, purchases: number): string | undefined {
+  if (owner === 0) return "CUSTOMER_REQUIRED";
+  const counted = Object.values(orders).filter(
+    ({ hasPromotion, state }) => hasPromotion && state === "PENDING",
+  );
+  const count = (found: readonly ModelOrder[]) =>
+    found.reduce((sum, { lines }) => sum + lines.length, purchases);
+  const isExceeded =
+    count(counted) > PURCHASE_LIMIT ||
+    count(counted.filter((order) => order.owner === owner)) > PURCHASE_LIMIT_PER_USER;
+  return isExceeded ? "PURCHASE_LIMIT_REACHED" : undefined;
 }
 
 function cancelOrder(world: World, { order: key }: CancelOrder): Step {
@@ -91,7 +125,7 @@ function cancelOrder(world: World, { order: key }: CancelOrder): Step {
     return { world, outcome: { code: "FailedPrecondition", reason: "ORDER_STATE" } };
   }
   const cancelled: ModelOrder = { ...order, state: "CANCELLED" };
-  const next = moveStock(world, order.lines, 1);
+  const next = reserve(world, order.lines, -1);
   return {
     world: { ...next, orders: { ...next.orders, [key]: cancelled } },
     outcome: describeOrder(cancelled),
@@ -99,14 +133,23 @@ function cancelOrder(world: World, { order: key }: CancelOrder): Step {
 }
 
 function adjustStock(world: World, { product, delta, expected }: AdjustStock): Step {
-  const { stock } = productOf(world, product);
-  if (expected !== undefined && expected !== stock) {
+  const before = productOf(world, product);
+  if (expected !== undefined && expected !== stockOf(before)) {
     return { world, outcome: { code: "Aborted", reason: "STOCK_CHANGED" } };
   }
-  if (stock + delta < 0) return { world, outcome: OUT_OF_STOCK };
+  return setOnHand(world, product, before.onHand + delta);
+}
+
+function recount(world: World, { product, onHand }: Recount): Step {
+  return setOnHand(world, product, onHand);
+}
+
+function setOnHand(world: World, product: number, onHand: number): Step {
+  const after = { ...productOf(world, product), onHand };
+  if (stockOf(after) < 0) return { world, outcome: OUT_OF_STOCK };
   return {
-    world: moveStock(world, [{ product, quantity: delta }], 1),
-    outcome: { code: "OK", stock: stock + delta },
+    world: { ...world, products: world.products.with(product, after) },
+    outcome: { code: "OK", stock: stockOf(after), onHand },
   };
 }
 
@@ -115,8 +158,8 @@ function importProducts(world: World, { lines }: ImportProducts): Step {
   let updated = 0;
   for (const { product, stock, price } of lines) {
     const before = productOf(world, product);
-    const after = { stock: stock ?? before.stock, price };
-    if (after.stock !== before.stock || after.price !== before.price) updated += 1;
+    const after = { ...before, onHand: (stock ?? stockOf(before)) + before.reserved, price };
+    if (after.onHand !== before.onHand || after.price !== before.price) updated += 1;
     products[product] = after;
   }
   const outcome = { code: "OK" as const, updated, unchanged: lines.length - updated };
@@ -124,13 +167,14 @@ function importProducts(world: World, { lines }: ImportProducts): Step {
 }
 
 /** Runs a method once for each request_id. Only successful calls are remembered. */
-function once<W extends CancelOrder | AdjustStock | ImportProducts>(
+function once<W extends Exclude<Write, CreateOrder>>(
   world: World,
   operation: W,
   run: (world: World, operation: W) => Step,
 ): Step {
   if (operation.requestId === undefined) return run(world, operation);
-  const key = `${operation.method} ${operation.requestId}`;
+  const method = operation.method === "Recount" ? "AdjustStock" : operation.method;
+  const key = `${method} ${operation.requestId}`;
   const fingerprint = JSON.stringify(operation);
   const earlier = world.requests[key];
   if (earlier !== undefined) {
@@ -143,21 +187,26 @@ function once<W extends CancelOrder | AdjustStock | ImportProducts>(
 
 function describeOrder(order: ModelOrder | undefined, further: { replayed?: boolean } = {}): Outcome {
   if (order === undefined) return { code: "NotFound", reason: "ORDER_NOT_FOUND" };
-  const { lines, state } = order;
+  const { lines, state, hasPromotion } = order;
   const total = lines.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
-  return { code: "OK", state, lines, total, ...further };
+  return { code: "OK", state, lines, total, hasPromotion, ...further };
 }
 
-function moveStock(world: World, lines: readonly Line[], sign: 1 | -1): World {
+function reserve(world: World, lines: readonly Line[], sign: 1 | -1): World {
   const products = [...world.products];
   for (const { product, quantity } of lines) {
-    const { stock, price } = productOf(world, product);
-    products[product] = { stock: stock + sign * quantity, price };
+    const before = productOf(world, product);
+    products[product] = { ...before, reserved: before.reserved + sign * quantity };
   }
   return { ...world, products };
 }
 
-function productOf({ products }: World, index: number): { stock: number; price: number } {
+/** Returns the units of a product that can be ordered. */
+export function stockOf({ onHand, reserved }: ModelProduct): number {
+  return onHand - reserved;
+}
+
+function productOf({ products }: World, index: number): ModelProduct {
   const product = products[index];
   if (product === undefined) throw new Error(`the run has no product ${index}`);
   return product;

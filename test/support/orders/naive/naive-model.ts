@@ -4,6 +4,7 @@ import { proxiedUrl, startCommitProxy } from "../../stores/commit-proxy.ts";
 import { createFixture, initialWorld, readStoredShop } from "../model/fixture.ts";
 import { isWrite, type Observation, type Read } from "../model/operation.ts";
 import type { ShopRun, StoredShop } from "../model/shop-run.ts";
+import { stockOf } from "../model/world.ts";
 import { type Flaw, NaiveShop } from "./naive-shop.ts";
 import { describeStored } from "./naive-statements.ts";
 
@@ -66,8 +67,9 @@ function readNaive(
   ids: ReadonlyMap<string, string>,
 ): Observation {
   if (read.method === "GetProduct") {
-    const { stock = 0, price } = products[read.product] ?? {};
-    return { outcome: { code: "OK", inStock: stock > 0, price } };
+    const product = products[read.product];
+    const inStock = product !== undefined && stockOf(product) > 0;
+    return { outcome: { code: "OK", inStock, price: product?.price } };
   }
   if (read.method === "GetOrder") {
     const [order] = orders[read.order] ?? [];

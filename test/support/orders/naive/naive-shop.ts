@@ -3,13 +3,13 @@ import pg from "pg";
 import type { Fixture } from "../model/fixture.ts";
 import {
   type AdjustStock,
-  type CancelOrder,
   type CreateOrder,
   type ImportProducts,
   type Line,
   type Observation,
   type Outcome,
   orderKey,
+  type Recount,
   type Write,
 } from "../model/operation.ts";
 import { requestIdOf } from "../request-ids.ts";
@@ -36,7 +36,7 @@ class Rejection extends Error {
   }
 }
 
-type KeyedWrite = CancelOrder | AdjustStock | ImportProducts;
+type KeyedWrite = Exclude<Write, CreateOrder>;
 
 /**
  * A small implementation of the writes of a shop on the schema of the service, one statement after the other. Without a
@@ -124,7 +124,8 @@ export class NaiveShop {
 
   /** Runs a write once for each request key. */
   async #runOnce(operation: KeyedWrite, ids: ReadonlyMap<string, string>): Promise<Outcome> {
-    const method = this.#flaw === "request keys leave out the method" ? "" : operation.method;
+    const ownMethod = operation.method === "Recount" ? "AdjustStock" : operation.method;
+    const method = this.#flaw === "request keys leave out the method" ? "" : ownMethod;
     const { requestId } = operation;
     return this.#transact(async (statements) => {
       const key = requestId === undefined ? undefined : requestIdOf(this.#fixture, requestId);
@@ -147,6 +148,7 @@ export class NaiveShop {
   #runWrite(statements: NaiveStatements, operation: KeyedWrite, ids: ReadonlyMap<string, string>) {
     if (operation.method === "CancelOrder") return this.#cancel(statements, ids.get(operation.order) ?? "");
     if (operation.method === "AdjustStock") return this.#adjust(statements, operation);
+    if (operation.method === "Recount") return this.#recount(statements, operation);
     return this.#import(statements, operation);
   }
 
@@ -170,7 +172,15 @@ export class NaiveShop {
     if (expected !== undefined && expected !== onHand - reserved)
       throw new Rejection("Aborted", "STOCK_CHANGED");
     await this.#changeStock(statements, { product }, delta, 0, "CORRECTION");
-    return { code: "OK", stock: onHand - reserved + delta };
+    return { code: "OK", stock: onHand - reserved + delta, onHand: onHand + delta };
+  }
+
+  async #recount(statements: NaiveStatements, { product, onHand }: Recount): Promise<Outcome> {
+    await this.#lockProducts(statements, [{ product }]);
+    const before = await statements.findProduct(product);
+    const delta = onHand - before.onHand;
+    if (delta !== 0) await this.#changeStock(statements, { product }, delta, 0, "RECOUNT");
+    return { code: "OK", stock: onHand - before.reserved, onHand };
   }
 
   async #import(statements: NaiveStatements, { lines }: ImportProducts): Promise<Outcome> {

@@ -191,7 +191,14 @@ export function describeStored(
   { state, lines }: Omit<NaiveOrder, "id">,
   further: { replayed?: boolean } = {},
 ) {
-  return { code: "OK" as const, state, lines, total: totalOf({ lines }), ...further } satisfies Outcome;
+  return {
+    code: "OK" as const,
+    state,
+    lines,
+    total: totalOf({ lines }),
+    hasPromotion: false,
+    ...further,
+  } satisfies Outcome;
 }
 
 function totalOf({ lines }: Pick<NaiveOrder, "lines">): number {
