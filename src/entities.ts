@@ -4,6 +4,7 @@ import { ProductImportEntity, ProductImportSkuEntity } from "./catalog/import/im
 import { ProductEntity } from "./catalog/product/product.entity.ts";
 import { ProductSalesEntity } from "./catalog/sales/product-sales.entity.ts";
 import { SearchWordEntity } from "./catalog/search/search-word.entity.ts";
+import { WordRangeEntity } from "./catalog/search/word-range.entity.ts";
 import { ProductCountDeltaEntity, ProductCountEntity } from "./catalog/stats/product-count.entity.ts";
 import { CustomerEntity } from "./customer/customer.entity.ts";
 import {
@@ -31,6 +32,7 @@ export const entities = [
   ProductCountEntity,
   ProductCountDeltaEntity,
   SearchWordEntity,
+  WordRangeEntity,
   ProductSalesEntity,
   InventoryEntity,
   StockMovementEntity,

@@ -1,4 +1,5 @@
 import { salesConsumer } from "./catalog/sales/sales-consumer.ts";
+import { refreshWordRanges } from "./catalog/search/word-range-refresh.ts";
 import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
@@ -46,12 +47,14 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     );
     if (areComplete.includes(false)) throw new Error("Redis did not accept the invalidations");
   });
+  const stopping = new AbortController();
   const runMaintenance = async () => {
     try {
       await rollUpCounts(db, internalCall());
       await identity.purgeExpired(internalCall());
+      await refreshWordRanges(db, internalCall(stopping.signal));
     } catch (error) {
-      log.warn({ err: error }, "Maintenance failed; product counts stay exact");
+      if (!stopping.signal.aborted) log.warn({ err: error }, "Maintenance failed; product counts stay exact");
     }
   };
   let running = Promise.resolve();
@@ -60,6 +63,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
   }, MAINTENANCE_INTERVAL_MS);
   return async () => {
     clearInterval(timer);
+    stopping.abort();
     await Promise.all([running, consumers.close()]);
   };
 }

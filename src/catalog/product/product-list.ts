@@ -122,7 +122,7 @@ async function readRows(
   if (terms.some(hasNoMatch)) return [];
   return filter.search === undefined
     ? options.db.read(call, pageStatement(filter, page))
-    : searchProducts(options, call, { filter, query: filter.search, page });
+    : searchProducts(options, call, { filter, query: filter.search, page, terms });
 }
 
 /**

@@ -11,6 +11,9 @@
  * | relevance  | `popular-products` (in large shops) | the same, more products      | `ranked-matches` |
  * | any other  | `sort-order-scan`                   | the same, more products      | `sorted-matches` |
  *
+ * A scan by price or name covers the range of the query's frequent words only (`sort-range.ts`): laptops sorted by price
+ * begin after all cheaper products.
+ *
  * This file contains the choice and all of its thresholds; `search.ts` executes the strategies, and `strategy-statement.ts`
  * contains their SQL.
  */

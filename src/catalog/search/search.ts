@@ -12,6 +12,8 @@ import {
   type PlanInput,
   type ShopSize,
 } from "./plan.ts";
+import type { QueryTerm } from "./query-terms.ts";
+import { type RangeColumn, readSortRange, type SortRange } from "./sort-range.ts";
 import { type PageSearch, strategyStatement } from "./strategy-statement.ts";
 
 /** Columns whose sort order is the order of creation, at least among many equal values such as 0 units sold. */
@@ -28,12 +30,20 @@ export interface SearchOptions {
   readShopSize(call: Call): Promise<ShopSize>;
 }
 
+/** A request for a page of a search. */
+export interface SearchRequest extends Omit<PageSearch, "range"> {
+  /** The terms of the query. */
+  terms: readonly QueryTerm[];
+}
+
 /** Returns the rows of a page that match a text query, and one more if there is a next page. */
 export async function searchProducts(
   { db, readShopSize }: SearchOptions,
   call: Call,
-  search: PageSearch,
+  request: SearchRequest,
 ): Promise<ProductRow[]> {
+  const search = await narrowSearch(db, call, request);
+  if (search === undefined) return [];
   const { filter, page } = search;
   const input: PlanInput = {
     byRelevance: page.sort.column === "relevance",
@@ -57,6 +67,44 @@ export async function searchProducts(
     if (next === undefined) return rows;
     strategy = next;
   }
+}
+
+/**
+ * Adds the range of the sort column to a request, and narrows its price filter to the prices of products with the terms.
+ * Returns undefined if no product can match.
+ */
+async function narrowSearch(
+  db: Database,
+  call: Call,
+  { terms, ...search }: SearchRequest,
+): Promise<PageSearch | undefined> {
+  const { filter, page } = search;
+  const { column } = page.sort;
+  const hasPrices = filter.minPrice !== undefined || filter.maxPrice !== undefined;
+  // Ranges of categories omit deleted products.
+  const read = async (ranged: RangeColumn, isRead: boolean) =>
+    isRead && !filter.showDeleted ? readSortRange(db, call, terms, ranged) : undefined;
+  const prices = await read("price_minor", hasPrices || column === "price_minor");
+  const range = column === "price_minor" ? prices : await read("name", column === "name");
+  if (prices?.isEmpty === true || range?.isEmpty === true) return undefined;
+  const narrowed = prices === undefined || !hasPrices ? filter : narrowPrices(filter, prices);
+  const { minPrice, maxPrice } = narrowed;
+  const isEmpty =
+    minPrice !== undefined && maxPrice !== undefined && minPrice.minorUnits > maxPrice.minorUnits;
+  return isEmpty ? undefined : { ...search, filter: narrowed, range };
+}
+
+function narrowPrices(filter: ResolvedFilter, { low, high }: SortRange): ResolvedFilter {
+  const { minPrice, maxPrice } = filter;
+  const currencyCode = minPrice?.currencyCode ?? maxPrice?.currencyCode ?? "";
+  const [min, max] = [BigInt(low), BigInt(high)];
+  return {
+    ...filter,
+    minPrice:
+      minPrice !== undefined && minPrice.minorUnits > min ? minPrice : { currencyCode, minorUnits: min },
+    maxPrice:
+      maxPrice !== undefined && maxPrice.minorUnits < max ? maxPrice : { currencyCode, minorUnits: max },
+  };
 }
 
 /**

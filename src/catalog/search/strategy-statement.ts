@@ -16,12 +16,15 @@ import {
   type SortOrderScan,
 } from "./plan.ts";
 import type { SearchQuery } from "./query-terms.ts";
+import type { SortRange } from "./sort-range.ts";
 
 /** A page of a search to be read. */
 export interface PageSearch {
   filter: ResolvedFilter;
   query: SearchQuery;
   page: PageSpec;
+  /** A range of the sort column that contains all matches; undefined if none is known. */
+  range: SortRange | undefined;
 }
 
 /** Returns the statement of a strategy: the rows of the page and one more, if it finds that many. */
@@ -82,11 +85,16 @@ function popularProducts(
 
 function sortOrderScan(
   { scan }: SortOrderScan,
-  { filter, page }: PageSearch,
+  { filter, page, range }: PageSearch,
   isMatch: RawBuilder<boolean>,
 ): RawBuilder<ProductRow> {
   const keyset = toKeyset(page.sort);
-  const isNext = allOf([filter.showDeleted ? undefined : sql`active`, keysetCondition(keyset, page.after)]);
+  const isInRange = range && sql`${sql.ref(range.column)} between ${range.low} and ${range.high}`;
+  const isNext = allOf([
+    filter.showDeleted ? undefined : sql`active`,
+    isInRange,
+    keysetCondition(keyset, page.after),
+  ]);
   return sql`
     select ${selectList(pageColumns(page))} from (
       select * from product where ${isNext} ${keysetOrder(keyset)} limit ${scan}

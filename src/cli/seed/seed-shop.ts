@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { sql } from "kysely";
 import { ensureBrands } from "../../catalog/brand/brand.ts";
+import { refreshWordRanges } from "../../catalog/search/word-range-refresh.ts";
 import { rollUpCounts } from "../../catalog/stats/count-rollup.ts";
 import { entities } from "../../entities.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
@@ -102,12 +103,13 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
 }
 
 /**
- * Rolls up the product counts, which are read faster then, and vacuums: the planner needs statistics, and searches
- * need the pending entries in their index. Its commits wait for the disk, and so flush all earlier commits.
+ * Rolls up the product counts, which are read faster then, vacuums, and computes the ranges of frequent words: the planner
+ * and the ranges need statistics, and searches need the pending entries in their index. Its commits wait for the disk, and so flush all earlier commits.
  */
 async function runMaintenance(db: Database, call: Call): Promise<void> {
   await rollUpCounts(db, call);
   await db.read(call, sql.raw(`vacuum (analyze) ${TABLES}`));
+  await refreshWordRanges(db, call);
 }
 
 /** Publishes the invalidation of everything that running services have cached. */

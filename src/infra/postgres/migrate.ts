@@ -17,6 +17,7 @@ import { Migration20261128012404 } from "./migrations/migration-20261128012404-i
 import { Migration20261129000000 } from "./migrations/migration-20261129000000-inventory.ts";
 import { Migration20261129010000 } from "./migrations/migration-20261129010000-outbox.ts";
 import { Migration20261129020000 } from "./migrations/migration-20261129020000-order-requests.ts";
+import { Migration20261129030000 } from "./migrations/migration-20261129030000-search.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -30,6 +31,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261129000000-inventory", class: Migration20261129000000 },
   { name: "migration-20261129010000-outbox", class: Migration20261129010000 },
   { name: "migration-20261129020000-order-requests", class: Migration20261129020000 },
+  { name: "migration-20261129030000-search", class: Migration20261129030000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
