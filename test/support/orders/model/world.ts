@@ -81,9 +81,10 @@ export function step(world: World, operation: Operation, hasId: (key: string) =>
 }
 
 function createOrder(world: World, operation: CreateOrder): Step {
-  const { owner, lines, hasPromotion, validateOnly } = operation;
+  const { owner, hasPromotion, validateOnly } = operation;
   const key = orderKey(operation);
-  const fingerprint = JSON.stringify([lines.map(toLine), hasPromotion]);
+  const lines = addUp(operation.lines);
+  const fingerprint = JSON.stringify([operation.lines.map(toLine), hasPromotion]);
   const existing = world.orders[key];
   if (existing !== undefined) {
     // The first response: a replay shows the order as it was placed.
@@ -102,6 +103,13 @@ function createOrder(world: World, operation: CreateOrder): Step {
   if (validateOnly) return { world, outcome };
   const next = reserve(world, lines, 1);
   return { world: { ...next, orders: { ...next.orders, [key]: order } }, outcome };
+}
+
+/** Returns one line for each product, in the order of its first line. */
+export function addUp(lines: readonly Line[]): Line[] {
+  const sums = new Map<number, number>();
+  for (const { product, quantity } of lines) sums.set(product, (sums.get(product) ?? 0) + quantity);
+  return [...sums].map(([product, quantity]) => ({ product, quantity }));
 }
 
 /** Returns why the promotion rejects purchases; undefined if it does not. Each line of an order is a purchase. */

@@ -12,6 +12,7 @@ import {
   type Recount,
   type Write,
 } from "../model/operation.ts";
+import { addUp } from "../model/world.ts";
 import { requestIdOf } from "../request-ids.ts";
 import { NaiveBatches } from "./naive-batches.ts";
 import { describeStored, type NaiveOrder, type NaiveStatements } from "./naive-statements.ts";
@@ -101,18 +102,23 @@ export class NaiveShop {
   async #createOrder(statements: NaiveStatements, operation: CreateOrder, id: string): Promise<Observation> {
     const customerId = this.#fixture.customerIds[operation.owner] ?? "";
     const requestId = requestIdOf(this.#fixture, operation.requestId);
+    const fingerprint = JSON.stringify(operation.lines);
     const isAnyOwner = this.#flaw === "request keys leave out the owner";
     const existing = await statements.findOrder(isAnyOwner ? undefined : customerId, requestId);
     if (existing !== undefined) {
-      const isSame =
-        JSON.stringify(existing.lines.map(toLine)) === JSON.stringify(operation.lines.map(toLine));
+      const isSame = existing.fingerprint === fingerprint;
       if (!isSame) throw new Rejection("InvalidArgument", "REQUEST_ID_REUSED");
       return observe({ ...existing, state: "PENDING" }, true);
     }
     const lines = await this.#priceLines(statements, operation.lines);
     const order: NaiveOrder = { id, state: "PENDING", lines };
     const isLate = this.#flaw === "request keys are stored after the commit" && !operation.validateOnly;
-    await statements.insertOrder(order, customerId, isLate ? randomUUID() : requestId);
+    await statements.insertOrder({
+      ...order,
+      customerId,
+      requestId: isLate ? randomUUID() : requestId,
+      fingerprint,
+    });
     for (const line of lines) await this.#changeStock(statements, line, 0, line.quantity, "ORDER", id);
     if (isLate) {
       statements.afterCommit((later) =>
@@ -203,9 +209,9 @@ export class NaiveShop {
 
   async #priceLines(statements: NaiveStatements, lines: readonly Line[]): Promise<NaiveOrder["lines"]> {
     const priced: NaiveOrder["lines"] = [];
-    for (const line of lines) {
+    for (const line of addUp(lines)) {
       const { price } = await statements.findProduct(line.product);
-      priced.push({ ...toLine(line), unitPrice: price });
+      priced.push({ ...line, unitPrice: price });
     }
     return priced;
   }
@@ -247,5 +253,3 @@ function rejectionOf(error: unknown): Outcome | undefined {
 function observe(order: NaiveOrder, replayed: boolean): Observation {
   return { outcome: describeStored(order, { replayed }), orderId: order.id, response: order.id };
 }
-
-const toLine = ({ product, quantity }: Line): Line => ({ product, quantity });

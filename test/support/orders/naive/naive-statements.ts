@@ -18,6 +18,14 @@ export interface NaiveOrder {
   lines: (Line & { unitPrice: number })[];
 }
 
+/** An order that is inserted, with its request. */
+export interface NewNaiveOrder extends NaiveOrder {
+  /** Empty for a guest. */
+  customerId: string;
+  requestId: string;
+  fingerprint: string;
+}
+
 /** A request and its outcome. */
 export interface NaiveRequest {
   body: string;
@@ -141,13 +149,17 @@ export class NaiveStatements {
   }
 
   /** @param customerId undefined for any customer, empty for a guest */
-  async findOrder(customerId: string | undefined, requestId: string): Promise<NaiveOrder | undefined> {
-    const [found] = await this.query<{ id: string }>(
-      `select id from orders
+  async findOrder(
+    customerId: string | undefined,
+    requestId: string,
+  ): Promise<(NaiveOrder & { fingerprint: string }) | undefined> {
+    const [found] = await this.query<{ id: string; fingerprint: Buffer }>(
+      `select id, fingerprint from orders
        where request_id = $2 and ($1::text is null or coalesce(customer_id::text, '') = $1)`,
       [customerId ?? null, requestId],
     );
-    return found === undefined ? undefined : this.readOrder(found.id);
+    if (found === undefined) return undefined;
+    return { ...(await this.readOrder(found.id)), fingerprint: found.fingerprint.toString() };
   }
 
   async readOrder(id: string): Promise<NaiveOrder> {
@@ -169,12 +181,13 @@ export class NaiveStatements {
     return { id, state: rows[0]?.state ?? "", lines };
   }
 
-  async insertOrder(order: NaiveOrder, customerId: string, requestId: string): Promise<void> {
+  async insertOrder(order: NewNaiveOrder): Promise<void> {
+    const { id, state, customerId, requestId, fingerprint } = order;
     await this.query(
-      `insert into orders
-         (id, customer_id, state, currency, total_minor, request_id, version, created_at, updated_at)
-       values ($1, $2, $3, 'EUR', $4, $5, 1, now(), now())`,
-      [order.id, customerId || null, order.state, totalOf(order), requestId],
+      `insert into orders (
+         id, customer_id, owner, state, currency, total_minor, request_id, fingerprint, version, created_at, updated_at
+       ) values ($1, $2, $3, $4, 'EUR', $5, $6, $7, 1, now(), now())`,
+      [id, customerId || null, customerId, state, totalOf(order), requestId, Buffer.from(fingerprint)],
     );
     for (const [index, { product, quantity, unitPrice }] of order.lines.entries()) {
       await this.query(
