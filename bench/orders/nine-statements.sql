@@ -10,7 +10,7 @@
 begin;
 -- 1. The request_id: has it been used before? The ids are made here, because pgbench has no uuids of its own.
 select request_id, uuidv7() as order_id, customer_id, lower_id, upper_id,
-  (select id from orders where orders.customer_id = made.customer_id and orders.request_id = made.request_id) as earlier_id
+  (select id from orders where owner = made.customer_id::text and orders.request_id = made.request_id) as earlier_id
 from (
   select gen_random_uuid() as request_id,
     ('01941f29-7c00-7004-8000-' || lpad((:customer)::int::text, 12, '0'))::uuid as customer_id,
@@ -31,9 +31,9 @@ from product as one, product as two where one.id = :lower_id::uuid and two.id = 
 \gset
 -- 5. The order.
 insert into orders (
-  id, request_id, customer_id, state, currency, total_minor, version, created_at, updated_at
+  id, owner, request_id, fingerprint, customer_id, state, currency, total_minor, version, created_at, updated_at
 ) values (
-  :order_id::uuid, :request_id::uuid, :customer_id::uuid,
+  :order_id::uuid, :customer_id::uuid::text, :request_id::uuid, '\x8fb1c26d1e2bd8b4f5a0d5be5a0f3ab7c81ff1d6f2f3fd3f33d1c2c1aa08a9d4', :customer_id::uuid,
   'PENDING', 'EUR', :lower_price::bigint + :upper_price::bigint, 1, now(), now()
 );
 -- 6. Its items.
@@ -48,10 +48,10 @@ insert into stock_movement (product_id, reserved_delta, reason, order_id, effect
 update inventory set reserved = reserved + 1, version = version + 1
 where product_id in (:lower_id::uuid, :upper_id::uuid);
 -- 9. The event of the outbox. The table is the active one: without consumers they are not rotated.
-insert into outbox_1 (epoch, events) values (1, jsonb_build_array(jsonb_build_object('topic', 'sales', 'data',
+insert into outbox_1 (epoch, events) values (1, jsonb_build_array(jsonb_build_object('topic', 'product-sales', 'data',
   jsonb_build_array(
-    jsonb_build_object('productId', :lower_id::uuid, 'units', 1),
-    jsonb_build_object('productId', :upper_id::uuid, 'units', 1)
+    jsonb_build_object('productId', :lower_id::uuid, 'units', '1'),
+    jsonb_build_object('productId', :upper_id::uuid, 'units', '1')
   )
 )));
 commit;
