@@ -11,7 +11,7 @@ export interface Change {
 export const changes: Topic<Change> = { name: "changes" };
 
 /** Number of resources whose rows transactions lock and change. */
-export const RESOURCES = 2;
+export const RESOURCES = 4;
 
 interface OpenTransaction {
   xid: bigint;

@@ -111,7 +111,7 @@ export function createMaintenance({
       lag = await measureLag(db, call);
       await watchHorizon(before, lag);
       await watchConsumers(lag);
-      if (await rotateOutbox(db, call, rotationBytes)) counters.rotations += 1;
+      if (await rotateOutbox(db, call, { minBytes: rotationBytes })) counters.rotations += 1;
     },
   };
 }

@@ -3,12 +3,17 @@ import type { Call } from "../../../kernel/call.ts";
 import type { Database, Tx } from "../../postgres/postgres.ts";
 
 const TABLE_COUNT = 3;
-/** Size from which the active table is replaced, with its index, in bytes. */
 const DEFAULT_MIN_BYTES = 32 * 2 ** 20;
 /** Key of the advisory lock: "orot" in ASCII. */
 const LOCK_KEY = 0x6f726f74;
-/** Readers and writers wait behind the lock on a table, so it is given up soon. */
-const LOCK_TIMEOUT_MS = 50;
+const DEFAULT_LOCK_TIMEOUT_MS = 50;
+
+export interface RotationOptions {
+  /** Size from which the active table is replaced, with its index, in bytes. Defaults to 32 MiB. */
+  minBytes?: number | undefined;
+  /** Others wait behind a lock that is waited for, so it is given up soon. In milliseconds; defaults to 50. */
+  lockTimeoutMs?: number;
+}
 
 /**
  * Lets transactions write to the next table of the outbox if the active one is large. The next table is emptied before:
@@ -16,7 +21,11 @@ const LOCK_TIMEOUT_MS = 50;
  * @returns whether it has done so; not while consumers have unread events in the next table
  * @throws AppError aborted when transactions keep the next table locked
  */
-export async function rotateOutbox(db: Database, call: Call, minBytes = DEFAULT_MIN_BYTES): Promise<boolean> {
+export async function rotateOutbox(
+  db: Database,
+  call: Call,
+  { minBytes = DEFAULT_MIN_BYTES, lockTimeoutMs = DEFAULT_LOCK_TIMEOUT_MS }: RotationOptions = {},
+): Promise<boolean> {
   const active = await findLargeTable(db, call, minBytes);
   if (active === undefined) return false;
   const next = (active % TABLE_COUNT) + 1;
@@ -25,7 +34,7 @@ export async function rotateOutbox(db: Database, call: Call, minBytes = DEFAULT_
       sql<{ acquired: boolean }>`select pg_try_advisory_xact_lock(${LOCK_KEY}) as acquired`,
     );
     if (lock?.acquired !== true) return false;
-    await tx.query(sql`select set_config('lock_timeout', ${`${LOCK_TIMEOUT_MS}ms`}, true)`);
+    await tx.query(sql`select set_config('lock_timeout', ${`${lockTimeoutMs}ms`}, true)`);
     await tx.query(sql`lock table ${tableOf(next)} in access exclusive mode`);
     // Under the lock: a transaction that had found the table active may have written to it until now.
     if (await hasUnread(tx, next)) return false;

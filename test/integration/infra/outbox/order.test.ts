@@ -126,7 +126,7 @@ async function check(actions: readonly OutboxAction[], read: Reader): Promise<vo
   for (const action of actions) {
     await runWriterAction(model, action);
     if (action.kind === "read") await read(action.rows, action.isKilled ? terminate : async () => {});
-    if (action.kind === "rotate") await rotateOutbox(db, call, 0).catch(() => false);
+    if (action.kind === "rotate") await rotateOutbox(db, call, { minBytes: 0 }).catch(() => false);
     if (action.kind === "read" && action.rows === 100) assertComplete(await countedNumbers());
   }
   for (const { transaction, end } of model.writers) if (transaction !== undefined) await end("commit");
@@ -163,6 +163,18 @@ const LATE_COMMIT: OutboxAction[] = [
   { kind: "read", rows: 1, isKilled: false },
   { kind: "commit", writer: 0 },
 ];
+
+/** The transactions write in the opposite order of their ids, and commit together. */
+const OPPOSITE_ORDER: OutboxAction[] = [
+  ...[0, 1, 2, 3].map((writer): OutboxAction => ({ kind: "begin", writer })),
+  ...[3, 2, 1, 0].map((writer): OutboxAction => ({ kind: "change", writer, resource: writer })),
+  ...[0, 1, 2, 3].map((writer): OutboxAction => ({ kind: "commit", writer })),
+  { kind: "read", rows: 1, isKilled: false },
+  { kind: "read", rows: 2, isKilled: true },
+];
+
+test("events are read in the order of transaction ids, batch by batch", () =>
+  check(OPPOSITE_ORDER, outboxReader));
 
 test("a reader by sequence number alone skips events that are committed late", async () => {
   await check(LATE_COMMIT, outboxReader);

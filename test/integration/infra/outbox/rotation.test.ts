@@ -7,11 +7,12 @@ import { waitForHorizon } from "../../../support/outbox/horizon.ts";
 import { connectOutboxClient } from "../../../support/outbox/outbox-client.ts";
 import { type OutboxFixture, openOutboxFixture } from "../../../support/outbox/outbox-fixture.ts";
 import { createRecordingConsumer } from "../../../support/outbox/recording-consumer.ts";
+import { countLockWaits } from "../../../support/stores/database-activity.ts";
 
 const call = internalCall();
 const consumer = createRecordingConsumer();
 const slow = createRecordingConsumer({ name: "slow" });
-const rotate = ({ db }: OutboxFixture) => rotateOutbox(db, call, 0);
+const rotate = ({ db }: OutboxFixture) => rotateOutbox(db, call, { minBytes: 0 });
 
 async function readAll({ db, database }: OutboxFixture, reader = consumer): Promise<void> {
   await waitForHorizon(database);
@@ -78,8 +79,11 @@ test("a table that an old transaction writes to is left alone, and its event is 
   // The lock is given up, so that other transactions do not wait behind it.
   expect(await rejectionReason(() => rotate(fixture))).toBe("CONTENTION");
   await fixture.publish(2);
+  // A transaction that commits while the rotation waits for its lock.
+  const rotated = rotateOutbox(fixture.db, call, { minBytes: 0, lockTimeoutMs: 30_000 });
+  await expect.poll(() => countLockWaits(fixture.database)).toBe(1);
   await old.query("commit");
-  expect(await rotate(fixture)).toBe(false);
+  expect(await rotated).toBe(false);
   await readAll(fixture);
   expect(await fixture.applied()).toEqual([1, 2]);
   expect(await rotate(fixture)).toBe(true);
