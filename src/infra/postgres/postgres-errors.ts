@@ -19,9 +19,10 @@ const POOL_EXHAUSTED_MESSAGE = /timeout exceeded when trying to connect|timeout 
 const CONTENTION_CODES = new Set(["40P01", "40001", "55P03"]);
 // Class 08: connection exceptions. 57P01 to 57P05: shutdown, crash, start, drop, idle timeout. Class 53: resources.
 const UNAVAILABLE_CODES = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
-// 25P01 to 25P03: the connection is in a transaction state that it should not be in.
-const CONNECTION_LOST_CODES = /^(08...|25P0[123]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
+// 25P01 to 25P03: the connection is in a transaction state that it should not be in. 25P04: transaction timeout.
+const CONNECTION_LOST_CODES = /^(08...|25P0[1234]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
 const QUERY_CANCELED = "57014";
+const TRANSACTION_TIMEOUT = "25P04";
 const NUMERIC_VALUE_OUT_OF_RANGE = "22003";
 
 /** Maximum depth of the causes to search: the ORM wraps the driver's errors. */
@@ -57,6 +58,11 @@ export function isConnectionLost(error: unknown): boolean {
   return CONNECTION_LOST_CODES.test(readPostgresError(error)?.code ?? "");
 }
 
+/** Returns whether the server has ended a transaction that took too long. */
+export function isTransactionTimeout(error: unknown): boolean {
+  return readPostgresError(error)?.code === TRANSACTION_TIMEOUT;
+}
+
 /** Returns whether a row violates this unique, foreign-key or check constraint. */
 export function violatesConstraint(error: unknown, constraint: string): boolean {
   const found = readPostgresError(error);
@@ -83,7 +89,7 @@ export function toAppError(error: unknown): unknown {
   if (isContention(error)) return contentionError(error);
   const code = readPostgresError(error)?.code;
   if (code === undefined) return error;
-  if (code === QUERY_CANCELED) {
+  if (code === QUERY_CANCELED || code === TRANSACTION_TIMEOUT) {
     return new AppError(
       "deadline_exceeded",
       "The database took too long. Nothing was changed. Retry the call with a narrower query or a longer deadline.",

@@ -2,6 +2,7 @@ import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
 import type { Pool } from "pg";
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
+import { MINUTE_MS } from "../../kernel/durations.ts";
 import type { Log } from "../../kernel/log.ts";
 import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
 import { createSemaphore } from "./connection/semaphore.ts";
@@ -22,6 +23,8 @@ export interface PostgresOptions {
   poolWaitMs: number;
   /** Upper bound of one statement, in milliseconds. */
   statementTimeoutMs: number;
+  /** Upper bound of one transaction, in milliseconds. Defaults to a minute, or to that of two statements if longer. */
+  transactionTimeoutMs?: number;
   log: Log;
 }
 
@@ -33,10 +36,18 @@ const TRANSACTION_SHARE = 0.75;
 /** Connects to PostgreSQL. */
 export async function openPostgres(options: PostgresOptions): Promise<Database> {
   const { log, statementTimeoutMs, poolMax, poolWaitMs } = options;
+  const { transactionTimeoutMs = Math.max(MINUTE_MS, 2 * statementTimeoutMs) } = options;
   const orm = await openOrm(options);
   const pool: Pool = await orm.em.getDriver().getConnection().getNativeClient();
   const semaphore = createSemaphore(Math.ceil(poolMax * TRANSACTION_SHARE), poolWaitMs, databaseBusy);
-  const runTransaction = createRunTransaction({ orm, pool, semaphore, statementTimeoutMs, log });
+  const runTransaction = createRunTransaction({
+    orm,
+    pool,
+    semaphore,
+    statementTimeoutMs,
+    transactionTimeoutMs: (await hasTransactionTimeout(pool)) ? transactionTimeoutMs : undefined,
+    log,
+  });
 
   return {
     transact: (call, work) => runTransaction(call, work, "commit"),
@@ -57,6 +68,12 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     },
     close: () => orm.close(),
   };
+}
+
+/** Returns whether the server can limit the time of transactions, as PostgreSQL 17 and later do. */
+async function hasTransactionTimeout(pool: Pool): Promise<boolean> {
+  const { rowCount } = await pool.query("select from pg_settings where name = 'transaction_timeout'");
+  return rowCount === 1;
 }
 
 function openOrm({ log, url, entities, poolMax, poolWaitMs, statementTimeoutMs }: PostgresOptions) {

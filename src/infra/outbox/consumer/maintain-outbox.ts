@@ -1,4 +1,5 @@
 import type { Call } from "../../../kernel/call.ts";
+import { AppError } from "../../../kernel/errors.ts";
 import type { Log } from "../../../kernel/log.ts";
 import { createThrottledWarning } from "../../jobs/throttled-warning.ts";
 import type { Database } from "../../postgres/postgres.ts";
@@ -98,6 +99,16 @@ export function createMaintenance({
     }
   }
 
+  async function rotate(): Promise<boolean> {
+    try {
+      return await rotateOutbox(db, call, { minBytes: rotationBytes });
+    } catch (error) {
+      // A transaction has locked the next table. The next run tries again.
+      if (error instanceof AppError && error.code === "aborted") return false;
+      throw error;
+    }
+  }
+
   return {
     counters,
     get lag() {
@@ -111,7 +122,7 @@ export function createMaintenance({
       lag = await measureLag(db, call);
       await watchHorizon(before, lag);
       await watchConsumers(lag);
-      if (await rotateOutbox(db, call, { minBytes: rotationBytes })) counters.rotations += 1;
+      if (await rotate()) counters.rotations += 1;
     },
   };
 }

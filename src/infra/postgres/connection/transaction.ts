@@ -5,7 +5,7 @@ import { withRetries } from "../../../kernel/async/with-retries.ts";
 import type { Call } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { Tx } from "../database.ts";
-import { isConnectionLost, isContention, toAppError } from "../postgres-errors.ts";
+import { isConnectionLost, isContention, isTransactionTimeout, toAppError } from "../postgres-errors.ts";
 import { assertNotAborted, queryClient, withClient } from "./pool-client.ts";
 import type { Semaphore } from "./semaphore.ts";
 
@@ -26,6 +26,8 @@ export interface TransactionOptions {
   semaphore: Semaphore;
   /** Upper bound of one statement, in milliseconds. A call's deadline may lower it. */
   statementTimeoutMs: number;
+  /** Upper bound of one transaction, in milliseconds; undefined if the server cannot enforce one. */
+  transactionTimeoutMs: number | undefined;
   log: Log;
 }
 
@@ -50,7 +52,9 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
         firstDelayMs: FIRST_DELAY_MS,
         // After a connection is lost during the commit, it is unknown whether the transaction was committed.
         isRetryable: (error) =>
-          !call.signal.aborted && (isContention(error) || (isConnectionLost(error) && !isCompleting)),
+          !call.signal.aborted &&
+          !isTransactionTimeout(error) &&
+          (isContention(error) || (isConnectionLost(error) && !isCompleting)),
         onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "Transaction retried"),
         signal: call.signal,
       });
@@ -62,7 +66,7 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
 }
 
 async function runOnce<T>(
-  { orm, pool, semaphore, statementTimeoutMs }: TransactionOptions,
+  { orm, pool, semaphore, statementTimeoutMs, transactionTimeoutMs }: TransactionOptions,
   call: Call,
   work: (tx: Tx) => Promise<T>,
   completion: Completion,
@@ -73,7 +77,9 @@ async function runOnce<T>(
     const remainingMs = Math.max(1, Math.ceil(call.deadlineAtMs - performance.now()));
     const timeoutMs = Math.min(statementTimeoutMs, remainingMs);
     try {
-      await client.query(`begin; set local statement_timeout = ${timeoutMs}`);
+      const limits = [`statement_timeout = ${timeoutMs}`];
+      if (transactionTimeoutMs !== undefined) limits.push(`transaction_timeout = ${transactionTimeoutMs}`);
+      await client.query(`begin; ${limits.map((limit) => `set local ${limit}`).join("; ")}`);
       const em = orm.em.fork();
       em.setTransactionContext(kyselyOn(client));
       const result = await work({

@@ -97,3 +97,21 @@ test("a call that waits for a connection ends with its deadline", async () => {
   await holder;
   await runTransaction();
 });
+
+test("the server ends a transaction that takes too long, even if each statement is short, and it is not repeated", async ({
+  onTestFinished,
+}) => {
+  const limits = { poolMax: 1, poolWaitMs: 5_000, statementTimeoutMs: 5_000, transactionTimeoutMs: 300 };
+  const limited = await openPostgres({ url: database.url, entities, log: silentLog, ...limits });
+  onTestFinished(() => limited.close());
+  let attempts = 0;
+  const slow = limited.transact(internalCall(), async (tx) => {
+    attempts += 1;
+    for (;;) await tx.query(sql`select pg_sleep(0.1)`);
+  });
+  await expect(slow).rejects.toMatchObject({ code: "deadline_exceeded" });
+  expect(attempts).toBe(1);
+  expect(await limited.transact(internalCall(), (tx) => tx.query(sql`select 1 as one`))).toEqual([
+    { one: 1 },
+  ]);
+});
