@@ -1,18 +1,16 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import {
-  type CategorySchema,
-  type Product as ProductMessage,
-  type ProductSchema,
-  StockReason as StockReasonMessage,
+import type {
+  CategorySchema,
+  Product as ProductMessage,
+  ProductSchema,
 } from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import {
   type CatalogService,
   Facet as FacetMessage,
   TotalMode as TotalModeMessage,
 } from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import type { StockReason } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Category } from "./category/category-row.ts";
@@ -21,6 +19,7 @@ import type { TotalMode } from "./product/product-count.ts";
 import type { Facet } from "./product/product-facets.ts";
 import type { ProductView } from "./product/product-row.ts";
 import type { ProductInput } from "./product/product-writes.ts";
+import { fromAdjustment, stockRpc } from "./stock/stock.rpc.ts";
 
 const TOTALS = new Map<TotalModeMessage, TotalMode>([
   [TotalModeMessage.ESTIMATED, "ESTIMATED"],
@@ -33,14 +32,6 @@ const FACETS = new Map<FacetMessage, Facet>([
   [FacetMessage.PRICE, "PRICE"],
 ]);
 
-const REASONS = new Map<StockReasonMessage, StockReason>([
-  [StockReasonMessage.RECOUNT, "RECOUNT"],
-  [StockReasonMessage.RECEIVED, "RECEIVED"],
-  [StockReasonMessage.DAMAGED, "DAMAGED"],
-  [StockReasonMessage.RETURNED, "RETURNED"],
-  [StockReasonMessage.CORRECTION, "CORRECTION"],
-]);
-
 /**
  * Creates the handlers of CatalogService, which convert messages. Ids become lower case, as PostgreSQL writes UUIDs.
  * @param getCall returns the call of a handler
@@ -50,6 +41,7 @@ export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) 
   const { products, categories } = catalog;
   return {
     ...importRpc(catalog, getCall, checkRow),
+    ...stockRpc(catalog, getCall),
 
     async getProduct({ key, showDeleted, readMask }, context) {
       const { case: column = "id", value = "" } = key;
@@ -107,17 +99,8 @@ export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) 
     },
 
     async adjustStock(request, context) {
-      const { productId, delta, onHandQuantity, expectedQuantity, reason, effectiveTime, requestId } =
-        request;
-      const product = await catalog.adjustStock(getCall(context), {
-        productId: productId.toLowerCase(),
-        delta,
-        expectedQuantity,
-        countedOnHand: onHandQuantity,
-        reason: REASONS.get(reason) ?? "CORRECTION",
-        effectiveTime: effectiveTime && timestampDate(effectiveTime),
-        requestId,
-      });
+      const adjustment = { ...fromAdjustment(request), requestId: request.requestId };
+      const product = await catalog.adjustStock(getCall(context), adjustment);
       return { product: toProductMessage(product), onHandQuantity: product.onHandQuantity };
     },
 

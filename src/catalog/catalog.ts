@@ -1,5 +1,10 @@
 import type { Database, Tx } from "../infra/postgres/postgres.ts";
-import type { Inventory } from "../inventory/inventory.ts";
+import {
+  type Inventory,
+  listStockMovements,
+  type MovementListRequest,
+  type StockMovement,
+} from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { Ids } from "../kernel/ids.ts";
@@ -15,6 +20,7 @@ import { createProductStock, type ProductStock } from "./product/product-stock.t
 import type { ProductSale } from "./sales/add-sales.ts";
 import { publishSales } from "./sales/sales-consumer.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
+import { type AdjustmentBatch, type AdjustmentResult, batchAdjustStock } from "./stock/batch-adjust-stock.ts";
 
 export type { OrderedProduct, StockChange } from "./product/product-stock.ts";
 export type { ProductSale } from "./sales/add-sales.ts";
@@ -23,6 +29,17 @@ export type { ProductSale } from "./sales/add-sales.ts";
 export interface Catalog extends ProductStock {
   readonly products: Products;
   readonly categories: Categories;
+  /**
+   * Changes the stock of products in one transaction. A line that fails changes nothing and does not stop the others.
+   * @returns the results of the lines, in their order
+   * @throws AppError invalid_argument when the request_id was used for another request
+   */
+  batchAdjustStock(call: Call, batch: AdjustmentBatch): Promise<AdjustmentResult[]>;
+  /**
+   * Returns a page of the stock ledger, newest first. Without a product and an order, the entries of orders are left out.
+   * @throws AppError invalid_argument for a reason of orders without a product and an order
+   */
+  listStockMovements(call: Call, request: MovementListRequest): Promise<Page<StockMovement>>;
   /** Returns a page of the brands that have products which are not deleted, sorted by name. */
   listBrands(call: Call, page: PageRequest): Promise<Page<Brand>>;
   /**
@@ -67,6 +84,8 @@ export function createCatalog(options: CatalogOptions): Catalog {
   return {
     products: createProducts(options),
     categories: createCategories(options),
+    batchAdjustStock: (call, batch) => batchAdjustStock(options, call, batch),
+    listStockMovements: (call, request) => listStockMovements(options, call, request),
     listBrands: (call, page) => listBrands(options, call, page),
     getStats: (call, lowStockThreshold) => readCatalogStats(options.db, call, lowStockThreshold),
     importProducts: (call, chunks) => importProducts(options, call, chunks),

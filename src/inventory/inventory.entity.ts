@@ -40,6 +40,12 @@ export const StockMovementEntity = defineEntity({
   },
   indexes: [
     { name: "stock_movement_product", properties: ["productId", "id"] },
+    // Of lists without a product: orders do not write to it.
+    {
+      name: "stock_movement_created",
+      expression:
+        "create index stock_movement_created on stock_movement (created_at, id) where order_id is null",
+    },
     {
       name: "stock_movement_recount",
       expression:

@@ -1,7 +1,8 @@
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
+import { AppError } from "../kernel/errors.ts";
 import { findOutdatedRecounts } from "./recount.ts";
-import { adjustStock, type StockAdjustment, type StockTransition } from "./stock-adjustment.ts";
+import { adjustStocks, type StockAdjustment, type StockTransition } from "./stock-adjustment.ts";
 import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
   createStock,
@@ -13,12 +14,14 @@ import {
   type StockLine,
 } from "./stock-movement.ts";
 
+export { LATER_COUNT_RECORDED, MAX_STOCK } from "./adjustment-rules.ts";
 export {
-  LATER_COUNT_RECORDED,
-  type StockAdjustment,
-  type StockReason,
-  type StockTransition,
-} from "./stock-adjustment.ts";
+  listStockMovements,
+  type MovementListRequest,
+  type MovementReason,
+  type StockMovement,
+} from "./movement-list.ts";
+export type { StockAdjustment, StockReason, StockTransition } from "./stock-adjustment.ts";
 export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
 export type { OrderLine, OrderMovement, StockLine } from "./stock-movement.ts";
 
@@ -41,6 +44,12 @@ export interface Inventory {
    *   `effectiveTime` is in the future
    */
   adjust(tx: Tx, adjustment: StockAdjustment): Promise<StockTransition>;
+  /**
+   * Changes the units on hand of products, one adjustment after the other, and records the changes in the ledger.
+   * @returns for each adjustment the stock of its product before and after it, or the error of `adjust` for which it
+   *   changes nothing
+   */
+  adjustAll(tx: Tx, adjustments: readonly StockAdjustment[]): Promise<(StockTransition | AppError)[]>;
   /** Returns the stock of products by id without locking it; unknown products are absent. */
   read(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
   /**
@@ -77,7 +86,13 @@ export function createInventory({ clock }: { clock: Clock }): Inventory {
   return {
     lock: lockStock,
     create: createStock,
-    adjust: (tx, adjustment) => adjustStock(tx, adjustment, clock),
+    async adjust(tx, adjustment) {
+      const [outcome] = await adjustStocks(tx, [adjustment], clock);
+      if (outcome instanceof AppError) throw outcome;
+      if (outcome === undefined) throw new Error("the adjustment has no outcome");
+      return outcome;
+    },
+    adjustAll: (tx, adjustments) => adjustStocks(tx, adjustments, clock),
     read: readStock,
     moveReserved,
     moveReservedIfCurrent,

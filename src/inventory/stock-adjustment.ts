@@ -1,9 +1,15 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import { type Clock, MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
-import { AppError, invalidField, notFound } from "../kernel/errors.ts";
-import { findOutdatedRecounts, recountTime } from "./recount.ts";
-import { availableUnits, lockStock, type StockLevel } from "./stock-level.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { AppError, notFound } from "../kernel/errors.ts";
+import {
+  type AdjustableStock,
+  applyAdjustment,
+  assertValid,
+  type RecordedAdjustment,
+  type RecountTimes,
+} from "./adjustment-rules.ts";
+import { lockStock, type StockLevel } from "./stock-level.ts";
 
 /** The reason of a manual change of stock. */
 export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
@@ -22,113 +28,97 @@ export interface StockAdjustment {
   effectiveTime: Date | undefined;
 }
 
-/** The description of the rejection of a recount that is older than one in the ledger. */
-export const LATER_COUNT_RECORDED = "a later count has been recorded";
-
 /** The stock of a product before and after a change. */
 export interface StockTransition {
   before: StockLevel;
   after: StockLevel;
 }
 
-/** Maximum number of units of a product, as in the contracts. */
-const MAX_STOCK = 2_000_000_000n;
-
 /**
- * Changes the units on hand of a product and records the change in the ledger. A count that finds no difference
- * is recorded too, so that older counts are outdated.
- * @throws AppError not_found for an unknown product, aborted when the stock is not the expected one,
- *   failed_precondition when it would leave its range or a later recount exists, invalid_argument when
- *   `effectiveTime` is in the future
+ * Changes the units on hand of products, one adjustment after the other, and records the changes in the ledger. A count
+ * that finds no difference is recorded too, so that older counts are outdated.
+ * @returns for each adjustment the stock of its product before and after it, or the AppError for which it changes
+ *   nothing: not_found for an unknown product, aborted when the stock is not the expected one, failed_precondition when
+ *   it would leave its range or a later recount exists, invalid_argument when `effectiveTime` is in the future or the
+ *   adjustment has both a delta and a count, or none
  */
-export async function adjustStock(
+export async function adjustStocks(
   tx: Tx,
-  adjustment: StockAdjustment,
+  adjustments: readonly StockAdjustment[],
   clock: Clock,
-): Promise<StockTransition> {
-  const { productId, reason, effectiveTime, countedOnHand } = adjustment;
-  assertDeltaOrCount(adjustment);
-  if (effectiveTime !== undefined && effectiveTime.getTime() > clock.now().getTime() + MAX_CLOCK_SKEW_MS) {
-    throw invalidField("effective_time", "must not be in the future");
-  }
-  const before = (await lockStock(tx, [productId])).get(productId);
-  if (before === undefined) throw notFound("product", productId);
-  assertExpected(adjustment, availableUnits(before));
+): Promise<(StockTransition | AppError)[]> {
+  const levels = await lockStock(tx, [...new Set(adjustments.map(({ productId }) => productId))]);
   // After the lock: while this transaction waited for it, others may have recorded recounts.
   const now = clock.now();
-  if (reason === "RECOUNT") await assertLatestRecount(tx, adjustment, now);
-  const delta = countedOnHand === undefined ? adjustment.delta : countedOnHand - before.onHand;
-  assertInRange(productId, before, delta);
-  await tx.query(sql`
-    update inventory set on_hand = on_hand + ${delta}, version = version + 1 where product_id = ${productId}`);
-  await recordAdjustment(tx, { ...adjustment, delta }, now);
-  return { before, after: { ...before, onHand: before.onHand + delta, version: before.version + 1n } };
-}
-
-function assertDeltaOrCount({ delta, countedOnHand, reason }: StockAdjustment): void {
-  if (countedOnHand === undefined) {
-    if (delta === 0n) throw invalidField("delta", "must not be 0");
-    return;
-  }
-  if (delta !== 0n) throw invalidField("delta", "must be 0 when on_hand_quantity is set");
-  if (reason !== "RECOUNT") throw invalidField("on_hand_quantity", "can be set with reason RECOUNT only");
-}
-
-/** Inserts the change into the ledger. */
-async function recordAdjustment(
-  tx: Tx,
-  { productId, delta, reason, effectiveTime }: StockAdjustment,
-  now: Date,
-): Promise<void> {
-  const isRecountNow = reason === "RECOUNT" && effectiveTime === undefined;
-  const time = isRecountNow ? recountTime(sql`${productId}::uuid`, now) : sql`${now}::timestamptz`;
-  await tx.query(sql`
-    insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
-    select ${productId}::uuid, ${delta}::bigint, ${reason}, coalesce(${effectiveTime ?? null}::timestamptz, time), time
-    from (select ${time} as time) as recorded`);
-}
-
-function assertExpected({ productId, expectedQuantity }: StockAdjustment, quantity: bigint): void {
-  if (expectedQuantity === undefined || expectedQuantity === quantity) return;
-  throw new AppError(
-    "aborted",
-    `The stock is ${quantity}, not ${expectedQuantity}. Read the product again and repeat the change.`,
-    {
-      reason: "STOCK_CHANGED",
-      metadata: { current_quantity: quantity.toString() },
-      resource: { type: "product", name: productId },
-    },
+  const recounts = await readRecounts(tx, adjustments, now);
+  const stocks = new Map<string, AdjustableStock>(
+    [...levels].map(([id, level]) => [id, { level, recounts: recounts.get(id) ?? NO_RECOUNTS }]),
   );
-}
-
-function assertInRange(productId: string, stock: StockLevel, delta: bigint): void {
-  const quantity = availableUnits(stock);
-  const next = quantity + delta;
-  if (next >= 0n && (delta < 0n || stock.onHand + delta <= MAX_STOCK)) return;
-  const description =
-    next < 0n ? `${quantity} left, ${-delta} to be removed` : `the maximum is ${MAX_STOCK} units on hand`;
-  throw new AppError("failed_precondition", `The stock cannot become ${next}: ${description}.`, {
-    reason: next < 0n ? "OUT_OF_STOCK" : "STOCK_TOO_LARGE",
-    preconditions: [{ type: "STOCK", subject: `products/${productId}`, description }],
+  const recorded: RecordedAdjustment[] = [];
+  const outcomes = adjustments.map((adjustment): StockTransition | AppError => {
+    const { productId } = adjustment;
+    try {
+      assertValid(adjustment, now);
+      const before = stocks.get(productId);
+      if (before === undefined) throw notFound("product", productId);
+      const applied = applyAdjustment(before, adjustment, now);
+      stocks.set(productId, applied.stock);
+      recorded.push(applied.recorded);
+      return { before: before.level, after: applied.stock.level };
+    } catch (error) {
+      if (error instanceof AppError) return error;
+      throw error;
+    }
   });
+  await recordAdjustments(tx, recorded);
+  return outcomes;
 }
 
-/** Counts can arrive out of order: an older one must not overwrite a later one. */
-async function assertLatestRecount(
+const NO_RECOUNTS: RecountTimes = { latest: undefined, latestStated: undefined };
+
+/** Reads the times of recounts that can be later than the adjustments, by product. */
+async function readRecounts(
   tx: Tx,
-  { productId, effectiveTime }: StockAdjustment,
+  adjustments: readonly StockAdjustment[],
   now: Date,
-): Promise<void> {
-  const outdated = await findOutdatedRecounts(tx, [productId], effectiveTime, now);
-  if (outdated.size === 0) return;
-  throw new AppError(
-    "failed_precondition",
-    `This count is outdated: ${LATER_COUNT_RECORDED}. Nothing was changed.`,
-    {
-      reason: "RECOUNT_OUTDATED",
-      preconditions: [
-        { type: "RECOUNT", subject: `products/${productId}`, description: LATER_COUNT_RECORDED },
-      ],
-    },
+): Promise<Map<string, RecountTimes>> {
+  const recounts = adjustments.filter(({ reason }) => reason === "RECOUNT");
+  if (recounts.length === 0) return new Map();
+  const earliestMs = Math.min(
+    now.getTime(),
+    ...recounts.map(({ effectiveTime }) => (effectiveTime ?? now).getTime()),
   );
+  const rows = await tx.query(sql<{ id: string; latest: string; latest_stated: string | null }>`
+    select product_id as id, max(effective_at) as latest,
+      max(effective_at) filter (where effective_at <> created_at) as latest_stated
+    from stock_movement
+    where product_id = any(${recounts.map(({ productId }) => productId)}::uuid[]) and reason = 'RECOUNT'
+      and effective_at >= ${new Date(earliestMs)}
+    group by product_id`);
+  return new Map(
+    rows.map(({ id, latest, latest_stated: stated }) => [
+      id,
+      { latest: new Date(latest), latestStated: stated === null ? undefined : new Date(stated) },
+    ]),
+  );
+}
+
+/** Writes changes of locked products, and inserts them into the ledger in their order. */
+async function recordAdjustments(tx: Tx, recorded: readonly RecordedAdjustment[]): Promise<void> {
+  if (recorded.length === 0) return;
+  const column = (value: (entry: RecordedAdjustment) => string) => recorded.map(value);
+  await tx.query(sql`
+    with line as materialized (
+      select * from unnest(
+        ${column(({ productId }) => productId)}::uuid[], ${column(({ delta }) => delta.toString())}::bigint[],
+        ${column(({ reason }) => reason)}::text[], ${column(({ effectiveAt }) => effectiveAt.toISOString())}::timestamptz[],
+        ${column(({ createdAt }) => createdAt.toISOString())}::timestamptz[]
+      ) with ordinality as line (product_id, delta, reason, effective_at, created_at, position)
+    ), stock as (
+      update inventory set on_hand = on_hand + delta, version = version + changes
+      from (select product_id as id, sum(delta) as delta, count(*) as changes from line group by product_id) as change
+      where product_id = id
+    )
+    insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
+    select product_id, delta, reason, effective_at, created_at from line order by position`);
 }

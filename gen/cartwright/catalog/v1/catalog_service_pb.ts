@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { Brand, CatalogStats, Category, Product, ProductFacets, StockReason } from "./catalog_pb.ts";
+import type { Brand, CatalogStats, Category, Product, ProductFacets, StockMovement, StockReason } from "./catalog_pb.ts";
 import { file_cartwright_catalog_v1_catalog } from "./catalog_pb.ts";
 import type { ImportProductsRequestSchema, ImportProductsResponseSchema } from "./import_pb.ts";
 import { file_cartwright_catalog_v1_import } from "./import_pb.ts";
@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog_service.proto.
  */
 export const file_cartwright_catalog_v1_catalog_service: GenFile = /*@__PURE__*/
-  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IqIGChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAEjsKDWNhdGVnb3J5X3NsdWcYECABKAlCJLpIIdgBAXIcGEAyGF5bYS16MC05XSsoLVthLXowLTldKykqJCLEAQoUTGlzdFByb2R1Y3RzUmVzcG9uc2USMAoIcHJvZHVjdHMYASADKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoBRI0CgZmYWNldHMYBCABKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEZhY2V0cxIXCg9jb3JyZWN0ZWRfcXVlcnkYBSABKAkiigEKFENyZWF0ZVByb2R1Y3RSZXF1ZXN0EjoKB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSAoVQ3JlYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCKDAgoUVXBkYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoVVXBkYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJKChREZWxldGVQcm9kdWN0UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiSAoVRGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJMChZVbmRlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJKChdVbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QijgMKEkFkanVzdFN0b2NrUmVxdWVzdBIfCgpwcm9kdWN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARIlCgVkZWx0YRgCIAEoA0IWukgTIhEYgKjWuQcogNipxvj/////ARItChFleHBlY3RlZF9xdWFudGl0eRgDIAEoA0INukgKIggYgKjWuQcoAEgAiAEBEkEKBnJlYXNvbhgEIAEoDjIiLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5TdG9ja1JlYXNvbkIN4EECukgHggEEEAEgABJECg5lZmZlY3RpdmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESLAoQb25faGFuZF9xdWFudGl0eRgHIAEoA0INukgKIggYgKjWuQcoAEgBiAEBQhQKEl9leHBlY3RlZF9xdWFudGl0eUITChFfb25faGFuZF9xdWFudGl0eSJgChNBZGp1c3RTdG9ja1Jlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIYChBvbl9oYW5kX3F1YW50aXR5GAIgASgDIlkKEkdldENhdGVnb3J5UmVxdWVzdBIWCgJpZBgBIAEoCUIIukgFcgOwAQFIABIdCgRzbHVnGAIgASgJQg26SApyCBABGEC6AQEASABCDAoDa2V5EgW6SAIIASJIChNHZXRDYXRlZ29yeVJlc3BvbnNlEjEKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5IncKFUxpc3RDYXRlZ29yaWVzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASHgoJcGFyZW50X2lkGAMgASgJQgu6SAjYAQFyA7ABASJmChZMaXN0Q2F0ZWdvcmllc1Jlc3BvbnNlEjMKCmNhdGVnb3JpZXMYASADKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIo0BChVDcmVhdGVDYXRlZ29yeVJlcXVlc3QSPAoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlCCeBBArpIA8gBARIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIksKFkNyZWF0ZUNhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkihgIKFVVwZGF0ZUNhdGVnb3J5UmVxdWVzdBI8CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIJ4EECukgDyAEBEncKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAQgASgIIksKFlVwZGF0ZUNhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkiSwoVRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACIYChZEZWxldGVDYXRlZ29yeVJlc3BvbnNlIlMKEUxpc3RCcmFuZHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBACJbChJMaXN0QnJhbmRzUmVzcG9uc2USLAoGYnJhbmRzGAEgAygLMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkJyYW5kEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJCChZHZXRDYXRhbG9nU3RhdHNSZXF1ZXN0EigKE2xvd19zdG9ja190aHJlc2hvbGQYASABKANCC7pICCIGGMCEPSgAIk0KF0dldENhdGFsb2dTdGF0c1Jlc3BvbnNlEjIKBXN0YXRzGAEgASgLMiMuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGFsb2dTdGF0cypsCglUb3RhbE1vZGUSGgoWVE9UQUxfTU9ERV9VTlNQRUNJRklFRBAAEhMKD1RPVEFMX01PREVfTk9ORRABEhgKFFRPVEFMX01PREVfRVNUSU1BVEVEEAISFAoQVE9UQUxfTU9ERV9FWEFDVBADKlQKBUZhY2V0EhUKEUZBQ0VUX1VOU1BFQ0lGSUVEEAASDwoLRkFDRVRfQlJBTkQQARISCg5GQUNFVF9DQVRFR09SWRACEg8KC0ZBQ0VUX1BSSUNFEAMyghEKDkNhdGFsb2dTZXJ2aWNlEqgBCgpHZXRQcm9kdWN0EiguY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldFByb2R1Y3RSZXF1ZXN0GikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldFByb2R1Y3RSZXNwb25zZSJFkAIBwvMYPho8CgMIhAcSAgg8Ggxwcm9kdWN0OntpZH0aCXNrdTp7c2t1fSIUcHJvZHVjdDp7cHJvZHVjdC5pZH0qAggBEp4BChBCYXRjaEdldFByb2R1Y3RzEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZSIpkAIBwvMYIhICEAIaHAoDCIQHEgIIPBoNcHJvZHVjdDp7aWRzfSoCCAESngEKDExpc3RQcm9kdWN0cxIqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0UHJvZHVjdHNSZXF1ZXN0GisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1Jlc3BvbnNlIjWQAgHC8xguGiwKAgh4EgIIPBoHY2F0YWxvZyIVcHJvZHVjdDp7cHJvZHVjdHMuaWR9KgIIARJyCg1DcmVhdGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZVByb2R1Y3RSZXNwb25zZSIGwvMYAigBEnIKDVVwZGF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAESagoNRGVsZXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVQcm9kdWN0UmVzcG9uc2UScAoPVW5kZWxldGVQcm9kdWN0Ei0uY2FydHdyaWdodC5jYXRhbG9nLnYxLlVuZGVsZXRlUHJvZHVjdFJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVzcG9uc2USbAoLQWRqdXN0U3RvY2sSKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXF1ZXN0GiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkFkanVzdFN0b2NrUmVzcG9uc2UiBsLzGAIoARKJAQoOSW1wb3J0UHJvZHVjdHMSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFByb2R1Y3RzUmVzcG9uc2UiGMLzGBQSBAgDEGQiCgoDCKwCEgMIrAIoAigBEoUBCgtHZXRDYXRlZ29yeRIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0ZWdvcnlSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxKOAQoOTGlzdENhdGVnb3JpZXMSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RDYXRlZ29yaWVzUmVzcG9uc2UiH5ACAcLzGBgaFgoDCJAcEgMIrAIaCmNhdGVnb3JpZXMSdQoOQ3JlYXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZUNhdGVnb3J5UmVzcG9uc2UiBsLzGAIoARJ1Cg5VcGRhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEm0KDkRlbGV0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVDYXRlZ29yeVJlc3BvbnNlEn8KCkxpc3RCcmFuZHMSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdEJyYW5kc1JlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdEJyYW5kc1Jlc3BvbnNlIhyQAgHC8xgVGhMKAwiQHBIDCKwCGgdjYXRhbG9nEpsBCg9HZXRDYXRhbG9nU3RhdHMSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0YWxvZ1N0YXRzUmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXNwb25zZSIpkAIBwvMYIhICEAUaFgoDCKwCEgIIPBoHY2F0YWxvZyoCCAEiBAoCCAoaLsLzGCoKEggBEgQIARABIggKAggFEgIIHhIUCAMSBAgCEAEiCAoCCAUSAggeMAFCuwEKGWNvbS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjFCE0NhdGFsb2dTZXJ2aWNlUHJvdG9QAVo9ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9jYXRhbG9nL3YxO2NhdGFsb2d2MaoCFUNhcnR3cmlnaHQuQ2F0YWxvZy5WMcoCFUNhcnR3cmlnaHRcQ2F0YWxvZ1xWMeoCF0NhcnR3cmlnaHQ6OkNhdGFsb2c6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IqIGChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAEjsKDWNhdGVnb3J5X3NsdWcYECABKAlCJLpIIdgBAXIcGEAyGF5bYS16MC05XSsoLVthLXowLTldKykqJCLEAQoUTGlzdFByb2R1Y3RzUmVzcG9uc2USMAoIcHJvZHVjdHMYASADKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoBRI0CgZmYWNldHMYBCABKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEZhY2V0cxIXCg9jb3JyZWN0ZWRfcXVlcnkYBSABKAkiigEKFENyZWF0ZVByb2R1Y3RSZXF1ZXN0EjoKB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSAoVQ3JlYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCKDAgoUVXBkYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoVVXBkYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJKChREZWxldGVQcm9kdWN0UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiSAoVRGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJMChZVbmRlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJKChdVbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QilAMKEkFkanVzdFN0b2NrUmVxdWVzdBIfCgpwcm9kdWN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARIlCgVkZWx0YRgCIAEoA0IWukgTIhEYgKjWuQcogNipxvj/////ARItChFleHBlY3RlZF9xdWFudGl0eRgDIAEoA0INukgKIggYgKjWuQcoAEgAiAEBEkcKBnJlYXNvbhgEIAEoDjIiLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5TdG9ja1JlYXNvbkIT4EECukgNggEKEAEgACAGIAcgCBJECg5lZmZlY3RpdmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASHwoKcmVxdWVzdF9pZBgGIAEoCUILukgI2AEBcgOwAQESLAoQb25faGFuZF9xdWFudGl0eRgHIAEoA0INukgKIggYgKjWuQcoAEgBiAEBQhQKEl9leHBlY3RlZF9xdWFudGl0eUITChFfb25faGFuZF9xdWFudGl0eSJgChNBZGp1c3RTdG9ja1Jlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIYChBvbl9oYW5kX3F1YW50aXR5GAIgASgDIvACCg9TdG9ja0FkanVzdG1lbnQSHwoKcHJvZHVjdF9pZBgBIAEoCUIL4EECukgFcgOwAQESJQoFZGVsdGEYAiABKANCFrpIEyIRGICo1rkHKIDYqcb4/////wESLQoRZXhwZWN0ZWRfcXVhbnRpdHkYAyABKANCDbpICiIIGICo1rkHKABIAIgBARJHCgZyZWFzb24YBCABKA4yIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tSZWFzb25CE+BBArpIDYIBChABIAAgBiAHIAgSRAoOZWZmZWN0aXZlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEiwKEG9uX2hhbmRfcXVhbnRpdHkYBiABKANCDbpICiIIGICo1rkHKABIAYgBAUIUChJfZXhwZWN0ZWRfcXVhbnRpdHlCEwoRX29uX2hhbmRfcXVhbnRpdHkihwEKF0JhdGNoQWRqdXN0U3RvY2tSZXF1ZXN0EksKC2FkanVzdG1lbnRzGAEgAygLMiYuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrQWRqdXN0bWVudEIO4EECukgIkgEFCAEQ6AcSHwoKcmVxdWVzdF9pZBgCIAEoCUIL4EECukgFcgOwAQEiWQoYQmF0Y2hBZGp1c3RTdG9ja1Jlc3BvbnNlEj0KB3Jlc3VsdHMYASADKAsyLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tBZGp1c3RtZW50UmVzdWx0IpUBChVTdG9ja0FkanVzdG1lbnRSZXN1bHQSNAoFc3RvY2sYASABKAsyIy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdFN0b2NrSAASPAoFZXJyb3IYAiABKAsyKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tBZGp1c3RtZW50RXJyb3JIAEIICgZyZXN1bHQiVAoMUHJvZHVjdFN0b2NrEhIKCnByb2R1Y3RfaWQYASABKAkSFgoOc3RvY2tfcXVhbnRpdHkYAiABKAMSGAoQb25faGFuZF9xdWFudGl0eRgDIAEoAyJFChRTdG9ja0FkanVzdG1lbnRFcnJvchIMCgRjb2RlGAEgASgJEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIucCChlMaXN0U3RvY2tNb3ZlbWVudHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIfCgpwcm9kdWN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIdCghvcmRlcl9pZBgEIAEoCUILukgI2AEBcgOwAQESPAoGcmVhc29uGAUgASgOMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrUmVhc29uQgi6SAWCAQIQARJFCg9taW5fY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgAibgoaTGlzdFN0b2NrTW92ZW1lbnRzUmVzcG9uc2USNwoJbW92ZW1lbnRzGAEgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrTW92ZW1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlkKEkdldENhdGVnb3J5UmVxdWVzdBIWCgJpZBgBIAEoCUIIukgFcgOwAQFIABIdCgRzbHVnGAIgASgJQg26SApyCBABGEC6AQEASABCDAoDa2V5EgW6SAIIASJIChNHZXRDYXRlZ29yeVJlc3BvbnNlEjEKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5IncKFUxpc3RDYXRlZ29yaWVzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASHgoJcGFyZW50X2lkGAMgASgJQgu6SAjYAQFyA7ABASJmChZMaXN0Q2F0ZWdvcmllc1Jlc3BvbnNlEjMKCmNhdGVnb3JpZXMYASADKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIo0BChVDcmVhdGVDYXRlZ29yeVJlcXVlc3QSPAoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlCCeBBArpIA8gBARIfCgpyZXF1ZXN0X2lkGAIgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIksKFkNyZWF0ZUNhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkihgIKFVVwZGF0ZUNhdGVnb3J5UmVxdWVzdBI8CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIJ4EECukgDyAEBEncKC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIVCg12YWxpZGF0ZV9vbmx5GAQgASgIIksKFlVwZGF0ZUNhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkiSwoVRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACIYChZEZWxldGVDYXRlZ29yeVJlc3BvbnNlIlMKEUxpc3RCcmFuZHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBACJbChJMaXN0QnJhbmRzUmVzcG9uc2USLAoGYnJhbmRzGAEgAygLMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkJyYW5kEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJCChZHZXRDYXRhbG9nU3RhdHNSZXF1ZXN0EigKE2xvd19zdG9ja190aHJlc2hvbGQYASABKANCC7pICCIGGMCEPSgAIk0KF0dldENhdGFsb2dTdGF0c1Jlc3BvbnNlEjIKBXN0YXRzGAEgASgLMiMuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGFsb2dTdGF0cypsCglUb3RhbE1vZGUSGgoWVE9UQUxfTU9ERV9VTlNQRUNJRklFRBAAEhMKD1RPVEFMX01PREVfTk9ORRABEhgKFFRPVEFMX01PREVfRVNUSU1BVEVEEAISFAoQVE9UQUxfTU9ERV9FWEFDVBADKlQKBUZhY2V0EhUKEUZBQ0VUX1VOU1BFQ0lGSUVEEAASDwoLRkFDRVRfQlJBTkQQARISCg5GQUNFVF9DQVRFR09SWRACEg8KC0ZBQ0VUX1BSSUNFEAMylRMKDkNhdGFsb2dTZXJ2aWNlEqgBCgpHZXRQcm9kdWN0EiguY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldFByb2R1Y3RSZXF1ZXN0GikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldFByb2R1Y3RSZXNwb25zZSJFkAIBwvMYPho8CgMIhAcSAgg8Ggxwcm9kdWN0OntpZH0aCXNrdTp7c2t1fSIUcHJvZHVjdDp7cHJvZHVjdC5pZH0qAggBEp4BChBCYXRjaEdldFByb2R1Y3RzEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZSIpkAIBwvMYIhICEAIaHAoDCIQHEgIIPBoNcHJvZHVjdDp7aWRzfSoCCAESngEKDExpc3RQcm9kdWN0cxIqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0UHJvZHVjdHNSZXF1ZXN0GisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1Jlc3BvbnNlIjWQAgHC8xguGiwKAgh4EgIIPBoHY2F0YWxvZyIVcHJvZHVjdDp7cHJvZHVjdHMuaWR9KgIIARJyCg1DcmVhdGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZVByb2R1Y3RSZXNwb25zZSIGwvMYAigBEnIKDVVwZGF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAESagoNRGVsZXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVQcm9kdWN0UmVzcG9uc2UScAoPVW5kZWxldGVQcm9kdWN0Ei0uY2FydHdyaWdodC5jYXRhbG9nLnYxLlVuZGVsZXRlUHJvZHVjdFJlcXVlc3QaLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVzcG9uc2USbAoLQWRqdXN0U3RvY2sSKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXF1ZXN0GiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkFkanVzdFN0b2NrUmVzcG9uc2UiBsLzGAIoARKHAQoQQmF0Y2hBZGp1c3RTdG9jaxIuLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CYXRjaEFkanVzdFN0b2NrUmVxdWVzdBovLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CYXRjaEFkanVzdFN0b2NrUmVzcG9uc2UiEsLzGA4SBAgDEAoiBAoCCAooAhKGAQoSTGlzdFN0b2NrTW92ZW1lbnRzEjAuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RTdG9ja01vdmVtZW50c1JlcXVlc3QaMS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFN0b2NrTW92ZW1lbnRzUmVzcG9uc2UiC5ACAcLzGAQIAzABEokBCg5JbXBvcnRQcm9kdWN0cxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRQcm9kdWN0c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXNwb25zZSIYwvMYFBIECAMQZCIKCgMIrAISAwisAigCKAEShQEKC0dldENhdGVnb3J5EikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGVnb3J5UmVxdWVzdBoqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlc3BvbnNlIh+QAgHC8xgYGhYKAwiQHBIDCKwCGgpjYXRlZ29yaWVzEo4BCg5MaXN0Q2F0ZWdvcmllcxIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0Q2F0ZWdvcmllc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxJ1Cg5DcmVhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEnUKDlVwZGF0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlc3BvbnNlIgbC8xgCKAESbQoORGVsZXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2USfwoKTGlzdEJyYW5kcxIoLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVxdWVzdBopLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0QnJhbmRzUmVzcG9uc2UiHJACAcLzGBUaEwoDCJAcEgMIrAIaB2NhdGFsb2cSmwEKD0dldENhdGFsb2dTdGF0cxItLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXF1ZXN0Gi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGFsb2dTdGF0c1Jlc3BvbnNlIimQAgHC8xgiEgIQBRoWCgMIrAISAgg8GgdjYXRhbG9nKgIIASIECgIIChouwvMYKgoSCAESBAgBEAEiCAoCCAUSAggeEhQIAxIECAIQASIICgIIBRICCB4wAUK7AQoZY29tLmNhcnR3cmlnaHQuY2F0YWxvZy52MUITQ2F0YWxvZ1NlcnZpY2VQcm90b1ABWj1leGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L2NhdGFsb2cvdjE7Y2F0YWxvZ3YxqgIVQ2FydHdyaWdodC5DYXRhbG9nLlYxygIVQ2FydHdyaWdodFxDYXRhbG9nXFYx6gIXQ2FydHdyaWdodDo6Q2F0YWxvZzo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Request message of GetProduct.
@@ -658,6 +658,313 @@ export const AdjustStockResponseSchema: GenMessage<AdjustStockResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 15);
 
 /**
+ * A change of the stock of one product, with the rules of AdjustStock.
+ *
+ * @generated from message cartwright.catalog.v1.StockAdjustment
+ */
+export type StockAdjustment = Message<"cartwright.catalog.v1.StockAdjustment"> & {
+  /**
+   * Id of the product, which can be deleted.
+   *
+   * @generated from field: string product_id = 1;
+   */
+  productId: string;
+
+  /**
+   * Units to add to the stock; negative to remove units. Not 0, unless on_hand_quantity is set instead.
+   *
+   * @generated from field: int64 delta = 2;
+   */
+  delta: bigint;
+
+  /**
+   * stock_quantity of the product before this line. If it is not the current one, the line fails with ABORTED
+   * (STOCK_CHANGED). Not checked if absent.
+   *
+   * @generated from field: optional int64 expected_quantity = 3;
+   */
+  expectedQuantity?: bigint | undefined;
+
+  /**
+   * Reason of the change, recorded in the stock ledger.
+   *
+   * @generated from field: cartwright.catalog.v1.StockReason reason = 4;
+   */
+  reason: StockReason;
+
+  /**
+   * Time at which the stock changed, not in the future. If absent, the time at which the change is recorded. A RECOUNT
+   * older than the latest recorded one fails with FAILED_PRECONDITION (RECOUNT_OUTDATED).
+   *
+   * @generated from field: google.protobuf.Timestamp effective_time = 5;
+   */
+  effectiveTime?: Timestamp | undefined;
+
+  /**
+   * Counted units in the warehouse, instead of delta; only with reason RECOUNT.
+   *
+   * @generated from field: optional int64 on_hand_quantity = 6;
+   */
+  onHandQuantity?: bigint | undefined;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.StockAdjustment.
+ * Use `create(StockAdjustmentSchema)` to create a new message.
+ */
+export const StockAdjustmentSchema: GenMessage<StockAdjustment> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
+
+/**
+ * Request message of BatchAdjustStock.
+ *
+ * @generated from message cartwright.catalog.v1.BatchAdjustStockRequest
+ */
+export type BatchAdjustStockRequest = Message<"cartwright.catalog.v1.BatchAdjustStockRequest"> & {
+  /**
+   * Lines of the batch, from 1 to 1,000.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.StockAdjustment adjustments = 1;
+   */
+  adjustments: StockAdjustment[];
+
+  /**
+   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response. The call
+   * fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.BatchAdjustStockRequest.
+ * Use `create(BatchAdjustStockRequestSchema)` to create a new message.
+ */
+export const BatchAdjustStockRequestSchema: GenMessage<BatchAdjustStockRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
+
+/**
+ * Response message of BatchAdjustStock.
+ *
+ * @generated from message cartwright.catalog.v1.BatchAdjustStockResponse
+ */
+export type BatchAdjustStockResponse = Message<"cartwright.catalog.v1.BatchAdjustStockResponse"> & {
+  /**
+   * Results of the lines, in the order of the request.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.StockAdjustmentResult results = 1;
+   */
+  results: StockAdjustmentResult[];
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.BatchAdjustStockResponse.
+ * Use `create(BatchAdjustStockResponseSchema)` to create a new message.
+ */
+export const BatchAdjustStockResponseSchema: GenMessage<BatchAdjustStockResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
+
+/**
+ * Result of one line of BatchAdjustStock.
+ *
+ * @generated from message cartwright.catalog.v1.StockAdjustmentResult
+ */
+export type StockAdjustmentResult = Message<"cartwright.catalog.v1.StockAdjustmentResult"> & {
+  /**
+   * The stock after the line, or the reason why the line changed nothing.
+   *
+   * @generated from oneof cartwright.catalog.v1.StockAdjustmentResult.result
+   */
+  result: {
+    /**
+     * Stock of the product after the line.
+     *
+     * @generated from field: cartwright.catalog.v1.ProductStock stock = 1;
+     */
+    value: ProductStock;
+    case: "stock";
+  } | {
+    /**
+     * Error of the line, which changed nothing.
+     *
+     * @generated from field: cartwright.catalog.v1.StockAdjustmentError error = 2;
+     */
+    value: StockAdjustmentError;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.StockAdjustmentResult.
+ * Use `create(StockAdjustmentResultSchema)` to create a new message.
+ */
+export const StockAdjustmentResultSchema: GenMessage<StockAdjustmentResult> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
+
+/**
+ * Stock of a product.
+ *
+ * @generated from message cartwright.catalog.v1.ProductStock
+ */
+export type ProductStock = Message<"cartwright.catalog.v1.ProductStock"> & {
+  /**
+   * Id of the product.
+   *
+   * @generated from field: string product_id = 1;
+   */
+  productId: string;
+
+  /**
+   * Units that can be ordered.
+   *
+   * @generated from field: int64 stock_quantity = 2;
+   */
+  stockQuantity: bigint;
+
+  /**
+   * Units in the warehouse: stock_quantity and the units that pending orders have reserved.
+   *
+   * @generated from field: int64 on_hand_quantity = 3;
+   */
+  onHandQuantity: bigint;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.ProductStock.
+ * Use `create(ProductStockSchema)` to create a new message.
+ */
+export const ProductStockSchema: GenMessage<ProductStock> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
+
+/**
+ * Error of one line of BatchAdjustStock. AdjustStock fails with the same one.
+ *
+ * @generated from message cartwright.catalog.v1.StockAdjustmentError
+ */
+export type StockAdjustmentError = Message<"cartwright.catalog.v1.StockAdjustmentError"> & {
+  /**
+   * Name of the gRPC code, such as "FAILED_PRECONDITION".
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * Stable reason in UPPER_SNAKE_CASE, such as "OUT_OF_STOCK".
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Description of the error in English.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.StockAdjustmentError.
+ * Use `create(StockAdjustmentErrorSchema)` to create a new message.
+ */
+export const StockAdjustmentErrorSchema: GenMessage<StockAdjustmentError> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
+
+/**
+ * Request message of ListStockMovements. An entry is listed if it matches all filters that are set.
+ *
+ * @generated from message cartwright.catalog.v1.ListStockMovementsRequest
+ */
+export type ListStockMovementsRequest = Message<"cartwright.catalog.v1.ListStockMovementsRequest"> & {
+  /**
+   * Maximum number of entries on the page, at most 100. 20 if 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or PAGE_TOKEN_EXPIRED).
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Only entries of this product. All products if empty.
+   *
+   * @generated from field: string product_id = 3;
+   */
+  productId: string;
+
+  /**
+   * Only entries of this order. All orders, and entries without an order, if empty.
+   *
+   * @generated from field: string order_id = 4;
+   */
+  orderId: string;
+
+  /**
+   * Only entries with this reason. All reasons if empty. ORDER and CANCEL need product_id or order_id.
+   *
+   * @generated from field: cartwright.catalog.v1.StockReason reason = 5;
+   */
+  reason: StockReason;
+
+  /**
+   * Only entries that were recorded at this time or later. No lower bound if absent.
+   *
+   * @generated from field: google.protobuf.Timestamp min_create_time = 6;
+   */
+  minCreateTime?: Timestamp | undefined;
+
+  /**
+   * Only entries that were recorded before this time. No upper bound if absent.
+   *
+   * @generated from field: google.protobuf.Timestamp max_create_time = 7;
+   */
+  maxCreateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.ListStockMovementsRequest.
+ * Use `create(ListStockMovementsRequestSchema)` to create a new message.
+ */
+export const ListStockMovementsRequestSchema: GenMessage<ListStockMovementsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
+
+/**
+ * Response message of ListStockMovements.
+ *
+ * @generated from message cartwright.catalog.v1.ListStockMovementsResponse
+ */
+export type ListStockMovementsResponse = Message<"cartwright.catalog.v1.ListStockMovementsResponse"> & {
+  /**
+   * Entries of the page, newest first.
+   *
+   * @generated from field: repeated cartwright.catalog.v1.StockMovement movements = 1;
+   */
+  movements: StockMovement[];
+
+  /**
+   * Token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message cartwright.catalog.v1.ListStockMovementsResponse.
+ * Use `create(ListStockMovementsResponseSchema)` to create a new message.
+ */
+export const ListStockMovementsResponseSchema: GenMessage<ListStockMovementsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
+
+/**
  * Request message of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryRequest
@@ -692,7 +999,7 @@ export type GetCategoryRequest = Message<"cartwright.catalog.v1.GetCategoryReque
  * Use `create(GetCategoryRequestSchema)` to create a new message.
  */
 export const GetCategoryRequestSchema: GenMessage<GetCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
 
 /**
  * Response message of GetCategory.
@@ -713,7 +1020,7 @@ export type GetCategoryResponse = Message<"cartwright.catalog.v1.GetCategoryResp
  * Use `create(GetCategoryResponseSchema)` to create a new message.
  */
 export const GetCategoryResponseSchema: GenMessage<GetCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
 
 /**
  * Request message of ListCategories.
@@ -750,7 +1057,7 @@ export type ListCategoriesRequest = Message<"cartwright.catalog.v1.ListCategorie
  * Use `create(ListCategoriesRequestSchema)` to create a new message.
  */
 export const ListCategoriesRequestSchema: GenMessage<ListCategoriesRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
 
 /**
  * Response message of ListCategories.
@@ -778,7 +1085,7 @@ export type ListCategoriesResponse = Message<"cartwright.catalog.v1.ListCategori
  * Use `create(ListCategoriesResponseSchema)` to create a new message.
  */
 export const ListCategoriesResponseSchema: GenMessage<ListCategoriesResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
 
 /**
  * Request message of CreateCategory.
@@ -815,7 +1122,7 @@ export type CreateCategoryRequest = Message<"cartwright.catalog.v1.CreateCategor
  * Use `create(CreateCategoryRequestSchema)` to create a new message.
  */
 export const CreateCategoryRequestSchema: GenMessage<CreateCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
 
 /**
  * Response message of CreateCategory.
@@ -836,7 +1143,7 @@ export type CreateCategoryResponse = Message<"cartwright.catalog.v1.CreateCatego
  * Use `create(CreateCategoryResponseSchema)` to create a new message.
  */
 export const CreateCategoryResponseSchema: GenMessage<CreateCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
 
 /**
  * Request message of UpdateCategory.
@@ -881,7 +1188,7 @@ export type UpdateCategoryRequest = Message<"cartwright.catalog.v1.UpdateCategor
  * Use `create(UpdateCategoryRequestSchema)` to create a new message.
  */
 export const UpdateCategoryRequestSchema: GenMessage<UpdateCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 30);
 
 /**
  * Response message of UpdateCategory.
@@ -902,7 +1209,7 @@ export type UpdateCategoryResponse = Message<"cartwright.catalog.v1.UpdateCatego
  * Use `create(UpdateCategoryResponseSchema)` to create a new message.
  */
 export const UpdateCategoryResponseSchema: GenMessage<UpdateCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 31);
 
 /**
  * Request message of DeleteCategory.
@@ -931,7 +1238,7 @@ export type DeleteCategoryRequest = Message<"cartwright.catalog.v1.DeleteCategor
  * Use `create(DeleteCategoryRequestSchema)` to create a new message.
  */
 export const DeleteCategoryRequestSchema: GenMessage<DeleteCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 32);
 
 /**
  * Empty response message of DeleteCategory.
@@ -946,7 +1253,7 @@ export type DeleteCategoryResponse = Message<"cartwright.catalog.v1.DeleteCatego
  * Use `create(DeleteCategoryResponseSchema)` to create a new message.
  */
 export const DeleteCategoryResponseSchema: GenMessage<DeleteCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 33);
 
 /**
  * Request message of ListBrands.
@@ -976,7 +1283,7 @@ export type ListBrandsRequest = Message<"cartwright.catalog.v1.ListBrandsRequest
  * Use `create(ListBrandsRequestSchema)` to create a new message.
  */
 export const ListBrandsRequestSchema: GenMessage<ListBrandsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 34);
 
 /**
  * Response message of ListBrands.
@@ -1004,7 +1311,7 @@ export type ListBrandsResponse = Message<"cartwright.catalog.v1.ListBrandsRespon
  * Use `create(ListBrandsResponseSchema)` to create a new message.
  */
 export const ListBrandsResponseSchema: GenMessage<ListBrandsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 35);
 
 /**
  * Request message of GetCatalogStats.
@@ -1026,7 +1333,7 @@ export type GetCatalogStatsRequest = Message<"cartwright.catalog.v1.GetCatalogSt
  * Use `create(GetCatalogStatsRequestSchema)` to create a new message.
  */
 export const GetCatalogStatsRequestSchema: GenMessage<GetCatalogStatsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 36);
 
 /**
  * Response message of GetCatalogStats.
@@ -1047,7 +1354,7 @@ export type GetCatalogStatsResponse = Message<"cartwright.catalog.v1.GetCatalogS
  * Use `create(GetCatalogStatsResponseSchema)` to create a new message.
  */
 export const GetCatalogStatsResponseSchema: GenMessage<GetCatalogStatsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 37);
 
 /**
  * Precision with which a list counts its results.
@@ -1246,6 +1553,31 @@ export const CatalogService: GenService<{
     methodKind: "unary";
     input: typeof AdjustStockRequestSchema;
     output: typeof AdjustStockResponseSchema;
+  },
+  /**
+   * Changes the stock of up to 1,000 products, such as the deliveries or the counts of a warehouse. Each line follows
+   * the rules of AdjustStock by itself: a line that fails is reported and changes nothing, and all other lines are
+   * written in one transaction. Lines of the same product apply in their order. Repeating a call with the same
+   * request_id returns its results again and changes nothing.
+   *
+   * @generated from rpc cartwright.catalog.v1.CatalogService.BatchAdjustStock
+   */
+  batchAdjustStock: {
+    methodKind: "unary";
+    input: typeof BatchAdjustStockRequestSchema;
+    output: typeof BatchAdjustStockResponseSchema;
+  },
+  /**
+   * Lists the entries of the stock ledger, newest first. Entries of orders and their cancellations are listed with
+   * product_id or order_id only; without both of them, all other entries are listed in descending order of
+   * create_time.
+   *
+   * @generated from rpc cartwright.catalog.v1.CatalogService.ListStockMovements
+   */
+  listStockMovements: {
+    methodKind: "unary";
+    input: typeof ListStockMovementsRequestSchema;
+    output: typeof ListStockMovementsResponseSchema;
   },
   /**
    * Creates and updates products in bulk, identified by their sku; in mode FULL also deletes the products that

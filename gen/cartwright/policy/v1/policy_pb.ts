@@ -385,7 +385,8 @@ export const Scope = {
   UNSPECIFIED: 0,
 
   /**
-   * Create, change, delete and import products and categories, adjust stock, and read deleted products.
+   * Create, change, delete and import products and categories, adjust stock, and read deleted products and
+   * the stock ledger.
    *
    * @generated from enum value: SCOPE_CATALOG_WRITE = 1;
    */

@@ -9,7 +9,10 @@ export interface StoredProduct {
   sku: string;
   categoryId: string;
   /** Units that can be ordered. */
+  /** Units that can be ordered. */
   stock: bigint;
+  /** Units that pending orders have reserved. */
+  reserved: bigint;
   isDeleted: boolean;
   /** Whether its fields besides the stock differ from those of the row, or it is deleted. */
   isDifferent: boolean;
@@ -49,7 +52,7 @@ export async function findProducts(
     categoryId,
     stock: 0n,
   }));
-  const found = await tx.query(sql<Omit<StoredProduct, "stock">>`
+  const found = await tx.query(sql<Omit<StoredProduct, "stock" | "reserved">>`
     select product.id, product.sku, product.category_id as "categoryId", not active as "isDeleted",
       ${TEXT_DIFFERS} or ${OTHER_DIFFERS} as "isDifferent"
     from ${unnestProducts(items)} join product on product.sku = item.sku`);
@@ -58,7 +61,8 @@ export async function findProducts(
   const products = new Map<string, StoredProduct>();
   for (const product of found) {
     const level = levels.get(product.id);
-    if (level !== undefined) products.set(product.sku, { ...product, stock: availableUnits(level) });
+    if (level === undefined) continue;
+    products.set(product.sku, { ...product, stock: availableUnits(level), reserved: level.reserved });
   }
   return products;
 }

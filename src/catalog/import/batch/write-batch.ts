@@ -1,5 +1,10 @@
 import type { Tx } from "../../../infra/postgres/postgres.ts";
-import { type Inventory, LATER_COUNT_RECORDED, type StockLine } from "../../../inventory/inventory.ts";
+import {
+  type Inventory,
+  LATER_COUNT_RECORDED,
+  MAX_STOCK,
+  type StockLine,
+} from "../../../inventory/inventory.ts";
 import type { Clock } from "../../../kernel/clock.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { ensureBrands } from "../../brand/brand.ts";
@@ -126,10 +131,14 @@ async function changeProducts(
   const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
   const recountedIds = recounted.map(({ before }) => before.id);
   const outdated = await inventory.findOutdatedRecounts(tx, recountedIds, now);
-  for (const { row, before } of recounted) {
-    if (outdated.has(before.id)) reject(row, { field: "stock_quantity", description: LATER_COUNT_RECORDED });
+  const rejected = new Set<string>();
+  for (const { row, before, after } of recounted) {
+    const description = outdated.has(before.id) ? LATER_COUNT_RECORDED : excessOf(before, after);
+    if (description === undefined) continue;
+    rejected.add(before.id);
+    reject(row, { field: "stock_quantity", description });
   }
-  const accepted = pairs.filter(({ before }) => !outdated.has(before.id));
+  const accepted = pairs.filter(({ before }) => !rejected.has(before.id));
   const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
   const updatedIds = await updateProducts(tx, different, now);
   const recounts: StockLine[] = [];
@@ -150,6 +159,12 @@ async function changeProducts(
   await inventory.recordRecounts(tx, recounts, now);
   await setAvailability(tx, availabilities);
   return updatedCount;
+}
+
+/** Describes a stock that would be too large together with the reserved units; undefined if it is not. */
+function excessOf({ stock, reserved }: StoredProduct, after: ImportedProduct): string | undefined {
+  if (after.stock <= stock || after.stock + reserved <= MAX_STOCK) return undefined;
+  return `exceeds the maximum of ${MAX_STOCK} units on hand: orders have reserved ${reserved}`;
 }
 
 /** Invalidates the cached responses that show a changed product. */

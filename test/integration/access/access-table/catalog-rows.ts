@@ -59,6 +59,15 @@ export const catalogRows: Readonly<Record<string, AccessRow>> = {
     const productId = await makeProduct(admin, { stock: 1n });
     return ({ catalog }) => catalog.adjustStock({ productId, delta: 1n, reason: StockReason.RECEIVED });
   }),
+  "CatalogService/BatchAdjustStock": staffRow(Scope.CATALOG_WRITE, async ({ admin }) => {
+    const productId = await makeProduct(admin, { stock: 1n });
+    const adjustments = [{ productId, delta: 1n, reason: StockReason.RECEIVED }];
+    return ({ catalog }) => catalog.batchAdjustStock({ adjustments, requestId: randomUUID() });
+  }),
+  "CatalogService/ListStockMovements": staffRow(
+    Scope.CATALOG_WRITE,
+    withoutSetup(({ catalog }) => catalog.listStockMovements({})),
+  ),
   "CatalogService/ImportProducts": staffRow(Scope.CATALOG_WRITE, async ({ admin }) => {
     const slug = newName();
     await admin.catalog.createCategory({ category: { slug, name: slug } });

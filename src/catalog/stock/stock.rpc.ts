@@ -1,0 +1,108 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import {
+  type StockMovementSchema,
+  StockReason as StockReasonMessage,
+} from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import type {
+  AdjustStockRequest,
+  CatalogService,
+  StockAdjustment as StockAdjustmentMessage,
+  StockAdjustmentResultSchema,
+} from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type {
+  MovementReason,
+  StockAdjustment,
+  StockMovement,
+  StockReason,
+} from "../../inventory/inventory.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Catalog } from "../catalog.ts";
+import type { AdjustmentResult } from "./batch-adjust-stock.ts";
+
+/** The reasons that callers can give. */
+const REASONS = new Map<StockReasonMessage, StockReason>([
+  [StockReasonMessage.RECOUNT, "RECOUNT"],
+  [StockReasonMessage.RECEIVED, "RECEIVED"],
+  [StockReasonMessage.DAMAGED, "DAMAGED"],
+  [StockReasonMessage.RETURNED, "RETURNED"],
+  [StockReasonMessage.CORRECTION, "CORRECTION"],
+]);
+
+const REASON_MESSAGES: Record<MovementReason, StockReasonMessage> = {
+  RECOUNT: StockReasonMessage.RECOUNT,
+  RECEIVED: StockReasonMessage.RECEIVED,
+  DAMAGED: StockReasonMessage.DAMAGED,
+  RETURNED: StockReasonMessage.RETURNED,
+  CORRECTION: StockReasonMessage.CORRECTION,
+  INITIAL: StockReasonMessage.INITIAL,
+  ORDER: StockReasonMessage.ORDER,
+  CANCEL: StockReasonMessage.CANCEL,
+};
+
+const MOVEMENT_REASONS = new Map<StockReasonMessage, MovementReason>([
+  ...REASONS,
+  [StockReasonMessage.INITIAL, "INITIAL"],
+  [StockReasonMessage.ORDER, "ORDER"],
+  [StockReasonMessage.CANCEL, "CANCEL"],
+]);
+
+/** Creates the handlers of BatchAdjustStock and ListStockMovements. */
+export function stockRpc(
+  catalog: Pick<Catalog, "batchAdjustStock" | "listStockMovements">,
+  getCall: (context: HandlerContext) => Call,
+) {
+  return {
+    async batchAdjustStock({ adjustments, requestId }, context) {
+      const batch = { adjustments: adjustments.map(fromAdjustment), requestId };
+      return { results: (await catalog.batchAdjustStock(getCall(context), batch)).map(toResultMessage) };
+    },
+
+    async listStockMovements({ pageSize, pageToken, productId, orderId, reason, ...times }, context) {
+      const page = await catalog.listStockMovements(getCall(context), {
+        pageSize,
+        pageToken,
+        productId: productId.toLowerCase(),
+        orderId: orderId.toLowerCase(),
+        reason: MOVEMENT_REASONS.get(reason),
+        minCreateTime: fromBound(times.minCreateTime),
+        maxCreateTime: fromBound(times.maxCreateTime),
+      });
+      return { movements: page.items.map(toMovementMessage), nextPageToken: page.nextPageToken };
+    },
+  } satisfies Pick<ServiceImpl<typeof CatalogService>, "batchAdjustStock" | "listStockMovements">;
+}
+
+/** Converts a change of stock, of a request or of a line of a batch. Ids become lower case, as PostgreSQL writes UUIDs. */
+export function fromAdjustment(message: AdjustStockRequest | StockAdjustmentMessage): StockAdjustment {
+  const { productId, delta, onHandQuantity, expectedQuantity, reason, effectiveTime } = message;
+  return {
+    productId: productId.toLowerCase(),
+    delta,
+    expectedQuantity,
+    countedOnHand: onHandQuantity,
+    reason: REASONS.get(reason) ?? "CORRECTION",
+    effectiveTime: effectiveTime && timestampDate(effectiveTime),
+  };
+}
+
+/** Rounds up to milliseconds, the precision of stored times, so that a bound includes the same entries. */
+function fromBound(time: Timestamp | undefined): Date | undefined {
+  return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
+}
+
+function toResultMessage(result: AdjustmentResult): MessageInitShape<typeof StockAdjustmentResultSchema> {
+  return "error" in result
+    ? { result: { case: "error", value: result.error } }
+    : { result: { case: "stock", value: result.stock } };
+}
+
+function toMovementMessage(movement: StockMovement): MessageInitShape<typeof StockMovementSchema> {
+  return {
+    ...movement,
+    reason: REASON_MESSAGES[movement.reason],
+    effectiveTime: timestampFromDate(movement.effectiveTime),
+    createTime: timestampFromDate(movement.createTime),
+  };
+}
