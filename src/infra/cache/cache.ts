@@ -23,9 +23,17 @@ export interface CacheResult<T> {
   entry: Entry<T>;
 }
 
+/** What a cache needs of the bus. */
+export type CacheBus = Pick<
+  InvalidationBus,
+  "redisTier" | "tagVersions" | "clock" | "onInvalidateAll" | "waitForEarlierInvalidations"
+> & { readonly lease: CacheLease };
+
+type CacheLease = Pick<LeaseMonitor, "isHeld" | "isUp" | "waitUntilHeld">;
+
 export interface CacheOptions {
   /** Invalidates the entries. All caches of a process share one. */
-  bus: InvalidationBus;
+  bus: CacheBus;
   /** Maximum of the estimated size of the entries in memory. */
   maxBytes: number;
 }
@@ -43,7 +51,7 @@ export class Cache<T> {
   readonly #redis: RedisCacheStore<T>;
   readonly #flights: SingleFlight<CacheResult<T>>;
   readonly #tagVersions: TagVersions;
-  readonly #lease: LeaseMonitor;
+  readonly #lease: CacheLease;
   readonly #counters = createCacheCounters();
   readonly #clock: CacheClock;
 

@@ -21,15 +21,21 @@ const LOCK_POLL_MS = 10;
 const SLOW_MS = 25;
 const COOLDOWN_MS = 200;
 
+/** What the store needs of the bus. */
+type StoreBus = Pick<
+  InvalidationBus,
+  "redisTier" | "tagVersions" | "clock" | "waitForEarlierInvalidations"
+> & { readonly lease: { readonly isUp: boolean } };
+
 /** Finds and stores the entries of one cache in Redis. Failures of Redis are counted and never thrown. */
 export class RedisCacheStore<T> {
-  readonly #bus: InvalidationBus;
+  readonly #bus: StoreBus;
   readonly #redisTier: RedisTier;
   readonly #counters: CacheCounters;
   readonly #clock: CacheClock;
   #cooldownUntilMs = 0;
 
-  constructor(bus: InvalidationBus, counters: CacheCounters) {
+  constructor(bus: StoreBus, counters: CacheCounters) {
     this.#bus = bus;
     this.#redisTier = bus.redisTier;
     this.#counters = counters;
