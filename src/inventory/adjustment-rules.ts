@@ -1,7 +1,23 @@
 import { MAX_CLOCK_SKEW_MS } from "../kernel/clock.ts";
 import { AppError, invalidField } from "../kernel/errors.ts";
-import type { StockAdjustment } from "./stock-adjustment.ts";
 import { availableUnits, type StockLevel } from "./stock-level.ts";
+
+/** The reason of a manual change of stock. */
+export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
+
+/** A manual change of the stock of one product. */
+export interface StockAdjustment {
+  productId: string;
+  /** Units to add; negative to remove. 0 with `countedOnHand`. */
+  delta: bigint;
+  /** Counted units in the warehouse, reserved ones included; undefined for a change by `delta`. */
+  countedOnHand: bigint | undefined;
+  /** Expected units that can be ordered; undefined to skip the check. */
+  expectedQuantity: bigint | undefined;
+  reason: StockReason;
+  /** Time of the count or the event; undefined for now. */
+  effectiveTime: Date | undefined;
+}
 
 /** The description of the rejection of a recount that is older than one in the ledger. */
 export const LATER_COUNT_RECORDED = "a later count has been recorded";

@@ -1,8 +1,9 @@
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError } from "../kernel/errors.ts";
+import type { StockAdjustment } from "./adjustment-rules.ts";
 import { findOutdatedRecounts } from "./recount.ts";
-import { adjustStocks, type StockAdjustment, type StockTransition } from "./stock-adjustment.ts";
+import { adjustStocks, type StockTransition } from "./stock-adjustment.ts";
 import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
   createStock,
@@ -14,14 +15,19 @@ import {
   type StockLine,
 } from "./stock-movement.ts";
 
-export { LATER_COUNT_RECORDED, MAX_STOCK } from "./adjustment-rules.ts";
+export {
+  LATER_COUNT_RECORDED,
+  MAX_STOCK,
+  type StockAdjustment,
+  type StockReason,
+} from "./adjustment-rules.ts";
 export {
   listStockMovements,
   type MovementListRequest,
   type MovementReason,
   type StockMovement,
 } from "./movement-list.ts";
-export type { StockAdjustment, StockReason, StockTransition } from "./stock-adjustment.ts";
+export type { StockTransition } from "./stock-adjustment.ts";
 export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
 export type { OrderLine, OrderMovement, StockLine } from "./stock-movement.ts";
 

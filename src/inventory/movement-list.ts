@@ -5,7 +5,7 @@ import { allOf, prepareDynamic } from "../infra/postgres/statement.ts";
 import type { Call } from "../kernel/call.ts";
 import { invalidField } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
-import type { StockReason } from "./stock-adjustment.ts";
+import type { StockReason } from "./adjustment-rules.ts";
 
 /** The reason of an entry of the ledger. */
 export type MovementReason = StockReason | "INITIAL" | "ORDER" | "CANCEL";

@@ -8,25 +8,9 @@ import {
   assertValid,
   type RecordedAdjustment,
   type RecountTimes,
+  type StockAdjustment,
 } from "./adjustment-rules.ts";
 import { lockStock, type StockLevel } from "./stock-level.ts";
-
-/** The reason of a manual change of stock. */
-export type StockReason = "RECOUNT" | "RECEIVED" | "DAMAGED" | "RETURNED" | "CORRECTION";
-
-/** A manual change of the stock of one product. */
-export interface StockAdjustment {
-  productId: string;
-  /** Units to add; negative to remove. 0 with `countedOnHand`. */
-  delta: bigint;
-  /** Counted units in the warehouse, reserved ones included; undefined for a change by `delta`. */
-  countedOnHand: bigint | undefined;
-  /** Expected units that can be ordered; undefined to skip the check. */
-  expectedQuantity: bigint | undefined;
-  reason: StockReason;
-  /** Time of the count or the event; undefined for now. */
-  effectiveTime: Date | undefined;
-}
 
 /** The stock of a product before and after a change. */
 export interface StockTransition {

@@ -18,7 +18,7 @@ import { Migration20261129000000 } from "./migrations/migration-20261129000000-i
 import { Migration20261129010000 } from "./migrations/migration-20261129010000-outbox.ts";
 import { Migration20261129020000 } from "./migrations/migration-20261129020000-order-requests.ts";
 import { Migration20261129030000 } from "./migrations/migration-20261129030000-search.ts";
-import { Migration20261129040000 } from "./migrations/migration-20261129040000-stock-movement-list.ts";
+import { Migration20261129050000 } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
 
 /** All migrations, oldest first. */
 export const migrations: MigrationObject[] = [
@@ -33,7 +33,7 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261129010000-outbox", class: Migration20261129010000 },
   { name: "migration-20261129020000-order-requests", class: Migration20261129020000 },
   { name: "migration-20261129030000-search", class: Migration20261129030000 },
-  { name: "migration-20261129040000-stock-movement-list", class: Migration20261129040000 },
+  { name: "migration-20261129050000-stock-movement-list", class: Migration20261129050000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */

@@ -1,7 +1,7 @@
 import { Migration } from "@mikro-orm/migrations";
 
 /** Adds the index for lists of the stock ledger without a product. Orders do not write to it. */
-export class Migration20261129040000 extends Migration {
+export class Migration20261129050000 extends Migration {
   override up(): void {
     this.addSql(
       "create index stock_movement_created on stock_movement (created_at, id) where order_id is null",
