@@ -3,7 +3,6 @@ import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import { requestIdReused } from "../../infra/postgres/idempotency/run-idempotent.ts";
 import { availableUnits, type StockLevel } from "../../inventory/inventory.ts";
 import { AppError } from "../../kernel/errors.ts";
-import type { Ids } from "../../kernel/ids.ts";
 import { type Order, orderFromRow } from "../order-row.ts";
 import { type PlacedOrder, type Placement, requestKey } from "./placement.ts";
 import { assertAvailable, priceOrder } from "./price-order.ts";
@@ -30,11 +29,7 @@ export interface Decisions {
  * Decides on placements in their order, in memory: each one sees the stock and the promotions as the ones before have
  * left them. A placement that is refused takes nothing.
  */
-export function decidePlacements(
-  placements: readonly Placement[],
-  state: PlacementState,
-  ids: Ids,
-): Decisions {
+export function decidePlacements(placements: readonly Placement[], state: PlacementState): Decisions {
   const levels = new Map(state.levels);
   const accepted = new Map<string, AcceptedOrder>();
   const repeated: EarlierOrder[] = [];
@@ -46,7 +41,7 @@ export function decidePlacements(
     if (earlier !== undefined) {
       assertSameRequest(placement, earlier.fingerprint);
       repeated.push(earlier);
-      return { order: firstResponse(earlier), replayed: true };
+      return { order: firstResponse(earlier), replayed: earlier.id !== placement.orderId };
     }
     const twin = accepted.get(key);
     if (twin !== undefined) {
@@ -56,7 +51,7 @@ export function decidePlacements(
     const customerError = state.customerErrors.get(customerId);
     if (customerError !== undefined) throw customerError;
     assertAvailable(placement, levels, state.products);
-    const order = priceOrder(placement, state.products, ids(), state.now);
+    const order = priceOrder(placement, state.products, state.now);
     state.promotions.take(placement, lines.length, state.now);
     for (const { productId, quantity } of lines) {
       const level = levels.get(productId);

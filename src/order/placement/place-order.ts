@@ -28,11 +28,12 @@ export type PlaceOrder = (call: Call, owner: string, creation: OrderCreation) =>
 export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
   const strategy = createStockStrategy(options.stockStrategy, options);
   return async (call, owner, { order, requestId, validateOnly }) => {
-    const placement = toPlacement(order, { owner, requestId, clientAddress: call.clientAddress });
+    const { clientAddress } = call;
+    const placement = toPlacement(order, { orderId: options.ids(), owner, requestId, clientAddress });
     if (!validateOnly) return strategy.place(call, placement);
     return options.db.dryRun(call, async (tx) => {
       const state = await readPlacements(options, tx, [placement], "none");
-      return resultOf(decidePlacements([placement], state, options.ids).outcomes);
+      return resultOf(decidePlacements([placement], state).outcomes);
     });
   };
 }

@@ -15,6 +15,8 @@ export interface OrderInput {
 
 /** A valid request for an order. */
 export interface Placement {
+  /** Id of the order if this call places it. A batch that is repeated after a lost COMMIT finds its own orders by it. */
+  orderId: string;
   /** The customer or, for the order of a guest, the caller that the request_id belongs to. */
   owner: string;
   requestId: string;
@@ -44,7 +46,7 @@ const MAX_QUANTITY = 10_000n;
  */
 export function toPlacement(
   input: OrderInput,
-  request: Pick<Placement, "owner" | "requestId" | "clientAddress">,
+  request: Pick<Placement, "orderId" | "owner" | "requestId" | "clientAddress">,
 ): Placement {
   const { customerId, promotionId, items } = input;
   return {

@@ -11,9 +11,8 @@ import type { Placement } from "./placement.ts";
  * @throws AppError failed_precondition for several currencies; invalid_argument for too large an amount
  */
 export function priceOrder(
-  { customerId, promotionId, lines }: Placement,
+  { orderId, customerId, promotionId, lines }: Placement,
   products: ReadonlyMap<string, OrderedProduct>,
-  id: string,
   now: Date,
 ): Order {
   const items = lines.map(({ productId, quantity }): OrderItem => {
@@ -27,7 +26,7 @@ export function priceOrder(
   const totalPrice = { currencyCode: singleCurrency(items), minorUnits };
   assertAmount(minorUnits, "order.items");
   return {
-    id,
+    id: orderId,
     customerId,
     promotionId,
     items,

@@ -30,8 +30,8 @@ export async function writePlacements(
   state: PlacementState,
   moveStock: MoveStock,
 ): Promise<Outcome<PlacedOrder>[]> {
-  const { catalog, ids } = options;
-  const decisions = decidePlacements(placements, state, ids);
+  const { catalog } = options;
+  const decisions = decidePlacements(placements, state);
   const { accepted, outcomes } = decisions;
   repeatInvalidations(options, tx, decisions, state);
   if (accepted.length === 0) return outcomes;
