@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { MigrationObject } from "@mikro-orm/core";
-import { Migrator } from "@mikro-orm/migrations";
+import { Migration, Migrator } from "@mikro-orm/migrations";
 import { type EntitySchema, MikroORM } from "@mikro-orm/postgresql";
-import { Client, DatabaseError } from "pg";
+import { Client } from "pg";
+import { withRetries } from "../../kernel/async/with-retries.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import { errorMessage, StartupError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
@@ -14,14 +16,18 @@ import { Migration20261121180000 } from "./migrations/migration-20261121180000-s
 import { Migration20261121210000 } from "./migrations/migration-20261121210000-words.ts";
 import { Migration20261128000000 } from "./migrations/migration-20261128000000-import-deletes.ts";
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
-import { Migration20261129000000 } from "./migrations/migration-20261129000000-inventory.ts";
 import { Migration20261129010000 } from "./migrations/migration-20261129010000-outbox.ts";
-import { Migration20261129020000 } from "./migrations/migration-20261129020000-order-requests.ts";
 import { Migration20261129030000 } from "./migrations/migration-20261129030000-search.ts";
-import { Migration20261129050000 } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
+import { copyInventory } from "./migrations/online/migration-20261129000000-inventory.ts";
+import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
+import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
+import { dropFormerSchema } from "./migrations/online/migration-20261129090000-former-schema.ts";
+import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
+import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
+import { isContention } from "./postgres-errors.ts";
 
-/** All migrations, oldest first. */
-export const migrations: MigrationObject[] = [
+/** All migrations, oldest first. Those that run online have a function in place of a class. */
+export const migrations: (MigrationObject | { name: string; online: OnlineMigration })[] = [
   { name: "migration-20261120000000-shop", class: Migration20261120000000 },
   { name: "migration-20261121000000-catalogue", class: Migration20261121000000 },
   { name: "migration-20261121120000-access", class: Migration20261121120000 },
@@ -29,26 +35,44 @@ export const migrations: MigrationObject[] = [
   { name: "migration-20261121210000-words", class: Migration20261121210000 },
   { name: "migration-20261128000000-import-deletes", class: Migration20261128000000 },
   { name: "migration-20261128012404-idempotent-invalidation", class: Migration20261128012404 },
-  { name: "migration-20261129000000-inventory", class: Migration20261129000000 },
+  { name: "migration-20261129000000-inventory", online: copyInventory },
   { name: "migration-20261129010000-outbox", class: Migration20261129010000 },
-  { name: "migration-20261129020000-order-requests", class: Migration20261129020000 },
+  { name: "migration-20261129020000-order-requests", online: copyOrderRequests },
   { name: "migration-20261129030000-search", class: Migration20261129030000 },
-  { name: "migration-20261129050000-stock-movement-list", class: Migration20261129050000 },
+  { name: "migration-20261129050000-stock-movement-list", online: indexMovements },
+  { name: "migration-20261129090000-former-schema", online: dropFormerSchema },
 ];
 
-/** Key of the advisory lock: an arbitrary number, here "cart" in ASCII. */
-const LOCK_KEY = 0x63617274;
-/** Time limit for another replica that migrates, in milliseconds. */
+/** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */
+const LOCK_KEY = 0x63617278;
+/**
+ * Key of the lock of versions without online migrations. Their replicas wait for it in a statement, whose snapshot an
+ * index build would wait for.
+ */
+const FORMER_LOCK_KEY = 0x63617274;
+/** The last migration of these versions. */
+export const FORMER_LATEST = "migration-20261128012404-idempotent-invalidation";
+/** Time limit for another replica that migrates, and for each lock, in milliseconds. */
 const LOCK_WAIT_MS = 30 * MINUTE_MS;
+const LOCK_POLL_MS = 200;
+const LOCK_ATTEMPTS = 360;
+const MAX_LOCK_DELAY_MS = 5_000;
 
 /**
  * Migrates the schema and that of the job queue. Of several replicas that start together one migrates while the
  * others wait for its advisory lock, which PostgreSQL releases when the session ends, even by a crash.
  * @returns the number of migrations that ran
- * @throws StartupError when PostgreSQL is unreachable or another replica holds the lock for too long
+ * @throws StartupError when PostgreSQL is unreachable, another replica holds the lock for too long, or a table cannot be
+ *   locked
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
-  const client = new Client({ connectionString: url, lock_timeout: LOCK_WAIT_MS });
+  const client = new Client({
+    connectionString: url,
+    application_name: "cartwright-migration",
+    lock_timeout: LOCK_WAIT_MS,
+    // Ends the statement of a process that was killed, and with it the lock.
+    options: "-c client_connection_check_interval=1000",
+  });
   try {
     await client.connect();
   } catch (error) {
@@ -58,23 +82,19 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     );
   }
   try {
-    await client.query(`select pg_advisory_lock(${LOCK_KEY})`).catch((error: unknown) => {
-      const minutes = LOCK_WAIT_MS / MINUTE_MS;
-      if (!(error instanceof DatabaseError) || error.code !== "55P03") throw error;
-      throw new StartupError(
-        `Another process has been migrating the database for ${minutes} minutes. Start again when it has finished.`,
-      );
-    });
-    const orm = await openForMigration(entities, url);
+    await acquireLock(client, LOCK_KEY);
+    const orm = await openForMigration(entities, { url, session: { client, log } });
     try {
       const startMs = performance.now();
-      const done = await orm.migrator.up();
-      for (const { name } of done) log.debug({ migration: name }, "Migration applied");
+      await acquireLock(client, FORMER_LOCK_KEY);
+      const done = await runMigrations(orm, log, { to: FORMER_LATEST });
+      await client.query("select pg_advisory_unlock($1)", [FORMER_LOCK_KEY]);
+      done.push(...(await runMigrations(orm, log)));
       await installJobs(client, log);
       await ensureOutboxEpoch(client, log);
       if (done.length > 0) {
         const durationMs = Math.round(performance.now() - startMs);
-        log.info({ migrations: done.length, latest: done.at(-1)?.name, durationMs }, "Database migrated");
+        log.info({ migrations: done.length, latest: done.at(-1), durationMs }, "Database migrated");
       }
       return done.length;
     } finally {
@@ -85,13 +105,61 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
   }
 }
 
-/** Opens the ORM for migrations. Without a URL it only compares the entities with the snapshot. */
-export function openForMigration(entities: EntitySchema[], url?: string): Promise<MikroORM> {
+/**
+ * Runs the pending migrations. One that cannot lock a table in time is repeated with backoff, so that other statements
+ * do not wait behind its request.
+ * @returns the names of the migrations that ran
+ */
+async function runMigrations(orm: MikroORM, log: Log, options: { to?: string } = {}): Promise<string[]> {
+  const done: string[] = [];
+  const record = ({ name }: { name: string }) => {
+    done.push(name);
+    log.debug({ migration: name }, "Migration applied");
+  };
+  orm.migrator.on("migrated", record);
+  try {
+    await withRetries(() => orm.migrator.up(options), {
+      attempts: LOCK_ATTEMPTS,
+      firstDelayMs: LOCK_POLL_MS,
+      maxDelayMs: MAX_LOCK_DELAY_MS,
+      isRetryable: isContention,
+      onRetry: (error, retry) => log.warn({ err: error, ...retry }, "Migration repeated"),
+    });
+  } finally {
+    orm.migrator.off("migrated", record);
+  }
+  return done;
+}
+
+/** Polls for an advisory lock. A statement that waits for it would hold a snapshot. */
+async function acquireLock(client: Client, key: number): Promise<void> {
+  const deadlineMs = performance.now() + LOCK_WAIT_MS;
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1) as locked", [
+      key,
+    ]);
+    if (rows[0]?.locked === true) return;
+    if (performance.now() >= deadlineMs) {
+      const minutes = LOCK_WAIT_MS / MINUTE_MS;
+      throw new StartupError(
+        `Another process has been migrating the database for ${minutes} minutes. Start again when it has finished.`,
+      );
+    }
+    await sleep(LOCK_POLL_MS);
+  }
+}
+
+/** Opens the ORM for migrations. Without a connection it only compares the entities with the snapshot. */
+export function openForMigration(
+  entities: EntitySchema[],
+  connection?: { url: string; session: OnlineSession },
+): Promise<MikroORM> {
   return MikroORM.init({
-    ...(url === undefined ? { dbName: "cartwright", connect: false } : { clientUrl: url }),
+    ...(connection === undefined ? { dbName: "cartwright", connect: false } : { clientUrl: connection.url }),
     entities,
     extensions: [Migrator],
     pool: { max: 2 },
+    driverOptions: { lock_timeout: LOCK_TIMEOUT_MS },
     migrations: {
       path: `${import.meta.dirname}/migrations`,
       tableName: "migration",
@@ -99,8 +167,29 @@ export function openForMigration(entities: EntitySchema[], url?: string): Promis
       snapshotName: "snapshot",
       snapshotOnMigrate: false,
       silent: true,
+      // Each migration is recorded when it has finished.
+      allOrNothing: false,
       fileName: (timestamp, name) => `migration-${timestamp}${name === undefined ? "" : `-${name}`}`,
-      ...(url === undefined ? {} : { migrationsList: migrations }),
+      ...(connection === undefined ? {} : { migrationsList: migrationList(connection.session) }),
     },
+  });
+}
+
+function migrationList(session: OnlineSession): MigrationObject[] {
+  return migrations.map((migration) => {
+    if (!("online" in migration)) return migration;
+    const { name, online } = migration;
+    return {
+      name,
+      class: class extends Migration {
+        override isTransactional(): boolean {
+          return false;
+        }
+
+        override async up(): Promise<void> {
+          await online(session);
+        }
+      },
+    };
   });
 }

@@ -10,8 +10,11 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Clones the migrated template database, which takes some tens of milliseconds. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/**
+ * Clones a database, which takes some tens of milliseconds.
+ * @param source the migrated template by default; template1 for an empty database
+ */
+export async function createTestDatabase(source = "template_shop"): Promise<TestDatabase> {
   const template = new URL(inject("templateUrl"));
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   const admin = async (text: string) => {
@@ -21,7 +24,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     await client.connect();
     await client.query(text).finally(() => client.end());
   };
-  await admin(`create database ${name} template template_shop`);
+  await admin(`create database ${name} template ${source}`);
   const url = new URL(template);
   url.pathname = `/${name}`;
   const client = new Client({ connectionString: url.href });

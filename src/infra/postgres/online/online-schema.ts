@@ -1,0 +1,83 @@
+import { withRetries } from "../../../kernel/async/with-retries.ts";
+import { isContention } from "../postgres-errors.ts";
+import { exists, type OnlineSession } from "./online-session.ts";
+import { withTableLocks } from "./table-locks.ts";
+
+/** A constraint of a table. */
+export interface Constraint {
+  table: string;
+  name: string;
+  /** Its definition without the name. */
+  definition: string;
+  /** The two tables of a foreign key, in the order in which replicas use them. */
+  tables?: readonly string[];
+}
+
+const INDEX_ATTEMPTS = 20;
+const INDEX_FIRST_DELAY_MS = 500;
+const INDEX_MAX_DELAY_MS = 10_000;
+
+/**
+ * Adds a constraint that new rows satisfy from now on, and validates the existing rows afterwards, while the table is
+ * read and written.
+ */
+export async function addConstraint(session: OnlineSession, constraint: Constraint): Promise<void> {
+  const { table, name, definition, tables } = constraint;
+  const { client } = session;
+  const isPresent = await exists(
+    session,
+    "select from pg_constraint where conrelid = $1::regclass and conname = $2",
+    [table, name],
+  );
+  if (!isPresent) {
+    const locks =
+      tables === undefined
+        ? ({ tables: [table], mode: "access exclusive" } as const)
+        : ({ tables, mode: "share row exclusive" } as const);
+    await withTableLocks(session, locks, async () => {
+      await client.query(`alter table ${table} add constraint ${name} ${definition} not valid`);
+    });
+  }
+  session.log.debug({ table, constraint: name }, "Validation of constraint started");
+  // Does nothing for a valid constraint.
+  await client.query(`alter table ${table} validate constraint ${name}`);
+}
+
+/** Makes a column not null like {@link addConstraint}. */
+export function addNotNull(session: OnlineSession, table: string, column: string): Promise<void> {
+  // The name that PostgreSQL gives to the constraint of a new column.
+  return addConstraint(session, {
+    table,
+    name: `${table}_${column}_not_null`,
+    definition: `not null ${column}`,
+  });
+}
+
+/** Builds an index while its table is read and written. An index of an interrupted build is replaced. */
+export async function createIndex(
+  session: OnlineSession,
+  name: string,
+  definition: string,
+  { isUnique = false }: { isUnique?: boolean } = {},
+): Promise<void> {
+  const { client, log } = session;
+  const build = async () => {
+    const isValid = await exists(
+      session,
+      "select from pg_index where indexrelid = to_regclass($1) and indisvalid",
+      [name],
+    );
+    if (isValid) return;
+    log.info({ index: name }, "Index build started");
+    await client.query(`drop index concurrently if exists ${name}`);
+    await client.query(`create ${isUnique ? "unique " : ""}index concurrently ${name} ${definition}`);
+  };
+  // A build waits for the transactions that it has found, so that it can be part of a deadlock.
+  await withRetries(build, {
+    attempts: INDEX_ATTEMPTS,
+    firstDelayMs: INDEX_FIRST_DELAY_MS,
+    maxDelayMs: INDEX_MAX_DELAY_MS,
+    isRetryable: isContention,
+    onRetry: (error, retry) => log.warn({ err: error, index: name, ...retry }, "Index build repeated"),
+  });
+}
