@@ -3,6 +3,7 @@ import type { Check } from "./check.ts";
 import { orderChecks } from "./order-checks.ts";
 import { purchaseChecks } from "./purchase-checks.ts";
 import { referenceChecks } from "./reference-checks.ts";
+import { requestChecks } from "./request-checks.ts";
 import { sessionChecks } from "./session-checks.ts";
 import { stockChecks } from "./stock-checks.ts";
 
@@ -10,6 +11,7 @@ import { stockChecks } from "./stock-checks.ts";
 export const checks: readonly Check[] = [
   ...stockChecks,
   ...orderChecks,
+  ...requestChecks,
   ...purchaseChecks,
   ...referenceChecks,
   ...sessionChecks,

@@ -115,6 +115,11 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "alter table orders drop constraint orders_request_unique",
     "update orders set request_id = ':request'",
   ],
+  [
+    "request-results",
+    "requests/:request",
+    "insert into idempotency (method, owner, request_id, fingerprint) values ('AdjustStock', '', ':request', '')",
+  ],
   ["order-movements", "orders/:order", "delete from stock_movement where order_id = ':order'"],
   ["order-movements", "orders/:order", "delete from order_item where order_id = ':order'"],
   [
