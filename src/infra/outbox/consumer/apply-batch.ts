@@ -90,19 +90,24 @@ export async function applyBatch<Data>(
 }
 
 // Not prepared: a plan that was made for an empty table would scan it when it is large.
-function selectRows<Data>({ name, topics }: OutboxConsumer<Data>, limits: BatchLimits) {
+function selectRows<Data>({ name, topics, minAgeMs = 0 }: OutboxConsumer<Data>, limits: BatchLimits) {
   const names = topics.map((topic) => topic.name);
   const events = sql`(select coalesce(jsonb_agg(event order by n), '[]')
     from jsonb_array_elements(events) with ordinality as e (event, n) where event ->> 'topic' = any(${names}))`;
   return sql<Row<Data>>`
     select epoch, xid::text, id::text, ${events} as events, n = found as is_last from (
-      select *, row_number() over w as n, count(*) over () as found,
-        sum(pg_column_size(events)) over w - pg_column_size(events) as bytes_before
-      from (
-        select * from ${OUTBOX_ROWS} where ${isUnread(name)} and ${IS_BELOW_HORIZON}
-        order by epoch, xid, id limit ${limits.rows + 1}
-      ) as unread
-      window w as (order by epoch, xid, id)
+      select *, count(*) over () as found from (
+        select *, row_number() over w as n,
+          sum(pg_column_size(events)) over w - pg_column_size(events) as bytes_before,
+          -- None is read before an earlier one.
+          bool_and(created_at <= clock_timestamp() - ${minAgeMs}::float8 * interval '1 ms') over w as is_old_enough
+        from (
+          select * from ${OUTBOX_ROWS} where ${isUnread(name)} and ${IS_BELOW_HORIZON}
+          order by epoch, xid, id limit ${limits.rows + 1}
+        ) as unread
+        window w as (order by epoch, xid, id)
+      ) as aged
+      where is_old_enough
     ) as candidate
     where n <= ${limits.rows} and bytes_before < ${limits.bytes} order by n`;
 }

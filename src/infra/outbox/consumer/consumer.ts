@@ -27,6 +27,8 @@ export interface OutboxConsumer<Data> {
   readonly topics: readonly Topic<Data>[];
   /** Time from a commit to the batch with its events, in milliseconds. Longer batches are fewer and larger. */
   readonly delayMs: number;
+  /** Minimum age of the rows that it reads, in milliseconds. Defaults to 0. */
+  readonly minAgeMs?: number;
   /** Distance from the end of the outbox at which the consumer counts as too far behind. */
   readonly limits: OutboxLimits;
   /**

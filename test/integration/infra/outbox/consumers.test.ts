@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
 import type { Topic } from "../../../../src/infra/outbox/topic.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";
@@ -55,6 +56,27 @@ test("events of other processes are found by polling", async () => {
   await run([createRecordingConsumer()], { pollMs: 10 });
   await database.query(`select append_outbox('[{"topic": "numbers", "data": 7}]')`);
   await expect.poll(applied).toEqual([7]);
+});
+
+test("a consumer with a minimum age reads no younger row, and none that follows one", async () => {
+  const { database, db, publish, addCursor } = await openOutboxFixture();
+  await addCursor("recorder");
+  await publish(1);
+  await publish(2);
+  await waitForHorizon(database);
+  const consumer = { ...createRecordingConsumer(), minAgeMs: 3_600_000 };
+  const age = (events: string) =>
+    database.query(
+      `update outbox_1 set created_at = created_at - interval '2 hours' where events = '${events}'`,
+    );
+  const apply = () => applyBatch(db, internalCall(), consumer);
+  await age('[{"topic": "numbers", "data": 2}]');
+  expect(await apply()).toEqual({ events: 0, rows: 0, hasMore: false });
+  await age('[{"topic": "numbers", "data": 1}]');
+  expect(await apply()).toEqual({ events: 2, rows: 2, hasMore: false });
+  await publish(3);
+  await waitForHorizon(database);
+  expect(await apply()).toEqual({ events: 0, rows: 0, hasMore: false });
 });
 
 test("a failed batch is rolled back with its effect, and repeated", async () => {
