@@ -5,7 +5,7 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import { availableUnits, type Inventory, type StockAdjustment } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Money } from "../../kernel/money.ts";
-import { type Product, productTags, readProduct } from "./product-row.ts";
+import { type Product, productTag, productTags, readProduct } from "./product-row.ts";
 
 /** The fields of a product that an order copies, and whether it is sold. */
 export interface OrderedProduct {
@@ -96,9 +96,8 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
     async applyStockChanges(tx, changes) {
       const crossed = changes.filter(({ before, after }) => before > 0n !== after > 0n);
       for (const { productId, sku, before, after, version } of changes) {
-        const tags = productTags({ id: productId, sku });
-        if (before > 0n !== after > 0n) tx.invalidate(...tags);
-        else for (const tag of tags) tx.invalidateThrottled(tag, version);
+        if (before > 0n !== after > 0n) tx.invalidate(...productTags({ id: productId, sku }));
+        else tx.invalidateThrottled(productTag(productId), version);
       }
       await setAvailability(
         tx,

@@ -19,7 +19,7 @@ function tagsOf(products: (Product | undefined)[], ...more: string[]): string[] 
 }
 
 const throttledTagsOf = (products: (Product | undefined)[]) =>
-  tagsOf(products).map((tag) => `${tag} throttled`);
+  products.map((product) => `product:${product?.id} throttled`);
 
 function order(products: (Product | undefined)[], validateOnly = false) {
   const items = products.map((product) => ({ productId: product?.id ?? "", quantity: 1n }));
