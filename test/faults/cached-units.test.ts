@@ -72,7 +72,7 @@ async function startShop() {
   return { first, second, order, readUnits, proxy, processes };
 }
 
-test("cached units are a second old at most in two replicas, and nobody is shown units of a sold out product", async () => {
+test("cached units are a second old at most in two replicas, and no response shows units of a sold out product", async () => {
   const { first, second, order, readUnits } = await startShop();
   const replicas = [first, second];
   /** The times at which orders were acknowledged. */
