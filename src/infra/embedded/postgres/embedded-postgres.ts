@@ -26,6 +26,8 @@ const SETTINGS = [
   "unix_socket_directories=",
   // A catalogue of 100,000 products with its indexes fits into 256 MB, most of one of a million into 1 GB.
   `shared_buffers=${Math.round(Math.min(1_024, Math.max(128, totalmem() / 2 ** 20 / 16)))}MB`,
+  // Several replicas, each with its pool, the connections of its jobs and those of its outbox.
+  "max_connections=300",
   // A seed or import does not stop for checkpoints.
   "max_wal_size=2GB",
   // The files are on an SSD.
