@@ -8,6 +8,7 @@ import { invalidationQueue } from "./infra/jobs/queues.ts";
 import { runConsumers } from "./infra/outbox/consumer/run-consumers.ts";
 import { createInvalidationConsumer } from "./infra/outbox/invalidation-consumer.ts";
 import type { WakeUp } from "./infra/outbox/wake-up.ts";
+import { purgeRequests } from "./infra/postgres/idempotency/purge-requests.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { internalCall } from "./kernel/call.ts";
 import { MINUTE_MS } from "./kernel/durations.ts";
@@ -52,6 +53,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     try {
       await rollUpCounts(db, internalCall());
       await identity.purgeExpired(internalCall());
+      await purgeRequests(db, internalCall());
       await refreshWordRanges(db, internalCall(stopping.signal));
     } catch (error) {
       if (!stopping.signal.aborted) log.warn({ err: error }, "Maintenance failed; product counts stay exact");

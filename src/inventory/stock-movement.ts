@@ -28,28 +28,34 @@ type MovementValues = [
 
 const MOVE_RESERVED = prepare<MovementValues, { product_id: string }>(
   (orderIds, productIds, units, reason, now) =>
-    moveReservedUnits([orderIds, productIds, units, reason, now], sql`true`),
+    moveReservedUnits([orderIds, productIds, units, reason, now], { locks: sql``, condition: sql`true` }),
 );
+// Locks in id order before it updates, since an update locks in any order. A row that another transaction has changed
+// meanwhile no longer has the version.
 const MOVE_RESERVED_IF_CURRENT = prepare<
-  [...MovementValues, lockedIds: readonly string[], versions: readonly string[]],
+  [...MovementValues, ids: readonly string[], versions: readonly string[]],
   { product_id: string }
 >((orderIds, productIds, units, reason, now, ids, versions) =>
-  moveReservedUnits(
-    [orderIds, productIds, units, reason, now],
-    sql`(inventory.product_id, version) in (select * from unnest(${ids}::uuid[], ${versions}::bigint[]))`,
-  ),
+  moveReservedUnits([orderIds, productIds, units, reason, now], {
+    locks: sql`locked as materialized (
+        select product_id from inventory
+        where (product_id, version) in (select * from unnest(${ids}::uuid[], ${versions}::bigint[]))
+        order by product_id for no key update
+      ),`,
+    condition: sql`moved.product_id in (select product_id from locked)`,
+  }),
 );
 
-/** Returns the statement that changes the stock of rows for which the condition holds, and records all lines. */
+/** Returns the statement that records all lines, and changes the stock of the products that meet the condition. */
 function moveReservedUnits(
   [orderIds, productIds, units, reason, now]: readonly Parameter[],
-  condition: RawBuilder<unknown>,
+  { locks, condition }: { locks: RawBuilder<unknown>; condition: RawBuilder<unknown> },
 ): RawBuilder<{ product_id: string }> {
   return sql<{ product_id: string }>`
     with line as (
       select * from unnest(${orderIds}::uuid[], ${productIds}::uuid[], ${units}::bigint[])
         as line (order_id, product_id, units)
-    ), ledger as (
+    ), ${locks} ledger as (
       insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at)
       select product_id, units, ${reason}, order_id, at, at from line, (select ${now}::timestamptz as at) as recorded
     )

@@ -16,6 +16,11 @@ export interface Tx {
   readonly em: SqlEntityManager;
   /** Runs a statement and returns its rows. */
   query<Row>(statement: Statement<Row>): Promise<Row[]>;
+  /**
+   * Runs `work`, whose statements are sent immediately, without waiting for the responses of the ones before: one round
+   * trip for all of them. PostgreSQL runs them in the order of their calls. Resolves when all have their responses.
+   */
+  pipelined<T>(work: () => Promise<T>): Promise<T>;
   /** Publishes an event, which consumers of its topic get after the commit. `data` is stored as JSON. */
   publish<Data>(topic: Topic<Data>, data: Data): void;
   /** Registers cache tags. Responses cached under them are dropped after the commit, before `transact` returns. */

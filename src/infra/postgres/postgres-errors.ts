@@ -23,6 +23,7 @@ const UNAVAILABLE_CODES = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
 const CONNECTION_LOST_CODES = /^(08...|25P0[1234]|57P0[125]|ECONNRESET|EPIPE|ETIMEDOUT|CONNECTION_LOST)$/;
 const QUERY_CANCELED = "57014";
 const TRANSACTION_TIMEOUT = "25P04";
+const IN_FAILED_TRANSACTION = "25P02";
 const NUMERIC_VALUE_OUT_OF_RANGE = "22003";
 
 /** Maximum depth of the causes to search: the ORM wraps the driver's errors. */
@@ -51,6 +52,11 @@ export function readPostgresError(error: unknown): PostgresError | undefined {
 /** Returns whether a transaction failed because of a concurrent one and may succeed when it runs again. */
 export function isContention(error: unknown): boolean {
   return error instanceof OptimisticLockError || CONTENTION_CODES.has(readPostgresError(error)?.code ?? "");
+}
+
+/** Returns whether a statement was rejected because an earlier one of its transaction has failed. */
+export function isTransactionFailed(error: unknown): boolean {
+  return readPostgresError(error)?.code === IN_FAILED_TRANSACTION;
 }
 
 /** Returns whether the connection is unusable; another one may work. */

@@ -61,35 +61,67 @@ const FIND_EARLIER = prepare<[owners: readonly string[], requestIds: readonly st
  * promotions, stock. Each statement begins after the locks of the ones before, so that it reads what they wait for.
  */
 export async function readPlacements(
-  { clock, catalog, customers, inventory, tracker }: PlacementSources,
+  sources: PlacementSources,
   tx: Tx,
   placements: readonly Placement[],
   mode: LockMode,
 ): Promise<PlacementState> {
-  const requests = new Map(placements.map((one) => [requestKey(one.owner, one.requestId), one]));
-  if (mode !== "none") await tx.query(LOCK_REQUESTS([...requests.keys()]));
-  const distinct = [...requests.values()];
-  const earlier = await tx.query(
-    FIND_EARLIER(
-      distinct.map(({ owner }) => owner),
-      distinct.map(({ requestId }) => requestId),
-    ),
-  );
+  const { tracker, clock } = sources;
+  const owners = () => readOwners(sources, tx, placements, mode);
+  const stock = () => readStock(sources, tx, placements, mode);
+  const quota = () => tracker.readOrderQuota(tx, placements, mode !== "none");
+  if (placements.every(({ promotionId }) => promotionId === "")) {
+    // One round trip, since no statement depends on the result of another one.
+    const [ofOwners, ofStock] = await tx.pipelined(() => Promise.all([owners(), stock()]));
+    return { ...ofOwners, promotions: await quota(), ...ofStock, now: clock.now() };
+  }
+  const ofOwners = await tx.pipelined(owners);
+  const promotions = await quota();
+  return { ...ofOwners, promotions, ...(await tx.pipelined(stock)), now: clock.now() };
+}
+
+/** Locks the requests and looks them up, then the customers. */
+async function readOwners(
+  { customers }: PlacementSources,
+  tx: Tx,
+  placements: readonly Placement[],
+  mode: LockMode,
+): Promise<Pick<PlacementState, "earlier" | "customerErrors">> {
   const customerIds = distinctIds(placements.map(({ customerId }) => customerId));
-  const customerErrors = await customers.findUnavailable(tx, customerIds, mode !== "none");
-  const promotions = await tracker.readOrderQuota(tx, placements, mode !== "none");
+  const [earlier, customerErrors] = await Promise.all([
+    findEarlier(tx, placements, mode),
+    customers.findUnavailable(tx, customerIds, mode !== "none"),
+  ]);
+  return { earlier, customerErrors };
+}
+
+async function findEarlier(
+  tx: Tx,
+  placements: readonly Placement[],
+  mode: LockMode,
+): Promise<Map<string, EarlierOrder>> {
+  const requests = new Map(placements.map((one) => [requestKey(one.owner, one.requestId), one]));
+  const distinct = [...requests.values()];
+  const owners = distinct.map(({ owner }) => owner);
+  const requestIds = distinct.map(({ requestId }) => requestId);
+  const locked = mode === "none" ? undefined : tx.query(LOCK_REQUESTS([...requests.keys()]));
+  const [rows] = await Promise.all([tx.query(FIND_EARLIER(owners, requestIds)), locked]);
+  return new Map(rows.map((row) => [requestKey(row.owner, row.request_id), row]));
+}
+
+/** Locks or reads the stock, then the products: their snapshot is newer than the locks. */
+async function readStock(
+  { inventory, catalog }: PlacementSources,
+  tx: Tx,
+  placements: readonly Placement[],
+  mode: LockMode,
+): Promise<Pick<PlacementState, "levels" | "products">> {
   const productIds = distinctIds(placements.flatMap(({ lines }) => lines.map(({ productId }) => productId)));
-  const levels = await (mode === "all" ? inventory.lock(tx, productIds) : inventory.read(tx, productIds));
-  // A statement of its own: its snapshot is newer than the locks.
-  const products = await catalog.findOrdered(tx, productIds);
-  return {
-    now: clock.now(),
-    earlier: new Map(earlier.map((row) => [requestKey(row.owner, row.request_id), row])),
-    customerErrors,
-    promotions,
-    levels,
-    products,
-  };
+  const [levels, products] = await Promise.all([
+    mode === "all" ? inventory.lock(tx, productIds) : inventory.read(tx, productIds),
+    catalog.findOrdered(tx, productIds),
+  ]);
+  return { levels, products };
 }
 
 function distinctIds(ids: readonly string[]): string[] {

@@ -35,11 +35,11 @@ export async function writePlacements(
   const { accepted, outcomes } = decisions;
   repeatInvalidations(options, tx, decisions, state);
   if (accepted.length === 0) return outcomes;
-  await writeOrders(tx, accepted, state.now);
   const lines = accepted.flatMap(({ order }) =>
     order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity })),
   );
-  await moveStock(tx, lines, state);
+  // The ledger refers to the orders, so they are written first.
+  await tx.pipelined(() => Promise.all([writeOrders(tx, accepted, state.now), moveStock(tx, lines, state)]));
   await recordPurchases(options, tx, accepted, state.now);
   const changes = stockChanges(decisions, state);
   await catalog.applyStockChanges(tx, changes);

@@ -130,6 +130,7 @@ function fakeTx(): Tx {
       return unused();
     },
     query: unused,
+    pipelined: unused,
     invalidate: unused,
     invalidateThrottled: unused,
     invalidation: unused,

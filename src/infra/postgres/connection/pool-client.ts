@@ -17,7 +17,11 @@ export async function withClient<T>(
   work: (client: PoolClient, discard: (reason: Error) => void) => Promise<T>,
 ): Promise<T> {
   const client = await acquireClient(pool, call);
-  const close = () => void client.end();
+  const close = () => {
+    // In pipeline mode the driver would wait for the responses.
+    setPipelining(client, false);
+    void client.end();
+  };
   let failure: Error | undefined;
   const discard = (reason: Error) => {
     failure = reason;
@@ -69,4 +73,9 @@ async function acquireClient(pool: Pool, call: Call): Promise<PoolClient> {
       .then(accept, reject)
       .finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/** Sets whether the driver sends statements without waiting for the responses of the ones before. */
+export function setPipelining(client: PoolClient, pipeline: boolean): void {
+  Object.assign(client, { pipeline });
 }

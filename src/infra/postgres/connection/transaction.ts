@@ -6,7 +6,8 @@ import type { Call } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { Tx } from "../database.ts";
 import { isConnectionLost, isContention, isTransactionTimeout, toAppError } from "../postgres-errors.ts";
-import { assertNotAborted, queryClient, withClient } from "./pool-client.ts";
+import { createStatementRunner } from "./pipeline.ts";
+import { assertNotAborted, withClient } from "./pool-client.ts";
 import type { Semaphore } from "./semaphore.ts";
 
 /** The command that ends a transaction whose work succeeded. */
@@ -84,7 +85,7 @@ async function runOnce<T>(
       em.setTransactionContext(kyselyOn(client));
       const result = await work({
         em,
-        query: (statement) => queryClient(client, statement),
+        ...createStatementRunner(client),
         publish: () => {},
         invalidate: () => {},
         invalidateThrottled: () => {},

@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { entities } from "../../../../src/entities.ts";
+import { purgeRequests } from "../../../../src/infra/postgres/idempotency/purge-requests.ts";
+import { openPostgres } from "../../../../src/infra/postgres/postgres.ts";
+import { internalCall } from "../../../../src/kernel/call.ts";
+import { silentLog } from "../../../support/log.ts";
+import { createTestDatabase } from "../../../support/stores/database.ts";
+
+test("requests that are older than 7 days are deleted in several batches, and later ones stay", async () => {
+  const database = await createTestDatabase();
+  const pool = { poolMax: 2, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
+  const db = await openPostgres({ url: database.url, entities, log: silentLog, ...pool });
+  const insert = (method: string, count: number, age: string) =>
+    database.query(
+      `insert into idempotency (method, owner, request_id, fingerprint, created_at)
+       select $1, '', gen_random_uuid(), '', now() - $3::interval from generate_series(1, $2::int)`,
+      [method, count, age],
+    );
+  await insert("Old", 5_001, "7 days 1 second");
+  await insert("Recent", 3, "6 days 23 hours");
+  const transact = db.transact;
+  let transactions = 0;
+  const counted: typeof transact = (call, work) => {
+    transactions += 1;
+    return transact(call, work);
+  };
+  await purgeRequests({ ...db, transact: counted }, internalCall());
+  expect(await database.query("select method, count(*)::int from idempotency group by method")).toEqual([
+    { method: "Recent", count: 3 },
+  ]);
+  expect(transactions).toBe(2);
+  await db.close();
+  await database.drop();
+});
