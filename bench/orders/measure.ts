@@ -6,7 +6,7 @@ import { quantile } from "../harness/numbers.ts";
 import { runPgbench } from "../harness/pgbench.ts";
 import { readProcess } from "../harness/process-stat.ts";
 import type { Service } from "../harness/service.ts";
-import { type LoadGenerator, startLoadGenerator } from "../load/load-generator.ts";
+import { startLoadGenerator } from "../load/load-generator.ts";
 import { CUSTOMERS, countOrders } from "./order-shop.ts";
 
 /** The clients of pgbench, on threads of their own. */
@@ -43,8 +43,6 @@ export interface Run {
 
 /** Something that places orders. */
 export interface OrderPlacer {
-  readonly name: string;
-  readonly databaseUrl: string;
   /** @throws StartupError when acknowledged orders are missing, or others are stored */
   run(options: RunOptions): Promise<Run>;
   close(): Promise<void>;
@@ -59,8 +57,6 @@ export function createYardstick(
 ): OrderPlacer {
   const variables = { products, customers: CUSTOMERS };
   return {
-    name: "pgbench",
-    databaseUrl,
     run: ({ spread, seconds }) =>
       counted("pgbench", databaseUrl, async () => {
         const before = await load.busySeconds();
@@ -81,20 +77,17 @@ export function createYardstick(
   };
 }
 
-/** Creates callers of a service in a process of their own. */
+/** Creates callers of a service in a process of their own. They close the service too. */
 export function createCallers(
   name: string,
   service: Service,
   products: number,
   load: DatabaseLoad,
-): OrderPlacer & { generator: LoadGenerator } {
+): OrderPlacer {
   const { url, pid, databaseUrl } = service;
   const generator = startLoadGenerator(url, CONNECTIONS);
   const serviceSeconds = async () => (await readProcess(pid))?.busySeconds ?? Number.NaN;
   return {
-    name,
-    databaseUrl,
-    generator,
     run: ({ spread, callers, seconds }) =>
       counted(name, databaseUrl, async () => {
         const before = { service: await serviceSeconds(), postgres: await load.busySeconds() };
@@ -108,7 +101,10 @@ export function createCallers(
         };
         return summarize(result.ms, result.failures, result.ms.length / result.seconds, times);
       }),
-    close: () => generator.close(),
+    async close() {
+      await generator.close();
+      await service.close();
+    },
   };
 }
 

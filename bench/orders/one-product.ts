@@ -18,7 +18,7 @@ const GOALS = { lastMs: 2_000, p99Ratio: 3, loadsPerSecond: 2 };
 
 /** Measures what callers see of one product that many order. */
 export async function measureOneProduct(shop: OrderShop): Promise<Measurement> {
-  const service = await shop.start("orders_one_product", {});
+  const service = await shop.start(await shop.copy("orders_one_product"), {});
   const generator = startLoadGenerator(service.url, CONNECTIONS);
   const goals = new Goals();
   const rows = [["one product", "result", "goal"]];
@@ -72,6 +72,7 @@ export async function measureOneProduct(shop: OrderShop): Promise<Measurement> {
     await assertInvariants("the orders of one product", service.databaseUrl);
   } finally {
     await generator.close();
+    await service.close();
   }
   return {
     title: "Orders of one product",

@@ -30,19 +30,14 @@ export interface OrderShop {
   readonly serverUrl: string;
   /** Copies the database. Returns its address. */
   copy(name: string): Promise<string>;
-  /** Starts a service on a copy of its own, with its background work. */
-  start(name: string, settings: Readonly<Record<string, string>>): Promise<Service>;
+  /** Starts a service on a copy, with its background work. */
+  start(databaseUrl: string, settings: Readonly<Record<string, string>>): Promise<Service>;
   close(): Promise<void>;
 }
 
 /** Opens a shop in which everything is in stock. */
 export async function openOrderShop(products: number): Promise<OrderShop> {
   const base = await startService({ WORKERS: "0" });
-  const running = [base];
-  const close = async () => {
-    // In reverse order: the first process owns the stores.
-    for (const service of running.splice(0).reverse()) await service.close();
-  };
   const { databaseUrl: serverUrl, redisUrl, stores } = base;
   const copy = (name: string) => createDatabase(serverUrl, name, SEEDED);
   try {
@@ -53,7 +48,7 @@ export async function openOrderShop(products: number): Promise<OrderShop> {
     await seedShop({ url: seededUrl, products, customers: CUSTOMERS });
     await stockUp(seededUrl);
   } catch (error) {
-    await close();
+    await base.close();
     throw error;
   }
   return {
@@ -61,18 +56,9 @@ export async function openOrderShop(products: number): Promise<OrderShop> {
     stores,
     serverUrl,
     copy,
-    async start(name, settings) {
-      const databaseUrl = await copy(name);
-      const service = await startService({
-        ...SETTINGS,
-        DATABASE_URL: databaseUrl,
-        REDIS_URL: redisUrl,
-        ...settings,
-      });
-      running.push(service);
-      return service;
-    },
-    close,
+    start: (databaseUrl, settings) =>
+      startService({ ...SETTINGS, DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, ...settings }),
+    close: () => base.close(),
   };
 }
 

@@ -9,7 +9,6 @@ import {
   type OrderPlacer,
   PGBENCH_CLIENTS,
   type Run,
-  type RunOptions,
   type Spread,
 } from "../orders/measure.ts";
 import { measureOneProduct } from "../orders/one-product.ts";
@@ -21,7 +20,7 @@ const SPREADS: readonly Spread[] = ["spread", "hot"];
 const CALLERS = [16, 64, 300];
 const ROUNDS = 3;
 const SECONDS_PER_RUN = 4;
-const WARM_UP_SECONDS = 5;
+const WARM_UP_SECONDS = 4;
 /** The callers by which throughput is compared with that of pgbench, and those by which tail latency is compared. */
 const [COMPARED_CALLERS, MANY_CALLERS] = [64, 300];
 /** Throughput of `combined` as a multiple of that of pgbench. */
@@ -35,6 +34,14 @@ interface Series {
   spread: Spread;
   callers: number;
   runs: Run[];
+}
+
+/** A placer that is opened in each round. */
+interface Side {
+  name: string;
+  databaseUrl: string;
+  callers: readonly number[];
+  open(): Promise<OrderPlacer>;
 }
 
 /** Measures orders of two lines by each strategy against pgbench, then orders of one product. */
@@ -51,56 +58,54 @@ export const orders: Part = async ({ products }) => {
 };
 
 async function compareStrategies(shop: OrderShop, pgbench: string, load: DatabaseLoad): Promise<Measurement> {
-  const placers: OrderPlacer[] = [
-    createYardstick(pgbench, await shop.copy("orders_pgbench"), shop.products, load),
+  const pgbenchUrl = await shop.copy("orders_pgbench");
+  const sides: Side[] = [
+    {
+      name: "pgbench",
+      databaseUrl: pgbenchUrl,
+      callers: [PGBENCH_CLIENTS],
+      open: async () => createYardstick(pgbench, pgbenchUrl, shop.products, load),
+    },
   ];
   for (const strategy of STRATEGIES) {
-    const service = await shop.start(`orders_${strategy}`, { STOCK_STRATEGY: strategy });
-    placers.push(createCallers(strategy, service, shop.products, load));
+    const databaseUrl = await shop.copy(`orders_${strategy}`);
+    const open = async () => {
+      const service = await shop.start(databaseUrl, { STOCK_STRATEGY: strategy });
+      return createCallers(strategy, service, shop.products, load);
+    };
+    sides.push({ name: strategy, databaseUrl, callers: CALLERS, open });
   }
   const series: Series[] = [];
-  try {
-    for (const placer of placers) {
-      console.log(`${placer.name}, warm-up ...`);
-      for (const spread of SPREADS) {
-        await placer.run({ spread, callers: COMPARED_CALLERS, seconds: WARM_UP_SECONDS });
-      }
-    }
-    for (let round = 1; round <= ROUNDS; round += 1) {
-      for (const options of runsOf()) await measureAll(placers, options, round, series);
-    }
-    for (const { name, databaseUrl } of placers) await assertInvariants(`the orders of ${name}`, databaseUrl);
-  } finally {
-    for (const placer of placers) await placer.close();
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    for (const side of sides) await measureSide(side, round, series);
   }
+  for (const { name, databaseUrl } of sides) await assertInvariants(`the orders of ${name}`, databaseUrl);
   return report(shop, series);
 }
 
-function runsOf(): RunOptions[] {
-  return SPREADS.flatMap((spread) =>
-    CALLERS.map((callers) => ({ spread, callers, seconds: SECONDS_PER_RUN })),
-  );
-}
-
-/** Runs each placer in turn, pgbench only with its own number of clients. */
-async function measureAll(
-  placers: readonly OrderPlacer[],
-  options: RunOptions,
-  round: number,
-  series: Series[],
-): Promise<void> {
-  const { spread, callers } = options;
-  for (const placer of placers) {
-    if (placer.name === "pgbench" && callers !== PGBENCH_CLIENTS) continue;
-    const run = await placer.run(options);
-    console.log(
-      `${round}/${ROUNDS} ${placer.name}, ${spread}, ${callers}: ${formatNumber(Math.round(run.perSecond))} orders/s`,
-    );
-    const existing = series.find(
-      (one) => one.placer === placer.name && one.spread === spread && one.callers === callers,
-    );
-    if (existing === undefined) series.push({ placer: placer.name, spread, callers, runs: [run] });
-    else existing.runs.push(run);
+/** Runs a side with each number of callers. It runs alone: the background work of others would delay it. */
+async function measureSide(side: Side, round: number, series: Series[]): Promise<void> {
+  const { name } = side;
+  const placer = await side.open();
+  try {
+    console.log(`${round}/${ROUNDS} ${name}, warm-up ...`);
+    for (const spread of SPREADS) {
+      await placer.run({ spread, callers: COMPARED_CALLERS, seconds: WARM_UP_SECONDS });
+    }
+    for (const spread of SPREADS) {
+      for (const callers of side.callers) {
+        const run = await placer.run({ spread, callers, seconds: SECONDS_PER_RUN });
+        const perSecond = formatNumber(Math.round(run.perSecond));
+        console.log(`${round}/${ROUNDS} ${name}, ${spread}, ${callers} callers: ${perSecond} orders/s`);
+        const existing = series.find(
+          (one) => one.placer === name && one.spread === spread && one.callers === callers,
+        );
+        if (existing === undefined) series.push({ placer: name, spread, callers, runs: [run] });
+        else existing.runs.push(run);
+      }
+    }
+  } finally {
+    await placer.close();
   }
 }
 
@@ -142,7 +147,7 @@ function report({ products, stores }: OrderShop, series: readonly Series[]): Mea
   const more = ["p99 of pessimistic", "goal", "caller us", "service us", "PostgreSQL us", "refused"];
   return {
     title: "Orders",
-    notes: `${formatNumber(products)} products; each side has a copy of the same database on one server, with fsync. pgbench places orders of the same rows as nine statements in one transaction, prepared, with ${PGBENCH_CLIENTS} clients. The services receive CreateOrder over gRPC on ${CONNECTIONS} connections, with request_ids, validation, ledger, outbox and its consumers, ACCESS and LIMITS off. Spread orders have two random products; hot ones share one product. Closed loops, measured in turn, ${ROUNDS} rounds of ${SECONDS_PER_RUN} s each; medians of the runs in which no order was refused, ratios within a round. The last columns are processor time for an order: of the load generator, of the service and of all PostgreSQL processes. After each run the number of stored orders was that of the acknowledged ones, and at the end all invariants held.`,
+    notes: `${formatNumber(products)} products; each side has a copy of the same database on one server, with fsync. pgbench places orders of the same rows as nine statements in one transaction, prepared, with ${PGBENCH_CLIENTS} clients. The services receive CreateOrder over gRPC on ${CONNECTIONS} connections, with request_ids, validation, ledger, outbox and its consumers, ACCESS and LIMITS off. Spread orders have two random products; hot ones share one product. Closed loops; in each of ${ROUNDS} rounds each side is started, warmed up and measured alone, ${SECONDS_PER_RUN} s for each row; medians of the runs in which no order was refused, ratios within a round. The last columns are processor time for an order: of the load generator, of the service and of all PostgreSQL processes. After each run the number of stored orders was that of the acknowledged ones, and at the end all invariants held.`,
     rows: [
       [...head, ...more],
       ...SPREADS.flatMap((spread) => series.filter((one) => one.spread === spread).map(row)),
