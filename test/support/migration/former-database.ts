@@ -61,8 +61,8 @@ export async function seedFormerShop(
       case when ${isCancelled} then 2 else 1 end, 'EUR', 200, ${idOf("number")}, now(), now() from generate_series(1, ${orders}) as number`);
   // Each fourth request is forgotten.
   await query(`
-    insert into idempotency (method, owner, request_id, fingerprint)
-    select 'CreateOrder', coalesce(customer_id::text, 'service-account:shop'), request_id, uuid_send(request_id)
+    insert into idempotency (method, owner, request_id, fingerprint, response)
+    select 'CreateOrder', coalesce(customer_id::text, 'service-account:shop'), request_id, uuid_send(request_id), ''
     from orders where get_byte(uuid_send(id), 15) % 4 > 0`);
   await query(`
     insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)

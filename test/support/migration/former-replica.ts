@@ -79,7 +79,8 @@ const KINDS: readonly Kind[] = [
 ];
 
 const CLAIM_REQUEST = `
-  insert into idempotency (method, owner, request_id, fingerprint) values ($1, '', $2::uuid, uuid_send($2::uuid))`;
+  insert into idempotency (method, owner, request_id, fingerprint, response)
+  values ($1, '', $2::uuid, uuid_send($2::uuid), '')`;
 
 const LOCK_PRODUCTS = `
   select id, stock_quantity, sku, name, currency, price_minor, active

@@ -7,6 +7,7 @@ import type { Log } from "../../../../src/kernel/log.ts";
 import { silentLog } from "../../../support/log.ts";
 import { migrateToFormer, seedFormerShop } from "../../../support/migration/former-database.ts";
 import { type FormerReplica, startFormerReplica } from "../../../support/migration/former-replica.ts";
+import { migrateUntil } from "../../../support/migration/interrupted-migration.ts";
 import { readSchema } from "../../../support/migration/read-schema.ts";
 import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
@@ -102,6 +103,25 @@ describe("the migration of inventory and orders", () => {
     await replica.ended;
     expect(reached.length).toBeGreaterThan(15);
     await expectFailedReplica(replica);
+    await expectMigrated();
+  });
+
+  test("a process that is killed leaves an invalid index and unfinished steps, which the next one completes", async () => {
+    await migrateUntil(database.url, (line) => line.includes('"stock movements of orders"'));
+    // An old snapshot, which the build of an index waits for.
+    const reader = new Client({ connectionString: database.url });
+    await reader.connect();
+    await reader.query("begin isolation level repeatable read");
+    await reader.query("select 1");
+    await migrateUntil(database.url, (line) => line.startsWith("Index build started"));
+    await vi.waitFor(async () => {
+      const connections = "select from pg_stat_activity where application_name = 'cartwright-migration'";
+      expect(await database.query(`${connections} and datname = current_database()`)).toEqual([]);
+    }, WAIT);
+    expect(await database.query("select from pg_index where not indisvalid")).toHaveLength(1);
+    await reader.query("rollback");
+    await reader.end();
+    await migrate(database.url, entities, silentLog);
     await expectMigrated();
   });
 
