@@ -9,6 +9,7 @@ import { countDeadlocks } from "../stores/database-activity.ts";
 import { describeFailure, startOrderLoad } from "./order-load.ts";
 
 const CLIENTS = 200;
+const CANCELLING_CLIENTS = 4;
 const PRODUCTS = 10;
 const STOCK = 1_000_000n;
 const PAUSE_MS = 20;
@@ -78,11 +79,12 @@ export async function orderOverlappingBaskets(shop: TestShop, orders: number): P
     }
   };
   const uncancelled = load.acknowledged.values();
+  const cancelNext = async () => {
+    const { value: id } = uncancelled.next();
+    if (id !== undefined) await shop.orders.cancelOrder({ id, requestId: randomUUID() });
+  };
   const others = [
-    repeat("cancellations", async () => {
-      const { value: id } = uncancelled.next();
-      if (id !== undefined) await shop.orders.cancelOrder({ id, requestId: randomUUID() });
-    }),
+    ...Array.from({ length: CANCELLING_CLIENTS }, () => repeat("cancellations", cancelNext)),
     repeat("adjustments", () =>
       shop.catalog.adjustStock({
         productId: productIds[randomInt(PRODUCTS)] ?? "",
