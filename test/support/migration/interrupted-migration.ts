@@ -10,7 +10,10 @@ const program = fileURLToPath(new URL("migrate-program.ts", import.meta.url));
  * @param isLast returns whether the process is killed at this line of its log
  * @returns the lines of the log
  */
-export async function migrateUntil(url: string, isLast: (line: string) => boolean): Promise<string[]> {
+export async function migrateUntil(
+  url: string,
+  isLast: (line: string) => boolean | Promise<boolean>,
+): Promise<string[]> {
   const child = spawn(process.execPath, [program], {
     env: { ...process.env, DATABASE_URL: url },
     stdio: ["ignore", "pipe", "inherit"],
@@ -19,7 +22,7 @@ export async function migrateUntil(url: string, isLast: (line: string) => boolea
   const lines: string[] = [];
   for await (const line of createInterface(child.stdout)) {
     lines.push(line);
-    if (isLast(line)) child.kill("SIGKILL");
+    if (await isLast(line)) child.kill("SIGKILL");
   }
   await exited;
   return lines;

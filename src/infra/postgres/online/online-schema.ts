@@ -43,13 +43,22 @@ export async function addConstraint(session: OnlineSession, constraint: Constrai
   await client.query(`alter table ${table} validate constraint ${name}`);
 }
 
-/** Makes a column not null like {@link addConstraint}. */
-export function addNotNull(session: OnlineSession, table: string, column: string): Promise<void> {
-  // The name that PostgreSQL gives to the constraint of a new column.
-  return addConstraint(session, {
-    table,
-    name: `${table}_${column}_not_null`,
-    definition: `not null ${column}`,
+/**
+ * Makes a column not null, while the table is read and written. A valid check constraint spares `set not null` the scan
+ * of the table under its exclusive lock; only PostgreSQL 18 and later can add the property itself without validation.
+ */
+export async function addNotNull(session: OnlineSession, table: string, column: string): Promise<void> {
+  const { client } = session;
+  const isNotNull = await exists(
+    session,
+    "select from pg_attribute where attrelid = $1::regclass and attname = $2 and attnotnull",
+    [table, column],
+  );
+  const name = `${table}_${column}_present`;
+  if (!isNotNull) await addConstraint(session, { table, name, definition: `check (${column} is not null)` });
+  await withTableLocks(session, { tables: [table], mode: "access exclusive" }, async () => {
+    await client.query(`alter table ${table} alter column ${column} set not null`);
+    await client.query(`alter table ${table} drop constraint if exists ${name}`);
   });
 }
 

@@ -113,12 +113,17 @@ describe("the migration of inventory and orders", () => {
     await reader.connect();
     await reader.query("begin isolation level repeatable read");
     await reader.query("select 1");
-    await migrateUntil(database.url, (line) => line.startsWith("Index build started"));
+    const invalid = () => database.query("select from pg_index where not indisvalid");
+    await migrateUntil(database.url, async (line) => {
+      if (!line.startsWith("Index build started")) return false;
+      await vi.waitFor(async () => expect(await invalid()).toHaveLength(1), WAIT);
+      return true;
+    });
     await vi.waitFor(async () => {
       const connections = "select from pg_stat_activity where application_name = 'cartwright-migration'";
       expect(await database.query(`${connections} and datname = current_database()`)).toEqual([]);
     }, WAIT);
-    expect(await database.query("select from pg_index where not indisvalid")).toHaveLength(1);
+    expect(await invalid()).toHaveLength(1);
     await reader.query("rollback");
     await reader.end();
     await migrate(database.url, entities, silentLog);
