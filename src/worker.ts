@@ -49,12 +49,13 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     if (areComplete.includes(false)) throw new Error("Redis did not accept the invalidations");
   });
   const stopping = new AbortController();
+  const call = internalCall(stopping.signal);
   const runMaintenance = async () => {
     try {
-      await rollUpCounts(db, internalCall());
-      await identity.purgeExpired(internalCall());
-      await purgeRequests(db, internalCall());
-      await refreshWordRanges(db, internalCall(stopping.signal));
+      await rollUpCounts(db, call);
+      await identity.purgeExpired(call);
+      await purgeRequests(db, call);
+      await refreshWordRanges(db, call);
     } catch (error) {
       if (!stopping.signal.aborted) log.warn({ err: error }, "Maintenance failed; product counts stay exact");
     }

@@ -43,7 +43,8 @@ export async function cancelOrder(
   const order = await lockOrder(tx, call, id);
   assertEtag("order", order, etag);
   const state = nextState(id, order.state, "CANCEL");
-  const now = clock.now();
+  // Another replica's clock may be ahead of this one's.
+  const now = new Date(Math.max(clock.now().getTime(), order.updateTime.getTime()));
   await restock(options, tx, order, now);
   await tx.query(UPDATE_STATE(state, now, id));
   if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);

@@ -99,8 +99,11 @@ function selectRows<Data>({ name, topics, minAgeMs = 0 }: OutboxConsumer<Data>, 
       select *, count(*) over () as found from (
         select *, row_number() over w as n,
           sum(pg_column_size(events)) over w - pg_column_size(events) as bytes_before,
-          -- None is read before an earlier one.
-          bool_and(created_at <= clock_timestamp() - ${minAgeMs}::float8 * interval '1 ms') over w as is_old_enough
+          -- Rows are read in order.
+          -- Rows of the future were written before the clock was set back.
+          bool_and(
+            created_at not between clock_timestamp() - ${minAgeMs}::float8 * interval '1 ms' and clock_timestamp()
+          ) over w as is_old_enough
         from (
           select * from ${OUTBOX_ROWS} where ${isUnread(name)} and ${IS_BELOW_HORIZON}
           order by epoch, xid, id limit ${limits.rows + 1}

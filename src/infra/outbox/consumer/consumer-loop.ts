@@ -104,7 +104,9 @@ export function startConsumerLoop({ db, consumer, log, pollMs }: ConsumerLoopOpt
     }
     horizonDelayMs = FIRST_HORIZON_DELAY_MS;
     // The batches of all processes keep the consumer's delay between them.
-    return unread === undefined ? pollMs : Math.max(0, consumer.delayMs - unread.sinceBatchMs);
+    if (unread === undefined) return pollMs;
+    // Negative after the database's clock was set back: the delay begins at an unknown time, so it is over.
+    return unread.sinceBatchMs < 0 ? 0 : Math.max(0, consumer.delayMs - unread.sinceBatchMs);
   }
 
   schedule(0);

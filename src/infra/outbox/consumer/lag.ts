@@ -39,8 +39,9 @@ export async function measureLag(db: Database, call: Call): Promise<OutboxLag> {
     sql<Row>`
       select pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
         exists (select from ${OUTBOX_ROWS} where not ${IS_BELOW_HORIZON}) as is_waiting,
-        consumer, coalesce(last.id - first.id + 1, 0) as rows,
-        coalesce(extract(epoch from clock_timestamp() - first.created_at), 0)::float8 * 1000 as age_ms
+        consumer, -- Ids are not quite in the order of rows.
+        case when first.id is null then 0 else greatest(last.id - first.id + 1, 1) end as rows,
+        greatest(extract(epoch from clock_timestamp() - first.created_at), 0)::float8 * 1000 as age_ms
       from outbox_cursor c
         left join (select id from ${OUTBOX_ROWS} where ${IS_BELOW_HORIZON} ${descending}) as last on true
         left join lateral (
@@ -50,8 +51,7 @@ export async function measureLag(db: Database, call: Call): Promise<OutboxLag> {
   );
   const consumers = rows.map(({ consumer, rows: count, age_ms: ageMs }): [string, ConsumerLag] => [
     consumer,
-    // Ids are not quite in the order of rows.
-    { rows: ageMs === 0 ? 0 : Math.max(1, Number(count)), ageMs },
+    { rows: Number(count), ageMs },
   ]);
   const [any] = rows;
   return {

@@ -113,3 +113,24 @@ test("a new consumer starts at the end of the outbox; each consumer has its own 
   await publish(3);
   await expect.poll(applied).toEqual([2, 3, 3]);
 });
+
+test("a consumer continues when the clock of the database is set back", async () => {
+  const { database, publish, addCursor, applied, run } = await openOutboxFixture();
+  await addCursor("recorder");
+  await publish(1);
+  await database.query("update outbox_1 set created_at = created_at + interval '1 hour'");
+  await database.query("update outbox_cursor set advanced_at = advanced_at + interval '1 hour'");
+  await run([createRecordingConsumer({ minAgeMs: 60_000, delayMs: 10 })], { pollMs: 10 });
+  await expect.poll(applied).toEqual([1]);
+});
+
+test("a row that was written before the clock was set back is old enough", async () => {
+  const { database, db, publish, addCursor } = await openOutboxFixture();
+  await addCursor("recorder");
+  await publish(1);
+  await waitForHorizon(database);
+  const apply = () => applyBatch(db, internalCall(), createRecordingConsumer({ minAgeMs: 60_000 }));
+  expect(await apply()).toMatchObject({ events: 0 });
+  await database.query("update outbox_1 set created_at = created_at + interval '1 hour'");
+  expect(await apply()).toMatchObject({ events: 1 });
+});

@@ -1,7 +1,9 @@
+import { sql } from "kysely";
 import { expect, test } from "vitest";
 import { entities } from "../../../../src/entities.ts";
 import { purgeRequests } from "../../../../src/infra/postgres/idempotency/purge-requests.ts";
 import { openPostgres } from "../../../../src/infra/postgres/postgres.ts";
+import { purgeInBatches } from "../../../../src/infra/postgres/purge-in-batches.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { silentLog } from "../../../support/log.ts";
 import { createTestDatabase } from "../../../support/stores/database.ts";
@@ -29,6 +31,29 @@ test("requests that are older than 7 days are deleted in several batches, and la
     { method: "Recent", count: 3 },
   ]);
   expect(transactions).toBe(2);
+  await db.close();
+  await database.drop();
+});
+
+test("a purge that always finds more ends after 20 transactions, or when its call is aborted", async () => {
+  const database = await createTestDatabase();
+  const pool = { poolMax: 2, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
+  const db = await openPostgres({ url: database.url, entities, log: silentLog, ...pool });
+  let transactions = 0;
+  const fullBatch = (limit: number) => {
+    transactions += 1;
+    return sql`select 1 as one from generate_series(1, ${limit}::int)`;
+  };
+  await purgeInBatches(db, internalCall(), fullBatch);
+  expect(transactions).toBe(20);
+  transactions = 0;
+  const stopping = new AbortController();
+  const purge = purgeInBatches(db, internalCall(stopping.signal), (limit) => {
+    if (transactions === 2) stopping.abort();
+    return fullBatch(limit);
+  });
+  await expect(purge).rejects.toMatchObject({ code: "cancelled" });
+  expect(transactions).toBe(3);
   await db.close();
   await database.drop();
 });
