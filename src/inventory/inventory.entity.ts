@@ -39,12 +39,17 @@ export const StockMovementEntity = defineEntity({
     createdAt: timestamp(),
   },
   indexes: [
-    { name: "stock_movement_product", properties: ["productId", "id"] },
-    // Of lists without a product: orders do not write to it.
+    { name: "stock_movement_product", properties: ["productId", "createdAt", "id"] },
+    // Orders do not write to this index and the next one.
     {
-      name: "stock_movement_created",
+      name: "stock_movement_product_reason",
       expression:
-        "create index stock_movement_created on stock_movement (created_at, id) where order_id is null",
+        "create index stock_movement_product_reason on stock_movement (product_id, reason, created_at, id) where reason <> 'ORDER'",
+    },
+    {
+      name: "stock_movement_reason",
+      expression:
+        "create index stock_movement_reason on stock_movement (reason, created_at, id) where order_id is null",
     },
     {
       name: "stock_movement_recount",

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
 import type { Database } from "../infra/postgres/postgres.ts";
 import { allOf, prepareDynamic } from "../infra/postgres/statement.ts";
@@ -48,11 +48,25 @@ interface MovementRow {
   created_at: string;
 }
 
-const ID = { name: "id", type: "bigint" };
-/** Of one product or order: served by their indexes. */
-const BY_ID: Keyset = { columns: [ID], descending: true };
-/** Of all products: served by an index without the entries of orders, so that orders do not write to it. */
-const BY_TIME: Keyset = { columns: [{ name: "created_at", type: "timestamptz" }, ID], descending: true };
+const NEWEST_FIRST: Keyset = {
+  columns: [
+    { name: "created_at", type: "timestamptz" },
+    { name: "id", type: "bigint" },
+  ],
+  descending: true,
+};
+const COLUMNS = sql.raw(
+  "id, product_id, on_hand_delta, reserved_delta, reason, order_id, effective_at, created_at",
+);
+/** The reasons of entries without an order. */
+const OTHER_REASONS: readonly MovementReason[] = [
+  "INITIAL",
+  "RECOUNT",
+  "RECEIVED",
+  "DAMAGED",
+  "RETURNED",
+  "CORRECTION",
+];
 
 /**
  * Returns a page of the ledger, newest first. Without a product and an order, the entries of orders are left out.
@@ -70,22 +84,47 @@ export async function listStockMovements(
   }
   const query = { list: "stock-movements", ...filter };
   const size = resolvePageSize(pageSize);
-  const keyset = isNarrow ? BY_ID : BY_TIME;
+  const range = allOf([
+    minCreateTime === undefined ? undefined : sql`created_at >= ${minCreateTime}`,
+    maxCreateTime === undefined ? undefined : sql`created_at < ${maxCreateTime}`,
+    keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+  ]);
+  const page = sql`${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+  const reasons = reason === undefined ? OTHER_REASONS : [reason];
+  const statement = isNarrow ? selectNarrow(filter, range, page) : selectByReason(reasons, range, page);
+  const rows = await db.read(call, prepareDynamic(statement));
+  const cursor = ({ id, created_at: createdAt }: MovementRow) => [createdAt, id];
+  return tokens.createPage(rows, size, query, cursor, movementFromRow);
+}
+
+/** Returns the statement for the entries of a product, an order or both. */
+function selectNarrow(
+  { productId, orderId, reason }: Pick<MovementListRequest, "productId" | "orderId" | "reason">,
+  range: RawBuilder<boolean>,
+  page: RawBuilder<unknown>,
+): RawBuilder<MovementRow> {
   const where = allOf([
-    isNarrow ? undefined : sql`order_id is null`,
     productId === "" ? undefined : sql`product_id = ${productId}`,
     orderId === "" ? undefined : sql`order_id = ${orderId}`,
     reason === undefined ? undefined : sql`reason = ${reason}`,
-    minCreateTime === undefined ? undefined : sql`created_at >= ${minCreateTime}`,
-    maxCreateTime === undefined ? undefined : sql`created_at < ${maxCreateTime}`,
-    keysetCondition(keyset, tokens.readCursor(pageToken, query)),
+    // The condition of an index. A plan for all values of the parameter cannot infer it.
+    reason === undefined || reason === "ORDER" ? undefined : sql`reason <> 'ORDER'`,
+    range,
   ]);
-  const statement = sql<MovementRow>`
-    select id, product_id, on_hand_delta, reserved_delta, reason, order_id, effective_at, created_at
-    from stock_movement where ${where} ${keysetOrder(keyset)} limit ${size + 1}`;
-  const rows = await db.read(call, prepareDynamic(statement));
-  const cursor = ({ id, created_at: createdAt }: MovementRow) => (isNarrow ? [id] : [createdAt, id]);
-  return tokens.createPage(rows, size, query, cursor, movementFromRow);
+  return sql<MovementRow>`select ${COLUMNS} from stock_movement where ${where} ${page}`;
+}
+
+/** Returns the statement for the entries of all products. It reads at most a page of each reason. */
+function selectByReason(
+  reasons: readonly MovementReason[],
+  range: RawBuilder<boolean>,
+  page: RawBuilder<unknown>,
+): RawBuilder<MovementRow> {
+  return sql<MovementRow>`
+    select entry.* from unnest(${reasons}::text[]) as wanted (reason), lateral (
+      select ${COLUMNS} from stock_movement
+      where order_id is null and stock_movement.reason = wanted.reason and ${range} ${page}
+    ) as entry ${page}`;
 }
 
 function movementFromRow(row: MovementRow): StockMovement {

@@ -110,25 +110,3 @@ test("a page token is valid for its own filters only", async () => {
   const call = list({ productId: otherId, pageSize: 1, pageToken });
   expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", reason: "PAGE_TOKEN_INVALID" });
 });
-
-test.each([
-  ["of a product", "product_id = $1", "stock_movement_product"],
-  [
-    "of all products",
-    "order_id is null and created_at < now() and $1::uuid is not null",
-    "stock_movement_created",
-  ],
-])("the page %s is read by an index, without a sort", async (_, where, index) => {
-  const { query } = shop.database;
-  await query(`insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
-    select product_id, 1, 'RECEIVED', now(), now() - n * interval '1 minute' from inventory, generate_series(1, 5000) as n`);
-  await query("analyze stock_movement");
-  const order = index === "stock_movement_product" ? "id desc" : "created_at desc, id desc";
-  const plan = await query<{ "QUERY PLAN": string }>(
-    `explain select * from stock_movement where ${where} order by ${order} limit 21`,
-    [productId],
-  );
-  const text = plan.map((line) => line["QUERY PLAN"]).join("\n");
-  expect(text).toContain(`Index Scan Backward using ${index} `);
-  expect(text).not.toContain("Sort");
-});

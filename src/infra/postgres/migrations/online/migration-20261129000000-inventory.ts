@@ -21,7 +21,11 @@ export async function copyInventory(session: OnlineSession): Promise<void> {
   await convertMovements(session);
   await reserveOrders(session);
   await addConstraints(session);
-  await createIndex(session, "stock_movement_product_id", "on stock_movement (product_id, id)");
+  await createIndex(
+    session,
+    "stock_movement_product_created",
+    "on stock_movement (product_id, created_at, id)",
+  );
   await createIndex(
     session,
     "stock_movement_recount",

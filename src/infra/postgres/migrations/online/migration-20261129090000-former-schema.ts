@@ -31,7 +31,7 @@ async function dropProductStock({ client }: OnlineSession): Promise<void> {
     );
   }
   await client.query("drop index order_item_product, stock_movement_product");
-  await client.query("alter index stock_movement_product_id rename to stock_movement_product");
+  await client.query("alter index stock_movement_product_created rename to stock_movement_product");
   await client.query("alter table stock_movement rename column delta to on_hand_delta");
   await client.query(`
     alter table product
