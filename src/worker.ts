@@ -1,4 +1,4 @@
-import { salesConsumer } from "./catalog/sales/sales-consumer.ts";
+import { createSalesConsumer } from "./catalog/sales/sales-consumer.ts";
 import { refreshWordRanges } from "./catalog/search/word-range-refresh.ts";
 import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
@@ -40,7 +40,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     db,
     wakeUp,
     log,
-    consumers: [createInvalidationConsumer(bus), salesConsumer],
+    consumers: [createInvalidationConsumer(bus), createSalesConsumer()],
   });
   await jobs.work(invalidationQueue, async (batch) => {
     const areComplete = await Promise.all(

@@ -18,28 +18,49 @@ export function publishSales(tx: Tx, sales: readonly ProductSale[]): void {
   );
 }
 
-/** Maximum number of products whose popularity is updated in a batch, so that it costs little while many are sold. */
-export const MAX_POPULARITIES = 250;
+/** Time between batches, in milliseconds. */
+const INTERVAL_MS = 2_000;
+/** Time that a batch may spend on popularities, in milliseconds: a fifth of the interval. */
+const POPULARITY_MS = INTERVAL_MS / 5;
+/** Number of products whose popularity a batch updates: at first, and its bounds, whatever the measured time is. */
+export const POPULARITIES = { first: 1_000, min: 100, max: 5_000 };
 
 /**
- * The consumer that adds sales to the units sold and to the popularity of products. It runs every two seconds at
+ * Creates the consumer that adds sales to the units sold and to the popularity of products. It runs every two seconds at
  * most, so a product that is sold often is not updated, and dropped from caches, more often.
+ *
+ * A batch counts all its sales. It updates as many popularities as the last measurement allows in 400 ms, those first
+ * that have waited longest; the next batches update the rest.
+ * @param nowMs a clock in milliseconds
  */
-export const salesConsumer: OutboxConsumer<PublishedSales> = {
-  name: "product-sales",
-  topics: [salesTopic],
-  delayMs: 2_000,
-  limits: { rows: 1_000_000, ageMs: 60_000 },
-  async apply(tx, events) {
-    const sales = events.flatMap(({ data }) => data);
-    await addSales(
-      tx,
-      sales.map(({ productId, units }) => ({ productId, units: BigInt(units) })),
-    );
-    const popularities = await updatePopularities(tx, MAX_POPULARITIES);
-    // An event without sales: the consumer continues with it after its delay.
-    if (popularities.hasMore) tx.publish(salesTopic, []);
-    const ids = [...sales.map(({ productId }) => productId), ...popularities.products.map(({ id }) => id)];
-    for (const id of ids) tx.invalidateThrottled(productTag(id));
-  },
-};
+export function createSalesConsumer(nowMs = () => performance.now()): OutboxConsumer<PublishedSales> {
+  let limit = POPULARITIES.first;
+  return {
+    name: "product-sales",
+    topics: [salesTopic],
+    delayMs: INTERVAL_MS,
+    limits: { rows: 1_000_000, ageMs: 60_000 },
+    async apply(tx, events) {
+      const sales = events.flatMap(({ data }) => data);
+      await addSales(
+        tx,
+        sales.map(({ productId, units }) => ({ productId, units: BigInt(units) })),
+      );
+      const startMs = nowMs();
+      const { products, hasMore } = await updatePopularities(tx, limit);
+      if (hasMore) {
+        limit = nextLimit(limit, nowMs() - startMs);
+        // An event without sales: the consumer continues with it after its delay.
+        tx.publish(salesTopic, []);
+      }
+      const ids = [...sales.map(({ productId }) => productId), ...products.map(({ id }) => id)];
+      for (const id of ids) tx.invalidateThrottled(productTag(id));
+    },
+  };
+}
+
+/** Returns the number of products that would have taken the allowed time, at most twice as many as before. */
+function nextLimit(limit: number, elapsedMs: number): number {
+  const affordable = Math.floor((limit * POPULARITY_MS) / Math.max(1, elapsedMs));
+  return Math.max(POPULARITIES.min, Math.min(affordable, 2 * limit, POPULARITIES.max));
+}

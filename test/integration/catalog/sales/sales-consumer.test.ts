@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
 import {
-  MAX_POPULARITIES,
+  createSalesConsumer,
+  POPULARITIES,
   publishSales,
-  salesConsumer,
 } from "../../../../src/catalog/sales/sales-consumer.ts";
 import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
-import { openTagRecorder } from "../../../support/order/invalidated-tags.ts";
+import { openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";
 import { startShop } from "../../../support/shop.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
@@ -28,6 +28,8 @@ test("cached responses show the units sold by orders, less those of cancelled or
   const stored = "select popularity, purchase_count from product join product_sales on product_id = id";
   expect(await shop.database.query(stored)).toEqual([{ popularity: 13, purchase_count: "3" }]);
 });
+
+const salesConsumer = createSalesConsumer();
 
 test("the sales of a batch are one update of each product, and invalidate it", async () => {
   const shop = await openTagRecorder();
@@ -56,24 +58,8 @@ test("the sales of a batch are one update of each product, and invalidate it", a
 test("a batch updates a bounded number of popularities, and the next batches the rest", async () => {
   const shop = await openTagRecorder();
   onTestFinished(() => shop.close());
-  const { id: categoryId } = await shop.makeCategory();
   const rest = 30;
-  const products = await shop.database.query<{ id: string }>(
-    `with item as (select gen_random_uuid() as id, n from generate_series(1, $2::int) as n),
-      brand as (insert into brand (name, created_at) values ('brand', now())),
-      stock as (insert into inventory (product_id, on_hand) select id, 0 from item)
-    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, image_uri, attributes,
-      created_at, updated_at)
-    select id, 'S-' || n, 'thing', '', $1, 'brand', 'EUR', 100, '', '{}', now(), now() from item returning id`,
-    [categoryId, MAX_POPULARITIES + rest],
-  );
-  const sell = () =>
-    shop.db.transact(shop.call, async (tx) =>
-      publishSales(
-        tx,
-        products.map(({ id }) => ({ productId: id, units: 1n })),
-      ),
-    );
+  const sell = await addUnsoldProducts(shop, POPULARITIES.first + rest);
   const countUpdated = async () =>
     (await shop.database.query("select from product where popularity = 6 or popularity = 10")).length;
   const apply = async () => {
@@ -84,15 +70,67 @@ test("a batch updates a bounded number of popularities, and the next batches the
     (await findViolations(shop.database.url)).filter(({ name }) => name === "popularity");
   await sell();
   await apply();
-  expect(await countUpdated()).toBe(MAX_POPULARITIES);
+  expect(await countUpdated()).toBe(POPULARITIES.first);
   // The units are counted completely, and waiting popularities are no breach.
   expect(await shop.database.query("select from product_sales where purchase_count = 1")).toHaveLength(
-    products.length,
+    POPULARITIES.first + rest,
   );
   expect(await findBreaches()).toEqual([]);
   // The batch has published an event for the rest, so that no further sale is needed.
   expect(await apply()).toMatchObject({ events: 1 });
-  expect(await countUpdated()).toBe(products.length);
+  expect(await countUpdated()).toBe(POPULARITIES.first + rest);
   expect(await findBreaches()).toEqual([]);
   expect(await apply()).toMatchObject({ events: 0 });
 });
+
+test("a batch updates as many popularities as the last one could in the allowed time", async () => {
+  const shop = await openTagRecorder();
+  onTestFinished(() => shop.close());
+  const { first, min } = POPULARITIES;
+  const count = first + 1_600 + 4 * min;
+  const sell = await addUnsoldProducts(shop, count);
+  let updateMs = 0;
+  let nowMs = 0;
+  // Is read before and after each update.
+  const consumer = createSalesConsumer(() => (nowMs += updateMs));
+  const apply = async () => {
+    await waitForHorizon(shop.database);
+    await applyBatch(shop.db, shop.call, consumer);
+    const [row] = await shop.database.query<{ count: number }>(
+      "select count(*)::int as count from product where popularity > 0",
+    );
+    return row?.count;
+  };
+  await sell();
+  updateMs = 250;
+  expect(await apply()).toBe(first);
+  // 400 ms for 1,000 in 250 ms.
+  updateMs = 1_000_000;
+  expect(await apply()).toBe(first + 1_600);
+  updateMs = 0;
+  expect(await apply()).toBe(first + 1_600 + min);
+  // Twice as many as before at most.
+  expect(await apply()).toBe(first + 1_600 + 3 * min);
+  expect(await apply()).toBe(count);
+});
+
+/** Inserts products, and returns a function that sells a unit of each. */
+async function addUnsoldProducts(shop: TagRecorder, count: number): Promise<() => Promise<void>> {
+  const { id: categoryId } = await shop.makeCategory();
+  const products = await shop.database.query<{ id: string }>(
+    `with item as (select gen_random_uuid() as id, n from generate_series(1, $2::int) as n),
+      brand as (insert into brand (name, created_at) values ('brand', now())),
+      stock as (insert into inventory (product_id, on_hand) select id, 0 from item)
+    insert into product (id, sku, name, description, category_id, brand, currency, price_minor, image_uri, attributes,
+      created_at, updated_at)
+    select id, 'S-' || n, 'thing', '', $1, 'brand', 'EUR', 100, '', '{}', now(), now() from item returning id`,
+    [categoryId, count],
+  );
+  return () =>
+    shop.db.transact(shop.call, async (tx) =>
+      publishSales(
+        tx,
+        products.map(({ id }) => ({ productId: id, units: 1n })),
+      ),
+    );
+}
