@@ -33,14 +33,23 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
 const PRODUCTS = 1_000_000;
 const MIN_PRODUCTS = 4_000;
 const USAGE = `Usage: npm run bench -- [${[...PARTS.keys()].join(" | ")}]... [--products ${PRODUCTS}]
-  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md.`;
+  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md. The part orders has
+  20,000 products at most and needs pgbench. docs/performance.md says what each part measures.`;
 
-function readArguments(): { names: string[]; products: number } {
+/** Returns undefined for --help, which prints the usage. */
+function readArguments(): { names: string[]; products: number } | undefined {
   return readOptions(USAGE, () => {
     const { values, positionals } = parseArgs({
       allowPositionals: true,
-      options: { products: { type: "string", default: String(PRODUCTS) } },
+      options: {
+        products: { type: "string", default: String(PRODUCTS) },
+        help: { type: "boolean", short: "h", default: false },
+      },
     });
+    if (values.help) {
+      console.log(USAGE);
+      return undefined;
+    }
     const unknown = positionals.find((name) => !PARTS.has(name));
     if (unknown !== undefined) throw new StartupError(`Unknown part "${unknown}".`);
     return {
@@ -51,7 +60,9 @@ function readArguments(): { names: string[]; products: number } {
 }
 
 await runBench(async () => {
-  const { names, products } = readArguments();
+  const options = readArguments();
+  if (options === undefined) return;
+  const { names, products } = options;
   const shops = createShops(products);
   const missed: string[] = [];
   try {

@@ -93,7 +93,7 @@ test("an import accepts the maximum for a new product and not one unit more", as
   expect(await importStock(second, MAX + 1n)).toEqual(["stock_quantity"]);
 });
 
-test("stock above the maximum, from the time before it, can be lowered and counted but not raised", async () => {
+test("stock above the maximum, recorded before the bound existed, can be lowered and counted but not raised", async () => {
   const id = await makeProduct(shop, { stock: 10n });
   await shop.database.query("update inventory set on_hand = $2 where product_id = $1", [id, MAX + 10n]);
   await shop.database.query("update stock_movement set on_hand_delta = $2 where product_id = $1", [

@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test("all checks of an unharmed shop pass, in the order of their invariants", async () => {
+test("all checks of consistent data pass, in the order of their invariants", async () => {
   const startedAt = Date.now();
   const { passed, checks, snapshotTime } = await shop.operations.verifyInvariants({});
   expect(passed).toBe(true);

@@ -60,7 +60,7 @@ test("a request_id in upper case identifies the same request", async () => {
   expect(again).toMatchObject({ replayed: true, order: { id: order?.id } });
 });
 
-test("the request stands on the order itself: a repeat needs no other row, and returns the names and prices of then", async () => {
+test("the request stands on the order itself: a repeat needs no other row, and returns the names and prices at the time of the order", async () => {
   const productId = await makeProduct(shop, { stock: 10n });
   const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 3n }] } };
   const first = await shop.orders.createOrder(request);

@@ -14,7 +14,7 @@ export interface FormerShop {
 /** Returns the SQL of the id of the product or order with a number. */
 export const idOf = (number: string): string => `lpad(to_hex(${number}), 32, '0')::uuid`;
 
-/** Migrates an empty database to the schema of the version before, in which stock is a column of the product. */
+/** Migrates an empty database to the schema of the previous version, in which stock is a column of the product. */
 export async function migrateToFormer(url: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -24,7 +24,7 @@ export async function migrateToFormer(url: string): Promise<void> {
   await client.end();
 }
 
-/** Fills a database of the version before with products, orders and the ledger of both, all consistent. */
+/** Fills a database of the previous version with products, orders and the ledger of both, all consistent. */
 export async function seedFormerShop(
   database: Pick<TestDatabase, "query">,
   { products, orders }: FormerShop,

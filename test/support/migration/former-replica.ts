@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Client, DatabaseError } from "pg";
 import { idOf } from "./former-database.ts";
 
-/** Concurrent clients that run the statements of the version before, in which stock is a column of the product. */
+/** Concurrent clients that run the statements of the previous version, in which stock is a column of the product. */
 export interface FormerReplica {
   /** Transactions that were committed, by kind. */
   readonly committed: Record<"order" | "cancel" | "adjust" | "create" | "read", number>;

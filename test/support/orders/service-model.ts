@@ -2,7 +2,7 @@ import { createCategorySlug } from "../import/import-rows.ts";
 import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
 import { terminateConnections } from "../stores/database-activity.ts";
 import { callService } from "./call-service.ts";
-import { createFixture, initialWorld, readStoredShop } from "./model/fixture.ts";
+import { createFixture, initialState, readStoredShop } from "./model/fixture.ts";
 import type { Fault, ShopRun } from "./model/shop-run.ts";
 import { clientsAt, type ServiceReplica, startReplica } from "./service-replicas.ts";
 
@@ -42,7 +42,7 @@ async function openRun(
   const fixture = await createFixture(await clientsAt(replicas, 0), database, categorySlug);
   let faults = 0;
   return {
-    world: initialWorld,
+    state: initialState,
     hasFaults: () => faults > 0,
     call: async (operation, index, ids) =>
       callService(await clientsAt(replicas, index), fixture, operation, ids),

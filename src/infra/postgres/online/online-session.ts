@@ -11,7 +11,7 @@ export interface OnlineSession {
 }
 
 /**
- * Migrates while replicas of the version before read and write. Its steps are transactions of their own. It may be
+ * Migrates while replicas of the previous version read and write. Its steps are transactions of their own. It may be
  * interrupted at any point and run again.
  */
 export type OnlineMigration = (session: OnlineSession) => Promise<void>;

@@ -195,7 +195,7 @@ test("a range contains the products of a transaction that was running when its w
   expect(await findRange("shawm")).toMatchObject({ min_price: "3" });
 });
 
-test("an old range is computed again, so that it fits the products of today", async () => {
+test("an old range is computed again, so that it fits the current products", async () => {
   await shop.database.query("update product set price_minor = 1_500 where price_minor in (2, 3, 7)");
   await refreshAll();
   expect(await findRange("shawm")).toMatchObject({ min_price: "3" });

@@ -134,7 +134,7 @@ test("a long transaction that delays consumers is reported by name, even of anot
   expect(maintenance.stalledMs).toBe(0);
 });
 
-test("a horizon that stands still is not reported while no event waits for it", async () => {
+test("a stalled horizon is reported only while events wait", async () => {
   const fixture = await openOutboxFixture();
   const { maintenance, log, advance } = await openMaintenance(fixture, [createRecordingConsumer()]);
   await maintenance.run();

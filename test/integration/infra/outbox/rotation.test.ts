@@ -69,7 +69,7 @@ test("no table is emptied before there is a consumer", async () => {
   expect(await countRows(fixture)).toEqual([1, 0, 0]);
 });
 
-test("a table that an old transaction writes to is left alone, and its event is not lost", async () => {
+test("a table that an old transaction writes to is not truncated, and its event is not lost", async () => {
   const fixture = await openOutboxFixture();
   await fixture.addCursor("recorder");
   const old = await connectOutboxClient(fixture.database.url);

@@ -3,9 +3,9 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { FailedCheck } from "../../stores/invariants.ts";
 import { type CommandMix, commandsOf } from "./commands.ts";
+import type { ModelState } from "./model-state.ts";
 import { ModelViolation, ShopModel } from "./shop-model.ts";
 import type { ShopRun, StoredShop } from "./shop-run.ts";
-import type { World } from "./world.ts";
 
 const RETRY_DELAY_MS = 20;
 /** Maximum number of runs that look for smaller commands after a failure. */
@@ -43,7 +43,7 @@ export async function checkModel(options: ModelCheckOptions): Promise<ModelCheck
   let hasFailed = false;
   const checkRun = async (chosen: Iterable<fc.AsyncCommand<ShopModel, ShopRun>>) => {
     const run = countOutcomes(await options.openRun(), outcomes);
-    const model = new ShopModel(run.world);
+    const model = new ShopModel(run.state);
     try {
       await fc.asyncModelRun(() => ({ model, real: run }), chosen);
     } finally {
@@ -116,7 +116,7 @@ async function compareStored(model: ShopModel, run: ShopRun): Promise<void> {
       throw new ModelViolation(`the acknowledged order ${key} is not stored: ${id}`);
   }
   model.assertSome(
-    (world) => isDeepStrictEqual(withoutIds(stored), storedBy(world)),
+    (state) => isDeepStrictEqual(withoutIds(stored), storedBy(state)),
     () => `the database differs from the model: ${JSON.stringify(stored)}\nModel: ${model}`,
   );
 }
@@ -129,7 +129,7 @@ function withoutIds({ products, orders }: StoredShop) {
   return { products, orders: Object.fromEntries(entries) };
 }
 
-function storedBy({ products, orders }: World) {
+function storedBy({ products, orders }: ModelState) {
   const entries = Object.entries(orders).map(([key, { state, hasPromotion, lines }]) => [
     key,
     [{ state, hasPromotion, lines }],

@@ -1,8 +1,8 @@
 import fc from "fast-check";
+import { stockOf } from "./model-state.ts";
 import { CUSTOMERS, type Operation, UNKNOWN_OWNER } from "./operation.ts";
 import { ModelViolation, type ShopModel } from "./shop-model.ts";
 import type { Fault, ShopRun } from "./shop-run.ts";
-import { stockOf } from "./world.ts";
 
 /** Numbers of products and request_ids of a run. */
 const PRODUCTS = 3;
@@ -116,8 +116,8 @@ const adjustStock = fc
   .map(
     ({ difference, ...fields }): Template => ({
       text: `AdjustStock ${JSON.stringify({ ...fields, difference })}`,
-      choose: ({ anyWorld }) => {
-        const product = anyWorld.products[fields.product];
+      choose: ({ anyState }) => {
+        const product = anyState.products[fields.product];
         const stock = product === undefined ? 0 : stockOf(product);
         const expected = difference === undefined ? undefined : stock + difference;
         return { method: "AdjustStock", ...fields, expected };
@@ -141,12 +141,12 @@ const importProducts = fc
   .map(
     (lines): Template => ({
       text: `ImportProducts ${JSON.stringify(lines)}`,
-      choose: ({ anyWorld, writes }) => ({
+      choose: ({ anyState, writes }) => ({
         method: "ImportProducts",
         requestId: writes.length,
         lines: lines.map((line) => ({
           ...line,
-          price: line.price ?? anyWorld.products[line.product]?.price ?? 1,
+          price: line.price ?? anyState.products[line.product]?.price ?? 1,
         })),
       }),
     }),

@@ -4,9 +4,9 @@ import { createHeader, createRow, importRows } from "../../import/import-rows.ts
 import type { Clients } from "../../shop.ts";
 import { makeCustomer } from "../../shop-fixtures.ts";
 import type { TestDatabase } from "../../stores/database.ts";
+import type { ModelState } from "./model-state.ts";
 import { CUSTOMERS, orderKey, PURCHASE_LIMIT, PURCHASE_LIMIT_PER_USER } from "./operation.ts";
 import type { StoredOrder, StoredShop } from "./shop-run.ts";
-import type { World } from "./world.ts";
 
 /** The products, customers and request_ids of a run, by their index in the model. */
 export interface Fixture {
@@ -20,14 +20,14 @@ export interface Fixture {
   requestIds: string[];
 }
 
-const PRODUCTS: World["products"] = [
+const PRODUCTS: ModelState["products"] = [
   { onHand: 9, reserved: 0, price: 1 },
   { onHand: 5, reserved: 0, price: 2 },
   { onHand: 2, reserved: 0, price: 3 },
 ];
 
 /** The state at the start of a run. */
-export const initialWorld: World = { products: PRODUCTS, orders: {}, requests: {} };
+export const initialState: ModelState = { products: PRODUCTS, orders: {}, requests: {} };
 
 /** Creates the products and customers of a run. */
 export async function createFixture(

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
+import { type ModelState, step } from "./model-state.ts";
 import {
   isWrite,
   type Observation,
@@ -7,7 +8,6 @@ import {
   orderKey,
   type Write,
 } from "./operation.ts";
-import { step, type World } from "./world.ts";
 
 /** The shop did what the model does not allow. */
 export class ModelViolation extends Error {}
@@ -23,7 +23,7 @@ export interface ObservedCall {
  * effect, or still may, until a call with the same request_id has a response.
  */
 export class ShopModel {
-  #worlds: readonly World[];
+  #states: readonly ModelState[];
   #inDoubt: readonly Write[] = [];
   /** Ids of orders by `orderKey`. */
   readonly #ids = new Map<string, string>();
@@ -31,8 +31,8 @@ export class ShopModel {
   readonly #responses = new Map<string, string>();
   readonly #writes: Write[] = [];
 
-  constructor(world: World) {
-    this.#worlds = [world];
+  constructor(state: ModelState) {
+    this.#states = [state];
   }
 
   /** The writes that were called so far, in the order of their calls. */
@@ -51,10 +51,10 @@ export class ShopModel {
   }
 
   /** One of the possible states, for the choice of the next operation. */
-  get anyWorld(): World {
-    const [world] = this.#worlds;
-    if (world === undefined) throw new Error("no state is possible");
-    return world;
+  get anyState(): ModelState {
+    const [state] = this.#states;
+    if (state === undefined) throw new Error("no state is possible");
+    return state;
   }
 
   /**
@@ -72,22 +72,22 @@ export class ShopModel {
     }
     // A change that is not acknowledged may be missing from cached responses, although it is committed.
     const checked = known.filter(([{ method }]) => method !== "GetProduct" || this.#inDoubt.length === 0);
-    const worlds = this.#linearize(this.#worlds, checked);
-    if (worlds.length === 0) throw new ModelViolation(this.#explain(known));
-    this.#worlds = worlds;
+    const states = this.#linearize(this.#states, checked);
+    if (states.length === 0) throw new ModelViolation(this.#explain(known));
+    this.#states = states;
     this.#inDoubt = this.#inDoubt.filter(
       (write) => !known.some(([operation]) => isDeepStrictEqual(operation, write)),
     );
   }
 
   /** @throws ModelViolation unless a predicate holds for a possible state. */
-  assertSome(holds: (world: World) => boolean, describe: () => string): void {
-    this.#worlds = this.#expand(this.#worlds).filter(holds);
-    if (this.#worlds.length === 0) throw new ModelViolation(describe());
+  assertSome(holds: (state: ModelState) => boolean, describe: () => string): void {
+    this.#states = this.#expand(this.#states).filter(holds);
+    if (this.#states.length === 0) throw new ModelViolation(describe());
   }
 
   toString(): string {
-    return JSON.stringify({ worlds: this.#worlds, inDoubt: this.#inDoubt });
+    return JSON.stringify({ states: this.#states, inDoubt: this.#inDoubt });
   }
 
   #isInDoubt(write: Write): boolean {
@@ -106,28 +106,28 @@ export class ShopModel {
   }
 
   /** Returns the states after all calls, in any order that explains their outcomes. */
-  #linearize(worlds: readonly World[], calls: readonly [Operation, Outcome][]): readonly World[] {
-    const before = this.#expand(worlds);
+  #linearize(states: readonly ModelState[], calls: readonly [Operation, Outcome][]): readonly ModelState[] {
+    const before = this.#expand(states);
     if (calls.length === 0) return before;
-    const after: World[] = [];
+    const after: ModelState[] = [];
     for (const [index, [operation, outcome]] of calls.entries()) {
       const explained = before
-        .map((world) => this.#step(world, operation))
+        .map((state) => this.#step(state, operation))
         .filter((next) => isDeepStrictEqual(next.outcome, outcome));
       if (explained.length === 0) continue;
       const rest = calls.toSpliced(index, 1);
-      after.push(...this.#linearize(distinct(explained.map(({ world }) => world)), rest));
+      after.push(...this.#linearize(distinct(explained.map(({ state }) => state)), rest));
     }
     return distinct(after);
   }
 
   /** Adds the states in which calls in doubt have taken effect. */
-  #expand(worlds: readonly World[]): readonly World[] {
-    const all = new Map(worlds.map((world) => [JSON.stringify(world), world]));
-    const added = [...worlds];
-    for (let world = added.pop(); world !== undefined; world = added.pop()) {
+  #expand(states: readonly ModelState[]): readonly ModelState[] {
+    const all = new Map(states.map((state) => [JSON.stringify(state), state]));
+    const added = [...states];
+    for (let state = added.pop(); state !== undefined; state = added.pop()) {
       for (const write of this.#inDoubt) {
-        const { world: next } = this.#step(world, write);
+        const { state: next } = this.#step(state, write);
         const key = JSON.stringify(next);
         if (all.has(key)) continue;
         all.set(key, next);
@@ -137,19 +137,19 @@ export class ShopModel {
     return [...all.values()];
   }
 
-  #step(world: World, operation: Operation) {
-    return step(world, operation, (key) => this.#ids.has(key));
+  #step(state: ModelState, operation: Operation) {
+    return step(state, operation, (key) => this.#ids.has(key));
   }
 
   #explain(calls: readonly [Operation, Outcome][]): string {
     const lines = calls.map(([operation, outcome]) => {
-      const allowed = this.#worlds.map((world) => JSON.stringify(this.#step(world, operation).outcome));
+      const allowed = this.#states.map((state) => JSON.stringify(this.#step(state, operation).outcome));
       return `${JSON.stringify(operation)} returned ${JSON.stringify(outcome)}; by itself it should return ${[...new Set(allowed)].join(" or ")}`;
     });
     return `No state of the model explains these calls:\n${lines.join("\n")}\nModel: ${this}`;
   }
 }
 
-function distinct(worlds: readonly World[]): readonly World[] {
-  return [...new Map(worlds.map((world) => [JSON.stringify(world), world])).values()];
+function distinct(states: readonly ModelState[]): readonly ModelState[] {
+  return [...new Map(states.map((state) => [JSON.stringify(state), state])).values()];
 }

@@ -1,6 +1,6 @@
 import type { CommitMoment } from "../../stores/commit-proxy.ts";
+import type { ModelProduct, ModelState } from "./model-state.ts";
 import type { Observation, Operation } from "./operation.ts";
-import type { ModelProduct, World } from "./world.ts";
 
 /** A fault of the service or of its connections to PostgreSQL. */
 export type Fault =
@@ -11,7 +11,7 @@ export type Fault =
 /** The shop of one run: new products, customers and request_ids, at replicas that faults affect. */
 export interface ShopRun {
   /** The state at the start. */
-  readonly world: World;
+  readonly state: ModelState;
   /**
    * Calls the shop.
    * @param replica index of the replica; another one is used while it is down

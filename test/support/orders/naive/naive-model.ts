@@ -1,10 +1,10 @@
 import pg from "pg";
 import type { TestShop } from "../../shop.ts";
 import { proxiedUrl, startCommitProxy } from "../../stores/commit-proxy.ts";
-import { createFixture, initialWorld, readStoredShop } from "../model/fixture.ts";
+import { createFixture, initialState, readStoredShop } from "../model/fixture.ts";
+import { stockOf } from "../model/model-state.ts";
 import { isWrite, type Observation, type Read } from "../model/operation.ts";
 import type { ShopRun, StoredShop } from "../model/shop-run.ts";
-import { stockOf } from "../model/world.ts";
 import { type Flaw, NaiveShop } from "./naive-shop.ts";
 import { describeStored } from "./naive-statements.ts";
 
@@ -35,7 +35,7 @@ export async function startNaiveModel(
       const replicas = pools.map((pool) => new NaiveShop(pool, fixture, flaw));
       let hasFaults = false;
       return {
-        world: initialWorld,
+        state: initialState,
         hasFaults: () => hasFaults,
         call: async (operation, replica, ids) => {
           if (!isWrite(operation))

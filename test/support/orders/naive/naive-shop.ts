@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import type { Fixture } from "../model/fixture.ts";
+import { addUp } from "../model/model-state.ts";
 import {
   type AdjustStock,
   type CreateOrder,
@@ -12,7 +13,6 @@ import {
   type Recount,
   type Write,
 } from "../model/operation.ts";
-import { addUp } from "../model/world.ts";
 import { requestIdOf } from "../request-ids.ts";
 import { NaiveBatches } from "./naive-batches.ts";
 import { describeStored, type NaiveOrder, type NaiveStatements } from "./naive-statements.ts";

@@ -7,7 +7,7 @@ import { withTableLocks } from "../../online/table-locks.ts";
 export const REFERRING_TABLES = ["stock_movement", "order_item", "purchase", "purchase_total"];
 
 /**
- * Copies stock and units sold from the product's row to narrow tables. Replicas of the version before read and write
+ * Copies stock and units sold from the product's row to narrow tables. Replicas of the previous version read and write
  * meanwhile: triggers apply their changes to the copies, so that at any time, for each product with a copy:
  * - `on_hand - reserved` is its stock_quantity,
  * - `reserved` is the sum of `reserved_delta` of its stock movements, to which those of orders are converted.

@@ -5,8 +5,8 @@ import { withTableLocks } from "../../online/table-locks.ts";
 
 /**
  * Copies the owner and the fingerprint of CreateOrder requests to their orders, so that a repeat always finds its order.
- * A trigger copies those of orders that replicas of the version before place meanwhile. The stored results of these
- * requests are left to the purge of old requests: the version before reads them.
+ * A trigger copies those of orders that replicas of the previous version place meanwhile. The stored results of these
+ * requests are left to the purge of old requests: the previous version reads them.
  */
 export async function copyOrderRequests(session: OnlineSession): Promise<void> {
   const { client } = session;

@@ -3,8 +3,8 @@ import { withTableLocks } from "../../online/table-locks.ts";
 import { REFERRING_TABLES } from "./migration-20261129000000-inventory.ts";
 
 /**
- * Drops what only the version before uses, in one short transaction that rewrites no table. It is the last migration of
- * its version: replicas of the version before fail from here on, instead of selling units that are reserved.
+ * Drops what only the previous version uses, in one short transaction that rewrites no table. It is the last migration of
+ * its version: replicas of the previous version fail from here on, instead of selling units that are reserved.
  */
 export async function dropFormerSchema(session: OnlineSession): Promise<void> {
   if (!(await hasColumn(session, "product", "stock_quantity"))) return;

@@ -32,7 +32,7 @@ export interface ModelOrder {
 }
 
 /** One state that the shop can be in. */
-export interface World {
+export interface ModelState {
   products: ModelProduct[];
   /** Orders by `orderKey`. */
   orders: Record<string, ModelOrder>;
@@ -42,7 +42,7 @@ export interface World {
 
 /** The state after an operation, and its outcome. */
 export interface Step {
-  world: World;
+  state: ModelState;
   outcome: Outcome;
 }
 
@@ -53,56 +53,56 @@ const OUT_OF_STOCK: Outcome = { code: "FailedPrecondition", reason: "OUT_OF_STOC
  * Returns what an operation does to a state: the promises of the contract in their simplest form.
  * @param hasId returns whether the id of an order is known to the test, by its key
  */
-export function step(world: World, operation: Operation, hasId: (key: string) => boolean): Step {
+export function step(state: ModelState, operation: Operation, hasId: (key: string) => boolean): Step {
   switch (operation.method) {
     case "CreateOrder":
-      return createOrder(world, operation);
+      return createOrder(state, operation);
     case "CancelOrder":
-      return once(world, operation, cancelOrder);
+      return once(state, operation, cancelOrder);
     case "AdjustStock":
-      return once(world, operation, adjustStock);
+      return once(state, operation, adjustStock);
     case "Recount":
-      return once(world, operation, recount);
+      return once(state, operation, recount);
     case "ImportProducts":
-      return once(world, operation, importProducts);
+      return once(state, operation, importProducts);
     case "GetOrder":
-      return { world, outcome: describeOrder(world.orders[operation.order]) };
+      return { state, outcome: describeOrder(state.orders[operation.order]) };
     case "GetProduct": {
       // Units that an order took can be one second old in cached responses; availability and prices are current.
-      const product = productOf(world, operation.product);
-      return { world, outcome: { code: "OK", inStock: stockOf(product) > 0, price: product.price } };
+      const product = productOf(state, operation.product);
+      return { state, outcome: { code: "OK", inStock: stockOf(product) > 0, price: product.price } };
     }
     case "ListOrders": {
-      const own = Object.entries(world.orders).filter(([, order]) => order.owner === operation.owner);
+      const own = Object.entries(state.orders).filter(([, order]) => order.owner === operation.owner);
       const orders = own.map(([key, { state }]) => `${hasId(key) ? key : "unacknowledged"} ${state}`).sort();
-      return { world, outcome: { code: "OK", orders } };
+      return { state, outcome: { code: "OK", orders } };
     }
   }
 }
 
-function createOrder(world: World, operation: CreateOrder): Step {
+function createOrder(state: ModelState, operation: CreateOrder): Step {
   const { owner, hasPromotion, validateOnly } = operation;
   const key = orderKey(operation);
   const lines = addUp(operation.lines);
   const fingerprint = JSON.stringify([operation.lines.map(toLine), hasPromotion]);
-  const existing = world.orders[key];
+  const existing = state.orders[key];
   if (existing !== undefined) {
     // The first response: a replay shows the order as it was placed.
     const first: ModelOrder = { ...existing, state: "PENDING" };
     const isSame = existing.fingerprint === fingerprint;
-    return { world, outcome: isSame ? describeOrder(first, { replayed: true }) : REUSED };
+    return { state, outcome: isSame ? describeOrder(first, { replayed: true }) : REUSED };
   }
-  if (owner === UNKNOWN_OWNER) return { world, outcome: { code: "NotFound", reason: "CUSTOMER_NOT_FOUND" } };
-  const isShort = lines.some(({ product, quantity }) => stockOf(productOf(world, product)) < quantity);
-  if (isShort) return { world, outcome: OUT_OF_STOCK };
-  const reason = hasPromotion ? rejectPurchases(world, owner, lines.length) : undefined;
-  if (reason !== undefined) return { world, outcome: { code: "FailedPrecondition", reason } };
-  const priced = lines.map((line) => ({ ...toLine(line), unitPrice: productOf(world, line.product).price }));
+  if (owner === UNKNOWN_OWNER) return { state, outcome: { code: "NotFound", reason: "CUSTOMER_NOT_FOUND" } };
+  const isShort = lines.some(({ product, quantity }) => stockOf(productOf(state, product)) < quantity);
+  if (isShort) return { state, outcome: OUT_OF_STOCK };
+  const reason = hasPromotion ? rejectPurchases(state, owner, lines.length) : undefined;
+  if (reason !== undefined) return { state, outcome: { code: "FailedPrecondition", reason } };
+  const priced = lines.map((line) => ({ ...toLine(line), unitPrice: productOf(state, line.product).price }));
   const order: ModelOrder = { owner, hasPromotion, fingerprint, lines: priced, state: "PENDING" };
   const outcome = describeOrder(order, { replayed: false });
-  if (validateOnly) return { world, outcome };
-  const next = reserve(world, lines, 1);
-  return { world: { ...next, orders: { ...next.orders, [key]: order } }, outcome };
+  if (validateOnly) return { state, outcome };
+  const next = reserve(state, lines, 1);
+  return { state: { ...next, orders: { ...next.orders, [key]: order } }, outcome };
 }
 
 /** Returns one line for each product, in the order of its first line. */
@@ -113,7 +113,7 @@ export function addUp(lines: readonly Line[]): Line[] {
 }
 
 /** Returns why the promotion rejects purchases; undefined if it does not. Each line of an order is a purchase. */
-function rejectPurchases({ orders }: World, owner: number, purchases: number): string | undefined {
+function rejectPurchases({ orders }: ModelState, owner: number, purchases: number): string | undefined {
   if (owner === 0) return "CUSTOMER_REQUIRED";
   const counted = Object.values(orders).filter(
     ({ hasPromotion, state }) => hasPromotion && state === "PENDING",
@@ -126,71 +126,71 @@ function rejectPurchases({ orders }: World, owner: number, purchases: number): s
   return isExceeded ? "PURCHASE_LIMIT_REACHED" : undefined;
 }
 
-function cancelOrder(world: World, { order: key }: CancelOrder): Step {
-  const order = world.orders[key];
-  if (order === undefined) return { world, outcome: { code: "NotFound", reason: "ORDER_NOT_FOUND" } };
+function cancelOrder(state: ModelState, { order: key }: CancelOrder): Step {
+  const order = state.orders[key];
+  if (order === undefined) return { state, outcome: { code: "NotFound", reason: "ORDER_NOT_FOUND" } };
   if (order.state !== "PENDING") {
-    return { world, outcome: { code: "FailedPrecondition", reason: "ORDER_STATE" } };
+    return { state, outcome: { code: "FailedPrecondition", reason: "ORDER_STATE" } };
   }
   const cancelled: ModelOrder = { ...order, state: "CANCELLED" };
-  const next = reserve(world, order.lines, -1);
+  const next = reserve(state, order.lines, -1);
   return {
-    world: { ...next, orders: { ...next.orders, [key]: cancelled } },
+    state: { ...next, orders: { ...next.orders, [key]: cancelled } },
     outcome: describeOrder(cancelled),
   };
 }
 
-function adjustStock(world: World, { product, delta, expected }: AdjustStock): Step {
-  const before = productOf(world, product);
+function adjustStock(state: ModelState, { product, delta, expected }: AdjustStock): Step {
+  const before = productOf(state, product);
   if (expected !== undefined && expected !== stockOf(before)) {
-    return { world, outcome: { code: "Aborted", reason: "STOCK_CHANGED" } };
+    return { state, outcome: { code: "Aborted", reason: "STOCK_CHANGED" } };
   }
-  return setOnHand(world, product, before.onHand + delta);
+  return setOnHand(state, product, before.onHand + delta);
 }
 
-function recount(world: World, { product, onHand }: Recount): Step {
-  return setOnHand(world, product, onHand);
+function recount(state: ModelState, { product, onHand }: Recount): Step {
+  return setOnHand(state, product, onHand);
 }
 
-function setOnHand(world: World, product: number, onHand: number): Step {
-  const after = { ...productOf(world, product), onHand };
-  if (stockOf(after) < 0) return { world, outcome: OUT_OF_STOCK };
+function setOnHand(state: ModelState, product: number, onHand: number): Step {
+  const after = { ...productOf(state, product), onHand };
+  if (stockOf(after) < 0) return { state, outcome: OUT_OF_STOCK };
   return {
-    world: { ...world, products: world.products.with(product, after) },
+    state: { ...state, products: state.products.with(product, after) },
     outcome: { code: "OK", stock: stockOf(after), onHand },
   };
 }
 
-function importProducts(world: World, { lines }: ImportProducts): Step {
-  const products = [...world.products];
+function importProducts(state: ModelState, { lines }: ImportProducts): Step {
+  const products = [...state.products];
   let updated = 0;
   for (const { product, stock, price } of lines) {
-    const before = productOf(world, product);
+    const before = productOf(state, product);
     const after = { ...before, onHand: (stock ?? stockOf(before)) + before.reserved, price };
     if (after.onHand !== before.onHand || after.price !== before.price) updated += 1;
     products[product] = after;
   }
   const outcome = { code: "OK" as const, updated, unchanged: lines.length - updated };
-  return { world: { ...world, products }, outcome };
+  return { state: { ...state, products }, outcome };
 }
 
 /** Runs a method once for each request_id. Only successful calls are remembered. */
 function once<W extends Exclude<Write, CreateOrder>>(
-  world: World,
+  state: ModelState,
   operation: W,
-  run: (world: World, operation: W) => Step,
+  run: (state: ModelState, operation: W) => Step,
 ): Step {
-  if (operation.requestId === undefined) return run(world, operation);
+  if (operation.requestId === undefined) return run(state, operation);
   const method = operation.method === "Recount" ? "AdjustStock" : operation.method;
   const key = `${method} ${operation.requestId}`;
   const fingerprint = JSON.stringify(operation);
-  const earlier = world.requests[key];
+  const earlier = state.requests[key];
   if (earlier !== undefined) {
-    return { world, outcome: earlier.fingerprint === fingerprint ? earlier.outcome : REUSED };
+    return { state, outcome: earlier.fingerprint === fingerprint ? earlier.outcome : REUSED };
   }
-  const { world: next, outcome } = run(world, operation);
-  if (outcome.code !== "OK") return { world, outcome };
-  return { world: { ...next, requests: { ...next.requests, [key]: { fingerprint, outcome } } }, outcome };
+  const { state: next, outcome } = run(state, operation);
+  if (outcome.code !== "OK") return { state, outcome };
+  return { state: { ...next, requests: { ...next.requests, [key]: { fingerprint, outcome } } }, outcome };
 }
 
 function describeOrder(order: ModelOrder | undefined, further: { replayed?: boolean } = {}): Outcome {
@@ -200,13 +200,13 @@ function describeOrder(order: ModelOrder | undefined, further: { replayed?: bool
   return { code: "OK", state, lines, total, hasPromotion, ...further };
 }
 
-function reserve(world: World, lines: readonly Line[], sign: 1 | -1): World {
-  const products = [...world.products];
+function reserve(state: ModelState, lines: readonly Line[], sign: 1 | -1): ModelState {
+  const products = [...state.products];
   for (const { product, quantity } of lines) {
-    const before = productOf(world, product);
+    const before = productOf(state, product);
     products[product] = { ...before, reserved: before.reserved + sign * quantity };
   }
-  return { ...world, products };
+  return { ...state, products };
 }
 
 /** Returns the units of a product that can be ordered. */
@@ -214,7 +214,7 @@ export function stockOf({ onHand, reserved }: ModelProduct): number {
   return onHand - reserved;
 }
 
-function productOf({ products }: World, index: number): ModelProduct {
+function productOf({ products }: ModelState, index: number): ModelProduct {
   const product = products[index];
   if (product === undefined) throw new Error(`the run has no product ${index}`);
   return product;
