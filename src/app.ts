@@ -20,7 +20,7 @@ import { Cache } from "./infra/cache/cache.ts";
 import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import { openStores, type Stores } from "./infra/embedded/stores.ts";
 import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
-import { withInvalidationOutbox } from "./infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "./infra/outbox/invalidation/invalidation-outbox.ts";
 import { withOutbox } from "./infra/outbox/outbox.ts";
 import { createWakeUp, type WakeUp } from "./infra/outbox/wake-up.ts";
 import { migrate } from "./infra/postgres/migrate.ts";

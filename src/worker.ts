@@ -6,7 +6,7 @@ import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
 import { invalidationQueue } from "./infra/jobs/queues.ts";
 import { runConsumers } from "./infra/outbox/consumer/run-consumers.ts";
-import { createInvalidationConsumer } from "./infra/outbox/invalidation-consumer.ts";
+import { createInvalidationConsumer } from "./infra/outbox/invalidation/invalidation-consumer.ts";
 import type { WakeUp } from "./infra/outbox/wake-up.ts";
 import { purgeRequests } from "./infra/postgres/idempotency/purge-requests.ts";
 import type { Database } from "./infra/postgres/postgres.ts";

@@ -4,10 +4,10 @@ import type { Call } from "../kernel/call.ts";
 import { HOUR_MS } from "../kernel/durations.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { CheckResult } from "./invariants/check.ts";
-import { holdOutbox, runChecks } from "./invariants/run-checks.ts";
+import { preventTruncation, runChecks } from "./invariants/run-checks.ts";
 
 export type { Breach, CheckResult } from "./invariants/check.ts";
-export { holdOutbox, runChecks } from "./invariants/run-checks.ts";
+export { preventTruncation, runChecks } from "./invariants/run-checks.ts";
 
 /** The results of all checks on one snapshot of the data. */
 export interface Verification {
@@ -43,7 +43,7 @@ export function createOperations({ db }: OperationsOptions): Operations {
   return {
     verifyInvariants: (call, maxBreaches) =>
       db.readSnapshot(call, TIME_LIMIT_MS, async (query) => {
-        await holdOutbox(query);
+        await preventTruncation(query);
         const snapshotTime = await startVerification(query);
         return { snapshotTime, checks: await runChecks(query, maxBreaches || DEFAULT_MAX_BREACHES) };
       }),

@@ -9,7 +9,7 @@ import { createRefreshTokenCodec } from "../../identity/sessions/refresh-token-c
 import { createSessions } from "../../identity/sessions/sessions.ts";
 import { createJwksStore } from "../../identity/signing-keys/jwks-store.ts";
 import { withAuditLog } from "../../infra/audit/audit.ts";
-import { withInvalidationOutbox } from "../../infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "../../infra/outbox/invalidation/invalidation-outbox.ts";
 import { withOutbox } from "../../infra/outbox/outbox.ts";
 import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
 import { getSharedSecret } from "../../infra/postgres/secret/shared-secret.ts";

@@ -5,7 +5,7 @@ import { refreshWordRanges } from "../../catalog/search/word-range-refresh.ts";
 import { rollUpCounts } from "../../catalog/stats/count-rollup.ts";
 import { entities } from "../../entities.ts";
 import { ALL_TAGS, newGeneration } from "../../infra/cache/redis-tier.ts";
-import { invalidationTopic } from "../../infra/outbox/invalidation-topic.ts";
+import { invalidationTopic } from "../../infra/outbox/invalidation/invalidation-topic.ts";
 import { withOutbox } from "../../infra/outbox/outbox.ts";
 import { type Database, openPostgres, type Tx } from "../../infra/postgres/postgres.ts";
 import { mapConcurrent } from "../../kernel/async/map-concurrent.ts";

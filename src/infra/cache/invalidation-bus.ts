@@ -27,8 +27,8 @@ export interface InvalidationBusOptions {
 export interface RepeatedInvalidation {
   tags: readonly string[];
   /** Throttled tags whose invalidation was not delayed. */
-  undelayed: readonly string[];
-  /** Identifies the invalidation of `tags` and `undelayed`. */
+  immediate: readonly string[];
+  /** Identifies the invalidation of `tags` and `immediate`. */
   generation: Generation;
   throttled: readonly ThrottledTag[];
 }
@@ -143,7 +143,7 @@ export class InvalidationBus {
    * @returns whether it is complete
    */
   async ensureInvalidated(tags: readonly string[], generation: Generation): Promise<boolean> {
-    return this.ensureAllInvalidated([{ tags, undelayed: [], generation, throttled: [] }]);
+    return this.ensureAllInvalidated([{ tags, immediate: [], generation, throttled: [] }]);
   }
 
   /**
@@ -152,7 +152,7 @@ export class InvalidationBus {
    * @returns whether all are complete
    */
   async ensureAllInvalidated(invalidations: readonly RepeatedInvalidation[]): Promise<boolean> {
-    const withTags = invalidations.filter(({ tags, undelayed }) => tags.length + undelayed.length > 0);
+    const withTags = invalidations.filter(({ tags, immediate }) => tags.length + immediate.length > 0);
     const receipts = await this.redisTier
       .hasReceipts(withTags.map(({ generation }) => generation))
       .catch(() => []);
@@ -165,7 +165,7 @@ export class InvalidationBus {
     const repeated = withTags.filter((_, index) => receipts[index] !== true);
     const areAccepted = await Promise.all([
       this.#sender.waitForBatch(),
-      ...repeated.map(({ tags, generation, undelayed }) => this.invalidate(tags, generation, undelayed)),
+      ...repeated.map(({ tags, generation, immediate }) => this.invalidate(tags, generation, immediate)),
     ]);
     return !areAccepted.includes(false);
   }

@@ -22,7 +22,8 @@ export interface Invalidation {
   generation: string;
 }
 
-// Only replicas of the former version enqueue these jobs, during a rolling update. The outbox replaces them.
+// Only replicas of a version without the outbox enqueue these jobs, during a rolling update. The queue and its worker can
+// be removed in the version after the first release with the outbox.
 export const invalidationQueue: Queue<Invalidation> = {
   name: "invalidation",
   batchSize: 200,

@@ -1,7 +1,7 @@
 import type { ClientBase } from "pg";
 import type { Log } from "../../kernel/log.ts";
 import { ALL_TAGS, newGeneration } from "../cache/redis-tier.ts";
-import { invalidationTopic, type PublishedInvalidation } from "./invalidation-topic.ts";
+import { invalidationTopic, type PublishedInvalidation } from "./invalidation/invalidation-topic.ts";
 
 /**
  * Starts a new epoch of the outbox if the database was restored to another server, whose transaction ids are unrelated

@@ -1,4 +1,4 @@
-/** Tells the consumers of this process that a transaction which published events has committed. */
+/** Notifies the consumers of this process when a transaction that published events has committed. */
 export interface WakeUp {
   notify(): void;
   /** Registers a listener. @returns a function that removes it */

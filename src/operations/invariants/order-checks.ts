@@ -2,17 +2,17 @@ import type { Check } from "./check.ts";
 
 /**
  * Returns the query for the items whose movements differ from those that are due.
- * @param due a query for the units that each item of an order must have moved
+ * @param expected a query for the units that each item of an order must have moved
  */
-const orderMovements = (reason: "ORDER" | "CANCEL", due: string): string => `
-  with due as (${due}),
+const orderMovements = (reason: "ORDER" | "CANCEL", expected: string): string => `
+  with expected as (${expected}),
   moved as (
     select order_id, product_id, sum(reserved_delta) as units, count(*) as movements
     from stock_movement where reason = '${reason}' group by order_id, product_id
   )
-  select 'orders/' || order_id as resource, product_id, due.units as due_units, moved.units as moved_units, movements
-  from due full join moved using (order_id, product_id)
-  where due.units is distinct from moved.units or movements <> 1`;
+  select 'orders/' || order_id as resource, product_id, expected.units as expected_units, moved.units as moved_units, movements
+  from expected full join moved using (order_id, product_id)
+  where expected.units is distinct from moved.units or movements <> 1`;
 
 /** Checks of orders, their items and their purchases. */
 export const orderChecks: readonly Check[] = [

@@ -13,7 +13,7 @@ interface BreachRow {
  * Keeps the tables of the outbox from being truncated until the transaction ends: a snapshot shows a truncated table as
  * empty, even if it is older than the truncation. To be called before any other statement, which takes the snapshot.
  */
-export async function holdOutbox(query: SnapshotQuery): Promise<void> {
+export async function preventTruncation(query: SnapshotQuery): Promise<void> {
   await query(sql`lock table outbox_1, outbox_2, outbox_3 in access share mode`);
 }
 

@@ -185,7 +185,7 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
   ],
   [
     "references",
-    "review/:order",
+    "reviews/:order",
     "alter table review drop constraint review_product_id_fk",
     "insert into review select ':order', gen_random_uuid(), id, 'Ann', 5, '', '', now() from customer limit 1",
   ],

@@ -12,7 +12,7 @@ import {
   type TokenPair,
 } from "../../../src/identity/identity.ts";
 import { InvalidationBus } from "../../../src/infra/cache/invalidation-bus.ts";
-import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation/invalidation-outbox.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import { compileStatement } from "../../../src/infra/postgres/statement.ts";
 import { openRedis } from "../../../src/infra/redis/redis.ts";

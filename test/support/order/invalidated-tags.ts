@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
-import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation-outbox.ts";
+import { withInvalidationOutbox } from "../../../src/infra/outbox/invalidation/invalidation-outbox.ts";
 import { withOutbox } from "../../../src/infra/outbox/outbox.ts";
 import { openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import { createInventory } from "../../../src/inventory/inventory.ts";

@@ -1,7 +1,7 @@
 import { Client } from "pg";
 import type { SnapshotQuery } from "../../../src/infra/postgres/postgres.ts";
 import { compileStatement, type Statement } from "../../../src/infra/postgres/statement.ts";
-import { type Breach, holdOutbox, runChecks } from "../../../src/operations/operations.ts";
+import { type Breach, preventTruncation, runChecks } from "../../../src/operations/operations.ts";
 import type { TestDatabase } from "./database.ts";
 
 /** A check of an invariant that has found breaches. */
@@ -36,7 +36,7 @@ export async function findViolations(url: string): Promise<FailedCheck[]> {
     (await client.query(text, values)).rows;
   try {
     await query("begin transaction isolation level repeatable read read only");
-    await holdOutbox(runOn(query));
+    await preventTruncation(runOn(query));
     return await findFailedChecks(query);
   } finally {
     await client.end();

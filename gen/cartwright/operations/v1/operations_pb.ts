@@ -21,7 +21,7 @@ export const file_cartwright_operations_v1_operations: GenFile = /*@__PURE__*/
  */
 export type InvariantCheck = Message<"cartwright.operations.v1.InvariantCheck"> & {
   /**
-   * Stable name of the check in UPPER_SNAKE_CASE, such as "STOCK_LEDGER".
+   * Stable name of the check in lower case with hyphens, such as "stock-movements".
    *
    * @generated from field: string name = 1;
    */

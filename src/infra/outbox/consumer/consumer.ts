@@ -41,7 +41,7 @@ export interface OutboxConsumer<Data> {
    */
   apply(tx: Tx, events: readonly OutboxEvent<Data>[]): Promise<void>;
   /**
-   * Makes up for events that are dropped because the consumer is too far behind. Without this function none is
+   * Replaces the effect of events that are dropped because the consumer is too far behind. Without this function none is
    * dropped, and a warning is logged.
    */
   skip?(tx: Tx): Promise<void>;

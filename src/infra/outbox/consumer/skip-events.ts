@@ -5,7 +5,7 @@ import { advanceCursor, lockConsumer } from "./apply-batch.ts";
 import type { OutboxConsumer } from "./consumer.ts";
 
 /**
- * Moves a consumer to the horizon, and lets it make up for the events that it drops.
+ * Moves a consumer to the horizon and runs its `skip`, which replaces the effect of the dropped events.
  * @returns false if another process runs the consumer
  */
 export async function skipEvents(

@@ -91,7 +91,7 @@ test("the repetition of a throttled invalidation is skipped if the process has r
   const before = second.bus.tagVersions.current;
   const repeat = (version: bigint) => {
     const throttled = [{ tag: tag.toUpperCase(), version }];
-    const invalidation = { tags: [], undelayed: [], generation: newGeneration(), throttled };
+    const invalidation = { tags: [], immediate: [], generation: newGeneration(), throttled };
     return second.bus.ensureAllInvalidated([invalidation]);
   };
   expect([await repeat(4n), await repeat(5n)]).toEqual([true, true]);

@@ -1,8 +1,8 @@
 import { expect, inject, test } from "vitest";
 import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
 import { skipEvents } from "../../../../src/infra/outbox/consumer/skip-events.ts";
-import { createInvalidationConsumer } from "../../../../src/infra/outbox/invalidation-consumer.ts";
-import { withInvalidationOutbox } from "../../../../src/infra/outbox/invalidation-outbox.ts";
+import { createInvalidationConsumer } from "../../../../src/infra/outbox/invalidation/invalidation-consumer.ts";
+import { withInvalidationOutbox } from "../../../../src/infra/outbox/invalidation/invalidation-outbox.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { createRequest, openReplica, waitUntilUsed } from "../../../support/cache/replica.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";

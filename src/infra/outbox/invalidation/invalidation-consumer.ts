@@ -1,7 +1,7 @@
-import { THROTTLE_MS } from "../cache/invalidation/invalidation-throttle.ts";
-import type { InvalidationBus } from "../cache/invalidation-bus.ts";
-import { ALL_TAGS, newGeneration } from "../cache/redis-tier.ts";
-import type { OutboxConsumer } from "./consumer/consumer.ts";
+import { THROTTLE_MS } from "../../cache/invalidation/invalidation-throttle.ts";
+import type { InvalidationBus } from "../../cache/invalidation-bus.ts";
+import { ALL_TAGS, newGeneration } from "../../cache/redis-tier.ts";
+import type { OutboxConsumer } from "../consumer/consumer.ts";
 import { invalidationTopic, type PublishedInvalidation } from "./invalidation-topic.ts";
 
 /** Time after which a writer has sent all its invalidations, in milliseconds. */
@@ -28,7 +28,7 @@ export function createInvalidationConsumer(
         throttled: data.throttled.flatMap(([tag, version]) =>
           version === null ? [] : [{ tag, version: BigInt(version) }],
         ),
-        undelayed: data.throttled.flatMap(([tag, version]) => (version === null ? [tag] : [])),
+        immediate: data.throttled.flatMap(([tag, version]) => (version === null ? [tag] : [])),
       }));
       if (!(await bus.ensureAllInvalidated(invalidations))) throw notAccepted();
     },

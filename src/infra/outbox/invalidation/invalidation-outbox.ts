@@ -1,7 +1,7 @@
-import type { Call } from "../../kernel/call.ts";
-import type { ThrottledTag } from "../cache/invalidation/messages.ts";
-import { type Generation, newGeneration } from "../cache/redis-tier.ts";
-import type { Database, Invalidation, Tx } from "../postgres/postgres.ts";
+import type { Call } from "../../../kernel/call.ts";
+import type { ThrottledTag } from "../../cache/invalidation/messages.ts";
+import { type Generation, newGeneration } from "../../cache/redis-tier.ts";
+import type { Database, Invalidation, Tx } from "../../postgres/postgres.ts";
 import { invalidationTopic } from "./invalidation-topic.ts";
 
 /** Delivers the cache tags that a transaction has changed. Its methods must not throw, since the change is made. */
@@ -65,13 +65,13 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
         if (tags.length > 0) await publisher.invalidate(tags, newGeneration());
         throw error;
       }
-      const undelayed: string[] = [];
+      const immediate: string[] = [];
       for (const [tag, version] of registered.throttled) {
-        if (version === undefined) undelayed.push(tag);
+        if (version === undefined) immediate.push(tag);
         else publisher.invalidateThrottled({ tag, version });
       }
       const { tags } = registered;
-      if (tags.size > 0 || undelayed.length > 0) await publisher.invalidate([...tags], generation, undelayed);
+      if (tags.size > 0 || immediate.length > 0) await publisher.invalidate([...tags], generation, immediate);
       if (repeated !== undefined) await publisher.ensureInvalidated(repeated.tags, repeated.generation);
       return result;
     },

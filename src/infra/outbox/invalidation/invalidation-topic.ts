@@ -1,4 +1,4 @@
-import type { Topic } from "./topic.ts";
+import type { Topic } from "../topic.ts";
 
 /** Cache tags that a transaction has changed. */
 export interface PublishedInvalidation {
