@@ -28,6 +28,7 @@ import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
 import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
+import { RedisLock } from "./infra/redis/redis-lock.ts";
 import { internalCall } from "./kernel/call.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
 import { createIds, type Ids } from "./kernel/ids.ts";
@@ -64,6 +65,9 @@ export interface App {
 const GRACE_MS = 10_000;
 /** The share of the cache memory that holds encoded responses; the rest holds messages. */
 const ENCODED_SHARE = 1 / 4;
+
+/** The lock of hot products: its lease, and the longest wait for it, in milliseconds. Batches take some tens of them. */
+const STOCK_LOCK = { leaseMs: 1_000, waitMs: 200 };
 
 /** The gRPC services, in the order of the documentation. */
 export const services: readonly DescService[] = [
@@ -137,6 +141,7 @@ interface Infrastructure {
   cache: Cache<Message>;
   bus: InvalidationBus;
   limiter: Limiter | undefined;
+  stockLock: RedisLock | undefined;
   ids: Ids;
   clock: Clock;
   log: Log;
@@ -169,13 +174,25 @@ async function openInfrastructure(
   const cache = new Cache<Message>({ bus, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
   const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
   cleanups.push(async () => limiter?.close());
+  const stockLock = config.stockLock === "redis" ? createStockLock(config, redis, namespace, log) : undefined;
   const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
   cleanups.push(() => jobs.close());
   const ids = createIds(clock);
   const audited = withAuditLog(connections, { ids, clock });
   const wakeUp = createWakeUp();
   const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);
-  return { db, wakeUp, redis, jobs, cache, bus, limiter, ids, clock, log };
+  return { db, wakeUp, redis, jobs, cache, bus, limiter, stockLock, ids, clock, log };
+}
+
+/** Creates the lock of hot products. Most of the time that a batch has is left for its statements. */
+function createStockLock(
+  { dbStatementTimeoutMs }: Config,
+  { client }: RedisConnection,
+  namespace: string,
+  log: Log,
+): RedisLock {
+  const waitMs = Math.min(STOCK_LOCK.waitMs, dbStatementTimeoutMs / 8);
+  return new RedisLock({ redis: client, namespace, name: "stock-lock", ...STOCK_LOCK, waitMs, log });
 }
 
 function createAppServer(

@@ -28,6 +28,8 @@ export type Config = Readonly<{
   dbStatementTimeoutMs: number;
   /** How concurrent orders of the same products are kept from taking the same units. */
   stockStrategy: "combined" | "pessimistic" | "optimistic";
+  /** The lock of hot products that replicas share. */
+  stockLock: "off" | "redis";
   /** Whether responses are cached. Off for benchmarks and conformance runs. */
   cache: boolean;
   /** The memory limit for cached responses in this process. */
@@ -99,6 +101,9 @@ export function readConfig(env: Environment): Config {
   if (PORT === ADMIN_PORT && PORT !== 0 && PORT !== undefined) {
     mistakes.push("  ADMIN_PORT: must differ from PORT");
   }
+  if (result.data?.STOCK_LOCK === "redis" && result.data.STOCK_STRATEGY !== "combined") {
+    mistakes.push("  STOCK_LOCK: redis needs STOCK_STRATEGY=combined");
+  }
   if (!result.success || mistakes.length > 0) {
     // A mistake may be the consequence of a misspelled name.
     for (const { name, suggestions } of findUnknownVariables(env)) {
@@ -118,6 +123,7 @@ export function readConfig(env: Environment): Config {
     dbPoolWaitMs: value.DB_POOL_WAIT_MS,
     dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
     stockStrategy: value.STOCK_STRATEGY,
+    stockLock: value.STOCK_LOCK,
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
     access: value.ACCESS,

@@ -17,7 +17,7 @@ import {
 import { AuditEntity } from "./infra/audit/audit.entity.ts";
 import { IdempotencyEntity } from "./infra/postgres/idempotency/idempotency.entity.ts";
 import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
-import { InventoryEntity, StockMovementEntity } from "./inventory/inventory.entity.ts";
+import { InventoryEntity, StockFenceEntity, StockMovementEntity } from "./inventory/inventory.entity.ts";
 import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
 import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
@@ -36,6 +36,7 @@ export const entities = [
   ProductSalesEntity,
   InventoryEntity,
   StockMovementEntity,
+  StockFenceEntity,
   ProductImportEntity,
   ProductImportSkuEntity,
   CustomerEntity,

@@ -5,6 +5,7 @@ import { assertCustomerAccess, createIdentity, type Identity } from "./identity/
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
+import type { RedisLock } from "./infra/redis/redis-lock.ts";
 import { createInventory } from "./inventory/inventory.ts";
 import { internalCall } from "./kernel/call.ts";
 import type { Clock } from "./kernel/clock.ts";
@@ -31,6 +32,7 @@ export interface Features {
 export interface FeatureDependencies {
   db: Database;
   bus: InvalidationBus;
+  stockLock: RedisLock | undefined;
   ids: Ids;
   clock: Clock;
   log: Log;
@@ -42,7 +44,7 @@ export async function createFeatures(
     Config,
     "signingKeysFile" | "tokenIssuer" | "stockStrategy" | "dbStatementTimeoutMs" | "dbPoolWaitMs"
   >,
-  { db, bus, ids, clock, log }: FeatureDependencies,
+  { db, bus, stockLock, ids, clock, log }: FeatureDependencies,
 ): Promise<Features> {
   const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
   const shared = { db, ids, clock, tokens };
@@ -58,6 +60,7 @@ export async function createFeatures(
     tracker,
     log,
     stockStrategy: config.stockStrategy,
+    stockLock,
     statementTimeoutMs: config.dbStatementTimeoutMs,
     waitMs: config.dbPoolWaitMs,
     onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),

@@ -24,6 +24,17 @@ export const InventoryEntity = defineEntity({
   ],
 });
 
+/** The fencing tokens of the lock of hot products, apart from the stock: orders without the lock write nothing here. */
+export const StockFenceEntity = defineEntity({
+  name: "StockFence",
+  tableName: "stock_fence",
+  properties: {
+    productId: p.uuid().primary(),
+    /** The highest token of a committed transaction. */
+    token: p.bigint("bigint"),
+  },
+});
+
 /** The ledger of stock: one row for each change of a product's stock. Invariant I1 sums its rows. */
 export const StockMovementEntity = defineEntity({
   name: "StockMovement",

@@ -4,6 +4,7 @@ import { AppError } from "../kernel/errors.ts";
 import type { StockAdjustment } from "./adjustment-rules.ts";
 import { findOutdatedRecounts } from "./recount.ts";
 import { adjustStocks, type StockTransition } from "./stock-adjustment.ts";
+import { checkToken } from "./stock-fence.ts";
 import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
   createStock,
@@ -28,6 +29,7 @@ export {
   type StockMovement,
 } from "./movement-list.ts";
 export type { StockTransition } from "./stock-adjustment.ts";
+export { StaleTokenError } from "./stock-fence.ts";
 export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
 export type { OrderLine, OrderMovement, StockLine } from "./stock-movement.ts";
 
@@ -41,6 +43,12 @@ export interface Inventory {
    * @returns the stock by product id; unknown products are absent
    */
   lock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
+  /**
+   * Records the fencing token of a lock under which the transaction changes the stock of products. Called before all
+   * other locks of the transaction.
+   * @throws StaleTokenError when a transaction with a higher token has committed: nothing may be written
+   */
+  checkToken(tx: Tx, productIds: readonly string[], token: bigint): Promise<void>;
   /** Creates the stock of new products, and records it in the ledger. */
   create(tx: Tx, lines: readonly StockLine[], now: Date): Promise<void>;
   /**
@@ -91,6 +99,7 @@ export interface Inventory {
 export function createInventory({ clock }: { clock: Clock }): Inventory {
   return {
     lock: lockStock,
+    checkToken,
     create: createStock,
     async adjust(tx, adjustment) {
       const [outcome] = await adjustStocks(tx, [adjustment], clock);

@@ -29,6 +29,7 @@ test("an empty environment gives the documented defaults", () => {
     dbPoolWaitMs: 2_000,
     dbStatementTimeoutMs: 5_000,
     stockStrategy: "combined",
+    stockLock: "off",
     cache: true,
     cacheMemoryBytes: 268_435_456,
     workers: 1,
@@ -78,6 +79,7 @@ test.each<[string, string, Partial<Config>]>([
   ["DB_POOL_WAIT_MS", "30000", { dbPoolWaitMs: 30_000 }],
   ["DB_STATEMENT_TIMEOUT_MS", "100", { dbStatementTimeoutMs: 100 }],
   ["STOCK_STRATEGY", "optimistic", { stockStrategy: "optimistic" }],
+  ["STOCK_LOCK", "redis", { stockLock: "redis" }],
   ["CACHE", "off", { cache: false }],
   ["CACHE", "on", { cache: true }],
   ["CACHE_MEMORY_MB", "1", { cacheMemoryBytes: 1_048_576 }],
@@ -178,6 +180,7 @@ describe("an invalid value is reported by its variable name", () => {
     ["DB_POOL_WAIT_MS", "30001"],
     ["DB_STATEMENT_TIMEOUT_MS", "5s"],
     ["STOCK_STRATEGY", "none"],
+    ["STOCK_LOCK", "on"],
     ["DB_STATEMENT_TIMEOUT_MS", "Infinity"],
     ["CACHE", "true"],
     ["CACHE_MEMORY_MB", "0"],
@@ -233,6 +236,12 @@ describe("an invalid value is reported by its variable name", () => {
   });
 });
 
+test("the lock of hot products is refused with a strategy that does not use it", () => {
+  expect(() => readConfig({ STOCK_LOCK: "redis", STOCK_STRATEGY: "pessimistic" })).toThrow(
+    "  STOCK_LOCK: redis needs STOCK_STRATEGY=combined",
+  );
+});
+
 test("the configuration is frozen", () => {
   const config = readConfig({});
   expect(Object.isFrozen(config)).toBe(true);
@@ -240,7 +249,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|STOCK_LOCK|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

@@ -6,7 +6,7 @@ import { Member } from "./member.ts";
 import { type BatchCounters, type RunOptions, runBatch } from "./run-batch.ts";
 
 export type { Outcome } from "./member.ts";
-export type { BatchWork } from "./run-batch.ts";
+export type { BatchDatabase, BatchWork } from "./run-batch.ts";
 
 /** Upper bounds of a writer. */
 export interface BatchLimits extends BatchSize {

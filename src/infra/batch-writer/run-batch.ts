@@ -3,7 +3,7 @@ import { type Call, internalCall } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
 import { type AuditOptions, recordAudit } from "../audit/audit.ts";
-import type { Database, Tx } from "../postgres/postgres.ts";
+import type { Tx } from "../postgres/postgres.ts";
 import { isConnectionLost } from "../postgres/postgres-errors.ts";
 import type { Member, Outcome } from "./member.ts";
 
@@ -22,9 +22,18 @@ export interface BatchWork<Item, Locked, Result> {
   write(tx: Tx, locked: Locked, items: readonly Item[]): Promise<Outcome<Result>[]>;
 }
 
+/** The database of a writer, such as a `Database`. */
+export interface BatchDatabase<Item> {
+  /**
+   * Runs `work` in a transaction like `Database.transact`.
+   * @param items those that the transaction writes
+   */
+  transact<T>(call: Call, work: (tx: Tx) => Promise<T>, items: readonly Item[]): Promise<T>;
+}
+
 /** Dependencies and limits of running batches. */
 export interface RunOptions<Item, Locked, Result> {
-  db: Pick<Database, "transact">;
+  db: BatchDatabase<Item>;
   work: BatchWork<Item, Locked, Result>;
   audit: AuditOptions;
   /** Upper bound of one statement of a batch, in milliseconds. */
@@ -110,7 +119,7 @@ async function writeInTransaction<Item, Locked, Result>(
   }
   const deadlineAtMs = performance.now() + statementTimeoutMs;
   const batch: Call = { ...internalCall(abandoned.signal), deadlineAtMs };
-  const { written, outcomes } = await db.transact(batch, async (tx) => {
+  const writeBatch = async (tx: Tx) => {
     for (const member of members) member.setSent(mayBeCommitted);
     const present = members.filter((member) => !member.isSettled);
     const locked = await work.lock(tx, itemsOf(present));
@@ -125,7 +134,8 @@ async function writeInTransaction<Item, Locked, Result>(
       audit,
     );
     return { written, outcomes };
-  });
+  };
+  const { written, outcomes } = await db.transact(batch, writeBatch, itemsOf(members));
   counters.batches += 1;
   counters.items += written.length;
   counters.largestBatch = Math.max(counters.largestBatch, written.length);

@@ -1,9 +1,11 @@
 import { createBatchWriter, type Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
 import { contentionError } from "../../infra/postgres/postgres-errors.ts";
+import type { RedisLock } from "../../infra/redis/redis-lock.ts";
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
+import { lockHotProducts } from "./hot-product-lock.ts";
 import { lockedKeys, type PlacedOrder, type Placement } from "./placement.ts";
 import { readPlacements } from "./read-placements.ts";
 import { type MoveStock, type WriteOptions, writePlacements } from "./write-placements.ts";
@@ -25,6 +27,8 @@ export interface StrategyOptions extends WriteOptions {
   statementTimeoutMs: number;
   /** Longest time that an order waits for a transaction to share, in milliseconds. */
   waitMs: number;
+  /** Locks hot products across replicas before orders that share a transaction. Absent: there is no such lock. */
+  stockLock?: RedisLock | undefined;
 }
 
 const BATCH_SIZE = { items: 256, keys: 4_096 };
@@ -49,10 +53,10 @@ export function createStockStrategy(name: StockStrategyName, options: StrategyOp
 
 /** Orders share transactions, which lock the stock of all of their products. */
 function createCombined(options: StrategyOptions): StockStrategy {
-  const { db, ids, clock, log, statementTimeoutMs, waitMs } = options;
+  const { db, inventory, ids, clock, log, statementTimeoutMs, waitMs, stockLock } = options;
   const moveStock = moveLockedStock(options);
   const writer = createBatchWriter({
-    db,
+    db: stockLock === undefined ? db : lockHotProducts({ db, inventory, lock: stockLock }),
     audit: { ids, clock },
     statementTimeoutMs,
     log,
