@@ -25,7 +25,7 @@ import { indexMovements } from "./migrations/online/migration-20261129050000-sto
 import { dropFormerSchema } from "./migrations/online/migration-20261129090000-former-schema.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
-import { isContention } from "./postgres-errors.ts";
+import { isConnectionLost, isContention, readPostgresError } from "./postgres-errors.ts";
 
 /** All migrations, oldest first. Those that run online have a function in place of a class. */
 export const migrations: (MigrationObject | { name: string; online: OnlineMigration })[] = [
@@ -64,7 +64,7 @@ const MAX_LOCK_DELAY_MS = 5_000;
  * Migrates the schema and that of the job queue. Of several replicas that start together one migrates while the
  * others wait for its advisory lock, which PostgreSQL releases when the session ends, even by a crash.
  * @returns the number of migrations that ran
- * @throws StartupError when PostgreSQL is unreachable, another replica holds the lock for too long, or a table cannot be
+ * @throws StartupError when PostgreSQL is unreachable or ends a connection, another replica holds the lock for too long, or a table cannot be
  *   locked
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
@@ -83,6 +83,8 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
       `Cannot connect to PostgreSQL at ${host}: ${errorMessage(error)}. Check DATABASE_URL.`,
     );
   }
+  // Without a listener, the loss of an idle connection would end the process. The next statement fails instead.
+  client.on("error", (error) => log.debug({ err: error }, "Connection of the migration was lost"));
   try {
     await acquireLock(client, LOCK_KEY);
     const orm = await openForMigration(entities, { url, session: { client, log } });
@@ -102,6 +104,12 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     } finally {
       await orm.close();
     }
+  } catch (error) {
+    if (!isConnectionLost(error)) throw error;
+    const { code } = readPostgresError(error) ?? {};
+    throw new StartupError(
+      `The connection to PostgreSQL was lost during the migration (${code}). Start again: the migration continues.`,
+    );
   } finally {
     await client.end();
   }
