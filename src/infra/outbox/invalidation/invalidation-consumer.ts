@@ -1,6 +1,6 @@
 import { THROTTLE_MS } from "../../cache/invalidation/invalidation-throttle.ts";
 import type { InvalidationBus } from "../../cache/invalidation-bus.ts";
-import { ALL_TAGS, newGeneration } from "../../cache/redis-tier.ts";
+import { ALL_TAGS } from "../../cache/redis-tier.ts";
 import type { OutboxConsumer } from "../consumer/consumer.ts";
 import { invalidationTopic, type PublishedInvalidation } from "./invalidation-topic.ts";
 
@@ -13,7 +13,7 @@ const MIN_AGE_MS = THROTTLE_MS + 100;
  * and finds most of them complete.
  */
 export function createInvalidationConsumer(
-  bus: Pick<InvalidationBus, "ensureAllInvalidated" | "invalidate">,
+  bus: Pick<InvalidationBus, "ensureAllInvalidated">,
 ): OutboxConsumer<PublishedInvalidation> {
   return {
     name: "cache-invalidation",
@@ -30,12 +30,14 @@ export function createInvalidationConsumer(
         ),
         immediate: data.throttled.flatMap(([tag, version]) => (version === null ? [tag] : [])),
       }));
-      if (!(await bus.ensureAllInvalidated(invalidations))) throw notAccepted();
+      if (!(await bus.ensureAllInvalidated(invalidations))) {
+        throw new Error("Redis did not accept the invalidations");
+      }
     },
-    async skip() {
-      if (!(await bus.invalidate([ALL_TAGS], newGeneration()))) throw notAccepted();
+    // Replaces the dropped events by one that stays in the outbox until Redis accepts it. So the outbox is emptied while
+    // Redis is unavailable, and nothing that was dropped stays cached.
+    async skip(tx) {
+      tx.invalidate(ALL_TAGS);
     },
   };
 }
-
-const notAccepted = () => new Error("Redis did not accept the invalidations");
