@@ -16,14 +16,14 @@ import type { ImportProgress } from "./import/progress.ts";
 import type { ImportChunk } from "./import/row.ts";
 import { createProducts, type Products } from "./product/product.ts";
 import { addRating, assertProductActive, type RatingChange } from "./product/product-rating.ts";
-import { createProductStock, type ProductStock } from "./product/product-stock.ts";
 import type { ProductSale } from "./sales/add-sales.ts";
 import { publishSales } from "./sales/sales-consumer.ts";
 import { type CatalogStats, readCatalogStats } from "./stats/catalog-stats.ts";
 import { type AdjustmentBatch, type AdjustmentResult, batchAdjustStock } from "./stock/batch-adjust-stock.ts";
+import { createProductStock, type ProductStock } from "./stock/product-stock.ts";
 
-export type { OrderedProduct, StockChange } from "./product/product-stock.ts";
 export type { ProductSale } from "./sales/add-sales.ts";
+export type { OrderedProduct, StockChange } from "./stock/product-stock.ts";
 
 /** The catalogue: products with their stock, categories, brands and statistics. */
 export interface Catalog extends ProductStock {

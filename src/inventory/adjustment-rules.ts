@@ -20,7 +20,7 @@ export interface StockAdjustment {
 }
 
 /** The description of the rejection of a recount that is older than one in the ledger. */
-export const LATER_COUNT_RECORDED = "a later count has been recorded";
+const LATER_COUNT_RECORDED = "a later count has been recorded";
 
 /** Maximum number of units of a product on hand, as in the contracts. */
 export const MAX_STOCK = 2_000_000_000n;
@@ -57,7 +57,7 @@ export function assertValid(
   now: Date,
 ): void {
   if (countedOnHand === undefined) {
-    if (delta === 0n) throw invalidField("delta", "must not be 0");
+    if (delta === 0n) throw invalidField("delta", "must not be 0 unless on_hand_quantity is set");
   } else {
     if (delta !== 0n) throw invalidField("delta", "must be 0 when on_hand_quantity is set");
     if (reason !== "RECOUNT") throw invalidField("on_hand_quantity", "can be set with reason RECOUNT only");
@@ -83,7 +83,7 @@ export function applyAdjustment(
   assertExpected(adjustment, availableUnits(level));
   if (reason === "RECOUNT") assertLatestRecount(adjustment, recounts, now);
   const delta = countedOnHand === undefined ? adjustment.delta : countedOnHand - level.onHand;
-  assertInRange(productId, level, delta);
+  assertInRange(adjustment, level, delta);
   const { effectiveAt, createdAt } = recordTimes(adjustment, recounts, now);
   return {
     stock: {
@@ -107,14 +107,28 @@ function assertExpected({ productId, expectedQuantity }: StockAdjustment, quanti
   );
 }
 
-function assertInRange(productId: string, level: StockLevel, delta: bigint): void {
-  const quantity = availableUnits(level);
-  const next = quantity + delta;
-  if (next >= 0n && (delta <= 0n || level.onHand + delta <= MAX_STOCK)) return;
-  const description =
-    next < 0n ? `${quantity} left, ${-delta} to be removed` : `the maximum is ${MAX_STOCK} units on hand`;
-  throw new AppError("failed_precondition", `The stock cannot become ${next}: ${description}.`, {
-    reason: next < 0n ? "OUT_OF_STOCK" : "STOCK_TOO_LARGE",
+function assertInRange(
+  { productId, countedOnHand }: StockAdjustment,
+  { onHand, reserved }: StockLevel,
+  delta: bigint,
+): void {
+  const next = onHand + delta;
+  if (next < reserved) {
+    const description =
+      countedOnHand === undefined
+        ? `${onHand - reserved} left, ${-delta} to be removed`
+        : `${next} units were counted, but pending orders have reserved ${reserved}`;
+    throw outOfRange(productId, "OUT_OF_STOCK", description);
+  }
+  if (delta > 0n && next > MAX_STOCK) {
+    const description = `${next} units would be on hand, of which pending orders have reserved ${reserved}; the maximum is ${MAX_STOCK}`;
+    throw outOfRange(productId, "STOCK_TOO_LARGE", description);
+  }
+}
+
+function outOfRange(productId: string, reason: string, description: string): AppError {
+  return new AppError("failed_precondition", `The stock cannot be changed: ${description}.`, {
+    reason,
     preconditions: [{ type: "STOCK", subject: `products/${productId}`, description }],
   });
 }

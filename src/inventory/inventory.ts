@@ -2,8 +2,7 @@ import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { AppError } from "../kernel/errors.ts";
 import type { StockAdjustment } from "./adjustment-rules.ts";
-import { findOutdatedRecounts } from "./recount.ts";
-import { adjustStocks, type StockTransition } from "./stock-adjustment.ts";
+import { adjustStocks } from "./stock-adjustment.ts";
 import { checkToken } from "./stock-fence.ts";
 import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
@@ -12,12 +11,11 @@ import {
   moveReservedIfCurrent,
   type OrderLine,
   type OrderMovement,
-  recordRecounts,
   type StockLine,
 } from "./stock-movement.ts";
+import type { StockTransition } from "./stock-transition.ts";
 
 export {
-  LATER_COUNT_RECORDED,
   MAX_STOCK,
   type StockAdjustment,
   type StockReason,
@@ -28,10 +26,10 @@ export {
   type MovementReason,
   type StockMovement,
 } from "./movement-list.ts";
-export type { StockTransition } from "./stock-adjustment.ts";
 export { StaleTokenError } from "./stock-fence.ts";
 export { availableUnits, type StockLevel, stockQuantity } from "./stock-level.ts";
 export type { OrderLine, OrderMovement, StockLine } from "./stock-movement.ts";
+export { crossesZero, type StockTransition } from "./stock-transition.ts";
 
 /**
  * Stock and its ledger. Products are identified by id. All methods are part of the caller's transaction. The caller
@@ -64,16 +62,36 @@ export interface Inventory {
    *   changes nothing
    */
   adjustAll(tx: Tx, adjustments: readonly StockAdjustment[]): Promise<(StockTransition | AppError)[]>;
+  /**
+   * Changes the units on hand like `adjustAll`, of products whose stock is locked.
+   * @param levels stock of the products
+   * @param now time after the stock was locked
+   */
+  adjustLocked(
+    tx: Tx,
+    levels: ReadonlyMap<string, StockLevel>,
+    adjustments: readonly StockAdjustment[],
+    now: Date,
+  ): Promise<(StockTransition | AppError)[]>;
   /** Returns the stock of products by id without locking it; unknown products are absent. */
   read(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
   /**
    * Reserves or releases the units of orders, whose stock is locked, and records that in the ledger.
+   * @param levels stock of the products before the change
    * @param now time after the stock was locked
+   * @returns the changes of the stock, one for each product
    */
-  moveReserved(tx: Tx, reason: OrderMovement, lines: readonly OrderLine[], now: Date): Promise<void>;
+  moveReserved(
+    tx: Tx,
+    reason: OrderMovement,
+    lines: readonly OrderLine[],
+    levels: ReadonlyMap<string, StockLevel>,
+    now: Date,
+  ): Promise<StockTransition[]>;
   /**
    * Reserves or releases the units of orders like `moveReserved`, of stock that was read without a lock.
-   * @returns whether all products still have the version that was read; otherwise the transaction must be rolled back
+   * @returns the changes of the stock; undefined, after which the transaction must be rolled back, if a product no longer
+   *   has the version that was read
    */
   moveReservedIfCurrent(
     tx: Tx,
@@ -81,37 +99,29 @@ export interface Inventory {
     lines: readonly OrderLine[],
     levels: ReadonlyMap<string, StockLevel>,
     now: Date,
-  ): Promise<boolean>;
-  /**
-   * Adds the differences that counts of locked products have found, and records them in the ledger.
-   * @param now time after the products were locked
-   */
-  recordRecounts(tx: Tx, changes: readonly StockLine[], now: Date): Promise<void>;
-  /**
-   * Returns those of the locked products for which a recount with a time later than `now` is recorded, so that a
-   * recount without a time of its own is outdated.
-   * @param now time after the products were locked
-   */
-  findOutdatedRecounts(tx: Tx, productIds: readonly string[], now: Date): Promise<Set<string>>;
+  ): Promise<StockTransition[] | undefined>;
 }
 
 /** Creates the inventory. */
 export function createInventory({ clock }: { clock: Clock }): Inventory {
+  const adjustAll: Inventory["adjustAll"] = async (tx, adjustments) => {
+    const levels = await lockStock(tx, [...new Set(adjustments.map(({ productId }) => productId))]);
+    return adjustStocks(tx, levels, adjustments, clock.now());
+  };
   return {
     lock: lockStock,
     checkToken,
     create: createStock,
     async adjust(tx, adjustment) {
-      const [outcome] = await adjustStocks(tx, [adjustment], clock);
+      const [outcome] = await adjustAll(tx, [adjustment]);
       if (outcome instanceof AppError) throw outcome;
       if (outcome === undefined) throw new Error("the adjustment has no outcome");
       return outcome;
     },
-    adjustAll: (tx, adjustments) => adjustStocks(tx, adjustments, clock),
+    adjustAll,
+    adjustLocked: adjustStocks,
     read: readStock,
     moveReserved,
     moveReservedIfCurrent,
-    recordRecounts,
-    findOutdatedRecounts: (tx, productIds, now) => findOutdatedRecounts(tx, productIds, undefined, now),
   };
 }

@@ -121,9 +121,9 @@ function selectByReason(
   page: RawBuilder<unknown>,
 ): RawBuilder<MovementRow> {
   return sql<MovementRow>`
-    select entry.* from unnest(${reasons}::text[]) as wanted (reason), lateral (
+    select entry.* from unnest(${reasons}::text[]) as requested (reason), lateral (
       select ${COLUMNS} from stock_movement
-      where order_id is null and stock_movement.reason = wanted.reason and ${range} ${page}
+      where order_id is null and stock_movement.reason = requested.reason and ${range} ${page}
     ) as entry ${page}`;
 }
 

@@ -1,6 +1,5 @@
 import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
-import type { Clock } from "../kernel/clock.ts";
 import { AppError, notFound } from "../kernel/errors.ts";
 import {
   type AdjustableStock,
@@ -10,17 +9,14 @@ import {
   type RecountTimes,
   type StockAdjustment,
 } from "./adjustment-rules.ts";
-import { lockStock, type StockLevel } from "./stock-level.ts";
-
-/** The stock of a product before and after a change. */
-export interface StockTransition {
-  before: StockLevel;
-  after: StockLevel;
-}
+import type { StockLevel } from "./stock-level.ts";
+import type { StockTransition } from "./stock-transition.ts";
 
 /**
- * Changes the units on hand of products, one adjustment after the other, and records the changes in the ledger. A count
+ * Changes the units on hand of locked products, one adjustment after the other, and records the changes in the ledger. A count
  * that finds no difference is recorded too, so that older counts are outdated.
+ * @param levels stock of the products; unknown products are absent
+ * @param now time after the stock was locked: while the transaction waited for it, others may have recorded recounts
  * @returns for each adjustment the stock of its product before and after it, or the AppError for which it changes
  *   nothing: not_found for an unknown product, aborted when the stock is not the expected one, failed_precondition when
  *   it would leave its range or a later recount exists, invalid_argument when `effectiveTime` is in the future or the
@@ -28,12 +24,10 @@ export interface StockTransition {
  */
 export async function adjustStocks(
   tx: Tx,
+  levels: ReadonlyMap<string, StockLevel>,
   adjustments: readonly StockAdjustment[],
-  clock: Clock,
+  now: Date,
 ): Promise<(StockTransition | AppError)[]> {
-  const levels = await lockStock(tx, [...new Set(adjustments.map(({ productId }) => productId))]);
-  // After the lock: while this transaction waited for it, others may have recorded recounts.
-  const now = clock.now();
   const recounts = await readRecounts(tx, adjustments, now);
   const stocks = new Map<string, AdjustableStock>(
     [...levels].map(([id, level]) => [id, { level, recounts: recounts.get(id) ?? NO_RECOUNTS }]),
@@ -48,7 +42,7 @@ export async function adjustStocks(
       const applied = applyAdjustment(before, adjustment, now);
       stocks.set(productId, applied.stock);
       recorded.push(applied.recorded);
-      return { before: before.level, after: applied.stock.level };
+      return { productId, before: before.level, after: applied.stock.level };
     } catch (error) {
       if (error instanceof AppError) return error;
       throw error;

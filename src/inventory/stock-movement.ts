@@ -1,8 +1,8 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import { type Parameter, prepare } from "../infra/postgres/statement.ts";
-import { recountTime } from "./recount.ts";
 import type { StockLevel } from "./stock-level.ts";
+import type { StockTransition } from "./stock-transition.ts";
 
 /** A number of units of one product. */
 export interface StockLine {
@@ -68,20 +68,25 @@ function moveReservedUnits(
 /**
  * Reserves or releases the units of orders, and records that in the ledger. The stock must be locked. A second movement
  * of an order for the same reason violates the ledger's unique key.
+ * @param levels stock of the products before the change
  * @param now time after the stock was locked
+ * @returns the changes of the stock, one for each product
  */
 export async function moveReserved(
   tx: Tx,
   reason: OrderMovement,
   lines: readonly OrderLine[],
+  levels: ReadonlyMap<string, StockLevel>,
   now: Date,
-): Promise<void> {
+): Promise<StockTransition[]> {
   if (lines.length > 0) await tx.query(MOVE_RESERVED(...movementValues(reason, lines, now)));
+  return transitionsOf(reason, lines, levels);
 }
 
 /**
  * Reserves or releases the units of orders like `moveReserved`, of stock that was read without a lock.
- * @returns whether all products still have the version that was read; otherwise the transaction must be rolled back
+ * @returns the changes of the stock; undefined, after which the transaction must be rolled back, if a product no longer
+ *   has the version that was read
  */
 export async function moveReservedIfCurrent(
   tx: Tx,
@@ -89,18 +94,40 @@ export async function moveReservedIfCurrent(
   lines: readonly OrderLine[],
   levels: ReadonlyMap<string, StockLevel>,
   now: Date,
-): Promise<boolean> {
-  if (lines.length === 0) return true;
+): Promise<StockTransition[] | undefined> {
+  if (lines.length === 0) return [];
   const ids = [...new Set(lines.map(({ productId }) => productId))].sort();
   const versions = ids.map((id) => String(levels.get(id)?.version ?? 0));
   const changed = await tx.query(
     MOVE_RESERVED_IF_CURRENT(...movementValues(reason, lines, now), ids, versions),
   );
-  return changed.length === ids.length;
+  return changed.length === ids.length ? transitionsOf(reason, lines, levels) : undefined;
+}
+
+function transitionsOf(
+  reason: OrderMovement,
+  lines: readonly OrderLine[],
+  levels: ReadonlyMap<string, StockLevel>,
+): StockTransition[] {
+  const units = new Map<string, bigint>();
+  for (const { productId, quantity } of lines) {
+    units.set(productId, (units.get(productId) ?? 0n) + signOf(reason) * quantity);
+  }
+  return [...units].flatMap(([productId, delta]) => {
+    const before = levels.get(productId);
+    if (before === undefined) return [];
+    // One statement moves the units of all orders, so that the version increases once.
+    const after = { ...before, reserved: before.reserved + delta, version: before.version + 1n };
+    return [{ productId, before, after }];
+  });
+}
+
+function signOf(reason: OrderMovement): bigint {
+  return reason === "ORDER" ? 1n : -1n;
 }
 
 function movementValues(reason: OrderMovement, lines: readonly OrderLine[], now: Date): MovementValues {
-  const sign = reason === "ORDER" ? 1n : -1n;
+  const sign = signOf(reason);
   return [
     lines.map(({ orderId }) => orderId),
     lines.map(({ productId }) => productId),
@@ -119,25 +146,6 @@ export async function createStock(tx: Tx, lines: readonly StockLine[], now: Date
     )
     insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
     select product_id, quantity, 'INITIAL', ${now}, ${now} from line where quantity > 0`);
-}
-
-/**
- * Sets the units on hand of products to counted ones, and records the differences in the ledger. The stock must be
- * locked, and the count must differ from it.
- * @param changes the differences, negative for missing units
- * @param now time after the stock was locked
- */
-export async function recordRecounts(tx: Tx, changes: readonly StockLine[], now: Date): Promise<void> {
-  if (changes.length === 0) return;
-  // With "offset 0" the time is computed once for each row, not once for each column.
-  await tx.query(sql`
-    with line as (select * from ${unnestLines(changes)}), stock as (
-      update inventory set on_hand = on_hand + quantity, version = version + 1
-      from line where inventory.product_id = line.product_id
-    )
-    insert into stock_movement (product_id, on_hand_delta, reason, effective_at, created_at)
-    select product_id, quantity, 'RECOUNT', time, time
-    from line, lateral (select ${recountTime(sql`line.product_id`, now)} as time offset 0) as recorded`);
 }
 
 function unnestLines(lines: readonly StockLine[]): RawBuilder<unknown> {

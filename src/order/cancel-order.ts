@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import { prepare } from "../infra/postgres/statement.ts";
-import { availableUnits, type Inventory } from "../inventory/inventory.ts";
+import type { Inventory } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { assertEtag, notFound } from "../kernel/errors.ts";
@@ -70,14 +70,12 @@ async function restock(
     items.map(({ productId }) => productId),
   );
   const lines = items.map(({ productId, quantity }) => ({ orderId: id, productId, quantity }));
-  await inventory.moveReserved(tx, "CANCEL", lines, now);
-  const changes = items.flatMap(({ productId, sku, quantity }) => {
-    const level = levels.get(productId);
-    if (level === undefined) return [];
-    const before = availableUnits(level);
-    return [{ productId, sku, before, after: before + quantity, version: level.version + 1n }];
-  });
-  await catalog.applyStockChanges(tx, changes);
+  const transitions = await inventory.moveReserved(tx, "CANCEL", lines, levels, now);
+  const skus = new Map(items.map(({ productId, sku }) => [productId, sku]));
+  await catalog.applyStockChanges(
+    tx,
+    transitions.map((change) => ({ ...change, sku: skus.get(change.productId) ?? "" })),
+  );
   catalog.recordSales(
     tx,
     items.map(({ productId, quantity }) => ({ productId, units: -quantity })),

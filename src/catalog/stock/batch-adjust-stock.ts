@@ -10,7 +10,7 @@ import {
 import type { Call } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { productTags } from "../product/product-row.ts";
-import { setAvailability } from "../product/product-stock.ts";
+import { updateAvailability } from "./availability.ts";
 
 /** The stock of a product after a line of a batch. */
 export interface AdjustedStock {
@@ -52,11 +52,13 @@ export async function batchAdjustStock(
   const { result } = await runMutation(db, call, options, adjustments, async (tx) => {
     const outcomes = await inventory.adjustAll(tx, adjustments);
     const transitions = new Map<string, StockTransition>();
-    const results = outcomes.map((outcome, index) => {
-      const productId = adjustments[index]?.productId ?? "";
+    const results = outcomes.map((outcome) => {
       if (outcome instanceof AppError) return { error: toAdjustmentError(outcome) };
-      const { after } = outcome;
-      transitions.set(productId, { before: transitions.get(productId)?.before ?? outcome.before, after });
+      const { productId, after } = outcome;
+      transitions.set(productId, {
+        ...outcome,
+        before: transitions.get(productId)?.before ?? outcome.before,
+      });
       return { stock: { productId, stockQuantity: availableUnits(after), onHandQuantity: after.onHand } };
     });
     await applyTransitions(tx, transitions);
@@ -68,13 +70,7 @@ export async function batchAdjustStock(
 /** Updates the availability of the products and drops the cached responses that show them. */
 async function applyTransitions(tx: Tx, transitions: ReadonlyMap<string, StockTransition>): Promise<void> {
   if (transitions.size === 0) return;
-  const crossed = [...transitions].filter(
-    ([, { before, after }]) => availableUnits(before) > 0n !== availableUnits(after) > 0n,
-  );
-  await setAvailability(
-    tx,
-    crossed.map(([productId, { after }]) => ({ productId, isInStock: availableUnits(after) > 0n })),
-  );
+  await updateAvailability(tx, [...transitions.values()]);
   const products = await tx.query(sql<{ id: string; sku: string }>`
     select id, sku from product where id = any(${[...transitions.keys()]}::uuid[])`);
   tx.invalidate(...products.flatMap(productTags), "catalog");

@@ -1,7 +1,5 @@
-import type { StockChange } from "../../catalog/catalog.ts";
 import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import { requestIdReused } from "../../infra/postgres/idempotency/run-idempotent.ts";
-import { availableUnits, type StockLevel } from "../../inventory/inventory.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { type Order, orderFromRow } from "../order-row.ts";
 import { type PlacedOrder, type Placement, requestKey } from "./placement.ts";
@@ -21,8 +19,6 @@ export interface Decisions {
   accepted: AcceptedOrder[];
   /** The orders of earlier calls that were found. */
   repeated: EarlierOrder[];
-  /** The stock after the accepted orders. */
-  levels: ReadonlyMap<string, StockLevel>;
 }
 
 /**
@@ -69,21 +65,7 @@ export function decidePlacements(placements: readonly Placement[], state: Placem
       throw error;
     }
   });
-  return { outcomes, accepted: [...accepted.values()], repeated, levels };
-}
-
-/** Returns the products whose available units the accepted orders change. */
-export function stockChanges({ accepted, levels }: Decisions, state: PlacementState): StockChange[] {
-  const skus = new Map(
-    accepted.flatMap(({ order }) => order.items.map((item) => [item.productId, item.sku])),
-  );
-  return [...skus].flatMap(([productId, sku]) => {
-    const [before, after] = [state.levels.get(productId), levels.get(productId)];
-    if (before === undefined || after === undefined) return [];
-    // One statement moves the units of all orders of a product, so that its version increases once.
-    const version = before.version + 1n;
-    return [{ productId, sku, before: availableUnits(before), after: availableUnits(after), version }];
-  });
+  return { outcomes, accepted: [...accepted.values()], repeated };
 }
 
 /** Returns the order as the response of its first call had it. Only the state and what depends on it has changed. */

@@ -86,8 +86,9 @@ function createPessimistic(options: StrategyOptions): StockStrategy {
 function createOptimistic(options: StrategyOptions): StockStrategy {
   const { db, inventory, log } = options;
   const moveStock: MoveStock = async (tx, lines, { levels, now }) => {
-    const isCurrent = await inventory.moveReservedIfCurrent(tx, "ORDER", lines, levels, now);
-    if (!isCurrent) throw new StockChangedError();
+    const transitions = await inventory.moveReservedIfCurrent(tx, "ORDER", lines, levels, now);
+    if (transitions === undefined) throw new StockChangedError();
+    return transitions;
   };
   return {
     async place(call, placement) {
@@ -118,7 +119,7 @@ class StockChangedError extends Error {
 }
 
 function moveLockedStock({ inventory }: StrategyOptions): MoveStock {
-  return (tx, lines, { now }) => inventory.moveReserved(tx, "ORDER", lines, now);
+  return (tx, lines, { levels, now }) => inventory.moveReserved(tx, "ORDER", lines, levels, now);
 }
 
 /** Returns the result of the only outcome. @throws its error */

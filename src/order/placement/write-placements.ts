@@ -1,9 +1,9 @@
 import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
-import { availableUnits, type OrderLine } from "../../inventory/inventory.ts";
+import { availableUnits, type OrderLine, type StockTransition } from "../../inventory/inventory.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import type { Ids } from "../../kernel/ids.ts";
-import { type AcceptedOrder, type Decisions, decidePlacements, stockChanges } from "./decide.ts";
+import { type AcceptedOrder, type Decisions, decidePlacements } from "./decide.ts";
 import type { PlacedOrder, Placement } from "./placement.ts";
 import type { PlacementSources, PlacementState } from "./read-placements.ts";
 import { writeOrders } from "./write-orders.ts";
@@ -14,7 +14,11 @@ export interface WriteOptions extends PlacementSources {
 }
 
 /** Moves the reserved units of new orders, and records that in the ledger. */
-export type MoveStock = (tx: Tx, lines: readonly OrderLine[], state: PlacementState) => Promise<void>;
+export type MoveStock = (
+  tx: Tx,
+  lines: readonly OrderLine[],
+  state: PlacementState,
+) => Promise<StockTransition[]>;
 
 /** Time after which the outbox has invalidated what an order changed, even if its process died after the commit. */
 const INVALIDATION_MS = MINUTE_MS;
@@ -39,13 +43,20 @@ export async function writePlacements(
     order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity })),
   );
   // The ledger refers to the orders, so they are written first.
-  await tx.pipelined(() => Promise.all([writeOrders(tx, accepted, state.now), moveStock(tx, lines, state)]));
+  const [, transitions] = await tx.pipelined(() =>
+    Promise.all([writeOrders(tx, accepted, state.now), moveStock(tx, lines, state)]),
+  );
   await recordPurchases(options, tx, accepted, state.now);
-  const changes = stockChanges(decisions, state);
-  await catalog.applyStockChanges(tx, changes);
+  await catalog.applyStockChanges(
+    tx,
+    transitions.map((change) => ({ ...change, sku: state.products.get(change.productId)?.sku ?? "" })),
+  );
   catalog.recordSales(
     tx,
-    changes.map(({ productId, before, after }) => ({ productId, units: before - after })),
+    transitions.map(({ productId, before, after }) => ({
+      productId,
+      units: after.reserved - before.reserved,
+    })),
   );
   return outcomes;
 }

@@ -72,7 +72,7 @@ test("each line has its own result: those that fail change nothing, and the othe
   ]);
   expect(results[2]?.result).toMatchObject({
     case: "error",
-    value: { message: "The stock cannot become -1: 10 left, 11 to be removed." },
+    value: { message: "The stock cannot be changed: 10 left, 11 to be removed." },
   });
   expect(await ledgerOf(first)).toMatchObject([{ reason: "INITIAL" }, { delta: "5", reason: "RECEIVED" }]);
   expect(await ledgerOf(second)).toMatchObject([

@@ -107,12 +107,13 @@ function withoutLocks(inventory: Inventory): Inventory {
       levelsOf.set(tx, levels);
       return levels;
     },
-    async moveReserved(tx, reason, lines, now) {
-      await inventory.moveReserved(tx, reason, lines, now);
+    async moveReserved(tx, reason, lines, levels, now) {
+      const transitions = await inventory.moveReserved(tx, reason, lines, levels, now);
       for (const { productId, quantity } of lines) {
         const reserved = (levelsOf.get(tx)?.get(productId)?.reserved ?? 0n) + quantity;
         await tx.query(sql`update inventory set reserved = ${reserved} where product_id = ${productId}`);
       }
+      return transitions;
     },
   };
 }

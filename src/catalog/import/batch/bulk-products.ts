@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
-import { availableUnits, type Inventory } from "../../../inventory/inventory.ts";
+import type { Inventory, StockLevel } from "../../../inventory/inventory.ts";
 import type { CategorizedRow, ProductFields } from "../row.ts";
 
 /** A product before its row is written. */
@@ -8,11 +8,7 @@ export interface StoredProduct {
   id: string;
   sku: string;
   categoryId: string;
-  /** Units that can be ordered. */
-  /** Units that can be ordered. */
-  stock: bigint;
-  /** Units that pending orders have reserved. */
-  reserved: bigint;
+  level: StockLevel;
   isDeleted: boolean;
   /** Whether its fields besides the stock differ from those of the row, or it is deleted. */
   isDifferent: boolean;
@@ -52,7 +48,7 @@ export async function findProducts(
     categoryId,
     stock: 0n,
   }));
-  const found = await tx.query(sql<Omit<StoredProduct, "stock" | "reserved">>`
+  const found = await tx.query(sql<Omit<StoredProduct, "level">>`
     select product.id, product.sku, product.category_id as "categoryId", not active as "isDeleted",
       ${TEXT_DIFFERS} or ${OTHER_DIFFERS} as "isDifferent"
     from ${unnestProducts(items)} join product on product.sku = item.sku`);
@@ -61,8 +57,7 @@ export async function findProducts(
   const products = new Map<string, StoredProduct>();
   for (const product of found) {
     const level = levels.get(product.id);
-    if (level === undefined) continue;
-    products.set(product.sku, { ...product, stock: availableUnits(level), reserved: level.reserved });
+    if (level !== undefined) products.set(product.sku, { ...product, level });
   }
   return products;
 }

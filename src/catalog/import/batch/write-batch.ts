@@ -1,15 +1,16 @@
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import {
+  availableUnits,
   type Inventory,
-  LATER_COUNT_RECORDED,
-  MAX_STOCK,
-  type StockLine,
+  type StockAdjustment,
+  type StockTransition,
 } from "../../../inventory/inventory.ts";
 import type { Clock } from "../../../kernel/clock.ts";
+import { AppError } from "../../../kernel/errors.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { ensureBrands } from "../../brand/brand.ts";
 import { productTags } from "../../product/product-row.ts";
-import { type Availability, setAvailability } from "../../product/product-stock.ts";
+import { updateAvailability } from "../../stock/availability.ts";
 import { DUPLICATE_SKU } from "../import-errors.ts";
 import { type RowError, recordRows } from "../progress.ts";
 import type { CategorizedRow, ImportRow, Reject, ValidRow } from "../row.ts";
@@ -124,47 +125,50 @@ async function changeProducts(
 ): Promise<number> {
   const pairs = rows.flatMap((row) => {
     const before = stored.get(row.sku);
-    return before === undefined
-      ? []
-      : [{ row, before, after: toImportedProduct(row, before.id, before.stock) }];
+    if (before === undefined) return [];
+    return [{ row, before, after: toImportedProduct(row, before.id, availableUnits(before.level)) }];
   });
-  const recounted = pairs.filter(({ before, after }) => after.stock !== before.stock);
-  const recountedIds = recounted.map(({ before }) => before.id);
-  const outdated = await inventory.findOutdatedRecounts(tx, recountedIds, now);
+  const levels = new Map(pairs.map(({ before }) => [before.id, before.level]));
+  const recounted = pairs.filter(({ before, after }) => after.stock !== availableUnits(before.level));
+  const recounts = recounted.map(({ before, after }) => toRecount(before, after.stock));
+  const outcomes = await inventory.adjustLocked(tx, levels, recounts, now);
+  const transitions = new Map<string, StockTransition>();
   const rejected = new Set<string>();
-  for (const { row, before, after } of recounted) {
-    const description = outdated.has(before.id) ? LATER_COUNT_RECORDED : excessOf(before, after);
-    if (description === undefined) continue;
-    rejected.add(before.id);
-    reject(row, { field: "stock_quantity", description });
+  for (const [index, { row, before }] of recounted.entries()) {
+    const outcome = outcomes[index];
+    if (outcome instanceof AppError) {
+      rejected.add(before.id);
+      reject(row, { field: "stock_quantity", description: descriptionOf(outcome) });
+    } else if (outcome !== undefined) transitions.set(before.id, outcome);
   }
   const accepted = pairs.filter(({ before }) => !rejected.has(before.id));
   const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
   const updatedIds = await updateProducts(tx, different, now);
-  const recounts: StockLine[] = [];
-  const availabilities: Availability[] = [];
-  let updatedCount = 0;
-  for (const { before, after } of accepted) {
-    const { id: productId } = before;
-    const quantity = after.stock - before.stock;
-    if (quantity !== 0n) recounts.push({ productId, quantity });
-    const isInStock = after.stock > 0n;
-    if (before.stock > 0n !== isInStock && !updatedIds.has(productId)) {
-      availabilities.push({ productId, isInStock });
-    }
-    if (quantity === 0n && !updatedIds.has(productId)) continue;
-    updatedCount += 1;
-    invalidateChange(tx, before, after);
-  }
-  await inventory.recordRecounts(tx, recounts, now);
-  await setAvailability(tx, availabilities);
-  return updatedCount;
+  const changed = accepted.filter(({ before }) => transitions.has(before.id) || updatedIds.has(before.id));
+  for (const { before, after } of changed) invalidateChange(tx, before, after);
+  // The others have been written with their availability.
+  await updateAvailability(
+    tx,
+    [...transitions.values()].filter(({ productId }) => !updatedIds.has(productId)),
+  );
+  return changed.length;
 }
 
-/** Describes a stock that would be too large together with the reserved units; undefined if it is not. */
-function excessOf({ stock, reserved }: StoredProduct, after: ImportedProduct): string | undefined {
-  if (after.stock <= stock || after.stock + reserved <= MAX_STOCK) return undefined;
-  return `exceeds the maximum of ${MAX_STOCK} units on hand: orders have reserved ${reserved}`;
+/** Returns the recount after which a number of units of a product can be ordered. */
+function toRecount({ id, level }: StoredProduct, stock: bigint): StockAdjustment {
+  return {
+    productId: id,
+    delta: 0n,
+    countedOnHand: stock + level.reserved,
+    expectedQuantity: undefined,
+    reason: "RECOUNT",
+    effectiveTime: undefined,
+  };
+}
+
+/** Describes the error of a recount without the rest of its message. */
+function descriptionOf({ message, details }: AppError): string {
+  return details.preconditions?.[0]?.description ?? message;
 }
 
 /** Invalidates the cached responses that show a changed product. */

@@ -2,10 +2,16 @@ import { sql } from "kysely";
 import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
-import { availableUnits, type Inventory, type StockAdjustment } from "../../inventory/inventory.ts";
+import {
+  crossesZero,
+  type Inventory,
+  type StockAdjustment,
+  type StockTransition,
+} from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Money } from "../../kernel/money.ts";
-import { type Product, productTag, productTags, readProduct } from "./product-row.ts";
+import { type Product, productTag, productTags, readProduct } from "../product/product-row.ts";
+import { updateAvailability } from "./availability.ts";
 
 /** The fields of a product that an order copies, and whether it is sold. */
 export interface OrderedProduct {
@@ -40,14 +46,9 @@ export interface ProductStock {
   invalidateAvailability(tx: Tx, products: readonly { id: string; sku: string }[]): void;
 }
 
-/** A change of the units of a product that can be ordered. */
-export interface StockChange {
-  productId: string;
+/** A change of the stock of a product with a sku. */
+export interface StockChange extends StockTransition {
   sku: string;
-  before: bigint;
-  after: bigint;
-  /** Version of the stock after the change. */
-  version: bigint;
 }
 
 interface ProductColumns {
@@ -75,14 +76,11 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
         options,
         adjustment,
         async (tx): Promise<StockedProduct> => {
-          const { productId } = adjustment;
-          const { before, after } = await inventory.adjust(tx, adjustment);
-          const isInStock = availableUnits(after) > 0n;
-          if (availableUnits(before) > 0n !== isInStock)
-            await setAvailability(tx, [{ productId, isInStock }]);
-          const product = await readProduct(tx, productId);
+          const transition = await inventory.adjust(tx, adjustment);
+          await updateAvailability(tx, [transition]);
+          const product = await readProduct(tx, adjustment.productId);
           tx.invalidate(...productTags(product), "catalog");
-          return { ...product, onHandQuantity: after.onHand };
+          return { ...product, onHandQuantity: transition.after.onHand };
         },
       );
       return result;
@@ -94,44 +92,18 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
     },
 
     async applyStockChanges(tx, changes) {
-      const crossed = changes.filter(({ before, after }) => before > 0n !== after > 0n);
-      for (const { productId, sku, before, after, version } of changes) {
-        if (before > 0n !== after > 0n) tx.invalidate(...productTags({ id: productId, sku }));
-        else tx.invalidateThrottled(productTag(productId), version);
+      for (const change of changes) {
+        const { productId, sku, after } = change;
+        if (crossesZero(change)) tx.invalidate(...productTags({ id: productId, sku }));
+        else tx.invalidateThrottled(productTag(productId), after.version);
       }
-      await setAvailability(
-        tx,
-        crossed.map(({ productId, after }) => ({ productId, isInStock: after > 0n })),
-      );
+      await updateAvailability(tx, changes);
     },
 
     invalidateAvailability(tx, products) {
       if (products.length > 0) tx.invalidate(...products.flatMap(productTags), "catalog");
     },
   };
-}
-
-/** Whether units of a product can be ordered. */
-export interface Availability {
-  productId: string;
-  isInStock: boolean;
-}
-
-/**
- * Writes the availability of products whose stock has become 0 or has ceased to be, in id order, and invalidates the
- * lists that show it. The stock of the products must be locked.
- */
-export async function setAvailability(tx: Tx, changes: readonly Availability[]): Promise<void> {
-  if (changes.length === 0) return;
-  await tx.query(sql`
-    with change as materialized (
-      select id, is_in_stock from product join unnest(
-        ${changes.map(({ productId }) => productId)}::uuid[], ${changes.map(({ isInStock }) => isInStock)}::boolean[]
-      ) as change (product_id, is_in_stock) on id = product_id
-      order by id for no key update of product
-    )
-    update product set in_stock = change.is_in_stock from change where product.id = change.id`);
-  tx.invalidate("catalog");
 }
 
 function orderedProduct({ sku, name, currency, price_minor, active }: ProductColumns): OrderedProduct {
