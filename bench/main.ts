@@ -8,7 +8,7 @@ import { access } from "./parts/access.ts";
 import { attacks } from "./parts/attacks.ts";
 import { cache } from "./parts/cache.ts";
 import { imports } from "./parts/import.ts";
-import { orders } from "./parts/orders.ts";
+import { orders, stockLock } from "./parts/orders.ts";
 import { overload } from "./parts/overload.ts";
 import { pages } from "./parts/pages.ts";
 import { reads } from "./parts/reads.ts";
@@ -25,6 +25,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["cache", cache],
   ["writes", writes],
   ["orders", orders],
+  ["stock-lock", stockLock],
   ["access", access],
   ["overload", overload],
   ["attacks", attacks],

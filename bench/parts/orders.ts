@@ -13,6 +13,7 @@ import {
 } from "../orders/measure.ts";
 import { measureOneProduct } from "../orders/one-product.ts";
 import { assertInvariants, type OrderShop, openOrderShop } from "../orders/order-shop.ts";
+import { measureStockLock } from "../orders/stock-lock.ts";
 
 const PRODUCTS = 20_000;
 const STRATEGIES = ["combined", "pessimistic", "optimistic"] as const;
@@ -43,6 +44,16 @@ interface Side {
   callers: readonly number[];
   open(): Promise<OrderPlacer>;
 }
+
+/** Measures two replicas whose orders share one product, with the lock in Redis and without. */
+export const stockLock: Part = async ({ products }) => {
+  const shop = await openOrderShop(Math.min(PRODUCTS, products));
+  try {
+    return await measureStockLock(shop);
+  } finally {
+    await shop.close();
+  }
+};
 
 /** Measures orders of two lines by each strategy against pgbench, then orders of one product. */
 export const orders: Part = async ({ products }) => {
