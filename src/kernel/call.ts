@@ -3,7 +3,7 @@ import { type Principal, system } from "./principal.ts";
 
 /** The context of a call that features receive. */
 export interface Call {
-  /** Aborts when the caller disconnects or the deadline passes. Nothing may be committed after that. */
+  /** Aborts when the caller disconnects or the deadline passes. No COMMIT may be sent after that. */
   readonly signal: AbortSignal;
   /** Deadline, in milliseconds of `performance.now()`. */
   readonly deadlineAtMs: number;
@@ -20,6 +20,8 @@ export interface Call {
   readonly siteDenial?: AppError | undefined;
   /** Audit details of the call's changes; undefined when the call is not audited. */
   readonly audit?: AuditDetails | undefined;
+  /** Called before each COMMIT of the call: its changes may be committed from then on. */
+  onCommit?(): void;
 }
 
 /** The fields of an audit entry besides the caller. */

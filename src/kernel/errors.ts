@@ -78,7 +78,7 @@ const OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN";
 export function outcomeUnknown(): AppError {
   return new AppError(
     "deadline_exceeded",
-    "The deadline passed while the change was being committed. Repeat the call with the same request_id to get its outcome.",
+    "The deadline passed while the change was being committed. Repeat the call with the same request_id, if it has one, to get its outcome.",
     { reason: OUTCOME_UNKNOWN },
   );
 }

@@ -49,8 +49,10 @@ export interface Database {
    *
    * After a deadlock, a serialization failure, a lock timeout or a connection lost before the commit, it runs again,
    * up to three attempts in all; `work` must therefore have no effects outside of the transaction.
-   * @throws AppError aborted when the last attempt failed as well; unavailable without a connection; cancelled or
-   *   deadline_exceeded for an aborted call, of which nothing is committed
+   * A call that is aborted during its COMMIT waits for the response, as long as for that of any statement.
+   * @throws AppError aborted when the last attempt failed as well; unavailable without a connection, or when it was lost
+   *   during the COMMIT, which may have taken effect; cancelled or deadline_exceeded for an aborted call, of which nothing
+   *   is committed, unless the reason is OUTCOME_UNKNOWN: its deadline passed, and its COMMIT got no response
    */
   transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Runs `work` like `transact` and rolls back, for `validate_only`. */

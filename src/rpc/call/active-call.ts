@@ -62,6 +62,10 @@ export class ActiveCall implements Call {
     return performance.now() - this.#principalSetAtMs;
   }
 
+  onCommit(): void {
+    this.lifetime.markCommitting();
+  }
+
   get signal(): AbortSignal {
     return this.lifetime.signal;
   }

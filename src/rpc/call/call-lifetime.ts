@@ -1,4 +1,4 @@
-import { type AppError, isOutcomeUnknown } from "../../kernel/errors.ts";
+import { type AppError, isOutcomeUnknown, outcomeUnknown } from "../../kernel/errors.ts";
 import { callCancelled, deadlineExceeded } from "../errors/call-errors.ts";
 import { toConnectError } from "../errors/connect-errors.ts";
 
@@ -28,6 +28,7 @@ export class CallLifetime {
   #controller: AbortController | undefined;
   #phase: "receiving" | "running" | "delivering" = "receiving";
   #isClosed = false;
+  #mayBeCommitted = false;
   #stopReason: AppError | undefined;
   /** The time to settle after the stop has passed. */
   #isAbandoned = false;
@@ -88,18 +89,23 @@ export class CallLifetime {
     this.#phase = "running";
   }
 
+  /** Marks that changes of the call may be committed: a deadline that passes leaves their outcome unknown. */
+  markCommitting(): void {
+    this.#mayBeCommitted = true;
+  }
+
   /**
    * Waits for work of the handler. After a stop the work is awaited for `settleMs` more: it may be past its commit,
    * and then its response counts.
-   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle; the work's own error
-   *   when it says that its outcome is unknown
+   * @throws AppError deadline_exceeded or cancelled for work that then fails or does not settle. For a deadline its
+   *   reason is OUTCOME_UNKNOWN if the work says so, or if its changes may be committed
    */
   settle<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#isAbandoned) reject(this.#stopReason);
+      if (this.#isAbandoned) reject(this.#stopError);
       this.#rejectWork = reject;
       work.then(resolve, (error: unknown) =>
-        reject(isOutcomeUnknown(error) ? error : (this.#stopReason ?? error)),
+        reject(isOutcomeUnknown(error) ? error : (this.#stopError ?? error)),
       );
     });
   }
@@ -126,12 +132,18 @@ export class CallLifetime {
     this.#stopReason = reason;
     clearTimeout(this.#timer);
     if (this.#phase === "running") {
-      this.#timer = setTimeout(CallLifetime.#abandon, this.#options.settleMs, this, reason);
+      this.#timer = setTimeout(CallLifetime.#abandon, this.#options.settleMs, this);
     } else {
       this.#limitDelivery();
     }
     this.#controller?.abort(reason);
     this.#rejectRequest?.(toConnectError(reason));
+  }
+
+  /** The error of the stopped call. */
+  get #stopError(): AppError | undefined {
+    const isInDoubt = this.#mayBeCommitted && this.#stopReason?.code === "deadline_exceeded";
+    return isInDoubt ? outcomeUnknown() : this.#stopReason;
   }
 
   #limitDelivery(): void {
@@ -143,8 +155,9 @@ export class CallLifetime {
     lifetime.stop(deadlineExceeded(lifetime.#options.timeoutMs));
   }
 
-  static #abandon(this: void, lifetime: CallLifetime, reason: AppError): void {
+  static #abandon(this: void, lifetime: CallLifetime): void {
     lifetime.#isAbandoned = true;
-    lifetime.#rejectWork?.(reason);
+    const error = lifetime.#stopError;
+    if (error !== undefined) lifetime.#rejectWork?.(error);
   }
 }

@@ -4,9 +4,9 @@ import { type FrontendMessage, readFrontendMessages } from "./postgres-messages.
 
 /**
  * The moment of a COMMIT: before it is forwarded, so that the transaction is rolled back; when it is forwarded, so that
- * PostgreSQL decides; or when its response has arrived, which is discarded.
+ * PostgreSQL decides; or when its response has arrived, which is discarded, or forwarded later ("delayed").
  */
-export type CommitMoment = "before" | "during" | "after";
+export type CommitMoment = "before" | "during" | "after" | "delayed";
 
 /** The next COMMIT that the proxy interrupts. */
 export interface Interruption {
@@ -15,6 +15,8 @@ export interface Interruption {
   statement?: RegExp;
   /** Runs at that moment, before the connection is closed. */
   onInterrupt?: () => void;
+  /** Awaited before a response is discarded or forwarded. */
+  until?: Promise<unknown>;
 }
 
 /** A proxy in front of PostgreSQL that closes connections at their COMMIT. */
@@ -103,6 +105,7 @@ function forward(
   /** The interruption that waits for the response to the COMMIT. */
   let expected: Interruption | undefined;
   let response: Buffer = Buffer.alloc(0);
+  let isComplete = false;
   const close = (interruption?: Interruption) => {
     if (interruption !== undefined) onInterrupted(interruption);
     client.destroy();
@@ -128,11 +131,22 @@ function forward(
   client.on("data", (chunk: Buffer) => {
     for (const message of messages(chunk)) if (!forwardMessage(message)) return;
   });
+  const handleResponse = async (interruption: Interruption) => {
+    onInterrupted(interruption);
+    await interruption.until;
+    if (interruption.moment !== "delayed") return close();
+    client.write(response);
+    expected = undefined;
+    response = Buffer.alloc(0);
+    isComplete = false;
+  };
   target.on("data", (chunk: Buffer) => {
     if (expected === undefined) return void client.write(chunk);
     response = Buffer.concat([response, chunk]);
     // The tag of CommandComplete. A COMMIT that failed has another one, and is interrupted at its end.
-    if (response.includes("COMMIT\0") || response.includes("ROLLBACK\0")) close(expected);
+    if (isComplete || !(response.includes("COMMIT\0") || response.includes("ROLLBACK\0"))) return;
+    isComplete = true;
+    void handleResponse(expected);
   });
   client.on("close", () => target.destroy());
   target.on("close", () => client.destroy());

@@ -9,12 +9,13 @@ import { compileStatement, type Statement } from "../statement.ts";
  *
  * PostgreSQL notices the closed connection within client_connection_check_interval and rolls back. This needs a new
  * connection afterwards, but a cancel request that arrives late could cancel a later statement of another call.
- * @param work calls `discard` for a broken connection, which is then not returned to the pool
+ * @param work calls `discard` for a broken connection, which is then not returned to the pool, and `keepOpen` when an
+ *   abort must not close the connection any more
  */
 export async function withClient<T>(
   pool: Pool,
   call: Call,
-  work: (client: PoolClient, discard: (reason: Error) => void) => Promise<T>,
+  work: (client: PoolClient, discard: (reason: Error) => void, keepOpen: () => void) => Promise<T>,
 ): Promise<T> {
   const client = await acquireClient(pool, call);
   const close = () => {
@@ -26,15 +27,16 @@ export async function withClient<T>(
   const discard = (reason: Error) => {
     failure = reason;
   };
+  const keepOpen = () => call.signal.removeEventListener("abort", close);
   call.signal.addEventListener("abort", close, { once: true });
   try {
     assertNotAborted(call);
-    return await work(client, discard);
+    return await work(client, discard, keepOpen);
   } catch (error) {
     if (isConnectionLost(error)) discard(error instanceof Error ? error : new Error(errorMessage(error)));
     throw error;
   } finally {
-    call.signal.removeEventListener("abort", close);
+    keepOpen();
     client.release(failure);
   }
 }

@@ -3,11 +3,12 @@ import { Kysely, PostgresDialect } from "kysely";
 import type { Pool, PoolClient } from "pg";
 import { withRetries } from "../../../kernel/async/with-retries.ts";
 import type { Call } from "../../../kernel/call.ts";
+import { outcomeUnknown } from "../../../kernel/errors.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { Tx } from "../database.ts";
 import { isConnectionLost, isContention, isTransactionTimeout, toAppError } from "../postgres-errors.ts";
 import { createStatementRunner } from "./pipeline.ts";
-import { assertNotAborted, withClient } from "./pool-client.ts";
+import { abortReason, assertNotAborted, withClient } from "./pool-client.ts";
 import type { Semaphore } from "./semaphore.ts";
 
 /** The command that ends a transaction whose work succeeded. */
@@ -40,11 +41,12 @@ const FIRST_DELAY_MS = 10;
 /** Creates the function that runs transactions. */
 export function createRunTransaction(options: TransactionOptions): RunTransaction {
   return async (call, work, completion) => {
-    let isCompleting = false;
+    let isCommitting = false;
     const attempt = () => {
-      isCompleting = false;
+      isCommitting = false;
       return runOnce(options, call, work, completion, () => {
-        isCompleting = true;
+        isCommitting = true;
+        call.onCommit?.();
       });
     };
     try {
@@ -55,11 +57,12 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
         isRetryable: (error) =>
           !call.signal.aborted &&
           !isTransactionTimeout(error) &&
-          (isContention(error) || (isConnectionLost(error) && !isCompleting)),
+          (isContention(error) || (isConnectionLost(error) && !isCommitting)),
         onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "Transaction retried"),
         signal: call.signal,
       });
     } catch (error) {
+      if (isCommitting && isConnectionLost(error)) throw lostCommitError(call, error);
       assertNotAborted(call);
       throw toAppError(error);
     }
@@ -71,10 +74,10 @@ async function runOnce<T>(
   call: Call,
   work: (tx: Tx) => Promise<T>,
   completion: Completion,
-  onCompleting: () => void,
+  onCommitting: () => void,
 ): Promise<T> {
   await semaphore.acquire(call.signal);
-  return withClient(pool, call, async (client, discard) => {
+  return withClient(pool, call, async (client, discard, keepOpen) => {
     const remainingMs = Math.max(1, Math.ceil(call.deadlineAtMs - performance.now()));
     const timeoutMs = Math.min(statementTimeoutMs, remainingMs);
     try {
@@ -94,7 +97,11 @@ async function runOnce<T>(
       });
       await em.flush();
       assertNotAborted(call);
-      onCompleting();
+      if (completion === "commit") {
+        // From here on PostgreSQL decides. A closed connection would leave the outcome unknown.
+        keepOpen();
+        onCommitting();
+      }
       const { command } = await client.query(completion);
       // PostgreSQL responds to the commit of a failed transaction with ROLLBACK, and reports no error.
       if (command.toLowerCase() !== completion) throw new Error(`the transaction ended with ${command}`);
@@ -105,6 +112,12 @@ async function runOnce<T>(
       throw error;
     }
   }).finally(() => semaphore.release());
+}
+
+/** Returns the error of a call whose connection was lost during its COMMIT. */
+function lostCommitError({ signal }: Call, error: unknown): unknown {
+  const isLate = signal.aborted && abortReason(signal).code === "deadline_exceeded";
+  return isLate ? outcomeUnknown() : toAppError(error);
 }
 
 /** Runs the ORM's statements on this connection only. */

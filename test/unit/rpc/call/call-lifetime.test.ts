@@ -123,6 +123,22 @@ describe("a handler that is stopped", () => {
     }
   });
 
+  test.each([true, false])(
+    "a deadline leaves the outcome unknown once a COMMIT was sent: %s",
+    async (isSent) => {
+      const reason = isSent ? "OUTCOME_UNKNOWN" : "DEADLINE_EXCEEDED";
+      for (const work of [() => never, () => Promise.reject(new Error("aborted"))]) {
+        const lifetime = new CallLifetime(options);
+        lifetime.begin();
+        if (isSent) lifetime.markCommitting();
+        await vi.advanceTimersByTimeAsync(150);
+        const outcome = outcomeOf(lifetime.settle(work()));
+        await vi.advanceTimersByTimeAsync(200);
+        expect(outcome.error).toMatchObject({ code: "deadline_exceeded", details: { reason } });
+      }
+    },
+  );
+
   test("a handler whose caller leaves keeps its time to settle", async () => {
     const lifetime = new CallLifetime(options);
     lifetime.begin();
