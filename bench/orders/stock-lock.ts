@@ -11,7 +11,7 @@ const REPLICAS = 2;
 const LOCKS = ["off", "redis"] as const;
 /** For each replica. */
 const CALLERS = [16, 64, 150];
-const ROUNDS = 4;
+const ROUNDS = 5;
 const WARM_UP_SECONDS = 3;
 const SECONDS_PER_RUN = 4;
 const SAMPLE_MS = 10;
