@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { entities } from "../../../../src/entities.ts";
 import { purgeRequests } from "../../../../src/infra/postgres/idempotency/purge-requests.ts";
 import { openPostgres } from "../../../../src/infra/postgres/postgres.ts";
-import { purgeInBatches } from "../../../../src/infra/postgres/purge-in-batches.ts";
+import { PURGE_MS, purgeInBatches } from "../../../../src/infra/postgres/purge-in-batches.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { silentLog } from "../../../support/log.ts";
 import { createTestDatabase } from "../../../support/stores/database.ts";
@@ -35,7 +35,7 @@ test("requests that are older than 7 days are deleted in several batches, and la
   await database.drop();
 });
 
-test("a purge that always finds more ends after 20 transactions, or when its call is aborted", async () => {
+test("a purge that always finds more ends after its time, however many transactions it makes, or when its call is aborted", async () => {
   const database = await createTestDatabase();
   const pool = { poolMax: 2, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
   const db = await openPostgres({ url: database.url, entities, log: silentLog, ...pool });
@@ -44,14 +44,20 @@ test("a purge that always finds more ends after 20 transactions, or when its cal
     transactions += 1;
     return sql`select 1 as one from generate_series(1, ${limit}::int)`;
   };
-  await purgeInBatches(db, internalCall(), fullBatch);
-  expect(transactions).toBe(20);
+  // Each transaction takes a 50th of the time.
+  await purgeInBatches(db, internalCall(), fullBatch, () => (transactions * PURGE_MS) / 50);
+  expect(transactions).toBe(50);
   transactions = 0;
   const stopping = new AbortController();
-  const purge = purgeInBatches(db, internalCall(stopping.signal), (limit) => {
-    if (transactions === 2) stopping.abort();
-    return fullBatch(limit);
-  });
+  const purge = purgeInBatches(
+    db,
+    internalCall(stopping.signal),
+    (limit) => {
+      if (transactions === 2) stopping.abort();
+      return fullBatch(limit);
+    },
+    () => 0,
+  );
   await expect(purge).rejects.toMatchObject({ code: "cancelled" });
   expect(transactions).toBe(3);
   await db.close();
