@@ -40,7 +40,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     db,
     wakeUp,
     log,
-    consumers: [createInvalidationConsumer(bus), createSalesConsumer()],
+    consumers: [createInvalidationConsumer(bus), createSalesConsumer(log)],
   });
   await jobs.work(invalidationQueue, async (batch) => {
     const areComplete = await Promise.all(

@@ -13,9 +13,13 @@ function popularityOf(purchaseCount: RawBuilder<unknown>): RawBuilder<number> {
   return sql`floor(10 * ln(1 + (${purchaseCount})::double precision))::smallint`;
 }
 
-/** Adds sales to the units sold, and marks the products whose popularity changes. */
-export async function addSales(tx: Tx, sales: readonly ProductSale[]): Promise<void> {
-  if (sales.length === 0) return;
+/**
+ * Adds sales to the units sold, and marks the products whose popularity changes. Units sold that would be negative become
+ * 0: the stored number was too small.
+ * @returns ids of the products whose units sold would be negative
+ */
+export async function addSales(tx: Tx, sales: readonly ProductSale[]): Promise<string[]> {
+  if (sales.length === 0) return [];
   const ids = sales.map(({ productId }) => productId);
   const units = sales.map((sale) => sale.units.toString());
   // Before the update, because a check of the table rejects the negative units of a cancellation even on conflict.
@@ -23,15 +27,22 @@ export async function addSales(tx: Tx, sales: readonly ProductSale[]): Promise<v
     insert into product_sales (product_id, purchase_count)
     select distinct id, 0 from unnest(${ids}::uuid[]) as sold (id) order by id
     on conflict do nothing`);
-  await tx.query(sql`
-    update product_sales set purchase_count = purchase_count + units, popularity_due_at = case
-      when ${popularityOf(sql.ref("purchase_count"))} = ${popularityOf(sql`purchase_count + units`)} then popularity_due_at
-      else coalesce(popularity_due_at, now())
-    end
-    from (
+  const sum = sql`greatest(0, purchase_count + units)`;
+  const negative = await tx.query(sql<{ product_id: string }>`
+    with sale as (
       select id, sum(units)::bigint as units
       from unnest(${ids}::uuid[], ${units}::bigint[]) as sale (id, units) group by id
-    ) as sale where product_id = id`);
+    ), counted as (
+      update product_sales set purchase_count = ${sum}, popularity_due_at = case
+        when ${popularityOf(sql.ref("purchase_count"))} = ${popularityOf(sum)} then popularity_due_at
+        else coalesce(popularity_due_at, now())
+      end
+      from sale where product_id = id
+    )
+    -- Reads the number before the update.
+    select product_id from sale join product_sales on product_id = id
+    where units < 0 and purchase_count + units < 0 order by product_id`);
+  return negative.map((row) => row.product_id);
 }
 
 /** Products whose popularity was updated. */

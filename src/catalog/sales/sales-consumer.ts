@@ -1,6 +1,8 @@
+import { createThrottledWarning } from "../../infra/jobs/throttled-warning.ts";
 import type { OutboxConsumer } from "../../infra/outbox/consumer/consumer.ts";
 import type { Topic } from "../../infra/outbox/topic.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Log } from "../../kernel/log.ts";
 import { productTag } from "../product/product-row.ts";
 import { addSales, type ProductSale, updatePopularities } from "./add-sales.ts";
 
@@ -25,6 +27,9 @@ const POPULARITY_MS = INTERVAL_MS / 5;
 /** Number of products whose popularity a batch updates: at first, and its bounds, whatever the measured time is. */
 export const POPULARITIES = { first: 1_000, min: 100, max: 5_000 };
 
+/** Maximum number of products in a log line. */
+const MAX_LOGGED = 100;
+
 /**
  * Creates the consumer that adds sales to the units sold and to the popularity of products. It runs every two seconds at
  * most, so a product that is sold often is not updated, and dropped from caches, more often.
@@ -33,7 +38,11 @@ export const POPULARITIES = { first: 1_000, min: 100, max: 5_000 };
  * that have waited longest; the next batches update the rest.
  * @param nowMs a clock in milliseconds
  */
-export function createSalesConsumer(nowMs = () => performance.now()): OutboxConsumer<PublishedSales> {
+export function createSalesConsumer(
+  log: Log,
+  nowMs = () => performance.now(),
+): OutboxConsumer<PublishedSales> {
+  const warn = createThrottledWarning(log);
   let limit = POPULARITIES.first;
   return {
     name: "product-sales",
@@ -42,10 +51,14 @@ export function createSalesConsumer(nowMs = () => performance.now()): OutboxCons
     limits: { rows: 1_000_000, ageMs: 60_000 },
     async apply(tx, events) {
       const sales = events.flatMap(({ data }) => data);
-      await addSales(
+      const negative = await addSales(
         tx,
         sales.map(({ productId, units }) => ({ productId, units: BigInt(units) })),
       );
+      if (negative.length > 0) {
+        const fields = { products: negative.slice(0, MAX_LOGGED), count: negative.length };
+        warn(fields, "Units sold were less than those of cancelled orders; set to 0");
+      }
       const startMs = nowMs();
       const { products, hasMore } = await updatePopularities(tx, limit);
       if (hasMore) {

@@ -1,13 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { expect, onTestFinished, test } from "vitest";
+import type { ProductSale } from "../../../../src/catalog/sales/add-sales.ts";
 import {
   createSalesConsumer,
   POPULARITIES,
   publishSales,
 } from "../../../../src/catalog/sales/sales-consumer.ts";
 import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
+import { silentLog } from "../../../support/log.ts";
 import { openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";
+import { createRecordedLog } from "../../../support/outbox/recorded-log.ts";
 import { startShop } from "../../../support/shop.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
@@ -29,7 +32,7 @@ test("cached responses show the units sold by orders, less those of cancelled or
   expect(await shop.database.query(stored)).toEqual([{ popularity: 13, purchase_count: "3" }]);
 });
 
-const salesConsumer = createSalesConsumer();
+const salesConsumer = createSalesConsumer(silentLog);
 
 test("the sales of a batch are one update of each product, and invalidate it", async () => {
   const shop = await openTagRecorder();
@@ -53,6 +56,38 @@ test("the sales of a batch are one update of each product, and invalidate it", a
   await waitForHorizon(shop.database);
   // The row of the batch's own invalidation has no sales.
   expect(await applyBatch(shop.db, shop.call, salesConsumer)).toMatchObject({ rows: 1, events: 0 });
+});
+
+test("units sold that are stored too low become 0, with a warning, and the other sales are counted", async () => {
+  const shop = await openTagRecorder();
+  onTestFinished(() => shop.close());
+  const { id: categoryId } = await shop.makeCategory();
+  const [low, other] = [await shop.makeProduct(categoryId, 9n), await shop.makeProduct(categoryId, 9n)];
+  const log = createRecordedLog();
+  const consumer = createSalesConsumer(log);
+  const apply = async (...sales: ProductSale[]) => {
+    await shop.db.transact(shop.call, async (tx) => publishSales(tx, sales));
+    await waitForHorizon(shop.database);
+    await applyBatch(shop.db, shop.call, consumer);
+  };
+  await apply({ productId: low.id, units: 5n }, { productId: other.id, units: 5n });
+  await shop.database.query("update product_sales set purchase_count = 2 where product_id = $1", [low.id]);
+  await apply({ productId: low.id, units: -3n }, { productId: other.id, units: -5n });
+  await apply({ productId: low.id, units: 4n }, { productId: other.id, units: 2n });
+  const stored = await shop.database.query<{ product_id: string; purchase_count: string }>(
+    "select product_id, purchase_count from product_sales",
+  );
+  const countOf = ({ id }: { id: string }) => stored.find((row) => row.product_id === id)?.purchase_count;
+  expect([countOf(low), countOf(other)]).toEqual(["4", "2"]);
+  expect(log.warnings).toMatchObject([
+    {
+      message: "Units sold were less than those of cancelled orders; set to 0",
+      fields: { products: [low.id], count: 1 },
+    },
+  ]);
+  // No order exists, so both differ from the orders.
+  const breaches = (await findViolations(shop.database.url)).filter(({ name }) => name === "units-sold");
+  expect(breaches.flatMap((check) => check.breaches)).toHaveLength(2);
 });
 
 test("a batch updates a bounded number of popularities, and the next batches the rest", async () => {
@@ -92,7 +127,7 @@ test("a batch updates as many popularities as the last one could in the allowed 
   let updateMs = 0;
   let nowMs = 0;
   // Is read before and after each update.
-  const consumer = createSalesConsumer(() => (nowMs += updateMs));
+  const consumer = createSalesConsumer(silentLog, () => (nowMs += updateMs));
   const apply = async () => {
     await waitForHorizon(shop.database);
     await applyBatch(shop.db, shop.call, consumer);
