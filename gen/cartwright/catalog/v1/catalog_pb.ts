@@ -76,10 +76,9 @@ export type Product = Message<"cartwright.catalog.v1.Product"> & {
 
   /**
    * Units that can be ordered, from 0 to 2,000,000,000: the units on hand without those that pending orders have
-   * reserved. CreateProduct sets the initial stock, 0 if empty. UpdateProduct
-   * cannot change it: AdjustStock, ImportProducts and orders do. Whether it is 0 is always as of the last
-   * acknowledged write. Units that an order took or a cancellation returned can be missing in cached responses for
-   * one second.
+   * reserved. CreateProduct sets the initial stock, 0 if empty. UpdateProduct cannot change it: AdjustStock,
+   * ImportProducts and orders do. Whether it is 0 is always as of the last acknowledged write. Cached responses can
+   * lack the units that an order reserved or a cancellation released for one second.
    *
    * @generated from field: int64 stock_quantity = 8;
    */
@@ -589,8 +588,8 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
   soldOutCount: bigint;
 
   /**
-   * Number of products with at least one unit and at most low_stock_threshold units in stock. Orders that sell no
-   * product out do not invalidate the cached statistics, so this number can lack them until as_of_time changes.
+   * Number of products with at least one unit and at most low_stock_threshold units in stock. Orders that sell out no
+   * product are counted when the cached statistics expire.
    *
    * @generated from field: int64 low_stock_count = 3;
    */

@@ -53,7 +53,7 @@ export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
   unitPrice?: Money | undefined;
 
   /**
-   * Ordered units, from 1 to 10,000 of a product.
+   * Ordered units, from 1 to 10,000. Items with the same product are added up; their sum must be at most 10,000.
    *
    * @generated from field: int64 quantity = 5;
    */

@@ -266,14 +266,20 @@ export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__P
  */
 export const OrderService: GenService<{
   /**
-   * Places an order: takes its units from stock, and records the order, the stock movements and the purchases
-   * of its promotion, atomically. Repeating the call with the same request_id returns the first response. Fails
-   * with FAILED_PRECONDITION, and changes nothing, if units are missing (OUT_OF_STOCK), a product is deleted
-   * (PRODUCT_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not running
-   * (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED) or has reached a limit
-   * (PURCHASE_LIMIT_REACHED); the error details name the products. Fails with PERMISSION_DENIED (NOT_YOURS) if
-   * a customer orders for another one. Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes
-   * while the order is being committed: repeat the call with the same request_id to get its outcome.
+   * Places an order: reserves its units, and records the order, the stock movements and the purchases of its
+   * promotion, atomically. Items with the same product are added up. Repeating the call with the same request_id
+   * returns the first response. Fails, and changes nothing:
+   * - with INVALID_ARGUMENT (INVALID_FIELD) if the items of a product add up to more than 10,000 units, with
+   *   INVALID_ARGUMENT (AMOUNT_TOO_LARGE) if the total is too large, and with INVALID_ARGUMENT (REQUEST_ID_REUSED) if
+   *   request_id was used for a different request,
+   * - with NOT_FOUND (PRODUCT_NOT_FOUND, CUSTOMER_NOT_FOUND or PROMOTION_NOT_FOUND) if one of them does not exist,
+   * - with FAILED_PRECONDITION if units are missing (OUT_OF_STOCK), a product or the customer is deleted
+   *   (PRODUCT_DELETED, CUSTOMER_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not
+   *   running (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED), has reached a limit
+   *   (PURCHASE_LIMIT_REACHED) or would have too large a total (TOTAL_TOO_LARGE); the error details name the products,
+   * - with PERMISSION_DENIED (NOT_YOURS) if a customer orders for another one.
+   * Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes while the order is being committed: repeat
+   * the call with the same request_id to get its outcome.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CreateOrder
    */
@@ -303,10 +309,11 @@ export const OrderService: GenService<{
     output: typeof ListOrdersResponseSchema;
   },
   /**
-   * Cancels an order and returns its units to stock, atomically. Fails with FAILED_PRECONDITION (ORDER_STATE)
-   * if the state does not allow it, for example because the order is already cancelled, with ABORTED
-   * (STALE_ETAG) if etag is not the current one, and with NOT_FOUND (ORDER_NOT_FOUND) if there is no such
-   * order.
+   * Cancels an order: releases its reserved units and reverses the purchases of its promotion, atomically. Fails with
+   * FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it, for example because the order is already
+   * cancelled, with ABORTED (STALE_ETAG) if etag is not the current one, and with NOT_FOUND (ORDER_NOT_FOUND) if there
+   * is no such order or it belongs to another customer. Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline
+   * passes while the cancellation is being committed: read the order to get its state.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CancelOrder
    */
