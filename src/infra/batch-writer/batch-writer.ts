@@ -1,6 +1,7 @@
 import type { Call } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { assertNotAborted } from "../postgres/connection/pool-client.ts";
+import { createStatsLog } from "../stats-log.ts";
 import { BatchQueue, type BatchSize } from "./batch-queue.ts";
 import { Member } from "./member.ts";
 import { type BatchCounters, type RunOptions, runBatch } from "./run-batch.ts";
@@ -61,10 +62,13 @@ export function createBatchWriter<Item, Locked, Result>(
     repeats: 0,
     bisections: 0,
   };
+  const logStats = createStatsLog(options.log, "Batches written");
   let flights = 0;
   let rejected = 0;
   let isDispatchScheduled = false;
   let waitTimer: NodeJS.Timeout | undefined;
+
+  const stats = () => ({ ...counters, flights, waiting: queue.length, rejected });
 
   /** Runs at the end of the turn, so that calls that arrived in one packet share a transaction. */
   function scheduleDispatch(): void {
@@ -90,6 +94,7 @@ export function createBatchWriter<Item, Locked, Result>(
     flights -= 1;
     queue.release(batch);
     dispatch();
+    logStats(counters.batches, stats);
   }
 
   /** Rejects the calls that have waited too long, and sets the timer for the oldest of the others. */
@@ -124,7 +129,7 @@ export function createBatchWriter<Item, Locked, Result>(
       scheduleDispatch();
       return member.response;
     },
-    stats: () => ({ ...counters, flights, waiting: queue.length, rejected }),
+    stats,
   };
 }
 

@@ -3,6 +3,7 @@ import { internalCall } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
 import { createThrottledWarning } from "../../jobs/throttled-warning.ts";
 import type { Database } from "../../postgres/postgres.ts";
+import { createStatsLog } from "../../stats-log.ts";
 import type { WakeUp } from "../wake-up.ts";
 import type { OutboxConsumer } from "./consumer.ts";
 import { type ConsumerCounters, startConsumerLoop } from "./consumer-loop.ts";
@@ -54,18 +55,23 @@ export async function runConsumers(options: RunConsumersOptions): Promise<Runnin
   const unsubscribe = wakeUp.subscribe(() => {
     for (const loop of loops) loop.wake();
   });
-  const maintenance = startMaintenance(options);
+  const logStats = createStatsLog(log, "Outbox events applied");
+  const maintenance = startMaintenance(options, () => {
+    const events = loops.reduce((sum, { counters }) => sum + counters.events, 0);
+    logStats(events, () => ({ ...stats(), consumers: Object.fromEntries(stats().consumers) }));
+  });
+  const stats = (): OutboxStats => ({
+    ...maintenance.current.counters,
+    stalledMs: maintenance.current.stalledMs,
+    consumers: new Map(
+      loops.map(({ name, counters }) => [
+        name,
+        { ...counters, lag: maintenance.current.lag?.consumers.get(name) },
+      ]),
+    ),
+  });
   return {
-    stats: () => ({
-      ...maintenance.current.counters,
-      stalledMs: maintenance.current.stalledMs,
-      consumers: new Map(
-        loops.map(({ name, counters }) => [
-          name,
-          { ...counters, lag: maintenance.current.lag?.consumers.get(name) },
-        ]),
-      ),
-    }),
+    stats,
     async close(graceMs = DEFAULT_CLOSE_GRACE_MS) {
       unsubscribe();
       await Promise.all([maintenance.close(), ...loops.map((loop) => loop.close(graceMs))]);
@@ -84,8 +90,8 @@ async function createCursors(db: Database, consumers: readonly OutboxConsumer<un
   );
 }
 
-/** Runs the maintenance at an interval, one run at a time. */
-function startMaintenance(options: RunConsumersOptions) {
+/** Runs the maintenance at an interval, one run at a time, and a function after each. */
+function startMaintenance(options: RunConsumersOptions, onMeasured: () => void) {
   const { log, maintenanceMs = DEFAULT_MAINTENANCE_MS } = options;
   const closing = new AbortController();
   const current = createMaintenance({ ...options, call: internalCall(closing.signal) });
@@ -100,6 +106,7 @@ function startMaintenance(options: RunConsumersOptions) {
   const run = async () => {
     try {
       await current.run();
+      onMeasured();
     } catch (error) {
       if (!closing.signal.aborted) warn({ err: error }, "Outbox maintenance failed; retrying");
     }
