@@ -74,12 +74,20 @@ export function invalidField(field: string, description: string, reason = "INVAL
 
 const OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN";
 
-/** Returns DEADLINE_EXCEEDED for a call whose deadline passed while its changes were being committed. */
-export function outcomeUnknown(): AppError {
+/**
+ * Returns DEADLINE_EXCEEDED for a call whose changes may have been committed.
+ * @param failure the error of the last attempt after a COMMIT without a response; absent when the deadline has passed
+ */
+export function outcomeUnknown(failure?: unknown): AppError {
+  const cause =
+    failure === undefined
+      ? "The deadline passed while the change was being committed."
+      : "The connection was lost while the change was being committed, and repeating it failed.";
   return new AppError(
     "deadline_exceeded",
-    "The deadline passed while the change was being committed. Repeat the call with the same request_id, if it has one, to get its outcome.",
+    `${cause} Repeat the call with the same request_id, if it has one, to get its outcome.`,
     { reason: OUTCOME_UNKNOWN },
+    failure,
   );
 }
 

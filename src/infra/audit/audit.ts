@@ -3,7 +3,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import { principalName } from "../../kernel/principal.ts";
-import type { Database, Tx } from "../postgres/postgres.ts";
+import type { Database, TransactionLimits, Tx } from "../postgres/postgres.ts";
 
 /** Actor of the administration commands, which run without a principal. */
 const OPERATOR = "operator";
@@ -21,13 +21,17 @@ export interface AuditOptions {
 export function withAuditLog(db: Database, options: AuditOptions): Database {
   return {
     ...db,
-    transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
-      if (call.audit === undefined) return db.transact(call, work);
-      return db.transact(call, async (tx) => {
-        const result = await work(tx);
-        await recordAudit(tx, [call], options);
-        return result;
-      });
+    transact<T>(call: Call, work: (tx: Tx) => Promise<T>, limits?: TransactionLimits): Promise<T> {
+      if (call.audit === undefined) return db.transact(call, work, limits);
+      return db.transact(
+        call,
+        async (tx) => {
+          const result = await work(tx);
+          await recordAudit(tx, [call], options);
+          return result;
+        },
+        limits,
+      );
     },
   };
 }

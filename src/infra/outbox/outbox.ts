@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Call } from "../../kernel/call.ts";
-import type { Database, Tx } from "../postgres/postgres.ts";
+import type { Database, TransactionLimits, Tx } from "../postgres/postgres.ts";
 import { prepare } from "../postgres/statement.ts";
 import type { Topic } from "./topic.ts";
 import type { WakeUp } from "./wake-up.ts";
@@ -23,16 +23,21 @@ const APPEND = prepare<[events: string], object>((events) => sql`select append_o
 export function withOutbox(db: Database, wakeUp: Pick<WakeUp, "notify">): Database {
   return {
     ...db,
-    async transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
+    async transact<T>(call: Call, work: (tx: Tx) => Promise<T>, limits?: TransactionLimits): Promise<T> {
       let hasPublished = false;
-      const result = await db.transact(call, async (tx) => {
-        const events: StoredEvent[] = [];
-        const publish = <Data>({ name }: Topic<Data>, data: Data) => void events.push({ topic: name, data });
-        const returned = await work({ ...tx, publish });
-        hasPublished = events.length > 0;
-        if (hasPublished) await tx.query(APPEND(encode(events)));
-        return returned;
-      });
+      const result = await db.transact(
+        call,
+        async (tx) => {
+          const events: StoredEvent[] = [];
+          const publish = <Data>({ name }: Topic<Data>, data: Data) =>
+            void events.push({ topic: name, data });
+          const returned = await work({ ...tx, publish });
+          hasPublished = events.length > 0;
+          if (hasPublished) await tx.query(APPEND(encode(events)));
+          return returned;
+        },
+        limits,
+      );
       if (hasPublished) wakeUp.notify();
       return result;
     },

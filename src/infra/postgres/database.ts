@@ -40,6 +40,13 @@ export interface Tx {
 /** Runs a statement on a snapshot of the data and returns its rows. */
 export type SnapshotQuery = <Row>(statement: Statement<Row>) => Promise<Row[]>;
 
+/** Upper bounds of one transaction, in milliseconds. Absent ones are those of the connection. */
+export interface TransactionLimits {
+  readonly statementTimeoutMs?: number;
+  /** Longest wait for one lock. A transaction that waits longer fails without another attempt. */
+  readonly lockTimeoutMs?: number;
+}
+
 /** The connection pool. Its methods throw AppErrors for failures that a caller can act upon. */
 export interface Database {
   /** Runs one statement outside of a transaction and returns its rows. */
@@ -54,7 +61,7 @@ export interface Database {
    *   during the COMMIT, which may have taken effect; cancelled or deadline_exceeded for an aborted call, of which nothing
    *   is committed, unless the reason is OUTCOME_UNKNOWN: its deadline passed, and its COMMIT got no response
    */
-  transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
+  transact<T>(call: Call, work: (tx: Tx) => Promise<T>, limits?: TransactionLimits): Promise<T>;
   /** Runs `work` like `transact` and rolls back, for `validate_only`. */
   dryRun<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T>;
   /**

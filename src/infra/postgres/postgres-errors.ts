@@ -16,7 +16,8 @@ const CONNECTION_LOST_MESSAGE = /Connection terminated|not queryable|Query read 
 const POOL_EXHAUSTED_MESSAGE = /timeout exceeded when trying to connect|timeout expired/i;
 
 // Deadlock, serialization failure, lock timeout.
-const CONTENTION_CODES = new Set(["40P01", "40001", "55P03"]);
+const LOCK_TIMEOUT = "55P03";
+const CONTENTION_CODES = new Set(["40P01", "40001", LOCK_TIMEOUT]);
 // Class 08: connection exceptions. 57P01 to 57P05: shutdown, crash, start, drop, idle timeout. Class 53: resources.
 const UNAVAILABLE_CODES = /^(08...|57P0[1-5]|53...|E[A-Z]+|CONNECTION_LOST)$/;
 // 25P01 to 25P03: the connection is in a transaction state that it should not be in. 25P04: transaction timeout.
@@ -52,6 +53,11 @@ export function readPostgresError(error: unknown): PostgresError | undefined {
 /** Returns whether a transaction failed because of a concurrent one and may succeed when it runs again. */
 export function isContention(error: unknown): boolean {
   return error instanceof OptimisticLockError || CONTENTION_CODES.has(readPostgresError(error)?.code ?? "");
+}
+
+/** Returns whether a statement waited longer for a lock than its lock timeout. */
+export function isLockTimeout(error: unknown): boolean {
+  return readPostgresError(error)?.code === LOCK_TIMEOUT;
 }
 
 /** Returns whether a statement was rejected because an earlier one of its transaction has failed. */

@@ -23,17 +23,21 @@ const ATTEMPTS = 2;
  */
 export function lockHotProducts({ db, inventory, lock }: HotProductLockOptions): BatchDatabase<Placement> {
   return {
-    async transact(call, work, placements) {
-      const productIds = hotProducts(placements);
+    async transact(call, work, { items, ...limits }) {
+      const productIds = hotProducts(items);
       let minToken = 0n;
       for (let attempt = 1; productIds.length > 0 && attempt <= ATTEMPTS; attempt += 1) {
         const lease = await lock.acquire(productIds, { signal: call.signal, minToken });
         if (lease === undefined) break;
         try {
-          return await db.transact(call, async (tx) => {
-            await inventory.checkToken(tx, productIds, lease.token);
-            return work(tx);
-          });
+          return await db.transact(
+            call,
+            async (tx) => {
+              await inventory.checkToken(tx, productIds, lease.token);
+              return work(tx);
+            },
+            limits,
+          );
         } catch (error) {
           if (!(error instanceof StaleTokenError)) throw error;
           minToken = error.highest;
@@ -41,7 +45,7 @@ export function lockHotProducts({ db, inventory, lock }: HotProductLockOptions):
           lease.release();
         }
       }
-      return db.transact(call, work);
+      return db.transact(call, work, limits);
     },
   };
 }

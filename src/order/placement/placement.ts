@@ -62,14 +62,22 @@ export function toPlacement(
 /** Returns the names of all rows that a placement locks. */
 export function lockedKeys({ owner, requestId, customerId, promotionId, lines }: Placement): string[] {
   const keys = [requestKey(owner, requestId), ...lines.map(({ productId }) => productId)];
-  if (customerId !== "") keys.push(`customer ${customerId}`);
-  if (promotionId !== "") keys.push(`promotion ${promotionId}`);
+  if (customerId !== "") keys.push(customerKey(customerId));
+  if (promotionId !== "") keys.push(promotionKey(promotionId));
   return keys;
 }
 
 /** Returns the text that identifies a request among those of all owners. */
 export function requestKey(owner: string, requestId: string): string {
   return `${requestId} ${owner}`;
+}
+
+export function customerKey(id: string): string {
+  return `customer ${id}`;
+}
+
+export function promotionKey(id: string): string {
+  return `promotion ${id}`;
 }
 
 function addUpLines(items: readonly StockLine[]): StockLine[] {

@@ -5,6 +5,7 @@ import type { RedisLock } from "../../infra/redis/redis-lock.ts";
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Log } from "../../kernel/log.ts";
+import { findLockedKeys } from "./find-locked-keys.ts";
 import { lockHotProducts } from "./hot-product-lock.ts";
 import { lockedKeys, type PlacedOrder, type Placement } from "./placement.ts";
 import { readPlacements } from "./read-placements.ts";
@@ -33,7 +34,9 @@ export interface StrategyOptions extends WriteOptions {
 
 const BATCH_SIZE = { items: 256, keys: 4_096 };
 /** More batches in flight are smaller, and two are enough to keep PostgreSQL busy while Node works. */
-const FLIGHTS = 2;
+const MAX_IN_FLIGHT = 2;
+/** Far longer than another replica's batch holds its locks, and far shorter than the callers' deadlines. */
+const LOCK_TIMEOUT_MS = 100;
 const MAX_WAITING = 10_000;
 const OPTIMISTIC_ATTEMPTS = 10;
 const OPTIMISTIC_DELAY_MS = 2;
@@ -59,12 +62,14 @@ function createCombined(options: StrategyOptions): StockStrategy {
     db: stockLock === undefined ? db : lockHotProducts({ db, inventory, lock: stockLock }),
     audit: { ids, clock },
     statementTimeoutMs,
+    lockTimeoutMs: LOCK_TIMEOUT_MS,
     log,
-    limits: { ...BATCH_SIZE, flights: FLIGHTS, waiting: MAX_WAITING, waitMs },
+    limits: { ...BATCH_SIZE, maxInFlight: MAX_IN_FLIGHT, waiting: MAX_WAITING, waitMs },
     work: {
       keysOf: lockedKeys,
       lock: (tx, placements: readonly Placement[]) => readPlacements(options, tx, placements, "all"),
       write: (tx, state, placements) => writePlacements(options, tx, placements, state, moveStock),
+      findLocked: findLockedKeys,
     },
   });
   return { place: (call, placement) => writer.write(call, placement) };

@@ -102,7 +102,8 @@ async function write(tx: Tx): Promise<string | undefined> {
   return row?.token;
 }
 
-const writeAt = (replica: Replica) => replica.transact(internalCall(), write, ordersOf([productId]));
+const writeAt = (replica: Replica) =>
+  replica.transact(internalCall(), write, { items: ordersOf([productId]) });
 
 async function storedVersion(): Promise<string | undefined> {
   const [row] = await shop.database.query<{ version: string }>(
@@ -169,7 +170,7 @@ test("an error of the transaction releases the lock", async () => {
     async () => {
       throw new Error("refused");
     },
-    ordersOf([productId]),
+    { items: ordersOf([productId]) },
   );
   await expect(failing).rejects.toThrow("refused");
   expect(replica.transactions).toBe(1);
@@ -181,8 +182,10 @@ test("only products that many orders of the batch share are locked, in id order"
   const replica = openReplica();
   onTestFinished(() => expect(replica.transactions).toBe(2));
   const work = async () => {};
-  await replica.transact(internalCall(), work, ordersOf([c], HOT_ORDERS - 1));
+  await replica.transact(internalCall(), work, { items: ordersOf([c], HOT_ORDERS - 1) });
   expect(replica.requested).toEqual([]);
-  await replica.transact(internalCall(), work, [...ordersOf([c, a]), ...ordersOf([b], HOT_ORDERS - 1)]);
+  await replica.transact(internalCall(), work, {
+    items: [...ordersOf([c, a]), ...ordersOf([b], HOT_ORDERS - 1)],
+  });
   expect(replica.requested).toEqual([[a, c]]);
 });

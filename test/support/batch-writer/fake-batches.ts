@@ -50,9 +50,17 @@ export interface FakeBatchOptions {
   onStep?: (step: Step, names: readonly string[]) => void;
   /** Returns the outcome of an item, or none. Defaults to its name. */
   decide?: (name: string) => Outcome<string> | undefined;
+  /** Returns whether another session has locked a key. Defaults to none. */
+  isLocked?: (key: string) => boolean;
 }
 
-export const LIMITS: BatchLimits = { items: 100, keys: 1_000, flights: 1, waiting: 1_000, waitMs: 60_000 };
+export const LIMITS: BatchLimits = {
+  items: 100,
+  keys: 1_000,
+  maxInFlight: 1,
+  waiting: 1_000,
+  waitMs: 60_000,
+};
 
 /** Creates a writer whose transactions end immediately, unless steps are held. */
 export function createFakeBatches({
@@ -60,6 +68,7 @@ export function createFakeBatches({
   hold = [],
   onStep = () => {},
   decide = (name) => ({ result: name }),
+  isLocked = () => false,
 }: FakeBatchOptions = {}): FakeBatches {
   const transactions: FakeTransaction[] = [];
   const committed: string[] = [];
@@ -105,9 +114,11 @@ export function createFakeBatches({
         await steps.get(tx)?.("write", namesOf(items));
         return items.map(({ name }) => decide(name)).filter((outcome) => outcome !== undefined);
       },
+      findLocked: async (_tx, items) => new Set(items.flatMap(({ keys }) => keys).filter(isLocked)),
     },
     audit: { ids: createIds(), clock: systemClock },
     statementTimeoutMs: 5_000,
+    lockTimeoutMs: 100,
     limits: { ...LIMITS, ...limits },
     log: silentLog,
   });

@@ -73,8 +73,8 @@ export async function openWallets(statementTimeoutMs = 30_000): Promise<WalletFi
   const postgres = await openPostgres({ url: database.url, entities, log: silentLog, ...pool });
   let losesCommit = false;
   const db: Pick<Database, "transact"> = {
-    async transact(call, work) {
-      const result = await postgres.transact(call, work);
+    async transact(call, work, limits) {
+      const result = await postgres.transact(call, work, limits);
       if (!losesCommit) return result;
       losesCommit = false;
       const cause = Object.assign(new Error("Connection terminated"), { code: "ECONNRESET" });
@@ -83,10 +83,11 @@ export async function openWallets(statementTimeoutMs = 30_000): Promise<WalletFi
   };
   const writer = createBatchWriter<Withdrawal, Locked, string>({
     db,
-    work: { keysOf: ({ key, wallet }) => [key, wallet], lock, write },
+    work: { keysOf: ({ key, wallet }) => [key, wallet], lock, write, findLocked: async () => new Set() },
     audit: { ids: createIds(), clock: systemClock },
     statementTimeoutMs,
-    limits: { ...LIMITS, flights: 2 },
+    lockTimeoutMs: 30_000,
+    limits: { ...LIMITS, maxInFlight: 2 },
     log: silentLog,
   });
   return {

@@ -1,7 +1,7 @@
 import type { Call } from "../../../kernel/call.ts";
 import type { ThrottledTag } from "../../cache/invalidation/messages.ts";
 import { type Generation, newGeneration } from "../../cache/redis-tier.ts";
-import type { Database, Invalidation, Tx } from "../../postgres/postgres.ts";
+import type { Database, Invalidation, TransactionLimits, Tx } from "../../postgres/postgres.ts";
 import { invalidationTopic } from "./invalidation-topic.ts";
 
 /** Delivers the cache tags that a transaction has changed. Its methods must not throw, since the change is made. */
@@ -26,7 +26,7 @@ export interface InvalidationPublisher {
 export function withInvalidationOutbox(db: Database, publisher: InvalidationPublisher): Database {
   return {
     ...db,
-    async transact<T>(call: Call, work: (tx: Tx) => Promise<T>): Promise<T> {
+    async transact<T>(call: Call, work: (tx: Tx) => Promise<T>, limits?: TransactionLimits): Promise<T> {
       const generation = newGeneration();
       let registered = createRegisteredTags();
       let repeated: Invalidation | undefined;
@@ -57,7 +57,7 @@ export function withInvalidationOutbox(db: Database, publisher: InvalidationPubl
       };
       let result: T;
       try {
-        result = await db.transact(call, attempt);
+        result = await db.transact(call, attempt, limits);
       } catch (error) {
         // A connection lost during the commit may have committed, or may still. A generation of its own keeps the
         // consumer from skipping these tags as already invalidated, as would the versions of the throttled ones.

@@ -5,8 +5,14 @@ import { withRetries } from "../../../kernel/async/with-retries.ts";
 import type { Call } from "../../../kernel/call.ts";
 import { outcomeUnknown } from "../../../kernel/errors.ts";
 import type { Log } from "../../../kernel/log.ts";
-import type { Tx } from "../database.ts";
-import { isConnectionLost, isContention, isTransactionTimeout, toAppError } from "../postgres-errors.ts";
+import type { TransactionLimits, Tx } from "../database.ts";
+import {
+  isConnectionLost,
+  isContention,
+  isLockTimeout,
+  isTransactionTimeout,
+  toAppError,
+} from "../postgres-errors.ts";
 import { createStatementRunner } from "./pipeline.ts";
 import { abortReason, assertNotAborted, withClient } from "./pool-client.ts";
 import type { Semaphore } from "./semaphore.ts";
@@ -19,6 +25,7 @@ export type RunTransaction = <T>(
   call: Call,
   work: (tx: Tx) => Promise<T>,
   completion: Completion,
+  limits?: TransactionLimits,
 ) => Promise<T>;
 
 export interface TransactionOptions {
@@ -40,11 +47,11 @@ const FIRST_DELAY_MS = 10;
 
 /** Creates the function that runs transactions. */
 export function createRunTransaction(options: TransactionOptions): RunTransaction {
-  return async (call, work, completion) => {
+  return async (call, work, completion, limits = {}) => {
     let isCommitting = false;
     const attempt = () => {
       isCommitting = false;
-      return runOnce(options, call, work, completion, () => {
+      return runOnce(options, call, work, completion, limits, () => {
         isCommitting = true;
         call.onCommit?.();
       });
@@ -57,6 +64,7 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
         isRetryable: (error) =>
           !call.signal.aborted &&
           !isTransactionTimeout(error) &&
+          !(limits.lockTimeoutMs !== undefined && isLockTimeout(error)) &&
           (isContention(error) || (isConnectionLost(error) && !isCommitting)),
         onRetry: (error, retry) => options.log.debug({ err: error, ...retry }, "Transaction retried"),
         signal: call.signal,
@@ -70,20 +78,24 @@ export function createRunTransaction(options: TransactionOptions): RunTransactio
 }
 
 async function runOnce<T>(
-  { orm, pool, semaphore, statementTimeoutMs, transactionTimeoutMs }: TransactionOptions,
+  options: TransactionOptions,
   call: Call,
   work: (tx: Tx) => Promise<T>,
   completion: Completion,
+  limits: TransactionLimits,
   onCommitting: () => void,
 ): Promise<T> {
+  const { orm, pool, semaphore, transactionTimeoutMs } = options;
   await semaphore.acquire(call.signal);
   return withClient(pool, call, async (client, discard, keepOpen) => {
     const remainingMs = Math.max(1, Math.ceil(call.deadlineAtMs - performance.now()));
+    const statementTimeoutMs = limits.statementTimeoutMs ?? options.statementTimeoutMs;
     const timeoutMs = Math.min(statementTimeoutMs, remainingMs);
     try {
-      const limits = [`statement_timeout = ${timeoutMs}`];
-      if (transactionTimeoutMs !== undefined) limits.push(`transaction_timeout = ${transactionTimeoutMs}`);
-      await client.query(`begin; ${limits.map((limit) => `set local ${limit}`).join("; ")}`);
+      const settings = [`statement_timeout = ${timeoutMs}`];
+      if (transactionTimeoutMs !== undefined) settings.push(`transaction_timeout = ${transactionTimeoutMs}`);
+      if (limits.lockTimeoutMs !== undefined) settings.push(`lock_timeout = ${limits.lockTimeoutMs}`);
+      await client.query(`begin; ${settings.map((setting) => `set local ${setting}`).join("; ")}`);
       const em = orm.em.fork();
       em.setTransactionContext(kyselyOn(client));
       const result = await work({

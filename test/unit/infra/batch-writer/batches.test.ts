@@ -20,7 +20,7 @@ test("a call on an idle writer starts a transaction without any delay", async ()
 });
 
 test("calls of one turn share a transaction", async () => {
-  const { write, transactions } = createFakeBatches({ limits: { flights: 2 } });
+  const { write, transactions } = createFakeBatches({ limits: { maxInFlight: 2 } });
   expect(await Promise.all([write("a"), write("b")])).toEqual(["a", "b"]);
   expect(namesOf(transactions)).toEqual([["a", "b"]]);
 });
@@ -54,7 +54,7 @@ test("the response of a call follows the commit", async () => {
 });
 
 test("batches in flight have no key in common, and a call does not overtake an earlier one with its key", async () => {
-  const { write, transactions } = createFakeBatches({ hold: ["commit"], limits: { flights: 3 } });
+  const { write, transactions } = createFakeBatches({ hold: ["commit"], limits: { maxInFlight: 3 } });
   const responses = [write("a", ["1"])];
   await settleTurns();
   responses.push(write("b", ["1", "2"]), write("c", ["2"]), write("d", ["3"]));
@@ -88,11 +88,14 @@ test("a batch has at most the limits of items and keys, and an item with more ke
     write("g"),
   ]);
   expect(namesOf(transactions)).toEqual([["a", "b"], ["c"], ["d", "e", "f"], ["g"]]);
-  expect(writer.stats()).toMatchObject({ batches: 4, items: 7, largestBatch: 3, flights: 0, waiting: 0 });
+  expect(writer.stats()).toMatchObject({ batches: 4, items: 7, largestBatch: 3, inFlight: 0, waiting: 0 });
 });
 
 test("a full batch leaves the order of the calls behind it as it is", async () => {
-  const { write, transactions } = createFakeBatches({ hold: ["commit"], limits: { flights: 2, items: 1 } });
+  const { write, transactions } = createFakeBatches({
+    hold: ["commit"],
+    limits: { maxInFlight: 2, items: 1 },
+  });
   const responses = [write("a", ["1"])];
   await settleTurns();
   responses.push(write("b", ["1"]), write("c", ["1", "2"]));
@@ -120,7 +123,7 @@ test("any sequence of calls is written in arrival order for each key, by disjoin
       fc.array(action, { maxLength: 40 }),
       fc.integer({ min: 1, max: 3 }),
       async (actions, items) => {
-        const limits = { items, keys: 6, flights: 3 };
+        const limits = { items, keys: 6, maxInFlight: 3 };
         const { write, transactions, committed } = createFakeBatches({ hold: ["commit"], limits });
         const keysByName = new Map<string, readonly string[]>();
         const responses: Promise<string>[] = [];
@@ -165,7 +168,7 @@ test("calls beyond the limit of waiting calls are rejected with UNAVAILABLE and 
     code: "unavailable",
     details: { reason: "DATABASE_BUSY", retryAfterMs: 1_000 },
   });
-  expect(writer.stats()).toMatchObject({ flights: 1, waiting: 2, rejected: 1 });
+  expect(writer.stats()).toMatchObject({ inFlight: 1, waiting: 2, rejected: 1 });
   transactions[0]?.release("commit");
   await settleTurns();
   transactions[1]?.release("commit");

@@ -25,7 +25,7 @@ test.each([
   const staying = write("c");
   stop(reason);
   await expect(leaving).rejects.toBe(reason);
-  expect(writer.stats()).toMatchObject({ waiting: 1, left: 1 });
+  expect(writer.stats()).toMatchObject({ waiting: 1, aborted: 1 });
   transactions[0]?.release("commit");
   await settleTurns();
   expect(transactions[1]?.locked).toEqual(["c"]);
@@ -46,7 +46,7 @@ test("a call can leave while its batch waits for locks: the batch goes on withou
   transactions[0]?.release("lock");
   expect(await staying).toBe("b");
   expect(committed).toEqual(["b"]);
-  expect(writer.stats()).toMatchObject({ left: 1, items: 1 });
+  expect(writer.stats()).toMatchObject({ aborted: 1, items: 1 });
 });
 
 test("a batch that all of its calls have left is ended, and its keys are free", async () => {
