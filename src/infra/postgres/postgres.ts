@@ -4,7 +4,7 @@ import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import type { Log } from "../../kernel/log.ts";
-import { assertNotAborted, queryClient, withClient } from "./connection/pool-client.ts";
+import { assertNotAborted, queryClient, RESPONSE_SLACK_MS, withClient } from "./connection/pool-client.ts";
 import { createSemaphore } from "./connection/semaphore.ts";
 import { readSnapshot } from "./connection/snapshot.ts";
 import { createRunTransaction } from "./connection/transaction.ts";
@@ -12,7 +12,7 @@ import type { Database } from "./database.ts";
 import { databaseBusy, isConnectionLost, toAppError } from "./postgres-errors.ts";
 import type { Statement } from "./statement.ts";
 
-export type { Database, Invalidation, SnapshotQuery, Tx } from "./database.ts";
+export type { Database, Invalidation, SnapshotQuery, TransactionLimits, Tx } from "./database.ts";
 
 export interface PostgresOptions {
   url: string;
@@ -28,8 +28,6 @@ export interface PostgresOptions {
   log: Log;
 }
 
-/** Time after the statement timeout in which a response must arrive, in milliseconds. */
-const RESPONSE_SLACK_MS = 1_000;
 /** Share of the pool that transactions may hold. Transactions may all wait for one row; the rest serves reads. */
 const TRANSACTION_SHARE = 0.75;
 
@@ -50,7 +48,7 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
   });
 
   return {
-    transact: (call, work) => runTransaction(call, work, "commit"),
+    transact: (call, work, limits) => runTransaction(call, work, "commit", limits),
     dryRun: (call, work) => runTransaction(call, work, "rollback"),
     async read<Row>(call: Call, statement: Statement<Row>): Promise<Row[]> {
       const run = () => withClient(pool, call, (client) => queryClient(client, statement));

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { PoolClient } from "pg";
 import { isTransactionFailed } from "../postgres-errors.ts";
 import type { Statement } from "../statement.ts";
-import { queryClient, setPipelining } from "./pool-client.ts";
+import { queryClient, RESPONSE_SLACK_MS, setPipelining } from "./pool-client.ts";
 
 /** Runs the statements of a transaction on its connection. */
 export interface StatementRunner {
@@ -11,13 +11,18 @@ export interface StatementRunner {
   pipelined<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** Creates a runner that sends a statement when the one before has its response, except in `pipelined`. */
-export function createStatementRunner(client: PoolClient): StatementRunner {
+/**
+ * Creates a runner that sends a statement when the one before has its response, except in `pipelined`.
+ * @param statementTimeoutMs the server's upper bound of each statement, in milliseconds
+ */
+export function createStatementRunner(client: PoolClient, statementTimeoutMs: number): StatementRunner {
   let sent: Promise<unknown>[] | undefined;
   return {
     query(statement) {
       if (sent === undefined) return queryClient(client, statement);
-      const response = queryClient(client, statement).catch(rethrowAfterCause);
+      // The driver's timeout begins when a statement is sent, and the server runs those before it first.
+      const responseTimeoutMs = (sent.length + 1) * statementTimeoutMs + RESPONSE_SLACK_MS;
+      const response = queryClient(client, statement, responseTimeoutMs).catch(rethrowAfterCause);
       sent.push(response);
       return response;
     },

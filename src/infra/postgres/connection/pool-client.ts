@@ -4,6 +4,9 @@ import { AppError, errorMessage } from "../../../kernel/errors.ts";
 import { isConnectionLost } from "../postgres-errors.ts";
 import { compileStatement, type Statement } from "../statement.ts";
 
+/** Time after the statement timeout in which a response must arrive, in milliseconds. */
+export const RESPONSE_SLACK_MS = 1_000;
+
 /**
  * Runs `work` on a connection of the pool, which is closed when the call is aborted.
  *
@@ -41,10 +44,19 @@ export async function withClient<T>(
   }
 }
 
-/** Runs a statement on a connection and returns its rows. */
-export async function queryClient<Row>(client: PoolClient, statement: Statement<Row>): Promise<Row[]> {
+/**
+ * Runs a statement on a connection and returns its rows.
+ * @param responseTimeoutMs longest time from now until its response, in milliseconds. Defaults to the connection's
+ */
+export async function queryClient<Row>(
+  client: PoolClient,
+  statement: Statement<Row>,
+  responseTimeoutMs?: number,
+): Promise<Row[]> {
   const { text, values, name } = compileStatement(statement);
-  const { rows } = await client.query<Row & object>({ text, name, values: [...values] });
+  // The option overrides the connection's own, which is missing in the types of the driver.
+  const timeout = responseTimeoutMs === undefined ? {} : { query_timeout: responseTimeoutMs };
+  const { rows } = await client.query<Row & object>({ text, name, values: [...values], ...timeout });
   return rows;
 }
 

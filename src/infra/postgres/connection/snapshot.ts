@@ -2,11 +2,8 @@ import type { Pool, PoolClient } from "pg";
 import type { Call } from "../../../kernel/call.ts";
 import type { SnapshotQuery } from "../database.ts";
 import { isConnectionLost, toAppError } from "../postgres-errors.ts";
-import { compileStatement, type Statement } from "../statement.ts";
-import { assertNotAborted, withClient } from "./pool-client.ts";
-
-/** Time after the statement timeout in which a response must arrive, in milliseconds. */
-const RESPONSE_SLACK_MS = 1_000;
+import type { Statement } from "../statement.ts";
+import { assertNotAborted, queryClient, RESPONSE_SLACK_MS, withClient } from "./pool-client.ts";
 
 /**
  * Runs `work` in a REPEATABLE READ READ ONLY transaction, so that all its statements read one snapshot.
@@ -46,9 +43,5 @@ async function queryUntil<Row>(
 ): Promise<Row[]> {
   const timeoutMs = Math.max(1, Math.ceil(deadlineAtMs - performance.now()));
   await client.query(`set local statement_timeout = ${timeoutMs}`);
-  const { text, values, name } = compileStatement(statement);
-  // The option overrides the connection's own, which is missing in the types of the driver.
-  const config = { text, name, values: [...values], query_timeout: timeoutMs + RESPONSE_SLACK_MS };
-  const { rows } = await client.query<Row & object>(config);
-  return rows;
+  return queryClient(client, statement, timeoutMs + RESPONSE_SLACK_MS);
 }

@@ -100,7 +100,7 @@ async function runOnce<T>(
       em.setTransactionContext(kyselyOn(client));
       const result = await work({
         em,
-        ...createStatementRunner(client),
+        ...createStatementRunner(client, timeoutMs),
         publish: () => {},
         invalidate: () => {},
         invalidateThrottled: () => {},

@@ -76,3 +76,35 @@ test("after a pipeline, the connection sends one statement at a time and closes 
   await database.query("rollback");
   expect(await db.read(internalCall(), select(4))).toEqual([{ value: 4 }]);
 });
+
+test("each statement of a pipeline may take as long as the statement timeout, counted from the response before it", async () => {
+  const pool = { poolMax: 1, poolWaitMs: 30_000, statementTimeoutMs: 1_000 };
+  const limited = await openPostgres({ url: database.url, entities, log: silentLog, ...pool });
+  let attempts = 0;
+  const rows = await limited.transact(internalCall(), (tx) => {
+    attempts += 1;
+    const sleepAndSelect = (value: number) =>
+      tx.query(sql<{ value: number }>`select ${value}::int as value from pg_sleep(0.6)`);
+    return tx.pipelined(() => Promise.all([1, 2, 3, 4].map(sleepAndSelect)));
+  });
+  await limited.close();
+  expect(rows).toEqual([1, 2, 3, 4].map((value) => [{ value }]));
+  expect(attempts).toBe(1);
+});
+
+test("a transaction with a lock timeout that waits longer for a lock fails without another attempt", async () => {
+  await database.query("begin");
+  await database.query("lock table entry in access exclusive mode");
+  let attempts = 0;
+  const failed = db.transact(
+    internalCall(),
+    (tx) => {
+      attempts += 1;
+      return tx.query(sql`select from entry`);
+    },
+    { lockTimeoutMs: 10 },
+  );
+  await expect(failed).rejects.toMatchObject({ details: { reason: "CONTENTION" } });
+  await database.query("rollback");
+  expect(attempts).toBe(1);
+});

@@ -48,7 +48,7 @@ test("the error of one item does not affect the others, and needs no second tran
   expect(transactions).toHaveLength(1);
 });
 
-test.each(["unavailable", "aborted"] as const)(
+test.each(["unavailable", "aborted", "deadline_exceeded"] as const)(
   "a batch that fails with %s is not divided: all of its calls get the error",
   async (code) => {
     const error = new AppError(code, "Away.", { reason: "AWAY" });
@@ -102,4 +102,22 @@ test("a batch that lacks the outcome of an item is not committed, and every call
     { reason: new Error("an item of the batch has no outcome") },
   ]);
   expect(committed).toEqual(["a"]);
+});
+
+test("a batch that fails after a COMMIT without a response fails with OUTCOME_UNKNOWN", async () => {
+  let commits = 0;
+  const { write, transactions } = createFakeBatches({
+    onStep(step) {
+      if (step === "commit") {
+        commits += 1;
+        throw commitLost();
+      }
+      if (commits > 0) throw new AppError("deadline_exceeded", "Too slow.", { reason: "STATEMENT_TIMEOUT" });
+    },
+  });
+  await expect(write("a")).rejects.toMatchObject({
+    code: "deadline_exceeded",
+    details: { reason: "OUTCOME_UNKNOWN" },
+  });
+  expect(transactions).toHaveLength(2);
 });
