@@ -54,3 +54,45 @@ test("invalidating all tags makes every earlier entry stale", () => {
   expect(versions.isCurrent(["product:cold"], before)).toBe(false);
   expect(versions.isCurrent(["product:cold"], versions.current)).toBe(true);
 });
+
+/** Records throttled invalidations of as many products as are recorded, in the order of their numbers. */
+function throttleManyProducts(versions: TagVersions, nowMs: number): void {
+  for (let count = 0; count < MAX_TAGS; count += 1) {
+    versions.invalidateThrottled([{ tag: `product:${count}`, version: 1n }], nowMs);
+  }
+}
+
+test("100,000 throttled tags leave the entries of other tags valid and drop no record of an invalidation", () => {
+  const versions = new TagVersions();
+  const before = versions.current;
+  versions.invalidate(["category:changed"]);
+  versions.invalidateThrottled([{ tag: "product:first", version: 1n }], 0);
+  throttleManyProducts(versions, 5_000);
+  expect(versions.isCurrent(["category:other", "product:x"], before)).toBe(true);
+  expect(versions.isThrottledSince(["category:other"], before)).toBe(false);
+  expect(versions.mayLackChanges(["category:other"], 5_000)).toBe(false);
+  expect(versions.isCurrent(["category:changed"], before)).toBe(false);
+});
+
+test("a throttled tag whose record was dropped counts as invalidated, with others of its kind", () => {
+  const versions = new TagVersions();
+  const before = versions.current;
+  versions.invalidateThrottled([{ tag: "product:first", version: 1n }], 1_000);
+  const after = versions.current;
+  throttleManyProducts(versions, 5_000);
+  for (const tag of ["product:first", "product:other"]) {
+    expect(versions.isThrottledSince([tag], before)).toBe(true);
+    expect(versions.isThrottledSince([tag], after)).toBe(false);
+    expect(versions.mayLackChanges([tag], 2_049)).toBe(true);
+    expect(versions.mayLackChanges([tag], 2_050)).toBe(false);
+  }
+  expect(versions.hasThrottled({ tag: "product:first", version: 1n })).toBe(false);
+  expect(versions.hasThrottled({ tag: "product:1", version: 1n })).toBe(true);
+});
+
+test("many invalidations drop no record of a throttled one", () => {
+  const versions = new TagVersions();
+  versions.invalidateThrottled([{ tag: "product:first", version: 1n }], 0);
+  for (let count = 0; count <= MAX_TAGS; count += 1) versions.invalidate([`product:${count}`]);
+  expect(versions.mayLackChanges(["product:first"], 500)).toBe(true);
+});
