@@ -20,7 +20,7 @@ beforeAll(async () => {
   [shop, folder] = await Promise.all([startShop(), mkdtemp(join(tmpdir(), "cartwright-damaged-"))]);
   slug = await createCategorySlug(shop);
 });
-beforeEach(() => shop.database.query("delete from product"));
+beforeEach(() => shop.database.query("truncate product cascade"));
 afterAll(async () => {
   await shop.close();
   await rm(folder, { recursive: true, force: true });

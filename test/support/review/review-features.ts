@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
+import { withOutbox } from "../../../src/infra/outbox/outbox.ts";
 import { openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import type { CompiledStatement } from "../../../src/infra/postgres/statement.ts";
 import { createInventory } from "../../../src/inventory/inventory.ts";
@@ -24,10 +25,9 @@ export async function openReviewFeatures(log: Log = silentLog) {
   const database = await createTestDatabase();
   const limits = { poolMax: 12, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
   const statements: CompiledStatement[] = [];
-  const db = recordStatements(
-    await openPostgres({ url: database.url, entities, log, ...limits }),
-    statements,
-  );
+  const plain = await openPostgres({ url: database.url, entities, log, ...limits });
+  // The outbox stores the sales of orders, of which the checks of the data count those that are not consumed yet.
+  const db = recordStatements(withOutbox(plain, { notify: () => {} }), statements);
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const shared = { db, tokens, clock: systemClock, ids: createIds() };
   const inventory = createInventory(shared);
