@@ -103,6 +103,8 @@ test("after sales and changes by staff a repeated run changes nothing, and a lar
   await shop.customers.deleteCustomer({ id: customerId });
   await shop.tracker.endPromotion({ id: promotionId });
 
+  // Units sold are counted within seconds.
+  await expect.poll(() => findViolations(shop.database), { timeout: 30_000 }).toEqual([]);
   const before = await digestTables(shop.database);
   expect(await seedShop({ url, products: 400, customers: 60 })).toMatchObject({
     products: 0,

@@ -60,7 +60,7 @@ test("a response states its tier: miss, then memory, and Redis in another replic
     .toEqual(["miss", "memory", "redis", "memory"]);
 });
 
-/** One write of each kind. */
+/** One write of each kind. A change by hand is seen immediately, the units of an order within a second. */
 const writes: Record<string, (id: string) => Promise<unknown>> = {
   UpdateProduct: (id) => setName(shop, id, "New"),
   AdjustStock: (id) => shop.catalog.adjustStock({ productId: id, delta: 5n, reason: 1 }),
@@ -71,24 +71,24 @@ const writes: Record<string, (id: string) => Promise<unknown>> = {
     }),
 };
 
-test.each(Object.keys(writes))(
-  "%s is seen immediately in its replica, and then in the other",
-  async (name) => {
-    const id = await makeProduct(shop, { stock: 9n });
-    const { product } = await shop.catalog.getProduct(byId(id));
-    // By id, by id in upper case, and by sku.
-    const requests = [byId(id), byId(id.toUpperCase()), bySku(product?.sku ?? "")];
-    const seen = async (at: TestShop, request: GetRequest) => {
-      const { product } = await at.catalog.getProduct(request);
-      return `${product?.name}, ${product?.stockQuantity}`;
-    };
-    for (const request of requests) await Promise.all([warm(shop, request), warm(other, request)]);
-    const before = await seen(shop, byId(id));
-    await writes[name]?.(id);
+test.each(Object.keys(writes))("%s is seen in its replica and in the other", async (name) => {
+  const id = await makeProduct(shop, { stock: 9n });
+  const { product } = await shop.catalog.getProduct(byId(id));
+  // By id, by id in upper case, and by sku.
+  const requests = [byId(id), byId(id.toUpperCase()), bySku(product?.sku ?? "")];
+  const seen = async (at: TestShop, request: GetRequest) => {
+    const { product } = await at.catalog.getProduct(request);
+    return `${product?.name}, ${product?.stockQuantity}`;
+  };
+  for (const request of requests) await Promise.all([warm(shop, request), warm(other, request)]);
+  const before = await seen(shop, byId(id));
+  await writes[name]?.(id);
+  if (name !== "CreateOrder") {
     for (const request of requests) expect(await seen(shop, request)).not.toBe(before);
-    for (const request of requests) await expect.poll(() => seen(other, request)).not.toBe(before);
-  },
-);
+  }
+  for (const request of requests) await expect.poll(() => seen(shop, request)).not.toBe(before);
+  for (const request of requests) await expect.poll(() => seen(other, request)).not.toBe(before);
+});
 
 test("a product that is created or deleted is seen immediately, also in lists and counts", async () => {
   const id = await makeProduct(shop, { stock: 1n });
