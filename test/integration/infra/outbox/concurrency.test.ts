@@ -10,7 +10,13 @@ import { openOutboxFixture } from "../../../support/outbox/outbox-fixture.ts";
 import { createRecordingConsumer, insertNumbers } from "../../../support/outbox/recording-consumer.ts";
 
 const WRITERS = 6;
+/** Minimum of each writer. Writers continue until the last kill. */
 const TRANSACTIONS = 40;
+/** Statements of a long transaction: later ones are committed before it. */
+const LONG = 30;
+const KILLS = 5;
+/** Key of the advisory lock that the test holds until it has killed a consumer. */
+const LOCK_KEY = 1;
 
 test("two processes whose connections are killed apply each event of concurrent transactions once", async () => {
   const fixture = await openOutboxFixture();
@@ -22,41 +28,40 @@ test("two processes whose connections are killed apply each event of concurrent 
         tx,
         events.map(({ data }) => data),
       );
-      // Long enough to be killed after the effect.
-      await tx.query(sql`select pg_sleep(0.02)`);
+      // Waits after the effect while the test kills consumers.
+      await tx.query(sql`select pg_advisory_xact_lock_shared(${LOCK_KEY})`);
     },
   });
   const processes = await Promise.all([1, 2].map(() => startProcess(database.url, consumer)));
   const committed: number[] = [];
+  let kills = 0;
   const write = async (writer: number) => {
     const client = await connectOutboxClient(database.url);
-    for (let index = 0; index < TRANSACTIONS; index += 1) {
-      const value = writer * TRANSACTIONS + index;
+    for (let index = 0; index < TRANSACTIONS || kills < KILLS; index += 1) {
+      const value = writer * 1_000_000 + index;
       await client.query("begin");
       await client.query("select pg_current_xact_id()");
-      // Every seventh transaction is long, so that later ones commit before it.
-      if (index % 7 === writer) await client.query("select pg_sleep(0.1)");
+      const statements = index % 7 === writer ? LONG : 1;
+      for (let count = 0; count < statements; count += 1) await client.query("select 1");
       await client.append(value);
-      if (index % 7 === 6) await client.query("select pg_sleep(0.02)");
       const isCommitted = index % 5 !== 0;
       await client.query(isCommitted ? "commit" : "rollback");
       if (isCommitted) committed.push(value);
     }
   };
   const writing = Promise.all(Array.from({ length: WRITERS }, (_, writer) => write(writer)));
-  let isWriting = true;
-  void writing.finally(() => (isWriting = false));
-  let kills = 0;
-  while (isWriting) {
-    const killed = await database.query(`
-      select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and application_name = 'cartwright' and query like '%pg_sleep%'
-        and state = 'active'`);
-    kills += killed.length;
-    if (killed.length > 0) await database.query("select pg_sleep(0.05)");
+  const kill = async () =>
+    (
+      await database.query(`
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and application_name = 'cartwright' and wait_event = 'advisory'`)
+    ).length;
+  for (; kills < KILLS; kills += 1) {
+    await database.query("select pg_advisory_lock($1)", [LOCK_KEY]);
+    await expect.poll(kill).toBe(1);
+    await database.query("select pg_advisory_unlock($1)", [LOCK_KEY]);
   }
   await writing;
-  expect(kills).toBeGreaterThan(0);
   const sorted = async () => (await fixture.applied()).toSorted((a, b) => a - b);
   await expect.poll(sorted).toEqual(committed.toSorted((a, b) => a - b));
   expect(processes.reduce((sum, { stats }) => sum + stats().rotations, 0)).toBeGreaterThan(0);
