@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Catalog } from "../catalog/catalog.ts";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import { prepare } from "../infra/postgres/statement.ts";
-import type { Inventory } from "../inventory/inventory.ts";
+import type { Inventory, StockTransition } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { assertEtag, notFound } from "../kernel/errors.ts";
@@ -45,9 +45,11 @@ export async function cancelOrder(
   const state = nextState(id, order.state, "CANCEL");
   // Another replica's clock may be ahead of this one's.
   const now = new Date(Math.max(clock.now().getTime(), order.updateTime.getTime()));
-  await restock(options, tx, order, now);
+  const transitions = await releaseUnits(options, tx, order, now);
   await tx.query(UPDATE_STATE(state, now, id));
+  // In the order of CreateOrder: the totals of promotions before the products.
   if (order.promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
+  await applyRelease(options, tx, order, transitions);
   await onCancelled?.(tx, order);
   return {
     ...order,
@@ -59,18 +61,27 @@ export async function cancelOrder(
 }
 
 /** Releases the units of an order. Its row is locked before the stock, as in all transactions. */
-async function restock(
-  { catalog, inventory }: CancellationOptions,
+async function releaseUnits(
+  { inventory }: CancellationOptions,
   tx: Tx,
   { id, items }: Order,
   now: Date,
-): Promise<void> {
+): Promise<StockTransition[]> {
   const levels = await inventory.lock(
     tx,
     items.map(({ productId }) => productId),
   );
   const lines = items.map(({ productId, quantity }) => ({ orderId: id, productId, quantity }));
-  const transitions = await inventory.moveReserved(tx, "CANCEL", lines, levels, now);
+  return inventory.moveReserved(tx, "CANCEL", lines, levels, now);
+}
+
+/** Updates what the catalogue derives from the released units. */
+async function applyRelease(
+  { catalog }: CancellationOptions,
+  tx: Tx,
+  { items }: Order,
+  transitions: readonly StockTransition[],
+): Promise<void> {
   const skus = new Map(items.map(({ productId, sku }) => [productId, sku]));
   await catalog.applyStockChanges(
     tx,

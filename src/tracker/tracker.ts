@@ -6,14 +6,18 @@ import type { Page } from "../kernel/page.ts";
 import { type Purchase, type PurchaseRow, purchaseFromRow } from "./ingestion/purchase-row.ts";
 import { type NewPurchase, type RecordedPurchase, recordPurchases } from "./ingestion/record-purchases.ts";
 import { writePurchases } from "./ingestion/write-purchases.ts";
-import { type OrderQuota, type QuotaRequest, readOrderQuota } from "./promotion/order-quota.ts";
 import { createPromotions, type PromotionOptions, type Promotions } from "./promotion/promotion.ts";
+import {
+  type PromotedOrderRequest,
+  type PromotionLimits,
+  readPromotionLimits,
+} from "./promotion/promotion-limits.ts";
 import { listPurchases, type PurchaseListRequest } from "./stats/purchase-list.ts";
 import { type PurchaseStats, type PurchaseStatsRequest, readPurchaseStats } from "./stats/purchase-stats.ts";
 
 export type { Purchase } from "./ingestion/purchase-row.ts";
 export type { RecordedPurchase } from "./ingestion/record-purchases.ts";
-export type { OrderQuota, QuotaRequest } from "./promotion/order-quota.ts";
+export type { PromotedOrderRequest, PromotionLimits } from "./promotion/promotion-limits.ts";
 export type { Promotion, PromotionState } from "./promotion/promotion-row.ts";
 
 /** A purchase as a caller sends it. */
@@ -50,7 +54,11 @@ export interface Tracker {
    * Reads which purchases the promotions of orders still allow.
    * @param isLocked whether promotions with limits stay locked until the transaction ends
    */
-  readOrderQuota(tx: Tx, orders: readonly QuotaRequest[], isLocked: boolean): Promise<OrderQuota>;
+  readPromotionLimits(
+    tx: Tx,
+    orders: readonly PromotedOrderRequest[],
+    isLocked: boolean,
+  ): Promise<PromotionLimits>;
   /** Records the items of orders as purchases, in the orders' transaction. Their quota must have been taken. */
   recordOrders(tx: Tx, orders: readonly PromotionOrder[], now: Date): Promise<void>;
   /** Reverses the purchases of an order, in the transaction that cancels it. */
@@ -80,7 +88,7 @@ export function createTracker(options: TrackerOptions): Tracker {
       return db.transact(call, (tx) => recordPurchases(tx, sales, clock.now(), path));
     },
 
-    readOrderQuota: (tx, orders, isLocked) => readOrderQuota(tx, orders, clock.now(), isLocked),
+    readPromotionLimits: (tx, orders, isLocked) => readPromotionLimits(tx, orders, clock.now(), isLocked),
 
     async recordOrders(tx, orders, now) {
       const sales = orders.flatMap(({ orderId, promotionId, customerId, clientAddress, items }) =>

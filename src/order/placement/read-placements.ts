@@ -6,7 +6,7 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import type { Inventory, StockLevel } from "../../inventory/inventory.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import type { AppError } from "../../kernel/errors.ts";
-import type { OrderQuota, Tracker } from "../../tracker/tracker.ts";
+import type { PromotionLimits, Tracker } from "../../tracker/tracker.ts";
 import { type OrderRow, SELECT_ORDER } from "../order-row.ts";
 import { type Placement, requestKey } from "./placement.ts";
 
@@ -35,7 +35,7 @@ export interface PlacementState {
   earlier: ReadonlyMap<string, EarlierOrder>;
   /** The errors of customers who cannot order. */
   customerErrors: ReadonlyMap<string, AppError>;
-  promotions: OrderQuota;
+  promotions: PromotionLimits;
   levels: ReadonlyMap<string, StockLevel>;
   products: ReadonlyMap<string, OrderedProduct>;
 }
@@ -58,7 +58,9 @@ const FIND_EARLIER = prepare<[owners: readonly string[], requestIds: readonly st
 
 /**
  * Reads what placements depend on, and locks it in the lock order of all transactions: requests, customers,
- * promotions, stock. Each statement begins after the locks of the ones before, so that it reads what they wait for.
+ * promotions, stock. Each statement begins after the locks of the ones before, so that it reads the commits that these
+ * waited for. In a pipeline, statements are sent in the order of the calls below: these call `tx.query` before they
+ * await anything.
  */
 export async function readPlacements(
   sources: PlacementSources,
@@ -69,14 +71,14 @@ export async function readPlacements(
   const { tracker, clock } = sources;
   const owners = () => readOwners(sources, tx, placements, mode);
   const stock = () => readStock(sources, tx, placements, mode);
-  const quota = () => tracker.readOrderQuota(tx, placements, mode !== "none");
+  const limits = () => tracker.readPromotionLimits(tx, placements, mode !== "none");
   if (placements.every(({ promotionId }) => promotionId === "")) {
     // One round trip, since no statement depends on the result of another one.
     const [ofOwners, ofStock] = await tx.pipelined(() => Promise.all([owners(), stock()]));
-    return { ...ofOwners, promotions: await quota(), ...ofStock, now: clock.now() };
+    return { ...ofOwners, promotions: await limits(), ...ofStock, now: clock.now() };
   }
   const ofOwners = await tx.pipelined(owners);
-  const promotions = await quota();
+  const promotions = await limits();
   return { ...ofOwners, promotions, ...(await tx.pipelined(stock)), now: clock.now() };
 }
 
@@ -104,6 +106,7 @@ async function findEarlier(
   const distinct = [...requests.values()];
   const owners = distinct.map(({ owner }) => owner);
   const requestIds = distinct.map(({ requestId }) => requestId);
+  // Sent first.
   const locked = mode === "none" ? undefined : tx.query(LOCK_REQUESTS([...requests.keys()]));
   const [rows] = await Promise.all([tx.query(FIND_EARLIER(owners, requestIds)), locked]);
   return new Map(rows.map((row) => [requestKey(row.owner, row.request_id), row]));

@@ -4,12 +4,13 @@ import { contentionError } from "../../infra/postgres/postgres-errors.ts";
 import type { RedisLock } from "../../infra/redis/redis-lock.ts";
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
 import { findLockedKeys } from "./find-locked-keys.ts";
 import { lockHotProducts } from "./hot-product-lock.ts";
 import { lockedKeys, type PlacedOrder, type Placement } from "./placement.ts";
-import { readPlacements } from "./read-placements.ts";
-import { type MoveStock, type WriteOptions, writePlacements } from "./write-placements.ts";
+import { type PlacementSources, readPlacements } from "./read-placements.ts";
+import { type MoveStock, writePlacements } from "./write-placements.ts";
 
 /** How concurrent orders of the same products are kept from taking the same units. */
 export type StockStrategyName = "combined" | "pessimistic" | "optimistic";
@@ -21,7 +22,8 @@ export interface StockStrategy {
 }
 
 /** Dependencies and limits of the strategies. */
-export interface StrategyOptions extends WriteOptions {
+export interface StrategyOptions extends PlacementSources {
+  ids: Ids;
   db: Database;
   log: Log;
   /** Upper bound of one statement of orders that share a transaction, in milliseconds. */

@@ -2,16 +2,10 @@ import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { availableUnits, type OrderLine, type StockTransition } from "../../inventory/inventory.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
-import type { Ids } from "../../kernel/ids.ts";
 import { type AcceptedOrder, type Decisions, decidePlacements } from "./decide.ts";
 import type { PlacedOrder, Placement } from "./placement.ts";
 import type { PlacementSources, PlacementState } from "./read-placements.ts";
 import { writeOrders } from "./write-orders.ts";
-
-/** Dependencies of writing placements. */
-export interface WriteOptions extends PlacementSources {
-  ids: Ids;
-}
 
 /** Moves the reserved units of new orders, and records that in the ledger. */
 export type MoveStock = (
@@ -28,7 +22,7 @@ const INVALIDATION_MS = MINUTE_MS;
  * @returns the outcomes in the order of the placements
  */
 export async function writePlacements(
-  options: WriteOptions,
+  options: PlacementSources,
   tx: Tx,
   placements: readonly Placement[],
   state: PlacementState,
@@ -62,7 +56,7 @@ export async function writePlacements(
 }
 
 async function recordPurchases(
-  { tracker }: WriteOptions,
+  { tracker }: PlacementSources,
   tx: Tx,
   accepted: readonly AcceptedOrder[],
   now: Date,
@@ -84,7 +78,7 @@ async function recordPurchases(
  * commit and the invalidation, and a repeated call must not be acknowledged before it.
  */
 function repeatInvalidations(
-  { catalog }: WriteOptions,
+  { catalog }: PlacementSources,
   tx: Tx,
   { repeated }: Decisions,
   { now, levels }: PlacementState,

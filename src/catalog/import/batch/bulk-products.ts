@@ -74,9 +74,15 @@ export async function insertProducts(tx: Tx, products: readonly ImportedProduct[
     select item.*, 1, ${now}, ${now} from ${unnestProducts(sorted)}`);
 }
 
+/** Locks products in id order, because updates lock them in any order. */
+export async function lockProducts(tx: Tx, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.query(sql`select from product where id = any(${ids}::uuid[]) order by id for no key update`);
+}
+
 /**
  * Updates and undeletes those of the products that differ. The columns of the search vector are left out where they are
- * equal, since PostgreSQL would generate the vector again. The stock of the products must be locked.
+ * equal, since PostgreSQL would generate the vector again. The products and their stock must be locked.
  * @returns the ids of the updated products
  */
 export async function updateProducts(
@@ -89,9 +95,6 @@ export async function updateProducts(
     currency = item.currency, price_minor = item.price_minor, in_stock = item.in_stock,
     image_uri = item.image_uri, attributes = item.attributes, deleted_at = null, version = version + 1,
     updated_at = ${now}`;
-  // First in id order, because an update locks the products in any order.
-  const ids = products.map(({ id }) => id);
-  await tx.query(sql`select from product where id = any(${ids}::uuid[]) order by id for no key update`);
   const rows = await tx.query(sql<{ id: string }>`
     with item as materialized (select * from ${unnestProducts(products)}),
     text_updated as (

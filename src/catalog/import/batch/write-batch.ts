@@ -1,6 +1,7 @@
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import {
   availableUnits,
+  crossesZero,
   type Inventory,
   type StockAdjustment,
   type StockTransition,
@@ -20,6 +21,7 @@ import {
   findProducts,
   type ImportedProduct,
   insertProducts,
+  lockProducts,
   type StoredProduct,
   updateProducts,
 } from "./bulk-products.ts";
@@ -143,13 +145,16 @@ async function changeProducts(
   }
   const accepted = pairs.filter(({ before }) => !rejected.has(before.id));
   const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
+  const crossed = [...transitions.values()].filter(crossesZero);
+  // All that are written below, at once: two passes would lock them out of order.
+  await lockProducts(tx, [...different.map(({ id }) => id), ...crossed.map(({ productId }) => productId)]);
   const updatedIds = await updateProducts(tx, different, now);
   const changed = accepted.filter(({ before }) => transitions.has(before.id) || updatedIds.has(before.id));
   for (const { before, after } of changed) invalidateChange(tx, before, after);
   // The others have been written with their availability.
   await updateAvailability(
     tx,
-    [...transitions.values()].filter(({ productId }) => !updatedIds.has(productId)),
+    crossed.filter(({ productId }) => !updatedIds.has(productId)),
   );
   return changed.length;
 }

@@ -6,7 +6,7 @@ import { findPromotions, lockPromotions, promotionNotRunning } from "./lock-prom
 import type { Promotion } from "./promotion-row.ts";
 
 /** The parts of an order that decide whether it can take part in a promotion. */
-export interface QuotaRequest {
+export interface PromotedOrderRequest {
   /** Empty for an order without a promotion. */
   promotionId: string;
   /** Empty for a guest. */
@@ -14,13 +14,13 @@ export interface QuotaRequest {
 }
 
 /** The purchases that promotions still allow to the orders of one transaction. They are counted in memory. */
-export interface OrderQuota {
+export interface PromotionLimits {
   /**
    * Takes the purchases of an order: one for each of its items.
    * @throws AppError not_found for an unknown promotion; failed_precondition when it is not active, has reached a limit,
    *   or limits the purchases of each user and the order is that of a guest. Nothing is taken then
    */
-  take(order: QuotaRequest, purchases: number, now: Date): void;
+  take(order: PromotedOrderRequest, purchases: number, now: Date): void;
 }
 
 /** Purchases without those that were reversed, by the id of the promotion, or by that and the user. */
@@ -31,12 +31,12 @@ type Counts = Map<string, bigint>;
  * @param isLocked whether promotions with limits are locked in id order until the transaction ends, so that no other
  *   transaction adds purchases
  */
-export async function readOrderQuota(
+export async function readPromotionLimits(
   tx: Tx,
-  orders: readonly QuotaRequest[],
+  orders: readonly PromotedOrderRequest[],
   now: Date,
   isLocked: boolean,
-): Promise<OrderQuota> {
+): Promise<PromotionLimits> {
   const promoted = orders.filter(({ promotionId }) => promotionId !== "");
   const ids = promoted.map(({ promotionId }) => promotionId);
   if (ids.length === 0) return { take: () => {} };
@@ -77,7 +77,7 @@ async function countPurchases(tx: Tx, promotions: ReadonlyMap<string, Promotion>
 async function countUserPurchases(
   tx: Tx,
   promotions: ReadonlyMap<string, Promotion>,
-  orders: readonly QuotaRequest[],
+  orders: readonly PromotedOrderRequest[],
 ): Promise<Counts> {
   const limited = orders.filter(
     ({ promotionId, customerId }) =>
