@@ -16,7 +16,7 @@ test("orders that fail while all connections are in use are completed by repeats
   });
   await load.progress(100);
   await load.stop();
-  const expected = ["Unavailable DATABASE_BUSY", "DeadlineExceeded STATEMENT_TIMEOUT"];
+  const expected = ["Aborted CONTENTION", "Unavailable DATABASE_BUSY", "DeadlineExceeded STATEMENT_TIMEOUT"];
   expect([...load.failures].filter((failure) => !expected.includes(failure))).toEqual([]);
   await load.expectStored(shop.database, shop);
 });

@@ -13,6 +13,8 @@ export interface Constraint {
   tables?: readonly string[];
 }
 
+/** Size from which the build of an index is logged at info: it may take seconds. */
+const LARGE_TABLE_BYTES = 16 * 2 ** 20;
 const INDEX_ATTEMPTS = 20;
 const INDEX_FIRST_DELAY_MS = 500;
 const INDEX_MAX_DELAY_MS = 10_000;
@@ -70,6 +72,7 @@ export async function createIndex(
   { isUnique = false }: { isUnique?: boolean } = {},
 ): Promise<void> {
   const { client, log } = session;
+  const [, table = ""] = /^on (\w+)/.exec(definition) ?? [];
   const build = async () => {
     const isValid = await exists(
       session,
@@ -77,7 +80,11 @@ export async function createIndex(
       [name],
     );
     if (isValid) return;
-    log.info({ index: name }, "Index build started");
+    const isLarge = await exists(session, "select where pg_table_size($1::regclass) > $2", [
+      table,
+      LARGE_TABLE_BYTES,
+    ]);
+    log[isLarge ? "info" : "debug"]({ index: name }, "Index build started");
     await client.query(`drop index concurrently if exists ${name}`);
     await client.query(`create ${isUnique ? "unique " : ""}index concurrently ${name} ${definition}`);
   };
