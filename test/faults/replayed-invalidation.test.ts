@@ -34,9 +34,10 @@ const writes: Record<string, Write> = {
     column: "price_minor",
     read: (product) => product?.price?.minorUnits,
   },
+  // It sells the product out: units alone may be a second old, and the outbox invalidates them after a crash.
   CreateOrder: {
     run: ({ orders }, requestId, productId) =>
-      orders.createOrder({ requestId, order: { items: [{ productId, quantity: 1n }] } }),
+      orders.createOrder({ requestId, order: { items: [{ productId, quantity: 10n }] } }),
     column: "on_hand - reserved",
     read: (product) => product?.stockQuantity,
   },
