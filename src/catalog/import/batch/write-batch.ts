@@ -146,7 +146,7 @@ async function changeProducts(
   const accepted = pairs.filter(({ before }) => !rejected.has(before.id));
   const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
   const crossed = [...transitions.values()].filter(crossesZero);
-  // All that are written below, at once: two passes would lock them out of order.
+  // All that are written below, together: two passes would lock them out of order.
   await lockProducts(tx, [...different.map(({ id }) => id), ...crossed.map(({ productId }) => productId)]);
   const updatedIds = await updateProducts(tx, different, now);
   const changed = accepted.filter(({ before }) => transitions.has(before.id) || updatedIds.has(before.id));
