@@ -1,17 +1,20 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { Inventory, StockLevel } from "../../../inventory/inventory.ts";
-import type { CategorizedRow, ProductFields } from "../row.ts";
+import type { ProductFields } from "../row.ts";
 
-/** A product before its row is written. */
+/** A product before its row is written, with its stock, which is locked. */
 export interface StoredProduct {
   id: string;
   sku: string;
-  categoryId: string;
   level: StockLevel;
+}
+
+/** The category of a locked product before its row is written. */
+export interface LockedProduct {
+  id: string;
+  categoryId: string;
   isDeleted: boolean;
-  /** Whether its fields besides the stock differ from those of the row, or it is deleted. */
-  isDifferent: boolean;
 }
 
 /** A product as its row describes it. */
@@ -33,31 +36,23 @@ const OTHER_DIFFERS = sql`(
 )`;
 
 /**
- * Returns the stored products of rows, deleted ones too, with their stock, which is locked in id order as orders do. The
- * products themselves are not locked: that would write each of their rows, although few imports change all of them.
+ * Returns the stored products with some skus, deleted ones too, with their stock, which is locked in id order as orders
+ * do. The products themselves are not locked: that would write each of their rows, although few imports change all of
+ * them.
  */
 export async function findProducts(
   tx: Tx,
   inventory: Inventory,
-  rows: readonly CategorizedRow[],
+  skus: readonly string[],
 ): Promise<Map<string, StoredProduct>> {
-  const items = rows.map(({ sku, categoryId, fields }) => ({
-    ...fields,
-    id: "",
-    sku,
-    categoryId,
-    stock: 0n,
-  }));
-  const found = await tx.query(sql<Omit<StoredProduct, "level">>`
-    select product.id, product.sku, product.category_id as "categoryId", not active as "isDeleted",
-      ${TEXT_DIFFERS} or ${OTHER_DIFFERS} as "isDifferent"
-    from ${unnestProducts(items)} join product on product.sku = item.sku`);
+  const found = await tx.query(sql<{ id: string; sku: string }>`
+    select id, sku from product where sku = any(${skus}::text[])`);
   const ids = found.map(({ id }) => id);
   const levels = await inventory.lock(tx, ids);
   const products = new Map<string, StoredProduct>();
-  for (const product of found) {
-    const level = levels.get(product.id);
-    if (level !== undefined) products.set(product.sku, { ...product, level });
+  for (const { id, sku } of found) {
+    const level = levels.get(id);
+    if (level !== undefined) products.set(sku, { id, sku, level });
   }
   return products;
 }
@@ -74,10 +69,22 @@ export async function insertProducts(tx: Tx, products: readonly ImportedProduct[
     select item.*, 1, ${now}, ${now} from ${unnestProducts(sorted)}`);
 }
 
-/** Locks products in id order, because updates lock them in any order. */
-export async function lockProducts(tx: Tx, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  await tx.query(sql`select from product where id = any(${ids}::uuid[]) order by id for no key update`);
+/**
+ * Locks those of the products that differ from their rows or have one of the ids, in id order, because updates lock them
+ * in any order. The stock must be locked, so that the products are compared as earlier imports have written them.
+ */
+export async function lockProducts(
+  tx: Tx,
+  products: readonly ImportedProduct[],
+  ids: readonly string[],
+): Promise<Map<string, LockedProduct>> {
+  if (products.length === 0) return new Map();
+  const rows = await tx.query(sql<LockedProduct>`
+    select product.id, product.category_id as "categoryId", not active as "isDeleted"
+    from ${unnestProducts(products)} join product on product.id = item.id
+    where ${TEXT_DIFFERS} or ${OTHER_DIFFERS} or product.id = any(${ids}::uuid[])
+    order by product.id for no key update of product`);
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 /**
@@ -115,7 +122,7 @@ export async function updateProducts(
 function unnestProducts(products: readonly ImportedProduct[]) {
   const column = (value: (product: ImportedProduct) => string) => products.map(value);
   return sql`unnest(
-    ${products.map(({ id }) => id || null)}::uuid[], ${column(({ sku }) => sku)}::text[], ${column(({ name }) => name)}::text[],
+    ${column(({ id }) => id)}::uuid[], ${column(({ sku }) => sku)}::text[], ${column(({ name }) => name)}::text[],
     ${column(({ description }) => description)}::text[], ${column(({ categoryId }) => categoryId)}::uuid[],
     ${column(({ brand }) => brand)}::text[], ${column(({ price }) => price.currencyCode)}::char(3)[],
     ${column(({ price }) => price.minorUnits.toString())}::bigint[],

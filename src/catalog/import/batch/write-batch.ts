@@ -21,6 +21,7 @@ import {
   findProducts,
   type ImportedProduct,
   insertProducts,
+  type LockedProduct,
   lockProducts,
   type StoredProduct,
   updateProducts,
@@ -46,7 +47,8 @@ export async function writeBatch(context: BatchContext, batch: ImportBatch): Pro
   const rows = await findCategories(tx, await selectNewRows(tx, requestId, batch, reject), reject);
   const brands = rows.map(({ fields }) => fields.brand);
   await ensureBrands(tx, brands, clock.now());
-  const stored = await findProducts(tx, inventory, rows);
+  const skus = rows.map(({ sku }) => sku);
+  const stored = await findProducts(tx, inventory, skus);
   // After the lock, so that counts of the batch are later than the recounts that it waited for.
   const now = clock.now();
   const newRows = rows.filter(({ sku }) => !stored.has(sku));
@@ -143,14 +145,21 @@ async function changeProducts(
       reject(row, { field: "stock_quantity", description: descriptionOf(outcome) });
     } else if (outcome !== undefined) transitions.set(before.id, outcome);
   }
-  const accepted = pairs.filter(({ before }) => !rejected.has(before.id));
-  const different = accepted.filter(({ before }) => before.isDifferent).map(({ after }) => after);
+  const accepted = pairs.flatMap(({ after }) => (rejected.has(after.id) ? [] : [after]));
   const crossed = [...transitions.values()].filter(crossesZero);
   // All that are written below, together: two passes would lock them out of order.
-  await lockProducts(tx, [...different.map(({ id }) => id), ...crossed.map(({ productId }) => productId)]);
-  const updatedIds = await updateProducts(tx, different, now);
-  const changed = accepted.filter(({ before }) => transitions.has(before.id) || updatedIds.has(before.id));
-  for (const { before, after } of changed) invalidateChange(tx, before, after);
+  const locked = await lockProducts(
+    tx,
+    accepted,
+    crossed.map(({ productId }) => productId),
+  );
+  const updatedIds = await updateProducts(
+    tx,
+    accepted.filter(({ id }) => locked.has(id)),
+    now,
+  );
+  const changed = accepted.filter(({ id }) => transitions.has(id) || updatedIds.has(id));
+  for (const product of changed) invalidateChange(tx, product, locked.get(product.id));
   // The others have been written with their availability.
   await updateAvailability(
     tx,
@@ -176,8 +185,12 @@ function descriptionOf({ message, details }: AppError): string {
   return details.preconditions?.[0]?.description ?? message;
 }
 
-/** Invalidates the cached responses that show a changed product. */
-function invalidateChange(tx: Tx, before: StoredProduct, after: ImportedProduct): void {
-  tx.invalidate(...productTags(before), "catalog");
-  if (before.isDeleted || before.categoryId !== after.categoryId) tx.invalidate("categories");
+/**
+ * Invalidates the cached responses that show a changed product.
+ * @param before the product before the change; undefined if only its stock has changed
+ */
+function invalidateChange(tx: Tx, product: ImportedProduct, before: LockedProduct | undefined): void {
+  tx.invalidate(...productTags(product), "catalog");
+  if (before === undefined) return;
+  if (before.isDeleted || before.categoryId !== product.categoryId) tx.invalidate("categories");
 }

@@ -120,6 +120,21 @@ test("a product that another transaction creates while its row is written is upd
   expect(product).toMatchObject({ name: "Product concurrent", stockQuantity: 4n });
 });
 
+test("a row is compared with what the import before it, whose lock it waited for, has written", async () => {
+  const row = createRow(slug, "compared", { stockQuantity: 1n });
+  await importRows(shop, [row]);
+  const id = await idOf("compared");
+  await shop.database.query("begin");
+  await shop.database.query("select from inventory where product_id = $1 for no key update", [id]);
+  const importing = importRows(shop, [row]);
+  await expect.poll(() => countLockWaits(shop.database, "from inventory")).toBe(1);
+  await shop.database.query("update product set name = 'Earlier' where id = $1", [id]);
+  await shop.database.query("commit");
+  expect(await importing).toMatchObject({ updatedCount: 1n, unchangedCount: 0n });
+  const { product } = await shop.catalog.getProduct({ key: { case: "id", value: id } });
+  expect(product?.name).toBe("Product compared");
+});
+
 test("concurrent imports and calls that create the same products all succeed, or report that the sku is taken", async () => {
   const skus = Array.from({ length: 60 }, (_, index) => `shared-${index}`);
   const { category } = await shop.catalog.getCategory({ key: { case: "slug", value: slug } });

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../../src/catalog/product/product-row.ts";
 import { newProduct, openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
+import { countLockWaits } from "../../../support/stores/database-activity.ts";
 
 let shop: TagRecorder;
 let categoryId: string;
@@ -80,4 +81,36 @@ test("a change of stock by staff invalidates its product and lists", async () =>
     );
   expect(await adjust(-1n)).toEqual(tagsOf(product, "catalog"));
   expect(await adjust(5n)).toEqual(tagsOf(product, "catalog"));
+});
+
+test.each([
+  ["moved", (other: string) => `category_id = '${other}'`],
+  ["deleted", () => "deleted_at = now()"],
+])("an import of a product that is %s while it waits invalidates the categories", async (_, change) => {
+  const input = newProduct(categoryId);
+  const { call, catalog, database } = shop;
+  const create = { product: { ...input, stockQuantity: 1n }, requestId: "", validateOnly: false };
+  const product = await catalog.products.create(call, create);
+  const other = (await shop.makeCategory()).id;
+  async function* chunks() {
+    const fields = { ...input, name: "Imported", categorySlug: "", stockQuantity: undefined };
+    const header = { requestId: randomUUID(), mode: "INCREMENTAL", maxDeletes: undefined } as const;
+    yield { ...header, offset: 0, rows: [{ sku: input.sku, fields }] };
+  }
+  await database.query("begin");
+  await database.query(`update product set ${change(other)} where id = $1`, [product.id]);
+  const tags = await shop.tagsOf(async () => {
+    const importing = catalog.importProducts(call, chunks());
+    await expect.poll(() => countLockWaits(database, "for no key update")).toBe(1);
+    await database.query("commit");
+    expect(await importing).toMatchObject({ updatedCount: 1 });
+  });
+  expect(tags).toEqual(tagsOf(product, "catalog", "categories"));
+  expect(
+    await catalog.products.get(
+      call,
+      { column: "id", value: product.id },
+      { showDeleted: false, readMask: [] },
+    ),
+  ).toMatchObject({ categoryId });
 });
