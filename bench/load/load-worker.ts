@@ -61,9 +61,11 @@ function run({ orders, seconds, callers, perSecond }: Load): Promise<LoadResult>
   const before = process.cpuUsage();
   const calls = new Calls(createOrderMessages(orders));
   const isOver = () => calls.elapsedMs >= seconds * 1_000;
+  // In an open loop there may be more calls while none is pending.
+  let isSending = perSecond > 0;
   return new Promise((resolve) => {
     const finish = () => {
-      if (calls.isDone) resolve(calls.result(process.cpuUsage(before)));
+      if (!isSending && calls.isDone) resolve(calls.result(process.cpuUsage(before)));
     };
     const repeat = (status: string) => {
       // A caller without a connection stops.
@@ -71,11 +73,14 @@ function run({ orders, seconds, callers, perSecond }: Load): Promise<LoadResult>
       else calls.send(repeat);
     };
     for (let caller = 0; caller < callers; caller += 1) repeat(OK);
-    if (perSecond === 0) return;
+    if (!isSending) return;
     let sent = 0;
     const timer = setInterval(() => {
-      for (; sent < (calls.elapsedMs / 1_000) * perSecond; sent += 1) calls.send(() => isOver() && finish());
-      if (isOver()) clearInterval(timer);
+      for (; sent < (calls.elapsedMs / 1_000) * perSecond; sent += 1) calls.send(finish);
+      if (!isOver()) return;
+      clearInterval(timer);
+      isSending = false;
+      finish();
     }, TICK_MS);
   });
 }
