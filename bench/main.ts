@@ -34,8 +34,8 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
 const PRODUCTS = 1_000_000;
 const MIN_PRODUCTS = 4_000;
 const USAGE = `Usage: npm run bench -- [${[...PARTS.keys()].join(" | ")}]... [--products ${PRODUCTS}]
-  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md. The part orders has
-  20,000 products at most and needs pgbench. docs/performance.md says what each part measures.`;
+  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md. The parts orders and
+  stock-lock use 20,000 products at most; orders needs pgbench. docs/performance.md has what the parts measure.`;
 
 /** Returns undefined for --help, which prints the usage. */
 function readArguments(): { names: string[]; products: number } | undefined {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client } from "pg";
+import { siblingUrl } from "./databases.ts";
 import { readProcess, readProcesses } from "./process-stat.ts";
 
 /** The work of a database server, as PostgreSQL and the kernel report it. */
@@ -16,10 +17,8 @@ const REPORTED_AFTER_MS = 11_000;
 
 /** Observes a database through another database of the same server, so that the queries do not count. */
 export async function openDatabaseLoad(databaseUrl: string): Promise<DatabaseLoad> {
-  const url = new URL(databaseUrl);
-  const database = decodeURIComponent(url.pathname.slice(1));
-  url.pathname = "/postgres";
-  const client = new Client({ connectionString: url.href });
+  const database = decodeURIComponent(new URL(databaseUrl).pathname.slice(1));
+  const client = new Client({ connectionString: siblingUrl(databaseUrl, "postgres") });
   client.on("error", () => {}); // a failed query rejects
   await client.connect();
   const backend = await client.query<{ pid: number }>("select pg_backend_pid() as pid");

@@ -28,12 +28,6 @@ export async function readProcess(pid: number): Promise<ProcessStat | undefined>
   };
 }
 
-/** Returns the processor time of a process and its ended children so far, seconds; NaN when it has ended. */
-export async function busySecondsOf(pid: number): Promise<number> {
-  const stat = await readProcess(pid);
-  return stat === undefined ? Number.NaN : stat.busySeconds + stat.endedChildrenSeconds;
-}
-
 /** Reads all processes; none when this is not Linux. */
 export async function readProcesses(): Promise<ProcessStat[]> {
   const names = await readdir("/proc").catch(() => []);

@@ -52,11 +52,11 @@ function setting(id: number, value: number): Buffer {
   return bytes;
 }
 
-/** The header blocks of gRPC calls of one method (RFC 7541), as any client with a dynamic table sends them. */
+/** The request headers of one gRPC method as HPACK header blocks (RFC 7541), which share the dynamic table of a connection. */
 export interface HeaderBlocks {
-  /** Of the first call of a connection: it adds the fields to the dynamic table. */
+  /** For the first call of a connection: literal fields, which the server adds to its dynamic table. */
   first: Buffer;
-  /** Of all others: it refers to them. */
+  /** For all later calls: the indexes of these fields in the table. */
   later: Buffer;
 }
 
