@@ -64,8 +64,8 @@ const MAX_LOCK_DELAY_MS = 5_000;
  * Migrates the schema and that of the job queue. Of several replicas that start together one migrates while the
  * others wait for its advisory lock, which PostgreSQL releases when the session ends, even by a crash.
  * @returns the number of migrations that ran
- * @throws StartupError when PostgreSQL is unreachable or ends a connection, another replica holds the lock for too long, or a table cannot be
- *   locked
+ * @throws StartupError when PostgreSQL is unreachable or ends a connection, another replica holds the lock for too long,
+ *   or a table cannot be locked
  */
 export async function migrate(url: string, entities: EntitySchema[], log: Log): Promise<number> {
   const client = new Client({

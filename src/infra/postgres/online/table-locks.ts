@@ -11,7 +11,7 @@ export interface TableLocks {
    * A table that most transactions write before they use the others. It is locked first against writers: transactions
    * that use the others in another order wait there, and cannot be part of a deadlock.
    */
-  gateway?: string;
+  lockedFirst?: string;
 }
 
 /**
@@ -51,14 +51,14 @@ class TablesInUse extends Error {
  */
 export async function withTableLocks(
   session: OnlineSession,
-  { tables, mode, gateway }: TableLocks,
+  { tables, mode, lockedFirst }: TableLocks,
   work: () => Promise<void>,
 ): Promise<void> {
   const attempt = async () => {
     const blockers = await findLongTransactions(session, { tables, mode });
     if (blockers.length > 0) throw new TablesInUse(blockers);
     await transact(session, { lock_timeout: LOCK_TIMEOUT_MS }, async () => {
-      if (gateway !== undefined) await session.client.query(`lock table ${gateway} in share mode`);
+      if (lockedFirst !== undefined) await session.client.query(`lock table ${lockedFirst} in share mode`);
       await session.client.query(`lock table ${tables.join(", ")} in ${mode} mode`);
       const startMs = performance.now();
       await work();

@@ -10,7 +10,7 @@ export async function dropFormerSchema(session: OnlineSession): Promise<void> {
   if (!(await hasColumn(session, "product", "stock_quantity"))) return;
   // Orders use products before order items, cancellations after them; both write their request_id first.
   const locks = {
-    gateway: "idempotency",
+    lockedFirst: "idempotency",
     tables: ["purchase", "purchase_total", "product", "orders", "order_item", "stock_movement"],
     mode: "access exclusive",
   } as const;
