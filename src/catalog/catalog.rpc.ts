@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type {
   CategorySchema,
@@ -20,6 +20,7 @@ import type { Facet } from "./product/product-facets.ts";
 import type { ProductView } from "./product/product-row.ts";
 import type { ProductInput } from "./product/product-writes.ts";
 import { fromAdjustment, stockRpc } from "./stock/stock.rpc.ts";
+import { toTimeBound } from "./time-bound.rpc.ts";
 
 const TOTALS = new Map<TotalModeMessage, TotalMode>([
   [TotalModeMessage.ESTIMATED, "ESTIMATED"],
@@ -60,8 +61,8 @@ export function catalogRpc(catalog: Catalog, getCall: (context: HandlerContext) 
         categoryId: categoryId.toLowerCase(),
         minPrice,
         maxPrice,
-        minCreateTime: fromTimestamp(request.minCreateTime),
-        maxCreateTime: fromTimestamp(request.maxCreateTime),
+        minCreateTime: toTimeBound(request.minCreateTime),
+        maxCreateTime: toTimeBound(request.maxCreateTime),
         readMask: readMask?.paths ?? [],
         total: TOTALS.get(total) ?? "NONE",
         facets: facets.flatMap((facet) => FACETS.get(facet) ?? []),
@@ -168,11 +169,6 @@ function fromProduct(
     imageUri: product?.imageUri ?? "",
     attributes: product?.attributes ?? {},
   };
-}
-
-/** Rounds up to milliseconds, the precision of stored times, so that a bound includes the same products. */
-function fromTimestamp(time: Timestamp | undefined): Date | undefined {
-  return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
 }
 
 function toProductMessage(product: ProductView): MessageInitShape<typeof ProductSchema> {

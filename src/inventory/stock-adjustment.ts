@@ -13,8 +13,8 @@ import type { StockLevel } from "./stock-level.ts";
 import type { StockTransition } from "./stock-transition.ts";
 
 /**
- * Changes the units on hand of locked products, one adjustment after the other, and records the changes in the ledger. A count
- * that finds no difference is recorded too, so that older counts are outdated.
+ * Changes the units on hand of locked products, one adjustment after the other, and records the changes in the ledger.
+ * A count that finds no difference is recorded too, so that older counts are outdated.
  * @param levels stock of the products; unknown products are absent
  * @param now time after the stock was locked: while the transaction waited for it, others may have recorded recounts
  * @returns for each adjustment the stock of its product before and after it, or the AppError for which it changes

@@ -21,7 +21,7 @@ export interface Operations {
   /**
    * Checks the invariants of all data in one snapshot of the primary. Takes no locks on rows or tables that writers wait
    * for.
-   * @param maxBreaches maximum number of breaches to return for each check; 20 when 0
+   * @param maxBreaches maximum number of breaches to return for each check; `DEFAULT_MAX_BREACHES` when 0
    * @throws AppError aborted while another verification is running, deadline_exceeded when the checks take too long
    */
   verifyInvariants(call: Call, maxBreaches: number): Promise<Verification>;
@@ -32,7 +32,8 @@ export interface OperationsOptions {
   db: Pick<Database, "readSnapshot">;
 }
 
-const DEFAULT_MAX_BREACHES = 20;
+/** Maximum number of breaches that are returned for each check by default. */
+export const DEFAULT_MAX_BREACHES = 20;
 /** Time limit of a verification without a deadline, in milliseconds. */
 const TIME_LIMIT_MS = HOUR_MS;
 /** Key of the advisory lock that allows one verification at a time in a database: "veri" in ASCII. */

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   type StockMovementSchema,
@@ -19,6 +19,7 @@ import type {
 } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Catalog } from "../catalog.ts";
+import { toTimeBound } from "../time-bound.rpc.ts";
 import type { AdjustmentResult } from "./batch-adjust-stock.ts";
 
 /** The reasons that callers can give. */
@@ -29,17 +30,6 @@ const REASONS = new Map<StockReasonMessage, StockReason>([
   [StockReasonMessage.RETURNED, "RETURNED"],
   [StockReasonMessage.CORRECTION, "CORRECTION"],
 ]);
-
-const REASON_MESSAGES: Record<MovementReason, StockReasonMessage> = {
-  RECOUNT: StockReasonMessage.RECOUNT,
-  RECEIVED: StockReasonMessage.RECEIVED,
-  DAMAGED: StockReasonMessage.DAMAGED,
-  RETURNED: StockReasonMessage.RETURNED,
-  CORRECTION: StockReasonMessage.CORRECTION,
-  INITIAL: StockReasonMessage.INITIAL,
-  ORDER: StockReasonMessage.ORDER,
-  CANCEL: StockReasonMessage.CANCEL,
-};
 
 const MOVEMENT_REASONS = new Map<StockReasonMessage, MovementReason>([
   ...REASONS,
@@ -66,8 +56,8 @@ export function stockRpc(
         productId: productId.toLowerCase(),
         orderId: orderId.toLowerCase(),
         reason: MOVEMENT_REASONS.get(reason),
-        minCreateTime: fromBound(times.minCreateTime),
-        maxCreateTime: fromBound(times.maxCreateTime),
+        minCreateTime: toTimeBound(times.minCreateTime),
+        maxCreateTime: toTimeBound(times.maxCreateTime),
       });
       return { movements: page.items.map(toMovementMessage), nextPageToken: page.nextPageToken };
     },
@@ -87,11 +77,6 @@ export function fromAdjustment(message: AdjustStockRequest | StockAdjustmentMess
   };
 }
 
-/** Rounds up to milliseconds, the precision of stored times, so that a bound includes the same entries. */
-function fromBound(time: Timestamp | undefined): Date | undefined {
-  return time && new Date(Number(time.seconds) * 1_000 + Math.ceil(time.nanos / 1_000_000));
-}
-
 function toResultMessage(result: AdjustmentResult): MessageInitShape<typeof StockAdjustmentResultSchema> {
   return "error" in result
     ? { result: { case: "error", value: result.error } }
@@ -101,7 +86,7 @@ function toResultMessage(result: AdjustmentResult): MessageInitShape<typeof Stoc
 function toMovementMessage(movement: StockMovement): MessageInitShape<typeof StockMovementSchema> {
   return {
     ...movement,
-    reason: REASON_MESSAGES[movement.reason],
+    reason: StockReasonMessage[movement.reason],
     effectiveTime: timestampFromDate(movement.effectiveTime),
     createTime: timestampFromDate(movement.createTime),
   };

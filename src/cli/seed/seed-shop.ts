@@ -103,8 +103,9 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
 }
 
 /**
- * Rolls up the product counts, which are read faster then, vacuums, and computes the ranges of frequent words: the planner
- * and the ranges need statistics, and searches need the pending entries in their index. Its commits wait for the disk, and so flush all earlier commits.
+ * Rolls up the product counts, which are read faster then, vacuums, and computes the ranges of frequent words: the
+ * planner and the ranges need statistics, and searches need the pending entries in their index. Its commits wait for the
+ * disk, and so flush all earlier commits.
  */
 async function runMaintenance(db: Database, call: Call): Promise<void> {
   await rollUpCounts(db, call);

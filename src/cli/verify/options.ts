@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { StartupError } from "../../kernel/errors.ts";
+import { DEFAULT_MAX_BREACHES } from "../../operations/operations.ts";
 
-const DEFAULT_MAX_BREACHES = 20;
 /** The greatest value of --max-breaches, as in the contract. */
 const LARGEST_MAX_BREACHES = 100;
 
