@@ -118,3 +118,26 @@ test("a process without Redis drops events and dies, and the next one invalidate
   expect(await apply(reader)).toBe(1);
   expect(await read(reader, "new")).toBe("new");
 });
+
+test("a process without Redis leaves its throttled invalidations to the consumers of others", async () => {
+  const [server, stopped] = [await startDedicatedRedis(), await startDedicatedRedis()];
+  const { fixture, apply } = await openConsumer();
+  const namespace = randomUUID();
+  const reader = openReplica(server.url, { namespace });
+  const isolated = openReplica(stopped.url, { namespace });
+  await Promise.all([reader, isolated].map(waitUntilUsed));
+  await stopped.kill();
+  await waitUntilBypassed(isolated);
+  const { tagVersions } = isolated.bus;
+  const before = tagVersions.current;
+  const change = { tag: "product:1", version: 2n };
+  await withInvalidationOutbox(fixture.db, isolated.bus).transact(call, async (tx) =>
+    tx.invalidateThrottled(change.tag, change.version),
+  );
+  // The attempts to publish it are over.
+  await expect.poll(() => tagVersions.isThrottledSince([change.tag], before), { interval: 5 }).toBe(true);
+  await expect(apply(isolated)).rejects.toThrow("Redis did not accept");
+  expect(reader.bus.tagVersions.hasThrottled(change)).toBe(false);
+  expect(await apply(reader)).toBe(1);
+  expect(reader.bus.tagVersions.hasThrottled(change)).toBe(true);
+});

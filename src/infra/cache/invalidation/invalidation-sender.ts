@@ -101,7 +101,7 @@ export class InvalidationSender {
     const invalidated = { tags: [...tags], throttled: changes.map(([tag, version]) => ({ tag, version })) };
     const isAccepted = await this.#publish(invalidated);
     // Last, because this process may have read stale entries from Redis until then.
-    if (!isAccepted) invalidateLocally(invalidated);
+    if (!isAccepted) invalidateLocally(withoutVersions(invalidated));
     else if (generations.length > 0) redisTier.storeReceipts(generations);
     return isAccepted;
   }
@@ -164,6 +164,11 @@ export class InvalidationSender {
     else acknowledgements.remove(sequence);
     return reply.error;
   }
+}
+
+/** Returns an invalidation that counts for no version of a resource: other replicas have not received it. */
+function withoutVersions({ tags, throttled }: InvalidatedTags): InvalidatedTags {
+  return { tags, throttled: throttled.map(({ tag }) => ({ tag, version: 0n })) };
 }
 
 /** Splits an invalidation into messages of MAX_TAGS_PER_MESSAGE tags at most. */
