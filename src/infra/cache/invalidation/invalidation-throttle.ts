@@ -137,8 +137,10 @@ export class InvalidationThrottle {
   #scheduleSweep(): void {
     const oldest = this.#oldest();
     if (this.#cancelSweep !== undefined || this.#pendingCount === 0 || oldest === undefined) return;
-    const dueAtMs = Math.max(oldest.sentAtMs + THROTTLE_MS, this.#sweptAtMs + SWEEP_MS);
-    this.#cancelSweep = this.#clock.schedule(dueAtMs - this.#clock.monotonicMs(), () => {
+    const nowMs = this.#clock.monotonicMs();
+    // The interval of a tag that is not pending may have ended long ago.
+    const dueAtMs = Math.max(nowMs, oldest.sentAtMs + THROTTLE_MS, this.#sweptAtMs + SWEEP_MS);
+    this.#cancelSweep = this.#clock.schedule(dueAtMs - nowMs, () => {
       this.#cancelSweep = undefined;
       this.#sweep(this.#clock.monotonicMs());
       this.#scheduleSweep();

@@ -66,6 +66,22 @@ test("a change that is added when its interval has ended is sent immediately, al
   expect(sent).toEqual(["0 ms: 1", "1500 ms: 3"]);
 });
 
+test("no timer is set to a time that has passed, also when the interval of another tag has ended", () => {
+  const clock = createStoppedClock();
+  const delaysMs: number[] = [];
+  const schedule = (ms: number, callback: () => void) => {
+    delaysMs.push(ms);
+    return clock.schedule(ms, callback);
+  };
+  const throttle = new InvalidationThrottle({ clock: { ...clock, schedule }, send: () => {} });
+  throttle.add({ tag: "a", version: 1n });
+  clock.advance(400);
+  throttle.add({ tag: "b", version: 1n });
+  clock.advance(900);
+  throttle.add({ tag: "b", version: 2n });
+  expect(delaysMs).toEqual([0]);
+});
+
 test("the highest version of the changes of an interval is sent", () => {
   const { clock, sent, throttle } = createThrottle();
   for (const version of [1n, 5n, 4n]) throttle.add({ tag: "a", version });
