@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../src/catalog/product/product-row.ts";
-import { openTagRecorder, type TagRecorder } from "../../support/order/invalidated-tags.ts";
+import { openTagRecorder, type TagRecorder } from "../../support/orders/invalidated-tags.ts";
 
 let shop: TagRecorder;
 let [plenty, last]: Product[] = [];

@@ -20,7 +20,7 @@ import { createServer } from "../../../src/rpc/server/server.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { failureOf } from "../../support/errors.ts";
 import { silentLog } from "../../support/log.ts";
-import { placementOptions } from "../../support/order/placement-options.ts";
+import { placementOptions } from "../../support/orders/placement-options.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, stockOf } from "../../support/shop-fixtures.ts";
 import { findViolations } from "../../support/stores/invariants.ts";

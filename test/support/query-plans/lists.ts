@@ -9,7 +9,7 @@ import { createIds } from "../../../src/kernel/ids.ts";
 import { createPageTokens, type PageTokens } from "../../../src/kernel/page.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
-import { placementOptions } from "../order/placement-options.ts";
+import { placementOptions } from "../orders/placement-options.ts";
 import { idOf } from "./fill-shop.ts";
 
 /** Creates the features on a database. Their page tokens are cursors as JSON, valid for any query, so tests can write them. */

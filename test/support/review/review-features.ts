@@ -16,7 +16,7 @@ import { createOrders } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
-import { placementOptions } from "../order/placement-options.ts";
+import { placementOptions } from "../orders/placement-options.ts";
 import { recordStatements } from "../query-plans/query-plan.ts";
 import { createTestDatabase } from "../stores/database.ts";
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Product } from "../../../../src/catalog/product/product-row.ts";
-import { newProduct, openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
+import { newProduct, openTagRecorder, type TagRecorder } from "../../../support/orders/invalidated-tags.ts";
 import { countLockWaits } from "../../../support/stores/database-activity.ts";
 
 let shop: TagRecorder;

@@ -8,7 +8,7 @@ import {
 } from "../../../../src/catalog/sales/sales-consumer.ts";
 import { applyBatch } from "../../../../src/infra/outbox/consumer/apply-batch.ts";
 import { silentLog } from "../../../support/log.ts";
-import { openTagRecorder, type TagRecorder } from "../../../support/order/invalidated-tags.ts";
+import { openTagRecorder, type TagRecorder } from "../../../support/orders/invalidated-tags.ts";
 import { waitForHorizon } from "../../../support/outbox/horizon.ts";
 import { createRecordedLog } from "../../../support/outbox/recorded-log.ts";
 import { startShop } from "../../../support/shop.ts";
