@@ -5,7 +5,7 @@ import { inject } from "vitest";
 /** A database that only one test file uses. */
 export interface TestDatabase {
   url: string;
-  /** Runs a statement on a connection that is not the service's, and returns its rows. */
+  /** Runs a statement on a connection that is not the service's, after those of earlier calls, and returns its rows. */
   query<Row>(text: string, values?: unknown[]): Promise<Row[]>;
   drop(): Promise<void>;
 }
@@ -29,10 +29,14 @@ export async function createTestDatabase(source = "template_shop"): Promise<Test
   url.pathname = `/${name}`;
   const client = new Client({ connectionString: url.href });
   await client.connect();
+  let last: Promise<unknown> = Promise.resolve();
   return {
     url: url.href,
-    query: async <Row>(text: string, values: unknown[] = []) =>
-      (await client.query(text, values)).rows as Row[],
+    async query<Row>(text: string, values: unknown[] = []) {
+      const response = last.then(() => client.query<Row & object>(text, values));
+      last = response.catch(() => {});
+      return (await response).rows;
+    },
     async drop() {
       await client.end();
       await admin(`drop database ${name} with (force)`);
