@@ -74,6 +74,22 @@ test("the request stands on the order itself: a repeat needs no other row, and r
   expect(toBinary(OrderSchema, again.order)).toEqual(toBinary(OrderSchema, first.order));
 });
 
+test("a repeat for a customer who was deleted meanwhile returns the first response", async () => {
+  const [productId, customerId] = [await makeProduct(shop, { stock: 10n }), await makeCustomer(shop)];
+  const createRequest = () => ({
+    requestId: randomUUID(),
+    order: { customerId, items: [{ productId, quantity: 1n }] },
+  });
+  const request = createRequest();
+  const { order } = await shop.orders.createOrder(request);
+  await shop.customers.deleteCustomer({ id: customerId });
+  expect(await shop.orders.createOrder(request)).toMatchObject({ replayed: true, order });
+  expect(await failureOf(shop.orders.createOrder(createRequest()))).toMatchObject({
+    reason: "CUSTOMER_DELETED",
+  });
+  expect(await stockOf(shop, productId)).toBe(9n);
+});
+
 test("an order with a fingerprint of an older version is repeated for the same request only", async () => {
   const productId = await makeProduct(shop, { stock: 10n });
   const items = [{ productId, quantity: 1n }];
@@ -86,7 +102,7 @@ test("an order with a fingerprint of an older version is repeated for the same r
   expect(await failureOf(shop.orders.createOrder(other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
 });
 
-test("an order that is refused leaves its request_id unused", async () => {
+test("a rejected order does not use its request_id", async () => {
   const productId = await makeProduct(shop, { stock: 0n });
   const requestId = randomUUID();
   const request = (quantity: bigint) => ({ requestId, order: { items: [{ productId, quantity }] } });
@@ -96,7 +112,7 @@ test("an order that is refused leaves its request_id unused", async () => {
   expect([order?.items[0]?.quantity, replayed]).toEqual([2n, false]);
 });
 
-test("orders of one product that arrive together are decided in their order, and a refused one takes nothing", async () => {
+test("orders of one product that arrive together are decided in their order, and a rejected one takes nothing", async () => {
   const productId = await makeProduct(shop, { stock: 10n });
   const quantities = [4n, 7n, 5n, 2n, 1n];
   const outcomes = await Promise.allSettled(
