@@ -215,24 +215,11 @@ export function createCustomers(options: CustomerOptions): Customers {
     insert,
 
     async lock(tx, id) {
-      const [row] = await tx.query(sql<{ deleted_at: string | null }>`
-        select deleted_at from customer where id = ${id} for share`);
-      if (row === undefined) throw notFound("customer", id);
-      assertNotDeleted(id, row.deleted_at);
+      const error = (await findUnavailable(tx, [id], true)).get(id);
+      if (error !== undefined) throw error;
     },
 
-    async findUnavailable(tx, ids, isLocked) {
-      if (ids.length === 0) return new Map();
-      const rows = await tx.query((isLocked ? LOCK_DELETION_TIMES : FIND_DELETION_TIMES)(ids));
-      const deletedAt = new Map(rows.map((row) => [row.id, row.deleted_at]));
-      const errors = new Map<string, AppError>();
-      for (const id of ids) {
-        const time = deletedAt.get(id);
-        if (time === undefined) errors.set(id, notFound("customer", id));
-        else if (time !== null) errors.set(id, customerDeleted(id));
-      }
-      return errors;
-    },
+    findUnavailable,
 
     async readName(tx, id) {
       const [row] = await tx.query(sql<{ name: string }>`select name from customer where id = ${id}`);
@@ -254,6 +241,23 @@ const FIND_DELETION_TIMES = prepare<[ids: readonly string[]], DeletionTime>(
 const LOCK_DELETION_TIMES = prepare<[ids: readonly string[]], DeletionTime>(
   (ids) => sql`${SELECT_DELETION_TIME} where id = any(${ids}::uuid[]) order by id for share`,
 );
+
+async function findUnavailable(
+  tx: Tx,
+  ids: readonly string[],
+  isLocked: boolean,
+): Promise<Map<string, AppError>> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx.query((isLocked ? LOCK_DELETION_TIMES : FIND_DELETION_TIMES)(ids));
+  const deletedAt = new Map(rows.map((row) => [row.id, row.deleted_at]));
+  const errors = new Map<string, AppError>();
+  for (const id of ids) {
+    const time = deletedAt.get(id);
+    if (time === undefined) errors.set(id, notFound("customer", id));
+    else if (time !== null) errors.set(id, customerDeleted(id));
+  }
+  return errors;
+}
 
 async function findChangeable(
   { assertMayChange }: CustomerOptions,
