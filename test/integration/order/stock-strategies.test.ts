@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { OrderSchema } from "../../../gen/cartwright/order/v1/order_pb.ts";
 import { withRetries } from "../../../src/kernel/async/with-retries.ts";
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
@@ -18,12 +20,8 @@ describe.each(["combined", "pessimistic", "optimistic"])("the strategy %s", (str
   afterAll(() => shop.close());
 
   /** Orders as a client does that repeats a call which has lost against others. */
-  const order = (
-    items: { productId: string; quantity: bigint }[],
-    requestId = randomUUID(),
-    customerId = "",
-  ) =>
-    withRetries(() => shop.orders.createOrder({ requestId, order: { customerId, items } }), {
+  const place = (order: MessageInitShape<typeof OrderSchema>, requestId = randomUUID()) =>
+    withRetries(() => shop.orders.createOrder({ requestId, order }), {
       attempts: 100,
       firstDelayMs: 5,
       maxDelayMs: 20,
@@ -34,7 +32,7 @@ describe.each(["combined", "pessimistic", "optimistic"])("the strategy %s", (str
     const productId = await makeProduct(shop, { stock: 10n });
     const outcomes = await Promise.all(
       Array.from({ length: BUYERS }, async () => {
-        const call = order([{ productId, quantity: 1n }]);
+        const call = place({ items: [{ productId, quantity: 1n }] });
         return call.then(
           () => "sold",
           () => failureOf(call).then(({ reason }) => reason),
@@ -60,7 +58,7 @@ describe.each(["combined", "pessimistic", "optimistic"])("the strategy %s", (str
         .slice(index % 2),
     }));
     const placed = await Promise.all(
-      [...requests, ...requests].map(({ items, requestId }) => order(items, requestId, customerId)),
+      [...requests, ...requests].map(({ items, requestId }) => place({ customerId, items }, requestId)),
     );
     expect(new Set(placed.map((one) => one.order?.id)).size).toBe(BUYERS);
     expect(placed.filter(({ replayed }) => replayed)).toHaveLength(BUYERS);
@@ -68,7 +66,7 @@ describe.each(["combined", "pessimistic", "optimistic"])("the strategy %s", (str
     expect(await findViolations(shop.database.url)).toEqual([]);
   });
 
-  test("an order that exceeds the limit of its promotion is refused, also among concurrent ones", async () => {
+  test("an order that exceeds the limit of its promotion is rejected, also among concurrent ones", async () => {
     const productId = await makeProduct(shop, { stock: 1_000n });
     const { promotion } = await shop.tracker.createPromotion({
       promotion: { name: "Few", purchaseLimit: 5n, purchaseLimitPerUser: 2n },
@@ -76,23 +74,11 @@ describe.each(["combined", "pessimistic", "optimistic"])("the strategy %s", (str
     const customers = await Promise.all(Array.from({ length: 4 }, () => makeCustomer(shop)));
     const outcomes = await Promise.allSettled(
       Array.from({ length: 16 }, (_, index) =>
-        withRetries(
-          () =>
-            shop.orders.createOrder({
-              requestId: randomUUID(),
-              order: {
-                customerId: customers[index % 4] ?? "",
-                promotionId: promotion?.id ?? "",
-                items: [{ productId, quantity: 1n }],
-              },
-            }),
-          {
-            attempts: 100,
-            firstDelayMs: 5,
-            maxDelayMs: 20,
-            isRetryable: (error) => ConnectError.from(error).code === Code.Aborted,
-          },
-        ),
+        place({
+          customerId: customers[index % 4] ?? "",
+          promotionId: promotion?.id ?? "",
+          items: [{ productId, quantity: 1n }],
+        }),
       ),
     );
     const placed = outcomes.filter((outcome) => outcome.status === "fulfilled");
