@@ -20,7 +20,10 @@ export interface Call {
   readonly siteDenial?: AppError | undefined;
   /** Audit details of the call's changes; undefined when the call is not audited. */
   readonly audit?: AuditDetails | undefined;
-  /** Called before each COMMIT of the call: its changes may be committed from then on. */
+  /**
+   * Called before each COMMIT of the call's own transactions: its changes may be committed from then on. A call that
+   * shares a transaction learns from the batch writer whether its outcome is unknown.
+   */
   onCommit?(): void;
 }
 

@@ -59,7 +59,7 @@ export interface Tracker {
     orders: readonly PromotedOrderRequest[],
     isLocked: boolean,
   ): Promise<PromotionLimits>;
-  /** Records the items of orders as purchases, in the orders' transaction. Their quota must have been taken. */
+  /** Records the items of orders as purchases, in the orders' transaction. `PromotionLimits.take` must have accepted them. */
   recordOrders(tx: Tx, orders: readonly PromotionOrder[], now: Date): Promise<void>;
   /** Reverses the purchases of an order, in the transaction that cancels it. */
   reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void>;

@@ -49,18 +49,17 @@ test.each(["gRPC", "Connect JSON"] as const)(
   "a deadline that passes while orders are written responds OUTCOME_UNKNOWN over %s, and a repeat returns the order",
   async (protocol) => {
     const clients = protocol === "gRPC" ? shop : shop.json;
-    const [request, neighbour] = [createRequest(), createRequest()];
+    const request = createRequest();
     await shop.database.query("begin");
     await shop.database.query("lock table order_item in share mode");
-    const patient = shop.orders.createOrder(neighbour);
-    const hasty = clients.orders.createOrder(request, { timeoutMs: 1_000 });
-    const failure = failureOf(hasty);
+    const other = shop.orders.createOrder(createRequest());
+    const failure = failureOf(clients.orders.createOrder(request, { timeoutMs: 1_000 }));
     await expect.poll(() => countLockWaits(shop.database)).toBe(1);
     expect(await failure).toMatchObject({ code: "DeadlineExceeded" });
     // The batch goes on: it repeats its statement, since a wait for a lock is short.
     await expect.poll(() => countLockWaits(shop.database)).toBe(1);
     await shop.database.query("rollback");
-    expect(await patient).toMatchObject({ replayed: false });
+    expect(await other).toMatchObject({ replayed: false });
     const { order } = await clients.orders.createOrder(request);
     expect(order?.items[0]?.productId).toBe(productId);
     expect(await stockOf(shop, productId)).toBe(8n);

@@ -22,8 +22,8 @@ export interface Decisions {
 }
 
 /**
- * Decides on placements in their order, in memory: each one sees the stock and the promotions as the ones before have
- * left them. A placement that is refused takes nothing.
+ * Decides on placements in their order, in memory: each one sees the stock and the promotions after the decisions
+ * on earlier ones. A rejected placement takes nothing.
  */
 export function decidePlacements(placements: readonly Placement[], state: PlacementState): Decisions {
   const levels = new Map(state.levels);
@@ -39,10 +39,10 @@ export function decidePlacements(placements: readonly Placement[], state: Placem
       repeated.push(earlier);
       return { order: firstResponse(earlier), replayed: earlier.id !== placement.orderId };
     }
-    const twin = accepted.get(key);
-    if (twin !== undefined) {
-      assertSameRequest(placement, twin.placement.fingerprint);
-      return { order: twin.order, replayed: true };
+    const sameRequest = accepted.get(key);
+    if (sameRequest !== undefined) {
+      assertSameRequest(placement, sameRequest.placement.fingerprint);
+      return { order: sameRequest.order, replayed: true };
     }
     const customerError = state.customerErrors.get(customerId);
     if (customerError !== undefined) throw customerError;

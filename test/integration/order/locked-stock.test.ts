@@ -75,7 +75,7 @@ test("a locked product row and a locked customer delay only the orders that need
   expect(await stockOf(shop, productId)).toBe(0n);
 });
 
-test("an order whose product stays locked fails with ABORTED and a delay after the wait limit", async () => {
+test("an order whose product is still locked after the wait limit fails with ABORTED and a retry delay", async () => {
   const shortWait = await startShop({ DB_POOL_WAIT_MS: "300" });
   const productId = await makeProduct(shortWait, { stock: 1n });
   await shortWait.database.query("begin");

@@ -34,7 +34,7 @@ test("a withdrawal with the key of an earlier one is written once", async () => 
   expect(await wallets.balance("a")).toBe(49);
 });
 
-test("an item that violates a constraint fails alone, and its neighbours are committed", async () => {
+test("an item that violates a constraint fails alone, and the others are committed", async () => {
   const outcomes = await Promise.allSettled([
     wallets.withdraw("a", 1),
     wallets.withdraw("b", 1, "not a UUID"),
@@ -76,29 +76,29 @@ test("a batch whose COMMIT was executed but got no response finds its items by t
   expect(wallets.writer.stats().repeats).toBe(1);
 });
 
-test("a call that leaves during a lock wait is not written; its neighbours are, on the same connection", async () => {
+test("a call that is aborted during a lock wait is not written; the others are, on the same connection", async () => {
   await wallets.database.query("begin");
   await wallets.database.query("select from wallet where id = 'a' for update");
   const controller = new AbortController();
-  const leaving = wallets.withdraw("a", 1, randomUUID(), internalCall(controller.signal));
-  const staying = wallets.withdraw("b", 1);
+  const aborted = wallets.withdraw("a", 1, randomUUID(), internalCall(controller.signal));
+  const other = wallets.withdraw("b", 1);
   await expect.poll(() => countLockWaits(wallets.database)).toBe(1);
   controller.abort(new AppError("deadline_exceeded", "Too late.", { reason: "DEADLINE_EXCEEDED" }));
-  await expect(leaving).rejects.toMatchObject({ details: { reason: "DEADLINE_EXCEEDED" } });
+  await expect(aborted).rejects.toMatchObject({ details: { reason: "DEADLINE_EXCEEDED" } });
   expect(await countLockWaits(wallets.database)).toBe(1);
   await wallets.database.query("rollback");
-  await staying;
+  await other;
   expect([await wallets.balance("a"), await wallets.balance("b")]).toEqual([50, 49]);
 });
 
-test("a batch that all calls have left ends its statement although the row stays locked", async () => {
+test("a batch whose calls are all aborted ends its statement although the row is still locked", async () => {
   await wallets.database.query("begin");
   await wallets.database.query("select from wallet where id = 'a' for update");
   const controller = new AbortController();
-  const leaving = wallets.withdraw("a", 1, randomUUID(), internalCall(controller.signal));
+  const aborted = wallets.withdraw("a", 1, randomUUID(), internalCall(controller.signal));
   await expect.poll(() => countLockWaits(wallets.database)).toBe(1);
   controller.abort();
-  await expect(leaving).rejects.toMatchObject({ code: "cancelled" });
+  await expect(aborted).rejects.toMatchObject({ code: "cancelled" });
   await expect.poll(() => countBusyConnections(wallets.database)).toBe(0);
   await wallets.database.query("rollback");
   expect(await wallets.balance("a")).toBe(50);
@@ -110,16 +110,16 @@ test("the deadline of a call is no statement timeout of its batch", async () => 
 });
 
 test("a batch has a statement timeout of its own", async () => {
-  const impatient = await openWallets(300);
-  await impatient.reset();
-  await impatient.database.query("begin");
-  await impatient.database.query("select from wallet where id = 'a' for update");
-  await expect(impatient.withdraw("a", 1)).rejects.toMatchObject({
+  const shortTimeout = await openWallets(300);
+  await shortTimeout.reset();
+  await shortTimeout.database.query("begin");
+  await shortTimeout.database.query("select from wallet where id = 'a' for update");
+  await expect(shortTimeout.withdraw("a", 1)).rejects.toMatchObject({
     details: { reason: "STATEMENT_TIMEOUT" },
   });
-  await impatient.database.query("rollback");
-  expect(await impatient.balance("a")).toBe(50);
-  await impatient.close();
+  await shortTimeout.database.query("rollback");
+  expect(await shortTimeout.balance("a")).toBe(50);
+  await shortTimeout.close();
 });
 
 test("audited calls have their entries in the batch, except those whose items fail", async () => {

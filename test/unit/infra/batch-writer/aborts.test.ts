@@ -15,51 +15,51 @@ function stoppableCall(): { call: Call; stop: (reason: AppError) => void } {
 
 test.each([
   ["deadline passes", deadlinePassed],
-  ["caller leaves", callerGone],
+  ["caller disconnects", callerGone],
 ])("a waiting call whose %s is removed, and nothing of it is written", async (_name, reason) => {
   const { write, transactions, writer } = createFakeBatches({ hold: ["commit"] });
   const { call, stop } = stoppableCall();
   const first = write("a");
   await settleTurns();
-  const leaving = write("b", ["b"], call);
-  const staying = write("c");
+  const aborted = write("b", ["b"], call);
+  const other = write("c");
   stop(reason);
-  await expect(leaving).rejects.toBe(reason);
+  await expect(aborted).rejects.toBe(reason);
   expect(writer.stats()).toMatchObject({ waiting: 1, aborted: 1 });
   transactions[0]?.release("commit");
   await settleTurns();
   expect(transactions[1]?.locked).toEqual(["c"]);
   transactions[1]?.release("commit");
-  expect(await Promise.all([first, staying])).toEqual(["a", "c"]);
+  expect(await Promise.all([first, other])).toEqual(["a", "c"]);
 });
 
-test("a call can leave while its batch waits for locks: the batch goes on without it, on the same connection", async () => {
+test("a call that is aborted while its batch waits for locks is not written: the others are, on the same connection", async () => {
   const { write, transactions, committed, writer } = createFakeBatches({ hold: ["lock"] });
   const { call, stop } = stoppableCall();
-  const leaving = write("a", ["a"], call);
-  const staying = write("b");
+  const aborted = write("a", ["a"], call);
+  const other = write("b");
   await settleTurns();
   expect(transactions[0]?.locked).toEqual(["a", "b"]);
   stop(deadlinePassed);
-  await expect(leaving).rejects.toBe(deadlinePassed);
+  await expect(aborted).rejects.toBe(deadlinePassed);
   expect(transactions[0]?.signal.aborted).toBe(false);
   transactions[0]?.release("lock");
-  expect(await staying).toBe("b");
+  expect(await other).toBe("b");
   expect(committed).toEqual(["b"]);
   expect(writer.stats()).toMatchObject({ aborted: 1, items: 1 });
 });
 
-test("a batch that all of its calls have left is ended, and its keys are free", async () => {
+test("a batch whose calls are all aborted is ended, and its keys are free", async () => {
   const { write, transactions } = createFakeBatches({ hold: ["lock"] });
   const [one, two] = [stoppableCall(), stoppableCall()];
-  const leaving = Promise.allSettled([write("a", ["1"], one.call), write("b", ["1"], two.call)]);
+  const aborted = Promise.allSettled([write("a", ["1"], one.call), write("b", ["1"], two.call)]);
   await settleTurns();
   one.stop(callerGone);
   expect(transactions[0]?.signal.aborted).toBe(false);
   two.stop(deadlinePassed);
   expect(transactions[0]?.signal.aborted).toBe(true);
   transactions[0]?.release("lock");
-  expect(await leaving).toMatchObject([{ reason: callerGone }, { reason: deadlinePassed }]);
+  expect(await aborted).toMatchObject([{ reason: callerGone }, { reason: deadlinePassed }]);
   const next = write("c", ["1"]);
   await settleTurns();
   transactions[1]?.release("lock");
@@ -82,7 +82,7 @@ test("a deadline that passes after the writes were sent responds OUTCOME_UNKNOWN
   expect(committed).toEqual(["a"]);
 });
 
-test("a caller that leaves after the writes were sent changes nothing", async () => {
+test("a disconnect after the writes were sent changes nothing", async () => {
   const { write, transactions } = createFakeBatches({ hold: ["write"] });
   const { call, stop } = stoppableCall();
   const response = write("a", ["a"], call);

@@ -91,7 +91,7 @@ test("a batch has at most the limits of items and keys, and an item with more ke
   expect(writer.stats()).toMatchObject({ batches: 4, items: 7, largestBatch: 3, inFlight: 0, waiting: 0 });
 });
 
-test("a full batch leaves the order of the calls behind it as it is", async () => {
+test("a full batch does not change the order of the calls behind it", async () => {
   const { write, transactions } = createFakeBatches({
     hold: ["commit"],
     limits: { maxInFlight: 2, items: 1 },

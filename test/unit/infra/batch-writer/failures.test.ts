@@ -39,12 +39,12 @@ test("an item that fails in the database fails alone: its batch is divided until
 });
 
 test("the error of one item does not affect the others, and needs no second transaction", async () => {
-  const refused = new AppError("failed_precondition", "Sold out.", { reason: "OUT_OF_STOCK" });
+  const rejected = new AppError("failed_precondition", "Sold out.", { reason: "OUT_OF_STOCK" });
   const { write, transactions } = createFakeBatches({
-    decide: (name) => (name === "b" ? { error: refused } : { result: name }),
+    decide: (name) => (name === "b" ? { error: rejected } : { result: name }),
   });
   const outcomes = await Promise.allSettled(["a", "b", "c"].map((name) => write(name)));
-  expect(outcomes).toMatchObject([{ value: "a" }, { reason: refused }, { value: "c" }]);
+  expect(outcomes).toMatchObject([{ value: "a" }, { reason: rejected }, { value: "c" }]);
   expect(transactions).toHaveLength(1);
 });
 
