@@ -125,9 +125,10 @@ const CONVERT_MOVEMENT = `
 
 /** Copies the products that no trigger has copied. */
 async function copyProducts(session: OnlineSession): Promise<void> {
+  // Not by "not exists", for which each batch would hash all rows that were copied before it.
   const isMissing = `(
-    not exists (select from inventory where product_id = id)
-    or purchase_count > 0 and not exists (select from product_sales where product_id = id)
+    (select product_id from inventory where product_id = id) is null
+    or purchase_count > 0 and (select product_id from product_sales where product_id = id) is null
   )`;
   await runInBatches(session, {
     name: "inventory",
