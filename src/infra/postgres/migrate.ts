@@ -25,7 +25,7 @@ import { indexMovements } from "./migrations/online/migration-20261129050000-sto
 import { dropFormerSchema } from "./migrations/online/migration-20261129090000-former-schema.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
-import { isConnectionLost, isContention, readPostgresError } from "./postgres-errors.ts";
+import { isConnectionLost, isContention } from "./postgres-errors.ts";
 
 /** All migrations, oldest first. Those that run online have a function in place of a class. */
 export const migrations: (MigrationObject | { name: string; online: OnlineMigration })[] = [
@@ -106,9 +106,9 @@ export async function migrate(url: string, entities: EntitySchema[], log: Log): 
     }
   } catch (error) {
     if (!isConnectionLost(error)) throw error;
-    const { code } = readPostgresError(error) ?? {};
+    log.debug({ err: error }, "Connection of the migration was lost");
     throw new StartupError(
-      `The connection to PostgreSQL was lost during the migration (${code}). Start again: the migration continues.`,
+      "The connection to PostgreSQL was lost during the migration. Start again: the migration continues.",
     );
   } finally {
     await client.end();
