@@ -22,6 +22,7 @@ export { Code, ConnectError, type Interceptor, type Transport } from "@connectrp
 export * from "../../gen/cartwright/catalog/v1/catalog_pb.ts";
 export * from "../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 export * from "../../gen/cartwright/catalog/v1/import_pb.ts";
+export * from "../../gen/cartwright/catalog/v1/stock_pb.ts";
 export * from "../../gen/cartwright/customer/v1/customer_pb.ts";
 export * from "../../gen/cartwright/customer/v1/customer_service_pb.ts";
 export * from "../../gen/cartwright/identity/v1/identity_pb.ts";

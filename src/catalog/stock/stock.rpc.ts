@@ -1,16 +1,16 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import {
-  type StockMovementSchema,
-  StockReason as StockReasonMessage,
-} from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { StockReason as StockReasonMessage } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import type {
   AdjustStockRequest,
   CatalogService,
+} from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type {
   StockAdjustment as StockAdjustmentMessage,
   StockAdjustmentResultSchema,
-} from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+  StockMovementSchema,
+} from "../../../gen/cartwright/catalog/v1/stock_pb.ts";
 import type {
   MovementReason,
   StockAdjustment,

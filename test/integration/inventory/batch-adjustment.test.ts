@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import type { StockAdjustmentResult } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
+import type { StockAdjustmentResult } from "../../../gen/cartwright/catalog/v1/stock_pb.ts";
 import { missingId } from "../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";

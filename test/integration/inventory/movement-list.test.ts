@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type StockMovement, StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import { StockReason } from "../../../gen/cartwright/catalog/v1/catalog_pb.ts";
+import type { StockMovement } from "../../../gen/cartwright/catalog/v1/stock_pb.ts";
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog.proto.
  */
 export const file_cartwright_catalog_v1_catalog: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIpEGCgdQcm9kdWN0EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI4CgNza3UYAiABKAlCK+BBArpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSHQoEbmFtZRgDIAEoCUIP4EECukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIwoLY2F0ZWdvcnlfaWQYBSABKAlCDuBBArpICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABItCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EECEiUKDnN0b2NrX3F1YW50aXR5GAggASgDQg26SAoiCBiAqNa5BygAEhsKDnJhdGluZ19hdmVyYWdlGAkgASgBQgPgQQMSGQoMcmF0aW5nX2NvdW50GAogASgDQgPgQQMSGwoOcHVyY2hhc2VfY291bnQYCyABKANCA+BBAxItCglpbWFnZV91cmkYDCABKAlCGrpIF9gBAXISGNAPMgpeaHR0cHM/Oi8viAEBEmMKCmF0dHJpYnV0ZXMYDSADKAsyLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdC5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQASGQoEZXRhZxgOIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgIKCENhdGVnb3J5EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI1CgRzbHVnGAIgASgJQifgQQK6SCHYAQFyHBhAMhheW2EtejAtOV0rKC1bYS16MC05XSspKiQSHAoEbmFtZRgDIAEoCUIO4EECukgIcgYYZLoBAQASHgoJcGFyZW50X2lkGAQgASgJQgu6SAjYAQFyA7ABARIaCg1wcm9kdWN0X2NvdW50GAUgASgDQgPgQQMSGQoEZXRhZxgGIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMiXwoFQnJhbmQSDAoEbmFtZRgBIAEoCRIVCg1wcm9kdWN0X2NvdW50GAIgASgDEjEKBnByaWNlcxgDIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIjIKCkJyYW5kRmFjZXQSDQoFYnJhbmQYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAyJXCg1DYXRlZ29yeUZhY2V0EhMKC2NhdGVnb3J5X2lkGAEgASgJEgwKBHNsdWcYAiABKAkSDAoEbmFtZRgDIAEoCRIVCg1wcm9kdWN0X2NvdW50GAQgASgDInMKClByaWNlRmFjZXQSJgoDbWluGAEgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIVCg1wcm9kdWN0X2NvdW50GAMgASgDIq8BCg1Qcm9kdWN0RmFjZXRzEjEKBmJyYW5kcxgBIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CcmFuZEZhY2V0EjgKCmNhdGVnb3JpZXMYAiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlGYWNldBIxCgZwcmljZXMYAyADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VGYWNldCKJAgoNU3RvY2tNb3ZlbWVudBIKCgJpZBgBIAEoAxISCgpwcm9kdWN0X2lkGAIgASgJEhUKDW9uX2hhbmRfZGVsdGEYAyABKAMSFgoOcmVzZXJ2ZWRfZGVsdGEYBCABKAMSMgoGcmVhc29uGAUgASgOMiIuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrUmVhc29uEhAKCG9yZGVyX2lkGAYgASgJEjIKDmVmZmVjdGl2ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiygEKClByaWNlU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxImCgNtaW4YAiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKgoHYXZlcmFnZRgDIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRImCgNtYXgYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSKQoGbWVkaWFuGAUgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5InwKDUNhdGVnb3J5U3RhdHMSEwoLY2F0ZWdvcnlfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIVCg1wcm9kdWN0X2NvdW50GAMgASgDEjEKBnByaWNlcxgEIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIr4CCgxDYXRhbG9nU3RhdHMSFQoNcHJvZHVjdF9jb3VudBgBIAEoAxIWCg5zb2xkX291dF9jb3VudBgCIAEoAxIXCg9sb3dfc3RvY2tfY291bnQYAyABKAMSGwoTbG93X3N0b2NrX3RocmVzaG9sZBgEIAEoAxIxCgZwcmljZXMYBSADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VTdGF0cxI4CgpjYXRlZ29yaWVzGAYgAygLMiQuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5U3RhdHMSLAoGYnJhbmRzGAcgAygLMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkJyYW5kEi4KCmFzX29mX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKv0BCgtTdG9ja1JlYXNvbhIcChhTVE9DS19SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9DS19SRUFTT05fUkVDT1VOVBABEhkKFVNUT0NLX1JFQVNPTl9SRUNFSVZFRBACEhgKFFNUT0NLX1JFQVNPTl9EQU1BR0VEEAMSGQoVU1RPQ0tfUkVBU09OX1JFVFVSTkVEEAQSGwoXU1RPQ0tfUkVBU09OX0NPUlJFQ1RJT04QBRIYChRTVE9DS19SRUFTT05fSU5JVElBTBAGEhYKElNUT0NLX1JFQVNPTl9PUkRFUhAHEhcKE1NUT0NLX1JFQVNPTl9DQU5DRUwQCEK0AQoZY29tLmNhcnR3cmlnaHQuY2F0YWxvZy52MUIMQ2F0YWxvZ1Byb3RvUAFaPWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZy5wcm90bxIVY2FydHdyaWdodC5jYXRhbG9nLnYxIpEGCgdQcm9kdWN0EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI4CgNza3UYAiABKAlCK+BBArpIJdgBAXIgGEAyHF5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dKiQSHQoEbmFtZRgDIAEoCUIP4EECukgJcgcYyAG6AQEAEiEKC2Rlc2NyaXB0aW9uGAQgASgJQgy6SAlyBxiQTroBAQASIwoLY2F0ZWdvcnlfaWQYBSABKAlCDuBBArpICNgBAXIDsAEBEhoKBWJyYW5kGAYgASgJQgu6SAhyBhhkugEBABItCgVwcmljZRgHIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EECEiUKDnN0b2NrX3F1YW50aXR5GAggASgDQg26SAoiCBiAqNa5BygAEhsKDnJhdGluZ19hdmVyYWdlGAkgASgBQgPgQQMSGQoMcmF0aW5nX2NvdW50GAogASgDQgPgQQMSGwoOcHVyY2hhc2VfY291bnQYCyABKANCA+BBAxItCglpbWFnZV91cmkYDCABKAlCGrpIF9gBAXISGNAPMgpeaHR0cHM/Oi8viAEBEmMKCmF0dHJpYnV0ZXMYDSADKAsyLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdC5BdHRyaWJ1dGVzRW50cnlCH7pIHJoBGRAyIgpyCBABGEC6AQEAKglyBxj0A7oBAQASGQoEZXRhZxgOIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLZGVsZXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgIKCENhdGVnb3J5EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARI1CgRzbHVnGAIgASgJQifgQQK6SCHYAQFyHBhAMhheW2EtejAtOV0rKC1bYS16MC05XSspKiQSHAoEbmFtZRgDIAEoCUIO4EECukgIcgYYZLoBAQASHgoJcGFyZW50X2lkGAQgASgJQgu6SAjYAQFyA7ABARIaCg1wcm9kdWN0X2NvdW50GAUgASgDQgPgQQMSGQoEZXRhZxgGIAEoCUILukgIcgYYQLoBAQASNAoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSNAoLdXBkYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMiXwoFQnJhbmQSDAoEbmFtZRgBIAEoCRIVCg1wcm9kdWN0X2NvdW50GAIgASgDEjEKBnByaWNlcxgDIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzIjIKCkJyYW5kRmFjZXQSDQoFYnJhbmQYASABKAkSFQoNcHJvZHVjdF9jb3VudBgCIAEoAyJXCg1DYXRlZ29yeUZhY2V0EhMKC2NhdGVnb3J5X2lkGAEgASgJEgwKBHNsdWcYAiABKAkSDAoEbmFtZRgDIAEoCRIVCg1wcm9kdWN0X2NvdW50GAQgASgDInMKClByaWNlRmFjZXQSJgoDbWluGAEgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIVCg1wcm9kdWN0X2NvdW50GAMgASgDIq8BCg1Qcm9kdWN0RmFjZXRzEjEKBmJyYW5kcxgBIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CcmFuZEZhY2V0EjgKCmNhdGVnb3JpZXMYAiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlGYWNldBIxCgZwcmljZXMYAyADKAsyIS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJpY2VGYWNldCLKAQoKUHJpY2VTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEiYKA21pbhgCIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIqCgdhdmVyYWdlGAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5EiYKA21heBgEIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIpCgZtZWRpYW4YBSABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkifAoNQ2F0ZWdvcnlTdGF0cxITCgtjYXRlZ29yeV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhUKDXByb2R1Y3RfY291bnQYAyABKAMSMQoGcHJpY2VzGAQgAygLMiEuY2FydHdyaWdodC5jYXRhbG9nLnYxLlByaWNlU3RhdHMivgIKDENhdGFsb2dTdGF0cxIVCg1wcm9kdWN0X2NvdW50GAEgASgDEhYKDnNvbGRfb3V0X2NvdW50GAIgASgDEhcKD2xvd19zdG9ja19jb3VudBgDIAEoAxIbChNsb3dfc3RvY2tfdGhyZXNob2xkGAQgASgDEjEKBnByaWNlcxgFIAMoCzIhLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5QcmljZVN0YXRzEjgKCmNhdGVnb3JpZXMYBiADKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlTdGF0cxIsCgZicmFuZHMYByADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSLgoKYXNfb2ZfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAq/QEKC1N0b2NrUmVhc29uEhwKGFNUT0NLX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNUT0NLX1JFQVNPTl9SRUNPVU5UEAESGQoVU1RPQ0tfUkVBU09OX1JFQ0VJVkVEEAISGAoUU1RPQ0tfUkVBU09OX0RBTUFHRUQQAxIZChVTVE9DS19SRUFTT05fUkVUVVJORUQQBBIbChdTVE9DS19SRUFTT05fQ09SUkVDVElPThAFEhgKFFNUT0NLX1JFQVNPTl9JTklUSUFMEAYSFgoSU1RPQ0tfUkVBU09OX09SREVSEAcSFwoTU1RPQ0tfUkVBU09OX0NBTkNFTBAIQrQBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQgxDYXRhbG9nUHJvdG9QAVo9ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9jYXRhbG9nL3YxO2NhdGFsb2d2MaoCFUNhcnR3cmlnaHQuQ2F0YWxvZy5WMcoCFUNhcnR3cmlnaHRcQ2F0YWxvZ1xWMeoCF0NhcnR3cmlnaHQ6OkNhdGFsb2c6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * A product of the catalogue.
@@ -406,77 +406,6 @@ export const ProductFacetsSchema: GenMessage<ProductFacets> = /*@__PURE__*/
   messageDesc(file_cartwright_catalog_v1_catalog, 6);
 
 /**
- * An entry of the stock ledger: one change of the stock of one product. Entries never change.
- *
- * @generated from message cartwright.catalog.v1.StockMovement
- */
-export type StockMovement = Message<"cartwright.catalog.v1.StockMovement"> & {
-  /**
-   * Number of the entry. Later entries of a product have higher numbers.
-   *
-   * @generated from field: int64 id = 1;
-   */
-  id: bigint;
-
-  /**
-   * Id of the product, which can be deleted.
-   *
-   * @generated from field: string product_id = 2;
-   */
-  productId: string;
-
-  /**
-   * Units that were added to the units in the warehouse; negative for units that were removed. 0 for ORDER and CANCEL,
-   * and for a RECOUNT that found no difference.
-   *
-   * @generated from field: int64 on_hand_delta = 3;
-   */
-  onHandDelta: bigint;
-
-  /**
-   * Units that an order reserved; negative for units that its cancellation released. 0 for all other reasons.
-   *
-   * @generated from field: int64 reserved_delta = 4;
-   */
-  reservedDelta: bigint;
-
-  /**
-   * Reason of the change.
-   *
-   * @generated from field: cartwright.catalog.v1.StockReason reason = 5;
-   */
-  reason: StockReason;
-
-  /**
-   * Id of the order for ORDER and CANCEL; otherwise empty.
-   *
-   * @generated from field: string order_id = 6;
-   */
-  orderId: string;
-
-  /**
-   * Time at which the stock changed, as the request stated it; otherwise create_time.
-   *
-   * @generated from field: google.protobuf.Timestamp effective_time = 7;
-   */
-  effectiveTime?: Timestamp | undefined;
-
-  /**
-   * Time at which the change was recorded.
-   *
-   * @generated from field: google.protobuf.Timestamp create_time = 8;
-   */
-  createTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.StockMovement.
- * Use `create(StockMovementSchema)` to create a new message.
- */
-export const StockMovementSchema: GenMessage<StockMovement> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 7);
-
-/**
  * Statistics of the prices in one currency. Deleted products are not included.
  *
  * @generated from message cartwright.catalog.v1.PriceStats
@@ -523,7 +452,7 @@ export type PriceStats = Message<"cartwright.catalog.v1.PriceStats"> & {
  * Use `create(PriceStatsSchema)` to create a new message.
  */
 export const PriceStatsSchema: GenMessage<PriceStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 8);
+  messageDesc(file_cartwright_catalog_v1_catalog, 7);
 
 /**
  * Statistics of the products in one category, without its subcategories.
@@ -565,7 +494,7 @@ export type CategoryStats = Message<"cartwright.catalog.v1.CategoryStats"> & {
  * Use `create(CategoryStatsSchema)` to create a new message.
  */
 export const CategoryStatsSchema: GenMessage<CategoryStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 9);
+  messageDesc(file_cartwright_catalog_v1_catalog, 8);
 
 /**
  * Statistics of the catalogue, all from one consistent snapshot. Deleted products are not included.
@@ -636,7 +565,7 @@ export type CatalogStats = Message<"cartwright.catalog.v1.CatalogStats"> & {
  * Use `create(CatalogStatsSchema)` to create a new message.
  */
 export const CatalogStatsSchema: GenMessage<CatalogStats> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog, 10);
+  messageDesc(file_cartwright_catalog_v1_catalog, 9);
 
 /**
  * Reason for a change of stock. AdjustStock and BatchAdjustStock accept RECOUNT, RECEIVED, DAMAGED, RETURNED and

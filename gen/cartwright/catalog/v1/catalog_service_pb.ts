@@ -5,10 +5,12 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { Brand, CatalogStats, Category, Product, ProductFacets, StockMovement, StockReason } from "./catalog_pb.ts";
+import type { Brand, CatalogStats, Category, Product, ProductFacets, StockReason } from "./catalog_pb.ts";
 import { file_cartwright_catalog_v1_catalog } from "./catalog_pb.ts";
 import type { ImportProductsRequestSchema, ImportProductsResponseSchema } from "./import_pb.ts";
 import { file_cartwright_catalog_v1_import } from "./import_pb.ts";
+import type { BatchAdjustStockRequestSchema, BatchAdjustStockResponseSchema, ListStockMovementsRequestSchema, ListStockMovementsResponseSchema } from "./stock_pb.ts";
+import { file_cartwright_catalog_v1_stock } from "./stock_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
@@ -21,7 +23,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/catalog/v1/catalog_service.proto.
  */
 export const file_cartwright_catalog_v1_catalog_service: GenFile = /*@__PURE__*/
-  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IqIGChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAEjsKDWNhdGVnb3J5X3NsdWcYECABKAlCJLpIIdgBAXIcGEAyGF5bYS16MC05XSsoLVthLXowLTldKykqJCLEAQoUTGlzdFByb2R1Y3RzUmVzcG9uc2USMAoIcHJvZHVjdHMYASADKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoBRI0CgZmYWNldHMYBCABKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEZhY2V0cxIXCg9jb3JyZWN0ZWRfcXVlcnkYBSABKAkiigEKFENyZWF0ZVByb2R1Y3RSZXF1ZXN0EjoKB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSAoVQ3JlYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCKDAgoUVXBkYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoVVXBkYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJKChREZWxldGVQcm9kdWN0UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiSAoVRGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJMChZVbmRlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJKChdVbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3Qi8wMKEkFkanVzdFN0b2NrUmVxdWVzdBIfCgpwcm9kdWN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARIlCgVkZWx0YRgCIAEoA0IWukgTIhEYgKjWuQcogNipxvj/////ARItChFleHBlY3RlZF9xdWFudGl0eRgDIAEoA0INukgKIggYgKjWuQcoAEgAiAEBEqUBCgZyZWFzb24YBCABKA4yIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tSZWFzb25CceBBArpIa7oBYwoMc3RvY2tfcmVhc29uEjptdXN0IGJlIFJFQ09VTlQsIFJFQ0VJVkVELCBEQU1BR0VELCBSRVRVUk5FRCBvciBDT1JSRUNUSU9OGhd0aGlzIGluIFsxLCAyLCAzLCA0LCA1XYIBAhABEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIsChBvbl9oYW5kX3F1YW50aXR5GAcgASgDQg26SAoiCBiAqNa5BygASAGIAQFCFAoSX2V4cGVjdGVkX3F1YW50aXR5QhMKEV9vbl9oYW5kX3F1YW50aXR5ImAKE0FkanVzdFN0b2NrUmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0EhgKEG9uX2hhbmRfcXVhbnRpdHkYAiABKAMizwMKD1N0b2NrQWRqdXN0bWVudBIfCgpwcm9kdWN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARIlCgVkZWx0YRgCIAEoA0IWukgTIhEYgKjWuQcogNipxvj/////ARItChFleHBlY3RlZF9xdWFudGl0eRgDIAEoA0INukgKIggYgKjWuQcoAEgAiAEBEqUBCgZyZWFzb24YBCABKA4yIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tSZWFzb25CceBBArpIa7oBYwoMc3RvY2tfcmVhc29uEjptdXN0IGJlIFJFQ09VTlQsIFJFQ0VJVkVELCBEQU1BR0VELCBSRVRVUk5FRCBvciBDT1JSRUNUSU9OGhd0aGlzIGluIFsxLCAyLCAzLCA0LCA1XYIBAhABEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIsChBvbl9oYW5kX3F1YW50aXR5GAYgASgDQg26SAoiCBiAqNa5BygASAGIAQFCFAoSX2V4cGVjdGVkX3F1YW50aXR5QhMKEV9vbl9oYW5kX3F1YW50aXR5IocBChdCYXRjaEFkanVzdFN0b2NrUmVxdWVzdBJLCgthZGp1c3RtZW50cxgBIAMoCzImLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5TdG9ja0FkanVzdG1lbnRCDuBBArpICJIBBQgBEOgHEh8KCnJlcXVlc3RfaWQYAiABKAlCC+BBArpIBXIDsAEBIlkKGEJhdGNoQWRqdXN0U3RvY2tSZXNwb25zZRI9CgdyZXN1bHRzGAEgAygLMiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrQWRqdXN0bWVudFJlc3VsdCKVAQoVU3RvY2tBZGp1c3RtZW50UmVzdWx0EjQKBXN0b2NrGAEgASgLMiMuY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3RTdG9ja0gAEjwKBWVycm9yGAIgASgLMisuY2FydHdyaWdodC5jYXRhbG9nLnYxLlN0b2NrQWRqdXN0bWVudEVycm9ySABCCAoGcmVzdWx0IlQKDFByb2R1Y3RTdG9jaxISCgpwcm9kdWN0X2lkGAEgASgJEhYKDnN0b2NrX3F1YW50aXR5GAIgASgDEhgKEG9uX2hhbmRfcXVhbnRpdHkYAyABKAMiRQoUU3RvY2tBZGp1c3RtZW50RXJyb3ISDAoEY29kZRgBIAEoCRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCSLnAgoZTGlzdFN0b2NrTW92ZW1lbnRzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASHwoKcHJvZHVjdF9pZBgDIAEoCUILukgI2AEBcgOwAQESHQoIb3JkZXJfaWQYBCABKAlCC7pICNgBAXIDsAEBEjwKBnJlYXNvbhgFIAEoDjIiLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5TdG9ja1JlYXNvbkIIukgFggECEAESRQoPbWluX2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABJFCg9tYXhfY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAIm4KGkxpc3RTdG9ja01vdmVtZW50c1Jlc3BvbnNlEjcKCW1vdmVtZW50cxgBIAMoCzIkLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5TdG9ja01vdmVtZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJZChJHZXRDYXRlZ29yeVJlcXVlc3QSFgoCaWQYASABKAlCCLpIBXIDsAEBSAASHQoEc2x1ZxgCIAEoCUINukgKcggQARhAugEBAEgAQgwKA2tleRIFukgCCAEiSAoTR2V0Q2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSJ3ChVMaXN0Q2F0ZWdvcmllc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEh4KCXBhcmVudF9pZBgDIAEoCUILukgI2AEBcgOwAQEiZgoWTGlzdENhdGVnb3JpZXNSZXNwb25zZRIzCgpjYXRlZ29yaWVzGAEgAygLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKNAQoVQ3JlYXRlQ2F0ZWdvcnlSZXF1ZXN0EjwKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5QgngQQK6SAPIAQESHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgDIAEoCCJLChZDcmVhdGVDYXRlZ29yeVJlc3BvbnNlEjEKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5IoYCChVVcGRhdGVDYXRlZ29yeVJlcXVlc3QSPAoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnlCCeBBArpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJLChZVcGRhdGVDYXRlZ29yeVJlc3BvbnNlEjEKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5IksKFURlbGV0ZUNhdGVnb3J5UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiGAoWRGVsZXRlQ2F0ZWdvcnlSZXNwb25zZSJTChFMaXN0QnJhbmRzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQAiWwoSTGlzdEJyYW5kc1Jlc3BvbnNlEiwKBmJyYW5kcxgBIAMoCzIcLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CcmFuZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQgoWR2V0Q2F0YWxvZ1N0YXRzUmVxdWVzdBIoChNsb3dfc3RvY2tfdGhyZXNob2xkGAEgASgDQgu6SAgiBhjAhD0oACJNChdHZXRDYXRhbG9nU3RhdHNSZXNwb25zZRIyCgVzdGF0cxgBIAEoCzIjLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRhbG9nU3RhdHMqbAoJVG90YWxNb2RlEhoKFlRPVEFMX01PREVfVU5TUEVDSUZJRUQQABITCg9UT1RBTF9NT0RFX05PTkUQARIYChRUT1RBTF9NT0RFX0VTVElNQVRFRBACEhQKEFRPVEFMX01PREVfRVhBQ1QQAypUCgVGYWNldBIVChFGQUNFVF9VTlNQRUNJRklFRBAAEg8KC0ZBQ0VUX0JSQU5EEAESEgoORkFDRVRfQ0FURUdPUlkQAhIPCgtGQUNFVF9QUklDRRADMpUTCg5DYXRhbG9nU2VydmljZRKoAQoKR2V0UHJvZHVjdBIoLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRQcm9kdWN0UmVxdWVzdBopLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRQcm9kdWN0UmVzcG9uc2UiRZACAcLzGD4aPAoDCIQHEgIIPBoMcHJvZHVjdDp7aWR9Gglza3U6e3NrdX0iFHByb2R1Y3Q6e3Byb2R1Y3QuaWR9KgIIARKeAQoQQmF0Y2hHZXRQcm9kdWN0cxIuLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CYXRjaEdldFByb2R1Y3RzUmVxdWVzdBovLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5CYXRjaEdldFByb2R1Y3RzUmVzcG9uc2UiKZACAcLzGCISAhACGhwKAwiEBxICCDwaDXByb2R1Y3Q6e2lkc30qAggBEp4BCgxMaXN0UHJvZHVjdHMSKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFByb2R1Y3RzUmVxdWVzdBorLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0UHJvZHVjdHNSZXNwb25zZSI1kAIBwvMYLhosCgIIeBICCDwaB2NhdGFsb2ciFXByb2R1Y3Q6e3Byb2R1Y3RzLmlkfSoCCAEScgoNQ3JlYXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVQcm9kdWN0UmVzcG9uc2UiBsLzGAIoARJyCg1VcGRhdGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZVByb2R1Y3RSZXNwb25zZSIGwvMYAigBEmoKDURlbGV0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlUHJvZHVjdFJlc3BvbnNlEnAKD1VuZGVsZXRlUHJvZHVjdBItLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VbmRlbGV0ZVByb2R1Y3RSZXF1ZXN0Gi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlVuZGVsZXRlUHJvZHVjdFJlc3BvbnNlEmwKC0FkanVzdFN0b2NrEikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkFkanVzdFN0b2NrUmVxdWVzdBoqLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5BZGp1c3RTdG9ja1Jlc3BvbnNlIgbC8xgCKAEShwEKEEJhdGNoQWRqdXN0U3RvY2sSLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQmF0Y2hBZGp1c3RTdG9ja1JlcXVlc3QaLy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQmF0Y2hBZGp1c3RTdG9ja1Jlc3BvbnNlIhLC8xgOEgQIAxAKIgQKAggKKAIShgEKEkxpc3RTdG9ja01vdmVtZW50cxIwLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0U3RvY2tNb3ZlbWVudHNSZXF1ZXN0GjEuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RTdG9ja01vdmVtZW50c1Jlc3BvbnNlIguQAgHC8xgECAMwARKJAQoOSW1wb3J0UHJvZHVjdHMSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuSW1wb3J0UHJvZHVjdHNSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFByb2R1Y3RzUmVzcG9uc2UiGMLzGBQSBAgDEGQiCgoDCKwCEgMIrAIoAigBEoUBCgtHZXRDYXRlZ29yeRIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRlZ29yeVJlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0ZWdvcnlSZXNwb25zZSIfkAIBwvMYGBoWCgMIkBwSAwisAhoKY2F0ZWdvcmllcxKOAQoOTGlzdENhdGVnb3JpZXMSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdENhdGVnb3JpZXNSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RDYXRlZ29yaWVzUmVzcG9uc2UiH5ACAcLzGBgaFgoDCJAcEgMIrAIaCmNhdGVnb3JpZXMSdQoOQ3JlYXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZUNhdGVnb3J5UmVzcG9uc2UiBsLzGAIoARJ1Cg5VcGRhdGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZSIGwvMYAigBEm0KDkRlbGV0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVDYXRlZ29yeVJlc3BvbnNlEn8KCkxpc3RCcmFuZHMSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdEJyYW5kc1JlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdEJyYW5kc1Jlc3BvbnNlIhyQAgHC8xgVGhMKAwiQHBIDCKwCGgdjYXRhbG9nEpsBCg9HZXRDYXRhbG9nU3RhdHMSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0YWxvZ1N0YXRzUmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5HZXRDYXRhbG9nU3RhdHNSZXNwb25zZSIpkAIBwvMYIhICEAUaFgoDCKwCEgIIPBoHY2F0YWxvZyoCCAEiBAoCCAoaLsLzGCoKEggBEgQIARABIggKAggFEgIIHhIUCAMSBAgCEAEiCAoCCAUSAggeMAFCuwEKGWNvbS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjFCE0NhdGFsb2dTZXJ2aWNlUHJvdG9QAVo9ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9jYXRhbG9nL3YxO2NhdGFsb2d2MaoCFUNhcnR3cmlnaHQuQ2F0YWxvZy5WMcoCFUNhcnR3cmlnaHRcQ2F0YWxvZ1xWMeoCF0NhcnR3cmlnaHQ6OkNhdGFsb2c6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CitjYXJ0d3JpZ2h0L2NhdGFsb2cvdjEvY2F0YWxvZ19zZXJ2aWNlLnByb3RvEhVjYXJ0d3JpZ2h0LmNhdGFsb2cudjEi7gEKEUdldFByb2R1Y3RSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEhwKA3NrdRgCIAEoCUINukgKcggQARhAugEBAEgAEh4KDHNob3dfZGVsZXRlZBgDIAEoCEIIwvMYBAgDEAESdQoJcmVhZF9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFza0JGukhDugFACgltYXNrX3NpemUSG211c3QgbmFtZSBhdCBtb3N0IDUwIGZpZWxkcxoWc2l6ZSh0aGlzLnBhdGhzKSA8PSA1MEIMCgNrZXkSBbpIAggBIkUKEkdldFByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3QitQEKF0JhdGNoR2V0UHJvZHVjdHNSZXF1ZXN0EiMKA2lkcxgBIAMoCUIW4EECukgQkgENCAEQZBgBIgVyA7ABARJ1CglyZWFkX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwIkwKGEJhdGNoR2V0UHJvZHVjdHNSZXNwb25zZRIwCghwcm9kdWN0cxgBIAMoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0IqIGChNMaXN0UHJvZHVjdHNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjYXRlZ29yeV9pZBgDIAEoCUILukgI2AEBcgOwAQESGgoFYnJhbmQYBCABKAlCC7pICHIGGGS6AQEAEiwKCW1pbl9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leRIsCgltYXhfcHJpY2UYBiABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSFQoNaW5fc3RvY2tfb25seRgHIAEoCBIbCgVxdWVyeRgIIAEoCUIMukgJcgcYyAG6AQEAEh0KCG9yZGVyX2J5GAkgASgJQgu6SAhyBhhAugEBABJ1CglyZWFkX21hc2sYCiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEjkKBXRvdGFsGAsgASgOMiAuY2FydHdyaWdodC5jYXRhbG9nLnYxLlRvdGFsTW9kZUIIukgFggECEAESHgoMc2hvd19kZWxldGVkGAwgASgIQgjC8xgECAMQARJFCg9taW5fY3JlYXRlX3RpbWUYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEkUKD21heF9jcmVhdGVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASQQoGZmFjZXRzGA8gAygOMhwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkZhY2V0QhO6SBCSAQ0QAxgBIgeCAQQQASAAEjsKDWNhdGVnb3J5X3NsdWcYECABKAlCJLpIIdgBAXIcGEAyGF5bYS16MC05XSsoLVthLXowLTldKykqJCLEAQoUTGlzdFByb2R1Y3RzUmVzcG9uc2USMAoIcHJvZHVjdHMYASADKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEgoKdG90YWxfc2l6ZRgDIAEoBRI0CgZmYWNldHMYBCABKAsyJC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEZhY2V0cxIXCg9jb3JyZWN0ZWRfcXVlcnkYBSABKAkiigEKFENyZWF0ZVByb2R1Y3RSZXF1ZXN0EjoKB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdEIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSAoVQ3JlYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCKDAgoUVXBkYXRlUHJvZHVjdFJlcXVlc3QSOgoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSAoVVXBkYXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJKChREZWxldGVQcm9kdWN0UmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQAiSAoVRGVsZXRlUHJvZHVjdFJlc3BvbnNlEi8KB3Byb2R1Y3QYASABKAsyHi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuUHJvZHVjdCJMChZVbmRlbGV0ZVByb2R1Y3RSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBACJKChdVbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRIvCgdwcm9kdWN0GAEgASgLMh4uY2FydHdyaWdodC5jYXRhbG9nLnYxLlByb2R1Y3Qi8wMKEkFkanVzdFN0b2NrUmVxdWVzdBIfCgpwcm9kdWN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARIlCgVkZWx0YRgCIAEoA0IWukgTIhEYgKjWuQcogNipxvj/////ARItChFleHBlY3RlZF9xdWFudGl0eRgDIAEoA0INukgKIggYgKjWuQcoAEgAiAEBEqUBCgZyZWFzb24YBCABKA4yIi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuU3RvY2tSZWFzb25CceBBArpIa7oBYwoMc3RvY2tfcmVhc29uEjptdXN0IGJlIFJFQ09VTlQsIFJFQ0VJVkVELCBEQU1BR0VELCBSRVRVUk5FRCBvciBDT1JSRUNUSU9OGhd0aGlzIGluIFsxLCAyLCAzLCA0LCA1XYIBAhABEkQKDmVmZmVjdGl2ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABARIsChBvbl9oYW5kX3F1YW50aXR5GAcgASgDQg26SAoiCBiAqNa5BygASAGIAQFCFAoSX2V4cGVjdGVkX3F1YW50aXR5QhMKEV9vbl9oYW5kX3F1YW50aXR5ImAKE0FkanVzdFN0b2NrUmVzcG9uc2USLwoHcHJvZHVjdBgBIAEoCzIeLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5Qcm9kdWN0EhgKEG9uX2hhbmRfcXVhbnRpdHkYAiABKAMiWQoSR2V0Q2F0ZWdvcnlSZXF1ZXN0EhYKAmlkGAEgASgJQgi6SAVyA7ABAUgAEh0KBHNsdWcYAiABKAlCDbpICnIIEAEYQLoBAQBIAEIMCgNrZXkSBbpIAggBIkgKE0dldENhdGVnb3J5UmVzcG9uc2USMQoIY2F0ZWdvcnkYASABKAsyHy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0ZWdvcnkidwoVTGlzdENhdGVnb3JpZXNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIeCglwYXJlbnRfaWQYAyABKAlCC7pICNgBAXIDsAEBImYKFkxpc3RDYXRlZ29yaWVzUmVzcG9uc2USMwoKY2F0ZWdvcmllcxgBIAMoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkijQEKFUNyZWF0ZUNhdGVnb3J5UmVxdWVzdBI8CghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeUIJ4EECukgDyAEBEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgiSwoWQ3JlYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSKGAgoVVXBkYXRlQ2F0ZWdvcnlSZXF1ZXN0EjwKCGNhdGVnb3J5GAEgASgLMh8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkNhdGVnb3J5QgngQQK6SAPIAQESdwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQka6SEO6AUAKCW1hc2tfc2l6ZRIbbXVzdCBuYW1lIGF0IG1vc3QgNTAgZmllbGRzGhZzaXplKHRoaXMucGF0aHMpIDw9IDUwEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhUKDXZhbGlkYXRlX29ubHkYBCABKAgiSwoWVXBkYXRlQ2F0ZWdvcnlSZXNwb25zZRIxCghjYXRlZ29yeRgBIAEoCzIfLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DYXRlZ29yeSJLChVEZWxldGVDYXRlZ29yeVJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAIhgKFkRlbGV0ZUNhdGVnb3J5UmVzcG9uc2UiUwoRTGlzdEJyYW5kc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAIlsKEkxpc3RCcmFuZHNSZXNwb25zZRIsCgZicmFuZHMYASADKAsyHC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQnJhbmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkIKFkdldENhdGFsb2dTdGF0c1JlcXVlc3QSKAoTbG93X3N0b2NrX3RocmVzaG9sZBgBIAEoA0ILukgIIgYYwIQ9KAAiTQoXR2V0Q2F0YWxvZ1N0YXRzUmVzcG9uc2USMgoFc3RhdHMYASABKAsyIy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ2F0YWxvZ1N0YXRzKmwKCVRvdGFsTW9kZRIaChZUT1RBTF9NT0RFX1VOU1BFQ0lGSUVEEAASEwoPVE9UQUxfTU9ERV9OT05FEAESGAoUVE9UQUxfTU9ERV9FU1RJTUFURUQQAhIUChBUT1RBTF9NT0RFX0VYQUNUEAMqVAoFRmFjZXQSFQoRRkFDRVRfVU5TUEVDSUZJRUQQABIPCgtGQUNFVF9CUkFORBABEhIKDkZBQ0VUX0NBVEVHT1JZEAISDwoLRkFDRVRfUFJJQ0UQAzKVEwoOQ2F0YWxvZ1NlcnZpY2USqAEKCkdldFByb2R1Y3QSKC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlcXVlc3QaKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0UHJvZHVjdFJlc3BvbnNlIkWQAgHC8xg+GjwKAwiEBxICCDwaDHByb2R1Y3Q6e2lkfRoJc2t1Ontza3V9IhRwcm9kdWN0Ontwcm9kdWN0LmlkfSoCCAESngEKEEJhdGNoR2V0UHJvZHVjdHMSLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQmF0Y2hHZXRQcm9kdWN0c1JlcXVlc3QaLy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQmF0Y2hHZXRQcm9kdWN0c1Jlc3BvbnNlIimQAgHC8xgiEgIQAhocCgMIhAcSAgg8Gg1wcm9kdWN0OntpZHN9KgIIARKeAQoMTGlzdFByb2R1Y3RzEiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RQcm9kdWN0c1JlcXVlc3QaKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFByb2R1Y3RzUmVzcG9uc2UiNZACAcLzGC4aLAoCCHgSAgg8GgdjYXRhbG9nIhVwcm9kdWN0Ontwcm9kdWN0cy5pZH0qAggBEnIKDUNyZWF0ZVByb2R1Y3QSKy5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlcXVlc3QaLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQ3JlYXRlUHJvZHVjdFJlc3BvbnNlIgbC8xgCKAEScgoNVXBkYXRlUHJvZHVjdBIrLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVxdWVzdBosLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VcGRhdGVQcm9kdWN0UmVzcG9uc2UiBsLzGAIoARJqCg1EZWxldGVQcm9kdWN0EisuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXF1ZXN0GiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkRlbGV0ZVByb2R1Y3RSZXNwb25zZRJwCg9VbmRlbGV0ZVByb2R1Y3QSLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVW5kZWxldGVQcm9kdWN0UmVxdWVzdBouLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5VbmRlbGV0ZVByb2R1Y3RSZXNwb25zZRJsCgtBZGp1c3RTdG9jaxIpLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5BZGp1c3RTdG9ja1JlcXVlc3QaKi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuQWRqdXN0U3RvY2tSZXNwb25zZSIGwvMYAigBEocBChBCYXRjaEFkanVzdFN0b2NrEi4uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoQWRqdXN0U3RvY2tSZXF1ZXN0Gi8uY2FydHdyaWdodC5jYXRhbG9nLnYxLkJhdGNoQWRqdXN0U3RvY2tSZXNwb25zZSISwvMYDhIECAMQCiIECgIICigCEoYBChJMaXN0U3RvY2tNb3ZlbWVudHMSMC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuTGlzdFN0b2NrTW92ZW1lbnRzUmVxdWVzdBoxLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0U3RvY2tNb3ZlbWVudHNSZXNwb25zZSILkAIBwvMYBAgDMAESiQEKDkltcG9ydFByb2R1Y3RzEiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkltcG9ydFByb2R1Y3RzUmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5JbXBvcnRQcm9kdWN0c1Jlc3BvbnNlIhjC8xgUEgQIAxBkIgoKAwisAhIDCKwCKAIoARKFAQoLR2V0Q2F0ZWdvcnkSKS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0ZWdvcnlSZXF1ZXN0GiouY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGVnb3J5UmVzcG9uc2UiH5ACAcLzGBgaFgoDCJAcEgMIrAIaCmNhdGVnb3JpZXMSjgEKDkxpc3RDYXRlZ29yaWVzEiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RDYXRlZ29yaWVzUmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5MaXN0Q2F0ZWdvcmllc1Jlc3BvbnNlIh+QAgHC8xgYGhYKAwiQHBIDCKwCGgpjYXRlZ29yaWVzEnUKDkNyZWF0ZUNhdGVnb3J5EiwuY2FydHdyaWdodC5jYXRhbG9nLnYxLkNyZWF0ZUNhdGVnb3J5UmVxdWVzdBotLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5DcmVhdGVDYXRlZ29yeVJlc3BvbnNlIgbC8xgCKAESdQoOVXBkYXRlQ2F0ZWdvcnkSLC5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuVXBkYXRlQ2F0ZWdvcnlSZXF1ZXN0Gi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLlVwZGF0ZUNhdGVnb3J5UmVzcG9uc2UiBsLzGAIoARJtCg5EZWxldGVDYXRlZ29yeRIsLmNhcnR3cmlnaHQuY2F0YWxvZy52MS5EZWxldGVDYXRlZ29yeVJlcXVlc3QaLS5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuRGVsZXRlQ2F0ZWdvcnlSZXNwb25zZRJ/CgpMaXN0QnJhbmRzEiguY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RCcmFuZHNSZXF1ZXN0GikuY2FydHdyaWdodC5jYXRhbG9nLnYxLkxpc3RCcmFuZHNSZXNwb25zZSIckAIBwvMYFRoTCgMIkBwSAwisAhoHY2F0YWxvZxKbAQoPR2V0Q2F0YWxvZ1N0YXRzEi0uY2FydHdyaWdodC5jYXRhbG9nLnYxLkdldENhdGFsb2dTdGF0c1JlcXVlc3QaLi5jYXJ0d3JpZ2h0LmNhdGFsb2cudjEuR2V0Q2F0YWxvZ1N0YXRzUmVzcG9uc2UiKZACAcLzGCISAhAFGhYKAwisAhICCDwaB2NhdGFsb2cqAggBIgQKAggKGi7C8xgqChIIARIECAEQASIICgIIBRICCB4SFAgDEgQIAhABIggKAggFEgIIHjABQrsBChljb20uY2FydHdyaWdodC5jYXRhbG9nLnYxQhNDYXRhbG9nU2VydmljZVByb3RvUAFaPWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvY2F0YWxvZy92MTtjYXRhbG9ndjGqAhVDYXJ0d3JpZ2h0LkNhdGFsb2cuVjHKAhVDYXJ0d3JpZ2h0XENhdGFsb2dcVjHqAhdDYXJ0d3JpZ2h0OjpDYXRhbG9nOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_catalog_v1_catalog, file_cartwright_catalog_v1_import, file_cartwright_catalog_v1_stock, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Request message of GetProduct.
@@ -658,314 +660,6 @@ export const AdjustStockResponseSchema: GenMessage<AdjustStockResponse> = /*@__P
   messageDesc(file_cartwright_catalog_v1_catalog_service, 15);
 
 /**
- * A change of the stock of one product, with the rules of AdjustStock.
- *
- * @generated from message cartwright.catalog.v1.StockAdjustment
- */
-export type StockAdjustment = Message<"cartwright.catalog.v1.StockAdjustment"> & {
-  /**
-   * Id of the product, which can be deleted.
-   *
-   * @generated from field: string product_id = 1;
-   */
-  productId: string;
-
-  /**
-   * Units to add to the stock; negative to remove units. Not 0, unless on_hand_quantity is set instead.
-   *
-   * @generated from field: int64 delta = 2;
-   */
-  delta: bigint;
-
-  /**
-   * stock_quantity of the product before this line. If it is not the current one, the line fails with ABORTED
-   * (STOCK_CHANGED); the message has the current one. Not checked if absent.
-   *
-   * @generated from field: optional int64 expected_quantity = 3;
-   */
-  expectedQuantity?: bigint | undefined;
-
-  /**
-   * Reason of the change, recorded in the stock ledger.
-   *
-   * @generated from field: cartwright.catalog.v1.StockReason reason = 4;
-   */
-  reason: StockReason;
-
-  /**
-   * Time at which the stock changed, not in the future. If absent, the time at which the change is recorded. A RECOUNT
-   * older than the latest recorded one fails with FAILED_PRECONDITION (RECOUNT_OUTDATED).
-   *
-   * @generated from field: google.protobuf.Timestamp effective_time = 5;
-   */
-  effectiveTime?: Timestamp | undefined;
-
-  /**
-   * Counted units in the warehouse, instead of delta; only with reason RECOUNT.
-   *
-   * @generated from field: optional int64 on_hand_quantity = 6;
-   */
-  onHandQuantity?: bigint | undefined;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.StockAdjustment.
- * Use `create(StockAdjustmentSchema)` to create a new message.
- */
-export const StockAdjustmentSchema: GenMessage<StockAdjustment> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
-
-/**
- * Request message of BatchAdjustStock.
- *
- * @generated from message cartwright.catalog.v1.BatchAdjustStockRequest
- */
-export type BatchAdjustStockRequest = Message<"cartwright.catalog.v1.BatchAdjustStockRequest"> & {
-  /**
-   * Lines of the batch, from 1 to 1,000.
-   *
-   * @generated from field: repeated cartwright.catalog.v1.StockAdjustment adjustments = 1;
-   */
-  adjustments: StockAdjustment[];
-
-  /**
-   * UUID that makes retries idempotent: a repeated call with the same request_id returns the first response. The call
-   * fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
-   *
-   * @generated from field: string request_id = 2;
-   */
-  requestId: string;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.BatchAdjustStockRequest.
- * Use `create(BatchAdjustStockRequestSchema)` to create a new message.
- */
-export const BatchAdjustStockRequestSchema: GenMessage<BatchAdjustStockRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
-
-/**
- * Response message of BatchAdjustStock.
- *
- * @generated from message cartwright.catalog.v1.BatchAdjustStockResponse
- */
-export type BatchAdjustStockResponse = Message<"cartwright.catalog.v1.BatchAdjustStockResponse"> & {
-  /**
-   * Results of the lines, in the order of the request.
-   *
-   * @generated from field: repeated cartwright.catalog.v1.StockAdjustmentResult results = 1;
-   */
-  results: StockAdjustmentResult[];
-};
-
-/**
- * Describes the message cartwright.catalog.v1.BatchAdjustStockResponse.
- * Use `create(BatchAdjustStockResponseSchema)` to create a new message.
- */
-export const BatchAdjustStockResponseSchema: GenMessage<BatchAdjustStockResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
-
-/**
- * Result of one line of BatchAdjustStock.
- *
- * @generated from message cartwright.catalog.v1.StockAdjustmentResult
- */
-export type StockAdjustmentResult = Message<"cartwright.catalog.v1.StockAdjustmentResult"> & {
-  /**
-   * The stock after the line, or the reason why the line changed nothing.
-   *
-   * @generated from oneof cartwright.catalog.v1.StockAdjustmentResult.result
-   */
-  result: {
-    /**
-     * Stock of the product after the line.
-     *
-     * @generated from field: cartwright.catalog.v1.ProductStock stock = 1;
-     */
-    value: ProductStock;
-    case: "stock";
-  } | {
-    /**
-     * Error of the line, which changed nothing.
-     *
-     * @generated from field: cartwright.catalog.v1.StockAdjustmentError error = 2;
-     */
-    value: StockAdjustmentError;
-    case: "error";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message cartwright.catalog.v1.StockAdjustmentResult.
- * Use `create(StockAdjustmentResultSchema)` to create a new message.
- */
-export const StockAdjustmentResultSchema: GenMessage<StockAdjustmentResult> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
-
-/**
- * Stock of a product.
- *
- * @generated from message cartwright.catalog.v1.ProductStock
- */
-export type ProductStock = Message<"cartwright.catalog.v1.ProductStock"> & {
-  /**
-   * Id of the product.
-   *
-   * @generated from field: string product_id = 1;
-   */
-  productId: string;
-
-  /**
-   * Units that can be ordered.
-   *
-   * @generated from field: int64 stock_quantity = 2;
-   */
-  stockQuantity: bigint;
-
-  /**
-   * Units in the warehouse: stock_quantity and the units that pending orders have reserved.
-   *
-   * @generated from field: int64 on_hand_quantity = 3;
-   */
-  onHandQuantity: bigint;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.ProductStock.
- * Use `create(ProductStockSchema)` to create a new message.
- */
-export const ProductStockSchema: GenMessage<ProductStock> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
-
-/**
- * Error of one line of BatchAdjustStock: that of AdjustStock without its details. After STOCK_CHANGED, read the product
- * for its current stock.
- *
- * @generated from message cartwright.catalog.v1.StockAdjustmentError
- */
-export type StockAdjustmentError = Message<"cartwright.catalog.v1.StockAdjustmentError"> & {
-  /**
-   * Name of the gRPC code, such as "FAILED_PRECONDITION".
-   *
-   * @generated from field: string code = 1;
-   */
-  code: string;
-
-  /**
-   * Stable reason in UPPER_SNAKE_CASE, such as "OUT_OF_STOCK".
-   *
-   * @generated from field: string reason = 2;
-   */
-  reason: string;
-
-  /**
-   * Description of the error in English.
-   *
-   * @generated from field: string message = 3;
-   */
-  message: string;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.StockAdjustmentError.
- * Use `create(StockAdjustmentErrorSchema)` to create a new message.
- */
-export const StockAdjustmentErrorSchema: GenMessage<StockAdjustmentError> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
-
-/**
- * Request message of ListStockMovements. An entry is listed if it matches all filters that are set.
- *
- * @generated from message cartwright.catalog.v1.ListStockMovementsRequest
- */
-export type ListStockMovementsRequest = Message<"cartwright.catalog.v1.ListStockMovementsRequest"> & {
-  /**
-   * Maximum number of entries on the page, at most 100. 20 if 0.
-   *
-   * @generated from field: int32 page_size = 1;
-   */
-  pageSize: number;
-
-  /**
-   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
-   * the same filters; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or PAGE_TOKEN_EXPIRED).
-   *
-   * @generated from field: string page_token = 2;
-   */
-  pageToken: string;
-
-  /**
-   * Only entries of this product. All products if empty.
-   *
-   * @generated from field: string product_id = 3;
-   */
-  productId: string;
-
-  /**
-   * Only entries of this order. All orders, and entries without an order, if empty.
-   *
-   * @generated from field: string order_id = 4;
-   */
-  orderId: string;
-
-  /**
-   * Only entries with this reason. All reasons if empty. ORDER and CANCEL need product_id or order_id.
-   *
-   * @generated from field: cartwright.catalog.v1.StockReason reason = 5;
-   */
-  reason: StockReason;
-
-  /**
-   * Only entries that were recorded at this time or later. No lower bound if absent.
-   *
-   * @generated from field: google.protobuf.Timestamp min_create_time = 6;
-   */
-  minCreateTime?: Timestamp | undefined;
-
-  /**
-   * Only entries that were recorded before this time. No upper bound if absent.
-   *
-   * @generated from field: google.protobuf.Timestamp max_create_time = 7;
-   */
-  maxCreateTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.ListStockMovementsRequest.
- * Use `create(ListStockMovementsRequestSchema)` to create a new message.
- */
-export const ListStockMovementsRequestSchema: GenMessage<ListStockMovementsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
-
-/**
- * Response message of ListStockMovements.
- *
- * @generated from message cartwright.catalog.v1.ListStockMovementsResponse
- */
-export type ListStockMovementsResponse = Message<"cartwright.catalog.v1.ListStockMovementsResponse"> & {
-  /**
-   * Entries of the page, in descending order of create_time.
-   *
-   * @generated from field: repeated cartwright.catalog.v1.StockMovement movements = 1;
-   */
-  movements: StockMovement[];
-
-  /**
-   * Token of the next page; empty on the last page.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message cartwright.catalog.v1.ListStockMovementsResponse.
- * Use `create(ListStockMovementsResponseSchema)` to create a new message.
- */
-export const ListStockMovementsResponseSchema: GenMessage<ListStockMovementsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
-
-/**
  * Request message of GetCategory.
  *
  * @generated from message cartwright.catalog.v1.GetCategoryRequest
@@ -1000,7 +694,7 @@ export type GetCategoryRequest = Message<"cartwright.catalog.v1.GetCategoryReque
  * Use `create(GetCategoryRequestSchema)` to create a new message.
  */
 export const GetCategoryRequestSchema: GenMessage<GetCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 16);
 
 /**
  * Response message of GetCategory.
@@ -1021,7 +715,7 @@ export type GetCategoryResponse = Message<"cartwright.catalog.v1.GetCategoryResp
  * Use `create(GetCategoryResponseSchema)` to create a new message.
  */
 export const GetCategoryResponseSchema: GenMessage<GetCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 17);
 
 /**
  * Request message of ListCategories.
@@ -1058,7 +752,7 @@ export type ListCategoriesRequest = Message<"cartwright.catalog.v1.ListCategorie
  * Use `create(ListCategoriesRequestSchema)` to create a new message.
  */
 export const ListCategoriesRequestSchema: GenMessage<ListCategoriesRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 18);
 
 /**
  * Response message of ListCategories.
@@ -1086,7 +780,7 @@ export type ListCategoriesResponse = Message<"cartwright.catalog.v1.ListCategori
  * Use `create(ListCategoriesResponseSchema)` to create a new message.
  */
 export const ListCategoriesResponseSchema: GenMessage<ListCategoriesResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 19);
 
 /**
  * Request message of CreateCategory.
@@ -1123,7 +817,7 @@ export type CreateCategoryRequest = Message<"cartwright.catalog.v1.CreateCategor
  * Use `create(CreateCategoryRequestSchema)` to create a new message.
  */
 export const CreateCategoryRequestSchema: GenMessage<CreateCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 20);
 
 /**
  * Response message of CreateCategory.
@@ -1144,7 +838,7 @@ export type CreateCategoryResponse = Message<"cartwright.catalog.v1.CreateCatego
  * Use `create(CreateCategoryResponseSchema)` to create a new message.
  */
 export const CreateCategoryResponseSchema: GenMessage<CreateCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 21);
 
 /**
  * Request message of UpdateCategory.
@@ -1189,7 +883,7 @@ export type UpdateCategoryRequest = Message<"cartwright.catalog.v1.UpdateCategor
  * Use `create(UpdateCategoryRequestSchema)` to create a new message.
  */
 export const UpdateCategoryRequestSchema: GenMessage<UpdateCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 30);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 22);
 
 /**
  * Response message of UpdateCategory.
@@ -1210,7 +904,7 @@ export type UpdateCategoryResponse = Message<"cartwright.catalog.v1.UpdateCatego
  * Use `create(UpdateCategoryResponseSchema)` to create a new message.
  */
 export const UpdateCategoryResponseSchema: GenMessage<UpdateCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 31);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 23);
 
 /**
  * Request message of DeleteCategory.
@@ -1239,7 +933,7 @@ export type DeleteCategoryRequest = Message<"cartwright.catalog.v1.DeleteCategor
  * Use `create(DeleteCategoryRequestSchema)` to create a new message.
  */
 export const DeleteCategoryRequestSchema: GenMessage<DeleteCategoryRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 32);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 24);
 
 /**
  * Empty response message of DeleteCategory.
@@ -1254,7 +948,7 @@ export type DeleteCategoryResponse = Message<"cartwright.catalog.v1.DeleteCatego
  * Use `create(DeleteCategoryResponseSchema)` to create a new message.
  */
 export const DeleteCategoryResponseSchema: GenMessage<DeleteCategoryResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 33);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 25);
 
 /**
  * Request message of ListBrands.
@@ -1284,7 +978,7 @@ export type ListBrandsRequest = Message<"cartwright.catalog.v1.ListBrandsRequest
  * Use `create(ListBrandsRequestSchema)` to create a new message.
  */
 export const ListBrandsRequestSchema: GenMessage<ListBrandsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 34);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 26);
 
 /**
  * Response message of ListBrands.
@@ -1312,7 +1006,7 @@ export type ListBrandsResponse = Message<"cartwright.catalog.v1.ListBrandsRespon
  * Use `create(ListBrandsResponseSchema)` to create a new message.
  */
 export const ListBrandsResponseSchema: GenMessage<ListBrandsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 35);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 27);
 
 /**
  * Request message of GetCatalogStats.
@@ -1334,7 +1028,7 @@ export type GetCatalogStatsRequest = Message<"cartwright.catalog.v1.GetCatalogSt
  * Use `create(GetCatalogStatsRequestSchema)` to create a new message.
  */
 export const GetCatalogStatsRequestSchema: GenMessage<GetCatalogStatsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 36);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 28);
 
 /**
  * Response message of GetCatalogStats.
@@ -1355,7 +1049,7 @@ export type GetCatalogStatsResponse = Message<"cartwright.catalog.v1.GetCatalogS
  * Use `create(GetCatalogStatsResponseSchema)` to create a new message.
  */
 export const GetCatalogStatsResponseSchema: GenMessage<GetCatalogStatsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_catalog_v1_catalog_service, 37);
+  messageDesc(file_cartwright_catalog_v1_catalog_service, 29);
 
 /**
  * Precision with which a list counts its results.
