@@ -101,7 +101,7 @@ export async function runBatch<Item, Locked, Result>(
         counters.lockTimeouts += 1;
         const lockedKeys = await findLockedKeys(options, waiting);
         const isLocked = ({ keys }: BatchCall<Item, Result>) => keys.some((key) => lockedKeys.has(key));
-        const isLastAttempt = attempt >= ATTEMPTS && lockedKeys.size === 0;
+        const isLastAttempt = attempt >= ATTEMPTS && !waiting.some(isLocked);
         delayed.push({ calls: waiting.filter((call) => isLastAttempt || isLocked(call)), lockedKeys });
         log.debug({ err: error, attempt, keys: [...lockedKeys] }, "Batch waited too long for a lock");
         if (isLastAttempt) return delayed;
