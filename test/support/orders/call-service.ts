@@ -18,6 +18,9 @@ const STATES: Record<OrderState, string> = {
   [OrderState.UNSPECIFIED]: "UNSPECIFIED",
   [OrderState.PENDING]: "PENDING",
   [OrderState.CANCELLED]: "CANCELLED",
+  [OrderState.CONFIRMED]: "CONFIRMED",
+  [OrderState.EXPIRED]: "EXPIRED",
+  [OrderState.COMPLETED]: "COMPLETED",
 };
 
 /** Makes a call of the model to the service, and returns what the model compares. */

@@ -7,6 +7,8 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import type { PostalAddress } from "../../type/v1/postal_address_pb.ts";
+import { file_cartwright_type_v1_postal_address } from "../../type/v1/postal_address_pb.ts";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +18,35 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order.proto.
  */
 export const file_cartwright_order_v1_order: GenFile = /*@__PURE__*/
-  fileDesc("Ch9jYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyLnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIuEBCglPcmRlckl0ZW0SIgoKcHJvZHVjdF9pZBgBIAEoCUIO4EEC4EEFukgFcgOwAQESEAoDc2t1GAIgASgJQgPgQQMSEQoEbmFtZRgDIAEoCUID4EEDEjIKCnVuaXRfcHJpY2UYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCA+BBAxIiCghxdWFudGl0eRgFIAEoA0IQ4EEC4EEFukgHIgUYkE4oARIzCgt0b3RhbF9wcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDIpYECgVPcmRlchIaCgJpZBgBIAEoCUIO4EEIukgI2AEBcgOwAQESIwoLY3VzdG9tZXJfaWQYAiABKAlCDuBBBbpICNgBAXIDsAEBEjMKBXN0YXRlGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgPgQQMSPwoFaXRlbXMYBCADKAsyHi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbUIQ4EEC4EEFukgHkgEECAEQZBIzCgt0b3RhbF9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDEiQKDHByb21vdGlvbl9pZBgGIAEoCUIO4EEFukgI2AEBcgOwAQESRgoTYWxsb3dlZF90cmFuc2l0aW9ucxgHIAMoDjIkLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJUcmFuc2l0aW9uQgPgQQMSEQoEZXRhZxgIIAEoCUID4EEDEjQKC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC2V4cGlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDKl0KCk9yZGVyU3RhdGUSGwoXT1JERVJfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNPUkRFUl9TVEFURV9QRU5ESU5HEAESGQoVT1JERVJfU1RBVEVfQ0FOQ0VMTEVEEAIqUAoPT3JkZXJUcmFuc2l0aW9uEiAKHE9SREVSX1RSQU5TSVRJT05fVU5TUEVDSUZJRUQQABIbChdPUkRFUl9UUkFOU0lUSU9OX0NBTkNFTBABQqYBChdjb20uY2FydHdyaWdodC5vcmRlci52MUIKT3JkZXJQcm90b1ABWjlleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("Ch9jYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyLnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxImoKCk9yZGVyVG90YWwSMQoEdHlwZRgBIAEoDjIjLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJUb3RhbFR5cGUSKQoGYW1vdW50GAIgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5IoEDCglPcmRlckl0ZW0SIgoKcHJvZHVjdF9pZBgBIAEoCUIO4EEC4EEFukgFcgOwAQESEAoDc2t1GAIgASgJQgPgQQMSEQoEbmFtZRgDIAEoCUID4EEDEjIKCnVuaXRfcHJpY2UYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCA+BBAxIiCghxdWFudGl0eRgFIAEoA0IQ4EEC4EEFukgHIgUYkE4oARIzCgt0b3RhbF9wcmljZRgGIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDEg8KAmlkGAcgASgJQgPgQQMSHwoSY2FuY2VsbGVkX3F1YW50aXR5GAggASgDQgPgQQMSHwoSZnVsZmlsbGVkX3F1YW50aXR5GAkgASgDQgPgQQMSHgoRcmV0dXJuZWRfcXVhbnRpdHkYCiABKANCA+BBAxIrCgN0YXgYCyABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCA+BBAyLdAQoOU2hpcHBpbmdPcHRpb24SHAoCaWQYASABKAlCEOBBArpICnIIEAEYZLoBAQASEQoEbmFtZRgCIAEoCUID4EEDEi0KBXByaWNlGAMgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgPgQQMSKwoDdGF4GAQgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgPgQQMSHgoRbWluX2RlbGl2ZXJ5X2RheXMYBSABKAVCA+BBAxIeChFtYXhfZGVsaXZlcnlfZGF5cxgGIAEoBUID4EEDIsIICgVPcmRlchIaCgJpZBgBIAEoCUIO4EEIukgI2AEBcgOwAQESIwoLY3VzdG9tZXJfaWQYAiABKAlCDuBBBbpICNgBAXIDsAEBEjMKBXN0YXRlGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgPgQQMSPwoFaXRlbXMYBCADKAsyHi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbUIQ4EEC4EEFukgHkgEECAEQZBIzCgt0b3RhbF9wcmljZRgFIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDEiQKDHByb21vdGlvbl9pZBgGIAEoCUIO4EEFukgI2AEBcgOwAQESRgoTYWxsb3dlZF90cmFuc2l0aW9ucxgHIAMoDjIkLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJUcmFuc2l0aW9uQgPgQQMSEQoEZXRhZxgIIAEoCUID4EEDEjQKC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC3VwZGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjQKC2V4cGlyZV90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEj0KDXBheW1lbnRfc3RhdGUYDCABKA4yIS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRTdGF0ZUID4EEDEkUKEWZ1bGZpbGxtZW50X3N0YXRlGA0gASgOMiUuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudFN0YXRlQgPgQQMSNAoGdG90YWxzGA4gAygLMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclRvdGFsQgPgQQMSNAoMaW5jbHVkZWRfdGF4GA8gASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgPgQQMSMgoKYW1vdW50X2R1ZRgQIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUID4EEDEkAKEHNoaXBwaW5nX2FkZHJlc3MYESABKAsyIS5jYXJ0d3JpZ2h0LnR5cGUudjEuUG9zdGFsQWRkcmVzc0ID4EEFEj8KD2JpbGxpbmdfYWRkcmVzcxgSIAEoCzIhLmNhcnR3cmlnaHQudHlwZS52MS5Qb3N0YWxBZGRyZXNzQgPgQQUSHwoFZW1haWwYEyABKAlCEOBBBbpICtgBAXIFGP4BYAESHQoEbm90ZRgUIAEoCUIP4EEFukgJcgcY0A+6AQEAEkEKD3NoaXBwaW5nX29wdGlvbhgVIAEoCzIjLmNhcnR3cmlnaHQub3JkZXIudjEuU2hpcHBpbmdPcHRpb25CA+BBBSqsAQoKT3JkZXJTdGF0ZRIbChdPUkRFUl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE09SREVSX1NUQVRFX1BFTkRJTkcQARIZChVPUkRFUl9TVEFURV9DQU5DRUxMRUQQAhIZChVPUkRFUl9TVEFURV9DT05GSVJNRUQQAxIXChNPUkRFUl9TVEFURV9FWFBJUkVEEAQSGQoVT1JERVJfU1RBVEVfQ09NUExFVEVEEAUq2QEKDFBheW1lbnRTdGF0ZRIdChlQQVlNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUUEFZTUVOVF9TVEFURV9VTlBBSUQQARIcChhQQVlNRU5UX1NUQVRFX0FVVEhPUklaRUQQAhIWChJQQVlNRU5UX1NUQVRFX1BBSUQQAxIkCiBQQVlNRU5UX1NUQVRFX1BBUlRJQUxMWV9SRUZVTkRFRBAEEhoKFlBBWU1FTlRfU1RBVEVfUkVGVU5ERUQQBRIYChRQQVlNRU5UX1NUQVRFX0ZBSUxFRBAGKsUBChBGdWxmaWxsbWVudFN0YXRlEiEKHUZVTEZJTExNRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASIQodRlVMRklMTE1FTlRfU1RBVEVfVU5GVUxGSUxMRUQQARIpCiVGVUxGSUxMTUVOVF9TVEFURV9QQVJUSUFMTFlfRlVMRklMTEVEEAISHwobRlVMRklMTE1FTlRfU1RBVEVfRlVMRklMTEVEEAMSHwobRlVMRklMTE1FTlRfU1RBVEVfREVMSVZFUkVEEAQqlQIKD09yZGVyVHJhbnNpdGlvbhIgChxPUkRFUl9UUkFOU0lUSU9OX1VOU1BFQ0lGSUVEEAASGwoXT1JERVJfVFJBTlNJVElPTl9DQU5DRUwQARIeChpPUkRFUl9UUkFOU0lUSU9OX01BUktfUEFJRBACEhkKFU9SREVSX1RSQU5TSVRJT05fU0hJUBADEhwKGE9SREVSX1RSQU5TSVRJT05fREVMSVZFUhAEEiEKHU9SREVSX1RSQU5TSVRJT05fQ0FOQ0VMX0lURU1TEAUSIQodT1JERVJfVFJBTlNJVElPTl9SRVRVUk5fSVRFTVMQBhIkCiBPUkRFUl9UUkFOU0lUSU9OX1NFVF9FWFBJUkVfVElNRRAHKsUBCg5PcmRlclRvdGFsVHlwZRIgChxPUkRFUl9UT1RBTF9UWVBFX1VOU1BFQ0lGSUVEEAASHQoZT1JERVJfVE9UQUxfVFlQRV9TVUJUT1RBTBABEh0KGU9SREVSX1RPVEFMX1RZUEVfRElTQ09VTlQQAhIdChlPUkRFUl9UT1RBTF9UWVBFX1NISVBQSU5HEAMSGAoUT1JERVJfVE9UQUxfVFlQRV9UQVgQBBIaChZPUkRFUl9UT1RBTF9UWVBFX1RPVEFMEAVCpgEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQgpPcmRlclByb3RvUAFaOWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_type_v1_money, file_cartwright_type_v1_postal_address, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+
+/**
+ * An amount in the totals of an order.
+ *
+ * @generated from message cartwright.order.v1.OrderTotal
+ */
+export type OrderTotal = Message<"cartwright.order.v1.OrderTotal"> & {
+  /**
+   * Kind of the amount. Each kind occurs once.
+   *
+   * @generated from field: cartwright.order.v1.OrderTotalType type = 1;
+   */
+  type: OrderTotalType;
+
+  /**
+   * The amount. A discount is negative.
+   *
+   * @generated from field: cartwright.type.v1.Money amount = 2;
+   */
+  amount?: Money | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.OrderTotal.
+ * Use `create(OrderTotalSchema)` to create a new message.
+ */
+export const OrderTotalSchema: GenMessage<OrderTotal> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order, 0);
 
 /**
  * One product of an order, as it was when the order was placed.
@@ -65,6 +95,42 @@ export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
    * @generated from field: cartwright.type.v1.Money total_price = 6;
    */
   totalPrice?: Money | undefined;
+
+  /**
+   * Number that identifies the item in its order, such as "1".
+   *
+   * @generated from field: string id = 7;
+   */
+  id: string;
+
+  /**
+   * Units that were cancelled before their shipment.
+   *
+   * @generated from field: int64 cancelled_quantity = 8;
+   */
+  cancelledQuantity: bigint;
+
+  /**
+   * Units that were shipped. quantity is never less than cancelled_quantity and fulfilled_quantity together.
+   *
+   * @generated from field: int64 fulfilled_quantity = 9;
+   */
+  fulfilledQuantity: bigint;
+
+  /**
+   * Those of the shipped units that were returned.
+   *
+   * @generated from field: int64 returned_quantity = 10;
+   */
+  returnedQuantity: bigint;
+
+  /**
+   * Tax of the item, rounded half up to minor units: part of total_price if the prices include tax, otherwise on top of
+   * it.
+   *
+   * @generated from field: cartwright.type.v1.Money tax = 11;
+   */
+  tax?: Money | undefined;
 };
 
 /**
@@ -72,7 +138,63 @@ export type OrderItem = Message<"cartwright.order.v1.OrderItem"> & {
  * Use `create(OrderItemSchema)` to create a new message.
  */
 export const OrderItemSchema: GenMessage<OrderItem> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order, 0);
+  messageDesc(file_cartwright_order_v1_order, 1);
+
+/**
+ * A way to ship an order.
+ *
+ * @generated from message cartwright.order.v1.ShippingOption
+ */
+export type ShippingOption = Message<"cartwright.order.v1.ShippingOption"> & {
+  /**
+   * Id of the option, unique among those of a quote.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Name of the option, for buyers.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Price of the option.
+   *
+   * @generated from field: cartwright.type.v1.Money price = 3;
+   */
+  price?: Money | undefined;
+
+  /**
+   * Tax of the option: part of price if the prices include tax, otherwise on top of it.
+   *
+   * @generated from field: cartwright.type.v1.Money tax = 4;
+   */
+  tax?: Money | undefined;
+
+  /**
+   * Least number of days from the shipment to the delivery; 0 if unknown.
+   *
+   * @generated from field: int32 min_delivery_days = 5;
+   */
+  minDeliveryDays: number;
+
+  /**
+   * Greatest number of days from the shipment to the delivery; 0 if unknown.
+   *
+   * @generated from field: int32 max_delivery_days = 6;
+   */
+  maxDeliveryDays: number;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ShippingOption.
+ * Use `create(ShippingOptionSchema)` to create a new message.
+ */
+export const ShippingOptionSchema: GenMessage<ShippingOption> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order, 2);
 
 /**
  * An order of one or more products.
@@ -96,7 +218,7 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   customerId: string;
 
   /**
-   * Current state of the order.
+   * Overall state of the order.
    *
    * @generated from field: cartwright.order.v1.OrderState state = 3;
    */
@@ -110,7 +232,7 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   items: OrderItem[];
 
   /**
-   * Price of the order: the sum of the prices of its items.
+   * Price of the order: the TOTAL of its totals.
    *
    * @generated from field: cartwright.type.v1.Money total_price = 5;
    */
@@ -125,14 +247,14 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   promotionId: string;
 
   /**
-   * Transitions that the current state allows.
+   * Transitions that the current state allows. Callers also need the access of the transition's method.
    *
    * @generated from field: repeated cartwright.order.v1.OrderTransition allowed_transitions = 7;
    */
   allowedTransitions: OrderTransition[];
 
   /**
-   * Version of the order; it changes with every change of its state.
+   * Version of the order; it changes with every change of the order. It is the sequence of the order's last event.
    *
    * @generated from field: string etag = 8;
    */
@@ -153,11 +275,83 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   updateTime?: Timestamp | undefined;
 
   /**
-   * Reserved for automatic cancellation; always absent.
+   * Time at which the order expires unless its payment is authorized or made before. Absent if it does not expire.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 11;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * State of the payment.
+   *
+   * @generated from field: cartwright.order.v1.PaymentState payment_state = 12;
+   */
+  paymentState: PaymentState;
+
+  /**
+   * State of the shipment.
+   *
+   * @generated from field: cartwright.order.v1.FulfillmentState fulfillment_state = 13;
+   */
+  fulfillmentState: FulfillmentState;
+
+  /**
+   * Amounts that add up to the price of the order, as it was placed: one of each type, TOTAL last. Later changes of the
+   * order do not change them.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderTotal totals = 14;
+   */
+  totals: OrderTotal[];
+
+  /**
+   * Tax that the prices of items and shipping include; 0 if tax is added to the prices.
+   *
+   * @generated from field: cartwright.type.v1.Money included_tax = 15;
+   */
+  includedTax?: Money | undefined;
+
+  /**
+   * Amount that remains to be paid: the TOTAL without the cancelled units and their tax, and without what was paid.
+   * 0 for a cancelled or expired order.
+   *
+   * @generated from field: cartwright.type.v1.Money amount_due = 16;
+   */
+  amountDue?: Money | undefined;
+
+  /**
+   * Address to ship to. Absent for an order that is not shipped, such as one of digital goods.
+   *
+   * @generated from field: cartwright.type.v1.PostalAddress shipping_address = 17;
+   */
+  shippingAddress?: PostalAddress | undefined;
+
+  /**
+   * Address for the invoice. The shipping address if absent.
+   *
+   * @generated from field: cartwright.type.v1.PostalAddress billing_address = 18;
+   */
+  billingAddress?: PostalAddress | undefined;
+
+  /**
+   * Email address for messages about the order.
+   *
+   * @generated from field: string email = 19;
+   */
+  email: string;
+
+  /**
+   * Note of the buyer, at most 2,000 characters.
+   *
+   * @generated from field: string note = 20;
+   */
+  note: string;
+
+  /**
+   * How the order is shipped. Requests set its id only. Needs shipping_address.
+   *
+   * @generated from field: cartwright.order.v1.ShippingOption shipping_option = 21;
+   */
+  shippingOption?: ShippingOption | undefined;
 };
 
 /**
@@ -165,10 +359,11 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
  * Use `create(OrderSchema)` to create a new message.
  */
 export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order, 1);
+  messageDesc(file_cartwright_order_v1_order, 3);
 
 /**
- * The state of an order.
+ * The overall state of an order. It follows from payment_state and fulfillment_state, and from whether the order was
+ * cancelled or has expired.
  *
  * @generated from enum cartwright.order.v1.OrderState
  */
@@ -181,22 +376,44 @@ export const OrderState = {
   UNSPECIFIED: 0,
 
   /**
-   * The order is placed and its units are removed from stock.
+   * The order is placed and waits for its payment. Its units are reserved.
    *
    * @generated from enum value: ORDER_STATE_PENDING = 1;
    */
   PENDING: 1,
 
   /**
-   * The order is cancelled and its units are back in stock. This state is final.
+   * The order is cancelled, and its units are no longer reserved. This state is final.
    *
    * @generated from enum value: ORDER_STATE_CANCELLED = 2;
    */
   CANCELLED: 2,
+
+  /**
+   * The order is paid or its payment is authorized, or some of its units are shipped.
+   *
+   * @generated from enum value: ORDER_STATE_CONFIRMED = 3;
+   */
+  CONFIRMED: 3,
+
+  /**
+   * The order was not paid in time, and its units are no longer reserved. This state is final.
+   *
+   * @generated from enum value: ORDER_STATE_EXPIRED = 4;
+   */
+  EXPIRED: 4,
+
+  /**
+   * The order is paid, and all of its units are delivered. Units can still be returned.
+   *
+   * @generated from enum value: ORDER_STATE_COMPLETED = 5;
+   */
+  COMPLETED: 5,
 } as const;
 
 /**
- * The state of an order.
+ * The overall state of an order. It follows from payment_state and fulfillment_state, and from whether the order was
+ * cancelled or has expired.
  *
  * @generated from enum cartwright.order.v1.OrderState
  */
@@ -209,7 +426,131 @@ export const OrderStateSchema: GenEnum<OrderState> = /*@__PURE__*/
   enumDesc(file_cartwright_order_v1_order, 0);
 
 /**
- * A change of an order's state. Each transition has a method of its own.
+ * The state of an order's payment.
+ *
+ * @generated from enum cartwright.order.v1.PaymentState
+ */
+export const PaymentState = {
+  /**
+   * No state is given. It is never returned.
+   *
+   * @generated from enum value: PAYMENT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Nothing is paid.
+   *
+   * @generated from enum value: PAYMENT_STATE_UNPAID = 1;
+   */
+  UNPAID: 1,
+
+  /**
+   * A payment is authorized and not captured yet.
+   *
+   * @generated from enum value: PAYMENT_STATE_AUTHORIZED = 2;
+   */
+  AUTHORIZED: 2,
+
+  /**
+   * The order is paid.
+   *
+   * @generated from enum value: PAYMENT_STATE_PAID = 3;
+   */
+  PAID: 3,
+
+  /**
+   * Part of the payment is refunded.
+   *
+   * @generated from enum value: PAYMENT_STATE_PARTIALLY_REFUNDED = 4;
+   */
+  PARTIALLY_REFUNDED: 4,
+
+  /**
+   * The payment is refunded.
+   *
+   * @generated from enum value: PAYMENT_STATE_REFUNDED = 5;
+   */
+  REFUNDED: 5,
+
+  /**
+   * The payment has failed. The order can be paid again.
+   *
+   * @generated from enum value: PAYMENT_STATE_FAILED = 6;
+   */
+  FAILED: 6,
+} as const;
+
+/**
+ * The state of an order's payment.
+ *
+ * @generated from enum cartwright.order.v1.PaymentState
+ */
+export type PaymentState = (typeof PaymentState)[keyof typeof PaymentState] | UnknownEnum;
+
+/**
+ * Describes the enum cartwright.order.v1.PaymentState.
+ */
+export const PaymentStateSchema: GenEnum<PaymentState> = /*@__PURE__*/
+  enumDesc(file_cartwright_order_v1_order, 1);
+
+/**
+ * The state of an order's shipment. Cancelled units do not count.
+ *
+ * @generated from enum cartwright.order.v1.FulfillmentState
+ */
+export const FulfillmentState = {
+  /**
+   * No state is given. It is never returned.
+   *
+   * @generated from enum value: FULFILLMENT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * No unit is shipped.
+   *
+   * @generated from enum value: FULFILLMENT_STATE_UNFULFILLED = 1;
+   */
+  UNFULFILLED: 1,
+
+  /**
+   * Some units are shipped.
+   *
+   * @generated from enum value: FULFILLMENT_STATE_PARTIALLY_FULFILLED = 2;
+   */
+  PARTIALLY_FULFILLED: 2,
+
+  /**
+   * All units are shipped.
+   *
+   * @generated from enum value: FULFILLMENT_STATE_FULFILLED = 3;
+   */
+  FULFILLED: 3,
+
+  /**
+   * All units are shipped and delivered.
+   *
+   * @generated from enum value: FULFILLMENT_STATE_DELIVERED = 4;
+   */
+  DELIVERED: 4,
+} as const;
+
+/**
+ * The state of an order's shipment. Cancelled units do not count.
+ *
+ * @generated from enum cartwright.order.v1.FulfillmentState
+ */
+export type FulfillmentState = (typeof FulfillmentState)[keyof typeof FulfillmentState] | UnknownEnum;
+
+/**
+ * Describes the enum cartwright.order.v1.FulfillmentState.
+ */
+export const FulfillmentStateSchema: GenEnum<FulfillmentState> = /*@__PURE__*/
+  enumDesc(file_cartwright_order_v1_order, 2);
+
+/**
+ * A change of an order. Each transition has a method of its own.
  *
  * @generated from enum cartwright.order.v1.OrderTransition
  */
@@ -227,10 +568,52 @@ export const OrderTransition = {
    * @generated from enum value: ORDER_TRANSITION_CANCEL = 1;
    */
   CANCEL: 1,
+
+  /**
+   * The order can be paid by hand by MarkOrderPaid.
+   *
+   * @generated from enum value: ORDER_TRANSITION_MARK_PAID = 2;
+   */
+  MARK_PAID: 2,
+
+  /**
+   * Units can be shipped by ShipOrder.
+   *
+   * @generated from enum value: ORDER_TRANSITION_SHIP = 3;
+   */
+  SHIP: 3,
+
+  /**
+   * Shipped units can be delivered by DeliverOrder.
+   *
+   * @generated from enum value: ORDER_TRANSITION_DELIVER = 4;
+   */
+  DELIVER: 4,
+
+  /**
+   * Units that are not shipped can be cancelled by CancelOrderItems.
+   *
+   * @generated from enum value: ORDER_TRANSITION_CANCEL_ITEMS = 5;
+   */
+  CANCEL_ITEMS: 5,
+
+  /**
+   * Shipped units can be returned by ReturnOrderItems.
+   *
+   * @generated from enum value: ORDER_TRANSITION_RETURN_ITEMS = 6;
+   */
+  RETURN_ITEMS: 6,
+
+  /**
+   * The time at which the order expires can be changed by SetOrderExpireTime.
+   *
+   * @generated from enum value: ORDER_TRANSITION_SET_EXPIRE_TIME = 7;
+   */
+  SET_EXPIRE_TIME: 7,
 } as const;
 
 /**
- * A change of an order's state. Each transition has a method of its own.
+ * A change of an order. Each transition has a method of its own.
  *
  * @generated from enum cartwright.order.v1.OrderTransition
  */
@@ -240,5 +623,67 @@ export type OrderTransition = (typeof OrderTransition)[keyof typeof OrderTransit
  * Describes the enum cartwright.order.v1.OrderTransition.
  */
 export const OrderTransitionSchema: GenEnum<OrderTransition> = /*@__PURE__*/
-  enumDesc(file_cartwright_order_v1_order, 1);
+  enumDesc(file_cartwright_order_v1_order, 3);
+
+/**
+ * The kind of an amount in the totals of an order.
+ *
+ * @generated from enum cartwright.order.v1.OrderTotalType
+ */
+export const OrderTotalType = {
+  /**
+   * No type is given. It is never returned.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Sum of unit_price multiplied by quantity over all items.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_SUBTOTAL = 1;
+   */
+  SUBTOTAL: 1,
+
+  /**
+   * Discount on the subtotal: 0 or negative.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_DISCOUNT = 2;
+   */
+  DISCOUNT: 2,
+
+  /**
+   * Price of the shipping option.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_SHIPPING = 3;
+   */
+  SHIPPING: 3,
+
+  /**
+   * Tax that is added to the prices; 0 if the prices include it. The tax that they include is included_tax.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_TAX = 4;
+   */
+  TAX: 4,
+
+  /**
+   * Price of the order: the sum of all other totals.
+   *
+   * @generated from enum value: ORDER_TOTAL_TYPE_TOTAL = 5;
+   */
+  TOTAL: 5,
+} as const;
+
+/**
+ * The kind of an amount in the totals of an order.
+ *
+ * @generated from enum cartwright.order.v1.OrderTotalType
+ */
+export type OrderTotalType = (typeof OrderTotalType)[keyof typeof OrderTotalType] | UnknownEnum;
+
+/**
+ * Describes the enum cartwright.order.v1.OrderTotalType.
+ */
+export const OrderTotalTypeSchema: GenEnum<OrderTotalType> = /*@__PURE__*/
+  enumDesc(file_cartwright_order_v1_order, 4);
 
