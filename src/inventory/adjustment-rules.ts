@@ -120,10 +120,14 @@ function assertInRange(
         : `${next} units were counted, but pending orders have reserved ${reserved}`;
     throw outOfRange(productId, "OUT_OF_STOCK", description);
   }
-  if (delta > 0n && next > MAX_STOCK) {
-    const description = `${next} units would be on hand, of which pending orders have reserved ${reserved}; the maximum is ${MAX_STOCK}`;
-    throw outOfRange(productId, "STOCK_TOO_LARGE", description);
-  }
+  if (delta > 0n) assertBelowMaximum(productId, next, reserved);
+}
+
+/** @throws AppError failed_precondition when more units would be on hand than the contracts allow */
+export function assertBelowMaximum(productId: string, onHand: bigint, reserved: bigint): void {
+  if (onHand <= MAX_STOCK) return;
+  const description = `${onHand} units would be on hand, of which pending orders have reserved ${reserved}; the maximum is ${MAX_STOCK}`;
+  throw outOfRange(productId, "STOCK_TOO_LARGE", description);
 }
 
 function outOfRange(productId: string, reason: string, description: string): AppError {

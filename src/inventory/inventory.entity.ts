@@ -46,6 +46,8 @@ export const StockMovementEntity = defineEntity({
     reservedDelta: p.bigint("bigint").default(0),
     reason: p.text(),
     orderId: p.uuid().nullable(),
+    /** Sequence of the order's event; null for an order that an earlier version placed or cancelled. */
+    orderSequence: p.integer().nullable(),
     effectiveAt: timestamp(),
     createdAt: timestamp(),
   },
@@ -69,11 +71,11 @@ export const StockMovementEntity = defineEntity({
     },
   ],
   uniques: [
-    // An order reserves units once, and its cancellation releases them once.
+    // An event of an order moves the units of a product once.
     {
-      name: "stock_movement_order_unique",
+      name: "stock_movement_order_event_unique",
       expression:
-        "create unique index stock_movement_order_unique on stock_movement (order_id, product_id, reason) where order_id is not null",
+        "create unique index stock_movement_order_event_unique on stock_movement (order_id, product_id, reason, order_sequence) nulls not distinct where order_id is not null",
     },
   ],
   checks: [
@@ -84,15 +86,23 @@ export const StockMovementEntity = defineEntity({
     {
       name: "stock_movement_reason_known",
       expression:
-        "reason in ('INITIAL', 'ORDER', 'CANCEL', 'RECOUNT', 'RECEIVED', 'DAMAGED', 'RETURNED', 'CORRECTION')",
+        "reason in ('INITIAL', 'ORDER', 'CANCEL', 'EXPIRE', 'SHIP', 'ORDER_RETURN', 'RECOUNT', 'RECEIVED', 'DAMAGED', 'RETURNED', 'CORRECTION')",
     },
     {
       name: "stock_movement_order_known",
-      expression: "(reason in ('ORDER', 'CANCEL')) = (order_id is not null)",
+      expression:
+        "(reason in ('ORDER', 'CANCEL', 'EXPIRE', 'SHIP', 'ORDER_RETURN')) = (order_id is not null)",
+    },
+    // Earlier versions wrote no sequence, and only two of the reasons of orders.
+    {
+      name: "stock_movement_sequence_known",
+      expression:
+        "case when order_id is null then order_sequence is null when order_sequence is null then reason in ('ORDER', 'CANCEL') else order_sequence >= 1 end",
     },
     {
       name: "stock_movement_account_known",
-      expression: "case when order_id is null then reserved_delta = 0 else on_hand_delta = 0 end",
+      expression:
+        "case reason when 'ORDER' then on_hand_delta = 0 and reserved_delta > 0 when 'CANCEL' then on_hand_delta = 0 and reserved_delta < 0 when 'EXPIRE' then on_hand_delta = 0 and reserved_delta < 0 when 'SHIP' then on_hand_delta < 0 and reserved_delta = on_hand_delta when 'ORDER_RETURN' then on_hand_delta > 0 and reserved_delta = 0 else reserved_delta = 0 end",
     },
   ],
 });

@@ -7,8 +7,8 @@ import { checkToken } from "./stock-fence.ts";
 import { lockStock, readStock, type StockLevel } from "./stock-level.ts";
 import {
   createStock,
-  moveReserved,
-  moveReservedIfCurrent,
+  moveForOrders,
+  moveForOrdersIfCurrent,
   type OrderLine,
   type OrderMovement,
   type StockLine,
@@ -76,12 +76,15 @@ export interface Inventory {
   /** Returns the stock of products by id without locking it; unknown products are absent. */
   read(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
   /**
-   * Reserves or releases the units of orders, whose stock is locked, and records that in the ledger.
+   * Moves the units of orders, whose stock is locked, and records that in the ledger: ORDER reserves them, CANCEL and
+   * EXPIRE release them, SHIP removes them from the units on hand and the reserved ones, ORDER_RETURN adds them to those
+   * on hand. Several events of an order may move parts of its units.
    * @param levels stock of the products before the change
    * @param now time after the stock was locked
    * @returns the changes of the stock, one for each product
+   * @throws AppError failed_precondition when a return would exceed the maximum stock
    */
-  moveReserved(
+  moveForOrders(
     tx: Tx,
     reason: OrderMovement,
     lines: readonly OrderLine[],
@@ -89,11 +92,11 @@ export interface Inventory {
     now: Date,
   ): Promise<StockTransition[]>;
   /**
-   * Reserves or releases the units of orders like `moveReserved`, of stock that was read without a lock.
+   * Moves the units of orders like `moveForOrders`, of stock that was read without a lock.
    * @returns the changes of the stock; undefined, after which the transaction must be rolled back, if a product no longer
    *   has the version that was read
    */
-  moveReservedIfCurrent(
+  moveForOrdersIfCurrent(
     tx: Tx,
     reason: OrderMovement,
     lines: readonly OrderLine[],
@@ -121,7 +124,7 @@ export function createInventory({ clock }: { clock: Clock }): Inventory {
     adjustAll,
     adjustLocked: adjustStocks,
     read: readStock,
-    moveReserved,
-    moveReservedIfCurrent,
+    moveForOrders,
+    moveForOrdersIfCurrent,
   };
 }

@@ -6,9 +6,10 @@ import type { Call } from "../kernel/call.ts";
 import { invalidField } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import type { StockReason } from "./adjustment-rules.ts";
+import type { OrderMovement } from "./stock-movement.ts";
 
 /** The reason of an entry of the ledger. */
-export type MovementReason = StockReason | "INITIAL" | "ORDER" | "CANCEL";
+export type MovementReason = StockReason | OrderMovement | "INITIAL";
 
 /** An entry of the ledger. */
 export interface StockMovement {
@@ -79,8 +80,8 @@ export async function listStockMovements(
 ): Promise<Page<StockMovement>> {
   const { productId, orderId, reason, minCreateTime, maxCreateTime } = filter;
   const isNarrow = productId !== "" || orderId !== "";
-  if (!isNarrow && (reason === "ORDER" || reason === "CANCEL")) {
-    throw invalidField("reason", "ORDER and CANCEL need product_id or order_id");
+  if (!isNarrow && reason !== undefined && !OTHER_REASONS.includes(reason)) {
+    throw invalidField("reason", `${reason} needs product_id or order_id`);
   }
   const query = { list: "stock-movements", ...filter };
   const size = resolvePageSize(pageSize);

@@ -64,15 +64,16 @@ export async function cancelOrder(
 async function releaseUnits(
   { inventory }: CancellationOptions,
   tx: Tx,
-  { id, items }: Order,
+  { id, items, etag }: Order,
   now: Date,
 ): Promise<StockTransition[]> {
   const levels = await inventory.lock(
     tx,
     items.map(({ productId }) => productId),
   );
-  const lines = items.map(({ productId, quantity }) => ({ orderId: id, productId, quantity }));
-  return inventory.moveReserved(tx, "CANCEL", lines, levels, now);
+  const sequence = Number(etag) + 1;
+  const lines = items.map(({ productId, quantity }) => ({ orderId: id, productId, quantity, sequence }));
+  return inventory.moveForOrders(tx, "CANCEL", lines, levels, now);
 }
 
 /** Updates what the catalogue derives from the released units. */

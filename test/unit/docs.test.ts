@@ -182,6 +182,7 @@ describe("docs/errors.md", () => {
     "PURCHASE_LIMIT",
     "NOT_EMPTY",
     "Z_BUF_ERROR",
+    "ORDER_RETURN",
   ];
 
   test("names only reasons that the service sends", () => {

@@ -36,6 +36,9 @@ const MOVEMENT_REASONS = new Map<StockReasonMessage, MovementReason>([
   [StockReasonMessage.INITIAL, "INITIAL"],
   [StockReasonMessage.ORDER, "ORDER"],
   [StockReasonMessage.CANCEL, "CANCEL"],
+  [StockReasonMessage.EXPIRE, "EXPIRE"],
+  [StockReasonMessage.SHIP, "SHIP"],
+  [StockReasonMessage.ORDER_RETURN, "ORDER_RETURN"],
 ]);
 
 /** Creates the handlers of BatchAdjustStock and ListStockMovements. */

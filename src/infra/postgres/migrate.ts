@@ -23,6 +23,7 @@ import { copyInventory } from "./migrations/online/migration-20261129000000-inve
 import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
 import { dropFormerSchema } from "./migrations/online/migration-20261129090000-former-schema.ts";
+import { addOrderMovements } from "./migrations/online/migration-20261130020000-ledger.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
 import { isConnectionLost, isContention } from "./postgres-errors.ts";
@@ -43,6 +44,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261129050000-stock-movement-list", online: indexMovements },
   { name: "migration-20261129090000-former-schema", online: dropFormerSchema },
   { name: "migration-20261129100000-stock-fence", class: Migration20261129100000 },
+  { name: "migration-20261130020000-ledger", online: addOrderMovements },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

@@ -93,7 +93,7 @@ function createPessimistic(options: StrategyOptions): StockStrategy {
 function createOptimistic(options: StrategyOptions): StockStrategy {
   const { db, inventory, log } = options;
   const moveStock: MoveStock = async (tx, lines, { levels, now }) => {
-    const transitions = await inventory.moveReservedIfCurrent(tx, "ORDER", lines, levels, now);
+    const transitions = await inventory.moveForOrdersIfCurrent(tx, "ORDER", lines, levels, now);
     if (transitions === undefined) throw new StockChangedError();
     return transitions;
   };
@@ -126,7 +126,7 @@ class StockChangedError extends Error {
 }
 
 function moveLockedStock({ inventory }: StrategyOptions): MoveStock {
-  return (tx, lines, { levels, now }) => inventory.moveReserved(tx, "ORDER", lines, levels, now);
+  return (tx, lines, { levels, now }) => inventory.moveForOrders(tx, "ORDER", lines, levels, now);
 }
 
 /** Returns the result of the only outcome. @throws its error */

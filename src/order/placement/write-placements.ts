@@ -34,7 +34,7 @@ export async function writePlacements(
   repeatInvalidations(options, tx, decisions, state);
   if (accepted.length === 0) return outcomes;
   const lines = accepted.flatMap(({ order }) =>
-    order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity })),
+    order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity, sequence: 1 })),
   );
   // The ledger refers to the orders, so they are written first.
   const [, transitions] = await tx.pipelined(() =>

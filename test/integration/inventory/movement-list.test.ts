@@ -7,7 +7,7 @@ import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct } from "../../support/shop-fixtures.ts";
 
-const { RECOUNT, RECEIVED, DAMAGED, INITIAL, ORDER, CANCEL } = StockReason;
+const { RECOUNT, RECEIVED, DAMAGED, INITIAL, ORDER, CANCEL, EXPIRE, SHIP, ORDER_RETURN } = StockReason;
 
 let shop: TestShop;
 let productId: string;
@@ -62,7 +62,7 @@ test("the entries of an order are those of its items and of its cancellation", a
 test("without a product and an order, all other entries are listed, and reasons of orders are rejected", async () => {
   expect(reasonsOf(await list({}))).toEqual([RECEIVED, RECOUNT, DAMAGED, INITIAL, INITIAL]);
   expect(await list({ reason: DAMAGED })).toMatchObject([{ productId, onHandDelta: -1n }]);
-  for (const reason of [ORDER, CANCEL]) {
+  for (const reason of [ORDER, CANCEL, EXPIRE, SHIP, ORDER_RETURN]) {
     expect(await failureOf(list({ reason }))).toMatchObject({ code: "InvalidArgument", fields: ["reason"] });
   }
 });

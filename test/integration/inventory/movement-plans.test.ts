@@ -104,8 +104,8 @@ test.each<[string, Partial<MovementListRequest>, index: string, count: number, m
     0,
     0,
   ],
-  ["of an order", { orderId }, "stock_movement_order_unique", 1, 2],
-  ["of a product in an order", { productId, orderId }, "stock_movement_order_unique", 1, 2],
+  ["of an order", { orderId }, "stock_movement_order_event_unique", 1, 2],
+  ["of a product in an order", { productId, orderId }, "stock_movement_order_event_unique", 1, 2],
   // A page of each of the three reasons that occur, and the list of reasons.
   ["of all products", {}, "stock_movement_reason", 20, 3 * 21 + 6],
   ["of all products before a time", { maxCreateTime: early }, "stock_movement_reason", 20, 3 * 21 + 6],

@@ -16,6 +16,25 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
+/** Movements of an order that change the wrong accounts, or lack the sequence of their event. */
+const MOVEMENTS: readonly (readonly [
+  name: string,
+  onHand: number,
+  reserved: number,
+  reason: string,
+  sequence: string,
+])[] = [
+  ["an order that releases units", 0, -1, "ORDER", "2"],
+  ["a cancellation that reserves units", 0, 1, "CANCEL", "2"],
+  ["an expiry that removes units", -1, -1, "EXPIRE", "2"],
+  ["an expiry without the sequence of its event", 0, -1, "EXPIRE", "null"],
+  ["a shipment that leaves units reserved", -1, 0, "SHIP", "2"],
+  ["a shipment that releases more units than it removes", -1, -2, "SHIP", "2"],
+  ["a return that reserves units", 1, 1, "ORDER_RETURN", "2"],
+  ["a return that removes units", -1, 0, "ORDER_RETURN", "2"],
+  ["a movement of an event before the first one", 0, -1, "CANCEL", "0"],
+];
+
 test.each([
   [
     "a valid refresh token of an ended session",
@@ -31,9 +50,14 @@ test.each([
   ],
   [
     "a second restock",
-    "insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, 1, 'ORDER', order_id, now(), now() from stock_movement where order_id = $1",
+    "insert into stock_movement (product_id, reserved_delta, reason, order_id, order_sequence, effective_at, created_at) select product_id, 1, 'ORDER', order_id, 1, now(), now() from stock_movement where order_id = $1",
     () => orderId,
   ],
+  ...MOVEMENTS.map(([name, onHand, reserved, reason, sequence]): [string, string, () => string] => [
+    name,
+    `insert into stock_movement (product_id, on_hand_delta, reserved_delta, reason, order_id, order_sequence, effective_at, created_at) select product_id, ${onHand}, ${reserved}, '${reason}', order_id, ${sequence}, now(), now() from stock_movement where order_id = $1`,
+    () => orderId,
+  ]),
   [
     "an order item without its product",
     "update order_item set product_id = gen_random_uuid() where order_id = $1",

@@ -125,8 +125,8 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
   [
     "order-movements",
     "orders/:order",
-    "drop index stock_movement_order_unique",
-    "insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, n, reason, order_id, now(), now() from stock_movement, (values (1), (-1)) as half (n) where order_id = ':order'",
+    "alter table stock_movement drop constraint stock_movement_account_known",
+    "insert into stock_movement (product_id, reserved_delta, reason, order_id, order_sequence, effective_at, created_at) select product_id, n, reason, order_id, n + 3, now(), now() from stock_movement, (values (1), (-1)) as half (n) where order_id = ':order'",
   ],
   ["order-restocks", "orders/:order", "update orders set state = 'CANCELLED' where id = ':order'"],
   [
@@ -137,7 +137,7 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
   [
     "order-restocks",
     "orders/:cancelled",
-    "drop index stock_movement_order_unique",
+    "drop index stock_movement_order_event_unique",
     "insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, reserved_delta, reason, order_id, now(), now() from stock_movement where order_id = ':cancelled' and reason = 'CANCEL'",
   ],
   ["order-totals", "orders/:order", "update orders set total_minor = total_minor + 1 where id = ':order'"],

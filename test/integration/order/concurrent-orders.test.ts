@@ -107,8 +107,8 @@ function withoutLocks(inventory: Inventory): Inventory {
       levelsOf.set(tx, levels);
       return levels;
     },
-    async moveReserved(tx, reason, lines, levels, now) {
-      const transitions = await inventory.moveReserved(tx, reason, lines, levels, now);
+    async moveForOrders(tx, reason, lines, levels, now) {
+      const transitions = await inventory.moveForOrders(tx, reason, lines, levels, now);
       for (const { productId, quantity } of lines) {
         const reserved = (levelsOf.get(tx)?.get(productId)?.reserved ?? 0n) + quantity;
         await tx.query(sql`update inventory set reserved = ${reserved} where product_id = ${productId}`);

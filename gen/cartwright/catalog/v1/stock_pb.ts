@@ -39,15 +39,16 @@ export type StockMovement = Message<"cartwright.catalog.v1.StockMovement"> & {
   productId: string;
 
   /**
-   * Units that were added to the units in the warehouse; negative for units that were removed. 0 for ORDER and CANCEL,
-   * and for a RECOUNT that found no difference.
+   * Units that were added to the units in the warehouse; negative for units that were removed. 0 for ORDER, CANCEL and
+   * EXPIRE, and for a RECOUNT that found no difference.
    *
    * @generated from field: int64 on_hand_delta = 3;
    */
   onHandDelta: bigint;
 
   /**
-   * Units that an order reserved; negative for units that its cancellation released. 0 for all other reasons.
+   * Units that an order reserved; negative for units that its cancellation, expiry or shipment released. 0 for all
+   * other reasons.
    *
    * @generated from field: int64 reserved_delta = 4;
    */
@@ -61,7 +62,7 @@ export type StockMovement = Message<"cartwright.catalog.v1.StockMovement"> & {
   reason: StockReason;
 
   /**
-   * Id of the order for ORDER and CANCEL; otherwise empty.
+   * Id of the order for ORDER, CANCEL, EXPIRE, SHIP and ORDER_RETURN; otherwise empty.
    *
    * @generated from field: string order_id = 6;
    */
@@ -341,7 +342,8 @@ export type ListStockMovementsRequest = Message<"cartwright.catalog.v1.ListStock
   orderId: string;
 
   /**
-   * Only entries with this reason. All reasons if empty. ORDER and CANCEL need product_id or order_id.
+   * Only entries with this reason. All reasons if empty. ORDER, CANCEL, EXPIRE, SHIP and ORDER_RETURN need product_id
+   * or order_id.
    *
    * @generated from field: cartwright.catalog.v1.StockReason reason = 5;
    */

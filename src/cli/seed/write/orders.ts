@@ -119,11 +119,13 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
   await insertItems(tx, orders);
   // Ledger and stock are derived from the inserted rows, so that they are consistent with them.
   await tx.query(sql`
-    insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at)
-    select product_id, quantity, 'ORDER', order_id, created_at, created_at
+    insert into stock_movement (
+      product_id, reserved_delta, reason, order_id, order_sequence, effective_at, created_at
+    )
+    select product_id, quantity, 'ORDER', order_id, 1, created_at, created_at
     from order_item join orders on orders.id = order_id where order_id = any(${ids}::uuid[])
     union all
-    select product_id, -quantity, 'CANCEL', order_id, updated_at, updated_at
+    select product_id, -quantity, 'CANCEL', order_id, 2, updated_at, updated_at
     from order_item join orders on orders.id = order_id
     where order_id = any(${ids}::uuid[]) and state = 'CANCELLED'`);
   const sales = await tx.query(sql<{ product_id: string; units: string }>`

@@ -64,6 +64,13 @@ export async function addNotNull(session: OnlineSession, table: string, column: 
   });
 }
 
+/** Drops an index while its table is read and written. */
+export async function dropIndex(session: OnlineSession, name: string): Promise<void> {
+  await withIndexRetries(session, name, async () => {
+    await session.client.query(`drop index concurrently if exists ${name}`);
+  });
+}
+
 /** Builds an index while its table is read and written. An index of an interrupted build is replaced. */
 export async function createIndex(
   session: OnlineSession,
@@ -88,12 +95,20 @@ export async function createIndex(
     await client.query(`drop index concurrently if exists ${name}`);
     await client.query(`create ${isUnique ? "unique " : ""}index concurrently ${name} ${definition}`);
   };
-  // A build waits for the transactions that it has found, so that it can be part of a deadlock.
-  await withRetries(build, {
+  await withIndexRetries(session, name, build);
+}
+
+/** Repeats the change of an index, which waits for the transactions that it has found: it can be part of a deadlock. */
+async function withIndexRetries(
+  { log }: OnlineSession,
+  name: string,
+  change: () => Promise<void>,
+): Promise<void> {
+  await withRetries(change, {
     attempts: INDEX_ATTEMPTS,
     firstDelayMs: INDEX_FIRST_DELAY_MS,
     maxDelayMs: INDEX_MAX_DELAY_MS,
     isRetryable: isContention,
-    onRetry: (error, retry) => log.warn({ err: error, index: name, ...retry }, "Index build repeated"),
+    onRetry: (error, retry) => log.warn({ err: error, index: name, ...retry }, "Index change repeated"),
   });
 }
