@@ -175,9 +175,9 @@ async function openInfrastructure(
   const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
   cleanups.push(async () => limiter?.close());
   const stockLock = config.stockLock === "redis" ? createStockLock(config, redis, namespace, log) : undefined;
-  const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, log });
-  cleanups.push(() => jobs.close());
   const ids = createIds(clock);
+  const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, ids, log });
+  cleanups.push(() => jobs.close());
   const audited = withAuditLog(connections, { ids, clock });
   const wakeUp = createWakeUp();
   const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);

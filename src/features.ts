@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import { type Customers, createCustomers } from "./customer/customer.ts";
 import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
+import { createFailedJobs } from "./infra/jobs/failed-jobs.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import type { RedisLock } from "./infra/redis/redis-lock.ts";
@@ -68,6 +69,6 @@ export async function createFeatures(
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
-  const operations = createOperations({ db });
+  const operations = createOperations({ db, failedJobs: createFailedJobs({ db, tokens }) });
   return { catalog, customers, tracker, orders, reviews, identity, operations };
 }

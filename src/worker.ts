@@ -42,11 +42,9 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     log,
     consumers: [createInvalidationConsumer(bus), createSalesConsumer(log)],
   });
-  await jobs.work(invalidationQueue, async (batch) => {
-    const areComplete = await Promise.all(
-      batch.map(({ tags, generation }) => bus.ensureInvalidated(tags, Buffer.from(generation, "base64"))),
-    );
-    if (areComplete.includes(false)) throw new Error("Redis did not accept the invalidations");
+  await jobs.work(invalidationQueue, async ({ data: { tags, generation } }) => {
+    const isComplete = await bus.ensureInvalidated(tags, Buffer.from(generation, "base64"));
+    if (!isComplete) throw new Error("Redis did not accept the invalidation");
   });
   const stopping = new AbortController();
   const call = internalCall(stopping.signal);

@@ -4,7 +4,7 @@ import { createLog } from "../../src/infra/log.ts";
 import { openPostgres } from "../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../src/kernel/call.ts";
 import { StartupError } from "../../src/kernel/errors.ts";
-import { createOperations } from "../../src/operations/operations.ts";
+import { verifyInvariants } from "../../src/operations/operations.ts";
 import { createDatabase, withClient } from "../harness/databases.ts";
 import { formatNumber } from "../harness/numbers.ts";
 import { type Service, startService } from "../harness/service.ts";
@@ -94,7 +94,7 @@ export async function assertInvariants(what: string, databaseUrl: string): Promi
   const log = createLog("warn", process.stderr);
   const db = await openPostgres({ url: databaseUrl, entities, log, ...POOL });
   try {
-    const { checks } = await createOperations({ db }).verifyInvariants(internalCall(), MAX_BREACHES);
+    const { checks } = await verifyInvariants(db, internalCall(), MAX_BREACHES);
     const failed = checks.filter(({ breachCount }) => breachCount > 0n);
     if (failed.length === 0) return;
     const texts = failed.map(

@@ -188,7 +188,7 @@ describe("docs/errors.md", () => {
   test("names only reasons that the service sends", () => {
     for (const reason of named) {
       // These are composed of a resource type and of a role.
-      const isComposed = /^(PRODUCT|ORDER)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(reason);
+      const isComposed = /^(PRODUCT|ORDER|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(reason);
       expect(isComposed || sources.some(({ text }) => text.includes(`"${reason}"`)), reason).toBe(true);
     }
   });

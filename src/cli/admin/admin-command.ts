@@ -9,6 +9,7 @@ import { createRefreshTokenCodec } from "../../identity/sessions/refresh-token-c
 import { createSessions } from "../../identity/sessions/sessions.ts";
 import { createJwksStore } from "../../identity/signing-keys/jwks-store.ts";
 import { withAuditLog } from "../../infra/audit/audit.ts";
+import { createFailedJobs, type FailedJobs } from "../../infra/jobs/failed-jobs.ts";
 import { withInvalidationOutbox } from "../../infra/outbox/invalidation/invalidation-outbox.ts";
 import { withOutbox } from "../../infra/outbox/outbox.ts";
 import { type Database, openPostgres } from "../../infra/postgres/postgres.ts";
@@ -20,13 +21,9 @@ import { StartupError } from "../../kernel/errors.ts";
 import { createIds, type Ids } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
 import { createPageTokens } from "../../kernel/page.ts";
+import type { AdminResult } from "./admin-result.ts";
+import { listFailedJobs } from "./list-failed-jobs.ts";
 import type { AdminCommand } from "./options.ts";
-
-/** The result of a command: a sentence, and a generated password or secret that is shown only once. */
-export interface AdminResult {
-  message: string;
-  secret?: string;
-}
 
 const PASSWORD_BYTES = 18;
 /** The bounds of a password in the contract, in code points. */
@@ -91,6 +88,11 @@ async function dispatch(
     }
     case "create-key":
       return createKey(call, context, command);
+    case "list-failed-jobs":
+      return listFailedJobs(await openFailedJobs(context), command.queue);
+    case "retry-job":
+      await (await openFailedJobs(context)).retry(call, command.id);
+      return { message: `Put job ${command.id} back into its queue.` };
     default:
       return changeAccount(call, context, command, password);
   }
@@ -112,7 +114,10 @@ async function createKey(
   const apiKeys = await openApiKeys(context);
   const { apiKey, secret } = await apiKeys.create(call, { serviceAccount, scopes, expireTime });
   const end = expireTime === undefined ? "until it is revoked" : `until ${expireTime.toISOString()}`;
-  return { message: `Created API key ${apiKey.id} of ${serviceAccount}, valid ${end}. Its secret:`, secret };
+  return {
+    message: `Created API key ${apiKey.id} of ${serviceAccount}, valid ${end}. Its secret:`,
+    output: secret,
+  };
 }
 
 async function changeAccount(
@@ -142,7 +147,7 @@ async function changeAccount(
   });
   const password = givenPassword ?? randomBytes(PASSWORD_BYTES).toString("base64url");
   const resultOf = (message: string): AdminResult =>
-    givenPassword === undefined ? { message: `${message} Its password:`, secret: password } : { message };
+    givenPassword === undefined ? { message: `${message} Its password:`, output: password } : { message };
   if (command.name === "set-password") {
     const { id } = await accountAdmin.setPassword(call, { email, password });
     return resultOf(`Set the password of account ${id} of ${email} and revoked its sessions.`);
@@ -156,6 +161,9 @@ type CommandOf<Name extends AdminCommand["name"]> = Extract<AdminCommand, { name
 
 const openApiKeys = async (context: Context) =>
   createApiKeys({ ...context, tokens: await openPageTokens(context) });
+
+const openFailedJobs = async (context: Context): Promise<FailedJobs> =>
+  createFailedJobs({ ...context, tokens: await openPageTokens(context) });
 
 const openPageTokens = async ({ db, clock }: Context) =>
   createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);

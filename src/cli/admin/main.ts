@@ -8,12 +8,12 @@ import { readPassword } from "./read-password.ts";
 const log = createLog("warn", process.stderr);
 
 async function run(command: AdminCommand): Promise<void> {
-  const { message, secret } = await withDatabase(log, (url) =>
+  const { message, output } = await withDatabase(log, (url) =>
     runAdminCommand(command, url, log, () => readPassword(process.stdin)),
   );
-  // The secret is alone on standard output, so that a script can keep it.
+  // A secret is alone on standard output, so that a script can keep it.
   process.stderr.write(`${message}\n`);
-  if (secret !== undefined) process.stdout.write(`${secret}\n`);
+  if (output !== undefined) process.stdout.write(`${output}\n`);
 }
 
 await runCommand({ name: "admin", usage: USAGE, readOptions: readAdminCommand, run });

@@ -23,6 +23,10 @@ export const USAGE = `Usage: npm run admin -- COMMAND
   revoke-signing-key --id=KID
       Revokes a signing key and all access tokens that it has signed. A service that signs with it generates a new key
       within two minutes, unless you provided its key file: put another key there first.
+  list-failed-jobs [--queue NAME]
+      Lists the last 100 background jobs that have failed in their last attempt, with the reason.
+  retry-job --id ID
+      Puts a failed job back into its queue.
 
   A running service applies a change within seconds. Every change is recorded in the table audit_entry.
   The command works on the database of DATABASE_URL, or on that of DATA_DIR, where the service may be running.
@@ -49,7 +53,9 @@ export type AdminCommand =
   | { name: "set-password"; email: string; passwordStdin: boolean }
   | { name: "create-key"; service: string; scopes: string[]; days: number | undefined }
   | { name: "revoke-key"; id: string }
-  | { name: "revoke-signing-key"; id: string };
+  | { name: "revoke-signing-key"; id: string }
+  | { name: "list-failed-jobs"; queue: string }
+  | { name: "retry-job"; id: string };
 
 const OPTIONS = {
   email: { type: "string" },
@@ -60,6 +66,7 @@ const OPTIONS = {
   scopes: { type: "string" },
   days: { type: "string" },
   id: { type: "string" },
+  queue: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
 const ALLOWED = new Map([
@@ -69,6 +76,8 @@ const ALLOWED = new Map([
   ["create-key", ["service", "scopes", "days"]],
   ["revoke-key", ["id"]],
   ["revoke-signing-key", ["id"]],
+  ["list-failed-jobs", ["queue"]],
+  ["retry-job", ["id"]],
 ]);
 
 /**
@@ -100,7 +109,10 @@ function parseCommand(name: string, values: Values): AdminCommand {
     }
     return { name, service, scopes: parseScopes(values.scopes ?? ""), days: parseDays(days) };
   }
-  if (name === "revoke-key" || name === "revoke-signing-key") return { name, id: parseId(name, values.id) };
+  if (name === "revoke-key" || name === "revoke-signing-key" || name === "retry-job") {
+    return { name, id: parseId(name, values.id) };
+  }
+  if (name === "list-failed-jobs") return { name, queue: values.queue ?? "" };
   const email = parseEmail(values.email);
   const passwordStdin = values["password-stdin"] === true;
   if (name === "set-password") return { name, email, passwordStdin };
@@ -119,13 +131,17 @@ function parseEmail(text = ""): string {
   throw new StartupError("--email must be an email address.");
 }
 
-function parseId(name: "revoke-key" | "revoke-signing-key", text = ""): string {
-  if (name === "revoke-key") {
-    if (z.uuid().safeParse(text).success) return text.toLowerCase();
-    throw new StartupError("--id must be the id of an API key, as printed by create-key and ListApiKeys.");
+function parseId(name: "revoke-key" | "revoke-signing-key" | "retry-job", text = ""): string {
+  if (name === "revoke-signing-key") {
+    if (THUMBPRINT.test(text)) return text;
+    throw new StartupError("--id must be the kid of a key in /.well-known/jwks.json, 43 characters.");
   }
-  if (THUMBPRINT.test(text)) return text;
-  throw new StartupError("--id must be the kid of a key in /.well-known/jwks.json, 43 characters.");
+  if (z.uuid().safeParse(text).success) return text.toLowerCase();
+  throw new StartupError(
+    name === "retry-job"
+      ? "--id must be the id of a job, as printed by list-failed-jobs and ListFailedJobs."
+      : "--id must be the id of an API key, as printed by create-key and ListApiKeys.",
+  );
 }
 
 function parseScopes(text: string): string[] {

@@ -2,7 +2,7 @@ import { entities } from "../../entities.ts";
 import { createLog } from "../../infra/log.ts";
 import { openPostgres } from "../../infra/postgres/postgres.ts";
 import { internalCall } from "../../kernel/call.ts";
-import { createOperations, type Verification } from "../../operations/operations.ts";
+import { type Verification, verifyInvariants } from "../../operations/operations.ts";
 import { runCommand } from "../run-command.ts";
 import { withCurrentDatabase } from "../with-database.ts";
 import { formatVerification } from "./format-verification.ts";
@@ -20,7 +20,7 @@ async function verify({ maxBreaches }: VerifyOptions): Promise<void> {
 async function verifyDatabase(url: string, maxBreaches: number): Promise<Verification> {
   const db = await openPostgres({ url, entities, log, ...POOL });
   try {
-    return await createOperations({ db }).verifyInvariants(internalCall(), maxBreaches);
+    return await verifyInvariants(db, internalCall(), maxBreaches);
   } finally {
     await db.close();
   }

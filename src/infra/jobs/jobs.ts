@@ -1,23 +1,31 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PoolConfig } from "pg";
 import { type ConstructorOptions, type Job, PgBoss } from "pg-boss";
+import type { Ids } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Tx } from "../postgres/postgres.ts";
 import { prepareText } from "../postgres/statement.ts";
 import { logPgBoss } from "./log-pg-boss.ts";
 import { queues as allQueues, type Queue } from "./queues.ts";
+import { type RunningJob, runBatch } from "./run-batch.ts";
 import { createThrottledWarning } from "./throttled-warning.ts";
+
+export type { RunningJob } from "./run-batch.ts";
 
 /** Background work that a transaction enqueues and that runs after its commit. */
 export interface Jobs {
   /** Adds a job in the caller's transaction: it runs if and only if that commits. */
   enqueue<Data extends object>(tx: Pick<Tx, "query">, queue: Queue<Data>, data: Data): Promise<void>;
   /**
-   * Starts workers for a queue. A job runs at least once: `handle` may get one again that it has completed. When it
-   * throws, all jobs of its batch are retried for a week, with delays that grow to a minute.
+   * Starts workers for a queue. A job runs at least once: `handle` may get one again that it has completed, so it is
+   * idempotent by the id of the job. When it throws, the job is retried with exponential backoff. After the last
+   * attempt of its queue the job has failed and is kept for 14 days.
    */
-  work<Data extends object>(queue: Queue<Data>, handle: (jobs: Data[]) => Promise<void>): Promise<void>;
-  /** Waits for running handlers, up to a time limit. Jobs that take longer run again elsewhere. */
+  work<Data extends object>(
+    queue: Queue<Data>,
+    handle: (job: RunningJob<Data>) => Promise<void>,
+  ): Promise<void>;
+  /** Takes no more jobs and waits for running ones, up to a time limit. Jobs that take longer run again elsewhere. */
   close(): Promise<void>;
 }
 
@@ -25,6 +33,7 @@ export interface JobsOptions {
   url: string;
   /** Number of batches of a queue that run concurrently in this process. With 0 it only enqueues. */
   workers: number;
+  ids: Ids;
   log: Log;
   queues?: readonly Queue<object>[];
   /** Interval in which workers poll for jobs that they are not notified of, in seconds. Defaults to 1. */
@@ -42,7 +51,7 @@ const DISCONNECT_MS = 1_000;
 
 /** Connects to the queues with a pool of its own, which reconnects by itself. `installJobs` must have run before. */
 export async function openJobs(options: JobsOptions): Promise<Jobs> {
-  const { workers, log, closeGraceMs = DEFAULT_CLOSE_GRACE_MS } = options;
+  const { workers, ids, log, closeGraceMs = DEFAULT_CLOSE_GRACE_MS } = options;
   const boss = createPgBoss(options);
   const warn = createThrottledWarning(log);
   let closing = false;
@@ -61,7 +70,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
       const executeSql = async (text: string, values: unknown[] = []) => ({
         rows: await tx.query(prepareText(text, values)),
       });
-      await boss.insert(name, [{ data }], { db: { executeSql } });
+      await boss.insert(name, [{ id: ids(), data }], { db: { executeSql } });
     },
     async work(queue, handle) {
       if (workers === 0) return;
@@ -103,27 +112,19 @@ function createPgBoss({ url, workers, queues = allQueues }: JobsOptions): PgBoss
 async function startWorkers<Data extends object>(
   boss: PgBoss,
   { workers, log, pollSeconds = DEFAULT_POLL_SECONDS }: JobsOptions,
-  { name, batchSize }: Queue<Data>,
-  handle: (jobs: Data[]) => Promise<void>,
+  queue: Queue<Data>,
+  handle: (job: RunningJob<Data>) => Promise<void>,
 ): Promise<void> {
   const warn = createThrottledWarning(log);
   const options = {
-    batchSize,
+    batchSize: queue.batchSize,
     localConcurrency: workers,
     burstWhenBatchFull: true,
     pollingIntervalSeconds: pollSeconds,
     notifyPollingIntervalSeconds: pollSeconds,
-  };
-  await boss.work(name, options, async (jobs: Job<Data>[]) => {
-    try {
-      await handle(jobs.map((job) => job.data));
-    } catch (error) {
-      warn({ err: error, queue: name, jobs: jobs.length }, "Jobs failed; retrying");
-      throw error;
-    }
-    // pg-boss would retain completed jobs as long as failed ones.
-    await boss.deleteJob(name, jobs);
-  });
+    perJobResults: true,
+  } as const;
+  await boss.work(queue.name, options, (jobs: Job<Data>[]) => runBatch(boss, queue, jobs, { handle, warn }));
 }
 
 /** Resolves when `work` does, or after a time limit. */

@@ -3,10 +3,20 @@ declare const data: unique symbol;
 /** A kind of job. `Data` is the type of its jobs' payload, which is stored as JSON. */
 export interface Queue<Data extends object> {
   readonly name: string;
-  /** Maximum number of jobs in a batch, at least 2: after a batch of one pg-boss waits for its next poll. */
+  /**
+   * Maximum number of jobs that a worker takes together and runs concurrently, at least 2: after a batch of one pg-boss
+   * waits for its next poll.
+   */
   readonly batchSize: number;
-  /** Time limit of a batch, in seconds. Jobs of a worker that died run again after it. */
+  /** Time limit of an attempt, in seconds. */
   readonly expireInSeconds: number;
+  /**
+   * Number of attempts after which a job has failed. The delay before attempt n + 1 is random between 2^(n-1) and 2^n
+   * seconds, and stays the same from attempt 17 on.
+   */
+  readonly maxAttempts: number;
+  /** Upper bound of the delay between attempts, in seconds. Delays at the bound have no jitter. None by default. */
+  readonly maxDelaySeconds?: number;
   /**
    * Whether a commit notifies the workers, which then run the job within milliseconds instead of a second. A
    * notification takes a server-wide lock in each commit and causes a fetch for each job.
@@ -28,6 +38,9 @@ export const invalidationQueue: Queue<Invalidation> = {
   name: "invalidation",
   batchSize: 200,
   expireInSeconds: 15,
+  // A week of attempts at the longest delay.
+  maxAttempts: 7 * 24 * 60,
+  maxDelaySeconds: 60,
   notify: false,
 };
 

@@ -1,10 +1,15 @@
+import { randomBytes } from "node:crypto";
 import { Client } from "pg";
 import { entities } from "../../../src/entities.ts";
+import { createFailedJobs, type FailedJobs } from "../../../src/infra/jobs/failed-jobs.ts";
 import { installJobs } from "../../../src/infra/jobs/install-jobs.ts";
 import { type Jobs, type JobsOptions, openJobs } from "../../../src/infra/jobs/jobs.ts";
 import type { Queue } from "../../../src/infra/jobs/queues.ts";
 import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
+import { systemClock } from "../../../src/kernel/clock.ts";
+import { createIds } from "../../../src/kernel/ids.ts";
+import { createPageTokens } from "../../../src/kernel/page.ts";
 import { silentLog } from "../log.ts";
 import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
 import { testQueues } from "./test-queues.ts";
@@ -13,6 +18,7 @@ import { testQueues } from "./test-queues.ts";
 export interface JobsFixture {
   database: TestDatabase;
   db: Database;
+  failedJobs: FailedJobs;
   /** Opens the jobs of one more process, with one worker by default. */
   open(options?: Partial<JobsOptions>): Promise<Jobs>;
   /** Enqueues a job in a transaction of its own. */
@@ -37,8 +43,15 @@ export async function openJobsFixture(): Promise<JobsFixture> {
   return {
     database,
     db,
+    failedJobs: createFailedJobs({ db, tokens: createPageTokens(randomBytes(32), systemClock) }),
     async open(options) {
-      const defaults = { url: database.url, workers: 1, log: silentLog, queues: testQueues };
+      const defaults = {
+        url: database.url,
+        workers: 1,
+        ids: createIds(),
+        log: silentLog,
+        queues: testQueues,
+      };
       const jobs = await openJobs({ ...defaults, ...options });
       opened.push(jobs);
       return jobs;

@@ -4,15 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/operations/v1/operations.proto.
  */
 export const file_cartwright_operations_v1_operations: GenFile = /*@__PURE__*/
-  fileDesc("CiljYXJ0d3JpZ2h0L29wZXJhdGlvbnMvdjEvb3BlcmF0aW9ucy5wcm90bxIYY2FydHdyaWdodC5vcGVyYXRpb25zLnYxIsYBCg5JbnZhcmlhbnRDaGVjaxIMCgRuYW1lGAEgASgJEhEKCWludmFyaWFudBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIUCgxicmVhY2hfY291bnQYBCABKAMSOwoIYnJlYWNoZXMYBSADKAsyKS5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuSW52YXJpYW50QnJlYWNoEisKCGR1cmF0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpkBCg9JbnZhcmlhbnRCcmVhY2gSEAoIcmVzb3VyY2UYASABKAkSRQoGdmFsdWVzGAIgAygLMjUuY2FydHdyaWdodC5vcGVyYXRpb25zLnYxLkludmFyaWFudEJyZWFjaC5WYWx1ZXNFbnRyeRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQskBChxjb20uY2FydHdyaWdodC5vcGVyYXRpb25zLnYxQg9PcGVyYXRpb25zUHJvdG9QAVpDZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcGVyYXRpb25zL3YxO29wZXJhdGlvbnN2MaoCGENhcnR3cmlnaHQuT3BlcmF0aW9ucy5WMcoCGENhcnR3cmlnaHRcT3BlcmF0aW9uc1xWMeoCGkNhcnR3cmlnaHQ6Ok9wZXJhdGlvbnM6OlYxYgZwcm90bzM", [file_google_protobuf_duration]);
+  fileDesc("CiljYXJ0d3JpZ2h0L29wZXJhdGlvbnMvdjEvb3BlcmF0aW9ucy5wcm90bxIYY2FydHdyaWdodC5vcGVyYXRpb25zLnYxIsYBCg5JbnZhcmlhbnRDaGVjaxIMCgRuYW1lGAEgASgJEhEKCWludmFyaWFudBgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRIUCgxicmVhY2hfY291bnQYBCABKAMSOwoIYnJlYWNoZXMYBSADKAsyKS5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuSW52YXJpYW50QnJlYWNoEisKCGR1cmF0aW9uGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIpkBCg9JbnZhcmlhbnRCcmVhY2gSEAoIcmVzb3VyY2UYASABKAkSRQoGdmFsdWVzGAIgAygLMjUuY2FydHdyaWdodC5vcGVyYXRpb25zLnYxLkludmFyaWFudEJyZWFjaC5WYWx1ZXNFbnRyeRotCgtWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIqwBCglGYWlsZWRKb2ISCgoCaWQYASABKAkSDQoFcXVldWUYAiABKAkSEAoIYXR0ZW1wdHMYAyABKAUSEgoKbGFzdF9lcnJvchgEIAEoCRIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJZmFpbF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcELJAQocY29tLmNhcnR3cmlnaHQub3BlcmF0aW9ucy52MUIPT3BlcmF0aW9uc1Byb3RvUAFaQ2V4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3BlcmF0aW9ucy92MTtvcGVyYXRpb25zdjGqAhhDYXJ0d3JpZ2h0Lk9wZXJhdGlvbnMuVjHKAhhDYXJ0d3JpZ2h0XE9wZXJhdGlvbnNcVjHqAhpDYXJ0d3JpZ2h0OjpPcGVyYXRpb25zOjpWMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Result of one check of the data.
@@ -98,4 +98,60 @@ export type InvariantBreach = Message<"cartwright.operations.v1.InvariantBreach"
  */
 export const InvariantBreachSchema: GenMessage<InvariantBreach> = /*@__PURE__*/
   messageDesc(file_cartwright_operations_v1_operations, 1);
+
+/**
+ * A background job that has failed in its last attempt. It is kept for 14 days.
+ *
+ * @generated from message cartwright.operations.v1.FailedJob
+ */
+export type FailedJob = Message<"cartwright.operations.v1.FailedJob"> & {
+  /**
+   * Id of the job.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Name of its queue, which is the kind of the job, such as "invalidation".
+   *
+   * @generated from field: string queue = 2;
+   */
+  queue: string;
+
+  /**
+   * Number of attempts since the job was enqueued or retried by RetryJob.
+   *
+   * @generated from field: int32 attempts = 3;
+   */
+  attempts: number;
+
+  /**
+   * Message of the error of the last attempt, at most 500 characters.
+   *
+   * @generated from field: string last_error = 4;
+   */
+  lastError: string;
+
+  /**
+   * Time when the job was enqueued.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * Time when the last attempt failed.
+   *
+   * @generated from field: google.protobuf.Timestamp fail_time = 6;
+   */
+  failTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message cartwright.operations.v1.FailedJob.
+ * Use `create(FailedJobSchema)` to create a new message.
+ */
+export const FailedJobSchema: GenMessage<FailedJob> = /*@__PURE__*/
+  messageDesc(file_cartwright_operations_v1_operations, 2);
 

@@ -5,9 +5,10 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { InvariantCheck } from "./operations_pb.ts";
+import type { FailedJob, InvariantCheck } from "./operations_pb.ts";
 import { file_cartwright_operations_v1_operations } from "./operations_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/operations/v1/operations_service.proto.
  */
 export const file_cartwright_operations_v1_operations_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFjYXJ0d3JpZ2h0L29wZXJhdGlvbnMvdjEvb3BlcmF0aW9uc19zZXJ2aWNlLnByb3RvEhhjYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEiOgoXVmVyaWZ5SW52YXJpYW50c1JlcXVlc3QSHwoMbWF4X2JyZWFjaGVzGAEgASgFQgm6SAYaBBhkKAAilwEKGFZlcmlmeUludmFyaWFudHNSZXNwb25zZRIOCgZwYXNzZWQYASABKAgSOAoGY2hlY2tzGAIgAygLMiguY2FydHdyaWdodC5vcGVyYXRpb25zLnYxLkludmFyaWFudENoZWNrEjEKDXNuYXBzaG90X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMtUBChFPcGVyYXRpb25zU2VydmljZRKRAQoQVmVyaWZ5SW52YXJpYW50cxIxLmNhcnR3cmlnaHQub3BlcmF0aW9ucy52MS5WZXJpZnlJbnZhcmlhbnRzUmVxdWVzdBoyLmNhcnR3cmlnaHQub3BlcmF0aW9ucy52MS5WZXJpZnlJbnZhcmlhbnRzUmVzcG9uc2UiFpACAcLzGA8SAhAyIgkKAgg8EgMIrAIaLMLzGCgKEggEEgQIARABIggKAggFEgIIHhISCAQSBAgCEAEiCAoCCAUSAggeQtABChxjb20uY2FydHdyaWdodC5vcGVyYXRpb25zLnYxQhZPcGVyYXRpb25zU2VydmljZVByb3RvUAFaQ2V4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3BlcmF0aW9ucy92MTtvcGVyYXRpb25zdjGqAhhDYXJ0d3JpZ2h0Lk9wZXJhdGlvbnMuVjHKAhhDYXJ0d3JpZ2h0XE9wZXJhdGlvbnNcVjHqAhpDYXJ0d3JpZ2h0OjpPcGVyYXRpb25zOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_operations_v1_operations, file_cartwright_policy_v1_policy, file_google_protobuf_timestamp]);
+  fileDesc("CjFjYXJ0d3JpZ2h0L29wZXJhdGlvbnMvdjEvb3BlcmF0aW9uc19zZXJ2aWNlLnByb3RvEhhjYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEiOgoXVmVyaWZ5SW52YXJpYW50c1JlcXVlc3QSHwoMbWF4X2JyZWFjaGVzGAEgASgFQgm6SAYaBBhkKAAilwEKGFZlcmlmeUludmFyaWFudHNSZXNwb25zZRIOCgZwYXNzZWQYASABKAgSOAoGY2hlY2tzGAIgAygLMiguY2FydHdyaWdodC5vcGVyYXRpb25zLnYxLkludmFyaWFudENoZWNrEjEKDXNuYXBzaG90X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInMKFUxpc3RGYWlsZWRKb2JzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASGgoFcXVldWUYAyABKAlCC7pICHIGGGS6AQEAImQKFkxpc3RGYWlsZWRKb2JzUmVzcG9uc2USMQoEam9icxgBIAMoCzIjLmNhcnR3cmlnaHQub3BlcmF0aW9ucy52MS5GYWlsZWRKb2ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIioKD1JldHJ5Sm9iUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiEgoQUmV0cnlKb2JSZXNwb25zZTK9AwoRT3BlcmF0aW9uc1NlcnZpY2USkQEKEFZlcmlmeUludmFyaWFudHMSMS5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuVmVyaWZ5SW52YXJpYW50c1JlcXVlc3QaMi5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuVmVyaWZ5SW52YXJpYW50c1Jlc3BvbnNlIhaQAgHC8xgPEgIQMiIJCgIIPBIDCKwCEoABCg5MaXN0RmFpbGVkSm9icxIvLmNhcnR3cmlnaHQub3BlcmF0aW9ucy52MS5MaXN0RmFpbGVkSm9ic1JlcXVlc3QaMC5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuTGlzdEZhaWxlZEpvYnNSZXNwb25zZSILkAIBwvMYBBICEAoSYwoIUmV0cnlKb2ISKS5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjEuUmV0cnlKb2JSZXF1ZXN0GiouY2FydHdyaWdodC5vcGVyYXRpb25zLnYxLlJldHJ5Sm9iUmVzcG9uc2UiABoswvMYKAoSCAQSBAgBEAEiCAoCCAUSAggeEhIIBBIECAIQASIICgIIBRICCB5C0AEKHGNvbS5jYXJ0d3JpZ2h0Lm9wZXJhdGlvbnMudjFCFk9wZXJhdGlvbnNTZXJ2aWNlUHJvdG9QAVpDZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcGVyYXRpb25zL3YxO29wZXJhdGlvbnN2MaoCGENhcnR3cmlnaHQuT3BlcmF0aW9ucy5WMcoCGENhcnR3cmlnaHRcT3BlcmF0aW9uc1xWMeoCGkNhcnR3cmlnaHQ6Ok9wZXJhdGlvbnM6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_operations_v1_operations, file_cartwright_policy_v1_policy, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * Request message of VerifyInvariants.
@@ -75,6 +76,107 @@ export const VerifyInvariantsResponseSchema: GenMessage<VerifyInvariantsResponse
   messageDesc(file_cartwright_operations_v1_operations_service, 1);
 
 /**
+ * Request message of ListFailedJobs.
+ *
+ * @generated from message cartwright.operations.v1.ListFailedJobsRequest
+ */
+export type ListFailedJobsRequest = Message<"cartwright.operations.v1.ListFailedJobsRequest"> & {
+  /**
+   * Maximum number of jobs on the page, at most 100. 20 if 0.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with
+   * the same filters and order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or
+   * PAGE_TOKEN_EXPIRED).
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * Lists the jobs of this queue only; empty for all queues.
+   *
+   * @generated from field: string queue = 3;
+   */
+  queue: string;
+};
+
+/**
+ * Describes the message cartwright.operations.v1.ListFailedJobsRequest.
+ * Use `create(ListFailedJobsRequestSchema)` to create a new message.
+ */
+export const ListFailedJobsRequestSchema: GenMessage<ListFailedJobsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_operations_v1_operations_service, 2);
+
+/**
+ * Response message of ListFailedJobs.
+ *
+ * @generated from message cartwright.operations.v1.ListFailedJobsResponse
+ */
+export type ListFailedJobsResponse = Message<"cartwright.operations.v1.ListFailedJobsResponse"> & {
+  /**
+   * Failed jobs of the page, the last one to fail first.
+   *
+   * @generated from field: repeated cartwright.operations.v1.FailedJob jobs = 1;
+   */
+  jobs: FailedJob[];
+
+  /**
+   * Token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message cartwright.operations.v1.ListFailedJobsResponse.
+ * Use `create(ListFailedJobsResponseSchema)` to create a new message.
+ */
+export const ListFailedJobsResponseSchema: GenMessage<ListFailedJobsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_operations_v1_operations_service, 3);
+
+/**
+ * Request message of RetryJob.
+ *
+ * @generated from message cartwright.operations.v1.RetryJobRequest
+ */
+export type RetryJobRequest = Message<"cartwright.operations.v1.RetryJobRequest"> & {
+  /**
+   * Id of the failed job.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message cartwright.operations.v1.RetryJobRequest.
+ * Use `create(RetryJobRequestSchema)` to create a new message.
+ */
+export const RetryJobRequestSchema: GenMessage<RetryJobRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_operations_v1_operations_service, 4);
+
+/**
+ * Response message of RetryJob.
+ *
+ * @generated from message cartwright.operations.v1.RetryJobResponse
+ */
+export type RetryJobResponse = Message<"cartwright.operations.v1.RetryJobResponse"> & {
+};
+
+/**
+ * Describes the message cartwright.operations.v1.RetryJobResponse.
+ * Use `create(RetryJobResponseSchema)` to create a new message.
+ */
+export const RetryJobResponseSchema: GenMessage<RetryJobResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_operations_v1_operations_service, 5);
+
+/**
  * Operation of the service, for admins only. API keys are rejected.
  *
  * @generated from service cartwright.operations.v1.OperationsService
@@ -93,6 +195,29 @@ export const OperationsService: GenService<{
     methodKind: "unary";
     input: typeof VerifyInvariantsRequestSchema;
     output: typeof VerifyInvariantsResponseSchema;
+  },
+  /**
+   * Lists the background jobs that have failed in their last attempt, the last one to fail first. Failed jobs are kept
+   * for 14 days.
+   *
+   * @generated from rpc cartwright.operations.v1.OperationsService.ListFailedJobs
+   */
+  listFailedJobs: {
+    methodKind: "unary";
+    input: typeof ListFailedJobsRequestSchema;
+    output: typeof ListFailedJobsResponseSchema;
+  },
+  /**
+   * Puts a failed job back into its queue, with as many attempts as a new job has. It runs as soon as a worker is free.
+   * Fails with NOT_FOUND (JOB_NOT_FOUND) if there is no such job: completed jobs are deleted. Fails with
+   * FAILED_PRECONDITION (JOB_NOT_FAILED) if the job waits for an attempt or runs.
+   *
+   * @generated from rpc cartwright.operations.v1.OperationsService.RetryJob
+   */
+  retryJob: {
+    methodKind: "unary";
+    input: typeof RetryJobRequestSchema;
+    output: typeof RetryJobResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cartwright_operations_v1_operations_service, 0);

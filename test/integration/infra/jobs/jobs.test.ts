@@ -1,12 +1,11 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { installJobs } from "../../../../src/infra/jobs/install-jobs.ts";
+import type { RunningJob } from "../../../../src/infra/jobs/jobs.ts";
 import { queues } from "../../../../src/infra/jobs/queues.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { type JobsFixture, openJobsFixture } from "../../../support/jobs/jobs-fixture.ts";
+import { killWorkerInJob } from "../../../support/jobs/kill-worker.ts";
 import { notifiedQueue, polledQueue, slowQueue, testQueues } from "../../../support/jobs/test-queues.ts";
 import { silentLog } from "../../../support/log.ts";
 import { startTcpProxy } from "../../../support/stores/tcp-proxy.ts";
@@ -30,8 +29,8 @@ afterAll(async () => {
 /** A handler that records its jobs. */
 function createRecorder() {
   const seen: number[] = [];
-  const record = async (jobs: { n: number }[]) => {
-    seen.push(...jobs.map(({ n }) => n));
+  const record = async ({ data }: RunningJob<{ n: number }>) => {
+    seen.push(data.n);
   };
   return { seen, record };
 }
@@ -110,13 +109,7 @@ test("jobs of a handler that throws stay in the queue and are retried", async ()
 test("the job of a worker that was killed runs again elsewhere", async () => {
   const jobs = await fixture.open();
   await fixture.enqueue(jobs, polledQueue, 7);
-  const script = fileURLToPath(new URL("../../../support/jobs/stalled-worker.ts", import.meta.url));
-  const child = spawn(process.execPath, [script, fixture.database.url], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [taken] = await once(child.stdout, "data");
-  expect(JSON.parse(String(taken))).toEqual([{ n: 7 }]);
-  child.kill("SIGKILL");
+  expect(await killWorkerInJob(fixture.database.url, polledQueue.name)).toEqual({ n: 7 });
   const { seen, record } = createRecorder();
   await jobs.work(polledQueue, record);
   await expect.poll(() => seen, PATIENT).toEqual([7]);
@@ -128,8 +121,8 @@ test("of two processes with several workers, exactly one runs each job, and both
   const bothStarted = Promise.withResolvers<void>();
   for (const [index, jobs] of processes.entries()) {
     const { record } = recorders[index] ?? createRecorder();
-    await jobs.work(slowQueue, async (batch) => {
-      await record(batch);
+    await jobs.work(slowQueue, async (job) => {
+      await record(job);
       if (recorders.every(({ seen }) => seen.length > 0)) bothStarted.resolve();
       await bothStarted.promise;
     });
