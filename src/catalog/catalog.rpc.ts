@@ -168,6 +168,8 @@ function fromProduct(
     stockQuantity: product?.stockQuantity ?? 0n,
     imageUri: product?.imageUri ?? "",
     attributes: product?.attributes ?? {},
+    taxClass: product?.taxClass ?? "",
+    weightGrams: product?.weightGrams || undefined,
   };
 }
 

@@ -70,6 +70,8 @@ function toRow(row: ImportRowMessage, violations: readonly FieldViolation[]): Im
       stockQuantity,
       imageUri,
       attributes: row.attributes,
+      taxClass: row.taxClass,
+      weightGrams: row.weightGrams,
     },
   };
 }

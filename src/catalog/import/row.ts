@@ -12,6 +12,10 @@ export interface ProductFields
   price: Money;
   /** Units on hand; undefined to leave the stock as it is. */
   stockQuantity: bigint | undefined;
+  /** Undefined to leave the tax class as it is. */
+  taxClass: string | undefined;
+  /** Undefined to leave the weight as it is. */
+  weightGrams: bigint | undefined;
 }
 
 /** A row with the fields of its product, or with the rule of the contract that it violates. */

@@ -24,6 +24,10 @@ export interface Product {
   purchaseCount: bigint;
   imageUri: string;
   attributes: Record<string, string>;
+  /** Empty for the standard class. */
+  taxClass: string;
+  /** Weight of one unit; 0 if it is unknown or the product is not shipped. */
+  weightGrams: bigint;
   etag: string;
   createTime: Date;
   updateTime: Date;
@@ -50,6 +54,8 @@ interface FullProductRow {
   purchase_count: string;
   image_uri: string;
   attributes: Record<string, string>;
+  tax_class: string;
+  weight_grams: string;
   version: number;
   created_at: string;
   updated_at: string;
@@ -79,6 +85,8 @@ const COLUMNS: Readonly<Record<string, readonly (keyof FullProductRow)[]>> = {
   purchase_count: ["purchase_count"],
   image_uri: ["image_uri"],
   attributes: ["attributes"],
+  tax_class: ["tax_class"],
+  weight_grams: ["weight_grams"],
   etag: ["version"],
   create_time: ["created_at"],
   update_time: ["updated_at"],
@@ -151,6 +159,8 @@ export function productFromRow(row: ProductRow): ProductView {
     purchaseCount: toBigInt(row.purchase_count),
     imageUri: row.image_uri,
     attributes: row.attributes,
+    taxClass: row.tax_class,
+    weightGrams: toBigInt(row.weight_grams),
     etag: row.version?.toString(),
     createTime: toDate(row.created_at),
     updateTime: toDate(row.updated_at),

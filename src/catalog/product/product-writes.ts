@@ -23,6 +23,9 @@ export interface ProductInput {
   price: Money | undefined;
   imageUri: string;
   attributes: Record<string, string>;
+  taxClass: string;
+  /** Undefined for 0: requests without a weight keep the fingerprint that earlier versions have stored. */
+  weightGrams: bigint | undefined;
 }
 
 /** A request to create a product. */
@@ -63,6 +66,8 @@ const UPDATABLE: UpdatableFields<keyof ProductInput> = {
     price: "price",
     image_uri: "imageUri",
     attributes: "attributes",
+    tax_class: "taxClass",
+    weight_grams: "weightGrams",
   },
   required: new Set(["sku", "name", "category_id", "price"]),
 };
@@ -90,6 +95,7 @@ export async function createProduct(
     const entity = tx.em.create(ProductEntity, {
       ...fields,
       ...priceColumns(price),
+      weightGrams: fields.weightGrams ?? 0n,
       id: ids(),
       inStock: stockQuantity > 0n,
       createdAt: now,
@@ -116,7 +122,7 @@ export async function updateProduct(
     const entity = await find(tx, product.id);
     if (entity.deletedAt) throw productDeleted(entity.id);
     assertCurrent(entity, product.etag);
-    const { price, ...values } = pick(product, keys);
+    const { price, ...values } = pick({ ...product, weightGrams: product.weightGrams ?? 0n }, keys);
     const now = clock.now();
     const before = pick(entity, ["id", "sku", "categoryId"]);
     if (values.brand !== undefined) await ensureBrands(tx, [values.brand], now);

@@ -34,6 +34,8 @@ export const ProductEntity = defineEntity({
     ratingSum: p.bigint("bigint").default(0),
     imageUri: p.text(),
     attributes: p.json<Record<string, string>>(),
+    taxClass: p.text().default(""),
+    weightGrams: p.bigint("bigint").default(0),
     version: p.integer().version(),
     createdAt: timestamp(),
     updatedAt: timestamp(),
@@ -93,5 +95,7 @@ export const ProductEntity = defineEntity({
     { name: "product_price_not_negative", expression: "price_minor >= 0" },
     { name: "product_rating_in_range", expression: "rating_average between 0 and 5 and rating_count >= 0" },
     { name: "product_sku_not_empty", expression: "sku <> ''" },
+    { name: "product_tax_class_valid", expression: "tax_class ~ '^[a-z0-9_-]{0,32}$'" },
+    { name: "product_weight_in_range", expression: "weight_grams between 0 and 1000000000" },
   ],
 });

@@ -18,6 +18,10 @@ export interface OrderedProduct {
   sku: string;
   name: string;
   price: Money;
+  /** Empty for the standard class. */
+  taxClass: string;
+  /** Weight of one unit; 0 if it is unknown or the product is not shipped. */
+  weightGrams: bigint;
   /** False for a deleted product. */
   isActive: boolean;
 }
@@ -57,12 +61,15 @@ interface ProductColumns {
   name: string;
   currency: string;
   price_minor: string;
+  tax_class: string;
+  weight_grams: string;
   active: boolean;
 }
 
 const FIND_ORDERED = prepare<[ids: readonly string[]], ProductColumns>(
   (ids) => sql`
-    select id, sku, name, currency, price_minor, active from product where id = any(${ids}::uuid[])`,
+    select id, sku, name, currency, price_minor, tax_class, weight_grams, active
+    from product where id = any(${ids}::uuid[])`,
 );
 
 /** Creates the operations on the stock of products. */
@@ -106,6 +113,13 @@ export function createProductStock({ db, inventory }: { db: Database; inventory:
   };
 }
 
-function orderedProduct({ sku, name, currency, price_minor, active }: ProductColumns): OrderedProduct {
-  return { sku, name, price: { currencyCode: currency, minorUnits: BigInt(price_minor) }, isActive: active };
+function orderedProduct({ sku, name, active, ...columns }: ProductColumns): OrderedProduct {
+  return {
+    sku,
+    name,
+    price: { currencyCode: columns.currency, minorUnits: BigInt(columns.price_minor) },
+    taxClass: columns.tax_class,
+    weightGrams: BigInt(columns.weight_grams),
+    isActive: active,
+  };
 }

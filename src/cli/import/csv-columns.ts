@@ -4,8 +4,13 @@ import { quoted, StartupError } from "../../kernel/errors.ts";
 const REQUIRED_COLUMNS = ["sku", "name", "price_minor_units", "currency_code"];
 /** One of these is required. */
 const CATEGORY_COLUMNS = ["category_slug", "category_id"];
-const OPTIONAL_COLUMNS = ["description", "brand", "stock_quantity", "image_uri"];
-const NUMBER_COLUMNS = ["price_minor_units", "stock_quantity"];
+const OPTIONAL_COLUMNS = ["description", "brand", "stock_quantity", "image_uri", "tax_class", "weight_grams"];
+const NUMBER_COLUMNS = ["price_minor_units", "stock_quantity", "weight_grams"];
+/** Values of empty cells. An absent field would leave them unchanged in existing products. */
+const EMPTY_VALUES: ReadonlyMap<string, string> = new Map([
+  ["tax_class", ""],
+  ["weight_grams", "0"],
+]);
 const ATTRIBUTE_PREFIX = "attributes.";
 
 /**
@@ -46,14 +51,14 @@ export function findNumberError(columns: readonly string[], cells: readonly stri
   return `${columns[index]}: must be a whole number such as 1999, not ${quoted(cells[index] ?? "")}`;
 }
 
-/** Returns the row in the JSON of the contract. Empty cells are absent fields. */
+/** Returns the row in the JSON of the contract. Empty cells are absent fields, except for tax class and weight. */
 export function toJson(columns: readonly string[], cells: readonly string[]): JsonObject {
   const row: JsonObject = {};
   const price: JsonObject = {};
   const attributes: [name: string, value: string][] = [];
   for (const [index, column] of columns.entries()) {
-    const cell = cells[index] ?? "";
-    if (cell === "") continue;
+    const cell = cells[index] || EMPTY_VALUES.get(column);
+    if (cell === undefined) continue;
     if (column === "price_minor_units") price.minorUnits = cell;
     else if (column === "currency_code") price.currencyCode = cell;
     else if (column.startsWith(ATTRIBUTE_PREFIX))

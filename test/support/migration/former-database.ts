@@ -14,12 +14,15 @@ export interface FormerShop {
 /** Returns the SQL of the id of the product or order with a number. */
 export const idOf = (number: string): string => `lpad(to_hex(${number}), 32, '0')::uuid`;
 
-/** Migrates an empty database to the schema of the previous version, in which stock is a column of the product. */
-export async function migrateToFormer(url: string): Promise<void> {
+/**
+ * Migrates an empty database to the schema of an earlier version.
+ * @param latest its last migration. Defaults to that of the version in which stock is a column of the product
+ */
+export async function migrateToFormer(url: string, latest = FORMER_LATEST): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
   const orm = await openForMigration(entities, { url, session: { client, log: silentLog } });
-  await orm.migrator.up({ to: FORMER_LATEST });
+  await orm.migrator.up({ to: latest });
   await orm.close();
   await client.end();
 }

@@ -71,5 +71,5 @@ export async function openTagRecorder() {
 export function newProduct(categoryId: string) {
   const price = { currencyCode: "EUR", minorUnits: 1_000n };
   const texts = { sku: `SKU-${randomUUID()}`, name: "Thing", description: "", brand: "", imageUri: "" };
-  return { ...texts, categoryId, price, attributes: {} };
+  return { ...texts, categoryId, price, attributes: {}, taxClass: "", weightGrams: undefined };
 }

@@ -63,6 +63,8 @@ export async function openReviewFeatures(log: Log = silentLog) {
           brand: "",
           imageUri: "",
           attributes: {},
+          taxClass: "",
+          weightGrams: undefined,
           categoryId: category.id,
           price,
           stockQuantity: 1_000n,

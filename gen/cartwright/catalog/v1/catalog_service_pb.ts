@@ -408,9 +408,9 @@ export type UpdateProductRequest = Message<"cartwright.catalog.v1.UpdateProductR
   product?: Product | undefined;
 
   /**
-   * Fields to update: sku, name, description, category_id, brand, price, image_uri, attributes, or "*" for all
-   * of these. Output-only fields are ignored. If absent, the fields of the product that are not empty are
-   * updated.
+   * Fields to update: sku, name, description, category_id, brand, price, image_uri, attributes, tax_class,
+   * weight_grams, or "*" for all of these. Output-only fields are ignored. If absent, the fields of the product that
+   * are not empty are updated.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */

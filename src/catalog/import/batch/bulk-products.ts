@@ -29,10 +29,12 @@ export interface ImportedProduct extends ProductFields {
 const TEXT_DIFFERS = sql`
   (product.name, product.description, product.category_id, product.brand)
   is distinct from (item.name, item.description, item.category_id, item.brand)`;
-/** Other fields of a product besides its stock differ from those of its row. */
+/** Other fields of a product besides its stock differ from those of its row, which has null for unchanged ones. */
 const OTHER_DIFFERS = sql`(
-  product.deleted_at is not null or (product.currency, product.price_minor, product.image_uri, product.attributes)
-  is distinct from (item.currency, item.price_minor, item.image_uri, item.attributes)
+  product.deleted_at is not null
+  or (product.currency, product.price_minor, product.image_uri, product.attributes)
+    is distinct from (item.currency, item.price_minor, item.image_uri, item.attributes)
+  or product.tax_class <> item.tax_class or product.weight_grams <> item.weight_grams
 )`;
 
 /**
@@ -64,9 +66,11 @@ export async function insertProducts(tx: Tx, products: readonly ImportedProduct[
   await tx.query(sql`
     insert into product (
       id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes,
-      version, created_at, updated_at
+      tax_class, weight_grams, version, created_at, updated_at
     )
-    select item.*, 1, ${now}, ${now} from ${unnestProducts(sorted)}`);
+    select id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes,
+      coalesce(tax_class, ''), coalesce(weight_grams, 0), 1, ${now}, ${now}
+    from ${unnestProducts(sorted)}`);
 }
 
 /**
@@ -100,8 +104,10 @@ export async function updateProducts(
   if (products.length === 0) return new Set();
   const otherColumns = sql`
     currency = item.currency, price_minor = item.price_minor, in_stock = item.in_stock,
-    image_uri = item.image_uri, attributes = item.attributes, deleted_at = null, version = version + 1,
-    updated_at = ${now}`;
+    image_uri = item.image_uri, attributes = item.attributes,
+    tax_class = coalesce(item.tax_class, product.tax_class),
+    weight_grams = coalesce(item.weight_grams, product.weight_grams),
+    deleted_at = null, version = version + 1, updated_at = ${now}`;
   const rows = await tx.query(sql<{ id: string }>`
     with item as materialized (select * from ${unnestProducts(products)}),
     text_updated as (
@@ -127,8 +133,11 @@ function unnestProducts(products: readonly ImportedProduct[]) {
     ${column(({ brand }) => brand)}::text[], ${column(({ price }) => price.currencyCode)}::char(3)[],
     ${column(({ price }) => price.minorUnits.toString())}::bigint[],
     ${products.map(({ stock }) => stock > 0n)}::boolean[], ${column(({ imageUri }) => imageUri)}::text[],
-    ${column(({ attributes }) => JSON.stringify(attributes))}::jsonb[]
+    ${column(({ attributes }) => JSON.stringify(attributes))}::jsonb[],
+    ${products.map(({ taxClass }) => taxClass)}::text[],
+    ${products.map(({ weightGrams }) => weightGrams?.toString())}::bigint[]
   ) as item (
-    id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes
+    id, sku, name, description, category_id, brand, currency, price_minor, in_stock, image_uri, attributes, tax_class,
+    weight_grams
   )`;
 }

@@ -28,6 +28,10 @@ export interface SeedProduct {
   stock: number;
   imageUri: string;
   attributes: Record<string, string>;
+  /** Empty for the standard class. */
+  taxClass: string;
+  /** 0 if it is unknown. */
+  weightGrams: number;
   createdAt: string;
 }
 
@@ -43,7 +47,7 @@ export function generateProducts({ first, last }: NumberRange): SeedProduct[] {
 function generateProduct(number: number): SeedProduct {
   const pick = <T>(values: readonly T[]): T => faker.helpers.arrayElement(values);
   const category = pick(SEED_CATEGORIES);
-  const [noun, minPrice, maxPrice] = pick(category.productKinds);
+  const [noun, minPrice, maxPrice, weightGrams, taxClass = ""] = pick(category.productKinds);
   const brand = pick(category.brands);
   const line = pick(LINES);
   const material = pick(category.materials);
@@ -61,6 +65,8 @@ function generateProduct(number: number): SeedProduct {
     stock: generateStock(),
     imageUri: `https://images.example.com/products/${number}.jpg`,
     attributes: { color, material, [variant]: pick(values) },
+    taxClass,
+    weightGrams,
     createdAt: createdAtOf(number),
   };
 }

@@ -22,14 +22,19 @@ export async function writeProducts(
         ${column(({ brand }) => brand)}::text[], ${column(({ priceMinor }) => priceMinor)}::bigint[],
         ${column(({ stock }) => stock)}::bigint[], ${column(({ imageUri }) => imageUri)}::text[],
         ${column(({ attributes }) => JSON.stringify(attributes))}::jsonb[],
+        ${column(({ taxClass }) => taxClass)}::text[], ${column(({ weightGrams }) => weightGrams)}::bigint[],
         ${column(({ createdAt }) => createdAt)}::timestamptz[]
-      ) as item (id, sku, name, description, category_id, brand, price_minor, stock, image_uri, attributes, at)
+      ) as item (
+        id, sku, name, description, category_id, brand, price_minor, stock, image_uri, attributes, tax_class,
+        weight_grams, at
+      )
     ), added as (
       insert into product (
         id, sku, name, description, category_id, brand, currency, price_minor, in_stock,
-        image_uri, attributes, created_at, updated_at
+        image_uri, attributes, tax_class, weight_grams, created_at, updated_at
       )
-      select id, sku, name, description, category_id, brand, 'EUR', price_minor, stock > 0, image_uri, attributes, at, at
+      select id, sku, name, description, category_id, brand, 'EUR', price_minor, stock > 0, image_uri, attributes,
+        tax_class, weight_grams, at, at
       from item on conflict do nothing
       returning id, created_at
     ), stocked as (

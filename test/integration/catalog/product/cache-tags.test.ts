@@ -101,7 +101,7 @@ test.each([
   await database.query(`update product set ${change(other)} where id = $1`, [product.id]);
   const tags = await shop.tagsOf(async () => {
     const importing = catalog.importProducts(call, chunks());
-    await expect.poll(() => countLockWaits(database, "for no key update")).toBe(1);
+    await expect.poll(() => countLockWaits(database, 'not active as "isDeleted"')).toBe(1);
     await database.query("commit");
     expect(await importing).toMatchObject({ updatedCount: 1 });
   });

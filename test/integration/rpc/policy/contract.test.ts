@@ -176,7 +176,7 @@ function firstResponseField(name: string): string | undefined {
 const FIELDS: Record<string, string> = {
   Money: "currency_code, minor_units",
   Product:
-    "id, sku, name, description, category_id, brand, price, stock_quantity, rating_average, rating_count, purchase_count, image_uri, attributes, etag, create_time, update_time, delete_time",
+    "id, sku, name, description, category_id, brand, price, stock_quantity, rating_average, rating_count, purchase_count, image_uri, attributes, etag, create_time, update_time, delete_time, tax_class, weight_grams",
   Category: "id, slug, name, parent_id, product_count, etag, create_time, update_time",
   Order:
     "id, customer_id, state, items, total_price, promotion_id, allowed_transitions, etag, create_time, update_time, expire_time",

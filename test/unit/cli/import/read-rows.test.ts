@@ -27,6 +27,36 @@ const readJsonRows = (minorUnits: unknown, stockQuantity: unknown) =>
     JSON.stringify({ sku: "S-1", price: { minorUnits, currencyCode: "EUR" }, stockQuantity }),
   );
 
+describe("the tax class and the weight of a CSV row", () => {
+  const readShipping = async (columns: string, cells: string) => {
+    const header = "sku,name,category_slug,price_minor_units,currency_code";
+    const [row] = await readFile("shipping.csv", `${header}${columns}\nS-1,Book,books,1999,EUR${cells}\n`);
+    return row;
+  };
+
+  test("cells have the values of their product", async () => {
+    const row = await readShipping(",tax_class,weight_grams", ",reduced,450");
+    expect(row?.message).toMatchObject({ taxClass: "reduced", weightGrams: 450n });
+  });
+
+  test("empty cells mean the standard class and no weight", async () => {
+    const row = await readShipping(",tax_class,weight_grams", ",,");
+    expect(row?.message).toMatchObject({ taxClass: "", weightGrams: 0n });
+  });
+
+  test("without the columns both are absent", async () => {
+    const row = await readShipping("", "");
+    expect(row?.error).toBeUndefined();
+    expect(row?.message.taxClass).toBeUndefined();
+    expect(row?.message.weightGrams).toBeUndefined();
+  });
+
+  test("a weight in other units is an error", async () => {
+    const row = await readShipping(",weight_grams", ",0.45");
+    expect(row?.error?.description).toBe('weight_grams: must be a whole number such as 1999, not "0.45"');
+  });
+});
+
 describe("numbers", () => {
   test.each(["0x10", "0o17", "0b11", "+3", " 7 ", " ", "24.00", "1e3", "-", "1 000", "1,000", "seven"])(
     "%j in a CSV cell is an error",

@@ -29,6 +29,8 @@ const good: RowInit = {
   stockQuantity: 3n,
   imageUri: "https://images.example.com/products/1.jpg",
   attributes: { color: "red" },
+  taxClass: "reduced",
+  weightGrams: 450n,
 };
 
 test("typical import rows are certainly valid", () => {
@@ -102,6 +104,8 @@ const row: fc.Arbitrary<RowInit> = fc.record(
     stockQuantity: fc.constantFrom(undefined, -1n, 0n, 10n ** 9n, 10n ** 9n + 1n),
     imageUri: uri,
     attributes: fc.dictionary(texts(0, 1, 64), texts(500), { maxKeys: 52 }),
+    taxClass: texts(0, 1, 32),
+    weightGrams: fc.constantFrom(undefined, -1n, 0n, 10n ** 9n, 10n ** 9n + 1n),
   },
   { requiredKeys: [] },
 );
