@@ -28,6 +28,8 @@ export type Config = Readonly<{
   dbStatementTimeoutMs: number;
   /** How concurrent orders of the same products are kept from taking the same units. */
   stockStrategy: "combined" | "pessimistic" | "optimistic";
+  /** Time in which a new order has to be paid, in seconds; 0: orders do not expire. */
+  reservationSeconds: number;
   /** The lock of hot products that replicas share. */
   stockLock: "off" | "redis";
   /** Whether responses are cached. Off for benchmarks and conformance runs. */
@@ -123,6 +125,7 @@ export function readConfig(env: Environment): Config {
     dbPoolWaitMs: value.DB_POOL_WAIT_MS,
     dbStatementTimeoutMs: value.DB_STATEMENT_TIMEOUT_MS,
     stockStrategy: value.STOCK_STRATEGY,
+    reservationSeconds: value.ORDER_EXPIRY_MINUTES * 60,
     stockLock: value.STOCK_LOCK,
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,

@@ -18,7 +18,13 @@ import { AuditEntity } from "./infra/audit/audit.entity.ts";
 import { IdempotencyEntity } from "./infra/postgres/idempotency/idempotency.entity.ts";
 import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
 import { InventoryEntity, StockFenceEntity, StockMovementEntity } from "./inventory/inventory.entity.ts";
-import { OrderEntity, OrderItemEntity } from "./order/order.entity.ts";
+import {
+  FulfillmentEntity,
+  FulfillmentItemEntity,
+  OrderEntity,
+  OrderEventEntity,
+  OrderItemEntity,
+} from "./order/order.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
 import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
 import { PurchaseTotalEntity } from "./tracker/ingestion/purchase-total.entity.ts";
@@ -42,6 +48,9 @@ export const entities = [
   CustomerEntity,
   OrderEntity,
   OrderItemEntity,
+  OrderEventEntity,
+  FulfillmentEntity,
+  FulfillmentItemEntity,
   PromotionEntity,
   PurchaseEntity,
   PurchaseTotalEntity,

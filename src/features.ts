@@ -43,7 +43,12 @@ export interface FeatureDependencies {
 export async function createFeatures(
   config: Pick<
     Config,
-    "signingKeysFile" | "tokenIssuer" | "stockStrategy" | "dbStatementTimeoutMs" | "dbPoolWaitMs"
+    | "signingKeysFile"
+    | "tokenIssuer"
+    | "stockStrategy"
+    | "reservationSeconds"
+    | "dbStatementTimeoutMs"
+    | "dbPoolWaitMs"
   >,
   { db, bus, stockLock, ids, clock, log }: FeatureDependencies,
 ): Promise<Features> {
@@ -61,10 +66,11 @@ export async function createFeatures(
     tracker,
     log,
     stockStrategy: config.stockStrategy,
+    reservationSeconds: config.reservationSeconds,
     stockLock,
     statementTimeoutMs: config.dbStatementTimeoutMs,
     waitMs: config.dbPoolWaitMs,
-    onCancelled: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
+    onClosed: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;

@@ -18,6 +18,7 @@ export const environment = z.object({
   DB_POOL_WAIT_MS: integer(1, 30_000).default(2_000),
   DB_STATEMENT_TIMEOUT_MS: integer(10, 600_000).default(5_000),
   STOCK_STRATEGY: oneOf("combined", "pessimistic", "optimistic").default("combined"),
+  ORDER_EXPIRY_MINUTES: integer(0, 525_600).default(30),
   STOCK_LOCK: oneOf("off", "redis").default("off"),
   CACHE: onOff.default(true),
   CACHE_MEMORY_MB: integer(1, 65_536).default(256),

@@ -1,27 +1,10 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import {
-  type OrderSchema,
-  OrderState as OrderStateMessage,
-  OrderTransition as OrderTransitionMessage,
-} from "../../gen/cartwright/order/v1/order_pb.ts";
 import type { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright/type/v1/postal_address_pb.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Order, Orders } from "./order.ts";
-import type { OrderState, OrderTransition } from "./order-state.ts";
-
-const STATES: Record<OrderState, OrderStateMessage> = {
-  PENDING: OrderStateMessage.PENDING,
-  CANCELLED: OrderStateMessage.CANCELLED,
-};
-const STATE_NAMES = new Map<OrderStateMessage, OrderState>([
-  [OrderStateMessage.PENDING, "PENDING"],
-  [OrderStateMessage.CANCELLED, "CANCELLED"],
-]);
-const TRANSITIONS: Record<OrderTransition, OrderTransitionMessage> = {
-  CANCEL: OrderTransitionMessage.CANCEL,
-};
+import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
+import type { Orders, PostalAddress } from "./order.ts";
+import { orderStateOf, toOrderMessage } from "./order-messages.rpc.ts";
 
 /** Creates the handlers of OrderService. */
 export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
@@ -35,6 +18,10 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
           productId: productId.toLowerCase(),
           quantity,
         })),
+        shippingAddress: toAddress(order?.shippingAddress),
+        billingAddress: toAddress(order?.billingAddress),
+        email: order?.email || undefined,
+        note: order?.note || undefined,
       };
       const creation = { order: input, requestId: requestId.toLowerCase(), validateOnly };
       const created = await orders.create(getCall(context), creation);
@@ -46,24 +33,48 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
     },
 
     async listOrders({ customerId, state, pageSize, pageToken }, context) {
-      const request = { customerId, state: STATE_NAMES.get(state), pageSize, pageToken };
+      const request = { customerId, state: orderStateOf(state), pageSize, pageToken };
       const page = await orders.list(getCall(context), request);
       return { orders: page.items.map(toOrderMessage), nextPageToken: page.nextPageToken };
     },
 
-    async cancelOrder({ id, etag, requestId }, context) {
-      const cancellation = { id: id.toLowerCase(), etag, requestId };
-      return { order: toOrderMessage(await orders.cancel(getCall(context), cancellation)) };
+    async cancelOrder({ id, etag, reason, requestId }, context) {
+      const cancellation = { id: id.toLowerCase(), etag, reason };
+      return { order: toOrderMessage(await orders.cancel(getCall(context), cancellation, requestId)) };
     },
-  } satisfies ServiceImpl<typeof OrderService>;
+
+    async markOrderPaid({ id, etag, amount, method, reference, requestId }, context) {
+      const payment = {
+        id: id.toLowerCase(),
+        etag,
+        amount: { currencyCode: amount?.currencyCode ?? "", minorUnits: amount?.minorUnits ?? 0n },
+        method: paymentMethodOf(method),
+        reference,
+      };
+      return { order: toOrderMessage(await orders.markPaid(getCall(context), payment, requestId)) };
+    },
+
+    async listOrderEvents({ id, afterSequence, pageSize, pageToken }, context) {
+      const request = { id: id.toLowerCase(), afterSequence: Number(afterSequence), pageSize, pageToken };
+      const page = await orders.listEvents(getCall(context), request);
+      return { events: page.items.map(toEventMessage), nextPageToken: page.nextPageToken };
+    },
+  } satisfies Partial<ServiceImpl<typeof OrderService>>;
 }
 
-function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchema> {
+/** Returns the fields of an address alone. */
+function toAddress(message: PostalAddressMessage | undefined): PostalAddress | undefined {
+  if (message === undefined) return undefined;
+  const { countryCode, administrativeArea, locality, postalCode, addressLines } = message;
+  const { recipient, organization, phone } = message;
   return {
-    ...order,
-    state: STATES[order.state],
-    allowedTransitions: order.allowedTransitions.map((transition) => TRANSITIONS[transition]),
-    createTime: timestampFromDate(order.createTime),
-    updateTime: timestampFromDate(order.updateTime),
+    countryCode,
+    administrativeArea,
+    locality,
+    postalCode,
+    addressLines,
+    recipient,
+    organization,
+    phone,
   };
 }

@@ -7,24 +7,25 @@ import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, requestOwner } from "../kernel/principal.ts";
-import { type CancellationOptions, cancelOrder } from "./cancel-order.ts";
-import { type Order, type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
-import type { OrderState } from "./order-state.ts";
+import { type ChangeOptions, cancelOrder, type OrderCancellation } from "./change/cancel-order.ts";
+import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
+import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
+import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
+import type { Order } from "./order-types.ts";
 import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
 import type { PlacedOrder } from "./placement/placement.ts";
+import type { OrderState } from "./state/order-state.ts";
 
-export type { Order, OrderItem } from "./order-row.ts";
+export type { PostalAddress } from "./address.ts";
+export type { ActorKind } from "./change/actor.ts";
+export type { OrderCancellation } from "./change/cancel-order.ts";
+export type { PaymentMethod } from "./change/event-details.ts";
+export type { ManualPayment } from "./change/mark-paid.ts";
+export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
+export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
-
-/** A request to cancel an order. */
-export interface OrderCancellation {
-  id: string;
-  /** Empty to cancel any version. */
-  etag: string;
-  requestId: string;
-}
 
 /** A request for a page of orders. */
 export interface OrderListRequest extends PageRequest {
@@ -56,10 +57,17 @@ export interface Orders {
    */
   create(call: Call, creation: OrderCreation): Promise<PlacedOrder>;
   /**
-   * Cancels an order and returns its units to stock.
+   * Cancels an order and releases its units.
    * @throws AppError as `cancelOrder` does
    */
-  cancel(call: Call, cancellation: OrderCancellation): Promise<Order>;
+  cancel(call: Call, cancellation: OrderCancellation, requestId: string): Promise<Order>;
+  /** Records that an order was paid by hand. @throws AppError as `markOrderPaid` does */
+  markPaid(call: Call, payment: ManualPayment, requestId: string): Promise<Order>;
+  /**
+   * Returns a page of an order's history, oldest event first.
+   * @throws AppError not_found, also for another customer's order
+   */
+  listEvents(call: Call, request: OrderEventListRequest): Promise<Page<OrderEvent>>;
   /**
    * Returns whether a customer has an order with a product that is not cancelled. Such orders stay locked against
    * cancellation until the transaction ends.
@@ -68,7 +76,7 @@ export interface Orders {
 }
 
 /** Dependencies of the orders. */
-export interface OrderOptions extends PlacementOptions, CancellationOptions {
+export interface OrderOptions extends PlacementOptions, ChangeOptions {
   tokens: PageTokens;
 }
 
@@ -88,6 +96,16 @@ const findById = prepare<[id: string, owner: string | null], OrderRow>(
 export function createOrders(options: OrderOptions): Orders {
   const { db, tokens } = options;
   const placeOrder = createPlaceOrder(options);
+  /** Returns a method that makes a change once for each request_id; without one, each time. */
+  const changeOnce =
+    <Request, Result>(
+      method: string,
+      change: (options: ChangeOptions, tx: Tx, call: Call, request: Request) => Promise<Result>,
+    ) =>
+    async (call: Call, request: Request, requestId: string): Promise<Result> => {
+      const work = (tx: Tx) => change(options, tx, call, request);
+      return (await runMutation(db, call, { method, requestId }, request, work)).result;
+    };
   return {
     async get(call, id) {
       const [row] = await db.read(call, findById(id, ownerScope(call.principal) ?? null));
@@ -121,20 +139,20 @@ export function createOrders(options: OrderOptions): Orders {
       return placeOrder(call, owner, { ...creation, order: input });
     },
 
-    async cancel(call, { id, etag, requestId }) {
-      const mutation = { method: "CancelOrder", requestId };
-      const { result } = await runMutation(db, call, mutation, { id, etag }, (tx) =>
-        cancelOrder(options, tx, call, id, etag),
-      );
-      return result;
-    },
+    cancel: changeOnce("CancelOrder", cancelOrder),
+    markPaid: changeOnce("MarkOrderPaid", markOrderPaid),
+    listEvents: (call, request) => listOrderEvents(options, call, request),
 
     async hasPurchased(tx, customerId, productId) {
-      const orders = await tx.query(sql`
-        select from orders join order_item on order_id = orders.id
-        where customer_id = ${customerId} and product_id = ${productId} and state <> 'CANCELLED'
+      const orders = await tx.query(sql<{ id: string }>`
+        select orders.id from orders join order_item on order_id = orders.id
+        where customer_id = ${customerId} and product_id = ${productId} and state not in ('CANCELLED', 'EXPIRED')
         order by orders.id for share of orders`);
-      return orders.length > 0;
+      // A second statement, since the items of the first one may be older than its locks.
+      const bought = await tx.query(sql`
+        select from order_item where order_id = any(${orders.map(({ id }) => id)}::uuid[])
+          and product_id = ${productId} and cancelled_quantity < quantity limit 1`);
+      return bought.length > 0;
     },
   };
 }

@@ -139,7 +139,7 @@ export function createReviews(options: ReviewOptions): Reviews {
         delete from review where customer_id = ${customerId} and not exists (
           select from orders join order_item on order_id = orders.id
           where orders.customer_id = review.customer_id and product_id = review.product_id
-            and state <> 'CANCELLED'
+            and cancelled_quantity < quantity
         ) returning product_id, customer_id, rating`);
       // In the order of the ids, so that concurrent transactions do not deadlock on the products.
       for (const row of rows.toSorted((a, b) => (a.product_id < b.product_id ? -1 : 1))) {

@@ -29,6 +29,7 @@ test("an empty environment gives the documented defaults", () => {
     dbPoolWaitMs: 2_000,
     dbStatementTimeoutMs: 5_000,
     stockStrategy: "combined",
+    reservationSeconds: 1_800,
     stockLock: "off",
     cache: true,
     cacheMemoryBytes: 268_435_456,
@@ -79,6 +80,8 @@ test.each<[string, string, Partial<Config>]>([
   ["DB_POOL_WAIT_MS", "30000", { dbPoolWaitMs: 30_000 }],
   ["DB_STATEMENT_TIMEOUT_MS", "100", { dbStatementTimeoutMs: 100 }],
   ["STOCK_STRATEGY", "optimistic", { stockStrategy: "optimistic" }],
+  ["ORDER_EXPIRY_MINUTES", "0", { reservationSeconds: 0 }],
+  ["ORDER_EXPIRY_MINUTES", "1440", { reservationSeconds: 86_400 }],
   ["STOCK_LOCK", "redis", { stockLock: "redis" }],
   ["CACHE", "off", { cache: false }],
   ["CACHE", "on", { cache: true }],
@@ -180,6 +183,8 @@ describe("an invalid value is reported by its variable name", () => {
     ["DB_POOL_WAIT_MS", "30001"],
     ["DB_STATEMENT_TIMEOUT_MS", "5s"],
     ["STOCK_STRATEGY", "none"],
+    ["ORDER_EXPIRY_MINUTES", "-1"],
+    ["ORDER_EXPIRY_MINUTES", "525601"],
     ["STOCK_LOCK", "on"],
     ["DB_STATEMENT_TIMEOUT_MS", "Infinity"],
     ["CACHE", "true"],
@@ -249,7 +254,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|STOCK_LOCK|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|ORDER_EXPIRY_MINUTES|STOCK_LOCK|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

@@ -65,14 +65,48 @@ export function prepare<Values extends readonly unknown[], Row>(
 export function prepare(
   build: (...parameters: Parameter[]) => RawBuilder<unknown>,
 ): (...values: unknown[]) => PreparedStatement<unknown> {
-  const placeholders = Array.from({ length: build.length }, (_, index) => new Parameter(index));
-  const { text, values: slots } = compile(build(...placeholders));
+  const bind = prepareList(build.length, (parameters) => build(...parameters));
+  return (...values) => bind(values);
+}
+
+/** Compiles a statement like `prepare`, with a number of parameters that depends on a list, such as one of columns. */
+export function prepareList<Row>(
+  count: number,
+  build: (parameters: readonly Parameter[]) => RawBuilder<Row>,
+): (values: readonly unknown[]) => PreparedStatement<Row> {
+  const { text, values: slots } = compile(
+    build(Array.from({ length: count }, (_, index) => new Parameter(index))),
+  );
   const name = nameOf(text);
-  return (...values) => ({
+  return (values) => ({
     text,
     name,
     values: slots.map((slot) => (slot instanceof Parameter ? values[slot.index] : slot)),
   });
+}
+
+/** A column of rows that a statement receives as arrays, one for each column. */
+export interface ListColumn<Item> {
+  name: string;
+  /** SQL type. */
+  type: string;
+  value(item: Item): string | number | boolean | Date | Buffer | null;
+}
+
+/** Returns the table of arrays: `unnest($1::uuid[], $2::text[]) as <alias> (<names>)`. */
+export function unnest<Item>(
+  columns: readonly ListColumn<Item>[],
+  arrays: readonly unknown[],
+  alias: string,
+): RawBuilder<unknown> {
+  const lists = columns.map(({ type }, index) => sql`${arrays[index]}::${sql.raw(type)}[]`);
+  const names = columns.map(({ name }) => sql.ref(name));
+  return sql`unnest(${sql.join(lists)}) as ${sql.ref(alias)} (${sql.join(names)})`;
+}
+
+/** Returns the array of each column. */
+export function arraysOf<Item>(columns: readonly ListColumn<Item>[], items: readonly Item[]): unknown[][] {
+  return columns.map(({ value }) => items.map(value));
 }
 
 /**

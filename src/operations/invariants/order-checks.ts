@@ -2,33 +2,41 @@ import type { Check } from "./check.ts";
 
 /**
  * Returns the query for the items whose movements differ from those that are due.
+ * @param reasons the movements' reasons, as an SQL list
  * @param expected a query for the units that each item of an order must have moved
+ * @param isOnce whether one movement must have moved all of them
  */
-const orderMovements = (reason: "ORDER" | "CANCEL", expected: string): string => `
+const orderMovements = (reasons: string, expected: string, isOnce: boolean): string => `
   with expected as (${expected}),
   moved as (
-    select order_id, product_id, sum(reserved_delta) as units, count(*) as movements
-    from stock_movement where reason = '${reason}' group by order_id, product_id
+    select order_id, product_id, sum(on_hand_delta) as on_hand, sum(reserved_delta) as reserved, count(*) as movements
+    from stock_movement where reason in (${reasons}) group by order_id, product_id
   )
-  select 'orders/' || order_id as resource, product_id, expected.units as expected_units, moved.units as moved_units, movements
+  select 'orders/' || order_id as resource, product_id, expected.on_hand as expected_on_hand,
+    moved.on_hand as moved_on_hand, expected.reserved as expected_reserved, moved.reserved as moved_reserved, movements
   from expected full join moved using (order_id, product_id)
-  where expected.units is distinct from moved.units or movements <> 1`;
+  where (expected.on_hand, expected.reserved) is distinct from (moved.on_hand, moved.reserved)
+    ${isOnce ? "or movements <> 1" : ""}`;
 
 /** Checks of orders, their items and their purchases. */
 export const orderChecks: readonly Check[] = [
   {
     name: "order-totals",
     invariant: "I2",
-    description: "The total of an order is the sum of its items, and quantities and prices are in range.",
+    description: "The totals of an order add up, and quantities and prices are in range.",
     query: `
       with item as (
-        select order_id, sum(unit_minor * quantity) as items_minor,
+        select order_id, sum(unit_minor * quantity) as items_minor, sum(tax_minor) as items_tax,
           min(quantity) as min_quantity, min(unit_minor) as min_unit_minor
         from order_item group by order_id
       )
-      select 'orders/' || id as resource, total_minor, items_minor, min_quantity, min_unit_minor
+      select 'orders/' || id as resource, total_minor, items_minor, discount_minor, shipping_minor, tax_minor, items_tax,
+        is_tax_included, shipping_option, min_quantity, min_unit_minor
       from orders join item on order_id = id
-      where total_minor <> items_minor or total_minor < 0 or min_quantity < 1 or min_unit_minor < 0`,
+      where total_minor <> items_minor + discount_minor + shipping_minor + case when is_tax_included then 0 else tax_minor end
+        or tax_minor <> items_tax + coalesce((shipping_option ->> 'tax')::bigint, 0)
+        or shipping_minor <> coalesce((shipping_option ->> 'price')::bigint, 0)
+        or total_minor < 0 or min_quantity < 1 or min_unit_minor < 0`,
   },
   {
     name: "order-owners",
@@ -58,27 +66,34 @@ export const orderChecks: readonly Check[] = [
     name: "order-movements",
     invariant: "I6",
     description: "Each item of an order has reserved its units once.",
-    query: orderMovements("ORDER", "select order_id, product_id, quantity as units from order_item"),
+    query: orderMovements(
+      "'ORDER'",
+      "select order_id, product_id, 0::numeric as on_hand, quantity::numeric as reserved from order_item",
+      true,
+    ),
   },
   {
     name: "order-restocks",
     invariant: "I7",
-    description: "Each item of a cancelled order has been restocked once, and no other item has.",
+    description: "Each cancelled unit of an item has been released once, and no other unit has.",
     query: orderMovements(
-      "CANCEL",
-      `select order_id, product_id, -quantity as units
-       from order_item join orders on id = order_id where state = 'CANCELLED'`,
+      "'CANCEL', 'EXPIRE'",
+      `select order_id, product_id, 0::numeric as on_hand, -cancelled_quantity::numeric as reserved
+       from order_item where cancelled_quantity > 0`,
+      false,
     ),
   },
   {
     name: "order-states",
     invariant: "I7",
-    description: "The state of an order can be reached from its creation, and it has not changed before it.",
+    description:
+      "The version of an order is the sequence of its last event, and it has not changed before it.",
     query: `
-      select 'orders/' || id as resource, state, version, created_at, updated_at
-      from orders
-      where case state when 'PENDING' then version <> 1 when 'CANCELLED' then version <> 2 else true end
-        or updated_at < created_at`,
+      select 'orders/' || id as resource, state, version, events, last_sequence, created_at, updated_at
+      from orders left join (
+        select order_id, count(*) as events, max(sequence) as last_sequence from order_event group by order_id
+      ) as history on order_id = id
+      where version <> 1 + coalesce(events, 0) or version <> coalesce(last_sequence, 1) or updated_at < created_at`,
   },
   {
     name: "order-purchases",

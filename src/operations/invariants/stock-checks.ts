@@ -1,11 +1,8 @@
 import type { Check } from "./check.ts";
 
-/** Returns a common table expression for the units of orders in some states, by product. */
-const orderedUnits = (condition: string): string => `
-  ordered as (
-    select product_id, sum(quantity) as units
-    from order_item join orders on orders.id = order_id where ${condition} group by product_id
-  )`;
+/** Returns a common table expression for the sum of an expression over the items of orders, by product. */
+const orderedUnits = (units: string): string => `
+  ordered as (select product_id, sum(${units}) as units from order_item group by product_id)`;
 
 /** Checks of stock, its movements, and what products show of it. */
 export const stockChecks: readonly Check[] = [
@@ -29,9 +26,10 @@ export const stockChecks: readonly Check[] = [
   {
     name: "reserved-units",
     invariant: "I1",
-    description: "The reserved units of a product are those of its pending orders.",
+    description:
+      "The reserved units of a product are those of its orders that are neither shipped nor cancelled.",
     query: `
-      with ${orderedUnits("state = 'PENDING'")}
+      with ${orderedUnits("quantity - cancelled_quantity - fulfilled_quantity")}
       select 'products/' || inventory.product_id as resource, reserved, units as ordered
       from inventory left join ordered on ordered.product_id = inventory.product_id
       where reserved <> coalesce(units, 0)`,
@@ -48,9 +46,9 @@ export const stockChecks: readonly Check[] = [
     name: "units-sold",
     invariant: "I1",
     description:
-      "The units sold of a product, with those of events that are not counted yet, are those of its orders that are not cancelled.",
+      "The units sold of a product, with those of events that are not counted yet, are those of its orders that are neither cancelled nor returned.",
     query: `
-      with ${orderedUnits("state <> 'CANCELLED'")},
+      with ${orderedUnits("quantity - cancelled_quantity - returned_quantity")},
       uncounted as (
         select (sale ->> 'productId')::uuid as product_id, sum((sale ->> 'units')::bigint) as units
         from (

@@ -1,7 +1,8 @@
 import type { Outcome } from "../../infra/batch-writer/batch-writer.ts";
 import { requestIdReused } from "../../infra/postgres/idempotency/run-idempotent.ts";
 import { AppError } from "../../kernel/errors.ts";
-import { type Order, orderFromRow } from "../order-row.ts";
+import { firstResponse } from "../order-row.ts";
+import type { Order } from "../order-types.ts";
 import { type PlacedOrder, type Placement, requestKey } from "./placement.ts";
 import { assertAvailable, priceOrder } from "./price-order.ts";
 import type { EarlierOrder, PlacementState } from "./read-placements.ts";
@@ -66,11 +67,6 @@ export function decidePlacements(placements: readonly Placement[], state: Placem
     }
   });
   return { outcomes, accepted: [...accepted.values()], repeated };
-}
-
-/** Returns the order as the response of its first call had it. Only the state and what depends on it has changed. */
-function firstResponse(row: EarlierOrder): Order {
-  return orderFromRow({ ...row, state: "PENDING", version: 1, updated_at: row.created_at });
 }
 
 /** @throws AppError invalid_argument when the request_id was used for another request */

@@ -1,4 +1,5 @@
 import type { Call } from "../../kernel/call.ts";
+import { actorOf } from "../change/actor.ts";
 import { decidePlacements } from "./decide.ts";
 import { type OrderInput, type PlacedOrder, toPlacement } from "./placement.ts";
 import { readPlacements } from "./read-placements.ts";
@@ -12,6 +13,8 @@ import {
 /** Dependencies of placing orders. */
 export interface PlacementOptions extends StrategyOptions {
   stockStrategy: StockStrategyName;
+  /** Time in which an order has to be paid, in seconds; 0: orders do not expire. */
+  reservationSeconds: number;
 }
 
 /** A request to place an order. */
@@ -27,9 +30,17 @@ export type PlaceOrder = (call: Call, owner: string, creation: OrderCreation) =>
 /** Creates the function that places orders. */
 export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
   const strategy = createStockStrategy(options.stockStrategy, options);
+  const reservationSeconds = options.reservationSeconds || null;
   return async (call, owner, { order, requestId, validateOnly }) => {
     const { clientAddress } = call;
-    const placement = toPlacement(order, { orderId: options.ids(), owner, requestId, clientAddress });
+    const placement = toPlacement(order, {
+      orderId: options.ids(),
+      owner,
+      requestId,
+      clientAddress,
+      reservationSeconds,
+      actor: actorOf(call.principal),
+    });
     if (!validateOnly) return strategy.place(call, placement);
     return options.db.dryRun(call, async (tx) => {
       const state = await readPlacements(options, tx, [placement], "none");

@@ -1,7 +1,8 @@
 import type { StockLine } from "../../inventory/inventory.ts";
 import { fingerprint, hashJson } from "../../kernel/canonical-json.ts";
 import { invalidField } from "../../kernel/errors.ts";
-import type { Order } from "../order-row.ts";
+import type { PostalAddress } from "../address.ts";
+import type { Order } from "../order-types.ts";
 
 /** The fields of an order that callers write. */
 export interface OrderInput {
@@ -11,6 +12,12 @@ export interface OrderInput {
   promotionId: string;
   /** Lines of the same product are added up. */
   items: readonly StockLine[];
+  /** Undefined, like empty texts below, if it is not set: it is not part of the fingerprint then. */
+  shippingAddress?: PostalAddress | undefined;
+  billingAddress?: PostalAddress | undefined;
+  email?: string | undefined;
+  note?: string | undefined;
+  shippingOptionId?: string | undefined;
 }
 
 /** A valid request for an order. */
@@ -25,6 +32,14 @@ export interface Placement {
   clientAddress: string;
   /** Each product once, in the order of its first line. */
   lines: readonly StockLine[];
+  shippingAddress: PostalAddress | undefined;
+  billingAddress: PostalAddress | undefined;
+  email: string;
+  note: string;
+  /** Time to pay; null for an order that does not expire. */
+  reservationSeconds: number | null;
+  /** Who places the order, as the history stores it. */
+  actor: string;
   /** Identifies the content of the request, which must be the same in a repeat. */
   fingerprint: Buffer;
   /** Returns the fingerprint as older versions computed it. */
@@ -46,13 +61,20 @@ const MAX_QUANTITY = 10_000n;
  */
 export function toPlacement(
   input: OrderInput,
-  request: Pick<Placement, "orderId" | "owner" | "requestId" | "clientAddress">,
+  request: Pick<
+    Placement,
+    "orderId" | "owner" | "requestId" | "clientAddress" | "reservationSeconds" | "actor"
+  >,
 ): Placement {
-  const { customerId, promotionId, items } = input;
+  const { customerId, promotionId, items, shippingAddress, billingAddress, email = "", note = "" } = input;
   return {
     ...request,
     customerId,
     promotionId,
+    shippingAddress,
+    billingAddress,
+    email,
+    note,
     lines: addUpLines(items),
     fingerprint: fingerprint(input),
     olderFingerprint: () => hashJson(input),

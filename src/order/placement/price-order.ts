@@ -1,9 +1,10 @@
 import type { OrderedProduct } from "../../catalog/catalog.ts";
 import { availableUnits, type StockLevel } from "../../inventory/inventory.ts";
+import { SECOND_MS } from "../../kernel/durations.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
 import { assertAmount } from "../../kernel/money.ts";
-import type { Order, OrderItem } from "../order-row.ts";
-import { allowedTransitions } from "../order-state.ts";
+import { completeOrder } from "../complete-order.ts";
+import type { Order, OrderItem, OrderTotals } from "../order-types.ts";
 import type { Placement } from "./placement.ts";
 
 /**
@@ -11,32 +12,65 @@ import type { Placement } from "./placement.ts";
  * @throws AppError failed_precondition for several currencies; invalid_argument for too large an amount
  */
 export function priceOrder(
-  { orderId, customerId, promotionId, lines }: Placement,
+  placement: Placement,
   products: ReadonlyMap<string, OrderedProduct>,
   now: Date,
 ): Order {
-  const items = lines.map(({ productId, quantity }): OrderItem => {
-    const product = products.get(productId);
-    if (product === undefined) throw notFound("product", productId);
-    const { sku, name, price: unitPrice } = product;
-    const totalPrice = { ...unitPrice, minorUnits: unitPrice.minorUnits * quantity };
-    return { productId, sku, name, unitPrice, quantity, totalPrice };
-  });
-  const minorUnits = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
-  const totalPrice = { currencyCode: singleCurrency(items), minorUnits };
-  assertAmount(minorUnits, "order.items");
-  return {
+  const items = priceLines(placement.lines, products);
+  const currencyCode = singleCurrency(items);
+  const totals = addUpTotals(items);
+  const { orderId, customerId, promotionId, reservationSeconds } = placement;
+  const { shippingAddress, billingAddress, email, note } = placement;
+  return completeOrder({
     id: orderId,
     customerId,
     promotionId,
+    // There is nothing to pay for.
+    paymentState: totals.total === 0n ? "PAID" : "UNPAID",
+    fulfillmentState: "UNFULFILLED",
+    closing: "NONE",
     items,
-    state: "PENDING",
-    totalPrice,
-    allowedTransitions: allowedTransitions("PENDING"),
+    totals,
+    paid: { currencyCode, minorUnits: 0n },
+    salesRecorded: promotionId !== "",
+    shippingAddress,
+    billingAddress,
+    email,
+    note,
+    shippingOption: undefined,
     etag: "1",
     createTime: now,
     updateTime: now,
-  };
+    expireTime:
+      reservationSeconds === null ? undefined : new Date(now.getTime() + reservationSeconds * SECOND_MS),
+  });
+}
+
+function priceLines(lines: Placement["lines"], products: ReadonlyMap<string, OrderedProduct>): OrderItem[] {
+  return lines.map(({ productId, quantity }, index): OrderItem => {
+    const product = products.get(productId);
+    if (product === undefined) throw notFound("product", productId);
+    const { sku, name, price: unitPrice } = product;
+    return {
+      id: String(index + 1),
+      productId,
+      sku,
+      name,
+      unitPrice,
+      quantity,
+      totalPrice: { ...unitPrice, minorUnits: unitPrice.minorUnits * quantity },
+      tax: { ...unitPrice, minorUnits: 0n },
+      cancelledQuantity: 0n,
+      fulfilledQuantity: 0n,
+      returnedQuantity: 0n,
+    };
+  });
+}
+
+function addUpTotals(items: readonly OrderItem[]): OrderTotals {
+  const subtotal = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
+  assertAmount(subtotal, "order.items");
+  return { subtotal, discount: 0n, shipping: 0n, tax: 0n, isTaxIncluded: false, total: subtotal };
 }
 
 /**

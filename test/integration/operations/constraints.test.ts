@@ -45,7 +45,7 @@ test.each([
   ["a quantity of 0", "update order_item set quantity = 0 where order_id = $1", () => orderId],
   [
     "a second order for a request_id",
-    "insert into orders (id, state, currency, total_minor, owner, request_id, version, created_at, updated_at) select gen_random_uuid(), state, currency, total_minor, owner, request_id, version, created_at, updated_at from orders where id = $1",
+    "insert into orders (id, closing, currency, total_minor, owner, request_id, version, created_at, updated_at) select gen_random_uuid(), closing, currency, total_minor, owner, request_id, version, created_at, updated_at from orders where id = $1",
     () => orderId,
   ],
   [

@@ -87,7 +87,11 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "products/:product",
     "update inventory set reserved = reserved - 1 where product_id = ':product'",
   ],
-  ["reserved-units", "products/:product", "update orders set state = 'PENDING' where id = ':cancelled'"],
+  [
+    "reserved-units",
+    "products/:product",
+    "update order_item set cancelled_quantity = 0 where order_id = ':cancelled'",
+  ],
   ["availability", "products/:product", "update product set in_stock = false where id = ':product'"],
   [
     "availability",
@@ -128,7 +132,11 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "alter table stock_movement drop constraint stock_movement_account_known",
     "insert into stock_movement (product_id, reserved_delta, reason, order_id, order_sequence, effective_at, created_at) select product_id, n, reason, order_id, n + 3, now(), now() from stock_movement, (values (1), (-1)) as half (n) where order_id = ':order'",
   ],
-  ["order-restocks", "orders/:order", "update orders set state = 'CANCELLED' where id = ':order'"],
+  [
+    "order-restocks",
+    "orders/:order",
+    "update order_item set cancelled_quantity = 1 where order_id = ':order'",
+  ],
   [
     "order-restocks",
     "orders/:cancelled",
@@ -141,6 +149,8 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) select product_id, reserved_delta, reason, order_id, now(), now() from stock_movement where order_id = ':cancelled' and reason = 'CANCEL'",
   ],
   ["order-totals", "orders/:order", "update orders set total_minor = total_minor + 1 where id = ':order'"],
+  ["order-totals", "orders/:order", "update orders set tax_minor = 1 where id = ':order'"],
+  ["order-totals", "orders/:order", "update order_item set tax_minor = 1 where order_id = ':order'"],
   [
     "order-totals",
     "orders/:order",
@@ -149,8 +159,9 @@ const CONTROLS: readonly (readonly [check: string, resource: string, ...statemen
     "update orders set total_minor = 0 where id = ':order'",
   ],
   ["order-items", "orders/:order", "delete from order_item where order_id = ':order'"],
-  ["order-states", "orders/:order", "update orders set state = 'CANCELLED' where id = ':order'"],
-  ["order-states", "orders/:cancelled", "update orders set state = 'PENDING' where id = ':cancelled'"],
+  ["order-states", "orders/:order", "update orders set version = 2 where id = ':order'"],
+  ["order-states", "orders/:cancelled", "delete from order_event where order_id = ':cancelled'"],
+  ["order-states", "orders/:cancelled", "update order_event set sequence = 3 where order_id = ':cancelled'"],
   [
     "order-states",
     "orders/:order",

@@ -72,7 +72,7 @@ test("a breach is reported with its resource and its values, and all breaches ar
     expect(failed[0]?.breaches.map(({ resource, values }) => ({ resource, values }))).toEqual(
       orderIds.slice(0, 2).map((id) => ({
         resource: `orders/${id}`,
-        values: { total_minor: "1001", items_minor: "1000", min_quantity: "1", min_unit_minor: "1000" },
+        values: expect.objectContaining({ total_minor: "1001", items_minor: "1000", min_unit_minor: "1000" }),
       })),
     );
   } finally {

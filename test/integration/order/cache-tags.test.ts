@@ -43,9 +43,10 @@ test("an order and its cancellation invalidate their products, and lists when a 
   expect(await shop.tagsOf(() => orders.create(call, order([last])).catch(() => {}))).toEqual([]);
 
   const { id } = (await orders.create(call, both)).order;
-  const cancel = { id, etag: "", requestId: randomUUID() };
-  expect(await shop.tagsOf(() => orders.cancel(call, cancel))).toEqual(
+  const cancel = { id, etag: "", reason: "" };
+  const requestId = randomUUID();
+  expect(await shop.tagsOf(() => orders.cancel(call, cancel, requestId))).toEqual(
     [...throttledTagsOf([plenty]), ...tagsOf([last], "catalog")].toSorted(),
   );
-  expect(await shop.tagsOf(() => orders.cancel(call, cancel))).toEqual([]);
+  expect(await shop.tagsOf(() => orders.cancel(call, cancel, requestId))).toEqual([]);
 });

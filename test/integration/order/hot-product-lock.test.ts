@@ -84,7 +84,7 @@ function openReplica({
 
 /** Returns orders that share products. */
 function ordersOf(productIds: readonly string[], count = HOT_ORDERS): Placement[] {
-  const request = { owner: "", requestId: "", clientAddress: "" };
+  const request = { owner: "", requestId: "", clientAddress: "", reservationSeconds: null, actor: "SYSTEM" };
   const items = productIds.map((id) => ({ productId: id, quantity: 1n }));
   return Array.from({ length: count }, (_, index) =>
     toPlacement({ customerId: "", promotionId: "", items }, { ...request, orderId: String(index) }),

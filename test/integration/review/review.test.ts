@@ -94,7 +94,7 @@ describe("reviews and ratings", () => {
     };
     expect(await refusal(features.review(ann, productId))).toMatchObject(notBought);
     const id = await features.buy(ann.customerId, productId);
-    await features.orders.cancel(features.call, { id, etag: "", requestId: "" });
+    await features.orders.cancel(features.call, { id, etag: "", reason: "" }, "");
     expect(await refusal(features.review(ann, productId))).toMatchObject(notBought);
     await features.buy(ann.customerId, productId);
     await expect(features.review(ann, productId)).resolves.toBeDefined();

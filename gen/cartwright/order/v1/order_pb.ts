@@ -319,7 +319,7 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   amountDue?: Money | undefined;
 
   /**
-   * Address to ship to. Absent for an order that is not shipped, such as one of digital goods.
+   * Address to ship to. Absent for an order that is not shipped, such as one of digital products.
    *
    * @generated from field: cartwright.type.v1.PostalAddress shipping_address = 17;
    */

@@ -5,17 +5,25 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import type { Fulfillment, OrderItemQuantity } from "./fulfillment_pb.ts";
+import { file_cartwright_order_v1_fulfillment } from "./fulfillment_pb.ts";
 import type { Order, OrderState } from "./order_pb.ts";
 import { file_cartwright_order_v1_order } from "./order_pb.ts";
+import type { OrderEvent, PaymentMethod } from "./order_event_pb.ts";
+import { file_cartwright_order_v1_order_event } from "./order_event_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
+import type { Money } from "../../type/v1/money_pb.ts";
+import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file cartwright/order/v1/order_service.proto.
  */
 export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
-  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEiggEKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI0CgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJCCeBBArpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIlIKE0NyZWF0ZU9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhAKCHJlcGxheWVkGAIgASgIIioKD0dldE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiPQoQR2V0T3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIirwEKEUxpc3RPcmRlcnNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjdXN0b21lcl9pZBgDIAEoCUILukgI2AEBcgOwAQESOAoFc3RhdGUYBCABKA4yHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyU3RhdGVCCLpIBYIBAhABIlkKEkxpc3RPcmRlcnNSZXNwb25zZRIqCgZvcmRlcnMYASADKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJpChJDYW5jZWxPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyMtYDCgxPcmRlclNlcnZpY2USaAoLQ3JlYXRlT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZSIGwvMYAigCElwKCEdldE9yZGVyEiQuY2FydHdyaWdodC5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVzcG9uc2UiA5ACARJiCgpMaXN0T3JkZXJzEiYuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVxdWVzdBonLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1Jlc3BvbnNlIgOQAgESaAoLQ2FuY2VsT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXNwb25zZSIGwvMYAigBGjDC8xgsChQIAhIECAEQASIICgIIBRICCB4wAhIUCAISBAgCEAEiCAoCCAUSAggeMANCrQEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWjlleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_order_v1_order, file_cartwright_policy_v1_policy, file_google_api_field_behavior]);
+  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEiggEKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI0CgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJCCeBBArpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIIlIKE0NyZWF0ZU9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhAKCHJlcGxheWVkGAIgASgIIioKD0dldE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiPQoQR2V0T3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIirwEKEUxpc3RPcmRlcnNSZXF1ZXN0EhwKCXBhZ2Vfc2l6ZRgBIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAiABKAlCDLpICXIHGIAQugEBABIgCgtjdXN0b21lcl9pZBgDIAEoCUILukgI2AEBcgOwAQESOAoFc3RhdGUYBCABKA4yHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyU3RhdGVCCLpIBYIBAhABIlkKEkxpc3RPcmRlcnNSZXNwb25zZRIqCgZvcmRlcnMYASADKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKHAQoSQ2FuY2VsT3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIcCgZyZWFzb24YBCABKAlCDLpICXIHGPQDugEBACJAChNDYW5jZWxPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciKFAgoUTWFya09yZGVyUGFpZFJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEjQKBmFtb3VudBgEIAEoCzIZLmNhcnR3cmlnaHQudHlwZS52MS5Nb25leUIJ4EECukgDyAEBEkEKBm1ldGhvZBgFIAEoDjIiLmNhcnR3cmlnaHQub3JkZXIudjEuUGF5bWVudE1ldGhvZEIN4EECukgHggEEEAEgABIfCglyZWZlcmVuY2UYBiABKAlCDLpICXIHGMgBugEBACJCChVNYXJrT3JkZXJQYWlkUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIpICChBTaGlwT3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARI/CgVpdGVtcxgEIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCCLpIBZIBAhBkEhwKB2NhcnJpZXIYBSABKAlCC7pICHIGGGS6AQEAEiQKD3RyYWNraW5nX251bWJlchgGIAEoCUILukgIcgYYZLoBAQASJAoMdHJhY2tpbmdfdXJpGAcgASgJQg66SAvYAQFyBhjQD4gBASJ1ChFTaGlwT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISNQoLZnVsZmlsbG1lbnQYAiABKAsyIC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50Io8BChNEZWxpdmVyT3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIjCg5mdWxmaWxsbWVudF9pZBgEIAEoCUILukgI2AEBcgOwAQEiQQoURGVsaXZlck9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyItIBChdDYW5jZWxPcmRlckl0ZW1zUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESRAoFaXRlbXMYBCADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5Qg3gQQK6SAeSAQQIARBkEhwKBnJlYXNvbhgFIAEoCUIMukgJcgcY9AO6AQEAIkUKGENhbmNlbE9yZGVySXRlbXNSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIi4wEKF1JldHVybk9yZGVySXRlbXNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARJECgVpdGVtcxgEIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCDeBBArpIB5IBBAgBEGQSHAoGcmVhc29uGAUgASgJQgy6SAlyBxj0A7oBAQASDwoHcmVzdG9jaxgGIAEoCCJFChhSZXR1cm5PcmRlckl0ZW1zUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIr8BChlTZXRPcmRlckV4cGlyZVRpbWVSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHAoGcmVhc29uGAUgASgJQgy6SAlyBxj0A7oBAQAiRwoaU2V0T3JkZXJFeHBpcmVUaW1lUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIpIBChZMaXN0T3JkZXJFdmVudHNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIfCg5hZnRlcl9zZXF1ZW5jZRgCIAEoA0IHukgEIgIoABIcCglwYWdlX3NpemUYAyABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAQgASgJQgy6SAlyBxiAELoBAQAiYwoXTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2USLwoGZXZlbnRzGAEgAygLMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIyChdMaXN0RnVsZmlsbG1lbnRzUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQEiUgoYTGlzdEZ1bGZpbGxtZW50c1Jlc3BvbnNlEjYKDGZ1bGZpbGxtZW50cxgBIAMoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnQyigsKDE9yZGVyU2VydmljZRJoCgtDcmVhdGVPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5DcmVhdGVPcmRlclJlc3BvbnNlIgbC8xgCKAISXAoIR2V0T3JkZXISJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBolLmNhcnR3cmlnaHQub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZSIDkAIBEmIKCkxpc3RPcmRlcnMSJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GicuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVzcG9uc2UiA5ACARJoCgtDYW5jZWxPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlc3BvbnNlIgbC8xgCKAEScgoNTWFya09yZGVyUGFpZBIpLmNhcnR3cmlnaHQub3JkZXIudjEuTWFya09yZGVyUGFpZFJlcXVlc3QaKi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk1hcmtPcmRlclBhaWRSZXNwb25zZSIKwvMYBggDKAIwAxJmCglTaGlwT3JkZXISJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlcXVlc3QaJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlc3BvbnNlIgrC8xgGCAMoAjADEm8KDERlbGl2ZXJPcmRlchIoLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVxdWVzdBopLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVzcG9uc2UiCsLzGAYIAygBMAMSewoQQ2FuY2VsT3JkZXJJdGVtcxIsLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVySXRlbXNSZXNwb25zZSIKwvMYBggDKAIwAxJ7ChBSZXR1cm5PcmRlckl0ZW1zEiwuY2FydHdyaWdodC5vcmRlci52MS5SZXR1cm5PcmRlckl0ZW1zUmVxdWVzdBotLmNhcnR3cmlnaHQub3JkZXIudjEuUmV0dXJuT3JkZXJJdGVtc1Jlc3BvbnNlIgrC8xgGCAMoAjADEoEBChJTZXRPcmRlckV4cGlyZVRpbWUSLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QaLy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlIgrC8xgGCAMoATADEnEKD0xpc3RPcmRlckV2ZW50cxIrLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBosLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2UiA5ACARJ0ChBMaXN0RnVsZmlsbG1lbnRzEiwuY2FydHdyaWdodC5vcmRlci52MS5MaXN0RnVsZmlsbG1lbnRzUmVxdWVzdBotLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdEZ1bGZpbGxtZW50c1Jlc3BvbnNlIgOQAgEaMMLzGCwKFAgCEgQIARABIggKAggFEgIIHjACEhQIAhIECAIQASIICgIIBRICCB4wA0KtAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEU9yZGVyU2VydmljZVByb3RvUAFaOWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_event, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * Request message of CreateOrder.
@@ -228,6 +236,13 @@ export type CancelOrderRequest = Message<"cartwright.order.v1.CancelOrderRequest
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * Reason of the cancellation, recorded in the history. At most 500 characters.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
 };
 
 /**
@@ -257,6 +272,581 @@ export type CancelOrderResponse = Message<"cartwright.order.v1.CancelOrderRespon
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
   messageDesc(file_cartwright_order_v1_order_service, 7);
+
+/**
+ * Request message of MarkOrderPaid.
+ *
+ * @generated from message cartwright.order.v1.MarkOrderPaidRequest
+ */
+export type MarkOrderPaidRequest = Message<"cartwright.order.v1.MarkOrderPaidRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * The paid amount: amount_due of the order.
+   *
+   * @generated from field: cartwright.type.v1.Money amount = 4;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * How the order was paid.
+   *
+   * @generated from field: cartwright.order.v1.PaymentMethod method = 5;
+   */
+  method: PaymentMethod;
+
+  /**
+   * Reference of the payment, such as the number of the bank transfer or of the receipt. At most 200 characters.
+   *
+   * @generated from field: string reference = 6;
+   */
+  reference: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.MarkOrderPaidRequest.
+ * Use `create(MarkOrderPaidRequestSchema)` to create a new message.
+ */
+export const MarkOrderPaidRequestSchema: GenMessage<MarkOrderPaidRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 8);
+
+/**
+ * Response message of MarkOrderPaid.
+ *
+ * @generated from message cartwright.order.v1.MarkOrderPaidResponse
+ */
+export type MarkOrderPaidResponse = Message<"cartwright.order.v1.MarkOrderPaidResponse"> & {
+  /**
+   * The paid order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.MarkOrderPaidResponse.
+ * Use `create(MarkOrderPaidResponseSchema)` to create a new message.
+ */
+export const MarkOrderPaidResponseSchema: GenMessage<MarkOrderPaidResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 9);
+
+/**
+ * Request message of ShipOrder.
+ *
+ * @generated from message cartwright.order.v1.ShipOrderRequest
+ */
+export type ShipOrderRequest = Message<"cartwright.order.v1.ShipOrderRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Units to ship; each item once. All units that are neither shipped nor cancelled if empty.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderItemQuantity items = 4;
+   */
+  items: OrderItemQuantity[];
+
+  /**
+   * Name of the carrier. At most 100 characters.
+   *
+   * @generated from field: string carrier = 5;
+   */
+  carrier: string;
+
+  /**
+   * Number of the shipment at the carrier. At most 100 characters.
+   *
+   * @generated from field: string tracking_number = 6;
+   */
+  trackingNumber: string;
+
+  /**
+   * Address of the carrier's page about the shipment. At most 2,000 characters.
+   *
+   * @generated from field: string tracking_uri = 7;
+   */
+  trackingUri: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ShipOrderRequest.
+ * Use `create(ShipOrderRequestSchema)` to create a new message.
+ */
+export const ShipOrderRequestSchema: GenMessage<ShipOrderRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 10);
+
+/**
+ * Response message of ShipOrder.
+ *
+ * @generated from message cartwright.order.v1.ShipOrderResponse
+ */
+export type ShipOrderResponse = Message<"cartwright.order.v1.ShipOrderResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * The new fulfillment.
+   *
+   * @generated from field: cartwright.order.v1.Fulfillment fulfillment = 2;
+   */
+  fulfillment?: Fulfillment | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ShipOrderResponse.
+ * Use `create(ShipOrderResponseSchema)` to create a new message.
+ */
+export const ShipOrderResponseSchema: GenMessage<ShipOrderResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 11);
+
+/**
+ * Request message of DeliverOrder.
+ *
+ * @generated from message cartwright.order.v1.DeliverOrderRequest
+ */
+export type DeliverOrderRequest = Message<"cartwright.order.v1.DeliverOrderRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If
+   * it is empty, a repeated call is executed again.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Id of the fulfillment that was delivered. All fulfillments of the order if empty.
+   *
+   * @generated from field: string fulfillment_id = 4;
+   */
+  fulfillmentId: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.DeliverOrderRequest.
+ * Use `create(DeliverOrderRequestSchema)` to create a new message.
+ */
+export const DeliverOrderRequestSchema: GenMessage<DeliverOrderRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 12);
+
+/**
+ * Response message of DeliverOrder.
+ *
+ * @generated from message cartwright.order.v1.DeliverOrderResponse
+ */
+export type DeliverOrderResponse = Message<"cartwright.order.v1.DeliverOrderResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.DeliverOrderResponse.
+ * Use `create(DeliverOrderResponseSchema)` to create a new message.
+ */
+export const DeliverOrderResponseSchema: GenMessage<DeliverOrderResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 13);
+
+/**
+ * Request message of CancelOrderItems.
+ *
+ * @generated from message cartwright.order.v1.CancelOrderItemsRequest
+ */
+export type CancelOrderItemsRequest = Message<"cartwright.order.v1.CancelOrderItemsRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Units to cancel; each item once.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderItemQuantity items = 4;
+   */
+  items: OrderItemQuantity[];
+
+  /**
+   * Reason of the cancellation, recorded in the history. At most 500 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.CancelOrderItemsRequest.
+ * Use `create(CancelOrderItemsRequestSchema)` to create a new message.
+ */
+export const CancelOrderItemsRequestSchema: GenMessage<CancelOrderItemsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 14);
+
+/**
+ * Response message of CancelOrderItems.
+ *
+ * @generated from message cartwright.order.v1.CancelOrderItemsResponse
+ */
+export type CancelOrderItemsResponse = Message<"cartwright.order.v1.CancelOrderItemsResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.CancelOrderItemsResponse.
+ * Use `create(CancelOrderItemsResponseSchema)` to create a new message.
+ */
+export const CancelOrderItemsResponseSchema: GenMessage<CancelOrderItemsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 15);
+
+/**
+ * Request message of ReturnOrderItems.
+ *
+ * @generated from message cartwright.order.v1.ReturnOrderItemsRequest
+ */
+export type ReturnOrderItemsRequest = Message<"cartwright.order.v1.ReturnOrderItemsRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Returned units; each item once.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderItemQuantity items = 4;
+   */
+  items: OrderItemQuantity[];
+
+  /**
+   * Reason of the return, recorded in the history. At most 500 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Whether the units can be sold again and are added to the stock.
+   *
+   * @generated from field: bool restock = 6;
+   */
+  restock: boolean;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ReturnOrderItemsRequest.
+ * Use `create(ReturnOrderItemsRequestSchema)` to create a new message.
+ */
+export const ReturnOrderItemsRequestSchema: GenMessage<ReturnOrderItemsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 16);
+
+/**
+ * Response message of ReturnOrderItems.
+ *
+ * @generated from message cartwright.order.v1.ReturnOrderItemsResponse
+ */
+export type ReturnOrderItemsResponse = Message<"cartwright.order.v1.ReturnOrderItemsResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ReturnOrderItemsResponse.
+ * Use `create(ReturnOrderItemsResponseSchema)` to create a new message.
+ */
+export const ReturnOrderItemsResponseSchema: GenMessage<ReturnOrderItemsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 17);
+
+/**
+ * Request message of SetOrderExpireTime.
+ *
+ * @generated from message cartwright.order.v1.SetOrderExpireTimeRequest
+ */
+export type SetOrderExpireTimeRequest = Message<"cartwright.order.v1.SetOrderExpireTimeRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call with the same request_id returns the first
+   * response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If
+   * it is empty, a repeated call is executed again.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Time at which the order expires, at most 366 days from now. The order does not expire if absent.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * Reason of the change, recorded in the history. At most 500 characters.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.SetOrderExpireTimeRequest.
+ * Use `create(SetOrderExpireTimeRequestSchema)` to create a new message.
+ */
+export const SetOrderExpireTimeRequestSchema: GenMessage<SetOrderExpireTimeRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 18);
+
+/**
+ * Response message of SetOrderExpireTime.
+ *
+ * @generated from message cartwright.order.v1.SetOrderExpireTimeResponse
+ */
+export type SetOrderExpireTimeResponse = Message<"cartwright.order.v1.SetOrderExpireTimeResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.SetOrderExpireTimeResponse.
+ * Use `create(SetOrderExpireTimeResponseSchema)` to create a new message.
+ */
+export const SetOrderExpireTimeResponseSchema: GenMessage<SetOrderExpireTimeResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 19);
+
+/**
+ * Request message of ListOrderEvents.
+ *
+ * @generated from message cartwright.order.v1.ListOrderEventsRequest
+ */
+export type ListOrderEventsRequest = Message<"cartwright.order.v1.ListOrderEventsRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Only events with a higher sequence.
+   *
+   * @generated from field: int64 after_sequence = 2;
+   */
+  afterSequence: bigint;
+
+  /**
+   * Maximum number of events on the page, at most 100. 20 if 0.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with the same
+   * order and after_sequence; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or PAGE_TOKEN_EXPIRED).
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListOrderEventsRequest.
+ * Use `create(ListOrderEventsRequestSchema)` to create a new message.
+ */
+export const ListOrderEventsRequestSchema: GenMessage<ListOrderEventsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 20);
+
+/**
+ * Response message of ListOrderEvents.
+ *
+ * @generated from message cartwright.order.v1.ListOrderEventsResponse
+ */
+export type ListOrderEventsResponse = Message<"cartwright.order.v1.ListOrderEventsResponse"> & {
+  /**
+   * Events of the page, oldest first.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderEvent events = 1;
+   */
+  events: OrderEvent[];
+
+  /**
+   * Token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListOrderEventsResponse.
+ * Use `create(ListOrderEventsResponseSchema)` to create a new message.
+ */
+export const ListOrderEventsResponseSchema: GenMessage<ListOrderEventsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 21);
+
+/**
+ * Request message of ListFulfillments.
+ *
+ * @generated from message cartwright.order.v1.ListFulfillmentsRequest
+ */
+export type ListFulfillmentsRequest = Message<"cartwright.order.v1.ListFulfillmentsRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListFulfillmentsRequest.
+ * Use `create(ListFulfillmentsRequestSchema)` to create a new message.
+ */
+export const ListFulfillmentsRequestSchema: GenMessage<ListFulfillmentsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 22);
+
+/**
+ * Response message of ListFulfillments.
+ *
+ * @generated from message cartwright.order.v1.ListFulfillmentsResponse
+ */
+export type ListFulfillmentsResponse = Message<"cartwright.order.v1.ListFulfillmentsResponse"> & {
+  /**
+   * Fulfillments of the order, oldest first.
+   *
+   * @generated from field: repeated cartwright.order.v1.Fulfillment fulfillments = 1;
+   */
+  fulfillments: Fulfillment[];
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListFulfillmentsResponse.
+ * Use `create(ListFulfillmentsResponseSchema)` to create a new message.
+ */
+export const ListFulfillmentsResponseSchema: GenMessage<ListFulfillmentsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 23);
 
 /**
  * Orders of customers and guests. Customers see and change their own orders only: the orders of others are
@@ -309,11 +899,12 @@ export const OrderService: GenService<{
     output: typeof ListOrdersResponseSchema;
   },
   /**
-   * Cancels an order: releases its reserved units and reverses the purchases of its promotion, atomically. Fails with
-   * FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it, for example because the order is already
-   * cancelled, with ABORTED (STALE_ETAG) if etag is not the current one, and with NOT_FOUND (ORDER_NOT_FOUND) if there
-   * is no such order or it belongs to another customer. Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline
-   * passes while the cancellation is being committed: read the order to get its state.
+   * Cancels an order of which nothing is shipped: releases its reserved units and the limits of its promotion, and
+   * reverses its purchases if it is paid, atomically. A repeated call changes nothing and returns the cancelled order.
+   * Fails with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it, with ABORTED (STALE_ETAG) if etag is not
+   * the current one, and with NOT_FOUND (ORDER_NOT_FOUND) if there is no such order or it belongs to another customer.
+   * Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes while the cancellation is being committed: repeat
+   * the call.
    *
    * @generated from rpc cartwright.order.v1.OrderService.CancelOrder
    */
@@ -321,6 +912,99 @@ export const OrderService: GenService<{
     methodKind: "unary";
     input: typeof CancelOrderRequestSchema;
     output: typeof CancelOrderResponseSchema;
+  },
+  /**
+   * Records that an order was paid by hand, in cash or by bank transfer, and its items as purchases of its promotion,
+   * atomically. Fails with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it or (AMOUNT_NOT_DUE) if amount is
+   * not amount_due of the order, and otherwise as CancelOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.MarkOrderPaid
+   */
+  markOrderPaid: {
+    methodKind: "unary";
+    input: typeof MarkOrderPaidRequestSchema;
+    output: typeof MarkOrderPaidResponseSchema;
+  },
+  /**
+   * Ships some or all units of a paid order: creates a fulfillment, and removes the units from the stock on hand,
+   * atomically. Fails with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it or (QUANTITY_TOO_LARGE) if an
+   * item has fewer units that are neither shipped nor cancelled, with NOT_FOUND (ORDER_ITEM_NOT_FOUND) if the order has no
+   * such item, and otherwise as CancelOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.ShipOrder
+   */
+  shipOrder: {
+    methodKind: "unary";
+    input: typeof ShipOrderRequestSchema;
+    output: typeof ShipOrderResponseSchema;
+  },
+  /**
+   * Records that a fulfillment, or all fulfillments of an order, were delivered. A repeated call changes nothing and
+   * returns the order. Fails with FAILED_PRECONDITION (ORDER_STATE) if nothing is shipped, with NOT_FOUND
+   * (FULFILLMENT_NOT_FOUND) if the order has no such fulfillment, and otherwise as CancelOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.DeliverOrder
+   */
+  deliverOrder: {
+    methodKind: "unary";
+    input: typeof DeliverOrderRequestSchema;
+    output: typeof DeliverOrderResponseSchema;
+  },
+  /**
+   * Cancels units before their shipment: releases them and, if the order is paid, reverses their purchases, atomically. An
+   * order whose units are all cancelled is cancelled. Fails as ShipOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.CancelOrderItems
+   */
+  cancelOrderItems: {
+    methodKind: "unary";
+    input: typeof CancelOrderItemsRequestSchema;
+    output: typeof CancelOrderItemsResponseSchema;
+  },
+  /**
+   * Records that shipped units were returned: adds them to the stock on hand if they can be sold again, and reverses
+   * their purchases, atomically. Fails as ShipOrder does; QUANTITY_TOO_LARGE means that fewer units are shipped and not
+   * returned.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.ReturnOrderItems
+   */
+  returnOrderItems: {
+    methodKind: "unary";
+    input: typeof ReturnOrderItemsRequestSchema;
+    output: typeof ReturnOrderItemsResponseSchema;
+  },
+  /**
+   * Changes the time at which an order that waits for its payment expires, or keeps it from expiring. Fails with
+   * FAILED_PRECONDITION (ORDER_STATE) if the order is paid, closed or about to expire, with INVALID_ARGUMENT
+   * (INVALID_FIELD) if the time is not in the future, and otherwise as CancelOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.SetOrderExpireTime
+   */
+  setOrderExpireTime: {
+    methodKind: "unary";
+    input: typeof SetOrderExpireTimeRequestSchema;
+    output: typeof SetOrderExpireTimeResponseSchema;
+  },
+  /**
+   * Lists the history of an order, oldest event first. Fails with NOT_FOUND (ORDER_NOT_FOUND) if there is no such order or
+   * it belongs to another customer.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.ListOrderEvents
+   */
+  listOrderEvents: {
+    methodKind: "unary";
+    input: typeof ListOrderEventsRequestSchema;
+    output: typeof ListOrderEventsResponseSchema;
+  },
+  /**
+   * Lists the fulfillments of an order, oldest first, at most 100. Fails as ListOrderEvents does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.ListFulfillments
+   */
+  listFulfillments: {
+    methodKind: "unary";
+    input: typeof ListFulfillmentsRequestSchema;
+    output: typeof ListFulfillmentsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cartwright_order_v1_order_service, 0);

@@ -106,10 +106,11 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
   const totals = column(({ items }) => items.reduce((sum, item) => sum + item.totalMinor, 0n).toString());
   await tx.query(sql`
     insert into orders (
-      id, request_id, owner, customer_id, state, currency, total_minor, promotion_id, version, created_at, updated_at
+      id, request_id, owner, customer_id, closing, currency, total_minor, promotion_id, sales_recorded, version,
+      created_at, updated_at
     )
-    select id, id, customer_id::text, customer_id, case when cancelled_at is null then 'PENDING' else 'CANCELLED' end, 'EUR',
-      total_minor, promotion_id, case when cancelled_at is null then 1 else 2 end, created_at,
+    select id, id, customer_id::text, customer_id, case when cancelled_at is null then 'NONE' else 'CANCELLED' end, 'EUR',
+      total_minor, promotion_id, promotion_id is not null, case when cancelled_at is null then 1 else 2 end, created_at,
       coalesce(cancelled_at, created_at)
     from unnest(
       ${ids}::uuid[], ${column(({ customerId }) => customerId)}::uuid[], ${totals}::bigint[],
@@ -117,6 +118,7 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
       ${column(({ cancelledAt }) => cancelledAt)}::timestamptz[]
     ) as item (id, customer_id, total_minor, promotion_id, created_at, cancelled_at)`);
   await insertItems(tx, orders);
+  await insertCancellations(tx, ids);
   // Ledger and stock are derived from the inserted rows, so that they are consistent with them.
   await tx.query(sql`
     insert into stock_movement (
@@ -144,6 +146,18 @@ async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Promise<voi
     sales.map((sale) => ({ productId: sale.product_id, units: BigInt(sale.units) })),
   );
   await updatePopularities(tx, sales.length);
+}
+
+async function insertCancellations(tx: Tx, ids: readonly string[]): Promise<void> {
+  await tx.query(sql`
+    update order_item set cancelled_quantity = quantity
+    from orders where orders.id = order_id and closing = 'CANCELLED' and orders.id = any(${ids}::uuid[])`);
+  await tx.query(sql`
+    insert into order_event (
+      order_id, sequence, type, actor, payment_state, fulfillment_state, closing, details, created_at
+    )
+    select id, version, 'CANCELLED', 'CUSTOMER', payment_state, fulfillment_state, closing, '{}', updated_at
+    from orders where closing = 'CANCELLED' and id = any(${ids}::uuid[])`);
 }
 
 async function insertItems(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {

@@ -1,0 +1,50 @@
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import { assertEtag } from "../../kernel/errors.ts";
+import type { Order } from "../order-types.ts";
+import { assertTransition } from "../state/transitions.ts";
+import { applyChanges, timeOfChange } from "./apply-changes.ts";
+import { lockOrder } from "./lock-orders.ts";
+import { type ChangeTargets, openUnits, releaseOpenUnits, withCancelled } from "./release-units.ts";
+
+/** Dependencies of changing orders. */
+export interface ChangeOptions extends ChangeTargets {
+  clock: Clock;
+  /** Runs in the transaction of a change after which an order is cancelled or has expired. */
+  onClosed?: (tx: Tx, order: Order) => Promise<void>;
+}
+
+/** A request to cancel an order. */
+export interface OrderCancellation {
+  id: string;
+  /** Empty to cancel any version. */
+  etag: string;
+  reason: string;
+}
+
+/**
+ * Cancels an order: releases its units and reverses its purchases. An order that is cancelled already stays as it is.
+ * @throws AppError not_found, also for another customer's order; aborted for a stale etag;
+ *   failed_precondition when the state forbids it
+ */
+export async function cancelOrder(
+  options: ChangeOptions,
+  tx: Tx,
+  call: Call,
+  { id, etag, reason }: OrderCancellation,
+): Promise<Order> {
+  const order = await lockOrder(tx, call, id);
+  if (order.closing === "CANCELLED") return order;
+  assertEtag("order", order, etag);
+  assertTransition(order, "CANCEL");
+  const now = timeOfChange(options.clock, order);
+  const units = openUnits(order);
+  await releaseOpenUnits(options, tx, call, { reason: "CANCEL", orders: [order], now });
+  const set = { closing: "CANCELLED", items: withCancelled(order.items, units) } as const;
+  const [cancelled = order] = await applyChanges(tx, call, [
+    { order, transition: "CANCEL", set, reason, now },
+  ]);
+  await options.onClosed?.(tx, cancelled);
+  return cancelled;
+}

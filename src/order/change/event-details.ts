@@ -1,0 +1,28 @@
+/** Units of an item, as an event stores them. */
+export interface StoredUnits {
+  /** Id of the item in its order. */
+  id: string;
+  /** Decimal text. */
+  quantity: string;
+}
+
+/** How an order was paid by hand. */
+export type PaymentMethod = "CASH" | "BANK_TRANSFER";
+
+/** What the type of an event adds to it, as JSON. Only the fields of the type are set. */
+export interface EventDetails {
+  items?: StoredUnits[];
+  restocked?: boolean;
+  fulfillmentId?: string;
+  /** Minor units, as decimal text. */
+  amount?: string;
+  reference?: string;
+  method?: PaymentMethod;
+  /** ISO 8601. */
+  expireTime?: string;
+}
+
+/** Returns units as events store them. */
+export function storedUnits(units: readonly { item: { id: string }; quantity: bigint }[]): StoredUnits[] {
+  return units.map(({ item, quantity }) => ({ id: item.id, quantity: quantity.toString() }));
+}

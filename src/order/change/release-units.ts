@@ -1,0 +1,92 @@
+import type { Catalog } from "../../catalog/catalog.ts";
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Inventory, StockTransition } from "../../inventory/inventory.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Tracker } from "../../tracker/tracker.ts";
+import type { Order, OrderItem } from "../order-types.ts";
+import { nextSequence } from "./apply-changes.ts";
+
+/** The features that changes of orders write to. */
+export interface ChangeTargets {
+  catalog: Catalog;
+  inventory: Inventory;
+  tracker: Tracker;
+}
+
+/** Units of an item. */
+export interface ItemUnits {
+  item: OrderItem;
+  quantity: bigint;
+}
+
+/** Returns the units of an order that are neither cancelled nor shipped. */
+export function openUnits({ items }: Pick<Order, "items">): ItemUnits[] {
+  return items
+    .map((item) => ({ item, quantity: item.quantity - item.cancelledQuantity - item.fulfilledQuantity }))
+    .filter(({ quantity }) => quantity > 0n);
+}
+
+/** Returns items with more cancelled units. */
+export function withCancelled(items: readonly OrderItem[], units: readonly ItemUnits[]): OrderItem[] {
+  const cancelled = new Map(units.map(({ item, quantity }) => [item.id, quantity]));
+  return items.map((item) => {
+    const quantity = cancelled.get(item.id);
+    return quantity === undefined ? item : { ...item, cancelledQuantity: item.cancelledQuantity + quantity };
+  });
+}
+
+/** Updates what the catalogue derives from the stock of products and from their units sold. */
+export async function applyStockTransitions(
+  { catalog }: ChangeTargets,
+  tx: Tx,
+  orders: readonly Order[],
+  transitions: readonly StockTransition[],
+): Promise<void> {
+  const skus = new Map(
+    orders.flatMap(({ items }) => items.map(({ productId, sku }) => [productId, sku] as const)),
+  );
+  await catalog.applyStockChanges(
+    tx,
+    transitions.map((change) => ({ ...change, sku: skus.get(change.productId) ?? "" })),
+  );
+}
+
+/** Orders that are being closed. */
+export interface ClosedOrders {
+  reason: "CANCEL" | "EXPIRE";
+  /** The orders before the change. */
+  orders: readonly Order[];
+  now: Date;
+}
+
+/**
+ * Releases the open units of orders that are closed, and reverses their purchases. The orders are locked; the stock is
+ * locked here, as in all transactions after orders and promotions.
+ */
+export async function releaseOpenUnits(
+  targets: ChangeTargets,
+  tx: Tx,
+  call: Call,
+  { reason, orders, now }: ClosedOrders,
+): Promise<void> {
+  const { catalog, inventory, tracker } = targets;
+  const lines = orders.flatMap((order) =>
+    openUnits(order).map(({ item, quantity }) => ({
+      orderId: order.id,
+      productId: item.productId,
+      quantity,
+      sequence: nextSequence(order),
+    })),
+  );
+  const levels = await inventory.lock(tx, [...new Set(lines.map(({ productId }) => productId))]);
+  const transitions = await inventory.moveForOrders(tx, reason, lines, levels, now);
+  // In the order of CreateOrder: the totals of promotions before the products.
+  for (const { id, promotionId } of orders) {
+    if (promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
+  }
+  await applyStockTransitions(targets, tx, orders, transitions);
+  catalog.recordSales(
+    tx,
+    lines.map(({ productId, quantity }) => ({ productId, units: -quantity })),
+  );
+}

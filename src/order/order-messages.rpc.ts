@@ -1,0 +1,92 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  FulfillmentState as FulfillmentStateMessage,
+  type OrderSchema,
+  OrderState as OrderStateMessage,
+  OrderTotalType,
+  OrderTransition as OrderTransitionMessage,
+  PaymentState as PaymentStateMessage,
+} from "../../gen/cartwright/order/v1/order_pb.ts";
+import type { Order } from "./order.ts";
+import type { FulfillmentState, OrderState, PaymentState } from "./state/order-state.ts";
+import type { OrderTransition } from "./state/transitions.ts";
+
+export const ORDER_STATES: Readonly<Record<OrderState, OrderStateMessage>> = {
+  PENDING: OrderStateMessage.PENDING,
+  CONFIRMED: OrderStateMessage.CONFIRMED,
+  CANCELLED: OrderStateMessage.CANCELLED,
+  EXPIRED: OrderStateMessage.EXPIRED,
+  COMPLETED: OrderStateMessage.COMPLETED,
+};
+export const PAYMENT_STATES: Readonly<Record<PaymentState, PaymentStateMessage>> = {
+  UNPAID: PaymentStateMessage.UNPAID,
+  AUTHORIZED: PaymentStateMessage.AUTHORIZED,
+  PAID: PaymentStateMessage.PAID,
+  PARTIALLY_REFUNDED: PaymentStateMessage.PARTIALLY_REFUNDED,
+  REFUNDED: PaymentStateMessage.REFUNDED,
+  FAILED: PaymentStateMessage.FAILED,
+};
+export const FULFILLMENT_STATES: Readonly<Record<FulfillmentState, FulfillmentStateMessage>> = {
+  UNFULFILLED: FulfillmentStateMessage.UNFULFILLED,
+  PARTIALLY_FULFILLED: FulfillmentStateMessage.PARTIALLY_FULFILLED,
+  FULFILLED: FulfillmentStateMessage.FULFILLED,
+  DELIVERED: FulfillmentStateMessage.DELIVERED,
+};
+const TRANSITIONS: Readonly<Record<OrderTransition, OrderTransitionMessage>> = {
+  CANCEL: OrderTransitionMessage.CANCEL,
+  MARK_PAID: OrderTransitionMessage.MARK_PAID,
+  SHIP: OrderTransitionMessage.SHIP,
+  DELIVER: OrderTransitionMessage.DELIVER,
+  CANCEL_ITEMS: OrderTransitionMessage.CANCEL_ITEMS,
+  RETURN_ITEMS: OrderTransitionMessage.RETURN_ITEMS,
+  SET_EXPIRE_TIME: OrderTransitionMessage.SET_EXPIRE_TIME,
+};
+
+/** Returns the state that a filter names; undefined for UNSPECIFIED, which matches all states. */
+export function orderStateOf(message: OrderStateMessage): OrderState | undefined {
+  return ORDER_STATE_NAMES.find((state) => ORDER_STATES[state] === message);
+}
+
+const ORDER_STATE_NAMES: readonly OrderState[] = [
+  "PENDING",
+  "CONFIRMED",
+  "CANCELLED",
+  "EXPIRED",
+  "COMPLETED",
+];
+
+/** Returns the message of an order. */
+export function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchema> {
+  const { paid, totals } = order;
+  const money = (minorUnits: bigint) => ({ ...paid, minorUnits });
+  return {
+    id: order.id,
+    customerId: order.customerId,
+    state: ORDER_STATES[order.state],
+    items: order.items,
+    totalPrice: order.totalPrice,
+    promotionId: order.promotionId,
+    allowedTransitions: order.allowedTransitions.map((transition) => TRANSITIONS[transition]),
+    etag: order.etag,
+    createTime: timestampFromDate(order.createTime),
+    updateTime: timestampFromDate(order.updateTime),
+    ...(order.expireTime && { expireTime: timestampFromDate(order.expireTime) }),
+    paymentState: PAYMENT_STATES[order.paymentState],
+    fulfillmentState: FULFILLMENT_STATES[order.fulfillmentState],
+    totals: [
+      { type: OrderTotalType.SUBTOTAL, amount: money(totals.subtotal) },
+      { type: OrderTotalType.DISCOUNT, amount: money(totals.discount) },
+      { type: OrderTotalType.SHIPPING, amount: money(totals.shipping) },
+      { type: OrderTotalType.TAX, amount: money(totals.isTaxIncluded ? 0n : totals.tax) },
+      { type: OrderTotalType.TOTAL, amount: money(totals.total) },
+    ],
+    includedTax: money(totals.isTaxIncluded ? totals.tax : 0n),
+    amountDue: order.amountDue,
+    ...(order.shippingAddress && { shippingAddress: order.shippingAddress }),
+    ...(order.billingAddress && { billingAddress: order.billingAddress }),
+    email: order.email,
+    note: order.note,
+    ...(order.shippingOption && { shippingOption: order.shippingOption }),
+  };
+}

@@ -1,0 +1,217 @@
+import { AppError } from "../../kernel/errors.ts";
+import {
+  type Closing,
+  FULFILLMENT_STATES,
+  type FulfillmentState,
+  type OrderStates,
+  overallState,
+  type PaymentState,
+} from "./order-state.ts";
+
+/** A change of an order that callers can make; each is a method of the service. */
+export type OrderTransition =
+  | "CANCEL"
+  | "MARK_PAID"
+  | "SHIP"
+  | "DELIVER"
+  | "CANCEL_ITEMS"
+  | "RETURN_ITEMS"
+  | "SET_EXPIRE_TIME";
+
+/** A change of an order that the service makes by itself. */
+export type ServiceTransition = "START_EXPIRY" | "EXPIRE" | "ABORT_EXPIRY";
+
+/** The kind of an event in the history of an order. */
+export type OrderEventType =
+  | "PLACED"
+  | "CANCELLED"
+  | "PAID"
+  | "SHIPPED"
+  | "DELIVERED"
+  | "ITEMS_CANCELLED"
+  | "ITEMS_RETURNED"
+  | "EXPIRE_TIME_SET"
+  | "EXPIRY_STARTED"
+  | "EXPIRED"
+  | "EXPIRY_ABORTED";
+
+/** A row of the state table: which states allow a transition, and which ones it can lead to. */
+export interface TransitionRule {
+  /** The event that the transition records. */
+  event: OrderEventType;
+  payment: readonly PaymentState[];
+  fulfillment: readonly FulfillmentState[];
+  closing: readonly Closing[];
+  /** The states after it; a state that is absent stays as it is. With several, the quantities of the items decide. */
+  to: {
+    payment?: readonly PaymentState[];
+    fulfillment?: readonly FulfillmentState[];
+    closing?: readonly Closing[];
+  };
+}
+
+const UNPAID: readonly PaymentState[] = ["UNPAID", "FAILED"];
+const SHIPPABLE: readonly PaymentState[] = ["AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"];
+const ANY_PAYMENT: readonly PaymentState[] = [...UNPAID, ...SHIPPABLE, "REFUNDED"];
+const OPEN: readonly Closing[] = ["NONE"];
+
+/** The state table. It decides each change of an order; docs/orders.md shows it as a diagram. */
+export const TRANSITIONS: Readonly<Record<OrderTransition | ServiceTransition, TransitionRule>> = {
+  CANCEL: {
+    event: "CANCELLED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["UNFULFILLED"],
+    closing: OPEN,
+    to: { closing: ["CANCELLED"] },
+  },
+  MARK_PAID: {
+    event: "PAID",
+    payment: UNPAID,
+    fulfillment: ["UNFULFILLED"],
+    closing: OPEN,
+    to: { payment: ["PAID"] },
+  },
+  SHIP: {
+    event: "SHIPPED",
+    payment: SHIPPABLE,
+    fulfillment: ["UNFULFILLED", "PARTIALLY_FULFILLED"],
+    closing: OPEN,
+    to: { fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED"] },
+  },
+  DELIVER: {
+    event: "DELIVERED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED"],
+    closing: OPEN,
+    to: { fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"] },
+  },
+  CANCEL_ITEMS: {
+    event: "ITEMS_CANCELLED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["UNFULFILLED", "PARTIALLY_FULFILLED"],
+    closing: OPEN,
+    to: { fulfillment: FULFILLMENT_STATES, closing: ["NONE", "CANCELLED"] },
+  },
+  RETURN_ITEMS: {
+    event: "ITEMS_RETURNED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"],
+    closing: OPEN,
+    to: {},
+  },
+  SET_EXPIRE_TIME: {
+    event: "EXPIRE_TIME_SET",
+    payment: UNPAID,
+    fulfillment: ["UNFULFILLED"],
+    closing: OPEN,
+    to: {},
+  },
+  START_EXPIRY: {
+    event: "EXPIRY_STARTED",
+    payment: UNPAID,
+    fulfillment: ["UNFULFILLED"],
+    closing: OPEN,
+    to: { closing: ["EXPIRING"] },
+  },
+  EXPIRE: {
+    event: "EXPIRED",
+    payment: UNPAID,
+    fulfillment: ["UNFULFILLED"],
+    closing: ["EXPIRING"],
+    to: { closing: ["EXPIRED"] },
+  },
+  ABORT_EXPIRY: {
+    event: "EXPIRY_ABORTED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["UNFULFILLED"],
+    closing: ["EXPIRING"],
+    to: { closing: ["NONE"] },
+  },
+};
+
+/** The transitions of callers, in the order in which they are listed. */
+export const CALLER_TRANSITIONS: readonly OrderTransition[] = [
+  "CANCEL",
+  "MARK_PAID",
+  "SHIP",
+  "DELIVER",
+  "CANCEL_ITEMS",
+  "RETURN_ITEMS",
+  "SET_EXPIRE_TIME",
+];
+
+/** The states of an order, and whether units of its items are left for transitions that need some. */
+export interface TransitionSubject extends OrderStates {
+  items: readonly {
+    quantity: bigint;
+    cancelledQuantity: bigint;
+    fulfilledQuantity: bigint;
+    returnedQuantity: bigint;
+  }[];
+}
+
+/** Returns whether the states of an order, and the quantities of its items, allow a transition. */
+export function isAllowed(
+  order: TransitionSubject,
+  transition: OrderTransition | ServiceTransition,
+): boolean {
+  const { payment, fulfillment, closing } = TRANSITIONS[transition];
+  if (!payment.includes(order.paymentState) || !fulfillment.includes(order.fulfillmentState)) return false;
+  if (!closing.includes(order.closing)) return false;
+  return (
+    transition !== "RETURN_ITEMS" ||
+    order.items.some((item) => item.fulfilledQuantity > item.returnedQuantity)
+  );
+}
+
+/** Returns the transitions that callers can make now. */
+export function allowedTransitions(order: TransitionSubject): OrderTransition[] {
+  return CALLER_TRANSITIONS.filter((transition) => isAllowed(order, transition));
+}
+
+/** @throws AppError failed_precondition, with the transitions that are allowed, when this one is not */
+export function assertTransition(
+  order: TransitionSubject & { id: string },
+  transition: OrderTransition,
+): void {
+  if (isAllowed(order, transition)) return;
+  const state = overallState(order);
+  const allowed = allowedTransitions(order).join(", ") || "no transition";
+  const description =
+    order.closing === "EXPIRING"
+      ? "its time to pay has passed and it is about to expire, which allows no transition"
+      : `it is ${state} (${order.paymentState}, ${order.fulfillmentState}), which allows ${allowed}`;
+  throw new AppError(
+    "failed_precondition",
+    `Order ${order.id} does not allow ${transition}: ${description}.`,
+    {
+      reason: "ORDER_STATE",
+      metadata: {
+        current_state: state,
+        payment_state: order.paymentState,
+        fulfillment_state: order.fulfillmentState,
+        allowed_transitions: allowedTransitions(order).join(","),
+      },
+      preconditions: [{ type: "STATE", subject: `orders/${order.id}`, description }],
+    },
+  );
+}
+
+/** Returns whether a transition can lead from some states to others. */
+export function canLead(
+  transition: OrderTransition | ServiceTransition,
+  from: OrderStates,
+  to: OrderStates,
+): boolean {
+  const rule = TRANSITIONS[transition];
+  const isReachable = <T>(before: T, after: T, targets: readonly T[] | undefined): boolean =>
+    targets === undefined ? before === after : targets.includes(after);
+  return (
+    rule.payment.includes(from.paymentState) &&
+    rule.fulfillment.includes(from.fulfillmentState) &&
+    rule.closing.includes(from.closing) &&
+    isReachable(from.paymentState, to.paymentState, rule.to.payment) &&
+    isReachable(from.fulfillmentState, to.fulfillmentState, rule.to.fulfillment) &&
+    isReachable(from.closing, to.closing, rule.to.closing)
+  );
+}
