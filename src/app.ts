@@ -5,6 +5,7 @@ import { CustomerService } from "../gen/cartwright/customer/v1/customer_service_
 import { IdentityService } from "../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OperationsService } from "../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
+import { ZoneService } from "../gen/cartwright/order/v1/zone_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
@@ -35,6 +36,7 @@ import { createIds, type Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
 import { operationsRpc } from "./operations/operations.rpc.ts";
 import { orderRpc } from "./order/order.rpc.ts";
+import { zoneRpc } from "./order/zone/zone.rpc.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { getCall } from "./rpc/call/call-context.ts";
 import { readPolicies } from "./rpc/policy/read-policies.ts";
@@ -73,6 +75,7 @@ const STOCK_LOCK = { leaseMs: 1_000, waitMs: 200 };
 export const services: readonly DescService[] = [
   CatalogService,
   OrderService,
+  ZoneService,
   TrackerService,
   ReviewService,
   CustomerService,
@@ -199,7 +202,7 @@ function createAppServer(
   config: Config,
   ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
   { redis, db, cache, limiter, log }: Infrastructure,
-  { catalog, customers, tracker, orders, reviews, identity, operations }: Features,
+  { catalog, customers, tracker, orders, zones, reviews, identity, operations }: Features,
 ): Server {
   const validate = createMessageValidator();
   const { budgets, sharedMultiplier, accountMultiplier, serviceMultiplier } = config;
@@ -222,6 +225,7 @@ function createAppServer(
           catalogRpc(catalog, getCall, (row) => validate(ImportRowSchema, row)),
         )
         .service(OrderService, orderRpc(orders, getCall))
+        .service(ZoneService, zoneRpc(zones, getCall))
         .service(TrackerService, trackerRpc(tracker, getCall))
         .service(ReviewService, reviewRpc(reviews, getCall))
         .service(CustomerService, customerRpc(customers, getCall))

@@ -21,10 +21,12 @@ import { InventoryEntity, StockFenceEntity, StockMovementEntity } from "./invent
 import {
   FulfillmentEntity,
   FulfillmentItemEntity,
-  OrderEntity,
+  OrderEntity,OrderEntity, 
   OrderEventEntity,
-  OrderItemEntity,
+  OrderItemEntity,OrderItemEntity 
 } from "./order/order.entity.ts";
+import { ShippingZoneCountryEntity, ShippingZoneEntity } from "./order/zone/shipping-zone.entity.ts";
+import { TaxZoneEntity } from "./order/zone/tax-zone.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
 import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
 import { PurchaseTotalEntity } from "./tracker/ingestion/purchase-total.entity.ts";
@@ -51,6 +53,9 @@ export const entities = [
   OrderEventEntity,
   FulfillmentEntity,
   FulfillmentItemEntity,
+  ShippingZoneEntity,
+  ShippingZoneCountryEntity,
+  TaxZoneEntity,
   PromotionEntity,
   PurchaseEntity,
   PurchaseTotalEntity,

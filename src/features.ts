@@ -15,6 +15,7 @@ import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
 import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrders, type Orders } from "./order/order.ts";
+import { createZones, type Zones } from "./order/zone/zones.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
 
@@ -24,6 +25,7 @@ export interface Features {
   customers: Customers;
   tracker: Tracker;
   orders: Orders;
+  zones: Zones;
   reviews: Reviews;
   identity: Identity;
   operations: Operations;
@@ -58,6 +60,7 @@ export async function createFeatures(
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers({ ...shared, assertMayChange: assertCustomerAccess });
   const tracker = createTracker(shared);
+  const zones = createZones(shared);
   const orders = createOrders({
     ...shared,
     catalog,
@@ -76,5 +79,5 @@ export async function createFeatures(
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   const operations = createOperations({ db, failedJobs: createFailedJobs({ db, tokens }) });
-  return { catalog, customers, tracker, orders, reviews, identity, operations };
+  return { catalog, customers, tracker, orders, zones, reviews, identity, operations };
 }

@@ -10,6 +10,7 @@ import { CustomerService } from "../../gen/cartwright/customer/v1/customer_servi
 import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { ZoneService } from "../../gen/cartwright/order/v1/zone_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { createAuthorizationInterceptor, type Token } from "./authorization.ts";
@@ -33,6 +34,8 @@ export * from "../../gen/cartwright/order/v1/fulfillment_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_event_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_service_pb.ts";
+export * from "../../gen/cartwright/order/v1/zone_pb.ts";
+export * from "../../gen/cartwright/order/v1/zone_service_pb.ts";
 export { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 export * from "../../gen/cartwright/review/v1/review_pb.ts";
 export * from "../../gen/cartwright/review/v1/review_service_pb.ts";
@@ -85,6 +88,7 @@ export interface ClientOptions {
 export interface ShopClient {
   readonly catalog: Client<typeof CatalogService>;
   readonly orders: Client<typeof OrderService>;
+  readonly zones: Client<typeof ZoneService>;
   readonly tracker: Client<typeof TrackerService>;
   readonly customers: Client<typeof CustomerService>;
   readonly reviews: Client<typeof ReviewService>;
@@ -130,6 +134,7 @@ export function createClient(options: ClientOptions): ShopClient {
   return {
     catalog: createServiceClient(CatalogService, transport),
     orders: createServiceClient(OrderService, transport),
+    zones: createServiceClient(ZoneService, transport),
     tracker: createServiceClient(TrackerService, transport),
     customers: createServiceClient(CustomerService, transport),
     reviews: createServiceClient(ReviewService, transport),

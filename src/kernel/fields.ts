@@ -33,7 +33,7 @@ export function isFullMask(mask: readonly string[]): boolean {
 
 /**
  * Returns the properties that an update changes: those of the mask, all of them for "*" or, without a mask, those that
- * are not empty (AIP-134).
+ * are neither empty nor false (AIP-134).
  * @throws AppError invalid_argument for a path that cannot be changed or emptied, and when nothing changes
  */
 export function fieldsToUpdate<Key extends string>(
@@ -48,7 +48,7 @@ export function fieldsToUpdate<Key extends string>(
     throw invalidField("update_mask", `cannot contain ${quoted(unknown)}. Updatable fields: ${updatable}.`);
   }
   const changed = Object.entries(fields).filter(([path, key]) =>
-    paths.length > 0 ? paths.includes(path) : !isEmpty(input[key]),
+    paths.length > 0 ? paths.includes(path) : !isEmpty(input[key]) && input[key] !== false,
   );
   if (changed.length === 0) {
     throw invalidField("update_mask", `selects no field to change. Updatable fields: ${updatable}.`);
@@ -64,7 +64,7 @@ export function pick(value: object, keys: readonly PropertyKey[]): object {
   return Object.fromEntries(keys.map((key) => [key, Reflect.get(value, key)]));
 }
 
-/** Returns whether a field is empty: an empty string, an empty map, or undefined. */
+/** Returns whether a field is empty: an empty string, list or map, or undefined. */
 function isEmpty(value: unknown): boolean {
   if (value === undefined || value === "") return true;
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;

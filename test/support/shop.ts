@@ -9,6 +9,7 @@ import { CustomerService } from "../../gen/cartwright/customer/v1/customer_servi
 import { IdentityService } from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import { ZoneService } from "../../gen/cartwright/order/v1/zone_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { type App, startApp } from "../../src/app.ts";
@@ -31,6 +32,7 @@ export interface TestShop extends Clients {
 export interface Clients {
   catalog: Client<typeof CatalogService>;
   orders: Client<typeof OrderService>;
+  zones: Client<typeof ZoneService>;
   tracker: Client<typeof TrackerService>;
   customers: Client<typeof CustomerService>;
   identity: Client<typeof IdentityService>;
@@ -97,6 +99,7 @@ export function clientsOf(transport: Transport): Clients {
   return {
     catalog: createClient(CatalogService, transport),
     orders: createClient(OrderService, transport),
+    zones: createClient(ZoneService, transport),
     tracker: createClient(TrackerService, transport),
     customers: createClient(CustomerService, transport),
     identity: createClient(IdentityService, transport),

@@ -181,6 +181,7 @@ describe("docs/errors.md", () => {
     "CONNECTION_LOST",
     "PURCHASE_LIMIT",
     "NOT_EMPTY",
+    "ORDER_VALUE",
     "Z_BUF_ERROR",
     "ORDER_RETURN",
   ];

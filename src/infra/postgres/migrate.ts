@@ -20,6 +20,7 @@ import { Migration20261129010000 } from "./migrations/migration-20261129010000-o
 import { Migration20261129030000 } from "./migrations/migration-20261129030000-search.ts";
 import { Migration20261129100000 } from "./migrations/migration-20261129100000-stock-fence.ts";
 import { Migration20261130010000 } from "./migrations/migration-20261130010000-order-life.ts";
+import { Migration20261130050000 } from "./migrations/migration-20261130050000-zones.ts";
 import { copyInventory } from "./migrations/online/migration-20261129000000-inventory.ts";
 import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
@@ -49,6 +50,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130010000-order-life", class: Migration20261130010000 },
   { name: "migration-20261130020000-ledger", online: addOrderMovements },
   { name: "migration-20261130040000-product-shipping", online: addProductShipping },
+  { name: "migration-20261130050000-zones", class: Migration20261130050000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

@@ -19,11 +19,13 @@ import { operationsRows } from "./operations-rows.ts";
 import { orderRows } from "./order-rows.ts";
 import { reviewRows } from "./review-rows.ts";
 import { trackerRows } from "./tracker-rows.ts";
+import { zoneRows } from "./zone-rows.ts";
 
 /** A row for each method, `CatalogService/GetProduct`, and each field with a policy, after its method and a space. */
 const table: Readonly<Record<string, AccessRow>> = {
   ...catalogRows,
   ...orderRows,
+  ...zoneRows,
   ...trackerRows,
   ...customerRows,
   ...identityRows,

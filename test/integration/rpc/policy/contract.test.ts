@@ -48,6 +48,8 @@ describe("bounds", () => {
     "UpdateProductRequest.update_mask": mask,
     "UpdateCategoryRequest.update_mask": mask,
     "UpdateCustomerRequest.update_mask": mask,
+    "UpdateShippingZoneRequest.update_mask": mask,
+    "UpdateTaxZoneRequest.update_mask": mask,
   };
 
   test("every request field has a bound, except output-only fields and field masks", () => {
@@ -161,6 +163,8 @@ function firstResponseField(name: string): string | undefined {
     AdjustStock: "product",
     DeleteCategory: undefined,
     DeleteReview: undefined,
+    DeleteShippingZone: undefined,
+    DeleteTaxZone: undefined,
     GetMe: "account",
     GetCatalogStats: "stats",
     GetPurchaseStats: "total_count",
