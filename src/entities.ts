@@ -21,9 +21,9 @@ import { InventoryEntity, StockFenceEntity, StockMovementEntity } from "./invent
 import {
   FulfillmentEntity,
   FulfillmentItemEntity,
-  OrderEntity,OrderEntity, 
+  OrderEntity,
   OrderEventEntity,
-  OrderItemEntity,OrderItemEntity 
+  OrderItemEntity,
 } from "./order/order.entity.ts";
 import { ShippingZoneCountryEntity, ShippingZoneEntity } from "./order/zone/shipping-zone.entity.ts";
 import { TaxZoneEntity } from "./order/zone/tax-zone.entity.ts";
