@@ -2,6 +2,8 @@ import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { variableNames } from "../../src/config/variables.ts";
+import { FULFILLMENT_STATES, PAYMENT_STATES } from "../../src/order/state/order-state.ts";
+import { TRANSITIONS } from "../../src/order/state/transitions.ts";
 import { methodsTable } from "../support/contract/methods-table.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
 import { findReplacedWords } from "../support/docs/word-list.ts";
@@ -184,6 +186,10 @@ describe("docs/errors.md", () => {
     "ORDER_VALUE",
     "Z_BUF_ERROR",
     "ORDER_RETURN",
+    "BANK_TRANSFER",
+    ...PAYMENT_STATES,
+    ...FULFILLMENT_STATES,
+    ...Object.entries(TRANSITIONS).flatMap(([name, { event }]) => [name, event]),
   ];
 
   test("names only reasons that the service sends", () => {

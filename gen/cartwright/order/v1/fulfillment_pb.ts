@@ -65,7 +65,7 @@ export type Fulfillment = Message<"cartwright.order.v1.Fulfillment"> & {
   orderId: string;
 
   /**
-   * The shipped units.
+   * The shipped units of each item.
    *
    * @generated from field: repeated cartwright.order.v1.OrderItemQuantity items = 3;
    */

@@ -41,7 +41,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   type: OrderEventType;
 
   /**
-   * Who has caused the change.
+   * Kind of the caller that has caused the change.
    *
    * @generated from field: cartwright.order.v1.OrderActor actor = 3;
    */
@@ -120,7 +120,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   paymentReference: string;
 
   /**
-   * How the order was paid, for PAID.
+   * Method of the payment, for PAID.
    *
    * @generated from field: cartwright.order.v1.PaymentMethod payment_method = 14;
    */
@@ -183,7 +183,7 @@ export const OrderEventType = {
   PAID: 3,
 
   /**
-   * Units were shipped.
+   * Some or all units were shipped.
    *
    * @generated from enum value: ORDER_EVENT_TYPE_SHIPPED = 4;
    */
@@ -204,7 +204,7 @@ export const OrderEventType = {
   ITEMS_CANCELLED: 6,
 
   /**
-   * Units were returned.
+   * Shipped units were returned.
    *
    * @generated from enum value: ORDER_EVENT_TYPE_ITEMS_RETURNED = 7;
    */
@@ -218,7 +218,7 @@ export const OrderEventType = {
   EXPIRE_TIME_SET: 8,
 
   /**
-   * The time to pay has passed. The order can no longer be paid or changed while its open payment is cancelled.
+   * The expire_time has passed. The order can no longer be paid or changed while its open payment is cancelled.
    *
    * @generated from enum value: ORDER_EVENT_TYPE_EXPIRY_STARTED = 9;
    */
@@ -253,7 +253,7 @@ export const OrderEventTypeSchema: GenEnum<OrderEventType> = /*@__PURE__*/
   enumDesc(file_cartwright_order_v1_order_event, 0);
 
 /**
- * Who has caused a change of an order.
+ * The kind of caller that has caused a change of an order.
  *
  * @generated from enum cartwright.order.v1.OrderActor
  */
@@ -302,7 +302,7 @@ export const OrderActor = {
 } as const;
 
 /**
- * Who has caused a change of an order.
+ * The kind of caller that has caused a change of an order.
  *
  * @generated from enum cartwright.order.v1.OrderActor
  */
@@ -315,7 +315,7 @@ export const OrderActorSchema: GenEnum<OrderActor> = /*@__PURE__*/
   enumDesc(file_cartwright_order_v1_order_event, 1);
 
 /**
- * How an order was paid by hand.
+ * The method of a payment by hand.
  *
  * @generated from enum cartwright.order.v1.PaymentMethod
  */
@@ -328,14 +328,14 @@ export const PaymentMethod = {
   UNSPECIFIED: 0,
 
   /**
-   * Cash.
+   * The order was paid in cash.
    *
    * @generated from enum value: PAYMENT_METHOD_CASH = 1;
    */
   CASH: 1,
 
   /**
-   * Bank transfer.
+   * The order was paid by bank transfer.
    *
    * @generated from enum value: PAYMENT_METHOD_BANK_TRANSFER = 2;
    */
@@ -343,7 +343,7 @@ export const PaymentMethod = {
 } as const;
 
 /**
- * How an order was paid by hand.
+ * The method of a payment by hand.
  *
  * @generated from enum cartwright.order.v1.PaymentMethod
  */

@@ -347,7 +347,7 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   note: string;
 
   /**
-   * How the order is shipped. Requests set its id only. Needs shipping_address.
+   * The chosen shipping option. Requests set its id only. Needs shipping_address.
    *
    * @generated from field: cartwright.order.v1.ShippingOption shipping_option = 21;
    */
@@ -439,7 +439,7 @@ export const PaymentState = {
   UNSPECIFIED: 0,
 
   /**
-   * Nothing is paid.
+   * Nothing is paid yet.
    *
    * @generated from enum value: PAYMENT_STATE_UNPAID = 1;
    */

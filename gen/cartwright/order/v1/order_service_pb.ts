@@ -310,7 +310,7 @@ export type MarkOrderPaidRequest = Message<"cartwright.order.v1.MarkOrderPaidReq
   amount?: Money | undefined;
 
   /**
-   * How the order was paid.
+   * Method of the payment.
    *
    * @generated from field: cartwright.order.v1.PaymentMethod method = 5;
    */
@@ -431,7 +431,7 @@ export type ShipOrderResponse = Message<"cartwright.order.v1.ShipOrderResponse">
   order?: Order | undefined;
 
   /**
-   * The new fulfillment.
+   * The fulfillment that was created.
    *
    * @generated from field: cartwright.order.v1.Fulfillment fulfillment = 2;
    */

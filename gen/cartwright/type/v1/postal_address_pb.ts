@@ -36,7 +36,7 @@ export type PostalAddress = Message<"cartwright.type.v1.PostalAddress"> & {
   administrativeArea: string;
 
   /**
-   * City or town.
+   * City, town or village.
    *
    * @generated from field: string locality = 3;
    */
