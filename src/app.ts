@@ -217,6 +217,8 @@ function createAppServer(
     corsHeaders: config.corsHeaders,
     trustedProxies: config.trustedProxies,
     maxCalls: config.maxCalls,
+    maxWatchers: config.maxWatchers,
+    guestCheckout: config.guestCheckout,
     services,
     routes: (router) =>
       router

@@ -49,6 +49,10 @@ export type Config = Readonly<{
   serviceMultiplier: number;
   /** Maximum concurrent calls. Calls beyond it are rejected with UNAVAILABLE. */
   maxCalls: number;
+  /** Maximum concurrent calls without a deadline, such as watches of orders, apart from `maxCalls`. */
+  maxWatchers: number;
+  /** Whether anonymous callers may place orders. */
+  guestCheckout: boolean;
   /**
    * The file of the private keys that sign access tokens. Defaults to a file in `dataDir`, generated at the first
    * start.
@@ -142,6 +146,8 @@ export function readConfig(env: Environment): Config {
     accountMultiplier: value.LIMIT_TIMES_SIGNED_IN,
     serviceMultiplier: value.LIMIT_TIMES_SERVICE,
     maxCalls: value.MAX_CALLS,
+    maxWatchers: value.MAX_WATCHERS,
+    guestCheckout: value.GUEST_CHECKOUT,
     signingKeysFile: value.SIGNING_KEYS_FILE ?? join(value.DATA_DIR, "signing-keys.json"),
     tokenIssuer: value.TOKEN_ISSUER,
     trustedProxies: value.TRUSTED_PROXIES,

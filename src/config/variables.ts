@@ -33,6 +33,8 @@ export const environment = z.object({
   LIMIT_TIMES_SIGNED_IN: integer(1, 1_000_000).default(10),
   LIMIT_TIMES_SERVICE: integer(1, 1_000_000).default(100),
   MAX_CALLS: integer(1, 100_000).default(256),
+  MAX_WATCHERS: integer(1, 1_000_000).default(10_000),
+  GUEST_CHECKOUT: onOff.default(false),
   SIGNING_KEYS_FILE: z.string().min(1).optional(),
   TOKEN_ISSUER: z.string().min(1).max(200).default("cartwright"),
   TRUSTED_PROXIES: proxies.default(new BlockList()),

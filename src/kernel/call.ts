@@ -13,6 +13,8 @@ export interface Call {
   readonly userAgent: string;
   /** The caller. Access to the method has been checked. */
   readonly principal: Principal;
+  /** The header x-order-token, a secret that features verify; empty without one. */
+  readonly orderToken: string;
   /**
    * The rejection of an anonymous call of class AUTH by the budget of its IPv6 site. A sign-in throws it, unless it is
    * from a network that the account has used before: others in the site must not lock the owner out.
@@ -38,10 +40,11 @@ export interface AuditDetails {
 /** Returns a call of the service's own, such as seeding: no deadline, no caller. */
 export function internalCall(signal: AbortSignal = new AbortController().signal): Call {
   const deadlineAtMs = Number.POSITIVE_INFINITY;
-  return { signal, deadlineAtMs, clientAddress: "", userAgent: "", principal: system };
+  return { signal, deadlineAtMs, clientAddress: "", userAgent: "", principal: system, orderToken: "" };
 }
 
 /** Returns the same call for bookkeeping, such as counters, that the audit log leaves out. */
-export function withoutAudit({ signal, deadlineAtMs, clientAddress, userAgent, principal }: Call): Call {
-  return { signal, deadlineAtMs, clientAddress, userAgent, principal };
+export function withoutAudit(call: Call): Call {
+  const { signal, deadlineAtMs, clientAddress, userAgent, principal, orderToken } = call;
+  return { signal, deadlineAtMs, clientAddress, userAgent, principal, orderToken };
 }

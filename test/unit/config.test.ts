@@ -40,6 +40,8 @@ test("an empty environment gives the documented defaults", () => {
     accountMultiplier: 10,
     serviceMultiplier: 100,
     maxCalls: 256,
+    maxWatchers: 10_000,
+    guestCheckout: false,
     budgets: {
       READ: { units: 100, windowMs: 60_000, failClosed: false },
       WRITE: { units: 30, windowMs: 60_000, failClosed: false },
@@ -93,6 +95,8 @@ test.each<[string, string, Partial<Config>]>([
   ["LIMIT_TIMES_SHARED", "2", { sharedMultiplier: 2 }],
   ["LIMIT_TIMES_SERVICE", "7", { serviceMultiplier: 7 }],
   ["MAX_CALLS", "50", { maxCalls: 50 }],
+  ["MAX_WATCHERS", "1", { maxWatchers: 1 }],
+  ["GUEST_CHECKOUT", "on", { guestCheckout: true }],
   ["DATA_DIR", "/var/lib/shop", { signingKeysFile: "/var/lib/shop/signing-keys.json" }],
   ["SIGNING_KEYS_FILE", "/run/secrets/keys.json", { signingKeysFile: "/run/secrets/keys.json" }],
   ["TOKEN_ISSUER", "https://shop.example", { tokenIssuer: "https://shop.example" }],
@@ -254,7 +258,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|ORDER_EXPIRY_MINUTES|STOCK_LOCK|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|ORDER_EXPIRY_MINUTES|STOCK_LOCK|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|MAX_WATCHERS|GUEST_CHECKOUT|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

@@ -15,6 +15,8 @@ export interface CallSetup extends LifetimeOptions {
   readonly userAgent: string;
   /** The Authorization header, a secret. */
   readonly authorization: string | undefined;
+  /** The header x-order-token, a secret; empty without one. */
+  readonly orderToken: string;
   /** Absent for the standard services, such as health. */
   readonly policy: MethodPolicy | undefined;
   /** Longest wait for the next part of the body, in milliseconds. */
@@ -80,5 +82,9 @@ export class ActiveCall implements Call {
 
   get userAgent(): string {
     return this.setup.userAgent;
+  }
+
+  get orderToken(): string {
+    return this.setup.orderToken;
   }
 }

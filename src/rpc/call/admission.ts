@@ -5,10 +5,10 @@ import { completeErrors } from "../errors/complete-errors.ts";
 import type { ErrorTranslator } from "../errors/error-translator.ts";
 import type { CallRateLimiter } from "../rate-limit/call-rate-limiter.ts";
 import { isEndedCredential, isFailedAuth } from "../rate-limit/failed-credentials.ts";
+import { type Authenticate, authenticateHeader } from "./access/authenticate-call.ts";
+import type { Authorize } from "./access/authorization.ts";
 import type { AccessLog } from "./access-log-writer.ts";
 import type { ActiveCall } from "./active-call.ts";
-import { type Authenticate, authenticateHeader } from "./authenticate-call.ts";
-import { authorize } from "./authorization.ts";
 import { callKey } from "./call-context.ts";
 import { CallerKeys } from "./caller-keys.ts";
 
@@ -16,6 +16,7 @@ import { CallerKeys } from "./caller-keys.ts";
 export interface AdmissionOptions {
   /** Absent: access control is off. */
   authenticate: Authenticate | undefined;
+  authorize: Authorize;
   /** Absent: rate limits are off. */
   rateLimiter: CallRateLimiter | undefined;
   errors: ErrorTranslator;
@@ -44,7 +45,7 @@ export interface Admission {
  * method requires, in this order, so that rejected calls cost too.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { authenticate, rateLimiter, errors, logCall, chargePeer } = options;
+  const { authenticate, authorize, rateLimiter, errors, logCall, chargePeer } = options;
   const callerKeys = new CallerKeys();
   const check = async (call: ActiveCall): Promise<void> => {
     const { policy, authorization } = call.setup;
@@ -61,7 +62,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       throw error;
     }
     call.siteDenial = await rateLimiter?.charge(call, policy);
-    authorize(call.principal, policy);
+    authorize(call, policy);
   };
   const admit = async (call: ActiveCall, method: DescMethod): Promise<void> => {
     try {

@@ -12,5 +12,12 @@ export function getCall(context: HandlerContext): Call {
   if (call !== undefined) return call;
   const timeoutMs = context.timeoutMs() ?? Number.POSITIVE_INFINITY;
   const deadlineAtMs = performance.now() + timeoutMs;
-  return { signal: context.signal, deadlineAtMs, clientAddress: "", userAgent: "", principal: anonymous };
+  return {
+    signal: context.signal,
+    deadlineAtMs,
+    clientAddress: "",
+    userAgent: "",
+    principal: anonymous,
+    orderToken: "",
+  };
 }

@@ -23,6 +23,11 @@ export class CallLifetime {
   /** When the headers arrived, in milliseconds of `performance.now()`. */
   readonly startedAtMs: number;
   readonly deadlineAtMs: number;
+  /**
+   * When a stream of responses handed its last message over, in milliseconds of `performance.now()`; undefined while the
+   * handler is awaited for the next one.
+   */
+  deliveringSinceMs: number | undefined;
   readonly #options: LifetimeOptions;
   /** Created on first use: most calls end before anyone listens. */
   #controller: AbortController | undefined;
@@ -85,8 +90,13 @@ export class CallLifetime {
    */
   begin(): void {
     if (performance.now() >= this.deadlineAtMs) CallLifetime.#passDeadline(this);
-    if (this.#stopReason !== undefined) throw this.#stopReason;
+    this.assertNotStopped();
     this.#phase = "running";
+  }
+
+  /** @throws AppError the reason of the stop, when the call is stopped */
+  assertNotStopped(): void {
+    if (this.#stopReason !== undefined) throw this.#stopReason;
   }
 
   /** Marks that changes of the call may be committed: a deadline that passes leaves their outcome unknown. */

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { BlockList } from "node:net";
 import type { Log } from "../../kernel/log.ts";
+import { readOrderToken } from "../headers/order-token.ts";
 import { protocolOf } from "../protocol/content-type.ts";
 import { consumeTimeoutHeader } from "../protocol/timeout-header.ts";
 import type { Route } from "../server/routes.ts";
@@ -62,6 +63,7 @@ export function createOpenCall({ trustedProxies, limits, log }: OpenCallOptions)
       peer: incoming.peer,
       userAgent: (headers["user-agent"] ?? "").slice(0, MAX_USER_AGENT_LENGTH),
       authorization: authorizationOf(incoming),
+      orderToken: readOrderToken(headers),
       policy: route.policy,
       timeoutMs: timeoutMs === undefined ? route.defaultTimeoutMs : Math.min(timeoutMs, route.maxTimeoutMs),
       bodyIdleMs: limits.bodyIdleMs,

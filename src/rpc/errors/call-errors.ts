@@ -1,5 +1,8 @@
 import { AppError } from "../../kernel/errors.ts";
 
+/** When the caller of a call that a shutdown ended should retry, in milliseconds. */
+const SHUTDOWN_RETRY_MS = 1_000;
+
 /** Returns DEADLINE_EXCEEDED for a call that was not done within its timeout, in milliseconds. */
 export function deadlineExceeded(timeoutMs: number): AppError {
   const wholeMs = Math.round(timeoutMs);
@@ -14,6 +17,14 @@ export function deadlineExceeded(timeoutMs: number): AppError {
 export function requestStalled(): AppError {
   return new AppError("deadline_exceeded", "The request body did not arrive in time. Send it again.", {
     reason: "REQUEST_STALLED",
+  });
+}
+
+/** Returns UNAVAILABLE for a call without a deadline that ends because the server stops. */
+export function shuttingDown(): AppError {
+  return new AppError("unavailable", "This server is shutting down. Call again to reach another one.", {
+    reason: "SHUTTING_DOWN",
+    retryAfterMs: SHUTDOWN_RETRY_MS,
   });
 }
 

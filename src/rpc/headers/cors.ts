@@ -1,6 +1,7 @@
 import { cors } from "@connectrpc/connect";
 import type { Request, Response } from "../server/node-http.ts";
 import { cacheCorsHeaders } from "./cache-headers.ts";
+import { ORDER_TOKEN_HEADER } from "./order-token.ts";
 import { rateLimitCorsHeaders } from "./rate-limit-headers.ts";
 
 const allowedMethods = cors.allowedMethods.join(", ");
@@ -11,6 +12,7 @@ const defaultHeaders = [
   "Authorization",
   ...cacheCorsHeaders.allowed,
   ...TRACING_HEADERS,
+  ORDER_TOKEN_HEADER,
 ];
 const exposedHeaders = [
   ...cors.exposedHeaders,

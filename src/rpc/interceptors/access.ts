@@ -10,9 +10,9 @@ import { reflect } from "@bufbuild/protobuf/reflect";
 import type { Interceptor } from "@connectrpc/connect";
 import { field as fieldOption } from "../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { AppError } from "../../kernel/errors.ts";
+import type { AccessPolicy, Authorize } from "../call/access/authorization.ts";
+import type { Reauthenticate } from "../call/access/reauthenticate.ts";
 import type { ActiveCall } from "../call/active-call.ts";
-import { type Authenticate, authenticateHeader } from "../call/authenticate-call.ts";
-import { type AccessPolicy, authorize } from "../call/authorization.ts";
 import { callKey } from "../call/call-context.ts";
 
 /** Age from which the principal of a call is authenticated again, in milliseconds. */
@@ -25,10 +25,11 @@ interface ProtectedField {
 }
 
 /**
- * Creates the interceptor that enforces the policies of fields. It authenticates the caller again when the message
- * arrives long after the headers: a slow body or stream must not outlive a revoked credential.
+ * Creates the interceptor that enforces the policies of fields. It authenticates the caller again when a message of the
+ * request or of a stream of responses comes long after the headers: a slow body or stream must not outlive a revoked
+ * credential.
  */
-export function createAccessInterceptor(authenticate: Authenticate | undefined): Interceptor {
+export function createAccessInterceptor(authorize: Authorize, reauthenticate: Reauthenticate): Interceptor {
   const methods = new Map<DescMethod, readonly ProtectedField[]>();
   const protectedFieldsOf = (method: DescMethod): readonly ProtectedField[] => {
     const fields = methods.get(method) ?? protectedFields(method.input);
@@ -36,14 +37,9 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
     return fields;
   };
   const check = async (call: ActiveCall, method: DescMethod, message: Message) => {
-    const { policy, authorization } = call.setup;
-    const isOld = call.principalAgeMs > PRINCIPAL_MAX_AGE_MS;
-    if (isOld && policy !== undefined && authorization !== undefined) {
-      call.setPrincipal(await authenticateHeader(authenticate, authorization));
-      authorize(call.principal, policy);
-    }
+    if (call.principalAgeMs > PRINCIPAL_MAX_AGE_MS) await reauthenticate(call);
     const fields = protectedFieldsOf(method);
-    if (fields.length > 0) authorizeFields(call, fields, method.input, message);
+    if (fields.length > 0) authorizeFields(authorize, call, fields, method.input, message);
   };
   async function* checked<T extends Message>(
     messages: AsyncIterable<T>,
@@ -54,13 +50,18 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
       yield message;
     }
   }
+  const checkResponse = async (call: ActiveCall) => {
+    if (call.principalAgeMs > PRINCIPAL_MAX_AGE_MS) await reauthenticate(call);
+  };
   return (next) => async (request) => {
     const { method } = request;
     const call = request.contextValues.get(callKey);
     if (call === undefined) return next(request);
     if (request.stream) {
       const message = checked(request.message, (part) => check(call, method, part));
-      return next({ ...request, message });
+      const response = await next({ ...request, message });
+      if (!response.stream || method.methodKind === "client_streaming") return response;
+      return { ...response, message: checked(response.message, () => checkResponse(call)) };
     }
     await check(call, method, request.message);
     return next(request);
@@ -69,6 +70,7 @@ export function createAccessInterceptor(authenticate: Authenticate | undefined):
 
 /** Checks that the caller may set the protected fields that are set. The response is private when there are some. */
 function authorizeFields(
+  authorize: Authorize,
   call: ActiveCall,
   fields: readonly ProtectedField[],
   schema: DescMessage,
@@ -78,7 +80,7 @@ function authorizeFields(
   for (const { field, policy } of fields) {
     if (!reflected.isSet(field)) continue;
     try {
-      authorize(call.principal, policy);
+      authorize(call, policy);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       const description = error.message;

@@ -43,6 +43,8 @@ function override(inherited: MethodPolicy, own: MethodPolicy): MethodPolicy {
   if (own.access !== Access.UNSPECIFIED) policy.scope = Scope.UNSPECIFIED;
   // Merging would append the tags to those of the default.
   if (own.cache !== undefined) delete policy.cache;
+  // An unlimited deadline contradicts the default and the maximum of the service.
+  if (own.deadline?.unlimited === true) delete policy.deadline;
   merge(MethodPolicySchema, policy, own);
   return policy;
 }

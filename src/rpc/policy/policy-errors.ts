@@ -2,6 +2,7 @@ import { type DescMessage, type DescMethod, getOption, hasOption, ScalarType } f
 import {
   Access,
   type Cache,
+  type Deadline,
   field as fieldOption,
   type MethodPolicy,
   RateLimitClass,
@@ -19,7 +20,7 @@ export function policyErrors(method: DescMethod, policy: MethodPolicy): string[]
   return [
     ...accessErrors(policy),
     ...rateLimitErrors(policy),
-    ...deadlineErrors(policy),
+    ...deadlineErrors(method, policy),
     ...requestIdErrors(method, policy),
     ...fieldErrors(method),
     ...(policy.cache === undefined ? [] : cacheErrors(method, policy, policy.cache)),
@@ -44,14 +45,27 @@ function rateLimitErrors({ rateLimit }: MethodPolicy): string[] {
   return errors;
 }
 
-function deadlineErrors({ deadline }: MethodPolicy): string[] {
+function deadlineErrors(method: DescMethod, { deadline }: MethodPolicy): string[] {
   if (deadline === undefined) return ["deadline is not set"];
+  if (deadline.unlimited) return unlimitedErrors(method, deadline);
   const defaultMs = durationMs(deadline.default);
   const maxMs = durationMs(deadline.max);
   const errors: string[] = [];
   if (!(defaultMs > 0)) errors.push("deadline.default must be more than 0");
   if (maxMs < defaultMs) errors.push("deadline.max must not be less than deadline.default");
   if (maxMs > MAX_DEADLINE_MS) errors.push(`deadline.max must be at most ${MAX_DEADLINE_MS / 1_000} s`);
+  return errors;
+}
+
+function unlimitedErrors(method: DescMethod, deadline: Deadline): string[] {
+  const errors: string[] = [];
+  if (method.methodKind !== "server_streaming") {
+    errors.push("deadline.unlimited requires a method with one request and a stream of responses");
+  }
+  if (!isReadMethod(method)) errors.push("deadline.unlimited requires a method with NO_SIDE_EFFECTS");
+  if (deadline.default !== undefined || deadline.max !== undefined) {
+    errors.push("deadline.default and deadline.max must not be set with deadline.unlimited");
+  }
   return errors;
 }
 
@@ -100,8 +114,12 @@ function cacheErrors(method: DescMethod, { access }: MethodPolicy, cache: Cache)
 function fieldErrors(method: DescMethod): string[] {
   const errors: string[] = [];
   for (const field of method.input.fields) {
-    if (hasOption(field, fieldOption) && getOption(field, fieldOption).access === Access.UNSPECIFIED) {
-      errors.push(`${field.name}: access is not set`);
+    const access = hasOption(field, fieldOption) ? getOption(field, fieldOption).access : undefined;
+    if (access === Access.UNSPECIFIED) errors.push(`${field.name}: access is not set`);
+    if (access === Access.GUEST || access === Access.ORDER_TOKEN) {
+      errors.push(
+        `${field.name}: access must not be ACCESS_GUEST or ACCESS_ORDER_TOKEN, which are for methods`,
+      );
     }
     const nested = findFieldWithPolicy(field.message, new Set());
     if (nested !== undefined) {

@@ -17,9 +17,17 @@ import { isGrpcWebText, toBinaryRequest, toTextResponse } from "../protocol/grpc
 import { requestPath } from "../protocol/request-path.ts";
 import type { LoadShedder, Slot } from "./load-shedding/load-shedder.ts";
 import { overloaded, overloadedError, overloadedResponse } from "./load-shedding/overloaded-response.ts";
-import { isHttp1, type Request, type Response, sendResponse, sendText } from "./node-http.ts";
+import {
+  isHttp1,
+  keepConnectionOpen,
+  type Request,
+  type Response,
+  sendResponse,
+  sendText,
+} from "./node-http.ts";
 import type { Route } from "./routes.ts";
 import { unsupportedResponse } from "./unsupported-response.ts";
+import type { OpenWatches } from "./watches/open-watches.ts";
 
 /** Dependencies of the Connect adapter. */
 export interface ConnectAdapterOptions {
@@ -30,6 +38,11 @@ export interface ConnectAdapterOptions {
   admission: Pick<Admission, "callerKey" | "chargeRejected">;
   errors: ErrorTranslator;
   loadShedder: LoadShedder;
+  /** Bounds the concurrent calls without a deadline. */
+  watchShedder: LoadShedder;
+  watches: OpenWatches;
+  /** The time after which the connection of a watch without traffic is probed, in milliseconds. */
+  pingMs: number;
   /** Longest wait for the rest of a request before its early response, in milliseconds. */
   drainMs: number;
   /** Aborted when the server begins to stop. */
@@ -45,19 +58,19 @@ export interface ConnectAdapterOptions {
 export function createConnectAdapter(
   options: ConnectAdapterOptions,
 ): (request: Request, response: Response) => boolean {
-  const { routes, openCall, peerOf, admission, errors, loadShedder, drainMs, draining, log } = options;
+  const { routes, openCall, peerOf, admission, errors, watches, drainMs, draining, log } = options;
 
   /**
-   * Yields the body of a call. The chunks of a unary call are held until it has arrived.
-   * @throws ConnectError when a unary call has lost its slot meanwhile
+   * Yields the body of a call. The chunks of a call with a single request are held until it has arrived.
+   * @throws ConnectError when such a call has lost its slot meanwhile
    */
-  async function* withSlot(body: AsyncIterable<Uint8Array>, call: ActiveCall, slot: Slot, isUnary: boolean) {
+  async function* withSlot(body: AsyncIterable<Uint8Array>, call: ActiveCall, slot: Slot, isSingle: boolean) {
     slot.startReceiving(admission.callerKey(call), () => call.lifetime.stop(overloaded));
     for await (const chunk of body) {
-      if (isUnary) slot.addReceived(chunk.length);
+      if (isSingle) slot.addReceived(chunk.length);
       yield chunk;
     }
-    if (isUnary && !slot.finishReceiving()) throw overloadedError;
+    if (isSingle && !slot.finishReceiving()) throw overloadedError;
   }
 
   const respond = async (
@@ -88,7 +101,8 @@ export function createConnectAdapter(
         sendResponse(response, unsupported);
         return;
       }
-      await universalResponseToNodeResponse(withGrpcMessage(result), response);
+      const sent = withGrpcMessage(endWithExchange(call, result, response));
+      await universalResponseToNodeResponse(sent, response);
     } catch (error) {
       // A disconnect is the caller's decision, and not logged.
       if (!call.lifetime.isClosed) {
@@ -108,10 +122,12 @@ export function createConnectAdapter(
     const call = openCall(route, { headers, rawHeaders, peer: peerOf(request), abort });
     // Health and reflection have no policy, and are served at the concurrency limit too.
     const needsSlot = route.policy !== undefined;
+    const loadShedder = route.isWatch ? options.watchShedder : options.loadShedder;
     const slot = needsSlot ? loadShedder.acquire(request, admission.callerKey(call)) : undefined;
     response.once("close", () => {
       call.lifetime.close();
       slot?.release();
+      watches.remove(call);
     });
     if (needsSlot && slot === undefined) {
       admission.chargeRejected(call);
@@ -128,9 +144,14 @@ export function createConnectAdapter(
       return true;
     }
     const body = trackReading(streamBody(call, request.iterator({ destroyOnReturn: false })));
-    const isUnary = route.method.methodKind === "unary";
-    const content = slot === undefined ? body.chunks : withSlot(body.chunks, call, slot, isUnary);
+    const { methodKind } = route.method;
+    const isSingle = methodKind === "unary" || methodKind === "server_streaming";
+    const content = slot === undefined ? body.chunks : withSlot(body.chunks, call, slot, isSingle);
     universal = { ...universal, body: content };
+    if (route.isWatch) {
+      keepConnectionOpen(request, options.pingMs);
+      watches.add(call);
+    }
     void respond(route, call, slot, universal, body, request, response);
     return true;
   };
@@ -196,6 +217,27 @@ function withGrpcMessage(response: UniversalServerResponse): UniversalServerResp
     },
   };
 }
+
+/**
+ * Returns a response whose body ends when its exchange is over. Connect's writer waits for a stream of HTTP/2 to drain
+ * even after it was closed, and the handler would never end.
+ */
+function endWithExchange(
+  { lifetime }: ActiveCall,
+  result: UniversalServerResponse,
+  response: Response,
+): UniversalServerResponse {
+  if (result.body === undefined) return result;
+  const chunks = result.body[Symbol.asyncIterator]();
+  const end = () => {
+    chunks.return?.().catch(ignore);
+  };
+  if (lifetime.isClosed) end();
+  else response.once("close", end);
+  return { ...result, body: { [Symbol.asyncIterator]: () => chunks } };
+}
+
+function ignore(): void {}
 
 /** Ends an exchange so that callers detect a partial response. */
 function abortResponse(response: Response): void {

@@ -14,6 +14,7 @@ import type { LoadShedder } from "./load-shedding/load-shedder.ts";
 import { isHttp1, type Request, type Response } from "./node-http.ts";
 import type { Route } from "./routes.ts";
 import type { ServerLimits } from "./server-limits.ts";
+import type { OpenWatches } from "./watches/open-watches.ts";
 
 /** Dependencies of the HTTP handlers. */
 export interface HttpHandlersOptions {
@@ -22,12 +23,15 @@ export interface HttpHandlersOptions {
   errors: ErrorTranslator;
   openCall: OpenCall;
   loadShedder: LoadShedder;
+  /** Bounds the concurrent calls without a deadline. */
+  watchShedder: LoadShedder;
+  watches: OpenWatches;
   cors: Cors;
   /** Handles requests that are not calls. */
   handlePage(request: Request, response: Response): void;
   /** Returns the address of a request's peer. */
   peerOf(request: Request): string | undefined;
-  limits: Pick<ServerLimits, "maxRequestBytes" | "drainMs">;
+  limits: Pick<ServerLimits, "maxRequestBytes" | "drainMs" | "pingMs">;
   /** The memory for the encodings of cached responses, in bytes. */
   encodedBytes: number;
   jsonOptions: JsonOptions;
@@ -62,6 +66,9 @@ export function createHttpHandlers(options: HttpHandlersOptions): HttpHandlers {
     admission,
     errors: options.errors,
     loadShedder,
+    watchShedder: options.watchShedder,
+    watches: options.watches,
+    pingMs: limits.pingMs,
     drainMs: limits.drainMs,
     draining,
     log,

@@ -11,6 +11,18 @@ export function isHttp1(response: Response): response is ServerResponse {
   return !("stream" in response);
 }
 
+/**
+ * Keeps the connection of a request open while nothing is sent for a long time, as long as the peer's host acknowledges.
+ * HTTP/2 has pings for this.
+ * @param probeMs the time without traffic after which the host is probed, in milliseconds
+ */
+export function keepConnectionOpen(request: Request, probeMs: number): void {
+  if ("stream" in request) return;
+  // Node sets the timeout again for the next request.
+  request.socket.setTimeout(0);
+  request.socket.setKeepAlive(true, probeMs);
+}
+
 /** Sends a text and ends the response. */
 export function sendText(response: Response, status: number, type: string, body: string): void {
   response.statusCode = status;

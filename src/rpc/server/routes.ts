@@ -39,6 +39,8 @@ export interface Route {
   /** The timeout of callers who set none, and the longest that they may set, in milliseconds. */
   readonly defaultTimeoutMs: number;
   readonly maxTimeoutMs: number;
+  /** Whether calls have no deadline unless their caller sets one. */
+  readonly isWatch: boolean;
 }
 
 /** A unary method without Connect's stream layers. */
@@ -93,6 +95,7 @@ export function createRoutes(options: RoutesOptions): ReadonlyMap<string, Route>
       method,
       isGetAllowed: isReadMethod(method),
       policy,
+      isWatch: policy?.deadline?.unlimited === true,
       ...timeoutsOf(method, policy, limits),
     });
   };
@@ -126,6 +129,9 @@ function timeoutsOf(
   policy: MethodPolicy | undefined,
   limits: ServerLimits,
 ): Pick<Route, "defaultTimeoutMs" | "maxTimeoutMs"> {
+  if (policy?.deadline?.unlimited === true) {
+    return { defaultTimeoutMs: Number.POSITIVE_INFINITY, maxTimeoutMs: Number.POSITIVE_INFINITY };
+  }
   if (policy === undefined) {
     const timeoutMs = method.methodKind === "unary" ? limits.standardTimeoutMs : Number.POSITIVE_INFINITY;
     return { defaultTimeoutMs: timeoutMs, maxTimeoutMs: timeoutMs };

@@ -52,6 +52,8 @@ export interface ServerLimits {
   idleSessionMs: number;
   /** The interval of HTTP/2 pings. A connection whose last ping was not acknowledged is ended. */
   pingMs: number;
+  /** The interval at which the credentials of open watches, and whether their callers read, are checked. */
+  watchCheckMs: number;
   /** Time for which the result of a readiness check is reused. */
   readinessMaxAgeMs: number;
   /** Longest time of a readiness check. */
@@ -90,6 +92,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   stopIdleMs: 200,
   idleSessionMs: 300_000,
   pingMs: 30_000,
+  watchCheckMs: 30_000,
   readinessMaxAgeMs: 1_000,
   readinessTimeoutMs: 2_000,
   healthWatchMs: 1_000,

@@ -3,7 +3,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import type { Log } from "../../kernel/log.ts";
-import type { Authenticate } from "../call/authenticate-call.ts";
+import type { Authenticate } from "../call/access/authenticate-call.ts";
 import { createOpenCall } from "../call/open-call.ts";
 import { createCors } from "../headers/cors.ts";
 import type { ResponseCache } from "../interceptors/cache.ts";
@@ -26,6 +26,7 @@ import { registerHealth } from "./services/health.ts";
 import { createReadiness, type Readiness } from "./services/readiness.ts";
 import { createReflectionCharge, registerReflection } from "./services/reflection.ts";
 import type { BoundPort } from "./startup/bind-port.ts";
+import { OpenWatches } from "./watches/open-watches.ts";
 
 /** Dependencies of the server. */
 export interface ServerOptions {
@@ -48,12 +49,16 @@ export interface ServerOptions {
   trustedProxies: BlockList;
   /** Maximum concurrent calls. Calls beyond it are rejected with UNAVAILABLE. Absent: no limit. */
   maxCalls?: number | undefined;
+  /** Maximum concurrent calls without a deadline, apart from `maxCalls`. Absent: no limit. */
+  maxWatchers?: number | undefined;
   /** The services whose policies are enforced, and which reflection and health list. */
   services: readonly DescService[];
   /** Registers the implementations of the services. */
   routes(router: ConnectRouter): void;
   /** Absent: access control is off. */
   authenticate: Authenticate | undefined;
+  /** Whether anonymous callers may call methods with ACCESS_GUEST. Default: false. */
+  guestCheckout?: boolean;
   /** Absent: rate limits are off. */
   rateLimiter: CallRateLimiter | undefined;
   /** Returns the public signing keys; absent: there are none. */
@@ -89,6 +94,7 @@ export function createServer(options: ServerOptions): Server {
   const chain = createInterceptorChain({
     policies,
     authenticate,
+    guestCheckout: options.guestCheckout ?? false,
     rateLimiter,
     cache,
     chargePeer: (peer) => connections.chargeRejectedCall(peer),
@@ -113,12 +119,18 @@ export function createServer(options: ServerOptions): Server {
     errors: chain.errors,
     openCall: createOpenCall({ trustedProxies, limits, log }),
     loadShedder: createLoadShedder({
+      ...limits,
+      name: "Calls",
       maxCalls: options.maxCalls ?? Number.POSITIVE_INFINITY,
-      maxReceivedBytes: limits.maxReceivedBytes,
-      maxUnsentBytes: limits.maxUnsentBytes,
-      slotBodyMs: limits.slotBodyMs,
       log,
     }),
+    watchShedder: createLoadShedder({
+      ...limits,
+      name: "Watches",
+      maxCalls: options.maxWatchers ?? Number.POSITIVE_INFINITY,
+      log,
+    }),
+    watches: new OpenWatches({ reauthenticate: chain.reauthenticate, limits, draining }),
     cors: createCors(options.corsOrigins, options.corsHeaders),
     peerOf: (request: Request) => connections.peerOf(request),
     limits,

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { CatalogService } from "../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import type { Authenticate } from "../../../src/rpc/call/authenticate-call.ts";
+import type { Authenticate } from "../../../src/rpc/call/access/authenticate-call.ts";
 import { type SentRequest, sendHttp1 } from "../../support/attacks/http1-requests.ts";
 import { blockLists } from "../../support/rpc/blocking-handler.ts";
 import { openRateLimiter } from "../../support/rpc/rate-limited-server.ts";

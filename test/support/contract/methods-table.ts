@@ -3,6 +3,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
   Access,
   type Cache,
+  type Deadline,
   RateLimitClass,
   RequestId,
   Scope,
@@ -23,6 +24,11 @@ function formatDuration(duration: Duration | undefined): string {
   return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1_000} s`;
 }
 
+function deadlines(deadline: Deadline | undefined): string {
+  if (deadline?.unlimited === true) return "none";
+  return `${formatDuration(deadline?.default)}, ${formatDuration(deadline?.max)}`;
+}
+
 function cachedFor(cache: Cache | undefined): string {
   const http = cache?.httpMaxAge === undefined ? "" : `, HTTP ${formatDuration(cache.httpMaxAge)}`;
   return `${formatDuration(cache?.freshFor)}${http}`;
@@ -38,7 +44,7 @@ function tableRow(method: DescMethod): string {
     scope === Scope.UNSPECIFIED ? "" : enumName(Scope, scope).replace(" ", "-"),
     rateLimit === undefined ? "" : `${enumName(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
     cachedFor(cache),
-    `${formatDuration(deadline?.default)}, ${formatDuration(deadline?.max)}`,
+    deadlines(deadline),
     requestId === RequestId.UNSPECIFIED ? "" : enumName(RequestId, requestId),
   ];
   return `| ${cells.join(" | ")} |`;

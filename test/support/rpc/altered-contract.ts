@@ -2,6 +2,7 @@ import {
   clearExtension,
   create,
   createFileRegistry,
+  type DescMethod,
   type DescService,
   fromBinary,
   setExtension,
@@ -63,6 +64,15 @@ export function withPolicy<Desc extends DescService>(
       setExtension(method.options, methodOption, changed ?? policy);
     }
   });
+}
+
+/** Returns the first method of a service, which must be of this kind. */
+export function firstMethod<Kind extends DescMethod["methodKind"]>(kind: Kind, service: DescService) {
+  const [method] = service.methods;
+  const isOfKind = (method: DescMethod): method is DescMethod & { methodKind: Kind } =>
+    method.methodKind === kind;
+  if (method === undefined || !isOfKind(method)) throw new Error(`no ${kind} method`);
+  return method;
 }
 
 /** Returns a protobuf duration. */

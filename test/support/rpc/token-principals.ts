@@ -1,6 +1,6 @@
 import { AppError } from "../../../src/kernel/errors.ts";
 import type { Principal, Role } from "../../../src/kernel/principal.ts";
-import type { Authenticate } from "../../../src/rpc/call/authenticate-call.ts";
+import type { Authenticate } from "../../../src/rpc/call/access/authenticate-call.ts";
 
 const account = (accountId: string, role: Role): Principal => ({
   kind: "account",

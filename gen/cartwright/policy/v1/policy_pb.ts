@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/policy/v1/policy.proto.
  */
 export const file_cartwright_policy_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("CiFjYXJ0d3JpZ2h0L3BvbGljeS92MS9wb2xpY3kucHJvdG8SFGNhcnR3cmlnaHQucG9saWN5LnYxIk4KCVJhdGVMaW1pdBIzCgVjbGFzcxgBIAEoDjIkLmNhcnR3cmlnaHQucG9saWN5LnYxLlJhdGVMaW1pdENsYXNzEgwKBGNvc3QYAiABKAUixgEKBUNhY2hlEiwKCWZyZXNoX2ZvchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI5ChZzdGFsZV93aGlsZV9yZXZhbGlkYXRlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHRhZ3MYAyADKAkSFQoNcmVzcG9uc2VfdGFncxgEIAMoCRIvCgxodHRwX21heF9hZ2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iXgoIRGVhZGxpbmUSKgoHZGVmYXVsdBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNtYXgYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24isAIKDE1ldGhvZFBvbGljeRIsCgZhY2Nlc3MYASABKA4yHC5jYXJ0d3JpZ2h0LnBvbGljeS52MS5BY2Nlc3MSMwoKcmF0ZV9saW1pdBgCIAEoCzIfLmNhcnR3cmlnaHQucG9saWN5LnYxLlJhdGVMaW1pdBIqCgVjYWNoZRgDIAEoCzIbLmNhcnR3cmlnaHQucG9saWN5LnYxLkNhY2hlEjAKCGRlYWRsaW5lGAQgASgLMh4uY2FydHdyaWdodC5wb2xpY3kudjEuRGVhZGxpbmUSMwoKcmVxdWVzdF9pZBgFIAEoDjIfLmNhcnR3cmlnaHQucG9saWN5LnYxLlJlcXVlc3RJZBIqCgVzY29wZRgGIAEoDjIbLmNhcnR3cmlnaHQucG9saWN5LnYxLlNjb3BlInQKDVNlcnZpY2VQb2xpY3kSMAoEcmVhZBgBIAEoCzIiLmNhcnR3cmlnaHQucG9saWN5LnYxLk1ldGhvZFBvbGljeRIxCgV3cml0ZRgCIAEoCzIiLmNhcnR3cmlnaHQucG9saWN5LnYxLk1ldGhvZFBvbGljeSJnCgtGaWVsZFBvbGljeRIsCgZhY2Nlc3MYASABKA4yHC5jYXJ0d3JpZ2h0LnBvbGljeS52MS5BY2Nlc3MSKgoFc2NvcGUYAiABKA4yGy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5TY29wZSpsCgZBY2Nlc3MSFgoSQUNDRVNTX1VOU1BFQ0lGSUVEEAASEQoNQUNDRVNTX1BVQkxJQxABEhMKD0FDQ0VTU19DVVNUT01FUhACEhAKDEFDQ0VTU19TVEFGRhADEhAKDEFDQ0VTU19BRE1JThAEKsABCg5SYXRlTGltaXRDbGFzcxIgChxSQVRFX0xJTUlUX0NMQVNTX1VOU1BFQ0lGSUVEEAASGQoVUkFURV9MSU1JVF9DTEFTU19SRUFEEAESGgoWUkFURV9MSU1JVF9DTEFTU19XUklURRACEhsKF1JBVEVfTElNSVRfQ0xBU1NfSU5HRVNUEAMSGQoVUkFURV9MSU1JVF9DTEFTU19BVVRIEAQSHQoZUkFURV9MSU1JVF9DTEFTU19SRUdJU1RFUhAFKvwBCgVTY29wZRIVChFTQ09QRV9VTlNQRUNJRklFRBAAEhcKE1NDT1BFX0NBVEFMT0dfV1JJVEUQARIVChFTQ09QRV9PUkRFUlNfUkVBRBACEhYKElNDT1BFX09SREVSU19XUklURRADEhYKElNDT1BFX1RSQUNLRVJfUkVBRBAEEhcKE1NDT1BFX1RSQUNLRVJfV1JJVEUQBRIYChRTQ09QRV9DVVNUT01FUlNfUkVBRBAGEhkKFVNDT1BFX0NVU1RPTUVSU19XUklURRAHEhcKE1NDT1BFX1JFVklFV1NfV1JJVEUQCBIVChFTQ09QRV9aT05FU19XUklURRAJKlkKCVJlcXVlc3RJZBIaChZSRVFVRVNUX0lEX1VOU1BFQ0lGSUVEEAASFwoTUkVRVUVTVF9JRF9PUFRJT05BTBABEhcKE1JFUVVFU1RfSURfUkVRVUlSRUQQAjpgCgdzZXJ2aWNlEh8uZ29vZ2xlLnByb3RvYnVmLlNlcnZpY2VPcHRpb25zGLiOAyABKAsyIy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5TZXJ2aWNlUG9saWN5UgdzZXJ2aWNlOlwKBm1ldGhvZBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLiOAyABKAsyIi5jYXJ0d3JpZ2h0LnBvbGljeS52MS5NZXRob2RQb2xpY3lSBm1ldGhvZDpYCgVmaWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYuI4DIAEoCzIhLmNhcnR3cmlnaHQucG9saWN5LnYxLkZpZWxkUG9saWN5UgVmaWVsZEKtAQoYY29tLmNhcnR3cmlnaHQucG9saWN5LnYxQgtQb2xpY3lQcm90b1ABWjtleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3BvbGljeS92MTtwb2xpY3l2MaoCFENhcnR3cmlnaHQuUG9saWN5LlYxygIUQ2FydHdyaWdodFxQb2xpY3lcVjHqAhZDYXJ0d3JpZ2h0OjpQb2xpY3k6OlYxYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("CiFjYXJ0d3JpZ2h0L3BvbGljeS92MS9wb2xpY3kucHJvdG8SFGNhcnR3cmlnaHQucG9saWN5LnYxIk4KCVJhdGVMaW1pdBIzCgVjbGFzcxgBIAEoDjIkLmNhcnR3cmlnaHQucG9saWN5LnYxLlJhdGVMaW1pdENsYXNzEgwKBGNvc3QYAiABKAUixgEKBUNhY2hlEiwKCWZyZXNoX2ZvchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI5ChZzdGFsZV93aGlsZV9yZXZhbGlkYXRlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHRhZ3MYAyADKAkSFQoNcmVzcG9uc2VfdGFncxgEIAMoCRIvCgxodHRwX21heF9hZ2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24icQoIRGVhZGxpbmUSKgoHZGVmYXVsdBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgNtYXgYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJdW5saW1pdGVkGAMgASgIIrACCgxNZXRob2RQb2xpY3kSLAoGYWNjZXNzGAEgASgOMhwuY2FydHdyaWdodC5wb2xpY3kudjEuQWNjZXNzEjMKCnJhdGVfbGltaXQYAiABKAsyHy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5SYXRlTGltaXQSKgoFY2FjaGUYAyABKAsyGy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5DYWNoZRIwCghkZWFkbGluZRgEIAEoCzIeLmNhcnR3cmlnaHQucG9saWN5LnYxLkRlYWRsaW5lEjMKCnJlcXVlc3RfaWQYBSABKA4yHy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5SZXF1ZXN0SWQSKgoFc2NvcGUYBiABKA4yGy5jYXJ0d3JpZ2h0LnBvbGljeS52MS5TY29wZSJ0Cg1TZXJ2aWNlUG9saWN5EjAKBHJlYWQYASABKAsyIi5jYXJ0d3JpZ2h0LnBvbGljeS52MS5NZXRob2RQb2xpY3kSMQoFd3JpdGUYAiABKAsyIi5jYXJ0d3JpZ2h0LnBvbGljeS52MS5NZXRob2RQb2xpY3kiZwoLRmllbGRQb2xpY3kSLAoGYWNjZXNzGAEgASgOMhwuY2FydHdyaWdodC5wb2xpY3kudjEuQWNjZXNzEioKBXNjb3BlGAIgASgOMhsuY2FydHdyaWdodC5wb2xpY3kudjEuU2NvcGUqlgEKBkFjY2VzcxIWChJBQ0NFU1NfVU5TUEVDSUZJRUQQABIRCg1BQ0NFU1NfUFVCTElDEAESEwoPQUNDRVNTX0NVU1RPTUVSEAISEAoMQUNDRVNTX1NUQUZGEAMSEAoMQUNDRVNTX0FETUlOEAQSEAoMQUNDRVNTX0dVRVNUEAUSFgoSQUNDRVNTX09SREVSX1RPS0VOEAYqwAEKDlJhdGVMaW1pdENsYXNzEiAKHFJBVEVfTElNSVRfQ0xBU1NfVU5TUEVDSUZJRUQQABIZChVSQVRFX0xJTUlUX0NMQVNTX1JFQUQQARIaChZSQVRFX0xJTUlUX0NMQVNTX1dSSVRFEAISGwoXUkFURV9MSU1JVF9DTEFTU19JTkdFU1QQAxIZChVSQVRFX0xJTUlUX0NMQVNTX0FVVEgQBBIdChlSQVRFX0xJTUlUX0NMQVNTX1JFR0lTVEVSEAUq/AEKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASFwoTU0NPUEVfQ0FUQUxPR19XUklURRABEhUKEVNDT1BFX09SREVSU19SRUFEEAISFgoSU0NPUEVfT1JERVJTX1dSSVRFEAMSFgoSU0NPUEVfVFJBQ0tFUl9SRUFEEAQSFwoTU0NPUEVfVFJBQ0tFUl9XUklURRAFEhgKFFNDT1BFX0NVU1RPTUVSU19SRUFEEAYSGQoVU0NPUEVfQ1VTVE9NRVJTX1dSSVRFEAcSFwoTU0NPUEVfUkVWSUVXU19XUklURRAIEhUKEVNDT1BFX1pPTkVTX1dSSVRFEAkqWQoJUmVxdWVzdElkEhoKFlJFUVVFU1RfSURfVU5TUEVDSUZJRUQQABIXChNSRVFVRVNUX0lEX09QVElPTkFMEAESFwoTUkVRVUVTVF9JRF9SRVFVSVJFRBACOmAKB3NlcnZpY2USHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMYuI4DIAEoCzIjLmNhcnR3cmlnaHQucG9saWN5LnYxLlNlcnZpY2VQb2xpY3lSB3NlcnZpY2U6XAoGbWV0aG9kEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuI4DIAEoCzIiLmNhcnR3cmlnaHQucG9saWN5LnYxLk1ldGhvZFBvbGljeVIGbWV0aG9kOlgKBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxi4jgMgASgLMiEuY2FydHdyaWdodC5wb2xpY3kudjEuRmllbGRQb2xpY3lSBWZpZWxkQq0BChhjb20uY2FydHdyaWdodC5wb2xpY3kudjFCC1BvbGljeVByb3RvUAFaO2V4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvcG9saWN5L3YxO3BvbGljeXYxqgIUQ2FydHdyaWdodC5Qb2xpY3kuVjHKAhRDYXJ0d3JpZ2h0XFBvbGljeVxWMeoCFkNhcnR3cmlnaHQ6OlBvbGljeTo6VjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * The cost of a call in its rate limit.
@@ -114,7 +114,7 @@ export const CacheSchema: GenMessage<Cache> = /*@__PURE__*/
  */
 export type Deadline = Message<"cartwright.policy.v1.Deadline"> & {
   /**
-   * Deadline of calls whose caller sets none. More than 0.
+   * Deadline of calls whose caller sets none. More than 0, unless unlimited is true.
    *
    * @generated from field: google.protobuf.Duration default = 1;
    */
@@ -126,6 +126,15 @@ export type Deadline = Message<"cartwright.policy.v1.Deadline"> & {
    * @generated from field: google.protobuf.Duration max = 2;
    */
   max?: Duration | undefined;
+
+  /**
+   * If true, a call has no deadline unless its caller sets one, which may be of any length. For methods with a
+   * stream of responses that watch a resource. Such calls count against MAX_WATCHERS in place of MAX_CALLS. default
+   * and max must be absent, and are not inherited from the service.
+   *
+   * @generated from field: bool unlimited = 3;
+   */
+  unlimited: boolean;
 };
 
 /**
@@ -194,7 +203,8 @@ export const MethodPolicySchema: GenMessage<MethodPolicy> = /*@__PURE__*/
 
 /**
  * Default policies of a service. A method inherits the fields that its own policy does not set. rate_limit and
- * deadline are inherited field by field. A method that sets access does not inherit scope.
+ * deadline are inherited field by field, unless the deadline is unlimited. A method that sets access does not inherit
+ * scope.
  *
  * @generated from message cartwright.policy.v1.ServicePolicy
  */
@@ -229,7 +239,8 @@ export const ServicePolicySchema: GenMessage<ServicePolicy> = /*@__PURE__*/
  */
 export type FieldPolicy = Message<"cartwright.policy.v1.FieldPolicy"> & {
   /**
-   * The role that a caller needs to set the field to a value other than its default. Required.
+   * The role that a caller needs to set the field to a value other than its default. Required. Not ACCESS_GUEST or
+   * ACCESS_ORDER_TOKEN.
    *
    * @generated from field: cartwright.policy.v1.Access access = 1;
    */
@@ -290,6 +301,22 @@ export const Access = {
    * @generated from enum value: ACCESS_ADMIN = 4;
    */
   ADMIN: 4,
+
+  /**
+   * The callers of ACCESS_CUSTOMER, and anonymous callers if GUEST_CHECKOUT is on.
+   *
+   * @generated from enum value: ACCESS_GUEST = 5;
+   */
+  GUEST: 5,
+
+  /**
+   * The callers of ACCESS_CUSTOMER, and anonymous callers who send an order token in the header x-order-token, also
+   * if GUEST_CHECKOUT is off. The method decides whether the token is valid for its order. The token of an order
+   * gives signed-in callers access to the order too.
+   *
+   * @generated from enum value: ACCESS_ORDER_TOKEN = 6;
+   */
+  ORDER_TOKEN: 6,
 } as const;
 
 /**

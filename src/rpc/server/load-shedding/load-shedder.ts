@@ -16,6 +16,8 @@ export interface LoadShedder {
 
 /** Dependencies of the load shedder. */
 export interface LoadShedderOptions {
+  /** The plural of what is bounded, for the log. */
+  name: "Calls" | "Watches";
   /** The most concurrent calls. Calls beyond it are rejected. */
   maxCalls: number;
   /** The most bytes of incomplete bodies. Beyond it the caller with the most of them loses its largest. */
@@ -62,7 +64,7 @@ class CallerLoadShedder implements LoadShedder, SlotPool {
     this.options = options;
     this.nowMs = options.nowMs ?? (() => performance.now());
     this.#reserved = Math.floor(options.maxCalls * RESERVED_PART);
-    const message = "Calls rejected at the concurrency limit";
+    const message = `${options.name} rejected at the concurrency limit`;
     this.#warnRejected = createCountedWarning(options.log, message, "rejected", this.nowMs);
   }
 

@@ -1,11 +1,10 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
-import { toDuration, withPolicy } from "../../../support/rpc/altered-contract.ts";
+import { firstMethod, toDuration, withPolicy } from "../../../support/rpc/altered-contract.ts";
 import {
   errorCode,
   frameType,
@@ -19,15 +18,6 @@ import { getProductBytes, getProductPath } from "../../../support/rpc/rpc-client
 import { startRpcServer } from "../../../support/rpc/rpc-server.ts";
 
 const grpcRequest = envelope(getProductBytes("A-1"));
-
-/** Returns the first method of a service, which must be of this kind. */
-function firstMethod<Kind extends DescMethod["methodKind"]>(kind: Kind, service: DescService) {
-  const [method] = service.methods;
-  const isOfKind = (method: DescMethod): method is DescMethod & { methodKind: Kind } =>
-    method.methodKind === kind;
-  if (method === undefined || !isOfKind(method)) throw new Error(`no ${kind} method`);
-  return method;
-}
 
 /** Starts a server whose GetProduct reads a stream, and records its messages and how it ended. */
 async function startStreamReader() {

@@ -31,6 +31,7 @@ describe("a page of an allowed origin", () => {
       "connect-timeout-ms",
       "x-grpc-web",
       "authorization",
+      "x-order-token",
       "if-none-match",
       "traceparent",
       "tracestate",

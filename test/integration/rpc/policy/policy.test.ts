@@ -8,11 +8,7 @@ import {
   setExtension,
   toJson,
 } from "@bufbuild/protobuf";
-import {
-  FieldOptionsSchema,
-  MethodOptions_IdempotencyLevel,
-  ServiceOptionsSchema,
-} from "@bufbuild/protobuf/wkt";
+import { MethodOptions_IdempotencyLevel, ServiceOptionsSchema } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
 import { CustomerService } from "../../../../gen/cartwright/customer/v1/customer_service_pb.ts";
@@ -20,8 +16,6 @@ import { IdentityService } from "../../../../gen/cartwright/identity/v1/identity
 import { OrderService } from "../../../../gen/cartwright/order/v1/order_service_pb.ts";
 import {
   Access,
-  FieldPolicySchema,
-  field as fieldPolicy,
   MethodPolicySchema,
   method as methodOption,
   RateLimitClass,
@@ -123,6 +117,11 @@ describe("the effective policy of a method", () => {
     });
   });
 
+  test("the effective policy of a method with an unlimited deadline inherits no default and no maximum", () => {
+    const deadline = { unlimited: true };
+    expect(effective({ deadline })).toEqual({ ...defaults, deadline });
+  });
+
   test("the effective policy of a method has the cache of the method in place of the default, tags included", () => {
     const cache = { freshFor: "1s", tags: ["own"] };
     expect(effective({ cache })).toEqual({ ...defaults, cache });
@@ -170,6 +169,7 @@ describe.each<[string, DescService, string, Case[]]>([
       ["deadline.default must be more than 0", { deadline: { max: "1s" } }],
       ["deadline.max must not be less", { deadline: { default: "5s", max: "4.999s" } }],
       ["deadline.max must be at most 300 s", { deadline: { default: "5s", max: "300.001s" } }],
+      ["deadline.unlimited requires a method with one request", { deadline: { unlimited: true } }],
       ["GetProductRequest has no string field request_id", { requestId: "REQUEST_ID_OPTIONAL" }],
       ["request_id must not be set on a method with NO_SIDE_EFFECTS", { requestId: "REQUEST_ID_REQUIRED" }],
     ],
@@ -215,6 +215,7 @@ describe.each<[string, DescService, string, Case[]]>([
     "CreateOrder",
     [
       ["cache requires a method with NO_SIDE_EFFECTS", { cache: { freshFor, tags } }],
+      ["deadline.unlimited requires a method with NO_SIDE_EFFECTS", { deadline: { unlimited: true } }],
       ["request_id is not set, but cartwright.order.v1.CreateOrderRequest has", { requestId: null }],
     ],
   ],
@@ -242,42 +243,6 @@ test("the server does not start with a read method that has a request_id", () =>
     if (options !== undefined) options.idempotencyLevel = MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   });
   expect(startupError(service)).toContain("request_id must not be set on a method with NO_SIDE_EFFECTS");
-});
-
-/** Returns CatalogService with a policy on a field of one of its messages. */
-function withFieldPolicy(message: string, field: string, policy: JsonObject): DescService {
-  return alterService(CatalogService, (file) => {
-    const described = file.messageType
-      .find(({ name }) => name === message)
-      ?.field.find(({ name }) => name === field);
-    if (described === undefined) throw new Error(`no ${message}.${field}`);
-    described.options = create(FieldOptionsSchema);
-    setExtension(described.options, fieldPolicy, fromJson(FieldPolicySchema, policy));
-  });
-}
-
-test("the server does not start with a field policy without access", () => {
-  const staff = { access: "ACCESS_STAFF" };
-  expect(startupError(withFieldPolicy("ListProductsRequest", "brand", staff))).toBe("");
-  expect(startupError(withFieldPolicy("ListProductsRequest", "brand", {}))).toContain(
-    "brand: access is not set",
-  );
-  expect(startupError(withFieldPolicy("ListProductsResponse", "products", staff))).toBe("");
-});
-
-test("the server does not start with a policy on a nested field of a request, which it would not check", () => {
-  const service = alterService(TrackerService, (file) => {
-    const [method] = file.service.flatMap((one) => one.method.filter(({ name }) => name === "ListPurchases"));
-    const inner = file.messageType.find(({ name }) => name === "RecordPurchaseResponse")?.field[0];
-    if (method === undefined || inner === undefined) throw new Error("the contract has changed");
-    // The one message of this file that contains another one of it.
-    method.inputType = ".cartwright.tracker.v1.BatchRecordPurchasesResponse";
-    inner.options = create(FieldOptionsSchema);
-    setExtension(inner.options, fieldPolicy, fromJson(FieldPolicySchema, { access: "ACCESS_STAFF" }));
-  });
-  expect(startupError(service)).toContain(
-    "results: RecordPurchaseResponse.purchase has a policy, but only direct fields",
-  );
 });
 
 test("the error message lists all invalid policies", () => {

@@ -19,6 +19,7 @@ function openCall(timeoutMs = 10_000): ActiveCall {
     peer: undefined,
     userAgent: "",
     authorization: undefined,
+    orderToken: "",
     policy: undefined,
     timeoutMs,
     bodyIdleMs: 100,

@@ -20,6 +20,7 @@ function createTwoSlots(): LoadShedder {
 
 function createSlots(maxCalls: number): LoadShedder {
   return createLoadShedder({
+    name: "Calls",
     maxCalls,
     maxReceivedBytes: 100,
     maxUnsentBytes: 250,

@@ -1,4 +1,4 @@
-import { anonymous, malformedAuthorization, type Principal, system } from "../../kernel/principal.ts";
+import { anonymous, malformedAuthorization, type Principal, system } from "../../../kernel/principal.ts";
 
 /**
  * Returns the principal of an access token or API key; synchronously when it is cached.
