@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 /** Tests that start several processes each: one file at a time, so that their starts do not slow each other down. */
 const alone = [
   "test/e2e/cli/{admin,admin-jobs,seed}.test.ts",
-  "test/e2e/{first-start,node-version,npm,process,rate-limit-replicas}.test.ts",
+  "test/e2e/{first-start,node-version,npm,process,rate-limit-replicas,worker}.test.ts",
   "test/faults/{cache-freshness,replayed-invalidation}.test.ts",
   "test/faults/orders/{killed-postgres,model,replicas}.test.ts",
 ];

@@ -16,23 +16,11 @@ import { customerRpc } from "./customer/customer.rpc.ts";
 import { entities } from "./entities.ts";
 import { createFeatures, type Features } from "./features.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
-import { withAuditLog } from "./infra/audit/audit.ts";
 import { Cache } from "./infra/cache/cache.ts";
-import { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
-import { openStores, type Stores } from "./infra/embedded/stores.ts";
-import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
-import { withInvalidationOutbox } from "./infra/outbox/invalidation/invalidation-outbox.ts";
-import { withOutbox } from "./infra/outbox/outbox.ts";
-import { createWakeUp, type WakeUp } from "./infra/outbox/wake-up.ts";
+import { openStores } from "./infra/embedded/stores.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
-import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
-import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
-import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
-import { openRedis, type RedisConnection } from "./infra/redis/redis.ts";
-import { RedisLock } from "./infra/redis/redis-lock.ts";
-import { internalCall } from "./kernel/call.ts";
+import { type Infrastructure, openInfrastructure, readReadiness } from "./infrastructure.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
-import { createIds, type Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
 import { operationsRpc } from "./operations/operations.rpc.ts";
 import { orderRpc } from "./order/order.rpc.ts";
@@ -67,9 +55,6 @@ export interface App {
 const GRACE_MS = 10_000;
 /** The share of the cache memory that holds encoded responses; the rest holds messages. */
 const ENCODED_SHARE = 1 / 4;
-
-/** The lock of hot products: its lease, and the longest wait for it, in milliseconds. Batches take some tens of them. */
-const STOCK_LOCK = { leaseMs: 1_000, waitMs: 200 };
 
 /** The gRPC services, in the order of the documentation. */
 export const services: readonly DescService[] = [
@@ -135,73 +120,10 @@ async function bindAdminPort({ host, adminPort }: Config, log: Log): Promise<Bou
   return bindPort({ host, port: adminPort, portVariable: "ADMIN_PORT", log });
 }
 
-/** The stores and libraries that features and the server are built on. */
-interface Infrastructure {
-  db: Database;
-  wakeUp: WakeUp;
-  redis: RedisConnection;
-  jobs: Jobs;
-  cache: Cache<Message>;
-  bus: InvalidationBus;
-  limiter: Limiter | undefined;
-  stockLock: RedisLock | undefined;
-  ids: Ids;
-  clock: Clock;
-  log: Log;
-}
-
-async function openInfrastructure(
-  config: Config,
-  stores: Stores,
-  { clock, log }: { clock: Clock; log: Log },
-  cleanups: (() => Promise<void>)[],
-): Promise<Infrastructure> {
-  const connections = await openPostgres({
-    url: stores.databaseUrl,
-    entities,
-    poolMax: config.dbPoolMax,
-    poolWaitMs: config.dbPoolWaitMs,
-    statementTimeoutMs: config.dbStatementTimeoutMs,
-    log,
-  });
-  cleanups.push(() => connections.close());
-  const redis = openRedis(stores.redisUrl, log);
-  cleanups.push(() => redis.close());
-  const namespace = (await getSharedSecret(connections, internalCall(), "cache-namespace")).toString(
-    "hex",
-    0,
-    8,
-  );
-  const bus = new InvalidationBus({ redis: redis.client, namespace, log });
-  cleanups.push(async () => bus.close());
-  const cache = new Cache<Message>({ bus, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) });
-  const limiter = config.limits ? createLimiter({ redis: redis.client, namespace, log }) : undefined;
-  cleanups.push(async () => limiter?.close());
-  const stockLock = config.stockLock === "redis" ? createStockLock(config, redis, namespace, log) : undefined;
-  const ids = createIds(clock);
-  const jobs = await openJobs({ url: stores.databaseUrl, workers: config.workers, ids, log });
-  cleanups.push(() => jobs.close());
-  const audited = withAuditLog(connections, { ids, clock });
-  const wakeUp = createWakeUp();
-  const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);
-  return { db, wakeUp, redis, jobs, cache, bus, limiter, stockLock, ids, clock, log };
-}
-
-/** Creates the lock of hot products. Most of the time that a batch has is left for its statements. */
-function createStockLock(
-  { dbStatementTimeoutMs }: Config,
-  { client }: RedisConnection,
-  namespace: string,
-  log: Log,
-): RedisLock {
-  const waitMs = Math.min(STOCK_LOCK.waitMs, dbStatementTimeoutMs / 8);
-  return new RedisLock({ redis: client, namespace, name: "stock-lock", ...STOCK_LOCK, waitMs, log });
-}
-
 function createAppServer(
   config: Config,
   ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
-  { redis, db, cache, limiter, log }: Infrastructure,
+  { redis, db, bus, limiter, log }: Infrastructure,
   { catalog, customers, tracker, orders, zones, reviews, identity, operations }: Features,
 ): Server {
   const validate = createMessageValidator();
@@ -245,25 +167,11 @@ function createAppServer(
         serviceMultiplier,
         policies: policies.values(),
       }),
-    cache: config.cache ? cache : undefined,
+    cache: config.cache
+      ? new Cache<Message>({ bus, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) })
+      : undefined,
     jwks: identity.jwks,
-    isReady: async () => {
-      const [isPostgresUp, isRedisUp] = await Promise.all([isUp(db.ping()), redis.isUp()]);
-      // Redis is optional: without it the service is slower, but serves every call.
-      return {
-        ready: isPostgresUp,
-        checks: { postgres: stateName(isPostgresUp), redis: stateName(isRedisUp) },
-      };
-    },
+    isReady: () => readReadiness({ db, redis }),
     log,
   });
-}
-
-const stateName = (up: boolean): string => (up ? "up" : "down");
-
-function isUp(ping: Promise<void>): Promise<boolean> {
-  return ping.then(
-    () => true,
-    () => false,
-  );
 }

@@ -65,7 +65,7 @@ export type Config = Readonly<{
   /** The request headers of their own that pages of these origins may send. */
   corsHeaders: readonly string[];
   tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
-  /** The number of jobs of one queue that run concurrently in this process. 0 leaves jobs and events to other processes. */
+  /** The number of batches of one queue that run concurrently in this process. 0 leaves jobs and events to other processes. */
   workers: number;
   logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace";
   /** Whether an empty shop is filled with demo data. Defaults to true for an embedded database only. */

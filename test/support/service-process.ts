@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+const src = new URL("../../src/", import.meta.url);
 
-/** The service in a process of its own. */
+/** The service, or a worker, in a process of its own. */
 export interface ServiceProcess {
   child: ChildProcess;
   /** Its log on standard output so far. */
@@ -22,12 +22,15 @@ export interface ServiceProcess {
 }
 
 /**
- * Starts `src/main.ts` with these environment variables only. Access control and rate limits are off by default.
+ * Starts a program of `src` with these environment variables only. Access control and rate limits are off by default.
  */
-export function startProcess(env: Record<string, string>): ServiceProcess {
+export function startProcess(
+  env: Record<string, string>,
+  program: "main.ts" | "worker-main.ts" = "main.ts",
+): ServiceProcess {
   const { PATH = "", HOME = "" } = process.env;
   const dataDir = mkdtempSync(join(tmpdir(), "cartwright-process-"));
-  const child = spawn(process.execPath, [main], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(program, src))], {
     env: { PATH, HOME, ACCESS: "off", LIMITS: "off", MAX_CALLS: "10000", DATA_DIR: dataDir, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -46,7 +49,7 @@ export function startProcess(env: Record<string, string>): ServiceProcess {
       lines.push(entry);
       if (typeof entry.msg === "string" && /\blistening on\b/.test(entry.msg)) resolve(String(entry.address));
     });
-    void exited.then((code) => reject(new Error(`the service exited with ${code}: ${errors}`)));
+    void exited.then((code) => reject(new Error(`${program} exited with ${code}: ${errors}`)));
   });
   // A test that does not await the address must not fail by an unhandled rejection.
   listening.catch(() => {});

@@ -25,8 +25,12 @@ export interface Jobs {
     queue: Queue<Data>,
     handle: (job: RunningJob<Data>) => Promise<void>,
   ): Promise<void>;
-  /** Takes no more jobs and waits for running ones, up to a time limit. Jobs that take longer run again elsewhere. */
-  close(): Promise<void>;
+  /**
+   * Takes no more jobs and waits for running ones, up to a time limit. Jobs that take longer run again elsewhere. A
+   * second call waits for the first.
+   * @param graceMs time limit in milliseconds; `closeGraceMs` by default
+   */
+  close(graceMs?: number): Promise<void>;
 }
 
 export interface JobsOptions {
@@ -38,7 +42,7 @@ export interface JobsOptions {
   queues?: readonly Queue<object>[];
   /** Interval in which workers poll for jobs that they are not notified of, in seconds. Defaults to 1. */
   pollSeconds?: number;
-  /** Time for which `close` waits for running handlers, in milliseconds. Defaults to 5,000. */
+  /** Time for which `close` waits for running jobs, in milliseconds. Defaults to 5,000. */
   closeGraceMs?: number;
 }
 
@@ -63,6 +67,13 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
     throw error;
   }
   const workingQueues = new Set<string>();
+  const close = async (graceMs: number) => {
+    const finished = [...workingQueues].map((name) => boss.offWork(name, { wait: true }));
+    await waitAtMost(graceMs, Promise.all(finished));
+    closing = true;
+    await waitAtMost(DISCONNECT_MS, boss.stop({ graceful: false }));
+  };
+  let closed: Promise<void> | undefined;
 
   return {
     async enqueue(tx, { name }, data) {
@@ -77,11 +88,9 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
       workingQueues.add(queue.name);
       await startWorkers(boss, options, queue, handle);
     },
-    async close() {
-      const finished = [...workingQueues].map((name) => boss.offWork(name, { wait: true }));
-      await waitAtMost(closeGraceMs, Promise.all(finished));
-      closing = true;
-      await waitAtMost(DISCONNECT_MS, boss.stop({ graceful: false }));
+    close(graceMs = closeGraceMs) {
+      closed ??= close(graceMs);
+      return closed;
     },
   };
 }
