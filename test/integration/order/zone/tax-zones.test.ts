@@ -2,10 +2,11 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { TaxZone } from "../../../../gen/cartwright/order/v1/zone_pb.ts";
 import { MAX_TAX_ZONES } from "../../../../src/order/zone/tax-zones.ts";
-import { defined, missingId } from "../../../support/catalog/product-fixtures.ts";
+import { createProduct, defined, missingId } from "../../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { deleteZones, taxZone } from "../../../support/quote/zone-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCategory } from "../../../support/shop-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -39,6 +40,18 @@ test("a zone is returned as it was created", async () => {
   expect(zone).toMatchObject({ countryCode: "FR", ...fields, etag: "1" });
   expect(await get(zone.id.toUpperCase())).toEqual(zone);
 });
+
+test.each(["-", "_food-low", "x".repeat(32)])(
+  "products with the tax class %j can have a rate",
+  async (taxClass) => {
+    const product = await createProduct(shop, await makeCategory(shop), { taxClass });
+    const rates = [{ taxClass: product.taxClass, ratePpm: 70_000 }];
+    expect(await createZone("DE", { rates, shippingTaxClass: taxClass })).toMatchObject({
+      rates,
+      shippingTaxClass: taxClass,
+    });
+  },
+);
 
 test("zones are listed by country and region, in pages, and by country", async () => {
   const [usCa, de, us] = [
@@ -134,9 +147,10 @@ describe("a zone is rejected", () => {
     ["with a negative rate", { rates: [{ ratePpm: -1 }] }, "rates[0].rate_ppm"],
     ["with a rate of more than 100 %", { rates: [{ ratePpm: 1_000_001 }] }, "rates[0].rate_ppm"],
     ["with a malformed tax class", { rates: [{ taxClass: "Books!" }] }, "rates[0].tax_class"],
+    ["with a tax class that is too long", { rates: [{ taxClass: "x".repeat(33) }] }, "rates[0].tax_class"],
     ["with a tax class twice", { rates: [{ taxClass: "a" }, { taxClass: "a" }] }, "rates[1].tax_class"],
     ["with 21 rates", { rates: Array.from({ length: 21 }, (_, at) => ({ taxClass: `c${at}` })) }, "rates"],
-    ["with a malformed class of shipping", { shippingTaxClass: "-" }, "shipping_tax_class"],
+    ["with a malformed class of shipping", { shippingTaxClass: "Freight" }, "shipping_tax_class"],
   ])("a zone is rejected %s", async (_, wrong, field) => {
     const failure = await failureOf(createZone("DE", wrong));
     expect(failure).toMatchObject({ code: "InvalidArgument", fields: [`tax_zone.${field}`] });
