@@ -1,0 +1,75 @@
+import { randomUUID } from "node:crypto";
+import { Client } from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { entities } from "../../../../src/entities.ts";
+import { migrate, openForMigration } from "../../../../src/infra/postgres/migrate.ts";
+import { silentLog } from "../../../support/log.ts";
+import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
+
+const PREVIOUS = "migration-20261129100000-stock-fence";
+const PENDING = randomUUID();
+const CANCELLED = randomUUID();
+const PROMOTED = randomUUID();
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase("template1");
+  const client = new Client({ connectionString: database.url });
+  await client.connect();
+  const orm = await openForMigration(entities, { url: database.url, session: { client, log: silentLog } });
+  await orm.migrator.up({ to: PREVIOUS });
+  await orm.close();
+  await client.end();
+  // Without the products, customers and promotions that the rows refer to.
+  await database.query("set session_replication_role = replica");
+  await database.query(
+    `insert into orders (id, state, version, promotion_id, owner, currency, total_minor, request_id, created_at, updated_at)
+     values ($1, 'PENDING', 1, null, '', 'EUR', 200, $1, now(), now()),
+       ($2, 'CANCELLED', 2, null, '', 'EUR', 200, $2, now() - interval '1 day', now()),
+       ($3, 'PENDING', 1, $3, '', 'EUR', 200, $3, now(), now())`,
+    [PENDING, CANCELLED, PROMOTED],
+  );
+  await database.query(
+    `insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
+     select id, 1, gen_random_uuid(), 'SKU', 'Product', 100, 2 from orders`,
+  );
+  await database.query(
+    `insert into idempotency (method, owner, request_id, fingerprint, response)
+     values ('CancelOrder', '', $1, '', ''), ('AdjustStock', '', $1, '', '')`,
+    [CANCELLED],
+  );
+  await database.query("set session_replication_role = origin");
+  await migrate(database.url, entities, silentLog);
+});
+afterAll(() => database.drop());
+
+test("orders of the previous version keep their state and do not expire", async () => {
+  const orders = await database.query(`
+    select id, state, payment_state, fulfillment_state, closing, sales_recorded, expires_at from orders`);
+  const open = {
+    payment_state: "UNPAID",
+    fulfillment_state: "UNFULFILLED",
+    closing: "NONE",
+    expires_at: null,
+  };
+  expect(orders).toEqual(
+    expect.arrayContaining([
+      { ...open, id: PENDING, state: "PENDING", sales_recorded: false },
+      { ...open, id: CANCELLED, state: "CANCELLED", closing: "CANCELLED", sales_recorded: false },
+      { ...open, id: PROMOTED, state: "PENDING", sales_recorded: true },
+    ]),
+  );
+});
+
+test("the units of cancelled orders are cancelled, and their cancellation is in the history", async () => {
+  expect(
+    await database.query("select order_id, cancelled_quantity from order_item where cancelled_quantity <> 0"),
+  ).toEqual([{ order_id: CANCELLED, cancelled_quantity: "2" }]);
+  expect(await database.query("select order_id, sequence, type, actor from order_event")).toEqual([
+    { order_id: CANCELLED, sequence: 2, type: "CANCELLED", actor: "" },
+  ]);
+});
+
+test("the stored results of cancellations, which lack the new fields, are deleted", async () => {
+  expect(await database.query("select method from idempotency")).toEqual([{ method: "AdjustStock" }]);
+});
