@@ -28,6 +28,7 @@ import {
 import { ShippingZoneCountryEntity, ShippingZoneEntity } from "./order/zone/shipping-zone.entity.ts";
 import { TaxZoneEntity } from "./order/zone/tax-zone.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
+import { PromotionHoldEntity } from "./tracker/hold/promotion-hold.entity.ts";
 import { PurchaseEntity } from "./tracker/ingestion/purchase.entity.ts";
 import { PurchaseTotalEntity } from "./tracker/ingestion/purchase-total.entity.ts";
 import { PromotionEntity } from "./tracker/promotion/promotion.entity.ts";
@@ -57,6 +58,7 @@ export const entities = [
   ShippingZoneCountryEntity,
   TaxZoneEntity,
   PromotionEntity,
+  PromotionHoldEntity,
   PurchaseEntity,
   PurchaseTotalEntity,
   AccountEntity,

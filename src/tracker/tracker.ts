@@ -1,11 +1,15 @@
-import { sql } from "kysely";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import type { Call } from "../kernel/call.ts";
-import type { Money } from "../kernel/money.ts";
 import type { Page } from "../kernel/page.ts";
-import { type Purchase, type PurchaseRow, purchaseFromRow } from "./ingestion/purchase-row.ts";
+import { type HeldOrder, type HoldRelease, holdOrders, releaseHolds } from "./hold/promotion-holds.ts";
+import {
+  type OrderReversal,
+  type PromotionOrder,
+  recordOrders,
+  reverseOrders,
+} from "./ingestion/order-purchases.ts";
+import type { Purchase } from "./ingestion/purchase-row.ts";
 import { type NewPurchase, type RecordedPurchase, recordPurchases } from "./ingestion/record-purchases.ts";
-import { writePurchases } from "./ingestion/write-purchases.ts";
 import { createPromotions, type PromotionOptions, type Promotions } from "./promotion/promotion.ts";
 import {
   type PromotedOrderRequest,
@@ -15,6 +19,8 @@ import {
 import { listPurchases, type PurchaseListRequest } from "./stats/purchase-list.ts";
 import { type PurchaseStats, type PurchaseStatsRequest, readPurchaseStats } from "./stats/purchase-stats.ts";
 
+export type { HeldOrder, HoldRelease } from "./hold/promotion-holds.ts";
+export type { OrderReversal, PromotionOrder } from "./ingestion/order-purchases.ts";
 export type { Purchase } from "./ingestion/purchase-row.ts";
 export type { RecordedPurchase } from "./ingestion/record-purchases.ts";
 export type { PromotedOrderRequest, PromotionLimits } from "./promotion/promotion-limits.ts";
@@ -22,16 +28,6 @@ export type { Promotion, PromotionState } from "./promotion/promotion-row.ts";
 
 /** A purchase as a caller sends it. */
 export type PurchaseInput = Omit<NewPurchase, "orderId" | "kind" | "clientAddress">;
-
-/** An order whose items are purchases of a promotion. */
-export interface PromotionOrder {
-  orderId: string;
-  promotionId: string;
-  /** Empty for a guest. */
-  customerId: string;
-  clientAddress: string;
-  items: readonly { productId: string; amount: Money }[];
-}
 
 /** Promotions and their purchases: each is recorded once, counted exactly and limited strictly. */
 export interface Tracker {
@@ -59,10 +55,26 @@ export interface Tracker {
     orders: readonly PromotedOrderRequest[],
     isLocked: boolean,
   ): Promise<PromotionLimits>;
-  /** Records the items of orders as purchases, in the orders' transaction. `PromotionLimits.take` must have accepted them. */
+  /**
+   * Takes the purchases of new, unpaid orders from the limits of their promotions until they are recorded or released.
+   * The orders are written, and `PromotionLimits.take` has accepted them in the same transaction, with locks.
+   */
+  holdOrders(tx: Tx, orders: readonly HeldOrder[]): Promise<void>;
+  /**
+   * Returns held purchases of unpaid orders to the limits of their promotions: when orders are cancelled or expire, or
+   * the last unit of an item is cancelled. The orders are locked, and the stock is not yet. Each order occurs once.
+   */
+  releaseHolds(tx: Tx, releases: readonly HoldRelease[]): Promise<void>;
+  /**
+   * Records the items of orders as purchases when the orders are paid, and ends their holds. Limits are not checked
+   * again, and promotions may have ended. The orders are locked.
+   */
   recordOrders(tx: Tx, orders: readonly PromotionOrder[], now: Date): Promise<void>;
-  /** Reverses the purchases of an order, in the transaction that cancels it. */
-  reverseOrder(tx: Tx, call: Call, orderId: string, now: Date): Promise<void>;
+  /**
+   * Reverses units of recorded orders that are cancelled or returned. Amounts are lowered by each reversal, the number
+   * of purchases and the limits by the last one of an item.
+   */
+  reverseOrders(tx: Tx, reversals: readonly OrderReversal[], now: Date): Promise<void>;
 }
 
 /** Dependencies of the tracker. */
@@ -90,40 +102,9 @@ export function createTracker(options: TrackerOptions): Tracker {
 
     readPromotionLimits: (tx, orders, isLocked) => readPromotionLimits(tx, orders, clock.now(), isLocked),
 
-    async recordOrders(tx, orders, now) {
-      const sales = orders.flatMap(({ orderId, promotionId, customerId, clientAddress, items }) =>
-        items.map(
-          ({ productId, amount }): Purchase => ({
-            eventId: ids(),
-            userId: customerId || `guest:${orderId}`,
-            promotionId,
-            productId,
-            orderId,
-            kind: "SALE",
-            amount,
-            clientAddress,
-            purchaseTime: now,
-            createTime: now,
-          }),
-        ),
-      );
-      await writePurchases(tx, sales);
-    },
-
-    async reverseOrder(tx, call, orderId, now) {
-      const sales = await tx.query(sql<PurchaseRow>`
-        select * from purchase where order_id = ${orderId} and kind = 'SALE'`);
-      const reversals = sales.map(
-        (row): Purchase => ({
-          ...purchaseFromRow(row),
-          eventId: ids(),
-          kind: "REVERSAL",
-          clientAddress: call.clientAddress,
-          purchaseTime: now,
-          createTime: now,
-        }),
-      );
-      await writePurchases(tx, reversals);
-    },
+    holdOrders,
+    releaseHolds,
+    recordOrders: (tx, orders, now) => recordOrders(tx, orders, { ids, now }),
+    reverseOrders: (tx, reversals, now) => reverseOrders(tx, reversals, { ids, now }),
   };
 }

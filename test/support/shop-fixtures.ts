@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { PaymentMethod } from "../../gen/cartwright/order/v1/order_event_pb.ts";
 import type { Clients, TestShop } from "./shop.ts";
 
 /** Creates a category and returns its id. */
@@ -39,6 +40,13 @@ export async function makeCustomer({ customers }: Clients): Promise<string> {
     customer: { email: `${randomUUID()}@example.com`, name: "Test Customer" },
   });
   return customer?.id ?? "";
+}
+
+/** Marks an order as paid, by cash. */
+export async function markPaid({ orders }: Clients, id: string): Promise<void> {
+  const { order } = await orders.getOrder({ id });
+  const payment = { id, amount: order?.amountDue, method: PaymentMethod.CASH };
+  await orders.markOrderPaid({ ...payment, requestId: randomUUID() });
 }
 
 /**

@@ -26,6 +26,7 @@ import { copyOrderRequests } from "./migrations/online/migration-20261129020000-
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
 import { dropFormerSchema } from "./migrations/online/migration-20261129090000-former-schema.ts";
 import { addOrderMovements } from "./migrations/online/migration-20261130020000-ledger.ts";
+import { addPurchaseHolds } from "./migrations/online/migration-20261130030000-purchase-holds.ts";
 import { addProductShipping } from "./migrations/online/migration-20261130040000-product-shipping.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
@@ -49,6 +50,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261129100000-stock-fence", class: Migration20261129100000 },
   { name: "migration-20261130010000-order-life", class: Migration20261130010000 },
   { name: "migration-20261130020000-ledger", online: addOrderMovements },
+  { name: "migration-20261130030000-purchase-holds", online: addPurchaseHolds },
   { name: "migration-20261130040000-product-shipping", online: addProductShipping },
   { name: "migration-20261130050000-zones", class: Migration20261130050000 },
 ];

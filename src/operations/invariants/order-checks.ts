@@ -99,20 +99,59 @@ export const orderChecks: readonly Check[] = [
     name: "order-purchases",
     invariant: "I5",
     description:
-      "Each item of an order with a promotion is one sale of it, and one reversal after a cancellation.",
+      "Each item of a paid order with a promotion is one sale of it. Reversals leave the amount of the units that are neither cancelled nor returned, and one of them counts when no unit is left.",
     query: `
-      with item as (select order_id, count(*) as items from order_item group by order_id),
+      with item as (
+        select order_id, product_id, orders.promotion_id, sales_recorded, returned_quantity,
+          quantity - cancelled_quantity - returned_quantity as units_left, unit_minor
+        from order_item join orders on orders.id = order_id
+      ),
       counted as (
-        select order_id, count(*) filter (where kind = 'SALE') as sales,
-          count(*) filter (where kind = 'REVERSAL') as reversals,
+        select order_id, product_id, count(*) filter (where kind = 'SALE') as sales,
+          count(*) filter (where kind = 'REVERSAL' and counts) as reversals,
+          sum(case kind when 'SALE' then amount_minor else -amount_minor end) as minor,
           count(distinct promotion_id) as promotions, min(promotion_id::text) as purchase_promotion_id
-        from purchase where order_id is not null group by order_id
+        from purchase where order_id is not null group by order_id, product_id
       )
-      select 'orders/' || id as resource, state, orders.promotion_id, purchase_promotion_id, items, sales, reversals
-      from orders join item on item.order_id = id left join counted on counted.order_id = id
-      where coalesce(sales, 0) <> (case when orders.promotion_id is null then 0 else items end)
-        or coalesce(reversals, 0)
-          <> (case when orders.promotion_id is null or state <> 'CANCELLED' then 0 else items end)
-        or coalesce(promotions, 0) > 1 or orders.promotion_id::text <> purchase_promotion_id`,
+      select 'orders/' || order_id as resource, product_id, item.promotion_id, purchase_promotion_id, sales_recorded,
+        units_left, unit_minor, sales, reversals, minor
+      from item full join counted using (order_id, product_id)
+      where item.units_left is null
+        or promotions > 1 or purchase_promotion_id <> item.promotion_id::text
+        or (case
+          when not sales_recorded or item.promotion_id is null then sales is not null
+          when units_left > 0 then (sales, reversals, minor) is distinct from (1, 0, units_left * unit_minor)
+          when sales is null then returned_quantity > 0
+          else (sales, reversals, minor) <> (1, 1, 0)
+        end)`,
+  },
+  {
+    name: "order-holds",
+    invariant: "I5",
+    description:
+      "An open order that is not paid holds one purchase of its promotion with limits for each item with units left. No other order holds any.",
+    query: `
+      with due as (
+        select orders.id as order_id, promotion_id, coalesce(customer_id::text, 'guest:' || orders.id) as user_id,
+          count(*) as purchases
+        from orders join order_item on order_id = orders.id join promotion on promotion.id = promotion_id
+        where not sales_recorded and closing in ('NONE', 'EXPIRING') and cancelled_quantity < quantity
+          and (purchase_limit > 0 or purchase_limit_per_user > 0)
+        group by orders.id, promotion_id
+      )
+      select 'orders/' || order_id as resource, due.promotion_id, due.user_id, due.purchases,
+        hold.promotion_id as held_promotion_id, hold.user_id as held_user_id, hold.purchases as held_purchases
+      from due full join promotion_hold as hold using (order_id)
+      where (due.promotion_id, due.user_id, due.purchases) is distinct from (hold.promotion_id, hold.user_id, hold.purchases)`,
+  },
+  {
+    name: "order-sales",
+    invariant: "I5",
+    description: "The items of an order with a promotion are recorded as its sales once the order is paid.",
+    query: `
+      select 'orders/' || id as resource, payment_state, promotion_id, sales_recorded
+      from orders
+      where promotion_id is null and sales_recorded
+        or promotion_id is not null and not sales_recorded and payment_state not in ('UNPAID', 'FAILED')`,
   },
 ];

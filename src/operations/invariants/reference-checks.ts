@@ -17,6 +17,8 @@ const REFERENCES: readonly (readonly [
   ["orders", "orders", "id", "promotion_id", "promotion"],
   ["product", "products", "id", "category_id", "category"],
   ["product_sales", "products", "product_id", "product_id", "product"],
+  ["promotion_hold", "orders", "order_id", "order_id", "orders"],
+  ["promotion_hold", "orders", "order_id", "promotion_id", "promotion"],
   ["purchase", "purchases", "event_id", "order_id", "orders"],
   ["purchase", "purchases", "event_id", "product_id", "product"],
   ["purchase", "purchases", "event_id", "promotion_id", "promotion"],

@@ -24,6 +24,22 @@ export const stockChecks: readonly Check[] = [
         or inventory.reserved is distinct from coalesce(moved.reserved, 0)`,
   },
   {
+    name: "movement-accounts",
+    invariant: "I1",
+    description:
+      "Each movement changes the accounts of its reason: orders reserve units, cancellations and expiries release them, shipments remove them, returns and all other movements change the units on hand.",
+    query: `
+      select 'products/' || product_id as resource, id, reason, on_hand_delta, reserved_delta
+      from stock_movement
+      where not case reason
+        when 'ORDER' then on_hand_delta = 0 and reserved_delta > 0
+        when 'CANCEL' then on_hand_delta = 0 and reserved_delta < 0
+        when 'EXPIRE' then on_hand_delta = 0 and reserved_delta < 0
+        when 'SHIP' then on_hand_delta < 0 and reserved_delta = on_hand_delta
+        when 'ORDER_RETURN' then on_hand_delta > 0 and reserved_delta = 0
+        else reserved_delta = 0 end`,
+  },
+  {
     name: "reserved-units",
     invariant: "I1",
     description:

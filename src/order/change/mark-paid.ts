@@ -8,6 +8,7 @@ import { applyChanges, timeOfChange } from "./apply-changes.ts";
 import type { ChangeOptions } from "./cancel-order.ts";
 import type { PaymentMethod } from "./event-details.ts";
 import { lockOrder } from "./lock-orders.ts";
+import { recordSales } from "./promotion-purchases.ts";
 
 /** A payment by hand. */
 export interface ManualPayment {
@@ -22,12 +23,12 @@ export interface ManualPayment {
 }
 
 /**
- * Records that an order was paid by hand.
+ * Records that an order was paid by hand, and its items as sales of its promotion.
  * @throws AppError not_found, aborted for a stale etag, failed_precondition when the state forbids it or another amount
  *   remains to be paid
  */
 export async function markOrderPaid(
-  { clock }: ChangeOptions,
+  { clock, tracker }: ChangeOptions,
   tx: Tx,
   call: Call,
   { id, etag, amount, method, reference }: ManualPayment,
@@ -39,7 +40,7 @@ export async function markOrderPaid(
   const now = timeOfChange(clock, order);
   const paid = { ...order.paid, minorUnits: order.paid.minorUnits + amount.minorUnits };
   const details = { amount: amount.minorUnits.toString(), method, reference };
-  const set = { paymentState: "PAID", paid } as const;
+  const set = { paymentState: "PAID", paid, ...(await recordSales(tracker, tx, call, order, now)) } as const;
   const [after = order] = await applyChanges(tx, call, [
     { order, transition: "MARK_PAID", set, details, now },
   ]);

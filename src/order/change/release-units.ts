@@ -5,18 +5,13 @@ import type { Call } from "../../kernel/call.ts";
 import type { Tracker } from "../../tracker/tracker.ts";
 import type { Order, OrderItem } from "../order-types.ts";
 import { nextSequence } from "./apply-changes.ts";
+import { type ItemUnits, releaseHolds, reverseSales } from "./promotion-purchases.ts";
 
 /** The features that changes of orders write to. */
 export interface ChangeTargets {
   catalog: Catalog;
   inventory: Inventory;
   tracker: Tracker;
-}
-
-/** Units of an item. */
-export interface ItemUnits {
-  item: OrderItem;
-  quantity: bigint;
 }
 
 /** Returns the units of an order that are neither cancelled nor shipped. */
@@ -60,8 +55,8 @@ export interface ClosedOrders {
 }
 
 /**
- * Releases the open units of orders that are closed, and reverses their purchases. The orders are locked; the stock is
- * locked here, as in all transactions after orders and promotions.
+ * Releases the open units of orders that are closed, and what they hold or have recorded of their promotions. The orders
+ * are locked; promotions and the stock are locked here, in this order as in all transactions.
  */
 export async function releaseOpenUnits(
   targets: ChangeTargets,
@@ -70,20 +65,20 @@ export async function releaseOpenUnits(
   { reason, orders, now }: ClosedOrders,
 ): Promise<void> {
   const { catalog, inventory, tracker } = targets;
-  const lines = orders.flatMap((order) =>
-    openUnits(order).map(({ item, quantity }) => ({
+  const removals = orders.map((order) => ({ order, units: openUnits(order) }));
+  const lines = removals.flatMap(({ order, units }) =>
+    units.map(({ item, quantity }) => ({
       orderId: order.id,
       productId: item.productId,
       quantity,
       sequence: nextSequence(order),
     })),
   );
+  await releaseHolds(tracker, tx, removals);
   const levels = await inventory.lock(tx, [...new Set(lines.map(({ productId }) => productId))]);
   const transitions = await inventory.moveForOrders(tx, reason, lines, levels, now);
   // In the order of CreateOrder: the totals of promotions before the products.
-  for (const { id, promotionId } of orders) {
-    if (promotionId !== "") await tracker.reverseOrder(tx, call, id, now);
-  }
+  await reverseSales(tracker, tx, call, removals, now);
   await applyStockTransitions(targets, tx, orders, transitions);
   catalog.recordSales(
     tx,

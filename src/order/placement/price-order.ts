@@ -21,18 +21,19 @@ export function priceOrder(
   const totals = addUpTotals(items);
   const { orderId, customerId, promotionId, reservationSeconds } = placement;
   const { shippingAddress, billingAddress, email, note } = placement;
+  // There is nothing to pay for.
+  const paymentState = totals.total === 0n ? "PAID" : "UNPAID";
   return completeOrder({
     id: orderId,
     customerId,
     promotionId,
-    // There is nothing to pay for.
-    paymentState: totals.total === 0n ? "PAID" : "UNPAID",
+    paymentState,
     fulfillmentState: "UNFULFILLED",
     closing: "NONE",
     items,
     totals,
     paid: { currencyCode, minorUnits: 0n },
-    salesRecorded: promotionId !== "",
+    salesRecorded: promotionId !== "" && paymentState === "PAID",
     shippingAddress,
     billingAddress,
     email,

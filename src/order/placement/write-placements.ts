@@ -40,7 +40,7 @@ export async function writePlacements(
   const [, transitions] = await tx.pipelined(() =>
     Promise.all([writeOrders(tx, accepted, state.now), moveStock(tx, lines, state)]),
   );
-  await recordPurchases(options, tx, accepted, state.now);
+  await takePurchases(options, tx, accepted, state.now);
   await catalog.applyStockChanges(
     tx,
     transitions.map((change) => ({ ...change, sku: state.products.get(change.productId)?.sku ?? "" })),
@@ -55,7 +55,8 @@ export async function writePlacements(
   return outcomes;
 }
 
-async function recordPurchases(
+/** Takes the limits of the promotions of orders. Those that there is nothing to pay for are recorded as sales. */
+async function takePurchases(
   { tracker }: PlacementSources,
   tx: Tx,
   accepted: readonly AcceptedOrder[],
@@ -63,14 +64,19 @@ async function recordPurchases(
 ): Promise<void> {
   const promoted = accepted
     .filter(({ order }) => order.promotionId !== "")
-    .map(({ order, placement }) => ({
-      orderId: order.id,
-      promotionId: order.promotionId,
-      customerId: order.customerId,
+    .map(({ order: { id: orderId, promotionId, customerId, items, salesRecorded }, placement }) => ({
+      orderId,
+      promotionId,
+      customerId,
       clientAddress: placement.clientAddress,
-      items: order.items.map(({ productId, totalPrice }) => ({ productId, amount: totalPrice })),
+      salesRecorded,
+      purchases: items.length,
+      items: items.map(({ productId, totalPrice }) => ({ productId, amount: totalPrice })),
     }));
-  if (promoted.length > 0) await tracker.recordOrders(tx, promoted, now);
+  const held = promoted.filter(({ salesRecorded }) => !salesRecorded);
+  if (held.length > 0) await tracker.holdOrders(tx, held);
+  const recorded = promoted.filter(({ salesRecorded }) => salesRecorded);
+  if (recorded.length > 0) await tracker.recordOrders(tx, recorded, now);
 }
 
 /**

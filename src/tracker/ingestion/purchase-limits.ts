@@ -1,12 +1,12 @@
-import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { AppError } from "../../kernel/errors.ts";
 import type { Promotion } from "../promotion/promotion-row.ts";
+import { countPurchases, countUserPurchases, userKey } from "../promotion/purchase-counts.ts";
 import type { Purchase } from "./purchase-row.ts";
 
 /**
  * Checks the limits of promotions after their new purchases were written; the error rolls these back. The promotions
- * are locked, so that no other transaction adds purchases in between.
+ * are locked, so that no other transaction adds or holds purchases in between.
  * @throws AppError failed_precondition when a limit is exceeded
  */
 export async function assertWithinLimits(
@@ -14,44 +14,31 @@ export async function assertWithinLimits(
   promotions: ReadonlyMap<string, Promotion>,
   purchases: readonly Purchase[],
 ): Promise<void> {
-  for (const promotion of promotions.values()) {
-    const sales = purchases.filter(
-      ({ promotionId, kind }) => promotionId === promotion.id && kind === "SALE",
-    );
-    if (sales.length === 0) continue;
-    if (promotion.purchaseLimit > 0n) await assertTotalLimit(tx, promotion);
-    if (promotion.purchaseLimitPerUser > 0n) {
-      const userIds = [...new Set(sales.map((sale) => sale.userId))];
-      await assertUserLimit(tx, promotion, userIds);
-    }
+  const sales = purchases.filter(({ kind }) => kind === "SALE");
+  const promoted = new Set(sales.map(({ promotionId }) => promotionId));
+  const limited = [...promotions.values()].filter(
+    ({ id, purchaseLimit }) => promoted.has(id) && purchaseLimit > 0n,
+  );
+  const counts = await countPurchases(
+    tx,
+    limited.map(({ id }) => id),
+  );
+  for (const promotion of limited) {
+    if ((counts.get(promotion.id) ?? 0n) > promotion.purchaseLimit) throw totalLimitReached(promotion);
+  }
+  const userLimit = ({ promotionId }: Purchase) => promotions.get(promotionId)?.purchaseLimitPerUser ?? 0n;
+  const ofUsers = sales.filter((sale) => userLimit(sale) > 0n);
+  const userCounts = await countUserPurchases(tx, ofUsers);
+  for (const sale of ofUsers) {
+    const id = sale.promotionId;
+    const purchaseLimitPerUser = userLimit(sale);
+    if ((userCounts.get(userKey(sale)) ?? 0n) <= purchaseLimitPerUser) continue;
+    throw userLimitReached({ id, purchaseLimitPerUser }, sale.userId);
   }
 }
 
-type TotalLimit = Pick<Promotion, "id" | "purchaseLimit">;
-
-async function assertTotalLimit(tx: Tx, { id, purchaseLimit }: TotalLimit): Promise<void> {
-  const [row] = await tx.query(sql<{ count: string }>`
-    select sum(sale_count - reversal_count) as count from purchase_total where promotion_id = ${id}`);
-  if (BigInt(row?.count ?? 0) > purchaseLimit) throw totalLimitReached({ id, purchaseLimit });
-}
-
-async function assertUserLimit(
-  tx: Tx,
-  { id, purchaseLimitPerUser }: Promotion,
-  userIds: readonly string[],
-): Promise<void> {
-  const [exceeding] = await tx.query(sql<{ user_id: string }>`
-    select user_id from purchase
-    where promotion_id = ${id} and user_id = any(${userIds}::text[])
-    group by user_id
-    having count(*) filter (where kind = 'SALE') - count(*) filter (where kind = 'REVERSAL')
-      > ${purchaseLimitPerUser}::bigint
-    limit 1`);
-  if (exceeding !== undefined) throw userLimitReached({ id, purchaseLimitPerUser }, exceeding.user_id);
-}
-
 /** Returns FAILED_PRECONDITION for a promotion whose purchases are used. */
-export function totalLimitReached({ id, purchaseLimit }: TotalLimit): AppError {
+export function totalLimitReached({ id, purchaseLimit }: Pick<Promotion, "id" | "purchaseLimit">): AppError {
   return limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`);
 }
 

@@ -1,6 +1,6 @@
 import type { Money } from "../../kernel/money.ts";
 
-/** A purchase, or its reversal when the order is cancelled. */
+/** A purchase, or a reversal when units of its order are cancelled or returned. */
 export type PurchaseKind = "SALE" | "REVERSAL";
 
 /** A recorded purchase. It never changes. */
@@ -14,6 +14,8 @@ export interface Purchase {
   orderId: string;
   kind: PurchaseKind;
   amount: Money;
+  /** Whether it reverses some units of an item: it lowers amounts, but not the number of purchases. */
+  partial: boolean;
   clientAddress: string;
   purchaseTime: Date;
   createTime: Date;
@@ -29,6 +31,7 @@ export interface PurchaseRow {
   kind: PurchaseKind;
   currency: string;
   amount_minor: string;
+  counts: boolean;
   client_address: string;
   purchased_at: string;
   created_at: string;
@@ -44,8 +47,14 @@ export function purchaseFromRow(row: PurchaseRow): Purchase {
     orderId: row.order_id ?? "",
     kind: row.kind,
     amount: { currencyCode: row.currency, minorUnits: BigInt(row.amount_minor) },
+    partial: !row.counts,
     clientAddress: row.client_address,
     purchaseTime: new Date(row.purchased_at),
     createTime: new Date(row.created_at),
   };
+}
+
+/** Returns the user of the purchases of an order: its customer, or the order itself for a guest. */
+export function purchaseUserId({ customerId, orderId }: { customerId: string; orderId: string }): string {
+  return customerId || `guest:${orderId}`;
 }

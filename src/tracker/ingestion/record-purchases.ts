@@ -9,7 +9,7 @@ import { type Purchase, type PurchaseRow, purchaseFromRow } from "./purchase-row
 import { writePurchases } from "./write-purchases.ts";
 
 /** A purchase to record. */
-export interface NewPurchase extends Omit<Purchase, "purchaseTime" | "createTime"> {
+export interface NewPurchase extends Omit<Purchase, "partial" | "purchaseTime" | "createTime"> {
   /** Defaults to now. */
   purchaseTime: Date | undefined;
 }
@@ -38,7 +38,7 @@ export async function recordPurchases(
   const promotions = await lockPromotions(tx, promotionIds, now);
   const entries = inputs.map((input) => ({
     input,
-    purchase: { ...input, purchaseTime: input.purchaseTime ?? now, createTime: now },
+    purchase: { ...input, partial: false, purchaseTime: input.purchaseTime ?? now, createTime: now },
   }));
   const firstByEventId = new Map<string, Purchase>(
     entries.toReversed().map(({ purchase }) => [purchase.eventId, purchase]),

@@ -42,7 +42,7 @@ async function insertPurchases(tx: Tx, purchases: readonly Purchase[]): Promise<
     const rows = await tx.query(sql<{ event_id: string }>`
       insert into purchase (
         event_id, user_id, promotion_id, product_id, order_id, kind,
-        currency, amount_minor, client_address, purchased_at, created_at
+        currency, amount_minor, counts, client_address, purchased_at, created_at
       )
       select * from unnest(
         ${column((purchase) => purchase.eventId)}::uuid[], ${column((purchase) => purchase.userId)}::text[],
@@ -50,6 +50,7 @@ async function insertPurchases(tx: Tx, purchases: readonly Purchase[]): Promise<
         ${column((purchase) => purchase.orderId || null)}::uuid[], ${column((purchase) => purchase.kind)}::text[],
         ${column((purchase) => purchase.amount.currencyCode)}::text[],
         ${column((purchase) => purchase.amount.minorUnits.toString())}::bigint[],
+        ${column((purchase) => !purchase.partial)}::boolean[],
         ${column((purchase) => purchase.clientAddress)}::text[],
         ${column((purchase) => purchase.purchaseTime.toISOString())}::timestamptz[],
         ${column((purchase) => purchase.createTime.toISOString())}::timestamptz[]
@@ -78,12 +79,13 @@ async function addToTotals(tx: Tx, purchases: readonly Purchase[]): Promise<void
     )
     select promotion_id, product_id, currency, ${shard}::smallint,
       count(*) filter (where kind = 'SALE'), coalesce(sum(minor) filter (where kind = 'SALE'), 0),
-      count(*) filter (where kind = 'REVERSAL'), coalesce(sum(minor) filter (where kind = 'REVERSAL'), 0)
+      count(*) filter (where kind = 'REVERSAL' and counts), coalesce(sum(minor) filter (where kind = 'REVERSAL'), 0)
     from unnest(
       ${column((purchase) => purchase.promotionId)}::uuid[], ${column((purchase) => purchase.productId)}::uuid[],
       ${column((purchase) => purchase.amount.currencyCode)}::text[], ${column((purchase) => purchase.kind)}::text[],
-      ${column((purchase) => purchase.amount.minorUnits.toString())}::bigint[]
-    ) as item (promotion_id, product_id, currency, kind, minor)
+      ${column((purchase) => purchase.amount.minorUnits.toString())}::bigint[],
+      ${column((purchase) => !purchase.partial)}::boolean[]
+    ) as item (promotion_id, product_id, currency, kind, minor, counts)
     group by promotion_id, product_id, currency
     order by promotion_id, product_id, currency
     on conflict (promotion_id, product_id, currency, shard) do update set

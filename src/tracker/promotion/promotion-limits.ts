@@ -1,9 +1,9 @@
-import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
 import { totalLimitReached, userLimitReached } from "../ingestion/purchase-limits.ts";
 import { findPromotions, lockPromotions, promotionNotRunning } from "./lock-promotions.ts";
 import type { Promotion } from "./promotion-row.ts";
+import { countPurchases, countUserPurchases, userKey } from "./purchase-counts.ts";
 
 /** The parts of an order that decide whether it can take part in a promotion. */
 export interface PromotedOrderRequest {
@@ -23,13 +23,10 @@ export interface PromotionLimits {
   take(order: PromotedOrderRequest, purchases: number, now: Date): void;
 }
 
-/** Purchases without those that were reversed, by the id of the promotion, or by that and the user. */
-type Counts = Map<string, bigint>;
-
 /**
- * Reads the promotions of orders, and counts the purchases of those with limits.
+ * Reads the promotions of orders, and counts the recorded and the held purchases of those with limits.
  * @param isLocked whether promotions with limits are locked in id order until the transaction ends, so that no other
- *   transaction adds purchases
+ *   transaction adds or holds purchases
  */
 export async function readPromotionLimits(
   tx: Tx,
@@ -41,8 +38,16 @@ export async function readPromotionLimits(
   const ids = promoted.map(({ promotionId }) => promotionId);
   if (ids.length === 0) return { take: () => {} };
   const promotions = await (isLocked ? lockPromotions : findPromotions)(tx, ids, now);
-  const totals = await countPurchases(tx, promotions);
-  const userCounts = await countUserPurchases(tx, promotions, promoted);
+  const totals = await countPurchases(
+    tx,
+    [...promotions.values()].filter((one) => one.purchaseLimit > 0n).map(({ id }) => id),
+  );
+  const userCounts = await countUserPurchases(
+    tx,
+    promoted
+      .filter(({ promotionId }) => (promotions.get(promotionId)?.purchaseLimitPerUser ?? 0n) > 0n)
+      .map(({ promotionId, customerId }) => ({ promotionId, userId: customerId })),
+  );
   return {
     take({ promotionId, customerId }, purchases, at) {
       if (promotionId === "") return;
@@ -52,7 +57,7 @@ export async function readPromotionLimits(
       const count = BigInt(purchases);
       const total = (totals.get(promotionId) ?? 0n) + count;
       if (promotion.purchaseLimit > 0n && total > promotion.purchaseLimit) throw totalLimitReached(promotion);
-      const key = userKey(promotionId, customerId);
+      const key = userKey({ promotionId, userId: customerId });
       const ofUser = (userCounts.get(key) ?? 0n) + count;
       if (promotion.purchaseLimitPerUser > 0n && ofUser > promotion.purchaseLimitPerUser) {
         throw userLimitReached(promotion, customerId);
@@ -61,41 +66,6 @@ export async function readPromotionLimits(
       userCounts.set(key, ofUser);
     },
   };
-}
-
-const userKey = (promotionId: string, userId: string): string => `${promotionId} ${userId}`;
-
-async function countPurchases(tx: Tx, promotions: ReadonlyMap<string, Promotion>): Promise<Counts> {
-  const ids = [...promotions.values()].filter((one) => one.purchaseLimit > 0n).map(({ id }) => id);
-  if (ids.length === 0) return new Map();
-  const rows = await tx.query(sql<{ promotion_id: string; count: string }>`
-    select promotion_id, sum(sale_count - reversal_count) as count from purchase_total
-    where promotion_id = any(${ids}::uuid[]) group by promotion_id`);
-  return new Map(rows.map((row) => [row.promotion_id, BigInt(row.count)]));
-}
-
-async function countUserPurchases(
-  tx: Tx,
-  promotions: ReadonlyMap<string, Promotion>,
-  orders: readonly PromotedOrderRequest[],
-): Promise<Counts> {
-  const limited = orders.filter(
-    ({ promotionId, customerId }) =>
-      customerId !== "" && (promotions.get(promotionId)?.purchaseLimitPerUser ?? 0n) > 0n,
-  );
-  if (limited.length === 0) return new Map();
-  const rows = await tx.query(sql<{ promotion_id: string; user_id: string; count: string }>`
-    select promotion_id, user_id,
-      count(*) filter (where kind = 'SALE') - count(*) filter (where kind = 'REVERSAL') as count
-    from purchase
-    where (promotion_id, user_id) in (
-      select * from unnest(
-        ${limited.map(({ promotionId }) => promotionId)}::uuid[],
-        ${limited.map(({ customerId }) => customerId)}::text[]
-      )
-    )
-    group by promotion_id, user_id`);
-  return new Map(rows.map((row) => [userKey(row.promotion_id, row.user_id), BigInt(row.count)]));
 }
 
 function assertAcceptsOrders(

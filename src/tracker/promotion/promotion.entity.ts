@@ -12,6 +12,8 @@ export const PromotionEntity = defineEntity({
     endAt: timestamp().nullable(),
     purchaseLimit: p.bigint("bigint"),
     purchaseLimitPerUser: p.bigint("bigint"),
+    /** Sum of the purchases that unpaid orders hold; 0 without limits. */
+    heldPurchases: p.bigint("bigint").default(0),
     version: p.integer().version(),
     createdAt: timestamp(),
   },
@@ -21,5 +23,6 @@ export const PromotionEntity = defineEntity({
       name: "promotion_limits_not_negative",
       expression: "purchase_limit >= 0 and purchase_limit_per_user >= 0",
     },
+    { name: "promotion_held_purchases_not_negative", expression: "held_purchases >= 0" },
   ],
 });

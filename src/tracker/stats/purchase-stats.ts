@@ -59,7 +59,7 @@ export async function readPurchaseStats(
       select currency, sum(sale_count - reversal_count) as count, sum(sale_minor - reversal_minor) as minor
       from purchase_total where ${where} group by currency
     ), recent as (
-      select currency, sum(case kind when 'SALE' then 1 else -1 end) as count,
+      select currency, sum(case when kind = 'SALE' then 1 when counts then -1 else 0 end) as count,
         sum(case kind when 'SALE' then amount_minor else -amount_minor end) as minor
       from purchase where ${where} and purchased_at >= ${recentSince} group by currency
     )

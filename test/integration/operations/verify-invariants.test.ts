@@ -11,6 +11,7 @@ import { runOn } from "../../support/stores/invariants.ts";
 /** The names of all checks, in the order of their invariants. */
 const CHECKS = [
   "availability",
+  "movement-accounts",
   "popularity",
   "reserved-units",
   "stock-movements",
@@ -20,8 +21,12 @@ const CHECKS = [
   "order-owners",
   "order-requests",
   "request-results",
+  "order-holds",
   "order-purchases",
+  "order-sales",
+  "promotion-holds",
   "promotion-limits",
+  "purchase-reversals",
   "purchase-totals",
   "order-items",
   "order-movements",

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { PurchaseKind } from "../../../gen/cartwright/tracker/v1/tracker_pb.ts";
 import { failureOf } from "../../support/errors.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
-import { makeCustomer, makeProduct } from "../../support/shop-fixtures.ts";
+import { makeCustomer, makeProduct, markPaid } from "../../support/shop-fixtures.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 import { inDays, makePromotion, purchaseOf } from "../../support/tracker/promotion-fixtures.ts";
 
@@ -132,7 +132,7 @@ test("statistics of purchases in two currencies require a currency", async () =>
   expect(stats).toMatchObject({ totalCount: 1n, totalAmount: { currencyCode: "JPY", minorUnits: 900n } });
 });
 
-test("the items of an order of a promotion are counted, limited, and reversed by its cancellation", async () => {
+test("the items of an order of a promotion are limited when it is placed, counted when it is paid, and reversed by its cancellation", async () => {
   const promotionId = await makePromotion(shop, { purchaseLimitPerUser: 1n });
   const customerId = await makeCustomer(shop);
   const buy = () =>
@@ -141,6 +141,9 @@ test("the items of an order of a promotion are counted, limited, and reversed by
       order: { customerId, promotionId, items: [{ productId, quantity: 3n }] },
     });
   const { order } = await buy();
+  expect((await shop.tracker.getPurchaseStats({ promotionId })).totalCount).toBe(0n);
+  expect(await failureOf(buy())).toMatchObject({ reason: "PURCHASE_LIMIT_REACHED" });
+  await markPaid(shop, order?.id ?? "");
   expect(await shop.tracker.getPurchaseStats({ promotionId })).toMatchObject({
     totalCount: 1n,
     totalAmount: { minorUnits: 3_000n },

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/tracker/v1/tracker.proto.
  */
 export const file_cartwright_tracker_v1_tracker: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlci5wcm90bxIVY2FydHdyaWdodC50cmFja2VyLnYxIqMDCglQcm9tb3Rpb24SGgoCaWQYASABKAlCDuBBCLpICNgBAXIDsAEBEh0KBG5hbWUYAiABKAlCD+BBArpICXIHGMgBugEBABI5CgVzdGF0ZRgDIAEoDjIlLmNhcnR3cmlnaHQudHJhY2tlci52MS5Qcm9tb3Rpb25TdGF0ZUID4EEDEkAKCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEj4KCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIlCg5wdXJjaGFzZV9saW1pdBgGIAEoA0INukgKIggYgJTr3AMoABIuChdwdXJjaGFzZV9saW1pdF9wZXJfdXNlchgHIAEoA0INukgKIggYgJTr3AMoABIRCgRldGFnGAggASgJQgPgQQMSNAoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMixwMKCFB1cmNoYXNlEiAKCGV2ZW50X2lkGAEgASgJQg7gQQLgQQW6SAVyA7ABARIkCgd1c2VyX2lkGAIgASgJQhPgQQLgQQW6SApyCBABGEC6AQEAEiQKDHByb21vdGlvbl9pZBgDIAEoCUIO4EEC4EEFukgFcgOwAQESIgoKcHJvZHVjdF9pZBgEIAEoCUIO4EEC4EEFukgFcgOwAQESFQoIb3JkZXJfaWQYBSABKAlCA+BBAxI+CgRraW5kGAYgASgOMiMuY2FydHdyaWdodC50cmFja2VyLnYxLlB1cmNoYXNlS2luZEIL4EEFukgFggECEAESNwoGYW1vdW50GAcgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgzgQQLgQQW6SAPIAQESGwoOY2xpZW50X2FkZHJlc3MYCCABKAlCA+BBAxJGCg1wdXJjaGFzZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIT4EEFukgNsgEKIgYIgK6ZpA8yABI0CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAyqHAQoOUHJvbW90aW9uU3RhdGUSHwobUFJPTU9USU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHQoZUFJPTU9USU9OX1NUQVRFX1NDSEVEVUxFRBABEhoKFlBST01PVElPTl9TVEFURV9BQ1RJVkUQAhIZChVQUk9NT1RJT05fU1RBVEVfRU5ERUQQAyphCgxQdXJjaGFzZUtpbmQSHQoZUFVSQ0hBU0VfS0lORF9VTlNQRUNJRklFRBAAEhYKElBVUkNIQVNFX0tJTkRfU0FMRRABEhoKFlBVUkNIQVNFX0tJTkRfUkVWRVJTQUwQAkK0AQoZY29tLmNhcnR3cmlnaHQudHJhY2tlci52MUIMVHJhY2tlclByb3RvUAFaPWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvdHJhY2tlci92MTt0cmFja2VydjGqAhVDYXJ0d3JpZ2h0LlRyYWNrZXIuVjHKAhVDYXJ0d3JpZ2h0XFRyYWNrZXJcVjHqAhdDYXJ0d3JpZ2h0OjpUcmFja2VyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYXJ0d3JpZ2h0L3RyYWNrZXIvdjEvdHJhY2tlci5wcm90bxIVY2FydHdyaWdodC50cmFja2VyLnYxIqMDCglQcm9tb3Rpb24SGgoCaWQYASABKAlCDuBBCLpICNgBAXIDsAEBEh0KBG5hbWUYAiABKAlCD+BBArpICXIHGMgBugEBABI5CgVzdGF0ZRgDIAEoDjIlLmNhcnR3cmlnaHQudHJhY2tlci52MS5Qcm9tb3Rpb25TdGF0ZUID4EEDEkAKCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoiBgiArpmkDzIAEj4KCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKIgYIgK6ZpA8yABIlCg5wdXJjaGFzZV9saW1pdBgGIAEoA0INukgKIggYgJTr3AMoABIuChdwdXJjaGFzZV9saW1pdF9wZXJfdXNlchgHIAEoA0INukgKIggYgJTr3AMoABIRCgRldGFnGAggASgJQgPgQQMSNAoLY3JlYXRlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMi3QMKCFB1cmNoYXNlEiAKCGV2ZW50X2lkGAEgASgJQg7gQQLgQQW6SAVyA7ABARIkCgd1c2VyX2lkGAIgASgJQhPgQQLgQQW6SApyCBABGEC6AQEAEiQKDHByb21vdGlvbl9pZBgDIAEoCUIO4EEC4EEFukgFcgOwAQESIgoKcHJvZHVjdF9pZBgEIAEoCUIO4EEC4EEFukgFcgOwAQESFQoIb3JkZXJfaWQYBSABKAlCA+BBAxI+CgRraW5kGAYgASgOMiMuY2FydHdyaWdodC50cmFja2VyLnYxLlB1cmNoYXNlS2luZEIL4EEFukgFggECEAESNwoGYW1vdW50GAcgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgzgQQLgQQW6SAPIAQESGwoOY2xpZW50X2FkZHJlc3MYCCABKAlCA+BBAxJGCg1wdXJjaGFzZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIT4EEFukgNsgEKIgYIgK6ZpA8yABI0CgtjcmVhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAxIUCgdwYXJ0aWFsGAsgASgIQgPgQQMqhwEKDlByb21vdGlvblN0YXRlEh8KG1BST01PVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh0KGVBST01PVElPTl9TVEFURV9TQ0hFRFVMRUQQARIaChZQUk9NT1RJT05fU1RBVEVfQUNUSVZFEAISGQoVUFJPTU9USU9OX1NUQVRFX0VOREVEEAMqYQoMUHVyY2hhc2VLaW5kEh0KGVBVUkNIQVNFX0tJTkRfVU5TUEVDSUZJRUQQABIWChJQVVJDSEFTRV9LSU5EX1NBTEUQARIaChZQVVJDSEFTRV9LSU5EX1JFVkVSU0FMEAJCtAEKGWNvbS5jYXJ0d3JpZ2h0LnRyYWNrZXIudjFCDFRyYWNrZXJQcm90b1ABWj1leGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L3RyYWNrZXIvdjE7dHJhY2tlcnYxqgIVQ2FydHdyaWdodC5UcmFja2VyLlYxygIVQ2FydHdyaWdodFxUcmFja2VyXFYx6gIXQ2FydHdyaWdodDo6VHJhY2tlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * A period in which purchases are counted and can be limited.
@@ -61,14 +61,14 @@ export type Promotion = Message<"cartwright.tracker.v1.Promotion"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * Maximum number of purchases of all users together. No limit if 0.
+   * Maximum number of purchases of all users together, with those that unpaid orders hold. No limit if 0.
    *
    * @generated from field: int64 purchase_limit = 6;
    */
   purchaseLimit: bigint;
 
   /**
-   * Maximum number of purchases of each user. No limit if 0.
+   * Maximum number of purchases of each user, with those that unpaid orders hold. No limit if 0.
    *
    * @generated from field: int64 purchase_limit_per_user = 7;
    */
@@ -145,7 +145,7 @@ export type Purchase = Message<"cartwright.tracker.v1.Purchase"> & {
   kind: PurchaseKind;
 
   /**
-   * Amount paid for the purchase.
+   * Amount paid for the purchase; in a reversal, the amount of the reversed units.
    *
    * @generated from field: cartwright.type.v1.Money amount = 7;
    */
@@ -171,6 +171,14 @@ export type Purchase = Message<"cartwright.tracker.v1.Purchase"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 10;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Whether a reversal covers some units of an item, and others are left. It lowers amounts; the number of purchases
+   * and the limits are lowered by the reversal of the last unit.
+   *
+   * @generated from field: bool partial = 11;
+   */
+  partial: boolean;
 };
 
 /**
@@ -249,8 +257,8 @@ export const PurchaseKind = {
   SALE: 1,
 
   /**
-   * The reversal of a sale; it is subtracted from the totals. Only the server creates reversals, when an order
-   * is cancelled.
+   * The reversal of units of a sale; it is subtracted from the totals. Only the server creates reversals, when units of
+   * an order are cancelled or returned.
    *
    * @generated from enum value: PURCHASE_KIND_REVERSAL = 2;
    */

@@ -38,7 +38,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** Orders and cancellations of a replica of the previous version, which knows no sequence. */
+/** Orders and cancellations of a replica of the previous version, without a sequence. */
 interface Writer {
   committed: number;
   readonly ended: Promise<void>;
