@@ -14,6 +14,8 @@ import type { Ids } from "./kernel/ids.ts";
 import type { Log } from "./kernel/log.ts";
 import { createPageTokens } from "./kernel/page.ts";
 import { createOperations, type Operations } from "./operations/operations.ts";
+import { createOrderTokens } from "./order/guest/order-token.ts";
+import { readOrderTokenKeys } from "./order/guest/order-token-keys.ts";
 import { createOrders, type Orders } from "./order/order.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
@@ -61,12 +63,14 @@ export async function createFeatures(
   const customers = createCustomers({ ...shared, assertMayChange: assertCustomerAccess });
   const tracker = createTracker(shared);
   const zones = createZones(shared);
+  const orderTokens = createOrderTokens(await readOrderTokenKeys(db, internalCall()));
   const orders = createOrders({
     ...shared,
     catalog,
     inventory,
     customers,
     tracker,
+    orderTokens,
     log,
     stockStrategy: config.stockStrategy,
     reservationSeconds: config.reservationSeconds,

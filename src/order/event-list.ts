@@ -5,9 +5,9 @@ import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
-import { ownerScope } from "../kernel/principal.ts";
 import type { ActorKind } from "./change/actor.ts";
 import type { EventDetails, PaymentMethod } from "./change/event-details.ts";
+import type { OrderAccess } from "./guest/order-access.ts";
 import { type OrderState, type OrderStates, overallState } from "./state/order-state.ts";
 import type { OrderEventType } from "./state/transitions.ts";
 
@@ -71,20 +71,27 @@ const FIND = prepare<[id: string, owner: string | null, after: number, limit: nu
     order by event.sequence limit ${limit}`,
 );
 
+/** Dependencies of listing events. */
+export interface EventListOptions {
+  db: Pick<Database, "read">;
+  tokens: PageTokens;
+  orderAccess: OrderAccess;
+}
+
 /**
  * Returns a page of an order's history, oldest event first.
  * @throws AppError not_found, also for another customer's order
  */
 export async function listOrderEvents(
-  { db, tokens }: { db: Pick<Database, "read">; tokens: PageTokens },
+  { db, tokens, orderAccess }: EventListOptions,
   call: Call,
   { id, afterSequence, pageSize, pageToken }: OrderEventListRequest,
 ): Promise<Page<OrderEvent>> {
-  const owner = ownerScope(call.principal);
+  const { customerId, isStaff } = orderAccess(call, id);
   const query = { list: "order-events", id, afterSequence };
   const [cursor = afterSequence] = tokens.readCursor(pageToken, query) ?? [];
   const size = resolvePageSize(pageSize);
-  const rows = await db.read(call, FIND(id, owner ?? null, Number(cursor), size + 1));
+  const rows = await db.read(call, FIND(id, customerId, Number(cursor), size + 1));
   if (rows.length === 0) throw notFound("order", id);
   // An order without events after the sequence is one row of nulls.
   const events = rows.filter(({ sequence }) => sequence !== null);
@@ -93,7 +100,7 @@ export async function listOrderEvents(
     size,
     query,
     ({ sequence }) => [String(sequence)],
-    (row) => eventFromRow(row, owner === undefined),
+    (row) => eventFromRow(row, isStaff),
   );
 }
 

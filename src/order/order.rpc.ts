@@ -25,7 +25,11 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       };
       const creation = { order: input, requestId: requestId.toLowerCase(), validateOnly };
       const created = await orders.create(getCall(context), creation);
-      return { order: toOrderMessage(created.order), replayed: created.replayed };
+      return {
+        order: toOrderMessage(created.order),
+        replayed: created.replayed,
+        orderToken: created.orderToken,
+      };
     },
 
     async getOrder({ id }, context) {

@@ -10,6 +10,8 @@ import { ownerScope, type Principal, permissionDenied, requestOwner } from "../k
 import { type ChangeOptions, cancelOrder, type OrderCancellation } from "./change/cancel-order.ts";
 import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
+import { createOrderAccess } from "./guest/order-access.ts";
+import type { OrderTokens } from "./guest/order-token.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import type { Order } from "./order-types.ts";
 import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
@@ -55,7 +57,7 @@ export interface Orders {
    *   limit; invalid_argument for a request_id of another request; permission_denied for a customer who orders for
    *   another one; unavailable, deadline_exceeded or cancelled as `BatchWriter.write` does
    */
-  create(call: Call, creation: OrderCreation): Promise<PlacedOrder>;
+  create(call: Call, creation: OrderCreation): Promise<CreatedOrder>;
   /**
    * Cancels an order and releases its units.
    * @throws AppError as `cancelOrder` does
@@ -76,8 +78,15 @@ export interface Orders {
 }
 
 /** Dependencies of the orders. */
-export interface OrderOptions extends PlacementOptions, ChangeOptions {
+export interface OrderOptions extends PlacementOptions, Omit<ChangeOptions, "orderAccess"> {
   tokens: PageTokens;
+  orderTokens: OrderTokens;
+}
+
+/** An order, whether an earlier call has placed it, and its token. */
+export interface CreatedOrder extends PlacedOrder {
+  /** Gives access to the order of a guest; empty for the order of a customer. */
+  orderToken: string;
 }
 
 const NEWEST_ORDER_FIRST: Keyset = {
@@ -93,22 +102,26 @@ const findById = prepare<[id: string, owner: string | null], OrderRow>(
 );
 
 /** Creates the orders. */
-export function createOrders(options: OrderOptions): Orders {
-  const { db, tokens } = options;
+export function createOrders(dependencies: OrderOptions): Orders {
+  const { db, tokens, orderTokens, clock } = dependencies;
+  const orderAccess = createOrderAccess({ tokens: orderTokens, clock });
+  const options = { ...dependencies, orderAccess };
   const placeOrder = createPlaceOrder(options);
   /** Returns a method that makes a change once for each request_id; without one, each time. */
   const changeOnce =
-    <Request, Result>(
+    <Request extends { id: string }, Result>(
       method: string,
       change: (options: ChangeOptions, tx: Tx, call: Call, request: Request) => Promise<Result>,
     ) =>
     async (call: Call, request: Request, requestId: string): Promise<Result> => {
+      // First, so that only a caller with access gets the response to an earlier request.
+      const { requestOwner: owner } = orderAccess(call, request.id);
       const work = (tx: Tx) => change(options, tx, call, request);
-      return (await runMutation(db, call, { method, requestId }, request, work)).result;
+      return (await runMutation(db, call, { method, owner, requestId }, request, work)).result;
     };
   return {
     async get(call, id) {
-      const [row] = await db.read(call, findById(id, ownerScope(call.principal) ?? null));
+      const [row] = await db.read(call, findById(id, orderAccess(call, id).customerId));
       if (row === undefined) throw notFound("order", id);
       return orderFromRow(row);
     },
@@ -134,9 +147,12 @@ export function createOrders(options: OrderOptions): Orders {
     async create(call, creation) {
       const { order } = creation;
       const input = { ...order, customerId: resolveCustomer(call.principal, order.customerId) };
-      // Without a customer, the request_ids of guests are scoped to the calling service.
+      // The request_ids of guest orders are those of the calling service or staff, or of all anonymous callers together.
       const owner = input.customerId || requestOwner(call.principal);
-      return placeOrder(call, owner, { ...creation, order: input });
+      const placed = await placeOrder(call, owner, { ...creation, order: input });
+      const { id, customerId, createTime } = placed.order;
+      const hasToken = customerId === "" && !creation.validateOnly;
+      return { ...placed, orderToken: hasToken ? orderTokens.issue(id, createTime) : "" };
     },
 
     cancel: changeOnce("CancelOrder", cancelOrder),
@@ -159,6 +175,8 @@ export function createOrders(options: OrderOptions): Orders {
 
 /** Returns the customer of a new order: by default the caller; staff and services may name another one. */
 function resolveCustomer(principal: Principal, requested: string): string {
+  // An anonymous caller is a guest, who cannot name a customer.
+  if (principal.kind === "anonymous" && requested === "") return "";
   const own = principal.kind === "account" ? principal.customerId : "";
   const scope = ownerScope(principal);
   if (requested === "" || requested === own) return own;

@@ -2,6 +2,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { assertEtag } from "../../kernel/errors.ts";
+import type { OrderAccess } from "../guest/order-access.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { applyChanges, timeOfChange } from "./apply-changes.ts";
@@ -11,6 +12,7 @@ import { type ChangeTargets, openUnits, releaseOpenUnits, withCancelled } from "
 /** Dependencies of changing orders. */
 export interface ChangeOptions extends ChangeTargets {
   clock: Clock;
+  orderAccess: OrderAccess;
   /** Runs in the transaction of a change after which an order is cancelled or has expired. */
   onClosed?: (tx: Tx, order: Order) => Promise<void>;
 }
@@ -34,7 +36,7 @@ export async function cancelOrder(
   call: Call,
   { id, etag, reason }: OrderCancellation,
 ): Promise<Order> {
-  const order = await lockOrder(tx, call, id);
+  const order = await lockOrder(options, tx, call, id);
   if (order.closing === "CANCELLED") return order;
   assertEtag("order", order, etag);
   assertTransition(order, "CANCEL");

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { notFound } from "../../kernel/errors.ts";
-import { ownerScope } from "../../kernel/principal.ts";
+import type { OrderAccess } from "../guest/order-access.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "../order-row.ts";
 import type { Order } from "../order-types.ts";
 
@@ -10,8 +10,13 @@ import type { Order } from "../order-types.ts";
  * Returns an order that the caller may change, and locks it until the transaction ends.
  * @throws AppError not_found, also for another customer's order
  */
-export async function lockOrder(tx: Tx, call: Call, id: string): Promise<Order> {
-  const owner = ownerScope(call.principal) ?? null;
+export async function lockOrder(
+  { orderAccess }: { orderAccess: OrderAccess },
+  tx: Tx,
+  call: Call,
+  id: string,
+): Promise<Order> {
+  const { customerId: owner } = orderAccess(call, id);
   const locked = await tx.query(sql`
     select from orders where id = ${id} and (${owner}::uuid is null or customer_id = ${owner}) for update`);
   const [order] = locked.length === 0 ? [] : await readOrders(tx, [id]);

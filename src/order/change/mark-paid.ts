@@ -28,19 +28,23 @@ export interface ManualPayment {
  *   remains to be paid
  */
 export async function markOrderPaid(
-  { clock, tracker }: ChangeOptions,
+  options: ChangeOptions,
   tx: Tx,
   call: Call,
   { id, etag, amount, method, reference }: ManualPayment,
 ): Promise<Order> {
-  const order = await lockOrder(tx, call, id);
+  const order = await lockOrder(options, tx, call, id);
   assertEtag("order", order, etag);
   assertTransition(order, "MARK_PAID");
   assertAmountDue(order, amount);
-  const now = timeOfChange(clock, order);
+  const now = timeOfChange(options.clock, order);
   const paid = { ...order.paid, minorUnits: order.paid.minorUnits + amount.minorUnits };
   const details = { amount: amount.minorUnits.toString(), method, reference };
-  const set = { paymentState: "PAID", paid, ...(await recordSales(tracker, tx, call, order, now)) } as const;
+  const set = {
+    paymentState: "PAID",
+    paid,
+    ...(await recordSales(options.tracker, tx, call, order, now)),
+  } as const;
   const [after = order] = await applyChanges(tx, call, [
     { order, transition: "MARK_PAID", set, details, now },
   ]);

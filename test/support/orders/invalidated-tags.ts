@@ -38,7 +38,14 @@ export async function openTagRecorder() {
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers(shared);
   const tracker = createTracker(shared);
-  const orders = createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker });
+  const orders = createOrders({
+    ...placementOptions,
+    ...shared,
+    catalog,
+    inventory,
+    customers,
+    tracker,
+  });
   const call = internalCall();
   return {
     database,

@@ -1,13 +1,15 @@
+import { createOrderTokens } from "../../../src/order/guest/order-token.ts";
 import type { StockStrategyName } from "../../../src/order/order.ts";
 import { silentLog } from "../log.ts";
 
 const stockStrategy: StockStrategyName = "combined";
 
-/** The options of placing orders in tests that count outcomes, not times. */
+/** Options of orders in tests that count outcomes, not times. */
 export const placementOptions = {
   stockStrategy,
   reservationSeconds: 1_800,
   statementTimeoutMs: 30_000,
   waitMs: 30_000,
   log: silentLog,
+  orderTokens: createOrderTokens([{ id: "0", validFrom: new Date(0), secret: Buffer.alloc(32, "k") }]),
 };

@@ -28,7 +28,14 @@ export function buildShop(db: Database) {
     catalog,
     customers,
     tracker,
-    orders: createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker }),
+    orders: createOrders({
+      ...placementOptions,
+      ...shared,
+      catalog,
+      inventory,
+      customers,
+      tracker,
+    }),
   };
 }
 

@@ -34,7 +34,14 @@ export async function openReviewFeatures(log: Log = silentLog) {
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers(shared);
   const tracker = createTracker(shared);
-  const orders = createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker });
+  const orders = createOrders({
+    ...placementOptions,
+    ...shared,
+    catalog,
+    inventory,
+    customers,
+    tracker,
+  });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const mutation = () => ({ requestId: randomUUID(), validateOnly: false });
   const call = internalCall();

@@ -15,7 +15,14 @@ beforeAll(async () => {
   database = await createTestDatabase();
   dataDir = await mkdtemp(join(tmpdir(), "cartwright-secrets-"));
   const stores = { DATABASE_URL: database.url, REDIS_URL: inject("redisUrl"), DATA_DIR: dataDir };
-  service = startProcess({ PORT: "0", ...stores, LOG_LEVEL: "trace", ACCESS: "on", SEED_DEMO: "off" });
+  service = startProcess({
+    PORT: "0",
+    ...stores,
+    LOG_LEVEL: "trace",
+    ACCESS: "on",
+    GUEST_CHECKOUT: "on",
+    SEED_DEMO: "off",
+  });
   url = await service.listening;
 });
 afterAll(async () => {
@@ -24,6 +31,46 @@ afterAll(async () => {
   await database.drop();
   await rm(dataDir, { recursive: true });
 });
+
+/** Places an order of a guest and uses its token, for the order, another one and a failing statement. */
+async function useOrderToken(adminToken: string): Promise<string> {
+  const orders = "order.v1.OrderService";
+  const product = {
+    sku: "A",
+    name: "A",
+    price: { currencyCode: "EUR", minorUnits: "100" },
+    stockQuantity: "10",
+  };
+  const category = await post(
+    "catalog.v1.CatalogService/CreateCategory",
+    { category: { slug: "a", name: "A" } },
+    adminToken,
+  );
+  const categoryId = field(category, "id");
+  const created = await post(
+    "catalog.v1.CatalogService/CreateProduct",
+    { product: { ...product, categoryId } },
+    adminToken,
+  );
+  const order = { items: [{ productId: field(created, "id"), quantity: "1" }] };
+  const placed = await post(`${orders}/CreateOrder`, { requestId: randomUUID(), order });
+  const orderToken = field(placed, "orderToken");
+  const id = field(placed, "id");
+  const send = (method: string, body: object) =>
+    fetch(`${url}/cartwright.${orders}/${method}`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-order-token": orderToken },
+      body: JSON.stringify(body),
+    }).then((response) => response.text());
+  expect(await send("GetOrder", { id })).toContain(id);
+  expect(await send("GetOrder", { id: randomUUID() })).toContain("ORDER_NOT_FOUND");
+  expect(await send("ListOrders", {})).toContain("SIGN_IN_REQUIRED");
+  await database.query("alter table order_event rename to unavailable");
+  expect(await send("CancelOrder", { id })).toContain("internal");
+  await database.query("alter table unavailable rename to order_event");
+  expect(await send("CancelOrder", { id })).toContain("CANCELLED");
+  return orderToken;
+}
 
 async function post(method: string, body: object, token?: string): Promise<string> {
   const headers = new Headers({ "content-type": "application/json" });
@@ -68,6 +115,7 @@ test("no log line holds a password, a token or a key, even when calls fail", asy
   for (const [name, secret] of Object.entries(secrets))
     expect([name, secret.length > 20]).toEqual([name, true]);
 
+  secrets["order token"] = await useOrderToken(token);
   await post(`${identity}/SignIn`, { email, password: wrongPassword });
   await post(`${identity}/RefreshSession`, { refreshToken: field(registered, "refreshToken") });
   await post(`${identity}/RefreshSession`, { refreshToken: forgedRefreshToken });
