@@ -23,6 +23,7 @@ import {
   FulfillmentItemEntity,
   OrderEntity,
   OrderEventEntity,
+  OrderExpiryEntity,
   OrderItemEntity,
 } from "./order/order.entity.ts";
 import { ShippingZoneCountryEntity, ShippingZoneEntity } from "./order/zone/shipping-zone.entity.ts";
@@ -52,6 +53,7 @@ export const entities = [
   OrderEntity,
   OrderItemEntity,
   OrderEventEntity,
+  OrderExpiryEntity,
   FulfillmentEntity,
   FulfillmentItemEntity,
   ShippingZoneEntity,

@@ -77,7 +77,11 @@ export async function createFeatures(
     stockLock,
     statementTimeoutMs: config.dbStatementTimeoutMs,
     waitMs: config.dbPoolWaitMs,
-    onClosed: (tx, order) => reviews.deleteUnverified(tx, order.customerId),
+    onClosed: (tx, closed) =>
+      reviews.deleteUnverified(
+        tx,
+        closed.map(({ customerId }) => customerId),
+      ),
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;

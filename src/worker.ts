@@ -13,6 +13,7 @@ import type { Database } from "./infra/postgres/postgres.ts";
 import { internalCall } from "./kernel/call.ts";
 import { MINUTE_MS } from "./kernel/durations.ts";
 import type { Log } from "./kernel/log.ts";
+import type { Orders } from "./order/order.ts";
 
 /** Dependencies of the worker. */
 export interface WorkerOptions {
@@ -21,6 +22,7 @@ export interface WorkerOptions {
   jobs: Jobs;
   bus: Pick<InvalidationBus, "ensureAllInvalidated" | "ensureInvalidated" | "invalidate">;
   identity: Pick<Identity, "purgeExpired">;
+  orders: Pick<Orders, "startExpiry">;
   log: Log;
 }
 
@@ -31,11 +33,12 @@ export interface WorkerOptions {
 const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
- * Runs the jobs of the service and the consumers of the outbox in this process; other processes may run them too.
- * @returns a function that stops the consumers and the maintenance timer; the queues stop with `jobs`
+ * Runs the jobs of the service, the consumers of the outbox and the expiry of orders in this process; other processes may
+ * run them too.
+ * @returns a function that stops all of that except for the queues, which stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
-  const { db, wakeUp, jobs, bus, identity, log } = options;
+  const { db, wakeUp, jobs, bus, identity, orders, log } = options;
   const consumers = await runConsumers({
     db,
     wakeUp,
@@ -46,6 +49,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     const isComplete = await bus.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     if (!isComplete) throw new Error("Redis did not accept the invalidation");
   });
+  const expiry = orders.startExpiry();
   const stopping = new AbortController();
   const call = internalCall(stopping.signal);
   const runMaintenance = async () => {
@@ -65,6 +69,6 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
   return async () => {
     clearInterval(timer);
     stopping.abort();
-    await Promise.all([running, consumers.close()]);
+    await Promise.all([running, consumers.close(), expiry.close()]);
   };
 }

@@ -62,7 +62,7 @@ export const OrderEntity = defineEntity({
     {
       name: "orders_expiring",
       expression:
-        "create index orders_expiring on orders (expires_at, id) where expires_at is not null and closing in ('NONE', 'EXPIRING') and payment_state in ('UNPAID', 'FAILED')",
+        "create index orders_expiring on orders (expires_at, id) where expires_at is not null and closing = 'NONE' and payment_state in ('UNPAID', 'FAILED')",
     },
   ],
   checks: [
@@ -142,6 +142,20 @@ export const OrderEventEntity = defineEntity({
     createdAt: timestamp(),
   },
   checks: [{ name: "order_event_sequence_in_range", expression: "sequence > 1" }],
+});
+
+/** An order that is EXPIRING, until it has expired or its expiry was aborted. */
+export const OrderExpiryEntity = defineEntity({
+  name: "OrderExpiry",
+  tableName: "order_expiry",
+  properties: {
+    orderId: p.uuid().primary(),
+    /** How often a worker has begun to cancel the payment. */
+    attempts: p.integer(),
+    /** Time of the database at which any worker may go on with the expiry: the end of a worker's lease, or of a delay. */
+    retryAt: timestamp(),
+  },
+  indexes: [{ name: "order_expiry_retry", properties: ["retryAt"] }],
 });
 
 /** A shipment of units of an order. */

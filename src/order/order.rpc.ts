@@ -1,3 +1,4 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright/type/v1/postal_address_pb.ts";
@@ -56,6 +57,16 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
         reference,
       };
       return { order: toOrderMessage(await orders.markPaid(getCall(context), payment, requestId)) };
+    },
+
+    async setOrderExpireTime({ id, etag, expireTime, reason, requestId }, context) {
+      const change = {
+        id: id.toLowerCase(),
+        etag,
+        expireTime: expireTime && timestampDate(expireTime),
+        reason,
+      };
+      return { order: toOrderMessage(await orders.setExpireTime(getCall(context), change, requestId)) };
     },
 
     async listOrderEvents({ id, afterSequence, pageSize, pageToken }, context) {

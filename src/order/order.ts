@@ -3,6 +3,7 @@ import { runMutation } from "../infra/postgres/idempotency/run-mutation.ts";
 import { type Keyset, keysetCondition, keysetOrder } from "../infra/postgres/keyset.ts";
 import type { Tx } from "../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../infra/postgres/statement.ts";
+import type { Loop } from "../kernel/async/start-loop.ts";
 import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
@@ -10,6 +11,8 @@ import { ownerScope, type Principal, permissionDenied, requestOwner } from "../k
 import { type ChangeOptions, cancelOrder, type OrderCancellation } from "./change/cancel-order.ts";
 import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
+import { createExpirySweep, type ExpiryOptions } from "./expiry/expiry-sweep.ts";
+import { type ExpireTimeChange, setOrderExpireTime } from "./expiry/set-expire-time.ts";
 import { createOrderAccess } from "./guest/order-access.ts";
 import type { OrderTokens } from "./guest/order-token.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
@@ -24,6 +27,7 @@ export type { OrderCancellation } from "./change/cancel-order.ts";
 export type { PaymentMethod } from "./change/event-details.ts";
 export type { ManualPayment } from "./change/mark-paid.ts";
 export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
+export type { ExpireTimeChange } from "./expiry/set-expire-time.ts";
 export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
@@ -65,6 +69,13 @@ export interface Orders {
   cancel(call: Call, cancellation: OrderCancellation, requestId: string): Promise<Order>;
   /** Records that an order was paid by hand. @throws AppError as `markOrderPaid` does */
   markPaid(call: Call, payment: ManualPayment, requestId: string): Promise<Order>;
+  /** Sets the time at which an unpaid order expires. @throws AppError as `setOrderExpireTime` does */
+  setExpireTime(call: Call, change: ExpireTimeChange, requestId: string): Promise<Order>;
+  /**
+   * Expires orders that were not paid in time, and releases their units and limits, until the loop is closed. Several
+   * processes may do this concurrently.
+   */
+  startExpiry(): Loop;
   /**
    * Returns a page of an order's history, oldest event first.
    * @throws AppError not_found, also for another customer's order
@@ -78,7 +89,7 @@ export interface Orders {
 }
 
 /** Dependencies of the orders. */
-export interface OrderOptions extends PlacementOptions, Omit<ChangeOptions, "orderAccess"> {
+export interface OrderOptions extends PlacementOptions, ExpiryOptions {
   tokens: PageTokens;
   orderTokens: OrderTokens;
 }
@@ -157,6 +168,8 @@ export function createOrders(dependencies: OrderOptions): Orders {
 
     cancel: changeOnce("CancelOrder", cancelOrder),
     markPaid: changeOnce("MarkOrderPaid", markOrderPaid),
+    setExpireTime: changeOnce("SetOrderExpireTime", setOrderExpireTime),
+    startExpiry: createExpirySweep(options).start,
     listEvents: (call, request) => listOrderEvents(options, call, request),
 
     async hasPurchased(tx, customerId, productId) {

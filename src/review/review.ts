@@ -56,10 +56,11 @@ export interface Reviews {
    */
   delete(call: Call, id: string): Promise<void>;
   /**
-   * Deletes those reviews of a customer whose products are in no order of the customer that is not cancelled, in the
-   * transaction that cancels an order.
+   * Deletes those reviews of customers whose products are in no order of the customer that is not cancelled, in the
+   * transaction that cancels orders.
+   * @param customerIds empty ones, of guests, have no reviews
    */
-  deleteUnverified(tx: Tx, customerId: string): Promise<void>;
+  deleteUnverified(tx: Tx, customerIds: readonly string[]): Promise<void>;
 }
 
 /** Dependencies of the reviews. */
@@ -133,14 +134,18 @@ export function createReviews(options: ReviewOptions): Reviews {
       });
     },
 
-    async deleteUnverified(tx, customerId) {
-      if (customerId === "") return;
+    async deleteUnverified(tx, customerIds) {
+      const ids = customerIds.filter((id) => id !== "");
+      if (ids.length === 0) return;
       const rows = await tx.query(sql<DeletedRow>`
-        delete from review where customer_id = ${customerId} and not exists (
-          select from orders join order_item on order_id = orders.id
-          where orders.customer_id = review.customer_id and product_id = review.product_id
-            and cancelled_quantity < quantity
-        ) returning product_id, customer_id, rating`);
+        delete from review using (
+          select id from review where customer_id = any(${ids}::uuid[]) and not exists (
+            select from orders join order_item on order_id = orders.id
+            where orders.customer_id = review.customer_id and product_id = review.product_id
+              and cancelled_quantity < quantity
+          ) order by id for update
+        ) as unverified
+        where review.id = unverified.id returning product_id, customer_id, rating`);
       // In the order of the ids, so that concurrent transactions do not deadlock on the products.
       for (const row of rows.toSorted((a, b) => (a.product_id < b.product_id ? -1 : 1))) {
         await changeRating(catalog, tx, row.product_id, { sum: -row.rating, count: -1 });

@@ -13,8 +13,8 @@ import { type ChangeTargets, openUnits, releaseOpenUnits, withCancelled } from "
 export interface ChangeOptions extends ChangeTargets {
   clock: Clock;
   orderAccess: OrderAccess;
-  /** Runs in the transaction of a change after which an order is cancelled or has expired. */
-  onClosed?: (tx: Tx, order: Order) => Promise<void>;
+  /** Runs in the transaction of a change after which orders are cancelled or have expired. */
+  onClosed?: (tx: Tx, orders: readonly Order[]) => Promise<void>;
 }
 
 /** A request to cancel an order. */
@@ -47,6 +47,6 @@ export async function cancelOrder(
   const [cancelled = order] = await applyChanges(tx, call, [
     { order, transition: "CANCEL", set, reason, now },
   ]);
-  await options.onClosed?.(tx, cancelled);
+  await options.onClosed?.(tx, [cancelled]);
   return cancelled;
 }

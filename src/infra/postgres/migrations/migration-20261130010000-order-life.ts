@@ -73,7 +73,7 @@ export class Migration20261130010000 extends Migration {
     this.addSql("create index orders_state_created on orders (state, created_at, id)");
     this.addSql(`
       create index orders_expiring on orders (expires_at, id)
-      where expires_at is not null and closing in ('NONE', 'EXPIRING') and payment_state in ('UNPAID', 'FAILED')`);
+      where expires_at is not null and closing = 'NONE' and payment_state in ('UNPAID', 'FAILED')`);
   }
 
   private addItemColumns(): void {
@@ -108,6 +108,13 @@ export class Migration20261130010000 extends Migration {
         primary key (order_id, sequence),
         constraint order_event_sequence_in_range check (sequence > 1)
       )`);
+    this.addSql(`
+      create table order_expiry (
+        order_id uuid primary key references orders (id),
+        attempts int not null,
+        retry_at timestamptz(3) not null
+      )`);
+    this.addSql("create index order_expiry_retry on order_expiry (retry_at)");
     this.addSql(`
       create table fulfillment (
         id uuid primary key,

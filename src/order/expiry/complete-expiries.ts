@@ -1,0 +1,97 @@
+import { sql } from "kysely";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { prepare } from "../../infra/postgres/statement.ts";
+import type { Call } from "../../kernel/call.ts";
+import { AppError } from "../../kernel/errors.ts";
+import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
+import type { ChangeOptions } from "../change/cancel-order.ts";
+import { readOrders } from "../change/lock-orders.ts";
+import { openUnits, releaseOpenUnits, withCancelled } from "../change/release-units.ts";
+import type { Order } from "../order-types.ts";
+import { isAllowed } from "../state/transitions.ts";
+import type { PaymentOutcome } from "./payment-cancellation.ts";
+
+/** Dependencies of completing expiries. */
+export interface CompletionOptions extends Omit<ChangeOptions, "orderAccess"> {
+  db: Database;
+}
+
+/** Longest wait for one lock, in milliseconds: callers wait for the locks that the transaction holds meanwhile. */
+const LOCK_TIMEOUT_MS = 250;
+/** Time limit of completing expiries after the first transaction, in milliseconds. */
+const TIME_LIMIT_MS = 10_000;
+
+const LOCK = prepare<[ids: readonly string[]], { id: string }>(
+  (ids) => sql`
+    select id from orders where id = any(${ids}::uuid[]) and closing = 'EXPIRING' order by id for update`,
+);
+const DELETE = prepare<[ids: readonly string[]], object>(
+  (ids) => sql`delete from order_expiry where order_id = any(${ids}::uuid[])`,
+);
+
+/**
+ * Completes expiries in one transaction. If that fails, such as because another session has locked the stock of a
+ * product, halves of them are completed by transactions of their own, so that one order does not keep the others from
+ * expiring.
+ * @param onFailure called for each order that was not completed
+ * @throws AppError unavailable or cancelled: some may not have been tried
+ */
+export async function completeExpiries(
+  options: CompletionOptions,
+  call: Call,
+  outcomes: ReadonlyMap<string, PaymentOutcome>,
+  onFailure: (error: unknown, orderId: string) => void,
+): Promise<void> {
+  const endsAtMs = performance.now() + TIME_LIMIT_MS;
+  const complete = async (part: readonly [orderId: string, PaymentOutcome][]): Promise<void> => {
+    try {
+      await options.db.transact(call, (tx) => completeBatch(options, tx, call, new Map(part)), {
+        lockTimeoutMs: LOCK_TIMEOUT_MS,
+      });
+    } catch (error) {
+      if (error instanceof AppError && (error.code === "unavailable" || error.code === "cancelled"))
+        throw error;
+      if (part.length === 1 || performance.now() > endsAtMs) {
+        for (const [orderId] of part) onFailure(error, orderId);
+        return;
+      }
+      const middle = Math.ceil(part.length / 2);
+      await complete(part.slice(0, middle));
+      await complete(part.slice(middle));
+    }
+  };
+  if (outcomes.size > 0) await complete([...outcomes]);
+}
+
+/** Releases the units and limits of orders whose payment was cancelled; those that are paid no longer expire. */
+async function completeBatch(
+  options: CompletionOptions,
+  tx: Tx,
+  call: Call,
+  outcomes: ReadonlyMap<string, PaymentOutcome>,
+): Promise<void> {
+  const { clock, onClosed } = options;
+  // Another worker may have completed some, after the lease of this one had ended.
+  const locked = await tx.query(LOCK([...outcomes.keys()]));
+  const ids = locked.map(({ id }) => id);
+  const orders = await readOrders(tx, ids);
+  const isExpired = (order: Order) => outcomes.get(order.id) === "cancelled" && isAllowed(order, "EXPIRE");
+  const expired = orders.filter(isExpired);
+  if (expired.length > 0) {
+    await releaseOpenUnits(options, tx, call, { reason: "EXPIRE", orders: expired, now: clock.now() });
+  }
+  const changes = orders.map((order): OrderChange => {
+    const now = timeOfChange(clock, order);
+    if (!isExpired(order)) {
+      return { order, transition: "ABORT_EXPIRY", set: { closing: "NONE", expireTime: undefined }, now };
+    }
+    const items = withCancelled(order.items, openUnits(order));
+    return { order, transition: "EXPIRE", set: { closing: "EXPIRED", items }, now };
+  });
+  const after = await applyChanges(tx, call, changes);
+  await onClosed?.(
+    tx,
+    after.filter(({ closing }) => closing === "EXPIRED"),
+  );
+  await tx.query(DELETE(ids));
+}

@@ -1,0 +1,124 @@
+import { type RawBuilder, sql } from "kysely";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { type Parameter, prepare } from "../../infra/postgres/statement.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
+import { readOrders } from "../change/lock-orders.ts";
+
+/** An EXPIRING order whose expiry this worker goes on with, until its lease ends. */
+export interface TakenExpiry {
+  orderId: string;
+  /** How often a worker has taken it, this time included. */
+  attempts: number;
+}
+
+/** Bounds of taking expiries. */
+export interface TakingLimits {
+  /** Maximum number of orders whose expiry begins, and of those whose expiry goes on. */
+  batchSize: number;
+  /** Time after which other workers may go on, in milliseconds. */
+  leaseMs: number;
+}
+
+/** The rows of the index orders_expiring. */
+const CAN_EXPIRE = sql`expires_at is not null and closing = 'NONE' and payment_state in ('UNPAID', 'FAILED')`;
+
+/**
+ * Returns the time that decides whether an order has expired: the earlier one of the database's clock and the service's.
+ * A clock that is ahead expires no order early while the other one is right; a clock that is behind delays expiries.
+ */
+const expiryTime = (now: Parameter) => sql`least(now(), ${now}::timestamptz)`;
+const afterMs = (delayMs: RawBuilder<unknown> | Parameter) =>
+  sql`now() + ${delayMs}::float8 * interval '1 ms'`;
+
+// Orders that a caller has locked are left for a later round: this statement never waits, so that its order of locks
+// does not matter.
+const LOCK_DUE = prepare<[now: Date, limit: number], { id: string }>(
+  (now, limit) => sql`
+    select id from orders where ${CAN_EXPIRE} and expires_at <= ${expiryTime(now)}
+    order by expires_at, id limit ${limit} for update skip locked`,
+);
+const INSERT = prepare<[orderIds: readonly string[], leaseMs: number], object>(
+  (orderIds, leaseMs) => sql`
+    insert into order_expiry (order_id, attempts, retry_at)
+    select order_id, 1, ${afterMs(leaseMs)} from unnest(${orderIds}::uuid[]) as order_id`,
+);
+const TAKE_OVER = prepare<[leaseMs: number, limit: number], { order_id: string; attempts: number }>(
+  (leaseMs, limit) => sql`
+    update order_expiry set attempts = attempts + 1, retry_at = ${afterMs(leaseMs)}
+    from (
+      select order_id from order_expiry where retry_at <= now() order by retry_at limit ${limit} for update skip locked
+    ) as due
+    where order_expiry.order_id = due.order_id returning order_expiry.order_id, attempts`,
+);
+const POSTPONE = prepare<[orderIds: readonly string[], delaysMs: readonly number[]], object>(
+  (orderIds, delaysMs) => sql`
+    update order_expiry set retry_at = ${afterMs(sql`delay_ms`)}
+    from unnest(${orderIds}::uuid[], ${delaysMs}::float8[]) as postponed (id, delay_ms) where order_id = id`,
+);
+const FIND_DELAY = prepare<[now: Date], { delay_ms: number | null }>(
+  (now) => sql`
+    select extract(epoch from least(
+      (select expires_at from orders where ${CAN_EXPIRE} order by expires_at limit 1) - ${expiryTime(now)},
+      (select retry_at from order_expiry order by retry_at limit 1) - now()
+    ))::float8 * 1000 as delay_ms`,
+);
+
+/** Returns the time until an expiry is due, in milliseconds: 0 or less if one is, undefined if there is none. */
+export async function findDelay(
+  db: Pick<Database, "read">,
+  call: Call,
+  clock: Clock,
+): Promise<number | undefined> {
+  const [row] = await db.read(call, FIND_DELAY(clock.now()));
+  return row?.delay_ms ?? undefined;
+}
+
+/**
+ * Takes expiries for this worker: begins those of orders that were not paid in time, and goes on with those whose lease
+ * or delay has ended, such as the ones of a worker that was killed.
+ */
+export async function takeExpiries(
+  tx: Tx,
+  call: Call,
+  clock: Clock,
+  { batchSize, leaseMs }: TakingLimits,
+): Promise<TakenExpiry[]> {
+  const takenOver = await tx.query(TAKE_OVER(leaseMs, batchSize));
+  const due = await tx.query(LOCK_DUE(clock.now(), batchSize));
+  const ids = due.map(({ id }) => id);
+  if (ids.length > 0) {
+    const orders = await readOrders(tx, ids);
+    const changes = orders.map(
+      (order): OrderChange => ({
+        order,
+        transition: "START_EXPIRY",
+        set: { closing: "EXPIRING" },
+        now: timeOfChange(clock, order),
+      }),
+    );
+    await applyChanges(tx, call, changes);
+    await tx.query(INSERT(ids, leaseMs));
+  }
+  return [
+    ...takenOver.map(({ order_id: orderId, attempts }) => ({ orderId, attempts })),
+    ...ids.map((orderId) => ({ orderId, attempts: 1 })),
+  ];
+}
+
+/** Delay after the first attempt, and after many, in milliseconds. */
+const RETRY_MS = { first: 5_000, max: 600_000 };
+
+/** Ends the leases of expiries that could not be completed: they are due again after exponential backoff with jitter. */
+export async function postponeExpiries(tx: Tx, expiries: readonly TakenExpiry[]): Promise<void> {
+  const delays = expiries.map(
+    ({ attempts }) => Math.min(RETRY_MS.first * 2 ** (attempts - 1), RETRY_MS.max) * (0.5 + Math.random()),
+  );
+  await tx.query(
+    POSTPONE(
+      expiries.map(({ orderId }) => orderId),
+      delays,
+    ),
+  );
+}
