@@ -17,6 +17,7 @@ import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrderTokens } from "./order/guest/order-token.ts";
 import { readOrderTokenKeys } from "./order/guest/order-token-keys.ts";
 import { createOrders, type Orders } from "./order/order.ts";
+import { createTableProvider } from "./order/quote/table-provider.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
@@ -71,6 +72,7 @@ export async function createFeatures(
     customers,
     tracker,
     orderTokens,
+    quotes: createTableProvider({ zones, bus }),
     log,
     stockStrategy: config.stockStrategy,
     reservationSeconds: config.reservationSeconds,

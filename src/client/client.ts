@@ -34,6 +34,7 @@ export * from "../../gen/cartwright/order/v1/fulfillment_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_event_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_service_pb.ts";
+export * from "../../gen/cartwright/order/v1/quote_pb.ts";
 export * from "../../gen/cartwright/order/v1/zone_pb.ts";
 export * from "../../gen/cartwright/order/v1/zone_service_pb.ts";
 export { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";

@@ -74,7 +74,7 @@ export interface Inventory {
     now: Date,
   ): Promise<(StockTransition | AppError)[]>;
   /** Returns the stock of products by id without locking it; unknown products are absent. */
-  read(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
+  read(tx: Pick<Tx, "query">, productIds: readonly string[]): Promise<Map<string, StockLevel>>;
   /**
    * Moves the units of orders, whose stock is locked, and records that in the ledger: ORDER reserves them, CANCEL and
    * EXPIRE release them, SHIP removes them from the units on hand and the reserved ones, ORDER_RETURN adds them to those

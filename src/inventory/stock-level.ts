@@ -47,7 +47,10 @@ export async function lockStock(tx: Tx, productIds: readonly string[]): Promise<
 }
 
 /** Returns the stock of products by id without locking it; unknown products are absent. */
-export async function readStock(tx: Tx, productIds: readonly string[]): Promise<Map<string, StockLevel>> {
+export async function readStock(
+  tx: Pick<Tx, "query">,
+  productIds: readonly string[],
+): Promise<Map<string, StockLevel>> {
   return productIds.length === 0 ? new Map() : levelsOf(await tx.query(READ(productIds)));
 }
 

@@ -29,6 +29,17 @@ export interface StateViolation {
   description: string;
 }
 
+/** A message of the contract in its encoding, for the details of an error. */
+export interface EncodedMessage {
+  /** Full name of its type, such as `cartwright.order.v1.Quote`. */
+  type: string;
+  value: Uint8Array;
+  /** The same as JSON, for people. */
+  debug: JsonValue;
+}
+
+type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
+
 /** The details of an error that callers can act upon; all of them are sent. */
 export interface ErrorDetails {
   /** Stable reason in UPPER_SNAKE_CASE, which clients switch on. */
@@ -43,6 +54,8 @@ export interface ErrorDetails {
   quota?: string;
   /** Delay before the next attempt, in milliseconds. */
   retryAfterMs?: number;
+  /** Messages of the feature's contract, such as a new quote. */
+  messages?: EncodedMessage[];
 }
 
 /** An error that is sent to the caller: a code, a message that says what is wrong and what to do, and details. */

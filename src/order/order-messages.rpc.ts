@@ -8,7 +8,9 @@ import {
   OrderTransition as OrderTransitionMessage,
   PaymentState as PaymentStateMessage,
 } from "../../gen/cartwright/order/v1/order_pb.ts";
+import type { QuoteSchema } from "../../gen/cartwright/order/v1/quote_pb.ts";
 import type { Order } from "./order.ts";
+import type { OrderTotals } from "./order-types.ts";
 import type { FulfillmentState, OrderState, PaymentState } from "./state/order-state.ts";
 import type { OrderTransition } from "./state/transitions.ts";
 
@@ -59,7 +61,6 @@ const ORDER_STATE_NAMES: readonly OrderState[] = [
 /** Returns the message of an order. */
 export function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchema> {
   const { paid, totals } = order;
-  const money = (minorUnits: bigint) => ({ ...paid, minorUnits });
   return {
     id: order.id,
     customerId: order.customerId,
@@ -74,19 +75,30 @@ export function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchem
     ...(order.expireTime && { expireTime: timestampFromDate(order.expireTime) }),
     paymentState: PAYMENT_STATES[order.paymentState],
     fulfillmentState: FULFILLMENT_STATES[order.fulfillmentState],
-    totals: [
-      { type: OrderTotalType.SUBTOTAL, amount: money(totals.subtotal) },
-      { type: OrderTotalType.DISCOUNT, amount: money(totals.discount) },
-      { type: OrderTotalType.SHIPPING, amount: money(totals.shipping) },
-      { type: OrderTotalType.TAX, amount: money(totals.isTaxIncluded ? 0n : totals.tax) },
-      { type: OrderTotalType.TOTAL, amount: money(totals.total) },
-    ],
-    includedTax: money(totals.isTaxIncluded ? totals.tax : 0n),
+    ...toTotalMessages(totals, paid.currencyCode),
     amountDue: order.amountDue,
     ...(order.shippingAddress && { shippingAddress: order.shippingAddress }),
     ...(order.billingAddress && { billingAddress: order.billingAddress }),
     email: order.email,
     note: order.note,
     ...(order.shippingOption && { shippingOption: order.shippingOption }),
+  };
+}
+
+/** Returns the messages of totals. */
+export function toTotalMessages(
+  { subtotal, discount, shipping, tax, isTaxIncluded, total }: OrderTotals,
+  currencyCode: string,
+): Pick<MessageInitShape<typeof QuoteSchema>, "totals" | "includedTax"> {
+  const money = (minorUnits: bigint) => ({ currencyCode, minorUnits });
+  return {
+    totals: [
+      { type: OrderTotalType.SUBTOTAL, amount: money(subtotal) },
+      { type: OrderTotalType.DISCOUNT, amount: money(discount) },
+      { type: OrderTotalType.SHIPPING, amount: money(shipping) },
+      { type: OrderTotalType.TAX, amount: money(isTaxIncluded ? 0n : tax) },
+      { type: OrderTotalType.TOTAL, amount: money(total) },
+    ],
+    includedTax: money(isTaxIncluded ? tax : 0n),
   };
 }

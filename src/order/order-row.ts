@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Money } from "../kernel/money.ts";
-import type { PostalAddress } from "./address.ts";
+import type { PostalAddress } from "./address/postal-address.ts";
 import { completeOrder } from "./complete-order.ts";
 import type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 import type { OrderStates } from "./state/order-state.ts";

@@ -1,5 +1,5 @@
 import type { Money } from "../kernel/money.ts";
-import type { PostalAddress } from "./address.ts";
+import type { PostalAddress } from "./address/postal-address.ts";
 import type { OrderState, OrderStates } from "./state/order-state.ts";
 import type { OrderTransition } from "./state/transitions.ts";
 

@@ -1,36 +1,51 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { OrderItem as OrderItemMessage } from "../../gen/cartwright/order/v1/order_pb.ts";
 import type { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright/type/v1/postal_address_pb.ts";
+import type { StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
 import type { Orders, PostalAddress } from "./order.ts";
 import { orderStateOf, toOrderMessage } from "./order-messages.rpc.ts";
+import { rethrowWithQuote, toQuoteMessage } from "./quote/quote.rpc.ts";
 
 /** Creates the handlers of OrderService. */
 export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
   return {
-    async createOrder({ order, requestId, validateOnly }, context) {
+    async createOrder({ order, requestId, validateOnly, expectedTotal }, context) {
       // PostgreSQL returns UUIDs in lower case, and the ids of an order are compared with its rows.
       const input = {
         customerId: order?.customerId.toLowerCase() ?? "",
         promotionId: order?.promotionId.toLowerCase() ?? "",
-        items: (order?.items ?? []).map(({ productId, quantity }) => ({
-          productId: productId.toLowerCase(),
-          quantity,
-        })),
+        items: toLines(order?.items ?? []),
         shippingAddress: toAddress(order?.shippingAddress),
         billingAddress: toAddress(order?.billingAddress),
         email: order?.email || undefined,
         note: order?.note || undefined,
+        shippingOptionId: order?.shippingOption?.id,
+        expectedTotal: expectedTotal && {
+          currencyCode: expectedTotal.currencyCode,
+          minorUnits: expectedTotal.minorUnits,
+        },
       };
       const creation = { order: input, requestId: requestId.toLowerCase(), validateOnly };
-      const created = await orders.create(getCall(context), creation);
+      const created = await orders.create(getCall(context), creation).catch(rethrowWithQuote);
       return {
         order: toOrderMessage(created.order),
         replayed: created.replayed,
         orderToken: created.orderToken,
       };
+    },
+
+    async quoteOrder({ items, shippingAddress, shippingOptionId }, context) {
+      const request = {
+        items: toLines(items),
+        shippingAddress: toAddress(shippingAddress),
+        shippingOptionId,
+      };
+      const quote = await orders.quote(getCall(context), request).catch(rethrowWithQuote);
+      return { quote: toQuoteMessage(quote) };
     },
 
     async getOrder({ id }, context) {
@@ -75,6 +90,10 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       return { events: page.items.map(toEventMessage), nextPageToken: page.nextPageToken };
     },
   } satisfies Partial<ServiceImpl<typeof OrderService>>;
+}
+
+function toLines(items: readonly OrderItemMessage[]): StockLine[] {
+  return items.map(({ productId, quantity }) => ({ productId: productId.toLowerCase(), quantity }));
 }
 
 /** Returns the fields of an address alone. */

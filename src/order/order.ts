@@ -19,9 +19,11 @@ import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import type { Order } from "./order-types.ts";
 import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
 import type { PlacedOrder } from "./placement/placement.ts";
+import type { PricedBasket } from "./quote/quote.ts";
+import { type OrderQuoteRequest, quoteOrder } from "./quote/quote-order.ts";
 import type { OrderState } from "./state/order-state.ts";
 
-export type { PostalAddress } from "./address.ts";
+export type { PostalAddress } from "./address/postal-address.ts";
 export type { ActorKind } from "./change/actor.ts";
 export type { OrderCancellation } from "./change/cancel-order.ts";
 export type { PaymentMethod } from "./change/event-details.ts";
@@ -32,6 +34,7 @@ export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-type
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
+export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
 
 /** A request for a page of orders. */
 export interface OrderListRequest extends PageRequest {
@@ -53,6 +56,11 @@ export interface Orders {
    * @throws AppError permission_denied for another customer's orders
    */
   list(call: Call, request: OrderListRequest): Promise<Page<Order>>;
+  /**
+   * Returns the prices, taxes and shipping options of an order without placing it. Lines of a product are added up.
+   * @throws AppError as `quoteOrder` does; invalid_argument when lines of a product add up to too many units
+   */
+  quote(call: Call, request: OrderQuoteRequest): Promise<PricedBasket>;
   /**
    * Places an order: the stock, the order, its stock movements and its purchases are committed together or not at all.
    * A repeat with the same request_id returns the first response.
@@ -154,6 +162,8 @@ export function createOrders(dependencies: OrderOptions): Orders {
       const rows = await db.read(call, prepareDynamic(statement));
       return tokens.createPage(rows, size, query, (row) => [row.created_at, row.id], orderFromRow);
     },
+
+    quote: (call, request) => quoteOrder(options, call, request),
 
     async create(call, creation) {
       const { order } = creation;

@@ -184,6 +184,7 @@ describe("docs/errors.md", () => {
     "PURCHASE_LIMIT",
     "NOT_EMPTY",
     "ORDER_VALUE",
+    "SHIPPING_OPTION",
     "Z_BUF_ERROR",
     "ORDER_RETURN",
     "BANK_TRANSFER",

@@ -40,7 +40,7 @@ export interface ProductStock {
    */
   adjustStock(call: Call, adjustment: StockAdjustment & { requestId: string }): Promise<StockedProduct>;
   /** Returns the fields of products that orders copy, by id; unknown products are absent. */
-  findOrdered(tx: Tx, productIds: readonly string[]): Promise<Map<string, OrderedProduct>>;
+  findOrdered(tx: Pick<Tx, "query">, productIds: readonly string[]): Promise<Map<string, OrderedProduct>>;
   /**
    * Updates the availability of products whose stock is locked, and invalidates the cached responses that show it, after
    * orders or cancellations have changed the units that can be ordered.

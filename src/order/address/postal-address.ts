@@ -1,15 +1,13 @@
 import { invalidField } from "../../kernel/errors.ts";
 import { isCountry } from "./countries.ts";
 
-/** A postal address in any script. It is checked, and never changed. */
+/** A postal address, in any script, as the caller wrote it. Fields are empty if they are not set. */
 export interface PostalAddress {
-  /** ISO 3166-1 code. */
+  /** ISO 3166-1 alpha-2. */
   countryCode: string;
-  /** State, province or region. */
   administrativeArea: string;
   locality: string;
   postalCode: string;
-  /** Street, house number and what else is above the locality. */
   addressLines: string[];
   recipient: string;
   organization: string;
@@ -21,7 +19,7 @@ export interface PostalAddress {
  * @param field path of the address in the request
  * @throws AppError invalid_argument for an unknown country
  */
-export function assertAddress(address: PostalAddress, field: string): void {
-  if (isCountry(address.countryCode)) return;
-  throw invalidField(`${field}.country_code`, "is not the code of a country (ISO 3166-1)");
+export function assertAddress(address: PostalAddress | undefined, field: string): void {
+  if (address === undefined || isCountry(address.countryCode)) return;
+  throw invalidField(`${field}.country_code`, "is not the code of a country (ISO 3166-1).");
 }

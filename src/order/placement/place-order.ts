@@ -1,7 +1,12 @@
+import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
+import { assertAddress } from "../address/postal-address.ts";
 import { actorOf } from "../change/actor.ts";
+import { assertShippable, prepareQuoter } from "../quote/prepare-quoter.ts";
+import type { QuoteProvider } from "../quote/quote.ts";
+import { StaleQuoterError } from "../quote/quote-errors.ts";
 import { decidePlacements } from "./decide.ts";
-import { type OrderInput, type PlacedOrder, toPlacement } from "./placement.ts";
+import { type OrderInput, type PlacedOrder, type Placement, toPlacement } from "./placement.ts";
 import { readPlacements } from "./read-placements.ts";
 import {
   createStockStrategy,
@@ -15,6 +20,7 @@ export interface PlacementOptions extends StrategyOptions {
   stockStrategy: StockStrategyName;
   /** Time in which an order has to be paid, in seconds; 0: orders do not expire. */
   reservationSeconds: number;
+  quotes: QuoteProvider;
 }
 
 /** A request to place an order. */
@@ -26,6 +32,9 @@ export interface OrderCreation {
 
 /** Places an order for an owner of request_ids. @throws AppError as `Orders.create` does */
 export type PlaceOrder = (call: Call, owner: string, creation: OrderCreation) => Promise<PlacedOrder>;
+
+/** Attempts to place an order whose prices change between the preparation of its quote and the locks. */
+const QUOTE_ATTEMPTS = 3;
 
 /** Creates the function that places orders. */
 export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
@@ -41,10 +50,24 @@ export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
       reservationSeconds,
       actor: actorOf(call.principal),
     });
-    if (!validateOnly) return strategy.place(call, placement);
-    return options.db.dryRun(call, async (tx) => {
-      const state = await readPlacements(options, tx, [placement], "none");
-      return resultOf(decidePlacements([placement], state).outcomes);
+    const { shippingAddress: address, shippingOptionId, lines } = placement;
+    assertShippable({ address, shippingOptionId }, "order.");
+    assertAddress(placement.billingAddress, "order.billing_address");
+    const place = async (quoted: Placement): Promise<PlacedOrder> => {
+      if (!validateOnly) return strategy.place(call, quoted);
+      return options.db.dryRun(call, async (tx) => {
+        const state = await readPlacements(options, tx, [quoted], "none");
+        return resultOf(decidePlacements([quoted], state).outcomes);
+      });
+    };
+    if (address === undefined) return place(placement);
+    const placeQuoted = async () =>
+      place({ ...placement, quoter: await prepareQuoter(options, call, { address, lines }) });
+    return withRetries(placeQuoted, {
+      attempts: QUOTE_ATTEMPTS,
+      firstDelayMs: 0,
+      isRetryable: (error) => error instanceof StaleQuoterError,
+      signal: call.signal,
     });
   };
 }

@@ -1,8 +1,10 @@
 import type { StockLine } from "../../inventory/inventory.ts";
 import { fingerprint, hashJson } from "../../kernel/canonical-json.ts";
 import { invalidField } from "../../kernel/errors.ts";
-import type { PostalAddress } from "../address.ts";
+import type { Money } from "../../kernel/money.ts";
+import type { PostalAddress } from "../address/postal-address.ts";
 import type { Order } from "../order-types.ts";
+import type { Quoter } from "../quote/quote.ts";
 
 /** The fields of an order that callers write. */
 export interface OrderInput {
@@ -18,6 +20,8 @@ export interface OrderInput {
   email?: string | undefined;
   note?: string | undefined;
   shippingOptionId?: string | undefined;
+  /** The total that the buyer has seen. */
+  expectedTotal?: Money | undefined;
 }
 
 /** A valid request for an order. */
@@ -36,6 +40,12 @@ export interface Placement {
   billingAddress: PostalAddress | undefined;
   email: string;
   note: string;
+  /** Empty for none. */
+  shippingOptionId: string;
+  /** Undefined if the order may have any total. */
+  expectedTotal: Money | undefined;
+  /** Undefined for an order without an address. */
+  quoter: Quoter | undefined;
   /** Time to pay; null for an order that does not expire. */
   reservationSeconds: number | null;
   /** Who places the order, as the history stores it. */
@@ -56,7 +66,7 @@ export interface PlacedOrder {
 const MAX_QUANTITY = 10_000n;
 
 /**
- * Returns the placement of a request.
+ * Returns the placement of a request, without a quoter.
  * @throws AppError invalid_argument when lines of a product add up to too many units
  */
 export function toPlacement(
@@ -66,7 +76,8 @@ export function toPlacement(
     "orderId" | "owner" | "requestId" | "clientAddress" | "reservationSeconds" | "actor"
   >,
 ): Placement {
-  const { customerId, promotionId, items, shippingAddress, billingAddress, email = "", note = "" } = input;
+  const { customerId, promotionId, items, shippingAddress, billingAddress, expectedTotal } = input;
+  const { email = "", note = "", shippingOptionId = "" } = input;
   return {
     ...request,
     customerId,
@@ -75,7 +86,10 @@ export function toPlacement(
     billingAddress,
     email,
     note,
-    lines: addUpLines(items),
+    shippingOptionId,
+    expectedTotal,
+    quoter: undefined,
+    lines: addUpLines(items, "order.items"),
     fingerprint: fingerprint(input),
     olderFingerprint: () => hashJson(input),
   };
@@ -102,13 +116,18 @@ export function promotionKey(id: string): string {
   return `promotion ${id}`;
 }
 
-function addUpLines(items: readonly StockLine[]): StockLine[] {
+/**
+ * Adds up the lines of each product, in the order of its first line.
+ * @param field path of the lines in the request
+ * @throws AppError invalid_argument when lines of a product add up to too many units
+ */
+export function addUpLines(items: readonly StockLine[], field: string): StockLine[] {
   const lines = new Map<string, StockLine>();
   for (const [index, { productId, quantity }] of items.entries()) {
     const sum = (lines.get(productId)?.quantity ?? 0n) + quantity;
     if (sum > MAX_QUANTITY) {
       throw invalidField(
-        `order.items[${index}].quantity`,
+        `${field}[${index}].quantity`,
         `the items of this product add up to ${sum} units. The maximum is ${MAX_QUANTITY}.`,
       );
     }

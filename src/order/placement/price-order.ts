@@ -2,23 +2,26 @@ import type { OrderedProduct } from "../../catalog/catalog.ts";
 import { availableUnits, type StockLevel } from "../../inventory/inventory.ts";
 import { SECOND_MS } from "../../kernel/durations.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
-import { assertAmount } from "../../kernel/money.ts";
+import type { Money } from "../../kernel/money.ts";
 import { completeOrder } from "../complete-order.ts";
-import type { Order, OrderItem, OrderTotals } from "../order-types.ts";
+import type { Order } from "../order-types.ts";
+import { priceBasket } from "../quote/price-basket.ts";
+import type { PricedBasket } from "../quote/quote.ts";
+import { QuoteChangedError } from "../quote/quote-errors.ts";
 import type { Placement } from "./placement.ts";
 
 /**
  * Returns the order of a placement at the current prices of its products.
- * @throws AppError failed_precondition for several currencies; invalid_argument for too large an amount
+ * @throws AppError failed_precondition when the total is not the expected one; as `priceBasket` does
  */
 export function priceOrder(
   placement: Placement,
   products: ReadonlyMap<string, OrderedProduct>,
   now: Date,
 ): Order {
-  const items = priceLines(placement.lines, products);
-  const currencyCode = singleCurrency(items);
-  const totals = addUpTotals(items);
+  const priced = priceBasket(placement, products);
+  assertExpectedTotal(placement.expectedTotal, priced);
+  const { currencyCode, items, totals, shippingOption } = priced;
   const { orderId, customerId, promotionId, reservationSeconds } = placement;
   const { shippingAddress, billingAddress, email, note } = placement;
   // There is nothing to pay for.
@@ -38,7 +41,7 @@ export function priceOrder(
     billingAddress,
     email,
     note,
-    shippingOption: undefined,
+    shippingOption,
     etag: "1",
     createTime: now,
     updateTime: now,
@@ -47,31 +50,16 @@ export function priceOrder(
   });
 }
 
-function priceLines(lines: Placement["lines"], products: ReadonlyMap<string, OrderedProduct>): OrderItem[] {
-  return lines.map(({ productId, quantity }, index): OrderItem => {
-    const product = products.get(productId);
-    if (product === undefined) throw notFound("product", productId);
-    const { sku, name, price: unitPrice } = product;
-    return {
-      id: String(index + 1),
-      productId,
-      sku,
-      name,
-      unitPrice,
-      quantity,
-      totalPrice: { ...unitPrice, minorUnits: unitPrice.minorUnits * quantity },
-      tax: { ...unitPrice, minorUnits: 0n },
-      cancelledQuantity: 0n,
-      fulfilledQuantity: 0n,
-      returnedQuantity: 0n,
-    };
+/** @throws QuoteChangedError when the buyer expects another total */
+function assertExpectedTotal(expected: Money | undefined, priced: PricedBasket): void {
+  if (expected === undefined) return;
+  const { currencyCode, totals } = priced;
+  if (expected.currencyCode === currencyCode && expected.minorUnits === totals.total) return;
+  throw new QuoteChangedError(priced, {
+    type: "TOTAL",
+    subject: "order",
+    description: `the total is ${currencyCode} ${totals.total}, not ${expected.currencyCode} ${expected.minorUnits}`,
   });
-}
-
-function addUpTotals(items: readonly OrderItem[]): OrderTotals {
-  const subtotal = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
-  assertAmount(subtotal, "order.items");
-  return { subtotal, discount: 0n, shipping: 0n, tax: 0n, isTaxIncluded: false, total: subtotal };
 }
 
 /**
@@ -103,16 +91,5 @@ export function assertAvailable(
   throw new AppError("failed_precondition", `Insufficient stock: ${descriptions}. Nothing was ordered.`, {
     reason: violations.every(({ type }) => type === "DELETED") ? "PRODUCT_DELETED" : "OUT_OF_STOCK",
     preconditions: violations,
-  });
-}
-
-function singleCurrency(items: readonly OrderItem[]): string {
-  const currencies = [...new Set(items.map((item) => item.unitPrice.currencyCode))].sort();
-  const [currency = ""] = currencies;
-  if (currencies.length <= 1) return currency;
-  const description = `its products are priced in ${currencies.join(" and ")}; place one order for each currency`;
-  throw new AppError("failed_precondition", `An order has one currency: ${description}.`, {
-    reason: "SEVERAL_CURRENCIES",
-    preconditions: [{ type: "CURRENCY", subject: "order", description }],
   });
 }

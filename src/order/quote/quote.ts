@@ -1,5 +1,6 @@
 import type { Call } from "../../kernel/call.ts";
 import type { PostalAddress } from "../address/postal-address.ts";
+import type { OrderItem, OrderTotals, ShippingOption } from "../order-types.ts";
 
 /** One product of a basket. */
 export interface BasketLine {
@@ -20,24 +21,12 @@ export interface Basket {
   lines: readonly BasketLine[];
 }
 
-/** A way to ship a basket. Amounts are in minor units of the basket's currency. */
-export interface ShippingOption {
-  id: string;
-  name: string;
-  price: bigint;
-  /** Part of the price if prices include tax, otherwise on top of it. */
-  tax: bigint;
-  /** Days from the shipment to the delivery; 0 if unknown. */
-  minDeliveryDays: number;
-  maxDeliveryDays: number;
-}
-
-/** Tax and shipping of a basket. Amounts are in minor units of its currency. */
+/** Tax and shipping of a basket. */
 export interface Quote {
-  /** Tax of each line, in the order of the basket. */
+  /** Tax of each line in minor units, in the order of the basket. */
   lineTaxes: readonly bigint[];
   /** Whether the prices of lines and options include their taxes. */
-  taxIncluded: boolean;
+  isTaxIncluded: boolean;
   shippingOptions: readonly ShippingOption[];
 }
 
@@ -60,7 +49,15 @@ export interface QuoteProvider {
   prepare(call: Call, request: QuoteRequest): Promise<Quoter>;
 }
 
-/** The prices of a basket have changed since its quoter was prepared. */
-export class StaleQuoterError extends Error {
-  override readonly name = "StaleQuoterError";
+/** An order with its prices, taxes and totals. */
+export interface PricedBasket {
+  /** ISO 4217 code of all amounts. */
+  currencyCode: string;
+  items: OrderItem[];
+  totals: OrderTotals;
+  shippingOptions: readonly ShippingOption[];
+  /** The chosen one of the options. */
+  shippingOption: ShippingOption | undefined;
+  /** The products with too few units in stock. An order has none. */
+  unavailable: ReadonlySet<string>;
 }

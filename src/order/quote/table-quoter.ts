@@ -1,4 +1,5 @@
 import type { PostalAddress } from "../address/postal-address.ts";
+import type { ShippingOption } from "../order-types.ts";
 import {
   REST_OF_WORLD,
   type ShippingRate,
@@ -7,7 +8,7 @@ import {
   taxZoneKey,
   type ZoneTables,
 } from "../zone/zones.ts";
-import type { Basket, Quote, Quoter, ShippingOption } from "./quote.ts";
+import type { Basket, Quote, Quoter } from "./quote.ts";
 import { addedTax, includedTax } from "./tax.ts";
 
 /** Returns the quoter of an address by the tables of zones. */
@@ -48,11 +49,15 @@ function quoteBasket(basket: Basket, zone: ShippingZone | undefined, taxes: TaxR
   );
   const isShipped = zone !== undefined && zone.currencyCode === currencyCode;
   const shippingOptions = isShipped ? optionsOf(basket, zone.rates, taxes) : [];
-  return { lineTaxes, taxIncluded: taxes.isIncluded, shippingOptions };
+  return { lineTaxes, isTaxIncluded: taxes.isIncluded, shippingOptions };
 }
 
 /** Returns the options of the rates that have a price for the basket. */
-function optionsOf({ lines }: Basket, rates: readonly ShippingRate[], taxes: TaxRates): ShippingOption[] {
+function optionsOf(
+  { currencyCode, lines }: Basket,
+  rates: readonly ShippingRate[],
+  taxes: TaxRates,
+): ShippingOption[] {
   let value = 0n;
   let weight = 0n;
   for (const { unitPrice, quantity, weightGrams } of lines) {
@@ -63,8 +68,8 @@ function optionsOf({ lines }: Basket, rates: readonly ShippingRate[], taxes: Tax
     const measure = basis === "WEIGHT" ? weight : value;
     const tier = tiers.findLast(({ minimum }) => minimum <= measure);
     if (tier === undefined) return [];
-    const { price } = tier;
-    const tax = taxes.taxOf(price, taxes.shippingTaxClass);
+    const price = { currencyCode, minorUnits: tier.price };
+    const tax = { currencyCode, minorUnits: taxes.taxOf(tier.price, taxes.shippingTaxClass) };
     return [{ id, name, price, tax, minDeliveryDays, maxDeliveryDays }];
   });
 }

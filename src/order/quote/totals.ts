@@ -1,39 +1,25 @@
 import { assertAmount } from "../../kernel/money.ts";
-import type { Basket, Quote, ShippingOption } from "./quote.ts";
-
-/** The amounts of an order, in minor units of its currency. */
-export interface Totals {
-  subtotal: bigint;
-  /** 0 or negative. */
-  discount: bigint;
-  shipping: bigint;
-  /** All tax: of the items and of the shipping. */
-  tax: bigint;
-  /** The part of `tax` that is on the shipping. */
-  shippingTax: bigint;
-  /** Whether subtotal and shipping include the tax. If not, it is added to them. */
-  taxIncluded: boolean;
-  total: bigint;
-}
+import type { OrderTotals, ShippingOption } from "../order-types.ts";
+import type { Quote } from "./quote.ts";
 
 /**
- * Returns the totals of a basket.
- * @param quote undefined for a basket without an address: no tax and no shipping
+ * Returns the totals of an order.
+ * @param subtotal sum of the prices of the lines
+ * @param quote undefined for an order without an address: no tax and no shipping
  * @param option of the quote; undefined if none is chosen
  * @throws AppError invalid_argument when the total is too large
  */
 export function totalsOf(
-  { lines }: Pick<Basket, "lines">,
+  subtotal: bigint,
   quote: Quote | undefined,
   option: ShippingOption | undefined,
-): Totals {
-  const subtotal = lines.reduce((sum, { unitPrice, quantity }) => sum + unitPrice * quantity, 0n);
+): OrderTotals {
   const discount = 0n;
-  const shipping = option?.price ?? 0n;
-  const shippingTax = option?.tax ?? 0n;
-  const tax = (quote?.lineTaxes ?? []).reduce((sum, one) => sum + one, shippingTax);
-  const taxIncluded = quote?.taxIncluded ?? false;
-  const total = subtotal + discount + shipping + (taxIncluded ? 0n : tax);
+  const shipping = option?.price.minorUnits ?? 0n;
+  let tax = option?.tax.minorUnits ?? 0n;
+  for (const lineTax of quote?.lineTaxes ?? []) tax += lineTax;
+  const isTaxIncluded = quote?.isTaxIncluded ?? false;
+  const total = subtotal + discount + shipping + (isTaxIncluded ? 0n : tax);
   assertAmount(total, "order.items");
-  return { subtotal, discount, shipping, tax, shippingTax, taxIncluded, total };
+  return { subtotal, discount, shipping, tax, isTaxIncluded, total };
 }

@@ -42,13 +42,15 @@ const CONNECT_CODES = {
 export function toConnectError(error: AppError): ConnectError {
   const { message } = error;
   const retryAfterMs = retryDelayMs(error);
-  return new ConnectError(
+  const translated = new ConnectError(
     truncated(message, MAX_MESSAGE_LENGTH),
     CONNECT_CODES[error.code],
     retryAfterMs === undefined ? undefined : { "retry-after": String(ceilSeconds(retryAfterMs)) },
     errorDetails(error, retryAfterMs),
     error.cause,
   );
+  translated.details.push(...(error.details.messages ?? []));
+  return translated;
 }
 
 /** Returns whole seconds, rounded up, so that a caller never retries too early. */

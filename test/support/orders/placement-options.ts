@@ -1,13 +1,25 @@
 import { createOrderTokens } from "../../../src/order/guest/order-token.ts";
-import type { StockStrategyName } from "../../../src/order/order.ts";
+import type { QuoteProvider, StockStrategyName } from "../../../src/order/order.ts";
 import { silentLog } from "../log.ts";
 
 const stockStrategy: StockStrategyName = "combined";
+
+/** Quotes without tax and shipping options. */
+const quotes: QuoteProvider = {
+  prepare:
+    async () =>
+    ({ lines }) => ({
+      lineTaxes: lines.map(() => 0n),
+      isTaxIncluded: false,
+      shippingOptions: [],
+    }),
+};
 
 /** Options of orders in tests that count outcomes, not times. */
 export const placementOptions = {
   stockStrategy,
   reservationSeconds: 1_800,
+  quotes,
   statementTimeoutMs: 30_000,
   waitMs: 30_000,
   log: silentLog,

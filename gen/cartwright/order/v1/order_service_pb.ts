@@ -7,13 +7,17 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Fulfillment, OrderItemQuantity } from "./fulfillment_pb.ts";
 import { file_cartwright_order_v1_fulfillment } from "./fulfillment_pb.ts";
-import type { Order, OrderState } from "./order_pb.ts";
+import type { Order, OrderItem, OrderState } from "./order_pb.ts";
 import { file_cartwright_order_v1_order } from "./order_pb.ts";
 import type { OrderEvent, PaymentMethod } from "./order_event_pb.ts";
 import { file_cartwright_order_v1_order_event } from "./order_event_pb.ts";
+import type { Quote } from "./quote_pb.ts";
+import { file_cartwright_order_v1_quote } from "./quote_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
+import type { PostalAddress } from "../../type/v1/postal_address_pb.ts";
+import { file_cartwright_type_v1_postal_address } from "../../type/v1/postal_address_pb.ts";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -23,7 +27,63 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order_service.proto.
  */
 export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
-  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEiggEKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgpyZXF1ZXN0X2lkGAEgASgJQgvgQQK6SAVyA7ABARI0CgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJCCeBBArpIA8gBARIVCg12YWxpZGF0ZV9vbmx5GAMgASgIImwKE0NyZWF0ZU9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEhAKCHJlcGxheWVkGAIgASgIEhgKC29yZGVyX3Rva2VuGAMgASgJQgOAAQEiKgoPR2V0T3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABASI9ChBHZXRPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciKvAQoRTGlzdE9yZGVyc1JlcXVlc3QSHAoJcGFnZV9zaXplGAEgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgCIAEoCUIMukgJcgcYgBC6AQEAEiAKC2N1c3RvbWVyX2lkGAMgASgJQgu6SAjYAQFyA7ABARI4CgVzdGF0ZRgEIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZUIIukgFggECEAEiWQoSTGlzdE9yZGVyc1Jlc3BvbnNlEioKBm9yZGVycxgBIAMoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIocBChJDYW5jZWxPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEhwKBnJlYXNvbhgEIAEoCUIMukgJcgcY9AO6AQEAIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIoUCChRNYXJrT3JkZXJQYWlkUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESNAoGYW1vdW50GAQgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgngQQK6SAPIAQESQQoGbWV0aG9kGAUgASgOMiIuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50TWV0aG9kQg3gQQK6SAeCAQQQASAAEh8KCXJlZmVyZW5jZRgGIAEoCUIMukgJcgcYyAG6AQEAIkIKFU1hcmtPcmRlclBhaWRSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIikgIKEFNoaXBPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEj8KBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIIukgFkgECEGQSHAoHY2FycmllchgFIAEoCUILukgIcgYYZLoBAQASJAoPdHJhY2tpbmdfbnVtYmVyGAYgASgJQgu6SAhyBhhkugEBABIkCgx0cmFja2luZ191cmkYByABKAlCDrpIC9gBAXIGGNAPiAEBInUKEVNoaXBPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlchI1CgtmdWxmaWxsbWVudBgCIAEoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnQijwEKE0RlbGl2ZXJPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEiMKDmZ1bGZpbGxtZW50X2lkGAQgASgJQgu6SAjYAQFyA7ABASJBChREZWxpdmVyT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIi0gEKF0NhbmNlbE9yZGVySXRlbXNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARJECgVpdGVtcxgEIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCDeBBArpIB5IBBAgBEGQSHAoGcmVhc29uGAUgASgJQgy6SAlyBxj0A7oBAQAiRQoYQ2FuY2VsT3JkZXJJdGVtc1Jlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciLjAQoXUmV0dXJuT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIcCgZyZWFzb24YBSABKAlCDLpICXIHGPQDugEBABIPCgdyZXN0b2NrGAYgASgIIkUKGFJldHVybk9yZGVySXRlbXNSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIivwEKGVNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcCgZyZWFzb24YBSABKAlCDLpICXIHGPQDugEBACJHChpTZXRPcmRlckV4cGlyZVRpbWVSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIikgEKFkxpc3RPcmRlckV2ZW50c1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEh8KDmFmdGVyX3NlcXVlbmNlGAIgASgDQge6SAQiAigAEhwKCXBhZ2Vfc2l6ZRgDIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YBCABKAlCDLpICXIHGIAQugEBACJjChdMaXN0T3JkZXJFdmVudHNSZXNwb25zZRIvCgZldmVudHMYASADKAsyHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjIKF0xpc3RGdWxmaWxsbWVudHNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABASJSChhMaXN0RnVsZmlsbG1lbnRzUmVzcG9uc2USNgoMZnVsZmlsbG1lbnRzGAEgAygLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudDKqCwoMT3JkZXJTZXJ2aWNlEmwKC0NyZWF0ZU9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVzcG9uc2UiCsLzGAYIBSgCMAMSZAoIR2V0T3JkZXISJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBolLmNhcnR3cmlnaHQub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZSILkAIBwvMYBAgGMAISYgoKTGlzdE9yZGVycxImLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1JlcXVlc3QaJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZSIDkAIBEmwKC0NhbmNlbE9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2UiCsLzGAYIBigBMAMScgoNTWFya09yZGVyUGFpZBIpLmNhcnR3cmlnaHQub3JkZXIudjEuTWFya09yZGVyUGFpZFJlcXVlc3QaKi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk1hcmtPcmRlclBhaWRSZXNwb25zZSIKwvMYBggDKAIwAxJmCglTaGlwT3JkZXISJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlcXVlc3QaJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlc3BvbnNlIgrC8xgGCAMoAjADEm8KDERlbGl2ZXJPcmRlchIoLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVxdWVzdBopLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVzcG9uc2UiCsLzGAYIAygBMAMSewoQQ2FuY2VsT3JkZXJJdGVtcxIsLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVySXRlbXNSZXNwb25zZSIKwvMYBggDKAIwAxJ7ChBSZXR1cm5PcmRlckl0ZW1zEiwuY2FydHdyaWdodC5vcmRlci52MS5SZXR1cm5PcmRlckl0ZW1zUmVxdWVzdBotLmNhcnR3cmlnaHQub3JkZXIudjEuUmV0dXJuT3JkZXJJdGVtc1Jlc3BvbnNlIgrC8xgGCAMoAjADEoEBChJTZXRPcmRlckV4cGlyZVRpbWUSLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QaLy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlIgrC8xgGCAMoATADEnkKD0xpc3RPcmRlckV2ZW50cxIrLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBosLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACEnwKEExpc3RGdWxmaWxsbWVudHMSLC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RGdWxmaWxsbWVudHNSZXF1ZXN0Gi0uY2FydHdyaWdodC5vcmRlci52MS5MaXN0RnVsZmlsbG1lbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACGjDC8xgsChQIAhIECAEQASIICgIIBRICCB4wAhIUCAISBAgCEAEiCAoCCAUSAggeMANCrQEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWjlleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_event, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEitwEKEVF1b3RlT3JkZXJSZXF1ZXN0EjwKBWl0ZW1zGAEgAygLMh4uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1CDeBBArpIB5IBBAgBEGQSOwoQc2hpcHBpbmdfYWRkcmVzcxgCIAEoCzIhLmNhcnR3cmlnaHQudHlwZS52MS5Qb3N0YWxBZGRyZXNzEicKEnNoaXBwaW5nX29wdGlvbl9pZBgDIAEoCUILukgIcgYYZLoBAQAiPwoSUXVvdGVPcmRlclJlc3BvbnNlEikKBXF1b3RlGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5RdW90ZSK1AQoSQ3JlYXRlT3JkZXJSZXF1ZXN0Eh8KCnJlcXVlc3RfaWQYASABKAlCC+BBArpIBXIDsAEBEjQKBW9yZGVyGAIgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlckIJ4EECukgDyAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSMQoOZXhwZWN0ZWRfdG90YWwYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkibAoTQ3JlYXRlT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISEAoIcmVwbGF5ZWQYAiABKAgSGAoLb3JkZXJfdG9rZW4YAyABKAlCA4ABASIqCg9HZXRPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIj0KEEdldE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIq8BChFMaXN0T3JkZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASIAoLY3VzdG9tZXJfaWQYAyABKAlCC7pICNgBAXIDsAEBEjgKBXN0YXRlGAQgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgi6SAWCAQIQASJZChJMaXN0T3JkZXJzUmVzcG9uc2USKgoGb3JkZXJzGAEgAygLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkihwEKEkNhbmNlbE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESHAoGcmVhc29uGAQgASgJQgy6SAlyBxj0A7oBAQAiQAoTQ2FuY2VsT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIihQIKFE1hcmtPcmRlclBhaWRSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARI0CgZhbW91bnQYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXlCCeBBArpIA8gBARJBCgZtZXRob2QYBSABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRNZXRob2RCDeBBArpIB4IBBBABIAASHwoJcmVmZXJlbmNlGAYgASgJQgy6SAlyBxjIAboBAQAiQgoVTWFya09yZGVyUGFpZFJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciKSAgoQU2hpcE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESPwoFaXRlbXMYBCADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5Qgi6SAWSAQIQZBIcCgdjYXJyaWVyGAUgASgJQgu6SAhyBhhkugEBABIkCg90cmFja2luZ19udW1iZXIYBiABKAlCC7pICHIGGGS6AQEAEiQKDHRyYWNraW5nX3VyaRgHIAEoCUIOukgL2AEBcgYY0A+IAQEidQoRU2hpcE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEjUKC2Z1bGZpbGxtZW50GAIgASgLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudCKPAQoTRGVsaXZlck9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESIwoOZnVsZmlsbG1lbnRfaWQYBCABKAlCC7pICNgBAXIDsAEBIkEKFERlbGl2ZXJPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciLSAQoXQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIcCgZyZWFzb24YBSABKAlCDLpICXIHGPQDugEBACJFChhDYW5jZWxPcmRlckl0ZW1zUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIuMBChdSZXR1cm5PcmRlckl0ZW1zUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESRAoFaXRlbXMYBCADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5Qg3gQQK6SAeSAQQIARBkEhwKBnJlYXNvbhgFIAEoCUIMukgJcgcY9AO6AQEAEg8KB3Jlc3RvY2sYBiABKAgiRQoYUmV0dXJuT3JkZXJJdGVtc1Jlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciK/AQoZU2V0T3JkZXJFeHBpcmVUaW1lUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKBnJlYXNvbhgFIAEoCUIMukgJcgcY9AO6AQEAIkcKGlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciKSAQoWTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESHwoOYWZ0ZXJfc2VxdWVuY2UYAiABKANCB7pIBCICKAASHAoJcGFnZV9zaXplGAMgASgFQgm6SAYaBBhkKAASIAoKcGFnZV90b2tlbhgEIAEoCUIMukgJcgcYgBC6AQEAImMKF0xpc3RPcmRlckV2ZW50c1Jlc3BvbnNlEi8KBmV2ZW50cxgBIAMoCzIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiMgoXTGlzdEZ1bGZpbGxtZW50c1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIlIKGExpc3RGdWxmaWxsbWVudHNSZXNwb25zZRI2CgxmdWxmaWxsbWVudHMYASADKAsyIC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50MpcMCgxPcmRlclNlcnZpY2USawoKUXVvdGVPcmRlchImLmNhcnR3cmlnaHQub3JkZXIudjEuUXVvdGVPcmRlclJlcXVlc3QaJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlF1b3RlT3JkZXJSZXNwb25zZSIMwvMYCAgBEgQIARAFEmwKC0NyZWF0ZU9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVzcG9uc2UiCsLzGAYIBSgCMAMSZAoIR2V0T3JkZXISJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBolLmNhcnR3cmlnaHQub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZSILkAIBwvMYBAgGMAISYgoKTGlzdE9yZGVycxImLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1JlcXVlc3QaJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZSIDkAIBEmwKC0NhbmNlbE9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2UiCsLzGAYIBigBMAMScgoNTWFya09yZGVyUGFpZBIpLmNhcnR3cmlnaHQub3JkZXIudjEuTWFya09yZGVyUGFpZFJlcXVlc3QaKi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk1hcmtPcmRlclBhaWRSZXNwb25zZSIKwvMYBggDKAIwAxJmCglTaGlwT3JkZXISJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlcXVlc3QaJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlc3BvbnNlIgrC8xgGCAMoAjADEm8KDERlbGl2ZXJPcmRlchIoLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVxdWVzdBopLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVzcG9uc2UiCsLzGAYIAygBMAMSewoQQ2FuY2VsT3JkZXJJdGVtcxIsLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVySXRlbXNSZXNwb25zZSIKwvMYBggDKAIwAxJ7ChBSZXR1cm5PcmRlckl0ZW1zEiwuY2FydHdyaWdodC5vcmRlci52MS5SZXR1cm5PcmRlckl0ZW1zUmVxdWVzdBotLmNhcnR3cmlnaHQub3JkZXIudjEuUmV0dXJuT3JkZXJJdGVtc1Jlc3BvbnNlIgrC8xgGCAMoAjADEoEBChJTZXRPcmRlckV4cGlyZVRpbWUSLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QaLy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlIgrC8xgGCAMoATADEnkKD0xpc3RPcmRlckV2ZW50cxIrLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBosLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACEnwKEExpc3RGdWxmaWxsbWVudHMSLC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RGdWxmaWxsbWVudHNSZXF1ZXN0Gi0uY2FydHdyaWdodC5vcmRlci52MS5MaXN0RnVsZmlsbG1lbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACGjDC8xgsChQIAhIECAEQASIICgIIBRICCB4wAhIUCAISBAgCEAEiCAoCCAUSAggeMANCrQEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQhFPcmRlclNlcnZpY2VQcm90b1ABWjlleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_buf_validate_validate, file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_event, file_cartwright_order_v1_quote, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_cartwright_type_v1_postal_address, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+
+/**
+ * Request message of QuoteOrder.
+ *
+ * @generated from message cartwright.order.v1.QuoteOrderRequest
+ */
+export type QuoteOrderRequest = Message<"cartwright.order.v1.QuoteOrderRequest"> & {
+  /**
+   * Items of the order, from 1 to 100, as in CreateOrder.
+   *
+   * @generated from field: repeated cartwright.order.v1.OrderItem items = 1;
+   */
+  items: OrderItem[];
+
+  /**
+   * Address to ship to. If absent, the quote has no tax and no shipping options.
+   *
+   * @generated from field: cartwright.type.v1.PostalAddress shipping_address = 2;
+   */
+  shippingAddress?: PostalAddress | undefined;
+
+  /**
+   * Id of the chosen shipping option, one of those of an earlier quote. No option if empty.
+   *
+   * @generated from field: string shipping_option_id = 3;
+   */
+  shippingOptionId: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.QuoteOrderRequest.
+ * Use `create(QuoteOrderRequestSchema)` to create a new message.
+ */
+export const QuoteOrderRequestSchema: GenMessage<QuoteOrderRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 0);
+
+/**
+ * Response message of QuoteOrder.
+ *
+ * @generated from message cartwright.order.v1.QuoteOrderResponse
+ */
+export type QuoteOrderResponse = Message<"cartwright.order.v1.QuoteOrderResponse"> & {
+  /**
+   * Prices, taxes and shipping options of the order.
+   *
+   * @generated from field: cartwright.order.v1.Quote quote = 1;
+   */
+  quote?: Quote | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.QuoteOrderResponse.
+ * Use `create(QuoteOrderResponseSchema)` to create a new message.
+ */
+export const QuoteOrderResponseSchema: GenMessage<QuoteOrderResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 1);
 
 /**
  * Request message of CreateOrder.
@@ -56,6 +116,14 @@ export type CreateOrderRequest = Message<"cartwright.order.v1.CreateOrderRequest
    * @generated from field: bool validate_only = 3;
    */
   validateOnly: boolean;
+
+  /**
+   * The TOTAL that the buyer has seen. The call fails with FAILED_PRECONDITION (QUOTE_CHANGED) if the order has another
+   * one; the error details have the new Quote. Any total if absent.
+   *
+   * @generated from field: cartwright.type.v1.Money expected_total = 4;
+   */
+  expectedTotal?: Money | undefined;
 };
 
 /**
@@ -63,7 +131,7 @@ export type CreateOrderRequest = Message<"cartwright.order.v1.CreateOrderRequest
  * Use `create(CreateOrderRequestSchema)` to create a new message.
  */
 export const CreateOrderRequestSchema: GenMessage<CreateOrderRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 0);
+  messageDesc(file_cartwright_order_v1_order_service, 2);
 
 /**
  * Response message of CreateOrder.
@@ -99,7 +167,7 @@ export type CreateOrderResponse = Message<"cartwright.order.v1.CreateOrderRespon
  * Use `create(CreateOrderResponseSchema)` to create a new message.
  */
 export const CreateOrderResponseSchema: GenMessage<CreateOrderResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 1);
+  messageDesc(file_cartwright_order_v1_order_service, 3);
 
 /**
  * Request message of GetOrder.
@@ -120,7 +188,7 @@ export type GetOrderRequest = Message<"cartwright.order.v1.GetOrderRequest"> & {
  * Use `create(GetOrderRequestSchema)` to create a new message.
  */
 export const GetOrderRequestSchema: GenMessage<GetOrderRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 2);
+  messageDesc(file_cartwright_order_v1_order_service, 4);
 
 /**
  * Response message of GetOrder.
@@ -141,7 +209,7 @@ export type GetOrderResponse = Message<"cartwright.order.v1.GetOrderResponse"> &
  * Use `create(GetOrderResponseSchema)` to create a new message.
  */
 export const GetOrderResponseSchema: GenMessage<GetOrderResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 3);
+  messageDesc(file_cartwright_order_v1_order_service, 5);
 
 /**
  * Request message of ListOrders. An order is listed if it matches all filters that are set.
@@ -187,7 +255,7 @@ export type ListOrdersRequest = Message<"cartwright.order.v1.ListOrdersRequest">
  * Use `create(ListOrdersRequestSchema)` to create a new message.
  */
 export const ListOrdersRequestSchema: GenMessage<ListOrdersRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 4);
+  messageDesc(file_cartwright_order_v1_order_service, 6);
 
 /**
  * Response message of ListOrders.
@@ -215,7 +283,7 @@ export type ListOrdersResponse = Message<"cartwright.order.v1.ListOrdersResponse
  * Use `create(ListOrdersResponseSchema)` to create a new message.
  */
 export const ListOrdersResponseSchema: GenMessage<ListOrdersResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 5);
+  messageDesc(file_cartwright_order_v1_order_service, 7);
 
 /**
  * Request message of CancelOrder.
@@ -260,7 +328,7 @@ export type CancelOrderRequest = Message<"cartwright.order.v1.CancelOrderRequest
  * Use `create(CancelOrderRequestSchema)` to create a new message.
  */
 export const CancelOrderRequestSchema: GenMessage<CancelOrderRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 6);
+  messageDesc(file_cartwright_order_v1_order_service, 8);
 
 /**
  * Response message of CancelOrder.
@@ -281,7 +349,7 @@ export type CancelOrderResponse = Message<"cartwright.order.v1.CancelOrderRespon
  * Use `create(CancelOrderResponseSchema)` to create a new message.
  */
 export const CancelOrderResponseSchema: GenMessage<CancelOrderResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 7);
+  messageDesc(file_cartwright_order_v1_order_service, 9);
 
 /**
  * Request message of MarkOrderPaid.
@@ -339,7 +407,7 @@ export type MarkOrderPaidRequest = Message<"cartwright.order.v1.MarkOrderPaidReq
  * Use `create(MarkOrderPaidRequestSchema)` to create a new message.
  */
 export const MarkOrderPaidRequestSchema: GenMessage<MarkOrderPaidRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 8);
+  messageDesc(file_cartwright_order_v1_order_service, 10);
 
 /**
  * Response message of MarkOrderPaid.
@@ -360,7 +428,7 @@ export type MarkOrderPaidResponse = Message<"cartwright.order.v1.MarkOrderPaidRe
  * Use `create(MarkOrderPaidResponseSchema)` to create a new message.
  */
 export const MarkOrderPaidResponseSchema: GenMessage<MarkOrderPaidResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 9);
+  messageDesc(file_cartwright_order_v1_order_service, 11);
 
 /**
  * Request message of ShipOrder.
@@ -425,7 +493,7 @@ export type ShipOrderRequest = Message<"cartwright.order.v1.ShipOrderRequest"> &
  * Use `create(ShipOrderRequestSchema)` to create a new message.
  */
 export const ShipOrderRequestSchema: GenMessage<ShipOrderRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 10);
+  messageDesc(file_cartwright_order_v1_order_service, 12);
 
 /**
  * Response message of ShipOrder.
@@ -453,7 +521,7 @@ export type ShipOrderResponse = Message<"cartwright.order.v1.ShipOrderResponse">
  * Use `create(ShipOrderResponseSchema)` to create a new message.
  */
 export const ShipOrderResponseSchema: GenMessage<ShipOrderResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 11);
+  messageDesc(file_cartwright_order_v1_order_service, 13);
 
 /**
  * Request message of DeliverOrder.
@@ -498,7 +566,7 @@ export type DeliverOrderRequest = Message<"cartwright.order.v1.DeliverOrderReque
  * Use `create(DeliverOrderRequestSchema)` to create a new message.
  */
 export const DeliverOrderRequestSchema: GenMessage<DeliverOrderRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 12);
+  messageDesc(file_cartwright_order_v1_order_service, 14);
 
 /**
  * Response message of DeliverOrder.
@@ -519,7 +587,7 @@ export type DeliverOrderResponse = Message<"cartwright.order.v1.DeliverOrderResp
  * Use `create(DeliverOrderResponseSchema)` to create a new message.
  */
 export const DeliverOrderResponseSchema: GenMessage<DeliverOrderResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 13);
+  messageDesc(file_cartwright_order_v1_order_service, 15);
 
 /**
  * Request message of CancelOrderItems.
@@ -570,7 +638,7 @@ export type CancelOrderItemsRequest = Message<"cartwright.order.v1.CancelOrderIt
  * Use `create(CancelOrderItemsRequestSchema)` to create a new message.
  */
 export const CancelOrderItemsRequestSchema: GenMessage<CancelOrderItemsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 14);
+  messageDesc(file_cartwright_order_v1_order_service, 16);
 
 /**
  * Response message of CancelOrderItems.
@@ -591,7 +659,7 @@ export type CancelOrderItemsResponse = Message<"cartwright.order.v1.CancelOrderI
  * Use `create(CancelOrderItemsResponseSchema)` to create a new message.
  */
 export const CancelOrderItemsResponseSchema: GenMessage<CancelOrderItemsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 15);
+  messageDesc(file_cartwright_order_v1_order_service, 17);
 
 /**
  * Request message of ReturnOrderItems.
@@ -649,7 +717,7 @@ export type ReturnOrderItemsRequest = Message<"cartwright.order.v1.ReturnOrderIt
  * Use `create(ReturnOrderItemsRequestSchema)` to create a new message.
  */
 export const ReturnOrderItemsRequestSchema: GenMessage<ReturnOrderItemsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 16);
+  messageDesc(file_cartwright_order_v1_order_service, 18);
 
 /**
  * Response message of ReturnOrderItems.
@@ -670,7 +738,7 @@ export type ReturnOrderItemsResponse = Message<"cartwright.order.v1.ReturnOrderI
  * Use `create(ReturnOrderItemsResponseSchema)` to create a new message.
  */
 export const ReturnOrderItemsResponseSchema: GenMessage<ReturnOrderItemsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 17);
+  messageDesc(file_cartwright_order_v1_order_service, 19);
 
 /**
  * Request message of SetOrderExpireTime.
@@ -722,7 +790,7 @@ export type SetOrderExpireTimeRequest = Message<"cartwright.order.v1.SetOrderExp
  * Use `create(SetOrderExpireTimeRequestSchema)` to create a new message.
  */
 export const SetOrderExpireTimeRequestSchema: GenMessage<SetOrderExpireTimeRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 18);
+  messageDesc(file_cartwright_order_v1_order_service, 20);
 
 /**
  * Response message of SetOrderExpireTime.
@@ -743,7 +811,7 @@ export type SetOrderExpireTimeResponse = Message<"cartwright.order.v1.SetOrderEx
  * Use `create(SetOrderExpireTimeResponseSchema)` to create a new message.
  */
 export const SetOrderExpireTimeResponseSchema: GenMessage<SetOrderExpireTimeResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 19);
+  messageDesc(file_cartwright_order_v1_order_service, 21);
 
 /**
  * Request message of ListOrderEvents.
@@ -786,7 +854,7 @@ export type ListOrderEventsRequest = Message<"cartwright.order.v1.ListOrderEvent
  * Use `create(ListOrderEventsRequestSchema)` to create a new message.
  */
 export const ListOrderEventsRequestSchema: GenMessage<ListOrderEventsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 20);
+  messageDesc(file_cartwright_order_v1_order_service, 22);
 
 /**
  * Response message of ListOrderEvents.
@@ -814,7 +882,7 @@ export type ListOrderEventsResponse = Message<"cartwright.order.v1.ListOrderEven
  * Use `create(ListOrderEventsResponseSchema)` to create a new message.
  */
 export const ListOrderEventsResponseSchema: GenMessage<ListOrderEventsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 21);
+  messageDesc(file_cartwright_order_v1_order_service, 23);
 
 /**
  * Request message of ListFulfillments.
@@ -835,7 +903,7 @@ export type ListFulfillmentsRequest = Message<"cartwright.order.v1.ListFulfillme
  * Use `create(ListFulfillmentsRequestSchema)` to create a new message.
  */
 export const ListFulfillmentsRequestSchema: GenMessage<ListFulfillmentsRequest> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 22);
+  messageDesc(file_cartwright_order_v1_order_service, 24);
 
 /**
  * Response message of ListFulfillments.
@@ -856,7 +924,7 @@ export type ListFulfillmentsResponse = Message<"cartwright.order.v1.ListFulfillm
  * Use `create(ListFulfillmentsResponseSchema)` to create a new message.
  */
 export const ListFulfillmentsResponseSchema: GenMessage<ListFulfillmentsResponse> = /*@__PURE__*/
-  messageDesc(file_cartwright_order_v1_order_service, 23);
+  messageDesc(file_cartwright_order_v1_order_service, 25);
 
 /**
  * Orders of customers and guests. Customers see and change their own orders only: the orders of others are
@@ -867,10 +935,28 @@ export const ListFulfillmentsResponseSchema: GenMessage<ListFulfillmentsResponse
  */
 export const OrderService: GenService<{
   /**
+   * Returns the prices, taxes and shipping options of an order without placing it: nothing is written or reserved. Prices
+   * are as of the last acknowledged write. Missing units are reported in the quote and are not an error. Fails:
+   * - with INVALID_ARGUMENT (INVALID_FIELD) if the country of the address is unknown or the items of a product add up to
+   *   more than 10,000 units, with INVALID_ARGUMENT (FIELD_REQUIRED) if a shipping option has no address, and with
+   *   INVALID_ARGUMENT (AMOUNT_TOO_LARGE) if the total is too large,
+   * - with NOT_FOUND (PRODUCT_NOT_FOUND) if a product does not exist,
+   * - with FAILED_PRECONDITION if a product is deleted (PRODUCT_DELETED), prices differ in currency (SEVERAL_CURRENCIES),
+   *   or the shipping option is not offered (QUOTE_CHANGED); the error details then have the Quote without it.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.QuoteOrder
+   */
+  quoteOrder: {
+    methodKind: "unary";
+    input: typeof QuoteOrderRequestSchema;
+    output: typeof QuoteOrderResponseSchema;
+  },
+  /**
    * Places an order: reserves its units, and records the order, the stock movements and the purchases of its
    * promotion, atomically. Items with the same product are added up. Repeating the call with the same request_id
    * returns the first response. Fails, and changes nothing:
-   * - with INVALID_ARGUMENT (INVALID_FIELD) if the items of a product add up to more than 10,000 units, with
+   * - with INVALID_ARGUMENT (INVALID_FIELD) if the items of a product add up to more than 10,000 units or the country of
+   *   an address is unknown, with INVALID_ARGUMENT (FIELD_REQUIRED) if a shipping option has no shipping address, with
    *   INVALID_ARGUMENT (AMOUNT_TOO_LARGE) if the total is too large, and with INVALID_ARGUMENT (REQUEST_ID_REUSED) if
    *   request_id was used for a different request,
    * - with NOT_FOUND (PRODUCT_NOT_FOUND, CUSTOMER_NOT_FOUND or PROMOTION_NOT_FOUND) if one of them does not exist,
@@ -878,6 +964,8 @@ export const OrderService: GenService<{
    *   (PRODUCT_DELETED, CUSTOMER_DELETED), prices differ in currency (SEVERAL_CURRENCIES), or the promotion is not
    *   running (PROMOTION_NOT_RUNNING), needs a customer (CUSTOMER_REQUIRED), has reached a limit
    *   (PURCHASE_LIMIT_REACHED) or would have too large a total (TOTAL_TOO_LARGE); the error details name the products,
+   * - with FAILED_PRECONDITION (QUOTE_CHANGED) if the order has another total than expected_total, or its shipping option
+   *   is not offered; the error details have the new Quote,
    * - with PERMISSION_DENIED (NOT_YOURS) if a customer orders for another one.
    * Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes while the order is being committed: repeat
    * the call with the same request_id to get its outcome.

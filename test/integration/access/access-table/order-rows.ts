@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
-import { type AccessRow, accessRow, DENIED, type Fixtures, OWNER, withoutSetup } from "./access-row.ts";
+import { type AccessRow, ALL, accessRow, DENIED, type Fixtures, OWNER, withoutSetup } from "./access-row.ts";
 
 /** Places an order of the owner. */
 export async function createOrder({
@@ -26,6 +26,10 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     },
     Scope.ORDERS_WRITE,
   ),
+  "OrderService/QuoteOrder": accessRow(ALL, async ({ admin }) => {
+    const items = [{ productId: await makeProduct(admin, { stock: 1n }), quantity: 1n }];
+    return ({ orders }) => orders.quoteOrder({ items, shippingAddress: { countryCode: "DE" } });
+  }),
   "OrderService/GetOrder": accessRow(
     OWNER,
     async (fixtures) => {

@@ -1,0 +1,108 @@
+import type { OrderedProduct } from "../../catalog/catalog.ts";
+import type { StockLine } from "../../inventory/inventory.ts";
+import { AppError, notFound } from "../../kernel/errors.ts";
+import { assertAmount } from "../../kernel/money.ts";
+import type { OrderItem } from "../order-types.ts";
+import type { Basket, PricedBasket, Quote, Quoter } from "./quote.ts";
+import { QuoteChangedError } from "./quote-errors.ts";
+import { totalsOf } from "./totals.ts";
+
+/** What to price. */
+export interface BasketRequest {
+  /** Each product once. */
+  lines: readonly StockLine[];
+  /** Undefined for an order without an address: no tax and no shipping. */
+  quoter: Quoter | undefined;
+  /** Empty for none. */
+  shippingOptionId: string;
+  /** The products with too few units in stock. None by default. */
+  unavailable?: ReadonlySet<string>;
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Prices lines at the current prices of their products.
+ * @throws AppError not_found for an unknown product; failed_precondition for several currencies; invalid_argument for too
+ *   large an amount; QuoteChangedError when the shipping option is not offered; StaleQuoterError
+ */
+export function priceBasket(
+  { lines, quoter, shippingOptionId, unavailable = NONE }: BasketRequest,
+  products: ReadonlyMap<string, OrderedProduct>,
+): PricedBasket {
+  const items = lines.map((line, index) => priceLine(line, index, products));
+  const currencyCode = singleCurrency(items);
+  const subtotal = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
+  assertAmount(subtotal, "order.items");
+  if (quoter === undefined) {
+    const totals = totalsOf(subtotal, undefined, undefined);
+    return { currencyCode, items, totals, shippingOptions: [], shippingOption: undefined, unavailable };
+  }
+  const quote = quoter(basketOf(lines, products));
+  const taxed = withTaxes(items, quote);
+  const { shippingOptions } = quote;
+  const shippingOption = shippingOptions.find(({ id }) => id === shippingOptionId);
+  const totals = totalsOf(subtotal, quote, shippingOption);
+  const priced = { currencyCode, items: taxed, totals, shippingOptions, shippingOption, unavailable };
+  if (shippingOptionId !== "" && shippingOption === undefined) {
+    throw new QuoteChangedError(priced, {
+      type: "SHIPPING_OPTION",
+      subject: "order.shipping_option",
+      description: `the shipping option ${shippingOptionId} is not offered for this address and these items`,
+    });
+  }
+  return priced;
+}
+
+/** Returns the basket of lines at the current prices of their products. @throws AppError not_found */
+export function basketOf(lines: readonly StockLine[], products: ReadonlyMap<string, OrderedProduct>): Basket {
+  let currencyCode = "";
+  const basketLines = lines.map(({ productId, quantity }) => {
+    const { price, taxClass, weightGrams } = findProduct(products, productId);
+    currencyCode = price.currencyCode;
+    return { productId, unitPrice: price.minorUnits, quantity, taxClass, weightGrams };
+  });
+  return { currencyCode, lines: basketLines };
+}
+
+function priceLine(
+  { productId, quantity }: StockLine,
+  index: number,
+  products: ReadonlyMap<string, OrderedProduct>,
+): OrderItem {
+  const { sku, name, price: unitPrice } = findProduct(products, productId);
+  return {
+    id: String(index + 1),
+    productId,
+    sku,
+    name,
+    unitPrice,
+    quantity,
+    totalPrice: { ...unitPrice, minorUnits: unitPrice.minorUnits * quantity },
+    tax: { ...unitPrice, minorUnits: 0n },
+    cancelledQuantity: 0n,
+    fulfilledQuantity: 0n,
+    returnedQuantity: 0n,
+  };
+}
+
+function withTaxes(items: readonly OrderItem[], { lineTaxes }: Quote): OrderItem[] {
+  return items.map((item, index) => ({ ...item, tax: { ...item.tax, minorUnits: lineTaxes[index] ?? 0n } }));
+}
+
+function findProduct(products: ReadonlyMap<string, OrderedProduct>, productId: string): OrderedProduct {
+  const product = products.get(productId);
+  if (product === undefined) throw notFound("product", productId);
+  return product;
+}
+
+function singleCurrency(items: readonly OrderItem[]): string {
+  const currencies = [...new Set(items.map((item) => item.unitPrice.currencyCode))].sort();
+  const [currency = ""] = currencies;
+  if (currencies.length <= 1) return currency;
+  const description = `its products are priced in ${currencies.join(" and ")}; place one order for each currency`;
+  throw new AppError("failed_precondition", `An order has one currency: ${description}.`, {
+    reason: "SEVERAL_CURRENCIES",
+    preconditions: [{ type: "CURRENCY", subject: "order", description }],
+  });
+}
