@@ -4,6 +4,7 @@ import { type Customers, createCustomers } from "./customer/customer.ts";
 import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import { createFailedJobs } from "./infra/jobs/failed-jobs.ts";
+import type { OutboxTail } from "./infra/outbox/tail/outbox-tail.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import type { RedisLock } from "./infra/redis/redis-lock.ts";
@@ -38,6 +39,7 @@ export interface Features {
 export interface FeatureDependencies {
   db: Database;
   bus: InvalidationBus;
+  tail: OutboxTail;
   stockLock: RedisLock | undefined;
   ids: Ids;
   clock: Clock;
@@ -55,7 +57,7 @@ export async function createFeatures(
     | "dbStatementTimeoutMs"
     | "dbPoolWaitMs"
   >,
-  { db, bus, stockLock, ids, clock, log }: FeatureDependencies,
+  { db, bus, tail, stockLock, ids, clock, log }: FeatureDependencies,
 ): Promise<Features> {
   const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
   const shared = { db, ids, clock, tokens };
@@ -73,6 +75,7 @@ export async function createFeatures(
     tracker,
     orderTokens,
     quotes: createTableProvider({ zones, bus }),
+    tail,
     log,
     stockStrategy: config.stockStrategy,
     reservationSeconds: config.reservationSeconds,

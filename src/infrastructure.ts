@@ -6,6 +6,7 @@ import type { Stores } from "./infra/embedded/stores.ts";
 import { type Jobs, openJobs } from "./infra/jobs/jobs.ts";
 import { withInvalidationOutbox } from "./infra/outbox/invalidation/invalidation-outbox.ts";
 import { withOutbox } from "./infra/outbox/outbox.ts";
+import { createOutboxTail, type OutboxTail } from "./infra/outbox/tail/outbox-tail.ts";
 import { createWakeUp, type WakeUp } from "./infra/outbox/wake-up.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
@@ -25,6 +26,7 @@ const STOCK_LOCK = { leaseMs: 1_000, waitMs: 200 };
 export interface Infrastructure {
   db: Database;
   wakeUp: WakeUp;
+  tail: OutboxTail;
   redis: RedisConnection;
   jobs: Jobs;
   bus: InvalidationBus;
@@ -72,7 +74,9 @@ export async function openInfrastructure(
   const audited = withAuditLog(connections, { ids, clock });
   const wakeUp = createWakeUp();
   const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);
-  return { db, wakeUp, redis, jobs, bus, limiter, stockLock, ids, clock, log };
+  const tail = createOutboxTail({ db, wakeUp, log });
+  cleanups.push(() => tail.close());
+  return { db, wakeUp, tail, redis, jobs, bus, limiter, stockLock, ids, clock, log };
 }
 
 /** Creates the lock of hot products. Most of the time that a batch has is left for its statements. */

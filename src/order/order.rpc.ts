@@ -9,6 +9,7 @@ import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
 import type { Orders, PostalAddress } from "./order.ts";
 import { orderStateOf, toOrderMessage } from "./order-messages.rpc.ts";
 import { rethrowWithQuote, toQuoteMessage } from "./quote/quote.rpc.ts";
+import { toWatchMessage } from "./watch/watch-messages.rpc.ts";
 
 /** Creates the handlers of OrderService. */
 export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
@@ -88,6 +89,11 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       const request = { id: id.toLowerCase(), afterSequence: Number(afterSequence), pageSize, pageToken };
       const page = await orders.listEvents(getCall(context), request);
       return { events: page.items.map(toEventMessage), nextPageToken: page.nextPageToken };
+    },
+
+    async *watchOrder({ id, afterSequence }, context) {
+      const request = { id: id.toLowerCase(), afterSequence: Number(afterSequence) };
+      for await (const update of orders.watch(getCall(context), request)) yield toWatchMessage(update);
     },
   } satisfies Partial<ServiceImpl<typeof OrderService>>;
 }

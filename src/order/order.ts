@@ -22,6 +22,8 @@ import type { PlacedOrder } from "./placement/placement.ts";
 import type { PricedBasket } from "./quote/quote.ts";
 import { type OrderQuoteRequest, quoteOrder } from "./quote/quote-order.ts";
 import type { OrderState } from "./state/order-state.ts";
+import { type OrderUpdate, type OrderWatchRequest, watchOrder } from "./watch/watch-order.ts";
+import { createWatchedOrders, type WatchedOrdersOptions } from "./watch/watched-orders.ts";
 
 export type { PostalAddress } from "./address/postal-address.ts";
 export type { ActorKind } from "./change/actor.ts";
@@ -35,6 +37,7 @@ export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
 export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
+export type { OrderUpdate, OrderWatchRequest } from "./watch/watch-order.ts";
 
 /** A request for a page of orders. */
 export interface OrderListRequest extends PageRequest {
@@ -89,6 +92,8 @@ export interface Orders {
    * @throws AppError not_found, also for another customer's order
    */
   listEvents(call: Call, request: OrderEventListRequest): Promise<Page<OrderEvent>>;
+  /** Yields the changes of an order, until it is final or the call is aborted. @throws AppError as `watchOrder` does */
+  watch(call: Call, request: OrderWatchRequest): AsyncIterable<OrderUpdate>;
   /**
    * Returns whether a customer has an order with a product that is not cancelled. Such orders stay locked against
    * cancellation until the transaction ends.
@@ -97,7 +102,7 @@ export interface Orders {
 }
 
 /** Dependencies of the orders. */
-export interface OrderOptions extends PlacementOptions, ExpiryOptions {
+export interface OrderOptions extends PlacementOptions, ExpiryOptions, Pick<WatchedOrdersOptions, "tail"> {
   tokens: PageTokens;
   orderTokens: OrderTokens;
 }
@@ -126,6 +131,7 @@ export function createOrders(dependencies: OrderOptions): Orders {
   const orderAccess = createOrderAccess({ tokens: orderTokens, clock });
   const options = { ...dependencies, orderAccess };
   const placeOrder = createPlaceOrder(options);
+  const watchedOrders = createWatchedOrders(options);
   /** Returns a method that makes a change once for each request_id; without one, each time. */
   const changeOnce =
     <Request extends { id: string }, Result>(
@@ -181,6 +187,7 @@ export function createOrders(dependencies: OrderOptions): Orders {
     setExpireTime: changeOnce("SetOrderExpireTime", setOrderExpireTime),
     startExpiry: createExpirySweep(options).start,
     listEvents: (call, request) => listOrderEvents(options, call, request),
+    watch: (call, request) => watchOrder({ db, orderAccess, watchedOrders }, call, request),
 
     async hasPurchased(tx, customerId, productId) {
       const orders = await tx.query(sql<{ id: string }>`

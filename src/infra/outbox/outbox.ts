@@ -24,7 +24,7 @@ export function withOutbox(db: Database, wakeUp: Pick<WakeUp, "notify">): Databa
   return {
     ...db,
     async transact<T>(call: Call, work: (tx: Tx) => Promise<T>, limits?: TransactionLimits): Promise<T> {
-      let hasPublished = false;
+      let topics: ReadonlySet<string> = new Set();
       const result = await db.transact(
         call,
         async (tx) => {
@@ -32,13 +32,13 @@ export function withOutbox(db: Database, wakeUp: Pick<WakeUp, "notify">): Databa
           const publish = <Data>({ name }: Topic<Data>, data: Data) =>
             void events.push({ topic: name, data });
           const returned = await work({ ...tx, publish });
-          hasPublished = events.length > 0;
-          if (hasPublished) await tx.query(APPEND(encode(events)));
+          topics = new Set(events.map(({ topic }) => topic));
+          if (events.length > 0) await tx.query(APPEND(encode(events)));
           return returned;
         },
         limits,
       );
-      if (hasPublished) wakeUp.notify();
+      if (topics.size > 0) wakeUp.notify(topics);
       return result;
     },
   };

@@ -17,7 +17,6 @@ import { Migration20261129030000 } from "./migrations/catalog/migration-20261129
 import { Migration20261120000000 } from "./migrations/migration-20261120000000-shop.ts";
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
-import { Migration20261129010000 } from "./migrations/migration-20261129010000-outbox.ts";
 import { Migration20261129100000 } from "./migrations/migration-20261129100000-stock-fence.ts";
 import { Migration20261130010000 } from "./migrations/migration-20261130010000-order-life.ts";
 import { Migration20261130050000 } from "./migrations/migration-20261130050000-zones.ts";
@@ -28,6 +27,8 @@ import { dropFormerSchema } from "./migrations/online/migration-20261129090000-f
 import { addOrderMovements } from "./migrations/online/migration-20261130020000-ledger.ts";
 import { addPurchaseHolds } from "./migrations/online/migration-20261130030000-purchase-holds.ts";
 import { addProductShipping } from "./migrations/online/migration-20261130040000-product-shipping.ts";
+import { Migration20261129010000 } from "./migrations/outbox/migration-20261129010000-outbox.ts";
+import { Migration20261130070000 } from "./migrations/outbox/migration-20261130070000-outbox-truncation.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
 import { isConnectionLost, isContention } from "./postgres-errors.ts";
@@ -53,6 +54,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130030000-purchase-holds", online: addPurchaseHolds },
   { name: "migration-20261130040000-product-shipping", online: addProductShipping },
   { name: "migration-20261130050000-zones", class: Migration20261130050000 },
+  { name: "migration-20261130070000-outbox-truncation", class: Migration20261130070000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

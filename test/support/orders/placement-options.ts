@@ -15,7 +15,7 @@ const quotes: QuoteProvider = {
     }),
 };
 
-/** Options of orders in tests that count outcomes, not times. */
+/** Options of orders in tests that count outcomes, not times, and watch no orders. */
 export const placementOptions = {
   stockStrategy,
   reservationSeconds: 1_800,
@@ -24,4 +24,5 @@ export const placementOptions = {
   waitMs: 30_000,
   log: silentLog,
   orderTokens: createOrderTokens([{ id: "0", validFrom: new Date(0), secret: Buffer.alloc(32, "k") }]),
+  tail: { subscribe: () => () => {} },
 };

@@ -43,6 +43,16 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     withoutSetup(({ orders }, { owner: { customerId } }) => orders.listOrders({ customerId })),
     Scope.ORDERS_READ,
   ),
+  "OrderService/WatchOrder": accessRow(
+    OWNER,
+    async (fixtures) => {
+      const { orderId: id } = await createOrder(fixtures);
+      return async ({ orders }) => {
+        for await (const { order } of orders.watchOrder({ id })) return order;
+      };
+    },
+    Scope.ORDERS_READ,
+  ),
   "OrderService/CancelOrder": accessRow(
     OWNER,
     async (fixtures) => {
