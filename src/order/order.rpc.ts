@@ -6,6 +6,7 @@ import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright
 import type { StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
+import { fulfillmentRpc } from "./fulfillment/fulfillment.rpc.ts";
 import type { Orders, PostalAddress } from "./order.ts";
 import { orderStateOf, toOrderMessage } from "./order-messages.rpc.ts";
 import { rethrowWithQuote, toQuoteMessage } from "./quote/quote.rpc.ts";
@@ -95,6 +96,8 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       const request = { id: id.toLowerCase(), afterSequence: Number(afterSequence) };
       for await (const update of orders.watch(getCall(context), request)) yield toWatchMessage(update);
     },
+
+    ...fulfillmentRpc(orders, getCall),
   } satisfies Partial<ServiceImpl<typeof OrderService>>;
 }
 

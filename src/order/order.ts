@@ -13,6 +13,13 @@ import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
 import { createExpirySweep, type ExpiryOptions } from "./expiry/expiry-sweep.ts";
 import { type ExpireTimeChange, setOrderExpireTime } from "./expiry/set-expire-time.ts";
+import { type Delivery, deliverOrder } from "./fulfillment/deliver-order.ts";
+import {
+  type Fulfillment,
+  type FulfillmentListRequest,
+  listFulfillments,
+} from "./fulfillment/fulfillment.ts";
+import { type Shipment, type ShippedOrder, shipOrder } from "./fulfillment/ship-order.ts";
 import { createOrderAccess } from "./guest/order-access.ts";
 import type { OrderTokens } from "./guest/order-token.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
@@ -32,6 +39,9 @@ export type { PaymentMethod } from "./change/event-details.ts";
 export type { ManualPayment } from "./change/mark-paid.ts";
 export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
 export type { ExpireTimeChange } from "./expiry/set-expire-time.ts";
+export type { Delivery } from "./fulfillment/deliver-order.ts";
+export type { Fulfillment, FulfillmentListRequest } from "./fulfillment/fulfillment.ts";
+export type { Shipment, ShippedOrder } from "./fulfillment/ship-order.ts";
 export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
@@ -87,6 +97,15 @@ export interface Orders {
    * processes may do this concurrently.
    */
   startExpiry(): Loop;
+  /** Ships units of an order. @throws AppError as `shipOrder` does */
+  ship(call: Call, shipment: Shipment, requestId: string): Promise<ShippedOrder>;
+  /** Records that fulfillments of an order were delivered. @throws AppError as `deliverOrder` does */
+  deliver(call: Call, delivery: Delivery, requestId: string): Promise<Order>;
+  /**
+   * Returns a page of an order's fulfillments, oldest first.
+   * @throws AppError not_found, also for another customer's order
+   */
+  listFulfillments(call: Call, request: FulfillmentListRequest): Promise<Page<Fulfillment>>;
   /**
    * Returns a page of an order's history, oldest event first.
    * @throws AppError not_found, also for another customer's order
@@ -186,6 +205,9 @@ export function createOrders(dependencies: OrderOptions): Orders {
     markPaid: changeOnce("MarkOrderPaid", markOrderPaid),
     setExpireTime: changeOnce("SetOrderExpireTime", setOrderExpireTime),
     startExpiry: createExpirySweep(options).start,
+    ship: changeOnce("ShipOrder", shipOrder),
+    deliver: changeOnce("DeliverOrder", deliverOrder),
+    listFulfillments: (call, request) => listFulfillments(options, call, request),
     listEvents: (call, request) => listOrderEvents(options, call, request),
     watch: (call, request) => watchOrder({ db, orderAccess, watchedOrders }, call, request),
 

@@ -196,7 +196,9 @@ describe("docs/errors.md", () => {
   test("names only reasons that the service sends", () => {
     for (const reason of named) {
       // These are composed of a resource type and of a role.
-      const isComposed = /^(PRODUCT|ORDER|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(reason);
+      const isComposed = /^(PRODUCT|ORDER|ORDER_ITEM|FULFILLMENT|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(
+        reason,
+      );
       expect(isComposed || sources.some(({ text }) => text.includes(`"${reason}"`)), reason).toBe(true);
     }
   });

@@ -2,17 +2,20 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { assertEtag } from "../../kernel/errors.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import type { OrderAccess } from "../guest/order-access.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { applyChanges, timeOfChange } from "./apply-changes.ts";
+import { openUnits, withUnits } from "./item-units.ts";
 import { lockOrder } from "./lock-orders.ts";
-import { type ChangeTargets, openUnits, releaseOpenUnits, withCancelled } from "./release-units.ts";
+import { type ChangeTargets, releaseOpenUnits } from "./release-units.ts";
 
 /** Dependencies of changing orders. */
 export interface ChangeOptions extends ChangeTargets {
   clock: Clock;
   orderAccess: OrderAccess;
+  ids: Ids;
   /** Runs in the transaction of a change after which orders are cancelled or have expired. */
   onClosed?: (tx: Tx, orders: readonly Order[]) => Promise<void>;
 }
@@ -43,7 +46,7 @@ export async function cancelOrder(
   const now = timeOfChange(options.clock, order);
   const units = openUnits(order);
   await releaseOpenUnits(options, tx, call, { reason: "CANCEL", orders: [order], now });
-  const set = { closing: "CANCELLED", items: withCancelled(order.items, units) } as const;
+  const set = { closing: "CANCELLED", items: withUnits(order.items, units, "cancelledQuantity") } as const;
   const [cancelled = order] = await applyChanges(tx, call, [
     { order, transition: "CANCEL", set, reason, now },
   ]);

@@ -3,12 +3,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Money } from "../../kernel/money.ts";
 import type { Tracker } from "../../tracker/tracker.ts";
 import type { Order, OrderItem } from "../order-types.ts";
-
-/** Units of an item. */
-export interface ItemUnits {
-  item: OrderItem;
-  quantity: bigint;
-}
+import type { ItemUnits } from "./item-units.ts";
 
 /** Units of an order that are cancelled or returned. */
 export interface RemovedUnits {

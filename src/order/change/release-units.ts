@@ -3,31 +3,16 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Inventory, StockTransition } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Tracker } from "../../tracker/tracker.ts";
-import type { Order, OrderItem } from "../order-types.ts";
+import type { Order } from "../order-types.ts";
 import { nextSequence } from "./apply-changes.ts";
-import { type ItemUnits, releaseHolds, reverseSales } from "./promotion-purchases.ts";
+import { openUnits } from "./item-units.ts";
+import { releaseHolds, reverseSales } from "./promotion-purchases.ts";
 
 /** The features that changes of orders write to. */
 export interface ChangeTargets {
   catalog: Catalog;
   inventory: Inventory;
   tracker: Tracker;
-}
-
-/** Returns the units of an order that are neither cancelled nor shipped. */
-export function openUnits({ items }: Pick<Order, "items">): ItemUnits[] {
-  return items
-    .map((item) => ({ item, quantity: item.quantity - item.cancelledQuantity - item.fulfilledQuantity }))
-    .filter(({ quantity }) => quantity > 0n);
-}
-
-/** Returns items with more cancelled units. */
-export function withCancelled(items: readonly OrderItem[], units: readonly ItemUnits[]): OrderItem[] {
-  const cancelled = new Map(units.map(({ item, quantity }) => [item.id, quantity]));
-  return items.map((item) => {
-    const quantity = cancelled.get(item.id);
-    return quantity === undefined ? item : { ...item, cancelledQuantity: item.cancelledQuantity + quantity };
-  });
 }
 
 /** Updates what the catalogue derives from the stock of products and from their units sold. */

@@ -5,8 +5,9 @@ import type { Call } from "../../kernel/call.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/cancel-order.ts";
+import { openUnits, withUnits } from "../change/item-units.ts";
 import { readOrders } from "../change/lock-orders.ts";
-import { openUnits, releaseOpenUnits, withCancelled } from "../change/release-units.ts";
+import { releaseOpenUnits } from "../change/release-units.ts";
 import type { Order } from "../order-types.ts";
 import { isAllowed } from "../state/transitions.ts";
 import type { PaymentOutcome } from "./payment-cancellation.ts";
@@ -85,7 +86,7 @@ async function completeBatch(
     if (!isExpired(order)) {
       return { order, transition: "ABORT_EXPIRY", set: { closing: "NONE", expireTime: undefined }, now };
     }
-    const items = withCancelled(order.items, openUnits(order));
+    const items = withUnits(order.items, openUnits(order), "cancelledQuantity");
     return { order, transition: "EXPIRE", set: { closing: "EXPIRED", items }, now };
   });
   const after = await applyChanges(tx, call, changes);

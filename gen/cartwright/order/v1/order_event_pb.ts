@@ -84,7 +84,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   fulfillmentState: FulfillmentState;
 
   /**
-   * The shipped, cancelled or returned units.
+   * The shipped, delivered, cancelled or returned units.
    *
    * @generated from field: repeated cartwright.order.v1.OrderItemQuantity items = 9;
    */
@@ -98,7 +98,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   restocked: boolean;
 
   /**
-   * The shipment, for SHIPPED and DELIVERED; otherwise empty.
+   * The shipment, for SHIPPED and DELIVERED. Empty for the delivery of several shipments, and for other types.
    *
    * @generated from field: string fulfillment_id = 11;
    */

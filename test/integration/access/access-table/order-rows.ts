@@ -1,7 +1,18 @@
 import { randomUUID } from "node:crypto";
+import { PaymentMethod } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
+import { payOrder } from "../../../support/orders/order-fixtures.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
-import { type AccessRow, ALL, accessRow, DENIED, type Fixtures, OWNER, withoutSetup } from "./access-row.ts";
+import {
+  type AccessRow,
+  ALL,
+  accessRow,
+  DENIED,
+  type Fixtures,
+  OWNER,
+  staffRow,
+  withoutSetup,
+} from "./access-row.ts";
 
 /** Places an order of the owner. */
 export async function createOrder({
@@ -12,6 +23,14 @@ export async function createOrder({
   const items = [{ productId, quantity: 1n }];
   const { order } = await owner.orders.createOrder({ requestId: randomUUID(), order: { items } });
   return { orderId: order?.id ?? "", productId };
+}
+
+/** Places a paid order of the owner. */
+async function createPaidOrder(fixtures: Fixtures): Promise<string> {
+  const { orderId: id } = await createOrder(fixtures);
+  const { order } = await fixtures.admin.orders.getOrder({ id });
+  if (order === undefined) throw new Error("the order is missing");
+  return (await payOrder(fixtures.admin, order)).id;
 }
 
 /** The methods of OrderService. */
@@ -60,5 +79,36 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
       return ({ orders }) => orders.cancelOrder({ id });
     },
     Scope.ORDERS_WRITE,
+  ),
+  "OrderService/MarkOrderPaid": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const { orderId: id } = await createOrder(fixtures);
+    const amount = { currencyCode: "EUR", minorUnits: 1_000n };
+    return ({ orders }) =>
+      orders.markOrderPaid({ requestId: randomUUID(), id, amount, method: PaymentMethod.CASH });
+  }),
+  "OrderService/ShipOrder": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const id = await createPaidOrder(fixtures);
+    return ({ orders }) => orders.shipOrder({ requestId: randomUUID(), id });
+  }),
+  "OrderService/DeliverOrder": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const id = await createPaidOrder(fixtures);
+    await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
+    return ({ orders }) => orders.deliverOrder({ id });
+  }),
+  "OrderService/ListFulfillments": accessRow(
+    OWNER,
+    async (fixtures) => {
+      const { orderId: id } = await createOrder(fixtures);
+      return ({ orders }) => orders.listFulfillments({ id });
+    },
+    Scope.ORDERS_READ,
+  ),
+  "OrderService/ListOrderEvents": accessRow(
+    OWNER,
+    async (fixtures) => {
+      const { orderId: id } = await createOrder(fixtures);
+      return ({ orders }) => orders.listOrderEvents({ id });
+    },
+    Scope.ORDERS_READ,
   ),
 };

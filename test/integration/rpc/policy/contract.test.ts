@@ -121,6 +121,7 @@ function requestFields(name: string): string[] {
   const known: Record<string, string[]> = {
     CreateOrder: ["request_id", "order", "validate_only"],
     CancelOrder: ORDER_CHANGE,
+    CancelOrderItems: ORDER_CHANGE,
     EndPromotion: ORDER_CHANGE,
     GetProduct: ["id", "sku", "show_deleted", "read_mask"],
     AdjustStock: ["product_id", "delta", "expected_quantity", "reason", "effective_time", "request_id"],
@@ -161,6 +162,7 @@ function requestFields(name: string): string[] {
 function firstResponseField(name: string): string | undefined {
   const known: Record<string, string | undefined> = {
     AdjustStock: "product",
+    CancelOrderItems: "order",
     DeleteCategory: undefined,
     DeleteReview: undefined,
     DeleteShippingZone: undefined,

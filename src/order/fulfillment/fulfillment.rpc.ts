@@ -1,0 +1,59 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { type FulfillmentSchema, ShipmentState } from "../../../gen/cartwright/order/v1/fulfillment_pb.ts";
+import type { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Fulfillment, Orders } from "../order.ts";
+import { toOrderMessage } from "../order-messages.rpc.ts";
+
+/** Creates the handlers of OrderService for shipments, and for what becomes of the units of items. */
+export function fulfillmentRpc(orders: Orders, getCall: (context: HandlerContext) => Call) {
+  return {
+    async shipOrder({ id, etag, items, carrier, trackingNumber, trackingUri, requestId }, context) {
+      const shipment = {
+        id: id.toLowerCase(),
+        etag,
+        items: toUnits(items),
+        carrier,
+        trackingNumber,
+        trackingUri,
+      };
+      const { order, fulfillment } = await orders.ship(getCall(context), shipment, requestId);
+      return { order: toOrderMessage(order), fulfillment: toFulfillmentMessage(fulfillment) };
+    },
+
+    async deliverOrder({ id, etag, fulfillmentId, requestId }, context) {
+      const delivery = { id: id.toLowerCase(), etag, fulfillmentId: fulfillmentId.toLowerCase() };
+      return { order: toOrderMessage(await orders.deliver(getCall(context), delivery, requestId)) };
+    },
+
+    async listFulfillments({ id, pageSize, pageToken }, context) {
+      const request = { id: id.toLowerCase(), pageSize, pageToken };
+      const page = await orders.listFulfillments(getCall(context), request);
+      return { fulfillments: page.items.map(toFulfillmentMessage), nextPageToken: page.nextPageToken };
+    },
+  } satisfies Partial<ServiceImpl<typeof OrderService>>;
+}
+
+/** Returns the fields of the units alone. */
+function toUnits(messages: readonly { itemId: string; quantity: bigint }[]) {
+  return messages.map(({ itemId, quantity }) => ({ itemId, quantity }));
+}
+
+function toFulfillmentMessage({
+  createTime,
+  deliverTime,
+  ...fulfillment
+}: Fulfillment): MessageInitShape<typeof FulfillmentSchema> {
+  const shipped = { state: ShipmentState.SHIPPED, createTime: timestampFromDate(createTime) };
+  if (deliverTime === undefined) return { ...fulfillment, ...shipped, events: [shipped] };
+  const delivered = { state: ShipmentState.DELIVERED, createTime: timestampFromDate(deliverTime) };
+  return {
+    ...fulfillment,
+    state: ShipmentState.DELIVERED,
+    createTime: shipped.createTime,
+    deliverTime: delivered.createTime,
+    events: [shipped, delivered],
+  };
+}
