@@ -5,6 +5,7 @@ const alone = [
   "test/e2e/cli/{admin,admin-jobs,seed}.test.ts",
   "test/e2e/{first-start,node-version,npm,process,rate-limit-replicas,worker}.test.ts",
   "test/faults/{cache-freshness,replayed-invalidation}.test.ts",
+  "test/faults/jobs/jobs.test.ts",
   "test/faults/orders/{killed-postgres,model,replicas}.test.ts",
 ];
 

@@ -1,5 +1,6 @@
 import { catalogChecks } from "./catalog-checks.ts";
 import type { Check } from "./check.ts";
+import { jobChecks } from "./job-checks.ts";
 import { orderChecks } from "./order-checks.ts";
 import { purchaseChecks } from "./purchase-checks.ts";
 import { referenceChecks } from "./reference-checks.ts";
@@ -14,6 +15,7 @@ export const checks: readonly Check[] = [
   ...requestChecks,
   ...purchaseChecks,
   ...referenceChecks,
+  ...jobChecks,
   ...sessionChecks,
   ...catalogChecks,
 ].sort((a, b) => a.invariant.localeCompare(b.invariant) || a.name.localeCompare(b.name));

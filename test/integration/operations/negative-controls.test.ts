@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { checks } from "../../../src/operations/invariants/checks.ts";
+import { jobControls } from "../../support/operations/job-controls.ts";
 import type { NegativeControl } from "../../support/operations/negative-control.ts";
 import { purchaseControls } from "../../support/operations/purchase-controls.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
@@ -217,6 +218,7 @@ const CONTROLS: readonly NegativeControl[] = [
     "update product set rating_count = 1, rating_sum = 5, rating_average = 5 where id = ':product'",
   ],
   ...purchaseControls,
+  ...jobControls,
 ];
 
 const withIds = (text: string): string =>

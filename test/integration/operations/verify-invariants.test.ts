@@ -28,6 +28,7 @@ const CHECKS = [
   "promotion-limits",
   "purchase-reversals",
   "purchase-totals",
+  "jobs",
   "order-items",
   "order-movements",
   "references",
