@@ -30,8 +30,16 @@ const DAY_MS = 86_400_000;
 const calls: [name: string, call: (clients: Clients, id: string) => Promise<unknown>][] = [
   ["GetOrder", ({ orders }, id) => orders.getOrder({ id })],
   ["ListOrderEvents", ({ orders }, id) => orders.listOrderEvents({ id })],
+  ["ListFulfillments", ({ orders }, id) => orders.listFulfillments({ id })],
+  ["WatchOrder", ({ orders }, id) => firstOf(orders.watchOrder({ id }))],
   ["CancelOrder", ({ orders }, id) => orders.cancelOrder({ id })],
 ];
+
+/** Returns the first message of a watch, and ends it. */
+async function firstOf<T>(messages: AsyncIterable<T>): Promise<T> {
+  for await (const message of messages) return message;
+  throw new Error("the watch has ended without a message");
+}
 
 test("a guest places an order, reads it and its history, and cancels it with its token", async () => {
   const stock = await stockOf(shop, productId);

@@ -8,7 +8,7 @@ import {
   createApiKey,
   type SignedInAccount,
 } from "../../../support/identity/test-accounts.ts";
-import { clientsWithOrderToken, placeGuestOrder } from "../../../support/orders/guest-callers.ts";
+import { clientsWithOrderToken, issueToken, placeGuestOrder } from "../../../support/orders/guest-callers.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
 
@@ -38,6 +38,8 @@ describe("a repeated CreateOrder of a guest", () => {
     };
     const first = await postOrder(body);
     const { order, orderToken } = JSON.parse(first);
+    // The token follows from the creation of the order, not from the time of the call.
+    expect(orderToken).toBe(await issueToken(shop, order.id, new Date(order.createTime)));
     await clientsWithOrderToken(shop, orderToken).orders.cancelOrder({ id: order.id });
     const repeated = first.replace('"replayed":false', '"replayed":true');
     expect(repeated).not.toBe(first);

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { IncomingMessage } from "node:http";
+import { once } from "node:events";
+import { Agent, IncomingMessage, request } from "node:http";
 import { Code, createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CatalogService } from "../../../../gen/cartwright/catalog/v1/catalog_service_pb.ts";
@@ -9,7 +10,6 @@ import { connectHttp2, envelope, openGrpc } from "../../../support/rpc/raw-http2
 import {
   getProductBytes,
   getProductPath,
-  post,
   transportNames,
   transports,
 } from "../../../support/rpc/rpc-clients.ts";
@@ -18,6 +18,7 @@ import { openWatch, startWatchServer, untilAborted, type Watch } from "../../../
 
 // A stream has no message in its URL.
 const names = transportNames.filter((name) => name !== "Connect GET");
+const listProductsPath = `/${CatalogService.typeName}/ListProducts`;
 const grpcRequest = envelope(getProductBytes("A"));
 
 expectNoCrash();
@@ -118,20 +119,37 @@ describe("an idle watch", () => {
     const sockets: IncomingMessage["socket"][] = [];
     const record = (event: unknown) => {
       if (typeof event === "object" && event !== null && "request" in event) {
-        const { request } = event;
-        if (request instanceof Object && "socket" in request) sockets.push(Object(request.socket));
+        const { request: received } = event;
+        if (received instanceof IncomingMessage) sockets.push(received.socket);
       }
     };
     subscribe("http.server.request.start", record);
     onTestFinished(() => {
       unsubscribe("http.server.request.start", record);
     });
-    const { url, calls } = await startWatchServer();
-    await post(url, CatalogService.method.listProducts, {});
-    openWatch(transports(url)["Connect over HTTP/1.1"]);
+    const release = Promise.withResolvers<void>();
+    const watch: Watch = async function* () {
+      yield {};
+      await release.promise;
+    };
+    const { url, calls } = await startWatchServer({ watch });
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    const send = async (path: string, type: string, body: Uint8Array | string): Promise<void> => {
+      const sent = request(`${url}${path}`, { agent, method: "POST", headers: { "content-type": type } });
+      sent.end(body);
+      const [response]: IncomingMessage[] = await once(sent, "response");
+      await response?.resume().toArray();
+    };
+    const watched = send(getProductPath, "application/connect+proto", grpcRequest);
     await expect.poll(() => calls.length).toBe(1);
-    expect(sockets.map(({ timeout }) => timeout)).toEqual([expect.any(Number), 0]);
-    expect(sockets[0]?.timeout).toBeGreaterThan(0);
+    expect(sockets.map(({ timeout }) => timeout)).toEqual([0]);
+    release.resolve();
+    await watched;
+    await send(listProductsPath, "application/json", "{}");
+    const [first, second] = sockets;
+    expect([sockets.length, first === second]).toEqual([2, true]);
+    expect(second?.timeout).toBeGreaterThan(0);
   });
 });
 

@@ -67,6 +67,11 @@ describe("a token that was altered is invalid", () => {
     for (const text of sameBytes) expect(isValid(`${keyId}.${expiry}.${text}`)).toBe(false);
   });
 
+  test("a token of another key with the same secret is invalid", () => {
+    const [one, other] = [key("0", 0, "a"), key("100", 100, "a")];
+    expect(createOrderTokens([one, other]).verify(`100.${expiry}.${signature}`, orderId, now)).toBe(false);
+  });
+
   test("a token that was signed with another secret is invalid", () => {
     const forged = createOrderTokens([key("0", 0, "z")]).issue(orderId, createTime);
     expect(forged.split(".").slice(0, 2)).toEqual([keyId, expiry]);
