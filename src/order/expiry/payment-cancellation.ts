@@ -38,14 +38,10 @@ export async function cancelPayments(
   onFailure: (error: unknown, orderId: string) => void,
 ): Promise<Map<string, PaymentOutcome>> {
   const outcomes = new Map<string, PaymentOutcome>();
-  const batchEndsAtMs = performance.now() + batchMs;
+  const batch = withDeadline(call, batchMs);
   await mapConcurrent(each(orderIds), CONCURRENCY, async (orderId) => {
-    const timeLimitMs = Math.min(callMs, batchEndsAtMs - performance.now());
     try {
-      outcomes.set(
-        orderId,
-        await withTimeLimit(call, timeLimitMs, (limited) => cancelPayment(limited, orderId)),
-      );
+      outcomes.set(orderId, await untilDeadline(batch, callMs, (limited) => cancelPayment(limited, orderId)));
     } catch (error) {
       onFailure(error, orderId);
     }
@@ -57,22 +53,23 @@ function* each<T>(items: readonly T[]): Generator<T> {
   yield* items;
 }
 
+/** Returns the same call with a time limit. */
+function withDeadline(call: Call, limitMs: number): Call {
+  return {
+    ...call,
+    signal: AbortSignal.any([call.signal, AbortSignal.timeout(limitMs)]),
+    deadlineAtMs: performance.now() + limitMs,
+  };
+}
+
 /**
- * Runs work with a call that ends after a time limit. Work that ignores the signal of its call is not awaited longer.
- * @throws the reason of the signal, a TimeoutError after the time limit
+ * Runs work with a time limit. Work that ignores the signal of its call is not awaited longer.
+ * @throws the reason of the signal: a TimeoutError after the limit
  */
-async function withTimeLimit<T>(
-  call: Call,
-  timeLimitMs: number,
-  work: (call: Call) => Promise<T>,
-): Promise<T> {
-  const limitMs = Math.max(0, Math.ceil(timeLimitMs));
-  const signal = AbortSignal.any([call.signal, AbortSignal.timeout(limitMs)]);
-  signal.throwIfAborted();
+async function untilDeadline<T>(call: Call, limitMs: number, work: (call: Call) => Promise<T>): Promise<T> {
+  call.signal.throwIfAborted();
+  const limited = withDeadline(call, limitMs);
   const aborted = Promise.withResolvers<never>();
-  signal.addEventListener("abort", () => aborted.reject(signal.reason), { once: true });
-  return Promise.race([
-    work({ ...call, signal, deadlineAtMs: performance.now() + limitMs }),
-    aborted.promise,
-  ]);
+  limited.signal.addEventListener("abort", () => aborted.reject(limited.signal.reason), { once: true });
+  return Promise.race([work(limited), aborted.promise]);
 }

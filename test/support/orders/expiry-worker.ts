@@ -1,4 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { onTestFinished } from "vitest";
+import { OrderEventType, PaymentMethod } from "../../../gen/cartwright/order/v1/order_event_pb.ts";
+import type { Order } from "../../../gen/cartwright/order/v1/order_pb.ts";
 import { createCatalog } from "../../../src/catalog/catalog.ts";
 import { createCustomers } from "../../../src/customer/customer.ts";
 import { entities } from "../../../src/entities.ts";
@@ -13,16 +16,21 @@ import type { Log } from "../../../src/kernel/log.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
 import { createExpirySweep, type SweepResult } from "../../../src/order/expiry/expiry-sweep.ts";
 import type { PaymentCancellation } from "../../../src/order/expiry/payment-cancellation.ts";
+import { findDelay } from "../../../src/order/expiry/take-expiries.ts";
 import { createOrders } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
+import type { Clients } from "../shop.ts";
 import type { TestDatabase } from "../stores/database.ts";
 import { placementOptions } from "./placement-options.ts";
 
 /** A worker that expires orders, one round at a time, with connections of its own. */
 export interface ExpiryWorker {
-  run(): Promise<SweepResult>;
+  /** @param signal aborts the round, as at the end of the process */
+  run(signal?: AbortSignal): Promise<SweepResult>;
+  /** Returns the time until an expiry is due, in milliseconds; undefined if there is none. */
+  findDelay(): Promise<number | undefined>;
   /** Runs rounds until one takes no order. @returns the sums of all rounds */
   runAll(): Promise<SweepResult>;
   /** Cache tags that its transactions have invalidated. */
@@ -69,9 +77,10 @@ export async function openExpiryWorker(
         closed.map(({ customerId }) => customerId),
       ),
   });
-  const run = () => sweep.run(internalCall());
+  const run = (signal?: AbortSignal) => sweep.run(internalCall(signal));
   return {
     run,
+    findDelay: () => findDelay(db, internalCall(), clock),
     invalidatedTags,
     async runAll() {
       const sum = { taken: 0, postponed: 0 };
@@ -92,6 +101,38 @@ export async function setExpiry(database: TestDatabase, interval: string, ...ids
     [interval, ids],
   );
 }
+
+/** Places an order of one product. */
+export async function placeOrder(
+  { orders }: Clients,
+  productId: string,
+  { quantity = 1n, customerId = "", promotionId = "" } = {},
+): Promise<Order> {
+  const { order } = await orders.createOrder({
+    requestId: randomUUID(),
+    order: { customerId, promotionId, items: [{ productId, quantity }] },
+  });
+  if (order === undefined) throw new Error("no order");
+  return order;
+}
+
+/** Records that an order was paid by hand. */
+export async function payOrder({ orders }: Clients, { id, amountDue }: Order): Promise<Order | undefined> {
+  const payment = { id, amount: amountDue, method: PaymentMethod.CASH, requestId: randomUUID() };
+  return (await orders.markOrderPaid(payment)).order;
+}
+
+/** Returns the types of the events of an order. */
+export async function eventTypes({ orders }: Clients, id: string): Promise<OrderEventType[]> {
+  return (await orders.listOrderEvents({ id })).events.map(({ type }) => type);
+}
+
+/** The events of an order that has expired. */
+export const EXPIRED_HISTORY: readonly OrderEventType[] = [
+  OrderEventType.PLACED,
+  OrderEventType.EXPIRY_STARTED,
+  OrderEventType.EXPIRED,
+];
 
 /** Ends the leases and delays of all expiries, as if their time had passed. */
 export async function endLeases(database: TestDatabase): Promise<void> {

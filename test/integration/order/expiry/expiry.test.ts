@@ -2,19 +2,18 @@ import { randomUUID } from "node:crypto";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StockReason } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import {
-  OrderActor,
-  OrderEventType,
-  PaymentMethod,
-} from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
-import {
-  type Order,
-  OrderState,
-  OrderTransition,
-  PaymentState,
-} from "../../../../gen/cartwright/order/v1/order_pb.ts";
+import { OrderActor, OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
+import { OrderState, OrderTransition, PaymentState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
-import { endLeases, openExpiryWorker, setExpiry } from "../../../support/orders/expiry-worker.ts";
+import {
+  EXPIRED_HISTORY,
+  endLeases,
+  eventTypes,
+  openExpiryWorker,
+  payOrder,
+  placeOrder,
+  setExpiry,
+} from "../../../support/orders/expiry-worker.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeCustomer, makeProduct, stockOf } from "../../../support/shop-fixtures.ts";
 import { whileLocked } from "../../../support/stores/database-activity.ts";
@@ -31,22 +30,11 @@ afterEach(async () => {
 });
 afterAll(() => shop.close());
 
-async function placeOrder(productId: string, quantity = 1n, customerId = ""): Promise<Order> {
-  const { order } = await shop.orders.createOrder({
-    requestId: randomUUID(),
-    order: { customerId, items: [{ productId, quantity }] },
-  });
-  if (order === undefined) throw new Error("no order");
-  return order;
-}
-
 const read = async (id: string) => (await shop.orders.getOrder({ id })).order;
-const typesOf = async (id: string) =>
-  (await shop.orders.listOrderEvents({ id })).events.map(({ type }) => type);
 
 test("an order that is not paid in time expires: its units are released once, and its history says so", async () => {
   const productId = await makeProduct(shop, { stock: 5n });
-  const { id } = await placeOrder(productId, 3n);
+  const { id } = await placeOrder(shop, productId, { quantity: 3n });
   const worker = await openExpiryWorker(shop.database.url);
   expect(await worker.run()).toEqual({ taken: 0, postponed: 0 });
   await setExpiry(shop.database, "-1 second", id);
@@ -75,15 +63,10 @@ test("an order that is not paid in time expires: its units are released once, an
 
 test("an order without an expire time, a paid one and a cancelled one do not expire", async () => {
   const productId = await makeProduct(shop, { stock: 5n });
-  const [kept, paid, cancelled] = await Promise.all([1, 2, 3].map(() => placeOrder(productId)));
+  const [kept, paid, cancelled] = await Promise.all([1, 2, 3].map(() => placeOrder(shop, productId)));
   if (kept === undefined || paid === undefined || cancelled === undefined) throw new Error("no order");
   await shop.orders.setOrderExpireTime({ id: kept.id });
-  await shop.orders.markOrderPaid({
-    id: paid.id,
-    amount: paid.amountDue,
-    method: PaymentMethod.CASH,
-    requestId: randomUUID(),
-  });
+  await payOrder(shop, paid);
   await shop.orders.cancelOrder({ id: cancelled.id });
   await setExpiry(shop.database, "-1 second");
   const worker = await openExpiryWorker(shop.database.url);
@@ -93,7 +76,8 @@ test("an order without an expire time, a paid one and a cancelled one do not exp
 
 test("an EXPIRING order is PENDING without allowed transitions, and the errors of all transitions say why", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
-  const { id, amountDue } = await placeOrder(productId);
+  const placed = await placeOrder(shop, productId);
+  const { id, amountDue } = placed;
   await setExpiry(shop.database, "-1 second", id);
   const observed: unknown[] = [];
   const failures: unknown[] = [];
@@ -105,14 +89,7 @@ test("an EXPIRING order is PENDING without allowed transitions, and the errors o
       failures.push(
         await failureOf(shop.orders.cancelOrder({ id })),
         await failureOf(shop.orders.setOrderExpireTime({ id })),
-        await failureOf(
-          shop.orders.markOrderPaid({
-            id,
-            amount: amountDue,
-            method: PaymentMethod.CASH,
-            requestId: randomUUID(),
-          }),
-        ),
+        await failureOf(payOrder(shop, placed)),
       );
       return "cancelled";
     },
@@ -130,7 +107,8 @@ test("an EXPIRING order is PENDING without allowed transitions, and the errors o
 
 test("an order whose payment was made at the last moment does not expire, now or later", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
-  const { id, amountDue } = await placeOrder(productId);
+  const placed = await placeOrder(shop, productId);
+  const { id } = placed;
   await setExpiry(shop.database, "-1 second", id);
   const worker = await openExpiryWorker(shop.database.url, { cancelPayment: async () => "paid" });
   expect(await worker.run()).toEqual({ taken: 1, postponed: 0 });
@@ -138,24 +116,19 @@ test("an order whose payment was made at the last moment does not expire, now or
   expect(order).toMatchObject({ state: OrderState.PENDING, etag: "3" });
   expect(order?.allowedTransitions).toContain(OrderTransition.MARK_PAID);
   expect(order?.expireTime).toBeUndefined();
-  expect(await typesOf(id)).toEqual([
+  expect(await eventTypes(shop, id)).toEqual([
     OrderEventType.PLACED,
     OrderEventType.EXPIRY_STARTED,
     OrderEventType.EXPIRY_ABORTED,
   ]);
   expect(await worker.run()).toEqual({ taken: 0, postponed: 0 });
-  await shop.orders.markOrderPaid({
-    id,
-    amount: amountDue,
-    method: PaymentMethod.BANK_TRANSFER,
-    requestId: randomUUID(),
-  });
+  await payOrder(shop, placed);
   expect(await stockOf(shop, productId)).toBe(0n);
 });
 
 test("an order whose payment cannot be cancelled stays EXPIRING, is tried again after growing delays, and then expires", async () => {
   const productId = await makeProduct(shop, { stock: 2n });
-  const [failing, other] = [await placeOrder(productId), await placeOrder(productId)];
+  const [failing, other] = [await placeOrder(shop, productId), await placeOrder(shop, productId)];
   await setExpiry(shop.database, "-1 second", failing.id, other.id);
   let isDown = true;
   const calls: string[] = [];
@@ -187,18 +160,14 @@ test("an order whose payment cannot be cancelled stays EXPIRING, is tried again 
   await endLeases(shop.database);
   expect(await worker.run()).toEqual({ taken: 1, postponed: 0 });
   expect(calls.filter((id) => id === failing.id)).toHaveLength(5);
-  expect(await typesOf(failing.id)).toEqual([
-    OrderEventType.PLACED,
-    OrderEventType.EXPIRY_STARTED,
-    OrderEventType.EXPIRED,
-  ]);
+  expect(await eventTypes(shop, failing.id)).toEqual(EXPIRED_HISTORY);
   expect(await stockOf(shop, productId)).toBe(2n);
 });
 
 test("a locked product keeps only its own orders from expiring", async () => {
   const [locked, free] = [await makeProduct(shop, { stock: 4n }), await makeProduct(shop, { stock: 30n })];
-  const waiting = await placeOrder(locked);
-  for (let count = 0; count < 10; count += 1) await placeOrder(free);
+  const waiting = await placeOrder(shop, locked);
+  for (let count = 0; count < 10; count += 1) await placeOrder(shop, free);
   await setExpiry(shop.database, "-1 second");
   const worker = await openExpiryWorker(shop.database.url);
   await whileLocked(shop.database, locked, async () => {
@@ -213,7 +182,7 @@ test("a locked product keeps only its own orders from expiring", async () => {
 
 test("an order that another session has locked is left for a later round", async () => {
   const productId = await makeProduct(shop, { stock: 4n });
-  const [first, second] = [await placeOrder(productId), await placeOrder(productId)];
+  const [first, second] = [await placeOrder(shop, productId), await placeOrder(shop, productId)];
   await setExpiry(shop.database, "-1 second", first.id, second.id);
   const worker = await openExpiryWorker(shop.database.url);
   await shop.database.query("begin");
@@ -227,9 +196,11 @@ test("an order that another session has locked is left for a later round", async
 test("the expiry of an order deletes the reviews of products that its customer has not bought otherwise", async () => {
   const productId = await makeProduct(shop, { stock: 9n });
   const customers = await Promise.all([makeCustomer(shop), makeCustomer(shop), makeCustomer(shop)]);
-  const orders = await Promise.all(customers.map((customerId) => placeOrder(productId, 1n, customerId)));
+  const orders = await Promise.all(
+    customers.map((customerId) => placeOrder(shop, productId, { customerId })),
+  );
   const [buyer = ""] = customers;
-  await placeOrder(productId, 1n, buyer);
+  await placeOrder(shop, productId, { customerId: buyer });
   const ratings = [5, 1, 3];
   for (const [index, customerId] of customers.entries()) {
     await shop.database.query(
@@ -248,4 +219,31 @@ test("the expiry of an order deletes the reviews of products that its customer h
   expect(reviews.map(({ customer_id: id }) => id)).toEqual([buyer]);
   const { product } = await shop.catalog.getProduct({ key: { case: "id", value: productId } });
   expect([product?.ratingCount, product?.ratingAverage]).toEqual([1n, 5]);
+});
+
+test("a limit that an unpaid order has taken is free again when the order has expired", async () => {
+  const productId = await makeProduct(shop, { stock: 5n });
+  const { promotion } = await shop.tracker.createPromotion({ promotion: { name: "One", purchaseLimit: 1n } });
+  const promotionId = promotion?.id ?? "";
+  const { id } = await placeOrder(shop, productId, { promotionId });
+  const second = () => placeOrder(shop, productId, { promotionId });
+  expect(await failureOf(second())).toMatchObject({ reason: "PURCHASE_LIMIT_REACHED" });
+  await setExpiry(shop.database, "-1 second", id);
+  await (await openExpiryWorker(shop.database.url)).run();
+  const paid = await second();
+  await payOrder(shop, paid);
+  expect(await failureOf(second())).toMatchObject({ reason: "PURCHASE_LIMIT_REACHED" });
+  const { purchases } = await shop.tracker.listPurchases({ promotionId });
+  expect(purchases.map(({ orderId }) => orderId)).toEqual([paid.id]);
+});
+
+test("the expiry of the order that sold a product out invalidates the cached responses that show its availability", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const { id, items } = await placeOrder(shop, productId);
+  await setExpiry(shop.database, "-1 second", id);
+  const worker = await openExpiryWorker(shop.database.url);
+  await worker.run();
+  expect(worker.invalidatedTags.toSorted()).toEqual(
+    [`product:${productId}`, `sku:${items[0]?.sku}`, "catalog"].toSorted(),
+  );
 });
