@@ -96,6 +96,17 @@ export const orderChecks: readonly Check[] = [
       where version <> 1 + coalesce(events, 0) or version <> coalesce(last_sequence, 1) or updated_at < created_at`,
   },
   {
+    name: "order-expiries",
+    invariant: "I6",
+    description:
+      "Each EXPIRING order, and no other one, has a time at which a worker goes on with its expiry.",
+    query: `
+      select 'orders/' || coalesce(id, order_id) as resource, closing, attempts, retry_at
+      from (select id, closing from orders where closing = 'EXPIRING') as expiring
+      full join order_expiry on order_id = id
+      where id is null or order_id is null`,
+  },
+  {
     name: "order-purchases",
     invariant: "I5",
     description:

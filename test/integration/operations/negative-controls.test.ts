@@ -167,6 +167,12 @@ const CONTROLS: readonly NegativeControl[] = [
     "update orders set total_minor = 0 where id = ':order'",
   ],
   ["order-items", "orders/:order", "delete from order_item where order_id = ':order'"],
+  ["order-expiries", "orders/:order", "update orders set closing = 'EXPIRING' where id = ':order'"],
+  [
+    "order-expiries",
+    "orders/:cancelled",
+    "insert into order_expiry (order_id, attempts, retry_at) values (':cancelled', 1, now())",
+  ],
   ["order-states", "orders/:order", "update orders set version = 3 where id = ':order'"],
   ["order-states", "orders/:cancelled", "delete from order_event where order_id = ':cancelled'"],
   [

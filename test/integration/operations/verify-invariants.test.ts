@@ -29,6 +29,7 @@ const CHECKS = [
   "purchase-reversals",
   "purchase-totals",
   "jobs",
+  "order-expiries",
   "order-items",
   "order-movements",
   "references",

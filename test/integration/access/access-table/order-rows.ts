@@ -95,6 +95,10 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
     return ({ orders }) => orders.deliverOrder({ id });
   }),
+  "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const { orderId: id } = await createOrder(fixtures);
+    return ({ orders }) => orders.setOrderExpireTime({ id });
+  }),
   "OrderService/ListFulfillments": accessRow(
     OWNER,
     async (fixtures) => {

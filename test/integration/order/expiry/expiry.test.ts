@@ -61,17 +61,29 @@ test("an order that is not paid in time expires: its units are released once, an
   expect(movements.map(({ orderId, reservedDelta }) => [orderId, reservedDelta])).toEqual([[id, -3n]]);
 });
 
-test("an order without an expire time, a paid one and a cancelled one do not expire", async () => {
+test("an order without an expire time, and one that is paid, authorized or cancelled, do not expire", async () => {
   const productId = await makeProduct(shop, { stock: 5n });
-  const [kept, paid, cancelled] = await Promise.all([1, 2, 3].map(() => placeOrder(shop, productId)));
-  if (kept === undefined || paid === undefined || cancelled === undefined) throw new Error("no order");
+  const [kept, paid, cancelled, authorized] = [
+    await placeOrder(shop, productId),
+    await placeOrder(shop, productId),
+    await placeOrder(shop, productId),
+    await placeOrder(shop, productId),
+  ];
   await shop.orders.setOrderExpireTime({ id: kept.id });
   await payOrder(shop, paid);
   await shop.orders.cancelOrder({ id: cancelled.id });
+  const setPaymentState = (state: string) =>
+    shop.database.query("update orders set payment_state = $1 where id = $2", [state, authorized.id]);
+  await setPaymentState("AUTHORIZED");
   await setExpiry(shop.database, "-1 second");
   const worker = await openExpiryWorker(shop.database.url);
   expect(await worker.run()).toEqual({ taken: 0, postponed: 0 });
-  expect(await stockOf(shop, productId)).toBe(3n);
+  expect(await stockOf(shop, productId)).toBe(2n);
+  // The next attempt to pay may follow a failed one until the order expires.
+  await setPaymentState("FAILED");
+  expect(await worker.run()).toEqual({ taken: 1, postponed: 0 });
+  expect(await eventTypes(shop, authorized.id)).toEqual(EXPIRED_HISTORY);
+  await setPaymentState("UNPAID");
 });
 
 test("an EXPIRING order is PENDING without allowed transitions, and the errors of all transitions say why", async () => {
