@@ -98,7 +98,7 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
     },
 
     ...fulfillmentRpc(orders, getCall),
-  } satisfies Partial<ServiceImpl<typeof OrderService>>;
+  } satisfies ServiceImpl<typeof OrderService>;
 }
 
 function toLines(items: readonly OrderItemMessage[]): StockLine[] {

@@ -8,6 +8,7 @@ import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, requestOwner } from "../kernel/principal.ts";
+import { cancelOrderItems, type ItemCancellation } from "./change/cancel-items.ts";
 import { type ChangeOptions, cancelOrder, type OrderCancellation } from "./change/cancel-order.ts";
 import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
@@ -19,6 +20,7 @@ import {
   type FulfillmentListRequest,
   listFulfillments,
 } from "./fulfillment/fulfillment.ts";
+import { type ItemReturn, returnOrderItems } from "./fulfillment/return-items.ts";
 import { type Shipment, type ShippedOrder, shipOrder } from "./fulfillment/ship-order.ts";
 import { createOrderAccess } from "./guest/order-access.ts";
 import type { OrderTokens } from "./guest/order-token.ts";
@@ -34,6 +36,7 @@ import { createWatchedOrders, type WatchedOrdersOptions } from "./watch/watched-
 
 export type { PostalAddress } from "./address/postal-address.ts";
 export type { ActorKind } from "./change/actor.ts";
+export type { ItemCancellation } from "./change/cancel-items.ts";
 export type { OrderCancellation } from "./change/cancel-order.ts";
 export type { PaymentMethod } from "./change/event-details.ts";
 export type { ManualPayment } from "./change/mark-paid.ts";
@@ -41,6 +44,7 @@ export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
 export type { ExpireTimeChange } from "./expiry/set-expire-time.ts";
 export type { Delivery } from "./fulfillment/deliver-order.ts";
 export type { Fulfillment, FulfillmentListRequest } from "./fulfillment/fulfillment.ts";
+export type { ItemReturn } from "./fulfillment/return-items.ts";
 export type { Shipment, ShippedOrder } from "./fulfillment/ship-order.ts";
 export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
@@ -101,6 +105,10 @@ export interface Orders {
   ship(call: Call, shipment: Shipment, requestId: string): Promise<ShippedOrder>;
   /** Records that fulfillments of an order were delivered. @throws AppError as `deliverOrder` does */
   deliver(call: Call, delivery: Delivery, requestId: string): Promise<Order>;
+  /** Cancels units of an order before their shipment. @throws AppError as `cancelOrderItems` does */
+  cancelItems(call: Call, cancellation: ItemCancellation, requestId: string): Promise<Order>;
+  /** Records that shipped units of an order were returned. @throws AppError as `returnOrderItems` does */
+  returnItems(call: Call, itemReturn: ItemReturn, requestId: string): Promise<Order>;
   /**
    * Returns a page of an order's fulfillments, oldest first.
    * @throws AppError not_found, also for another customer's order
@@ -207,6 +215,8 @@ export function createOrders(dependencies: OrderOptions): Orders {
     startExpiry: createExpirySweep(options).start,
     ship: changeOnce("ShipOrder", shipOrder),
     deliver: changeOnce("DeliverOrder", deliverOrder),
+    cancelItems: changeOnce("CancelOrderItems", cancelOrderItems),
+    returnItems: changeOnce("ReturnOrderItems", returnOrderItems),
     listFulfillments: (call, request) => listFulfillments(options, call, request),
     listEvents: (call, request) => listOrderEvents(options, call, request),
     watch: (call, request) => watchOrder({ db, orderAccess, watchedOrders }, call, request),

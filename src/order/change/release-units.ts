@@ -6,7 +6,7 @@ import type { Tracker } from "../../tracker/tracker.ts";
 import type { Order } from "../order-types.ts";
 import { nextSequence } from "./apply-changes.ts";
 import { openUnits } from "./item-units.ts";
-import { releaseHolds, reverseSales } from "./promotion-purchases.ts";
+import { type RemovedUnits, releaseHolds, reverseSales } from "./promotion-purchases.ts";
 
 /** The features that changes of orders write to. */
 export interface ChangeTargets {
@@ -16,7 +16,7 @@ export interface ChangeTargets {
 }
 
 /** Updates what the catalogue derives from the stock of products and from their units sold. */
-export async function applyStockTransitions(
+async function applyStockTransitions(
   { catalog }: ChangeTargets,
   tx: Tx,
   orders: readonly Order[],
@@ -39,18 +39,38 @@ export interface ClosedOrders {
   now: Date;
 }
 
-/**
- * Releases the open units of orders that are closed, and what they hold or have recorded of their promotions. The orders
- * are locked; promotions and the stock are locked here, in this order as in all transactions.
- */
+/** Releases the open units of orders that are closed, as `removeUnits` does. */
 export async function releaseOpenUnits(
   targets: ChangeTargets,
   tx: Tx,
   call: Call,
   { reason, orders, now }: ClosedOrders,
 ): Promise<void> {
-  const { catalog, inventory, tracker } = targets;
   const removals = orders.map((order) => ({ order, units: openUnits(order) }));
+  await removeUnits(targets, tx, call, { reason, removals, now });
+}
+
+/** Units that are removed from orders. */
+export interface Removal {
+  /** How the stock changes; undefined if it stays as it is. */
+  reason: "CANCEL" | "EXPIRE" | "ORDER_RETURN" | undefined;
+  removals: readonly RemovedUnits[];
+  now: Date;
+}
+
+/**
+ * Removes units from orders: from the stock that they have reserved, or back to the units on hand; from what the orders
+ * hold or have recorded of their promotions; and from the units sold. The orders are locked; promotions and the stock are
+ * locked here, in this order as in all transactions.
+ * @throws AppError failed_precondition when a return would exceed the maximum stock
+ */
+export async function removeUnits(
+  targets: ChangeTargets,
+  tx: Tx,
+  call: Call,
+  { reason, removals, now }: Removal,
+): Promise<void> {
+  const { catalog, inventory, tracker } = targets;
   const lines = removals.flatMap(({ order, units }) =>
     units.map(({ item, quantity }) => ({
       orderId: order.id,
@@ -60,10 +80,14 @@ export async function releaseOpenUnits(
     })),
   );
   await releaseHolds(tracker, tx, removals);
-  const levels = await inventory.lock(tx, [...new Set(lines.map(({ productId }) => productId))]);
-  const transitions = await inventory.moveForOrders(tx, reason, lines, levels, now);
+  let transitions: StockTransition[] = [];
+  if (reason !== undefined) {
+    const levels = await inventory.lock(tx, [...new Set(lines.map(({ productId }) => productId))]);
+    transitions = await inventory.moveForOrders(tx, reason, lines, levels, now);
+  }
   // In the order of CreateOrder: the totals of promotions before the products.
   await reverseSales(tracker, tx, call, removals, now);
+  const orders = removals.map(({ order }) => order);
   await applyStockTransitions(targets, tx, orders, transitions);
   catalog.recordSales(
     tx,

@@ -28,6 +28,16 @@ export function fulfillmentRpc(orders: Orders, getCall: (context: HandlerContext
       return { order: toOrderMessage(await orders.deliver(getCall(context), delivery, requestId)) };
     },
 
+    async cancelOrderItems({ id, etag, items, reason, requestId }, context) {
+      const cancellation = { id: id.toLowerCase(), etag, items: toUnits(items), reason };
+      return { order: toOrderMessage(await orders.cancelItems(getCall(context), cancellation, requestId)) };
+    },
+
+    async returnOrderItems({ id, etag, items, reason, restock, requestId }, context) {
+      const itemReturn = { id: id.toLowerCase(), etag, items: toUnits(items), reason, restock };
+      return { order: toOrderMessage(await orders.returnItems(getCall(context), itemReturn, requestId)) };
+    },
+
     async listFulfillments({ id, pageSize, pageToken }, context) {
       const request = { id: id.toLowerCase(), pageSize, pageToken };
       const page = await orders.listFulfillments(getCall(context), request);

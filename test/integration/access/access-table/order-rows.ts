@@ -95,6 +95,17 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
     return ({ orders }) => orders.deliverOrder({ id });
   }),
+  "OrderService/CancelOrderItems": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const { orderId: id } = await createOrder(fixtures);
+    const items = [{ itemId: "1", quantity: 1n }];
+    return ({ orders }) => orders.cancelOrderItems({ requestId: randomUUID(), id, items });
+  }),
+  "OrderService/ReturnOrderItems": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+    const id = await createPaidOrder(fixtures);
+    await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
+    const items = [{ itemId: "1", quantity: 1n }];
+    return ({ orders }) => orders.returnOrderItems({ requestId: randomUUID(), id, items });
+  }),
   "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
     return ({ orders }) => orders.setOrderExpireTime({ id });

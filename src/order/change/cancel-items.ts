@@ -1,0 +1,59 @@
+import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Call } from "../../kernel/call.ts";
+import { assertEtag } from "../../kernel/errors.ts";
+import { fulfillmentStateOf, readFulfillments } from "../fulfillment/fulfillment.ts";
+import type { Order } from "../order-types.ts";
+import { assertTransition } from "../state/transitions.ts";
+import { applyChanges, type OrderChange, timeOfChange } from "./apply-changes.ts";
+import type { ChangeOptions } from "./cancel-order.ts";
+import { storedUnits } from "./event-details.ts";
+import { assertDistinctItems, type ItemQuantity, openUnits, selectUnits, withUnits } from "./item-units.ts";
+import { lockOrder } from "./lock-orders.ts";
+import { removeUnits } from "./release-units.ts";
+
+/** A request to cancel units of an order. */
+export interface ItemCancellation {
+  id: string;
+  /** Empty for any version of the order. */
+  etag: string;
+  items: readonly ItemQuantity[];
+  reason: string;
+}
+
+/**
+ * Cancels units of an order before their shipment, and releases them. The order is cancelled when no unit is left and
+ * nothing is shipped.
+ * @throws AppError not_found for an unknown order or item; aborted for a stale etag; invalid_argument for an item that is
+ *   named twice; failed_precondition when the state forbids it or fewer units are left
+ */
+export async function cancelOrderItems(
+  options: ChangeOptions,
+  tx: Tx,
+  call: Call,
+  { id, etag, items, reason }: ItemCancellation,
+): Promise<Order> {
+  assertDistinctItems(items);
+  const order = await lockOrder(options, tx, call, id);
+  assertEtag("order", order, etag);
+  assertTransition(order, "CANCEL_ITEMS");
+  const units = selectUnits(order, items, "open");
+  const now = timeOfChange(options.clock, order);
+  await removeUnits(options, tx, call, { reason: "CANCEL", removals: [{ order, units }], now });
+  const set = await changeOf(tx, { ...order, items: withUnits(order.items, units, "cancelledQuantity") });
+  const details = { items: storedUnits(units) };
+  const [after = order] = await applyChanges(tx, call, [
+    { order, transition: "CANCEL_ITEMS", set, reason, details, now },
+  ]);
+  if (after.closing === "CANCELLED") await options.onClosed?.(tx, [after]);
+  return after;
+}
+
+/** Returns what changes of an order. The rest of it may already be shipped, and also delivered. */
+async function changeOf(tx: Tx, order: Order): Promise<OrderChange["set"]> {
+  const { id, items } = order;
+  if (openUnits(order).length > 0) return { items };
+  if (order.fulfillmentState === "UNFULFILLED") return { items, closing: "CANCELLED" };
+  const fulfillments = await readFulfillments(tx, id);
+  const isDelivered = fulfillments.every(({ deliverTime }) => deliverTime !== undefined);
+  return { items, fulfillmentState: fulfillmentStateOf(items, isDelivered) };
+}
