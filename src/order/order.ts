@@ -51,6 +51,8 @@ export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
 export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
+export type { OrderStates } from "./state/order-state.ts";
+export { legalSteps } from "./state/transitions.ts";
 export type { OrderUpdate, OrderWatchRequest } from "./watch/watch-order.ts";
 
 /** A request for a page of orders. */

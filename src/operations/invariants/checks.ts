@@ -1,5 +1,6 @@
 import { catalogChecks } from "./catalog-checks.ts";
 import type { Check } from "./check.ts";
+import { historyChecks } from "./history-checks.ts";
 import { jobChecks } from "./job-checks.ts";
 import { orderChecks } from "./order-checks.ts";
 import { purchaseChecks } from "./purchase-checks.ts";
@@ -12,6 +13,7 @@ import { stockChecks } from "./stock-checks.ts";
 export const checks: readonly Check[] = [
   ...stockChecks,
   ...orderChecks,
+  ...historyChecks,
   ...requestChecks,
   ...purchaseChecks,
   ...referenceChecks,

@@ -33,6 +33,13 @@ export const FULFILLMENT_STATES: readonly FulfillmentState[] = [
 ];
 export const CLOSINGS: readonly Closing[] = ["NONE", "EXPIRING", "EXPIRED", "CANCELLED"];
 
+/** All combinations of stored states. */
+export const ALL_STATES: readonly OrderStates[] = PAYMENT_STATES.flatMap((paymentState) =>
+  FULFILLMENT_STATES.flatMap((fulfillmentState) =>
+    CLOSINGS.map((closing): OrderStates => ({ paymentState, fulfillmentState, closing })),
+  ),
+);
+
 /** Returns whether an order still has to be paid before it can be shipped. */
 export function isUnpaid(state: PaymentState): boolean {
   return state === "UNPAID" || state === "FAILED";

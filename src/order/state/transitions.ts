@@ -1,5 +1,6 @@
 import { AppError } from "../../kernel/errors.ts";
 import {
+  ALL_STATES,
   type Closing,
   FULFILLMENT_STATES,
   type FulfillmentState,
@@ -215,3 +216,26 @@ export function canLead(
     isReachable(from.closing, to.closing, rule.to.closing)
   );
 }
+
+/** A change of the stored states that an event of a type can record. */
+export interface LegalStep {
+  event: OrderEventType;
+  from: OrderStates;
+  to: OrderStates;
+}
+
+/** Returns all changes of states that the table allows. The checks of the histories of orders compare with them. */
+export function legalSteps(): LegalStep[] {
+  const transitions = Object.keys(TRANSITIONS).filter(isTransition);
+  return transitions.flatMap((transition) =>
+    ALL_STATES.flatMap((from) =>
+      ALL_STATES.filter((to) => canLead(transition, from, to)).map((to) => ({
+        event: TRANSITIONS[transition].event,
+        from,
+        to,
+      })),
+    ),
+  );
+}
+
+const isTransition = (name: string): name is OrderTransition | ServiceTransition => name in TRANSITIONS;

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { checks } from "../../../src/operations/invariants/checks.ts";
+import { historyControls } from "../../support/operations/history-controls.ts";
 import { jobControls } from "../../support/operations/job-controls.ts";
 import type { NegativeControl } from "../../support/operations/negative-control.ts";
 import { purchaseControls } from "../../support/operations/purchase-controls.ts";
@@ -18,6 +19,8 @@ interface Ids {
   cancelled: string;
   /** An order that is not paid, of another customer. */
   held: string;
+  /** A paid order of 2 units, of which one is shipped and delivered. */
+  shipped: string;
   /** The request_id of `order`. */
   request: string;
   /** A product without orders. */
@@ -54,10 +57,14 @@ beforeAll(async () => {
     order: await placeOrder(request),
     cancelled: await placeOrder(randomUUID()),
     held: await placeOrder(randomUUID(), bo),
+    shipped: await placeOrder(randomUUID(), bo),
     request,
     other: await makeProduct(shop, { stock: 1n }),
   };
-  for (const id of [ids.order, ids.cancelled]) await markPaid(shop, id);
+  for (const id of [ids.order, ids.cancelled, ids.shipped]) await markPaid(shop, id);
+  const items = [{ itemId: "1", quantity: 1n }];
+  await shop.orders.shipOrder({ id: ids.shipped, requestId: randomUUID(), items });
+  await shop.orders.deliverOrder({ id: ids.shipped });
   await shop.orders.cancelOrder({ id: ids.cancelled });
 });
 afterAll(() => shop.close());
@@ -225,6 +232,7 @@ const CONTROLS: readonly NegativeControl[] = [
   ],
   ...purchaseControls,
   ...jobControls,
+  ...historyControls,
 ];
 
 const withIds = (text: string): string =>
