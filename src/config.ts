@@ -32,6 +32,8 @@ export type Config = Readonly<{
   reservationSeconds: number;
   /** The lock of hot products that replicas share. */
   stockLock: "off" | "redis";
+  /** The service that determines quotes; absent: they are computed with the zones. */
+  quoteService: Readonly<{ url: string; token: string | undefined; timeoutMs: number }> | undefined;
   /** Whether responses are cached. Off for benchmarks and conformance runs. */
   cache: boolean;
   /** The memory limit for cached responses in this process. */
@@ -110,6 +112,12 @@ export function readConfig(env: Environment): Config {
   if (result.data?.STOCK_LOCK === "redis" && result.data.STOCK_STRATEGY !== "combined") {
     mistakes.push("  STOCK_LOCK: redis needs STOCK_STRATEGY=combined");
   }
+  if (result.data?.QUOTE_TOKEN !== undefined && result.data.QUOTE_URL === undefined) {
+    mistakes.push("  QUOTE_TOKEN: needs QUOTE_URL");
+  }
+  if (result.data?.QUOTE_URL !== undefined && new URL(result.data.QUOTE_URL).username !== "") {
+    mistakes.push("  QUOTE_URL: must not contain a user; set QUOTE_TOKEN instead");
+  }
   if (!result.success || mistakes.length > 0) {
     // A mistake may be the consequence of a misspelled name.
     for (const { name, suggestions } of findUnknownVariables(env)) {
@@ -131,6 +139,10 @@ export function readConfig(env: Environment): Config {
     stockStrategy: value.STOCK_STRATEGY,
     reservationSeconds: value.ORDER_EXPIRY_MINUTES * 60,
     stockLock: value.STOCK_LOCK,
+    quoteService:
+      value.QUOTE_URL === undefined
+        ? undefined
+        : { url: value.QUOTE_URL, token: value.QUOTE_TOKEN, timeoutMs: value.QUOTE_TIMEOUT_MS },
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
     access: value.ACCESS,

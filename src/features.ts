@@ -17,8 +17,9 @@ import { createPageTokens } from "./kernel/page.ts";
 import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrderTokens } from "./order/guest/order-token.ts";
 import { readOrderTokenKeys } from "./order/guest/order-token-keys.ts";
-import { createOrders, type Orders } from "./order/order.ts";
-import { createTableProvider } from "./order/quote/table-provider.ts";
+import { createOrders, type Orders, type QuoteProvider } from "./order/order.ts";
+import { createRemoteProvider } from "./order/quote/remote/remote-provider.ts";
+import { createTableProvider, type TableProviderOptions } from "./order/quote/table-provider.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
@@ -54,6 +55,7 @@ export async function createFeatures(
     | "tokenIssuer"
     | "stockStrategy"
     | "reservationSeconds"
+    | "quoteService"
     | "dbStatementTimeoutMs"
     | "dbPoolWaitMs"
   >,
@@ -74,7 +76,7 @@ export async function createFeatures(
     customers,
     tracker,
     orderTokens,
-    quotes: createTableProvider({ zones, bus }),
+    quotes: createQuotes(config, { zones, bus, log }),
     tail,
     log,
     stockStrategy: config.stockStrategy,
@@ -93,4 +95,15 @@ export async function createFeatures(
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   const operations = createOperations({ db, failedJobs: createFailedJobs({ db, tokens }) });
   return { catalog, customers, tracker, orders, zones, reviews, identity, operations };
+}
+
+/** Creates the quotes: by the service of the configuration, if there is one, else by the zones. */
+function createQuotes(
+  { quoteService }: Pick<Config, "quoteService">,
+  { log, ...options }: TableProviderOptions & { log: Log },
+): QuoteProvider {
+  const tables = createTableProvider(options);
+  return quoteService === undefined
+    ? tables
+    : createRemoteProvider({ ...quoteService, fallback: tables, log });
 }

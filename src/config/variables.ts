@@ -20,6 +20,12 @@ export const environment = z.object({
   STOCK_STRATEGY: oneOf("combined", "pessimistic", "optimistic").default("combined"),
   ORDER_EXPIRY_MINUTES: integer(0, 525_600).default(30),
   STOCK_LOCK: oneOf("off", "redis").default("off"),
+  QUOTE_URL: url("http:", "https:").optional(),
+  QUOTE_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,4096}$/, "must be up to 4096 visible ASCII characters")
+    .optional(),
+  QUOTE_TIMEOUT_MS: integer(10, 10_000).default(1_000),
   CACHE: onOff.default(true),
   CACHE_MEMORY_MB: integer(1, 65_536).default(256),
   ACCESS: onOff.default(true),

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Budget } from "../../src/infra/rate-limit/limiter.ts";
-import { COOLDOWN_MS } from "../../src/infra/redis/circuit-breaker.ts";
+import { COOLDOWN_MS } from "../../src/kernel/async/circuit-breaker.ts";
 import { AppError } from "../../src/kernel/errors.ts";
 import { createManualClock, openLimiter } from "../support/rate-limit/limiters.ts";
 import { startDedicatedRedis } from "../support/stores/dedicated-redis.ts";

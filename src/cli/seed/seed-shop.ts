@@ -20,6 +20,7 @@ import { writeCategories } from "./write/categories.ts";
 import { writeCustomers } from "./write/customers.ts";
 import { writeProducts } from "./write/products.ts";
 import { writePromotions } from "./write/promotions.ts";
+import { writeZones } from "./write/zones.ts";
 
 /** Size and database of a seeded shop. */
 export interface SeedOptions {
@@ -87,6 +88,7 @@ export async function seedShop(options: SeedOptions): Promise<SeedResult> {
     const { originMs, categoryIds } = await db.transact(call, async (tx) => {
       const brands = SEED_CATEGORIES.flatMap((category) => category.brands);
       await ensureBrands(tx, brands, new Date(createdAtOf(0)));
+      await writeZones(tx);
       return { originMs: await writePromotions(tx, now), categoryIds: await writeCategories(tx) };
     });
     const productsStartMs = performance.now();

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
+import { CircuitBreaker } from "../../kernel/async/circuit-breaker.ts";
 import type { Log } from "../../kernel/log.ts";
-import { CircuitBreaker } from "../redis/circuit-breaker.ts";
 import { type CacheClock, systemCacheClock } from "./cache-clock.ts";
 import { AcknowledgementSender } from "./invalidation/acknowledgement-sender.ts";
 import { Acknowledgements } from "./invalidation/acknowledgements.ts";

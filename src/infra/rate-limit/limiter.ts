@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
+import { CircuitBreaker } from "../../kernel/async/circuit-breaker.ts";
 import { AppError } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
-import { CircuitBreaker } from "../redis/circuit-breaker.ts";
 import { type Budget, type Decision, maxResetMs } from "./budget.ts";
 import { DenialCache } from "./denial-cache.ts";
 import { LocalWindow } from "./local-window.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { CircuitBreaker } from "../../kernel/async/circuit-breaker.ts";
 import type { Log } from "../../kernel/log.ts";
-import { CircuitBreaker } from "./circuit-breaker.ts";
 
 /** Names that are locked. */
 export interface LockLease {

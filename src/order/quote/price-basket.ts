@@ -1,7 +1,7 @@
 import type { OrderedProduct } from "../../catalog/catalog.ts";
 import type { StockLine } from "../../inventory/inventory.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
-import { assertAmount } from "../../kernel/money.ts";
+import { assertAmount, type Money } from "../../kernel/money.ts";
 import type { OrderItem } from "../order-types.ts";
 import type { Basket, PricedBasket, Quote, Quoter } from "./quote.ts";
 import { QuoteChangedError } from "./quote-errors.ts";
@@ -31,7 +31,7 @@ export function priceBasket(
   products: ReadonlyMap<string, OrderedProduct>,
 ): PricedBasket {
   const items = lines.map((line, index) => priceLine(line, index, products));
-  const currencyCode = singleCurrency(items);
+  const currencyCode = singleCurrency(items.map(({ unitPrice }) => unitPrice));
   const subtotal = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
   assertAmount(subtotal, "order.items");
   if (quoter === undefined) {
@@ -54,15 +54,19 @@ export function priceBasket(
   return priced;
 }
 
-/** Returns the basket of lines at the current prices of their products. @throws AppError not_found */
+/**
+ * Returns the basket of lines at the current prices of their products.
+ * @throws AppError not_found for an unknown product; failed_precondition for several currencies
+ */
 export function basketOf(lines: readonly StockLine[], products: ReadonlyMap<string, OrderedProduct>): Basket {
-  let currencyCode = "";
-  const basketLines = lines.map(({ productId, quantity }) => {
+  const ordered = lines.map(({ productId, quantity }) => {
     const { price, taxClass, weightGrams } = findProduct(products, productId);
-    currencyCode = price.currencyCode;
-    return { productId, unitPrice: price.minorUnits, quantity, taxClass, weightGrams };
+    return { productId, price, quantity, taxClass, weightGrams };
   });
-  return { currencyCode, lines: basketLines };
+  return {
+    currencyCode: singleCurrency(ordered.map(({ price }) => price)),
+    lines: ordered.map(({ price, ...line }) => ({ ...line, unitPrice: price.minorUnits })),
+  };
 }
 
 function priceLine(
@@ -96,8 +100,8 @@ function findProduct(products: ReadonlyMap<string, OrderedProduct>, productId: s
   return product;
 }
 
-function singleCurrency(items: readonly OrderItem[]): string {
-  const currencies = [...new Set(items.map((item) => item.unitPrice.currencyCode))].sort();
+function singleCurrency(prices: readonly Money[]): string {
+  const currencies = [...new Set(prices.map(({ currencyCode }) => currencyCode))].sort();
   const [currency = ""] = currencies;
   if (currencies.length <= 1) return currency;
   const description = `its products are priced in ${currencies.join(" and ")}; place one order for each currency`;

@@ -13,6 +13,7 @@ const KINDS = {
   reversal: 7,
   purchase: 8,
   review: 9,
+  zone: 10,
 } as const;
 
 /** Kind of a seeded row. */

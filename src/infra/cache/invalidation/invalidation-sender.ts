@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { CircuitBreaker } from "../../redis/circuit-breaker.ts";
+import type { CircuitBreaker } from "../../../kernel/async/circuit-breaker.ts";
 import { MAX_RECONNECT_DELAY_MS, READ_ONLY_RECONNECT_MS } from "../../redis/redis.ts";
 import type { CacheClock } from "../cache-clock.ts";
 import { type Generation, MAX_TAGS_PER_MESSAGE, type RedisTier } from "../redis-tier.ts";

@@ -1,6 +1,6 @@
-import type { Log } from "../../kernel/log.ts";
+import type { Log } from "../log.ts";
 
-/** Time between a failure of Redis and the next trial request, in milliseconds. */
+/** Time between a failure and the next trial request, in milliseconds. */
 export const COOLDOWN_MS = 1_000;
 
 export interface CircuitBreakerOptions {
@@ -9,7 +9,7 @@ export interface CircuitBreakerOptions {
   messages: { opened: string; closed: string };
 }
 
-/** Stops requests to a failed Redis, so that calls do not wait for its timeout. Times are of a monotonic clock. */
+/** Stops requests to another service that has failed, so that calls do not wait for its timeout. Times are of a monotonic clock. */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
   #isOpen = false;
