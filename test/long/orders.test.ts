@@ -17,7 +17,14 @@ test("in 2,000 runs of random calls and faults, two replicas behave as the model
   const { failure, outcomes } = await checkModel({
     runs: RUNS,
     maxCommands: 20,
-    mix: { promotions: true, cutCommit: 6, killConnections: 3, killReplica: 1 },
+    mix: {
+      promotions: true,
+      unitChanges: false,
+      cutCommit: 6,
+      killConnections: 3,
+      killReplica: 1,
+      killWorker: 2,
+    },
     openRun: () => service.openRun(),
     findViolations: () => findViolations(service.database.url),
   });

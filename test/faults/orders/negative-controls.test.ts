@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createCategorySlug } from "../../support/import/import-rows.ts";
 import { checkModel } from "../../support/orders/model/check-model.ts";
+import { FLAWS, type Flaw } from "../../support/orders/naive/flaws.ts";
 import { startNaiveModel } from "../../support/orders/naive/naive-model.ts";
-import type { Flaw } from "../../support/orders/naive/naive-shop.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 
@@ -21,8 +21,15 @@ async function checkNaive(runs: number, flaw?: Flaw) {
   const naive = await startNaiveModel(shop, await createCategorySlug(shop), flaw);
   const result = await checkModel({
     runs,
-    maxCommands: 16,
-    mix: { promotions: false, cutCommit: 10, killConnections: 0, killReplica: 0 },
+    maxCommands: 24,
+    mix: {
+      promotions: true,
+      unitChanges: true,
+      cutCommit: 10,
+      killConnections: 0,
+      killReplica: 0,
+      killWorker: 4,
+    },
     endOnFailure: true,
     openRun: () => naive.openRun(),
     findViolations: () => findViolations(shop.database.url),
@@ -36,14 +43,7 @@ test("a naive implementation without a flaw behaves as the model", async () => {
   expect(failure).toBeUndefined();
 });
 
-test.each<Flaw>([
-  "stock is read, changed and overwritten without a lock",
-  "request keys are stored after the commit",
-  "a cancellation does not check the state",
-  "request keys leave out the method",
-  "request keys leave out the owner",
-  "the failed member of a batch is dropped",
-])("the model detects that %s", async (flaw) => {
+test.each(FLAWS)("the model detects that %s", async (flaw) => {
   const { failure } = await checkNaive(1_000, flaw);
   expect(failure).toBeDefined();
 });

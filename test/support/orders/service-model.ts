@@ -4,6 +4,7 @@ import { terminateConnections } from "../stores/database-activity.ts";
 import { callService } from "./call-service.ts";
 import { createFixture, initialState, readStoredShop } from "./model/fixture.ts";
 import type { Fault, ShopRun } from "./model/shop-run.ts";
+import { createModelWorker, type ModelWorker } from "./model-worker.ts";
 import { clientsAt, type ServiceReplica, startReplica } from "./service-replicas.ts";
 
 /** Two replicas of the service with a database of their own, for runs of the model. */
@@ -24,10 +25,12 @@ export async function startServiceModel(redisUrl: string): Promise<ServiceModel>
   const [first] = await Promise.all(replicas.map((replica) => replica.clients()));
   if (first === undefined) throw new Error("there is no replica");
   const categorySlug = await createCategorySlug(first);
+  const worker = createModelWorker(database);
   return {
     database,
-    openRun: () => openRun(database, replicas, categorySlug),
+    openRun: () => openRun(database, replicas, worker, categorySlug),
     async close() {
+      await worker.close();
       await Promise.all(replicas.map((replica) => replica.close()));
       await database.drop();
     },
@@ -37,6 +40,7 @@ export async function startServiceModel(redisUrl: string): Promise<ServiceModel>
 async function openRun(
   database: TestDatabase,
   replicas: readonly ServiceReplica[],
+  worker: ModelWorker,
   categorySlug: string,
 ): Promise<ShopRun> {
   const fixture = await createFixture(await clientsAt(replicas, 0), database, categorySlug);
@@ -44,11 +48,17 @@ async function openRun(
   return {
     state: initialState,
     hasFaults: () => faults > 0,
-    call: async (operation, index, ids) =>
-      callService(await clientsAt(replicas, index), fixture, operation, ids),
+    async call(operation, index, ids) {
+      if (operation.method === "PassExpireTime") {
+        await worker.passExpireTime(ids.orders.get(operation.order) ?? "");
+        return { outcome: { code: "OK" } };
+      }
+      return callService(await clientsAt(replicas, index), fixture, operation, ids);
+    },
     async inject(fault: Fault) {
       faults += 1;
       if (fault.kind === "kill connections") return void (await terminateConnections(database));
+      if (fault.kind === "kill worker") return worker.killAtCommit(fault.moment);
       const replica = replicas[fault.replica];
       if (replica === undefined) return;
       if (fault.kind === "cut commit") replica.proxy.interrupt({ moment: fault.moment, statement: CHANGE });
@@ -60,7 +70,9 @@ async function openRun(
     },
     async endFaults() {
       for (const { proxy } of replicas) proxy.reset();
+      worker.reset();
     },
+    completeExpiries: () => worker.completeExpiries(),
     readStored: () => readStoredShop(database, fixture),
   };
 }

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { FailedCheck } from "../../stores/invariants.ts";
 import { type CommandMix, commandsOf } from "./commands.ts";
+import { describeStored } from "./model-order.ts";
 import type { ModelState } from "./model-state.ts";
 import { ModelViolation, ShopModel } from "./shop-model.ts";
 import type { ShopRun, StoredShop } from "./shop-run.ts";
@@ -50,6 +51,7 @@ export async function checkModel(options: ModelCheckOptions): Promise<ModelCheck
       await run.endFaults();
     }
     await resolveDoubts(model, run);
+    await run.completeExpiries();
     const violations = await options.findViolations();
     if (violations.length > 0) throw new ModelViolation(`violated invariants: ${JSON.stringify(violations)}`);
     await compareStored(model, run);
@@ -111,28 +113,23 @@ async function resolveDoubts(model: ShopModel, run: ShopRun): Promise<void> {
 
 async function compareStored(model: ShopModel, run: ShopRun): Promise<void> {
   const stored = await run.readStored();
-  for (const [key, id] of model.ids) {
+  const shop = describeShop(stored);
+  for (const [key, id] of model.ids.orders) {
     if (stored.orders[key]?.[0]?.id !== id)
       throw new ModelViolation(`the acknowledged order ${key} is not stored: ${id}`);
   }
   model.assertSome(
-    (state) => isDeepStrictEqual(withoutIds(stored), storedBy(state)),
-    () => `the database differs from the model: ${JSON.stringify(stored)}\nModel: ${model}`,
+    (state) => isDeepStrictEqual(shop, describeState(state)),
+    () => `the database differs from the model: ${JSON.stringify(shop)}\nModel: ${model}`,
   );
 }
 
-function withoutIds({ products, orders }: StoredShop) {
-  const entries = Object.entries(orders).map(([key, found]) => [
-    key,
-    found.map(({ state, hasPromotion, lines }) => ({ state, hasPromotion, lines })),
-  ]);
+function describeShop({ products, orders }: StoredShop) {
+  const entries = Object.entries(orders).map(([key, found]) => [key, found.map(describeStored)]);
   return { products, orders: Object.fromEntries(entries) };
 }
 
-function storedBy({ products, orders }: ModelState) {
-  const entries = Object.entries(orders).map(([key, { state, hasPromotion, lines }]) => [
-    key,
-    [{ state, hasPromotion, lines }],
-  ]);
+function describeState({ products, orders }: ModelState) {
+  const entries = Object.entries(orders).map(([key, order]) => [key, [describeStored(order)]]);
   return { products, orders: Object.fromEntries(entries) };
 }

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { stockOf } from "./model-state.ts";
-import { CUSTOMERS, type Operation, UNKNOWN_OWNER } from "./operation.ts";
+import { CUSTOMERS, UNKNOWN_OWNER } from "./operation.ts";
+import { orderChanges, unitChanges } from "./order-arbitraries.ts";
 import { ModelViolation, type ShopModel } from "./shop-model.ts";
 import type { Fault, ShopRun } from "./shop-run.ts";
+import { at, type Template, template } from "./template.ts";
 
 /** Numbers of products and request_ids of a run. */
 const PRODUCTS = 3;
@@ -10,15 +12,6 @@ const REQUEST_IDS = 4;
 const MAX_QUANTITY = 3;
 const MAX_CONCURRENT_CALLS = 4;
 const MAX_PRICE = 5;
-
-/** Chooses an operation when it runs, from what the model has by then. Undefined if there is nothing to choose. */
-type Choice = (model: ShopModel) => Operation | undefined;
-
-/** A choice with the text that a failure prints. */
-interface Template {
-  choose: Choice;
-  text: string;
-}
 
 /** Calls the service, concurrently if there are several operations, and checks the outcomes. */
 class Calls implements fc.AsyncCommand<ShopModel, ShopRun> {
@@ -95,16 +88,6 @@ const createOrderOf = (promotions: boolean) =>
     })
     .map((fields) => template({ method: "CreateOrder", ...fields }));
 
-const cancelOrder = fc.record({ index: fc.nat(), requestId: fc.option(requestId, { nil: undefined }) }).map(
-  (fields): Template => ({
-    text: `CancelOrder ${JSON.stringify(fields)}`,
-    choose: ({ ids }) => {
-      const order = at([...ids.keys()], fields.index);
-      return order === undefined ? undefined : { method: "CancelOrder", order, requestId: fields.requestId };
-    },
-  }),
-);
-
 const adjustStock = fc
   .record({
     product,
@@ -159,33 +142,37 @@ const retry = fc.nat().map(
   }),
 );
 
-const getOrder = fc.nat().map(
-  (index): Template => ({
-    text: `GetOrder ${index}`,
-    choose: ({ ids }) => {
-      const order = at([...ids.keys()], index);
-      return order === undefined ? undefined : { method: "GetOrder", order };
-    },
-  }),
-);
+const orderRead = (method: "GetOrder" | "ListOrderEvents") =>
+  fc.nat().map(
+    (index): Template => ({
+      text: `${method} ${index}`,
+      choose: ({ ids }) => {
+        const order = at([...ids.orders.keys()], index);
+        return order === undefined ? undefined : { method, order };
+      },
+    }),
+  );
 const getProduct = product.map((index) => template({ method: "GetProduct", product: index }));
 const listOrders = fc
   .integer({ min: 1, max: CUSTOMERS })
   .map((owner) => template({ method: "ListOrders", owner }));
 
+const reads = [orderRead("GetOrder"), orderRead("ListOrderEvents"), getProduct, listOrders];
+
 /** Returns the arbitraries of calls: single ones, repeated ones and different ones. */
-function callsOf(promotions: boolean) {
+function callsOf(mix: CommandMix) {
   const write = fc.oneof(
-    { arbitrary: createOrderOf(promotions), weight: 5 },
-    { arbitrary: cancelOrder, weight: 2 },
-    { arbitrary: adjustStock, weight: 2 },
+    { arbitrary: createOrderOf(mix.promotions), weight: 8 },
+    ...orderChanges,
+    ...(mix.unitChanges ? unitChanges : []),
+    { arbitrary: adjustStock, weight: 3 },
     { arbitrary: recount, weight: 1 },
   );
   const single = fc.oneof(
     { arbitrary: write, weight: 6 },
     { arbitrary: importProducts, weight: 1 },
     { arbitrary: retry, weight: 3 },
-    { arbitrary: fc.oneof(getOrder, getProduct, listOrders), weight: 2 },
+    { arbitrary: fc.oneof(...reads), weight: 2 },
   );
   const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
   const repeated = fc
@@ -220,13 +207,18 @@ const killReplica = fc
   })
   .map((fault) => new Inject(fault));
 
+const killWorker = moment.map((at) => new Inject({ kind: "kill worker", moment: at }));
+
 /** Which commands are generated. Calls have a weight of 100 in all, besides that of the faults. */
 export interface CommandMix {
   /** Whether orders take part in a promotion with limits. */
   promotions: boolean;
+  /** Whether orders are shipped, and some of their units are cancelled and returned. */
+  unitChanges: boolean;
   cutCommit: number;
   killConnections: number;
   killReplica: number;
+  killWorker: number;
 }
 
 /**
@@ -235,22 +227,15 @@ export interface CommandMix {
  */
 export function commandsOf(mix: CommandMix, maxCommands: number, replayPath = "") {
   const command = fc.oneof(
-    { arbitrary: callsOf(mix.promotions), weight: 100 },
+    { arbitrary: callsOf(mix), weight: 100 },
     { arbitrary: cutCommit, weight: mix.cutCommit },
     { arbitrary: killConnections, weight: mix.killConnections },
     { arbitrary: killReplica, weight: mix.killReplica },
+    { arbitrary: killWorker, weight: mix.killWorker },
   );
   return fc.commands<ShopModel, ShopRun, false>([command], {
     maxCommands,
     size: "max",
     ...(replayPath === "" ? {} : { replayPath }),
   });
-}
-
-function template(operation: Operation): Template {
-  return { choose: () => operation, text: JSON.stringify(operation) };
-}
-
-function at<T>(items: readonly T[], index: number): T | undefined {
-  return items[index % items.length];
 }

@@ -5,8 +5,9 @@ import type { Clients } from "../../shop.ts";
 import { makeCustomer } from "../../shop-fixtures.ts";
 import type { TestDatabase } from "../../stores/database.ts";
 import type { ModelState } from "./model-state.ts";
-import { CUSTOMERS, orderKey, PURCHASE_LIMIT, PURCHASE_LIMIT_PER_USER } from "./operation.ts";
-import type { StoredOrder, StoredShop } from "./shop-run.ts";
+import { CUSTOMERS, PURCHASE_LIMIT, PURCHASE_LIMIT_PER_USER } from "./operation.ts";
+import type { StoredShop } from "./shop-run.ts";
+import { readStoredOrders } from "./stored-orders.ts";
 
 /** The products, customers and request_ids of a run, by their index in the model. */
 export interface Fixture {
@@ -18,6 +19,8 @@ export interface Fixture {
   customerIds: string[];
   /** Filled when an index is used for the first time. */
   requestIds: string[];
+  /** Expire times in the future. */
+  expireTimes: Date[];
 }
 
 const PRODUCTS: ModelState["products"] = [
@@ -27,7 +30,7 @@ const PRODUCTS: ModelState["products"] = [
 ];
 
 /** The state at the start of a run. */
-export const initialState: ModelState = { products: PRODUCTS, orders: {}, requests: {} };
+export const initialState: ModelState = { products: PRODUCTS, orders: {}, requests: {}, shipments: {} };
 
 /** Creates the products and customers of a run. */
 export async function createFixture(
@@ -63,54 +66,19 @@ export async function createFixture(
     productIds,
     customerIds: ["", ...customerIds, randomUUID()],
     requestIds: [],
+    expireTimes: [1, 2].map((days) => new Date(Date.now() + days * 86_400_000)),
   };
-}
-
-interface StoredRow {
-  id: string;
-  customer_id: string | null;
-  request_id: string;
-  state: string;
-  promotion_id: string | null;
-  product_id: string;
-  quantity: string;
-  unit_minor: string;
 }
 
 /** Returns the products of a run and all orders of them, as they are stored. */
 export async function readStoredShop(database: TestDatabase, fixture: Fixture): Promise<StoredShop> {
-  const { productIds, customerIds, requestIds } = fixture;
+  const { productIds } = fixture;
   const products = await database.query<{ id: string; on_hand: string; reserved: string; price: string }>(
     `select id, on_hand, reserved, price_minor as price
      from product join inventory on product_id = id where id = any($1)`,
     [productIds],
   );
-  const rows = await database.query<StoredRow>(
-    `select orders.id, customer_id, request_id, state, promotion_id, product_id, quantity, unit_minor
-     from orders join order_item on order_id = orders.id
-     where orders.id in (select order_id from order_item where product_id = any($1))
-     order by orders.id, position`,
-    [productIds],
-  );
-  const orders: Record<string, StoredOrder[]> = {};
-  for (const row of rows) {
-    const key = orderKey({
-      owner: customerIds.indexOf(row.customer_id ?? ""),
-      requestId: requestIds.indexOf(row.request_id),
-    });
-    const found = orders[key] ?? [];
-    orders[key] = found;
-    let order = found.find(({ id }) => id === row.id);
-    if (order === undefined) {
-      order = { id: row.id, state: row.state, hasPromotion: row.promotion_id !== null, lines: [] };
-      found.push(order);
-    }
-    order.lines.push({
-      product: productIds.indexOf(row.product_id),
-      quantity: Number(row.quantity),
-      unitPrice: Number(row.unit_minor),
-    });
-  }
+  const ofProducts = "id in (select order_id from order_item where product_id = any($1))";
   return {
     products: productIds.map((id) => {
       const product = products.find((one) => one.id === id);
@@ -120,6 +88,6 @@ export async function readStoredShop(database: TestDatabase, fixture: Fixture): 
         price: Number(product?.price),
       };
     }),
-    orders,
+    orders: await readStoredOrders(database, fixture, ofProducts, [productIds]),
   };
 }

@@ -24,12 +24,72 @@ export interface CreateOrder {
   validateOnly: boolean;
 }
 
-export interface CancelOrder {
-  method: "CancelOrder";
+/** The fields of all changes of an order. */
+interface ChangeOrder {
   /** Key of the order, as `orderKey` returns it. */
   order: string;
-  /** Undefined for a cancellation without one. */
+  /** The expected version of the order; undefined for any. */
+  etag: number | undefined;
+}
+
+export interface CancelOrder extends ChangeOrder {
+  method: "CancelOrder";
+  /** Undefined for a call without one. */
   requestId: number | undefined;
+}
+
+export interface MarkOrderPaid extends ChangeOrder {
+  method: "MarkOrderPaid";
+  amount: number;
+  requestId: number;
+}
+
+/** Units of an item, by its index in the order. */
+export interface ItemUnits {
+  item: number;
+  quantity: number;
+}
+
+export interface ShipOrder extends ChangeOrder {
+  method: "ShipOrder";
+  /** Empty for all open units. */
+  items: readonly ItemUnits[];
+  requestId: number;
+}
+
+export interface DeliverOrder extends ChangeOrder {
+  method: "DeliverOrder";
+  /** The shipment of the ShipOrder with this request_id; undefined for all shipments of the order. */
+  shipment: number | undefined;
+  /** Undefined for a call without one. */
+  requestId: number | undefined;
+}
+
+export interface CancelOrderItems extends ChangeOrder {
+  method: "CancelOrderItems";
+  items: readonly ItemUnits[];
+  requestId: number;
+}
+
+export interface ReturnOrderItems extends ChangeOrder {
+  method: "ReturnOrderItems";
+  items: readonly ItemUnits[];
+  restock: boolean;
+  requestId: number;
+}
+
+export interface SetOrderExpireTime extends ChangeOrder {
+  method: "SetOrderExpireTime";
+  /** Index of a time in the future; undefined for an order that does not expire. */
+  time: number | undefined;
+  requestId: number;
+}
+
+/** The expire time of an order passes, and a worker does a round. It may complete the expiry, or another one later. */
+export interface PassExpireTime {
+  method: "PassExpireTime";
+  order: string;
+  requestId: undefined;
 }
 
 export interface AdjustStock {
@@ -64,10 +124,24 @@ export interface ImportProducts {
   requestId: number;
 }
 
-export type Write = CreateOrder | CancelOrder | AdjustStock | Recount | ImportProducts;
+/** A change of an order by a caller. */
+export type OrderWrite =
+  | CancelOrder
+  | MarkOrderPaid
+  | ShipOrder
+  | DeliverOrder
+  | CancelOrderItems
+  | ReturnOrderItems
+  | SetOrderExpireTime;
+
+/** A change of the stock or the prices of products. */
+export type StockWrite = AdjustStock | Recount | ImportProducts;
+
+export type Write = CreateOrder | OrderWrite | PassExpireTime | StockWrite;
 
 export type Read =
   | { method: "GetOrder"; order: string }
+  | { method: "ListOrderEvents"; order: string }
   | { method: "GetProduct"; product: number }
   | { method: "ListOrders"; owner: number };
 
@@ -81,10 +155,18 @@ export type Outcome = { code: "OK"; [field: string]: unknown } | { code: string;
 export interface Observation {
   /** Undefined if it is unknown whether the call took effect. */
   outcome: Outcome | undefined;
-  /** Id of the created order. */
-  orderId?: string;
+  /** Id of the order or the shipment that was created. */
+  createdId?: string;
   /** The encoded response, without what distinguishes a replay. */
   response?: string;
+}
+
+/** The ids that responses have contained. */
+export interface KnownIds {
+  /** Of orders, by `orderKey`. */
+  orders: ReadonlyMap<string, string>;
+  /** Of shipments, by the request_id of their ShipOrder. */
+  shipments: ReadonlyMap<number, string>;
 }
 
 /** Returns the key that identifies an order permanently: its owner and request_id. */
@@ -92,9 +174,24 @@ export function orderKey({ owner, requestId }: { owner: number; requestId: numbe
   return `${owner}/${requestId}`;
 }
 
+/** Returns the key of a request, whose repeats have the first response; undefined for one without. */
+export function requestKey(operation: Write): string | undefined {
+  const { method, requestId } = operation;
+  if (requestId === undefined) return undefined;
+  if (method === "CreateOrder") {
+    return operation.validateOnly ? undefined : `CreateOrder ${orderKey(operation)}`;
+  }
+  return `${method === "Recount" ? "AdjustStock" : method} ${requestId}`;
+}
+
+const READS: ReadonlySet<string> = new Set<Read["method"]>([
+  "GetOrder",
+  "ListOrderEvents",
+  "GetProduct",
+  "ListOrders",
+]);
+
 /** Returns whether an operation is a write. */
 export function isWrite(operation: Operation): operation is Write {
-  return (
-    operation.method !== "GetOrder" && operation.method !== "GetProduct" && operation.method !== "ListOrders"
-  );
+  return !READS.has(operation.method);
 }

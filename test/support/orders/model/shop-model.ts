@@ -1,13 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
-import { type ModelState, step } from "./model-state.ts";
+import { progressExpiries } from "./change-order.ts";
+import type { ModelState } from "./model-state.ts";
 import {
   isWrite,
+  type KnownIds,
   type Observation,
   type Operation,
   type Outcome,
   orderKey,
+  requestKey,
   type Write,
 } from "./operation.ts";
+import { step } from "./step.ts";
 
 /** The shop did what the model does not allow. */
 export class ModelViolation extends Error {}
@@ -20,15 +24,15 @@ export interface ObservedCall {
 
 /**
  * The states that the shop can be in after the calls so far. A call without a response is in doubt: it has taken
- * effect, or still may, until a call with the same request_id has a response.
+ * effect, or still may, until a call with the same request_id has a response. Workers go on with expiries at any time.
  */
 export class ShopModel {
   #states: readonly ModelState[];
   #inDoubt: readonly Write[] = [];
-  /** Ids of orders by `orderKey`. */
-  readonly #ids = new Map<string, string>();
-  /** The first response for each acknowledged order. */
-  readonly #responses = new Map<string, string>();
+  readonly #orderIds = new Map<string, string>();
+  readonly #shipmentIds = new Map<number, string>();
+  /** The first response of each acknowledged request, by `requestKey`. */
+  readonly #responses = new Map<string, Pick<Observation, "createdId" | "response">>();
   readonly #writes: Write[] = [];
 
   constructor(state: ModelState) {
@@ -45,9 +49,9 @@ export class ShopModel {
     return this.#inDoubt;
   }
 
-  /** The ids of the acknowledged orders by their key. */
-  get ids(): ReadonlyMap<string, string> {
-    return this.#ids;
+  /** The ids of the acknowledged orders and shipments. */
+  get ids(): KnownIds {
+    return { orders: this.#orderIds, shipments: this.#shipmentIds };
   }
 
   /** One of the possible states, for the choice of the next operation. */
@@ -65,13 +69,14 @@ export class ShopModel {
     const known: [Operation, Outcome][] = [];
     for (const { operation, observation } of calls) {
       if (isWrite(operation)) this.#writes.push(operation);
-      this.#bindOrder(operation, observation);
+      this.#bindResponse(operation, observation);
       if (observation.outcome !== undefined) known.push([operation, observation.outcome]);
       else if (isWrite(operation) && !this.#isInDoubt(operation))
         this.#inDoubt = [...this.#inDoubt, operation];
     }
     // A change that is not acknowledged may be missing from cached responses, although it is committed.
-    const checked = known.filter(([{ method }]) => method !== "GetProduct" || this.#inDoubt.length === 0);
+    const isAcknowledged = this.#inDoubt.length === 0 && !this.#hasExpiries();
+    const checked = known.filter(([{ method }]) => method !== "GetProduct" || isAcknowledged);
     const states = this.#linearize(this.#states, checked);
     if (states.length === 0) throw new ModelViolation(this.#explain(known));
     this.#states = states;
@@ -94,15 +99,25 @@ export class ShopModel {
     return this.#inDoubt.some((other) => isDeepStrictEqual(other, write));
   }
 
-  #bindOrder(operation: Operation, { orderId, response }: Observation): void {
-    if (operation.method !== "CreateOrder" || operation.validateOnly || orderId === undefined) return;
-    const key = orderKey(operation);
-    const [id, first] = [this.#ids.get(key) ?? orderId, this.#responses.get(key) ?? response ?? ""];
-    this.#ids.set(key, id);
-    this.#responses.set(key, first);
-    if (id !== orderId)
-      throw new ModelViolation(`the request ${key} created the orders ${id} and ${orderId}`);
-    if (first !== response) throw new ModelViolation(`a replay of ${key} differs from the first response`);
+  #bindResponse(operation: Operation, { outcome, createdId, response }: Observation): void {
+    const key = isWrite(operation) ? requestKey(operation) : undefined;
+    if (key === undefined || response === undefined || outcome?.code !== "OK") return;
+    const first = this.#responses.get(key);
+    if (first === undefined) {
+      this.#responses.set(key, { createdId, response });
+      if (operation.method === "CreateOrder") this.#orderIds.set(orderKey(operation), createdId ?? "");
+      if (operation.method === "ShipOrder") this.#shipmentIds.set(operation.requestId, createdId ?? "");
+      return;
+    }
+    if (first.createdId !== createdId)
+      throw new ModelViolation(`the request ${key} created ${first.createdId} and ${createdId}`);
+    if (first.response !== response)
+      throw new ModelViolation(`a replay of ${key} differs from the first response`);
+  }
+
+  /** Returns whether workers may have expired orders in this run. */
+  #hasExpiries(): boolean {
+    return this.#writes.some(({ method }) => method === "PassExpireTime");
   }
 
   /** Returns the states after all calls, in any order that explains their outcomes. */
@@ -121,13 +136,13 @@ export class ShopModel {
     return distinct(after);
   }
 
-  /** Adds the states in which calls in doubt have taken effect. */
+  /** Adds the states in which calls in doubt have taken effect, and those in which workers have gone on with expiries. */
   #expand(states: readonly ModelState[]): readonly ModelState[] {
     const all = new Map(states.map((state) => [JSON.stringify(state), state]));
     const added = [...states];
     for (let state = added.pop(); state !== undefined; state = added.pop()) {
-      for (const write of this.#inDoubt) {
-        const { state: next } = this.#step(state, write);
+      const written = this.#inDoubt.map((write) => this.#step(state, write).state);
+      for (const next of [...written, ...progressExpiries(state)]) {
         const key = JSON.stringify(next);
         if (all.has(key)) continue;
         all.set(key, next);
@@ -138,7 +153,7 @@ export class ShopModel {
   }
 
   #step(state: ModelState, operation: Operation) {
-    return step(state, operation, (key) => this.#ids.has(key));
+    return step(state, operation, (key) => this.#orderIds.has(key));
   }
 
   #explain(calls: readonly [Operation, Outcome][]): string {

@@ -1,12 +1,14 @@
 import type { CommitMoment } from "../../stores/commit-proxy.ts";
+import type { OrderContent } from "./model-order.ts";
 import type { ModelProduct, ModelState } from "./model-state.ts";
-import type { Observation, Operation } from "./operation.ts";
+import type { KnownIds, Observation, Operation } from "./operation.ts";
 
 /** A fault of the service or of its connections to PostgreSQL. */
 export type Fault =
   | { kind: "cut commit"; replica: number; moment: CommitMoment }
   | { kind: "kill connections" }
-  | { kind: "kill replica"; replica: number; moment: "immediately" | CommitMoment };
+  | { kind: "kill replica"; replica: number; moment: "immediately" | CommitMoment }
+  | { kind: "kill worker"; moment: CommitMoment };
 
 /** The shop of one run: new products, customers and request_ids, at replicas that faults affect. */
 export interface ShopRun {
@@ -15,15 +17,20 @@ export interface ShopRun {
   /**
    * Calls the shop.
    * @param replica index of the replica; another one is used while it is down
-   * @param ids ids of the acknowledged orders by their key
+   * @param ids ids of the acknowledged orders and shipments
    */
-  call(operation: Operation, replica: number, ids: ReadonlyMap<string, string>): Promise<Observation>;
+  call(operation: Operation, replica: number, ids: KnownIds): Promise<Observation>;
   /** Injects a fault; one at a moment of a COMMIT occurs at the next one. */
   inject(fault: Fault): Promise<void>;
   /** Returns whether a fault was injected in this run. */
   hasFaults(): boolean;
   /** Ends the faults that have not occurred yet. */
   endFaults(): Promise<void>;
+  /**
+   * Runs workers until no expiry is due.
+   * @throws Error if there are still some after many rounds
+   */
+  completeExpiries(): Promise<void>;
   /** Returns the products and orders in the database, in the form of the model. */
   readStored(): Promise<StoredShop>;
 }
@@ -35,9 +42,7 @@ export interface StoredShop {
   orders: Record<string, StoredOrder[]>;
 }
 
-export interface StoredOrder {
+/** An order as it is stored. */
+export interface StoredOrder extends OrderContent {
   id: string;
-  state: string;
-  hasPromotion: boolean;
-  lines: { product: number; quantity: number; unitPrice: number }[];
 }

@@ -1,6 +1,8 @@
 import type pg from "pg";
 import type { Fixture } from "../model/fixture.ts";
 import type { Line, Outcome } from "../model/operation.ts";
+import type { StoredOrder } from "../model/shop-run.ts";
+import { readStoredOrders } from "../model/stored-orders.ts";
 
 /** A product as a naive implementation has read it. */
 export interface NaiveProduct {
@@ -11,25 +13,21 @@ export interface NaiveProduct {
   price: number;
 }
 
-/** An order as it is stored. */
-export interface NaiveOrder {
-  id: string;
-  state: string;
-  lines: (Line & { unitPrice: number })[];
-}
-
 /** An order that is inserted, with its request. */
-export interface NewNaiveOrder extends NaiveOrder {
+export interface NewNaiveOrder {
+  id: string;
+  lines: readonly (Line & { unitPrice: number })[];
+  hasPromotion: boolean;
   /** Empty for a guest. */
   customerId: string;
   requestId: string;
   fingerprint: string;
 }
 
-/** A request and its outcome. */
+/** A request and its result. */
 export interface NaiveRequest {
   body: string;
-  outcome: Outcome;
+  result: { outcome: Outcome; createdId?: string };
 }
 
 /** A change of the stock of a product. */
@@ -37,8 +35,11 @@ export interface NaiveChange {
   product: NaiveProduct;
   onHandDelta: number;
   reservedDelta: number;
-  reason: "ORDER" | "CANCEL" | "CORRECTION" | "RECOUNT";
-  orderId: string | undefined;
+  reason: "ORDER" | "CANCEL" | "EXPIRE" | "SHIP" | "ORDER_RETURN" | "CORRECTION" | "RECOUNT";
+  /** Undefined for a change without an order. */
+  order: { id: string; sequence: number } | undefined;
+  /** Change of the units sold. */
+  sold: number;
 }
 
 /** The statements of naive implementations, in one transaction. */
@@ -53,8 +54,8 @@ export class NaiveStatements {
     this.#fixture = fixture;
   }
 
-  async query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
-    return (await this.#client.query<Row>(text, values)).rows;
+  async query<Row>(text: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.#client.query<Row & object>(text, values)).rows;
   }
 
   afterCommit(work: (statements: NaiveStatements) => Promise<unknown>): void {
@@ -111,11 +112,8 @@ export class NaiveStatements {
    * Changes the stock of a product and records the change.
    * @param isOverwriting whether the stock is set to the sum of what was read and the change
    */
-  async changeStock(
-    change: NaiveChange,
-    { isOverwriting = false, isRepeatable = false } = {},
-  ): Promise<void> {
-    const { product, onHandDelta, reservedDelta, reason, orderId } = change;
+  async changeStock(change: NaiveChange, isOverwriting: boolean): Promise<void> {
+    const { product, onHandDelta, reservedDelta, reason, order, sold } = change;
     const [onHand, reserved] = isOverwriting
       ? ["$4::bigint + $2::bigint", "$5::bigint + $3::bigint"]
       : ["on_hand + $2::bigint + 0 * $4::bigint", "reserved + $3::bigint + 0 * $5::bigint"];
@@ -124,15 +122,16 @@ export class NaiveStatements {
       [product.id, onHandDelta, reservedDelta, product.onHand, product.reserved],
     );
     await this.query(
-      `insert into stock_movement (product_id, on_hand_delta, reserved_delta, reason, order_id, effective_at, created_at)
-       values ($1, $2, $3, $4, $5, now(), now()) ${isRepeatable ? "on conflict do nothing" : ""}`,
-      [product.id, onHandDelta, reservedDelta, reason, orderId ?? null],
+      `insert into stock_movement (
+         product_id, on_hand_delta, reserved_delta, reason, order_id, order_sequence, effective_at, created_at
+       ) values ($1, $2, $3, $4, $5, $6, now(), now())`,
+      [product.id, onHandDelta, reservedDelta, reason, order?.id, order?.sequence],
     );
     await this.query(
       "update product set in_stock = (select on_hand > reserved from inventory where product_id = id) where id = $1",
       [product.id],
     );
-    await this.#addSales(product.id, reservedDelta);
+    await this.#addSales(product.id, sold);
   }
 
   async #addSales(productId: string, units: number): Promise<void> {
@@ -152,7 +151,7 @@ export class NaiveStatements {
   async findOrder(
     customerId: string | undefined,
     requestId: string,
-  ): Promise<(NaiveOrder & { fingerprint: string }) | undefined> {
+  ): Promise<(StoredOrder & { fingerprint: string }) | undefined> {
     const [found] = await this.query<{ id: string; fingerprint: Buffer }>(
       `select id, fingerprint from orders
        where request_id = $2 and ($1::text is null or coalesce(customer_id::text, '') = $1)`,
@@ -162,58 +161,36 @@ export class NaiveStatements {
     return { ...(await this.readOrder(found.id)), fingerprint: found.fingerprint.toString() };
   }
 
-  async readOrder(id: string): Promise<NaiveOrder> {
-    const rows = await this.query<{
-      state: string;
-      product_id: string;
-      quantity: string;
-      unit_minor: string;
-    }>(
-      `select state, product_id, quantity, unit_minor
-       from orders join order_item on order_id = id where id = $1 order by position`,
-      [id],
-    );
-    const lines = rows.map(({ product_id, quantity, unit_minor }) => ({
-      product: this.#fixture.productIds.indexOf(product_id),
-      quantity: Number(quantity),
-      unitPrice: Number(unit_minor),
-    }));
-    return { id, state: rows[0]?.state ?? "", lines };
+  async readOrder(id: string): Promise<StoredOrder> {
+    const orders = await readStoredOrders(this, this.#fixture, "id = $1", [id]);
+    const [order] = Object.values(orders).flat();
+    if (order === undefined) throw new Error(`there is no order ${id}`);
+    return order;
   }
 
-  async insertOrder(order: NewNaiveOrder): Promise<void> {
-    const { id, state, customerId, requestId, fingerprint } = order;
+  async insertOrder({ id, customerId, hasPromotion, lines, ...request }: NewNaiveOrder): Promise<void> {
+    const total = lines.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
     await this.query(
       `insert into orders (
-         id, customer_id, owner, state, currency, total_minor, request_id, fingerprint, version, created_at, updated_at
-       ) values ($1, $2, $3, $4, 'EUR', $5, $6, $7, 1, now(), now())`,
-      [id, customerId || null, customerId, state, totalOf(order), requestId, Buffer.from(fingerprint)],
+         id, customer_id, owner, currency, total_minor, request_id, fingerprint, promotion_id,
+         expires_at, reservation_seconds, placed_by, version, created_at, updated_at
+       ) values ($1, $2, $3, 'EUR', $4, $5, $6, $7, now() + interval '30 minutes', 1800, 'GUEST', 1, now(), now())`,
+      [
+        id,
+        customerId || null,
+        customerId,
+        total,
+        request.requestId,
+        Buffer.from(request.fingerprint),
+        hasPromotion ? this.#fixture.promotionId : null,
+      ],
     );
-    for (const [index, { product, quantity, unitPrice }] of order.lines.entries()) {
+    for (const [index, { product, quantity, unitPrice }] of lines.entries()) {
       await this.query(
         `insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
          values ($1, $2, $3, 'SKU', 'Product', $4, $5)`,
-        [order.id, index + 1, this.#fixture.productIds[product], unitPrice, quantity],
+        [id, index + 1, this.#fixture.productIds[product], unitPrice, quantity],
       );
     }
   }
-}
-
-/** Returns what the caller sees of an order. */
-export function describeStored(
-  { state, lines }: Omit<NaiveOrder, "id">,
-  further: { replayed?: boolean } = {},
-) {
-  return {
-    code: "OK" as const,
-    state,
-    lines,
-    total: totalOf({ lines }),
-    hasPromotion: false,
-    ...further,
-  } satisfies Outcome;
-}
-
-function totalOf({ lines }: Pick<NaiveOrder, "lines">): number {
-  return lines.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0);
 }
