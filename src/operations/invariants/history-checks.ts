@@ -111,7 +111,7 @@ export const historyChecks: readonly Check[] = [
   {
     name: "order-shipments",
     invariant: "I1",
-    description: "Each shipped unit has left the stock once, and each restocked unit has come back once.",
+    description: "Each shipped unit has left the stock once, and each restocked unit is on hand again once.",
     query: `
       with ${EVENT_UNITS},
       moved as (
