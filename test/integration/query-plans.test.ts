@@ -3,11 +3,11 @@ import { entities } from "../../src/entities.ts";
 import { type Database, openPostgres } from "../../src/infra/postgres/postgres.ts";
 import type { CompiledStatement } from "../../src/infra/postgres/statement.ts";
 import { silentLog } from "../support/log.ts";
+import { buildShop, type Shop } from "../support/query-plans/build-shop.ts";
 import { fillShop, idOf } from "../support/query-plans/fill-shop.ts";
 import {
   branch,
   brand,
-  buildShop,
   call,
   eur,
   firstPage,
@@ -18,7 +18,6 @@ import {
   products,
   promotion,
   range,
-  type Shop,
 } from "../support/query-plans/lists.ts";
 import { explainStatement, type QueryPlan, recordStatements } from "../support/query-plans/query-plan.ts";
 import { createTestDatabase, type TestDatabase } from "../support/stores/database.ts";

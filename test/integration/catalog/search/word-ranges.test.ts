@@ -11,7 +11,8 @@ import {
   type ProductInsert,
 } from "../../../support/catalog/product-rows.ts";
 import { silentLog } from "../../../support/log.ts";
-import { buildShop, products } from "../../../support/query-plans/lists.ts";
+import { buildShop } from "../../../support/query-plans/build-shop.ts";
+import { products } from "../../../support/query-plans/lists.ts";
 import { explainStatement, recordStatements } from "../../../support/query-plans/query-plan.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeCategory } from "../../../support/shop-fixtures.ts";
