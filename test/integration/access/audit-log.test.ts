@@ -62,6 +62,22 @@ test("a change by staff is logged with its actor, role, method, request and clie
   ]);
 });
 
+test("changes of zones by staff are logged", async () => {
+  const entries = await entriesOf(async () => {
+    const created = await staff.zones.createTaxZone({ taxZone: { countryCode: "DE" } });
+    const id = created.taxZone?.id ?? "";
+    await staff.zones.updateTaxZone({ taxZone: { id, region: "BY" } });
+    await staff.zones.deleteTaxZone({ id });
+  });
+  const service = "cartwright.order.v1.ZoneService";
+  expect(entries.map(({ actor, method }) => [actor, method])).toEqual(
+    ["CreateTaxZone", "UpdateTaxZone", "DeleteTaxZone"].map((name) => [
+      `account:${staff.accountId}`,
+      `${service}/${name}`,
+    ]),
+  );
+});
+
 test("a change by another service is logged with its API key", async () => {
   const key = clientsWithToken(shop, await createApiKey(admin, Scope.CATALOG_WRITE));
   const entries = await entriesOf(() => makeCategory(key));
