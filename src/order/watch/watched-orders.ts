@@ -71,13 +71,15 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
   function learn(order: WatchedOrder, version: number): void {
     if (version <= order.version) return;
     order.version = version;
-    markChanged(order);
+    // Watchers that do not wait compare the version when they do.
+    if (order.waiting.size > 0) markChanged(order);
   }
 
   async function readChanged(): Promise<void> {
     isReading = true;
     let failuresInARow = 0;
-    // Changes that are announced meanwhile are read together.
+    // Changes that are announced together are read together, and so are those that are announced during a read.
+    await Promise.resolve();
     for (let batch = takeBatch(); batch.length > 0; batch = takeBatch()) {
       try {
         const snapshots = await readAllWatched(db, call, batch);
