@@ -14,6 +14,7 @@ import { pages } from "./parts/pages.ts";
 import { reads } from "./parts/reads.ts";
 import { search } from "./parts/search.ts";
 import { size } from "./parts/size.ts";
+import { watch } from "./parts/watch.ts";
 import { writes } from "./parts/writes.ts";
 
 /** The parts in the order in which they run. Imports come last, because they change the shop. */
@@ -26,6 +27,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["writes", writes],
   ["orders", orders],
   ["stock-lock", stockLock],
+  ["watch", watch],
   ["access", access],
   ["overload", overload],
   ["attacks", attacks],

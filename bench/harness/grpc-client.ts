@@ -2,6 +2,7 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import {
   create,
   type DescMessage,
+  type DescMethod,
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
@@ -38,16 +39,24 @@ export interface GrpcClient {
 /** The gRPC frame header: a compression flag and the length. */
 const FRAME_HEADER_BYTES = 5;
 
+/** Encodes the path and the frame of a request of any kind of method. */
+export function encodeFrame<Input extends DescMessage>(
+  { parent, name, input }: DescMethod & { input: Input },
+  init: MessageInitShape<Input>,
+): Pick<EncodedRequest, "path" | "frame"> {
+  const message = toBinary(input, create(input, init));
+  const frame = Buffer.alloc(FRAME_HEADER_BYTES + message.length);
+  frame.writeUInt32BE(message.length, 1);
+  frame.set(message, FRAME_HEADER_BYTES);
+  return { path: `/${parent.typeName}/${name}`, frame };
+}
+
 /** Encodes a request. */
 export function encodeRequest<Input extends DescMessage, Output extends DescMessage>(
   method: DescMethodUnary<Input, Output>,
   init: MessageInitShape<Input>,
 ): EncodedRequest<Output> {
-  const message = toBinary(method.input, create(method.input, init));
-  const frame = Buffer.alloc(FRAME_HEADER_BYTES + message.length);
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, FRAME_HEADER_BYTES);
-  return { path: `/${method.parent.typeName}/${method.name}`, frame, output: method.output };
+  return { ...encodeFrame<Input>(method, init), output: method.output };
 }
 
 /** Decodes a response. */
