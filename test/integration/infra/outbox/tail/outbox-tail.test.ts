@@ -151,7 +151,7 @@ test("a tail reads again after the database has lost its last transactions", asy
   const { database, publish, subscribe } = await openTail({ pollMs: 10 });
   const one = subscribe(numbers);
   await expect.poll(one.rereads).toBe(1);
-  // The stored epoch stands for the transaction ids, which cannot be set back.
+  // The stored epoch is set back in place of the transaction ids, which cannot be set back.
   await database.query("update outbox_state set epoch = 0");
   await expect.poll(one.rereads).toBe(2);
   await publish(1);
