@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { seedId } from "../../src/cli/seed/generate/seed-id.ts";
 import { seedShop } from "../../src/cli/seed/seed-shop.ts";
@@ -113,7 +114,9 @@ async function measureChanges(
 
 /** Changes an order. @returns when the response arrived */
 async function change(client: GrpcClient, id: string): Promise<number> {
-  await client.call(encodeRequest(setOrderExpireTime, { id }));
+  // Another time than before: a repeated call changes nothing.
+  const expireTime = timestampFromMs(Date.now() + 3_600_000);
+  await client.call(encodeRequest(setOrderExpireTime, { id, expireTime }));
   return performance.now();
 }
 

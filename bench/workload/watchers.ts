@@ -10,7 +10,7 @@ const { watchOrder } = OrderService.method;
 
 /** Watchers of orders that note when their last message arrived, without decoding it. */
 export interface Watchers {
-  /** Resolves when each watcher of the orders has this number of messages. */
+  /** Resolves when the watchers have this number of messages each, on average. */
   untilReceived(count: number): Promise<void>;
   /** For each order, when its watchers received their last message, in milliseconds of `performance.now()`. */
   receivedAt(orderId: string): number[];
@@ -18,7 +18,6 @@ export interface Watchers {
 }
 
 interface Watcher {
-  messages: number;
   receivedAtMs: number;
 }
 
@@ -30,7 +29,8 @@ export async function openWatchers(
 ): Promise<Watchers> {
   const sessions: ClientHttp2Session[] = [];
   const byOrder = new Map<string, Watcher[]>(orderIds.map((id) => [id, []]));
-  const all: Watcher[] = [];
+  let opened = 0;
+  let received = 0;
   let failure: Error | undefined;
   let notify = () => {};
   let isClosed = false;
@@ -38,8 +38,12 @@ export async function openWatchers(
     if (!isClosed) failure ??= error;
     notify();
   };
+  const onMessage = () => {
+    received += 1;
+    notify();
+  };
   const untilReceived = async (messages: number) => {
-    while (failure === undefined && all.some((watcher) => watcher.messages < messages)) {
+    while (failure === undefined && received < messages * opened) {
       await new Promise<void>((resolve) => {
         notify = resolve;
       });
@@ -54,11 +58,11 @@ export async function openWatchers(
       await untilReceived(1);
     }
     const id = orderIds[index % orderIds.length] ?? "";
-    const watcher = { messages: 0, receivedAtMs: 0 };
-    all.push(watcher);
+    const watcher = { receivedAtMs: 0 };
+    opened += 1;
     byOrder.get(id)?.push(watcher);
     const { path, frame } = encodeFrame(watchOrder, { id });
-    openWatcher(sessions.at(-1), { path, frame }, watcher, () => notify(), fail);
+    openWatcher(sessions.at(-1), { path, frame }, watcher, onMessage, fail);
   }
   await untilReceived(1);
   return {
@@ -92,7 +96,6 @@ function openWatcher(
       const end = FRAME_HEADER_BYTES + unread.readUInt32BE(1);
       if (unread.length < end) return;
       unread = unread.subarray(end);
-      watcher.messages += 1;
       watcher.receivedAtMs = performance.now();
       onMessage();
     }
