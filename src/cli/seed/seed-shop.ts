@@ -58,7 +58,8 @@ const WRITERS = Math.min(availableParallelism() + 1, 5);
 const STATEMENT_TIMEOUT_MS = 30 * MINUTE_MS;
 const TABLES = [
   "category, brand, product, product_count, product_count_delta, search_word, stock_movement",
-  "customer, orders, order_item, order_event, review, promotion, purchase, purchase_total",
+  "customer, orders, order_item, order_event, fulfillment, fulfillment_item, review",
+  "promotion, purchase, purchase_total",
 ].join(", ");
 
 const ignore = () => {};

@@ -7,14 +7,19 @@ const TABLES: Readonly<Record<string, string>> = {
   // Without the ids, which depend on the order of insertion.
   inventory: "*",
   product_sales: "*",
-  stock_movement: "product_id, on_hand_delta, reserved_delta, reason, order_id, effective_at, created_at",
+  stock_movement:
+    "product_id, on_hand_delta, reserved_delta, reason, order_id, order_sequence, effective_at, created_at",
   customer: "*",
   orders: "*",
   order_item: "*",
+  order_event: "*",
+  fulfillment: "*",
+  fulfillment_item: "*",
   review: "*",
   promotion: "*",
   purchase: "*",
   purchase_total: "*",
+  promotion_hold: "*",
 };
 
 /** Returns a digest of all rows of each table. */
@@ -47,10 +52,14 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
     where (on_hand, reserved) is distinct from (moved, moved_reserved)`,
   "the availability is not that of the stock": `
     select id from product join inventory on product_id = id where in_stock <> (on_hand > reserved)`,
-  "the units sold are not those of the orders that are not cancelled": `
+  "the reserved units are not those of the orders that are neither shipped nor cancelled": `
+    select product_id from inventory where reserved <> coalesce(
+      (select sum(quantity - cancelled_quantity - fulfilled_quantity) from order_item
+       where order_item.product_id = inventory.product_id), 0)`,
+  "the units sold are not those of the orders that are neither cancelled nor returned": `
     select id from product left join product_sales on product_id = id where coalesce(purchase_count, 0) <> coalesce(
-      (select sum(quantity) from order_item join orders on orders.id = order_id
-       where order_item.product_id = product.id and state <> 'CANCELLED'), 0)`,
+      (select sum(quantity - cancelled_quantity - returned_quantity) from order_item
+       where order_item.product_id = product.id), 0)`,
   "the popularity is not that of the units sold": `
     select id from product left join product_sales on product_id = id
     where popularity <> floor(10 * ln(1 + coalesce(purchase_count, 0)::double precision))`,
@@ -63,7 +72,8 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
   "a review has an author without a purchase of the product": `
     select id from review where not exists (
       select from orders join order_item on order_id = orders.id
-      where customer_id = review.customer_id and product_id = review.product_id and state <> 'CANCELLED')`,
+      where customer_id = review.customer_id and product_id = review.product_id
+        and state not in ('CANCELLED', 'EXPIRED'))`,
   "a product has two initial movements": `
     select product_id from stock_movement where reason = 'INITIAL' group by 1 having count(*) > 1`,
   "an order has no items": "select id from orders where id not in (select order_id from order_item)",
@@ -74,25 +84,63 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
     select order_id from order_item where quantity is distinct from (
       select reserved_delta from stock_movement
       where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'ORDER')`,
-  "an item is restocked without a cancellation, or not restocked after one": `
+  "the movements of an item are not those of its cancelled, shipped and returned units": `
+    select order_id from order_item
+    where (cancelled_quantity, fulfilled_quantity, returned_quantity) <> (
+      select coalesce(-sum(reserved_delta) filter (where reason in ('CANCEL', 'EXPIRE')), 0),
+        coalesce(-sum(reserved_delta) filter (where reason = 'SHIP'), 0),
+        coalesce(sum(on_hand_delta) filter (where reason = 'ORDER_RETURN'), 0)
+      from stock_movement
+      where order_id = order_item.order_id and product_id = order_item.product_id)`,
+  "a movement is not one of an event of its order": `
+    select movement.order_id from stock_movement as movement left join order_event as event
+      on event.order_id = movement.order_id and sequence = order_sequence
+    where movement.order_id is not null and movement.reason <> 'ORDER' and type is distinct from case movement.reason
+      when 'CANCEL' then 'CANCELLED' when 'EXPIRE' then 'EXPIRED' when 'SHIP' then 'SHIPPED' else 'ITEMS_RETURNED' end`,
+  "a cancelled or expired order has units left, or is shipped": `
+    select id from orders join order_item on order_id = id
+    where closing in ('CANCELLED', 'EXPIRED') and (cancelled_quantity <> quantity or fulfillment_state <> 'UNFULFILLED')`,
+  "the fulfillment state is not that of the items and shipments": `
+    select id from orders join (
+      select order_id, sum(fulfilled_quantity) as fulfilled,
+        sum(quantity - cancelled_quantity - fulfilled_quantity) as unshipped
+      from order_item group by order_id
+    ) as units on order_id = id
+    where fulfillment_state <> case when fulfilled = 0 then 'UNFULFILLED' when unshipped > 0 then 'PARTIALLY_FULFILLED'
+      when exists (select from fulfillment where order_id = orders.id and delivered_at is null) then 'FULFILLED'
+      else 'DELIVERED' end`,
+  "the shipped units of an item are not those of the shipments": `
+    select order_id from order_item where fulfilled_quantity <> coalesce((
+      select sum(fulfillment_item.quantity) from fulfillment join fulfillment_item on fulfillment_id = id
+      where order_id = order_item.order_id and position = order_item.position), 0)`,
+  "the history has gaps, or its last event has other states than the order": `
+    select id from orders left join lateral (
+      select count(*) + 1 as last, max(sequence) as last_sequence from order_event where order_id = id
+    ) as history on true left join order_event as event on event.order_id = id and sequence = last_sequence
+    where version <> last or coalesce(last_sequence, 1) <> last or sequence is not null and (
+      (event.payment_state, event.fulfillment_state, event.closing, event.created_at)
+        is distinct from (orders.payment_state, orders.fulfillment_state, orders.closing, updated_at))`,
+  "what was paid is not the total of a paid order": `
+    select id from orders where paid_minor <> case payment_state when 'PAID' then total_minor else 0 end`,
+  "an item of a promotion does not have exactly one sale if it is paid, or has one if not": `
     select order_id from order_item join orders on orders.id = order_id
-    where (case state when 'CANCELLED' then -quantity end) is distinct from (
-      select reserved_delta from stock_movement
-      where order_id = order_item.order_id and product_id = order_item.product_id and reason = 'CANCEL')`,
-  "a promoted item does not have exactly one sale": `
-    select order_id from order_item join orders on orders.id = order_id
-    where promotion_id is not null and 1 <> (
+    where promotion_id is not null and (sales_recorded <> (payment_state = 'PAID') or (
       select count(*) from purchase where kind = 'SALE' and purchase.order_id = orders.id
         and purchase.product_id = order_item.product_id and purchase.promotion_id = orders.promotion_id
-        and user_id = customer_id::text and amount_minor = unit_minor * quantity)`,
-  "a cancelled promoted item does not have exactly one reversal, or another one has any": `
+        and user_id = customer_id::text and amount_minor = unit_minor * quantity
+    ) <> case when sales_recorded then 1 else 0 end)`,
+  "the reversals of an item are not those of its cancelled and returned units": `
     select order_id from order_item join orders on orders.id = order_id
-    where promotion_id is not null and (case state when 'CANCELLED' then 1 else 0 end) <> (
-      select count(*) from purchase where kind = 'REVERSAL' and purchase.order_id = orders.id
-        and purchase.product_id = order_item.product_id)`,
-  "a sale is outside the time of its promotion": `
-    select event_id from purchase join promotion on promotion.id = promotion_id
-    where kind = 'SALE' and (purchased_at < start_at or purchased_at >= end_at or purchased_at > now())`,
+    where promotion_id is not null and (
+      case when sales_recorded then unit_minor * (cancelled_quantity + returned_quantity) else 0 end,
+      sales_recorded and cancelled_quantity + returned_quantity = quantity
+    ) <> (
+      select coalesce(sum(amount_minor), 0), coalesce(bool_or(counts), false) from purchase
+      where kind = 'REVERSAL' and purchase.order_id = orders.id and purchase.product_id = order_item.product_id)`,
+  "a sale is outside the time of its promotion, or its order is": `
+    select event_id from purchase join promotion on promotion.id = promotion_id left join orders on orders.id = order_id
+    where kind = 'SALE' and (coalesce(orders.created_at, purchased_at) < start_at
+      or coalesce(orders.created_at, purchased_at) >= end_at or purchased_at > now())`,
   "a purchase has another promotion than its order": `
     select event_id from purchase join orders on orders.id = order_id
     where orders.promotion_id is distinct from purchase.promotion_id`,
@@ -105,7 +153,7 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
       select promotion_id, product_id, currency,
         count(*) filter (where kind = 'SALE') as sales,
         coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0) as sold,
-        count(*) filter (where kind = 'REVERSAL') as reversals,
+        count(*) filter (where kind = 'REVERSAL' and counts) as reversals,
         coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0) as reversed
       from purchase group by 1, 2, 3
     ) as counted using (promotion_id, product_id, currency, sales, sold, reversals, reversed)

@@ -28,6 +28,7 @@ export interface SeedOrder {
   /** Time between the order and the first run of the seed, in milliseconds. */
   ageMs: number;
   lines: { productNumber: number; quantity: number }[];
+  /** Whether it is cancelled or expires. */
   isCancelled: boolean;
   /** Whether the order belongs to the promotion of its time, if there was one. */
   isPromoted: boolean;

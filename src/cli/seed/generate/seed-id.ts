@@ -14,6 +14,7 @@ const KINDS = {
   purchase: 8,
   review: 9,
   zone: 10,
+  fulfillment: 11,
 } as const;
 
 /** Kind of a seeded row. */

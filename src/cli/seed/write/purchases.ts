@@ -3,7 +3,8 @@ import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { SeedCustomer } from "../generate/customers.ts";
 import { findPromotionAt } from "../generate/promotions.ts";
 import { seedId } from "../generate/seed-id.ts";
-import type { PlacedOrder } from "./orders.ts";
+import type { HistoryEvent } from "./order-history.ts";
+import type { PlacedItem, PlacedOrder } from "./placed-order.ts";
 
 interface Purchase {
   eventId: string;
@@ -14,12 +15,14 @@ interface Purchase {
   kind: "SALE" | "REVERSAL";
   /** Euro cents; undefined for one unit at the product's price. */
   amountMinor: bigint | undefined;
+  /** False for a reversal of some units of an item. */
+  counts: boolean;
   at: string;
 }
 
 /**
  * Writes the purchases of new customers in promotions, and updates the totals in the same statement: the items of
- * their orders, reversed for a cancelled order, and the purchases outside the shop.
+ * their paid orders, reversals of their cancelled and returned units, and the purchases outside the shop.
  * @param originMs time of the first run, in milliseconds since 1970
  * @returns the number of added purchases
  */
@@ -38,26 +41,27 @@ export async function writePurchases(
     with added as (
       insert into purchase (
         event_id, user_id, promotion_id, product_id, order_id, kind,
-        currency, amount_minor, client_address, purchased_at, created_at
+        currency, amount_minor, counts, client_address, purchased_at, created_at
       )
       select event_id, user_id, promotion_id, product_id, order_id, kind,
-        currency, coalesce(amount_minor, price_minor), '192.0.2.1', at, at
+        currency, coalesce(amount_minor, price_minor), counts, '192.0.2.1', at, at
       from unnest(
         ${column(({ eventId }) => eventId)}::uuid[], ${column(({ userId }) => userId)}::text[],
         ${column(({ promotionId }) => promotionId)}::uuid[], ${column(({ productId }) => productId)}::uuid[],
         ${column(({ orderId }) => orderId)}::uuid[], ${column(({ kind }) => kind)}::text[],
-        ${column(({ amountMinor }) => amountMinor?.toString())}::bigint[], ${column(({ at }) => at)}::timestamptz[]
-      ) as item (event_id, user_id, promotion_id, product_id, order_id, kind, amount_minor, at)
+        ${column(({ amountMinor }) => amountMinor?.toString())}::bigint[], ${column(({ counts }) => counts)}::boolean[],
+        ${column(({ at }) => at)}::timestamptz[]
+      ) as item (event_id, user_id, promotion_id, product_id, order_id, kind, amount_minor, counts, at)
       join product on product.id = product_id
       on conflict do nothing
-      returning promotion_id, product_id, currency, kind, amount_minor
+      returning promotion_id, product_id, currency, kind, amount_minor, counts
     ), total as (
       insert into purchase_total (
         promotion_id, product_id, currency, shard, sale_count, sale_minor, reversal_count, reversal_minor
       )
       select promotion_id, product_id, currency, 0,
         count(*) filter (where kind = 'SALE'), coalesce(sum(amount_minor) filter (where kind = 'SALE'), 0),
-        count(*) filter (where kind = 'REVERSAL'), coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0)
+        count(*) filter (where kind = 'REVERSAL' and counts), coalesce(sum(amount_minor) filter (where kind = 'REVERSAL'), 0)
       from added group by promotion_id, product_id, currency order by promotion_id, product_id, currency
       on conflict (promotion_id, product_id, currency, shard) do update set
         sale_count = purchase_total.sale_count + excluded.sale_count,
@@ -74,26 +78,40 @@ function generateOrderPurchases({
   order,
   customerId,
   promotionId,
-  createdAt,
-  cancelledAt,
   items,
+  history,
 }: PlacedOrder): Purchase[] {
-  if (promotionId === null) return [];
-  return items.flatMap(({ product, totalMinor }, index) => {
+  const paid = history.events.find(({ type }) => type === "PAID");
+  if (promotionId === null || paid === undefined) return [];
+  return items.flatMap((item, index) => {
     const number = order.number * 10 + index;
     const sale: Purchase = {
       eventId: seedId("sale", number),
       userId: customerId,
       promotionId,
-      productId: product.id,
+      productId: item.product.id,
       orderId: id,
       kind: "SALE",
-      amountMinor: totalMinor,
-      at: createdAt,
+      amountMinor: item.totalMinor,
+      counts: true,
+      at: paid.at,
     };
-    if (cancelledAt === undefined) return [sale];
-    return [sale, { ...sale, eventId: seedId("reversal", number), kind: "REVERSAL", at: cancelledAt }];
+    const reversal = reverseSale(sale, item, history.events);
+    return reversal === undefined ? [sale] : [sale, { ...reversal, eventId: seedId("reversal", number) }];
   });
+}
+
+/** Returns the reversal of the cancelled or returned units of an item; undefined without any. */
+function reverseSale(
+  sale: Purchase,
+  { product, quantity, cancelled, returned }: PlacedItem,
+  events: readonly HistoryEvent[],
+): Purchase | undefined {
+  const units = cancelled + returned;
+  const event = events.at(-1);
+  if (units === 0 || event === undefined) return undefined;
+  const amountMinor = product.priceMinor * BigInt(units);
+  return { ...sale, kind: "REVERSAL", amountMinor, counts: units === quantity, at: event.at };
 }
 
 function generateExternalPurchases({ id, purchases }: SeedCustomer, originMs: number): Purchase[] {
@@ -109,6 +127,7 @@ function generateExternalPurchases({ id, purchases }: SeedCustomer, originMs: nu
         orderId: null,
         kind: "SALE",
         amountMinor: undefined,
+        counts: true,
         at: new Date(originMs - ageMs).toISOString(),
       },
     ];

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { seedId } from "../generate/seed-id.ts";
-import type { PlacedOrder } from "./orders.ts";
+import type { PlacedOrder } from "./placed-order.ts";
 
 /** Most ratings are good, as in real shops. */
 const RATINGS = [5, 4, 5, 3, 5, 4, 2, 5, 4, 1] as const;
@@ -29,7 +29,7 @@ interface Review {
 }
 
 /**
- * Writes reviews of some items of orders that are not cancelled, and updates the ratings of their products in the
+ * Writes reviews of some items of orders that are neither cancelled nor expired, and updates the ratings of their products in the
  * same statement.
  * @param names names of the customers by id
  * @param originMs time of the first run, in milliseconds since 1970
@@ -64,11 +64,11 @@ export async function writeReviews(
 }
 
 function generateReviews(
-  { order, customerId, cancelledAt, items }: PlacedOrder,
+  { order, customerId, items }: PlacedOrder,
   names: ReadonlyMap<string, string>,
   originMs: number,
 ): Review[] {
-  if (cancelledAt !== undefined) return [];
+  if (order.isCancelled) return [];
   // Halfway between the order and the first run.
   const createdMs = originMs - order.ageMs / 2;
   return items.flatMap(({ product }, index) => {

@@ -14,6 +14,7 @@ import { seedShop } from "../../../../src/cli/seed/seed-shop.ts";
 import { createIds } from "../../../../src/kernel/ids.ts";
 import { digestTables, findViolations } from "../../../support/seed/database-state.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { findViolations as findFailedChecks } from "../../../support/stores/invariants.ts";
 
 let shop: TestShop;
 let url: string;
@@ -86,10 +87,18 @@ test("after sales and changes by staff a repeated run changes nothing, and a lar
   };
   await sell(3n);
   await shop.orders.cancelOrder({ id: (await sell(2n))?.id ?? "" });
-  const [seeded] = await shop.database.query<{ id: string }>(
-    "select id from orders where state = 'PENDING' and promotion_id is not null order by id limit 1",
+  for (const state of ["PENDING", "CONFIRMED"]) {
+    const [seeded] = await shop.database.query<{ id: string }>(
+      `select id from orders
+       where state = $1 and fulfillment_state = 'UNFULFILLED' and promotion_id is not null order by id limit 1`,
+      [state],
+    );
+    await shop.orders.cancelOrder({ id: seeded?.id ?? "" });
+  }
+  const [shipped] = await shop.database.query<{ id: string }>(
+    "select id from orders where fulfillment_state = 'UNFULFILLED' and payment_state = 'PAID' and closing = 'NONE' limit 1",
   );
-  await shop.orders.cancelOrder({ id: seeded?.id ?? "" });
+  await shop.orders.shipOrder({ requestId: randomUUID(), id: shipped?.id ?? "" });
   const purchase = { eventId: createIds()(), userId: "till", promotionId, productId, amount: euros };
   await shop.tracker.recordPurchase({ purchase });
   // Popular products: one deleted, one priced in another currency, one with a single unit left.
@@ -117,6 +126,7 @@ test("after sales and changes by staff a repeated run changes nothing, and a lar
   expect(added).toMatchObject({ products: 500, customers: 340 });
   expect(added.orders).toBeGreaterThan(300);
   expect(await findViolations(shop.database)).toEqual([]);
+  expect(await findFailedChecks(url)).toEqual([]);
   const sold = await shop.database.query(
     "select product_id from order_item join orders on orders.id = order_id where customer_id > $1 and product_id = any($2)",
     [seedId("customer", 60), [seedId("product", 10), seedId("product", 11)]],

@@ -4,6 +4,7 @@ import { isEmptyShop } from "../../../../src/cli/seed/is-empty-shop.ts";
 import { type SeedProgress, seedShop } from "../../../../src/cli/seed/seed-shop.ts";
 import { countRows, digestTables, findViolations } from "../../../support/seed/database-state.ts";
 import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
+import { findViolations as findFailedChecks } from "../../../support/stores/invariants.ts";
 
 // Two blocks of products and of customers, the second ones incomplete.
 const size = { products: 1_300, customers: 300 };
@@ -52,23 +53,37 @@ test("a seeded shop has rows of every kind and violates no invariant", async () 
   const { products, customers, orders } = seeded;
   expect(await countRows(database, tables)).toEqual([15, 3, products, customers, orders, seeded.purchases]);
   expect(await findViolations(database)).toEqual([]);
+  expect(await findFailedChecks(database.url)).toEqual([]);
   expect(seen.at(-1)).toEqual({ step: "customers", done: 300, total: 300 });
   expect(seen.filter(({ step }) => step === "products").map(({ done }) => done)).toContain(1_300);
   // Without such rows the invariants above would hold trivially.
-  const present = await countRows(database, [
+  const kinds = [
     "inventory where on_hand = reserved",
     "inventory where on_hand - reserved between 1 and 9",
-    "orders where state = 'PENDING'",
-    "orders where state = 'CANCELLED' and promotion_id is not null",
-    "purchase where kind = 'REVERSAL'",
+    "orders where state = 'PENDING' and expires_at is null",
+    "orders where state = 'CANCELLED' and payment_state = 'UNPAID' and promotion_id is not null",
+    "orders where state = 'CANCELLED' and payment_state = 'PAID' and promotion_id is not null",
+    "orders where state = 'EXPIRED' and expires_at < updated_at",
+    "orders where state = 'CONFIRMED' and fulfillment_state = 'UNFULFILLED'",
+    "orders where state = 'CONFIRMED' and fulfillment_state = 'PARTIALLY_FULFILLED'",
+    "orders where state = 'CONFIRMED' and fulfillment_state = 'FULFILLED'",
+    "(select order_id from fulfillment group by order_id having count(*) = 2) as shipped_in_two_parts",
+    "order_item where returned_quantity = 1",
+    "purchase where kind = 'REVERSAL' and counts",
+    "purchase where kind = 'REVERSAL' and not counts",
     "purchase where order_id is null",
+  ];
+  const present = await countRows(database, kinds);
+  expect(kinds.filter((_, index) => present[index] === 0)).toEqual([]);
+  const counted = await countRows(database, [
     "(select distinct brand from product) as brands",
     "(select distinct category_id from product) as categories",
     "category where parent_id is null",
     "pg_stats where tablename = 'product' and attname = 'brand'",
   ]);
-  expect(present.slice(0, 6).every((count) => count > 0)).toBe(true);
-  expect(present.slice(6)).toEqual([20, 15, 4, 1]);
+  expect(counted).toEqual([20, 15, 4, 1]);
+  const [completed = 0] = await countRows(database, ["orders where state = 'COMPLETED'"]);
+  expect(completed / orders).toBeGreaterThan(0.7);
 });
 
 test("product n does not depend on the number of products, and a larger run adds only the missing ones", async () => {
