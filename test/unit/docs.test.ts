@@ -5,6 +5,7 @@ import { variableNames } from "../../src/config/variables.ts";
 import { FULFILLMENT_STATES, PAYMENT_STATES } from "../../src/order/state/order-state.ts";
 import { TRANSITIONS } from "../../src/order/state/transitions.ts";
 import { methodsTable } from "../support/contract/methods-table.ts";
+import { stateDiagram, transitionsTable } from "../support/docs/order-states.ts";
 import { blocksOf, commandsOf, type Page, readPages, root } from "../support/docs/pages.ts";
 import { findReplacedWords } from "../support/docs/word-list.ts";
 
@@ -95,15 +96,18 @@ test.each(texts)("$path uses standard terms", (page) => {
   expect(findReplacedWords(proseOf(page))).toEqual([]);
 });
 
-test("docs/methods.md has the table of the contracts", () => {
-  const between = /(<!-- methods -->\n)([\s\S]*?)(<!-- \/methods -->)/;
-  const { text } = pageAt("docs/methods.md");
-  const expected = `${methodsTable()}\n`;
+test.each([
+  ["docs/methods.md", "methods", methodsTable],
+  ["docs/orders.md", "states", stateDiagram],
+  ["docs/orders.md", "transitions", transitionsTable],
+])("%s has the %s that are generated from the code", (path, name, generate) => {
+  const between = new RegExp(`(<!-- ${name} -->\n)([\\s\\S]*?)(<!-- /${name} -->)`);
+  const expected = `${generate()}\n`;
   if (process.env.DOCS === "write") {
-    const updated = text.replace(between, (_all, start, _old, end) => `${start}${expected}${end}`);
-    writeFileSync(join(root, "docs/methods.md"), updated);
+    const updated = read(path).replace(between, (_all, start, _old, end) => `${start}${expected}${end}`);
+    writeFileSync(join(root, path), updated);
   } else {
-    expect(between.exec(text)?.[2]).toBe(expected);
+    expect(between.exec(read(path))?.[2]).toBe(expected);
   }
 });
 

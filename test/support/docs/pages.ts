@@ -47,7 +47,14 @@ export function commandsOf({ language, body }: Block): Command[] {
   const sources = body.split(/^(?=\$ )/m).filter((source) => source.startsWith("$ "));
   return sources.map((source) => {
     const lines = source.split("\n");
-    const last = lines.findIndex((line) => !line.endsWith("\\"));
+    const last = lines.findIndex((line, index) => {
+      const quotes =
+        lines
+          .slice(0, index + 1)
+          .join("")
+          .split("'").length - 1;
+      return !line.endsWith("\\") && quotes % 2 === 0;
+    });
     const command = lines
       .slice(0, last + 1)
       .join("\n")

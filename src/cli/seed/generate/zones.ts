@@ -55,11 +55,11 @@ export const SEED_SHIPPING_ZONES: readonly SeedShippingZone[] = [
   },
 ];
 
-/** Returns a tax zone with a standard rate and a rate for books, in parts per million. */
-function taxes(countryCode: string, standard: number, books: number): SeedTaxZone {
+/** Returns a tax zone with a standard rate and a reduced rate, in parts per million. */
+function taxes(countryCode: string, standard: number, reduced: number): SeedTaxZone {
   const rates = [
     { taxClass: "", ratePpm: standard },
-    { taxClass: "books", ratePpm: books },
+    { taxClass: "reduced", ratePpm: reduced },
   ];
   return { countryCode, region: "", pricesIncludeTax: true, rates };
 }
