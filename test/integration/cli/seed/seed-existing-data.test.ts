@@ -3,6 +3,8 @@ import { createValidator } from "@bufbuild/protovalidate";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CategorySchema, ProductSchema } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
 import { CustomerSchema } from "../../../../gen/cartwright/customer/v1/customer_pb.ts";
+import { FulfillmentSchema } from "../../../../gen/cartwright/order/v1/fulfillment_pb.ts";
+import { OrderEventSchema, OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { OrderSchema } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import {
   PromotionSchema,
@@ -51,6 +53,21 @@ test("seeded rows satisfy the contract, and of the promotions one has ended, one
   const { categories } = await shop.catalog.listCategories({ pageSize: 100 });
   const { customers } = await shop.customers.listCustomers({ pageSize: 100 });
   const { orders } = await shop.orders.listOrders({ pageSize: 100 });
+  const [returned] = await shop.database.query<{ id: string }>(`
+    select order_id as id from fulfillment
+    where order_id in (select order_id from order_item where returned_quantity > 0)
+    group by order_id having count(*) = 1 order by order_id limit 1`);
+  const id = returned?.id ?? "";
+  const { events } = await shop.orders.listOrderEvents({ id });
+  const { fulfillments } = await shop.orders.listFulfillments({ id });
+  expect(events.map(({ type }) => type)).toEqual([
+    OrderEventType.PLACED,
+    OrderEventType.PAID,
+    OrderEventType.SHIPPED,
+    OrderEventType.DELIVERED,
+    OrderEventType.ITEMS_RETURNED,
+  ]);
+  expect(fulfillments.map((one) => one.id)).toEqual([events[2]?.fulfillmentId]);
   const { promotions } = await shop.tracker.listPromotions({});
   const { purchases } = await shop.tracker.listPurchases({ pageSize: 100 });
   expect(categories).toHaveLength(15);
@@ -65,6 +82,8 @@ test("seeded rows satisfy the contract, and of the promotions one has ended, one
     ...categories.map((message) => validator.validate(CategorySchema, message)),
     ...customers.map((message) => validator.validate(CustomerSchema, message)),
     ...orders.map((message) => validator.validate(OrderSchema, message)),
+    ...events.map((message) => validator.validate(OrderEventSchema, message)),
+    ...fulfillments.map((message) => validator.validate(FulfillmentSchema, message)),
     ...promotions.map((message) => validator.validate(PromotionSchema, message)),
     ...purchases.map((message) => validator.validate(PurchaseSchema, message)),
   ].filter(({ kind }) => kind !== "valid");
