@@ -16,15 +16,10 @@ import {
 } from "../model/operation.ts";
 import type { StoredOrder } from "../model/shop-run.ts";
 import { requestIdOf } from "../request-ids.ts";
+import type { NaiveContext } from "./apply-naive-change.ts";
 import type { Flaw } from "./flaws.ts";
 import { NaiveBatches } from "./naive-batches.ts";
-import {
-  changeOrder,
-  completeExpiries,
-  type NaiveContext,
-  type NaiveResult,
-  startExpiries,
-} from "./naive-changes.ts";
+import { changeOrder, completeExpiries, type NaiveResult, startExpiries } from "./naive-changes.ts";
 import { holdPurchases } from "./naive-promotions.ts";
 import type { NaiveStatements } from "./naive-statements.ts";
 import { changeStock, lockProducts, writeStock } from "./naive-stock.ts";

@@ -1,5 +1,5 @@
 import type { AdjustStock, ImportProducts, Outcome, Recount, StockWrite } from "../model/operation.ts";
-import type { NaiveContext } from "./naive-changes.ts";
+import type { NaiveContext } from "./apply-naive-change.ts";
 import type { NaiveChange } from "./naive-statements.ts";
 import { Rejection } from "./rejection.ts";
 
