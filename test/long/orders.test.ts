@@ -16,10 +16,10 @@ test("in 2,000 runs of random calls and faults, two replicas behave as the model
   onTestFinished(() => service.close());
   const { failure, outcomes } = await checkModel({
     runs: RUNS,
-    maxCommands: 20,
+    maxCommands: 40,
     mix: {
       promotions: true,
-      unitChanges: false,
+      quotes: true,
       cutCommit: 6,
       killConnections: 3,
       killReplica: 1,
@@ -29,6 +29,12 @@ test("in 2,000 runs of random calls and faults, two replicas behave as the model
     findViolations: () => findViolations(service.database.url),
   });
   expect(failure).toBeUndefined();
+  const changes = ["CancelOrder", "CancelOrderItems", "DeliverOrder", "MarkOrderPaid", "ReturnOrderItems"];
+  for (const method of [...changes, "SetOrderExpireTime", "ShipOrder"]) {
+    for (const outcome of ["OK", "ORDER_STATE", "STALE_ETAG"]) {
+      expect(outcomes[`${method} ${outcome}`], `${method} ${outcome}`).toBeGreaterThan(0);
+    }
+  }
   const rows = Object.entries(outcomes)
     .sort(([one], [other]) => one.localeCompare(other))
     .map(([name, count]) => [...name.split(" "), format(count)]);

@@ -21,10 +21,10 @@ async function checkNaive(runs: number, flaw?: Flaw) {
   const naive = await startNaiveModel(shop, await createCategorySlug(shop), flaw);
   const result = await checkModel({
     runs,
-    maxCommands: 24,
+    maxCommands: 40,
     mix: {
       promotions: true,
-      unitChanges: true,
+      quotes: false,
       cutCommit: 10,
       killConnections: 0,
       killReplica: 0,

@@ -6,12 +6,22 @@ import {
   type Order,
   OrderSchema,
   OrderState,
+  OrderTotalType,
   OrderTransition,
   PaymentState,
 } from "../../../gen/cartwright/order/v1/order_pb.ts";
 import type { Clients } from "../shop.ts";
 import type { Fixture } from "./model/fixture.ts";
-import type { CreateOrder, ItemUnits, KnownIds, Observation, OrderWrite, Read } from "./model/operation.ts";
+import {
+  type CreateOrder,
+  type ItemUnits,
+  type KnownIds,
+  type Line,
+  type Observation,
+  type OrderWrite,
+  type Read,
+  ZONE,
+} from "./model/operation.ts";
 import { requestIdOf } from "./request-ids.ts";
 
 /** Calls CreateOrder. */
@@ -20,17 +30,17 @@ export async function callCreateOrder(
   fixture: Fixture,
   operation: CreateOrder,
 ): Promise<Observation> {
+  const { expectedTotal } = operation;
   const { order, replayed } = await orders.createOrder({
     requestId: requestIdOf(fixture, operation.requestId),
     validateOnly: operation.validateOnly,
     order: {
       customerId: fixture.customerIds[operation.owner] ?? "",
       promotionId: operation.hasPromotion ? fixture.promotionId : "",
-      items: operation.lines.map(({ product, quantity }) => ({
-        productId: fixture.productIds[product] ?? "",
-        quantity: BigInt(quantity),
-      })),
+      items: itemsOf(fixture, operation.lines),
+      ...(operation.isShipped && { shippingAddress: ADDRESS, shippingOption: { id: ZONE.optionId } }),
     },
+    ...(expectedTotal !== undefined && { expectedTotal: euros(expectedTotal) }),
   });
   const observation = observe(fixture, order);
   return { ...observation, outcome: { ...observation.outcome, replayed }, createdId: order?.id ?? "" };
@@ -53,7 +63,7 @@ export async function callOrderWrite(
     case "CancelOrder":
       return observe(fixture, (await orders.cancelOrder(request)).order);
     case "MarkOrderPaid": {
-      const amount = { currencyCode: "EUR", minorUnits: BigInt(operation.amount) };
+      const amount = euros(operation.amount);
       const { order } = await orders.markOrderPaid({ ...request, amount, method: PaymentMethod.CASH });
       return observe(fixture, order);
     }
@@ -101,6 +111,7 @@ export async function callOrderRead(
     );
     return { outcome: { code: "OK", orders: texts.sort() } };
   }
+  if (read.method === "QuoteOrder") return callQuoteOrder(orders, fixture, read);
   const id = ids.orders.get(read.order) ?? "";
   if (read.method === "GetOrder") return observe(fixture, (await orders.getOrder({ id })).order);
   const { events } = await orders.listOrderEvents({ id, pageSize: 100 });
@@ -110,6 +121,37 @@ export async function callOrderRead(
       : `${nameOf(OrderEventType, type)} with ${sequence}`,
   );
   return { outcome: { code: "OK", events: types } };
+}
+
+async function callQuoteOrder(
+  orders: Clients["orders"],
+  fixture: Fixture,
+  { lines, isShipped }: Extract<Read, { method: "QuoteOrder" }>,
+): Promise<Observation> {
+  const { quote } = await orders.quoteOrder({
+    items: itemsOf(fixture, lines),
+    ...(isShipped && { shippingAddress: ADDRESS, shippingOptionId: ZONE.optionId }),
+  });
+  const quoted = (quote?.items ?? []).map(({ productId, quantity, unitPrice, tax, available }) => ({
+    product: fixture.productIds.indexOf(productId),
+    quantity: Number(quantity),
+    unitPrice: Number(unitPrice?.minorUnits),
+    tax: Number(tax?.minorUnits),
+    isAvailable: available,
+  }));
+  const total = quote?.totals.find(({ type }) => type === OrderTotalType.TOTAL);
+  return { outcome: { code: "OK", lines: quoted, total: Number(total?.amount?.minorUnits) } };
+}
+
+const ADDRESS = { countryCode: ZONE.countryCode };
+
+const euros = (amount: number) => ({ currencyCode: "EUR", minorUnits: BigInt(amount) });
+
+function itemsOf({ productIds }: Fixture, lines: readonly Line[]) {
+  return lines.map(({ product, quantity }) => ({
+    productId: productIds[product] ?? "",
+    quantity: BigInt(quantity),
+  }));
 }
 
 function unitsOf(items: readonly ItemUnits[]) {
@@ -129,6 +171,7 @@ function observe({ productIds }: Fixture, order: Order | undefined) {
         product: productIds.indexOf(item.productId),
         quantity: Number(item.quantity),
         unitPrice: Number(item.unitPrice?.minorUnits),
+        tax: Number(item.tax?.minorUnits),
         cancelled: Number(item.cancelledQuantity),
         fulfilled: Number(item.fulfilledQuantity),
         returned: Number(item.returnedQuantity),

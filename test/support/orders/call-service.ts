@@ -58,6 +58,7 @@ async function observeResponse(
       const inStock = product !== undefined && product.stockQuantity > 0n;
       return { outcome: { code: "OK", inStock, price: Number(product?.price?.minorUnits) } };
     }
+    case "QuoteOrder":
     case "GetOrder":
     case "ListOrderEvents":
     case "ListOrders":

@@ -1,7 +1,8 @@
 import fc from "fast-check";
+import { quotedTotal } from "./create-order.ts";
 import { stockOf } from "./model-state.ts";
 import { CUSTOMERS, UNKNOWN_OWNER } from "./operation.ts";
-import { orderChanges, unitChanges } from "./order-arbitraries.ts";
+import { orderChanges } from "./order-arbitraries.ts";
 import { ModelViolation, type ShopModel } from "./shop-model.ts";
 import type { Fault, ShopRun } from "./shop-run.ts";
 import { at, type Template, template } from "./template.ts";
@@ -77,16 +78,34 @@ const byProduct = {
   selector: (line: { product: number }) => line.product,
 };
 
-const createOrderOf = (promotions: boolean) =>
+const orderLines = fc.array(fc.record({ product, quantity }), { minLength: 1, maxLength: PRODUCTS });
+
+const createOrderOf = ({ promotions, quotes }: CommandMix) =>
   fc
     .record({
       owner,
       requestId,
-      lines: fc.array(fc.record({ product, quantity }), { minLength: 1, maxLength: PRODUCTS }),
+      lines: orderLines,
       hasPromotion: fc.constantFrom(false, false, promotions),
-      validateOnly: fc.constantFrom(false, false, false, true),
+      isShipped: fc.constantFrom(false, quotes),
+      // Undefined: not checked. Otherwise the difference to the total.
+      difference: fc.constantFrom(undefined, ...(quotes ? [undefined, 0, 0, 1] : [])),
+      validateOnly: fc.constantFrom(false, false, false, false, false, true),
     })
-    .map((fields) => template({ method: "CreateOrder", ...fields }));
+    .map(
+      ({ difference, ...fields }): Template => ({
+        text: `CreateOrder ${JSON.stringify({ ...fields, difference })}`,
+        choose: ({ anyState }) => {
+          const expectedTotal =
+            difference === undefined ? undefined : quotedTotal(anyState, fields) + difference;
+          return { method: "CreateOrder", ...fields, expectedTotal };
+        },
+      }),
+    );
+
+const quoteOrder = fc
+  .record({ lines: orderLines, isShipped: fc.boolean() })
+  .map((fields) => template({ method: "QuoteOrder", ...fields }));
 
 const adjustStock = fc
   .record({
@@ -162,9 +181,8 @@ const reads = [orderRead("GetOrder"), orderRead("ListOrderEvents"), getProduct, 
 /** Returns the arbitraries of calls: single ones, repeated ones and different ones. */
 function callsOf(mix: CommandMix) {
   const write = fc.oneof(
-    { arbitrary: createOrderOf(mix.promotions), weight: 8 },
+    { arbitrary: createOrderOf(mix), weight: 8 },
     ...orderChanges,
-    ...(mix.unitChanges ? unitChanges : []),
     { arbitrary: adjustStock, weight: 3 },
     { arbitrary: recount, weight: 1 },
   );
@@ -172,7 +190,7 @@ function callsOf(mix: CommandMix) {
     { arbitrary: write, weight: 6 },
     { arbitrary: importProducts, weight: 1 },
     { arbitrary: retry, weight: 3 },
-    { arbitrary: fc.oneof(...reads), weight: 2 },
+    { arbitrary: fc.oneof(...reads, ...(mix.quotes ? [quoteOrder] : [])), weight: 2 },
   );
   const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
   const repeated = fc
@@ -213,8 +231,8 @@ const killWorker = moment.map((at) => new Inject({ kind: "kill worker", moment: 
 export interface CommandMix {
   /** Whether orders take part in a promotion with limits. */
   promotions: boolean;
-  /** Whether orders are shipped, and some of their units are cancelled and returned. */
-  unitChanges: boolean;
+  /** Whether orders are quoted, and some have an address, a shipping option and an expected total. */
+  quotes: boolean;
   cutCommit: number;
   killConnections: number;
   killReplica: number;

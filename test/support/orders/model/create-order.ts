@@ -1,4 +1,4 @@
-import { describeOrder, type ModelLine, unitsLeft } from "./model-order.ts";
+import { describeOrder, type ModelLine, type QuotedContent, totalOf, unitsLeft } from "./model-order.ts";
 import {
   type ModelOrder,
   type ModelState,
@@ -17,6 +17,7 @@ import {
   PURCHASE_LIMIT,
   PURCHASE_LIMIT_PER_USER,
   UNKNOWN_OWNER,
+  ZONE,
 } from "./operation.ts";
 
 /** Returns what CreateOrder does to a state. */
@@ -24,7 +25,8 @@ export function createOrder(state: ModelState, operation: CreateOrder): Step {
   const { owner, hasPromotion, validateOnly } = operation;
   const key = orderKey(operation);
   const lines = addUp(operation.lines);
-  const fingerprint = JSON.stringify([operation.lines.map(toLine), hasPromotion]);
+  const { isShipped, expectedTotal } = operation;
+  const fingerprint = JSON.stringify([operation.lines.map(toLine), hasPromotion, isShipped, expectedTotal]);
   const existing = state.orders[key];
   if (existing !== undefined) {
     const isSame = existing.fingerprint === fingerprint;
@@ -33,15 +35,17 @@ export function createOrder(state: ModelState, operation: CreateOrder): Step {
   if (owner === UNKNOWN_OWNER) return { state, outcome: { code: "NotFound", reason: "CUSTOMER_NOT_FOUND" } };
   const isShort = lines.some(({ product, quantity }) => stockOf(productOf(state, product)) < quantity);
   if (isShort) return { state, outcome: OUT_OF_STOCK };
+  const quoted = quote(state, lines, isShipped);
+  if (expectedTotal !== undefined && expectedTotal !== totalOf(quoted)) {
+    return { state, outcome: rejected("QUOTE_CHANGED") };
+  }
   const reason = hasPromotion ? rejectPurchases(state, owner, lines.length) : undefined;
   if (reason !== undefined) return { state, outcome: rejected(reason) };
   const order: ModelOrder = {
     owner,
     hasPromotion,
     fingerprint,
-    ...newContent(
-      lines.map((line) => ({ ...toLine(line), unitPrice: productOf(state, line.product).price })),
-    ),
+    ...asPlaced(quoted),
     time: undefined,
     isDue: false,
   };
@@ -51,14 +55,49 @@ export function createOrder(state: ModelState, operation: CreateOrder): Step {
   return { state: { ...next, orders: { ...next.orders, [key]: order } }, outcome };
 }
 
-/** Returns the content of a new order. */
-export function newContent(lines: readonly (Line & { unitPrice: number })[]) {
+/** Returns what QuoteOrder does to a state. */
+export function quoteOrder(
+  state: ModelState,
+  operation: { lines: readonly Line[]; isShipped: boolean },
+): Step {
+  const quoted = quote(state, addUp(operation.lines), operation.isShipped);
+  const lines = quoted.lines.map((line) => ({
+    ...line,
+    isAvailable: line.quantity <= stockOf(productOf(state, line.product)),
+  }));
+  return { state, outcome: { code: "OK", lines, total: totalOf(quoted) } };
+}
+
+/** Returns the total that a new order has now. */
+export function quotedTotal(
+  state: ModelState,
+  order: { lines: readonly Line[]; isShipped: boolean },
+): number {
+  return totalOf(quote(state, addUp(order.lines), order.isShipped));
+}
+
+/** Returns lines with their prices and taxes, and the price of their shipping with its tax. */
+function quote(state: ModelState, lines: readonly Line[], isShipped: boolean) {
+  const taxOf = (price: number) => (isShipped ? Math.floor((price * ZONE.taxPercent + 50) / 100) : 0);
   return {
-    lines: lines.map(
-      ({ product, quantity, unitPrice }): ModelLine => ({
+    lines: lines.map(({ product, quantity }) => {
+      const unitPrice = productOf(state, product).price;
+      return { product, quantity, unitPrice, tax: taxOf(quantity * unitPrice) };
+    }),
+    shipping: isShipped ? ZONE.shippingPrice + taxOf(ZONE.shippingPrice) : 0,
+  };
+}
+
+/** Returns an order as the response of its CreateOrder had it. */
+export function asPlaced<T extends QuotedContent>(order: T) {
+  return {
+    ...order,
+    lines: order.lines.map(
+      ({ product, quantity, unitPrice, tax }): ModelLine => ({
         product,
         quantity,
         unitPrice,
+        tax,
         cancelled: 0,
         fulfilled: 0,
         returned: 0,
@@ -72,11 +111,6 @@ export function newContent(lines: readonly (Line & { unitPrice: number })[]) {
     purchases: [],
     hasExpireTime: true,
   };
-}
-
-/** Returns an order as the response of its CreateOrder had it. */
-export function asPlaced<T extends { lines: readonly ModelLine[] }>(order: T) {
-  return { ...order, ...newContent(order.lines) };
 }
 
 /** Returns one line for each product, in the order of its first line. */

@@ -24,9 +24,9 @@ export interface Fixture {
 }
 
 const PRODUCTS: ModelState["products"] = [
-  { onHand: 9, reserved: 0, price: 1 },
-  { onHand: 5, reserved: 0, price: 2 },
-  { onHand: 2, reserved: 0, price: 3 },
+  { onHand: 12, reserved: 0, price: 1 },
+  { onHand: 8, reserved: 0, price: 2 },
+  { onHand: 4, reserved: 0, price: 3 },
 ];
 
 /** The state at the start of a run. */

@@ -3,6 +3,8 @@ import type { ItemUnits, Line, Outcome } from "./operation.ts";
 /** A line of an order, with what became of its units. */
 export interface ModelLine extends Line {
   unitPrice: number;
+  /** On top of the price of all units. */
+  tax: number;
   cancelled: number;
   fulfilled: number;
   returned: number;
@@ -18,6 +20,8 @@ export interface ModelShipment {
 export interface OrderContent {
   hasPromotion: boolean;
   lines: readonly ModelLine[];
+  /** Price of the shipping, with its tax. */
+  shipping: number;
   payment: string;
   closing: string;
   version: number;
@@ -76,12 +80,26 @@ export function allowedTransitions(order: OrderContent): string[] {
 }
 
 /** Returns what remains to be paid. */
-export function amountDue({ closing, payment, lines }: OrderContent): number {
+export function amountDue(order: OrderContent): number {
+  const { closing, payment, lines } = order;
   if (payment === "PAID" || closing === "CANCELLED" || closing === "EXPIRED") return 0;
-  return lines.reduce(
-    (sum, { quantity, cancelled, unitPrice }) => sum + (quantity - cancelled) * unitPrice,
-    0,
+  const prices = lines.map(
+    ({ quantity, cancelled, unitPrice, tax }) =>
+      cancelled * unitPrice + Math.floor((tax * cancelled) / quantity),
   );
+  return prices.reduce((due, price) => due - price, totalOf(order));
+}
+
+/** The parts of an order that never change. */
+export interface QuotedContent {
+  lines: readonly Pick<ModelLine, "product" | "quantity" | "unitPrice" | "tax">[];
+  /** Price of the shipping, with its tax. */
+  shipping: number;
+}
+
+/** Returns the sum of the prices and taxes of lines and of the shipping. */
+export function totalOf({ lines, shipping }: QuotedContent): number {
+  return lines.reduce((sum, { quantity, unitPrice, tax }) => sum + quantity * unitPrice + tax, shipping);
 }
 
 /** Returns what a caller sees of an order. */
@@ -95,7 +113,7 @@ export function describeOrder(order: OrderContent, further: { replayed?: boolean
     fulfillment: fulfillmentOf(order),
     version,
     lines,
-    total: lines.reduce((sum, { quantity, unitPrice }) => sum + quantity * unitPrice, 0),
+    total: totalOf(order),
     due: amountDue(order),
     hasPromotion,
     expires: isWaiting && hasExpireTime,

@@ -7,6 +7,9 @@ export const UNKNOWN_OWNER = CUSTOMERS + 1;
 export const PURCHASE_LIMIT = 5;
 export const PURCHASE_LIMIT_PER_USER = 3;
 
+/** The zone of a test: its tax, on top of prices, and its shipping option. */
+export const ZONE = { countryCode: "FR", optionId: "standard", shippingPrice: 2, taxPercent: 30 };
+
 /** Units of one product, by its index in the run. */
 export interface Line {
   product: number;
@@ -21,6 +24,10 @@ export interface CreateOrder {
   lines: readonly Line[];
   /** Whether the order takes part in the promotion of the run. */
   hasPromotion: boolean;
+  /** Whether the order has an address and a shipping option, with the tax and the price of the zones of the test. */
+  isShipped: boolean;
+  /** The total that the buyer has seen; undefined to skip the check. */
+  expectedTotal: number | undefined;
   validateOnly: boolean;
 }
 
@@ -140,6 +147,7 @@ export type StockWrite = AdjustStock | Recount | ImportProducts;
 export type Write = CreateOrder | OrderWrite | PassExpireTime | StockWrite;
 
 export type Read =
+  | { method: "QuoteOrder"; lines: readonly Line[]; isShipped: boolean }
   | { method: "GetOrder"; order: string }
   | { method: "ListOrderEvents"; order: string }
   | { method: "GetProduct"; product: number }
@@ -185,6 +193,7 @@ export function requestKey(operation: Write): string | undefined {
 }
 
 const READS: ReadonlySet<string> = new Set<Read["method"]>([
+  "QuoteOrder",
   "GetOrder",
   "ListOrderEvents",
   "GetProduct",

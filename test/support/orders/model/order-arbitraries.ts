@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { advanceOrder } from "./advance-order.ts";
 import { allowedTransitions, amountDue, type ModelLine, openUnits } from "./model-order.ts";
 import type { ModelOrder } from "./model-state.ts";
 import type { ItemUnits, Operation } from "./operation.ts";
@@ -12,8 +13,8 @@ const REQUEST_IDS = 6;
 /** Which order an operation changes: one at an index, most often among those that allow it. */
 const target = fc.record({
   index: fc.nat({ max: 20 }),
-  isAllowed: fc.constantFrom(true, true, true, false),
-  etag: fc.constantFrom("any", "any", "current", "stale"),
+  isAllowed: fc.constantFrom(true, true, true, true, true, false),
+  etag: fc.constantFrom("any", "any", "any", "any", "any", "current", "current", "stale"),
 });
 type Target = typeof target extends fc.Arbitrary<infer T> ? T : never;
 
@@ -89,7 +90,7 @@ const cancelOrder = fc.record({ target, requestId: optionalRequestId }).map(({ t
 );
 
 const markOrderPaid = fc
-  .record({ target, requestId, difference: fc.constantFrom(0, 0, 0, 0, 1) })
+  .record({ target, requestId, difference: fc.constantFrom(0, 0, 0, 0, 0, 0, 1) })
   .map(({ target, ...own }) =>
     changeOf("MarkOrderPaid", "MARK_PAID", target, own, ({ fields, content }) => ({
       method: "MarkOrderPaid",
@@ -165,18 +166,15 @@ const passExpireTime = target.map((target) =>
   })),
 );
 
-/** The arbitraries of changes of orders before their shipment, with their weights. */
+/** The arbitraries of changes of orders, with their weights. */
 export const orderChanges = [
+  { arbitrary: advanceOrder, weight: 14 },
   { arbitrary: cancelOrder, weight: 2 },
-  { arbitrary: markOrderPaid, weight: 5 },
-  { arbitrary: setOrderExpireTime, weight: 1 },
-  { arbitrary: passExpireTime, weight: 2 },
-];
-
-/** The arbitraries of shipments, and of changes of some units, with their weights. */
-export const unitChanges = [
-  { arbitrary: shipOrder, weight: 5 },
+  { arbitrary: markOrderPaid, weight: 4 },
+  { arbitrary: shipOrder, weight: 4 },
   { arbitrary: deliverOrder, weight: 2 },
   { arbitrary: cancelOrderItems, weight: 3 },
-  { arbitrary: returnOrderItems, weight: 2 },
+  { arbitrary: returnOrderItems, weight: 3 },
+  { arbitrary: setOrderExpireTime, weight: 1 },
+  { arbitrary: passExpireTime, weight: 2 },
 ];

@@ -1,6 +1,6 @@
 import { changeOrder, passExpireTime } from "./change-order.ts";
 import { changeStock } from "./change-stock.ts";
-import { createOrder } from "./create-order.ts";
+import { createOrder, quoteOrder } from "./create-order.ts";
 import { describeOrder, stateOf } from "./model-order.ts";
 import { type ModelState, ORDER_NOT_FOUND, productOf, REUSED, type Step, stockOf } from "./model-state.ts";
 import { type Operation, type OrderWrite, requestKey, type StockWrite } from "./operation.ts";
@@ -19,6 +19,8 @@ export function step(state: ModelState, operation: Operation, hasId: (key: strin
     case "Recount":
     case "ImportProducts":
       return once(state, operation, changeStock);
+    case "QuoteOrder":
+      return quoteOrder(state, operation);
     case "GetOrder": {
       const order = state.orders[operation.order];
       return { state, outcome: order === undefined ? ORDER_NOT_FOUND : describeOrder(order) };

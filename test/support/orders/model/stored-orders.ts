@@ -20,11 +20,14 @@ interface OrderRow {
   closing: string;
   version: number;
   promotion_id: string | null;
+  shipping_minor: string;
+  tax_minor: string;
   has_expire_time: boolean;
   items: {
     product_id: string;
     quantity: number;
     unit_minor: number;
+    tax_minor: number;
     cancelled_quantity: number;
     fulfilled_quantity: number;
     returned_quantity: number;
@@ -35,7 +38,7 @@ interface OrderRow {
 }
 
 const SELECT = `
-  select id, customer_id, request_id, payment_state, closing, version, promotion_id,
+  select id, customer_id, request_id, payment_state, closing, version, promotion_id, shipping_minor, tax_minor,
     expires_at is not null as has_expire_time,
     (select json_agg(order_item order by position) from order_item where order_id = orders.id) as items,
     (select json_agg(order_event order by sequence) from order_event where order_id = orders.id) as events,
@@ -66,17 +69,20 @@ export async function readStoredOrders(
 }
 
 function orderFromRow(row: OrderRow, productIds: readonly string[]): StoredOrder {
+  const itemTaxes = row.items.reduce((sum, item) => sum + item.tax_minor, 0);
   return {
     id: row.id,
     hasPromotion: row.promotion_id !== null,
     payment: row.payment_state,
     closing: row.closing,
     version: row.version,
+    shipping: Number(row.shipping_minor) + Number(row.tax_minor) - itemTaxes,
     hasExpireTime: row.has_expire_time,
     lines: row.items.map((item) => ({
       product: productIds.indexOf(item.product_id),
       quantity: item.quantity,
       unitPrice: item.unit_minor,
+      tax: item.tax_minor,
       cancelled: item.cancelled_quantity,
       fulfilled: item.fulfilled_quantity,
       returned: item.returned_quantity,
