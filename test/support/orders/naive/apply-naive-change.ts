@@ -19,6 +19,8 @@ export interface OrderChange {
   event: string;
   payment?: string;
   closing?: string;
+  /** What was paid. */
+  amount?: number;
   /** What becomes of units. */
   moved?: {
     units: readonly ItemUnits[];
@@ -33,7 +35,7 @@ export interface OrderChange {
 export async function applyChange(
   context: NaiveContext,
   order: StoredOrder,
-  { event, payment = order.payment, closing = order.closing, moved }: OrderChange,
+  { event, payment = order.payment, closing = order.closing, amount, moved }: OrderChange,
 ): Promise<void> {
   const { statements, flaw } = context;
   const { id, version } = order;
@@ -52,7 +54,7 @@ export async function applyChange(
   await statements.query(
     `insert into order_event (
        order_id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, created_at
-     ) values ($1, $2, $3, 'SYSTEM', '', $4, $5, $6, '{}', now())`,
+     ) values ($1, $2, $3, 'SYSTEM', '', $4, $5, $6, $7, now())`,
     [
       id,
       version + 1,
@@ -60,6 +62,14 @@ export async function applyChange(
       payment,
       fulfillmentOf(changed),
       isEmpty && closing === "NONE" ? "CANCELLED" : closing,
+      JSON.stringify({
+        items: moved?.units.map(({ item, quantity }) => ({
+          id: String(item + 1),
+          quantity: String(quantity),
+        })),
+        restocked: (moved?.onHand ?? 0) > 0,
+        amount: amount?.toString(),
+      }),
     ],
   );
   const isVersioned = flaw !== "an event is recorded without a new version" || event === "PAID";
@@ -87,7 +97,11 @@ async function moveUnits(
       `update order_item set ${column} = least(${column} + $3, quantity) where order_id = $1 and position = $2`,
       [order.id, item + 1, quantity],
     );
-    if (onHand === 0 && reserved === 0 && reason !== "ORDER_RETURN") continue;
+    // Units that are returned and cannot be sold again are no longer sold, and stay off the stock.
+    if (onHand === 0 && reserved === 0) {
+      await statements.addSales(products[index] ?? 0, -quantity);
+      continue;
+    }
     await changeStock(context, products[index] ?? 0, {
       onHandDelta: onHand * quantity,
       reservedDelta: reserved * quantity,

@@ -131,10 +131,12 @@ export class NaiveStatements {
       "update product set in_stock = (select on_hand > reserved from inventory where product_id = id) where id = $1",
       [product.id],
     );
-    await this.#addSales(product.id, sold);
+    await this.addSales(product.index, sold);
   }
 
-  async #addSales(productId: string, units: number): Promise<void> {
+  /** Changes the units sold of a product. */
+  async addSales(index: number, units: number): Promise<void> {
+    const productId = this.#fixture.productIds[index];
     await this.query("insert into product_sales values ($1, 0) on conflict do nothing", [productId]);
     await this.query("update product_sales set purchase_count = purchase_count + $2 where product_id = $1", [
       productId,

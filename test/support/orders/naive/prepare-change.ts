@@ -24,7 +24,7 @@ export async function prepareChange(
       if (operation.amount !== amountDue(order)) throw new Rejection("FailedPrecondition", "AMOUNT_NOT_DUE");
       await statements.query("update orders set paid_minor = $2 where id = $1", [order.id, operation.amount]);
       if (order.hasPromotion) await recordSales(statements, fixture, order);
-      return { event: "PAID", payment: "PAID" };
+      return { event: "PAID", payment: "PAID", amount: operation.amount };
     case "ShipOrder": {
       const units = operation.items.length === 0 ? unitsOpen(order) : operation.items;
       assertLeft(order, units, openUnits);
