@@ -12,7 +12,8 @@ const DEFAULT_LIMITS: TailLimits = { rows: 1_000, bytes: 2 ** 20 };
 export interface TailSubscriber<Data> {
   /**
    * Called with events of one batch, at least one. All were committed, some maybe before the subscription. Their order is
-   * that of transaction ids, not of commits, as for `OutboxConsumer.apply`.
+   * neither that of commits nor, between batches, that of transaction ids. So an event that replaces the state of a
+   * resource carries its version, and older ones are ignored.
    */
   receive(events: readonly Data[]): void;
   /**
@@ -27,6 +28,8 @@ export interface TailSubscriber<Data> {
  * Follows the outbox in this process, from now on and without a cursor in the database: for what each replica needs, such
  * as its open streams. It reads only while there are subscribers. Effects that must happen once, also after a restart,
  * need an `OutboxConsumer`.
+ *
+ * Events are received as soon as they are committed, also while other transactions stay open.
  *
  * A subscriber misses nothing if it subscribes first and reads the state then, and again when `reread` is called.
  */

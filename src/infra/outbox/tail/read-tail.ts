@@ -1,8 +1,7 @@
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { Call } from "../../../kernel/call.ts";
 import type { Database } from "../../postgres/postgres.ts";
-import type { OutboxPosition } from "../consumer/consumer.ts";
-import { IS_BELOW_HORIZON, OUTBOX_ROWS } from "../consumer/outbox-rows.ts";
+import { OUTBOX_ROWS } from "../consumer/outbox-rows.ts";
 
 /** Bounds of one batch. */
 export interface TailLimits {
@@ -17,88 +16,109 @@ export interface TailEvent {
   data: unknown;
 }
 
-/** The rows after a position. */
+/** What a tail has read: the rows that are visible in a snapshot, and maybe some more. */
+export interface TailPosition {
+  readonly epoch: number;
+  /** A pg_snapshot as text. All rows that are visible in it were read. */
+  readonly snapshot: string;
+  /** The snapshot whose rows are read next and the last row that was read of them. Absent after a complete read. */
+  readonly partial?: { readonly snapshot: string; readonly xid: string; readonly id: string } | undefined;
+}
+
+/** Rows that were committed after a position. */
 export interface TailBatch {
-  /** Events of the topics, in the order of their positions. */
+  /** Events of the topics, in the order of the rows' transaction ids. */
   events: readonly TailEvent[];
   /** Where the next batch begins. */
-  position: OutboxPosition;
-  /** Whether rows after the former position were removed, or the database has lost its last transactions. */
+  position: TailPosition;
+  /** Whether unread rows were removed, or the database has lost its last transactions. */
   isIncomplete: boolean;
   /** Whether there are more rows to read. */
   hasMore: boolean;
-  /** Whether there are rows that no reader may read yet, because an older transaction is running. */
-  isWaiting: boolean;
 }
 
-/** Returns the position before all rows that will become readable from now on. */
-export async function readHorizon(db: Pick<Database, "read">, call: Call): Promise<OutboxPosition> {
-  const [horizon] = await db.read(
+/** Returns the position before all rows that are committed from now on. */
+export async function readPosition(db: Pick<Database, "read">, call: Call): Promise<TailPosition> {
+  const [position] = await db.read(
     call,
-    sql<{ epoch: number; xid: string }>`
-      select epoch, pg_snapshot_xmin(pg_current_snapshot())::text as xid from outbox_state`,
+    sql<TailPosition>`select epoch, pg_current_snapshot()::text as snapshot from outbox_state`,
   );
-  if (horizon === undefined) throw new Error("The outbox has no state");
-  return { ...horizon, id: "0" };
+  if (position === undefined) throw new Error("The outbox has no state");
+  return position;
 }
 
 interface Row {
   epoch: number;
-  horizon: string;
-  last: OutboxPosition | null;
+  snapshot: string;
+  last: { xid: string; id: string } | null;
   events: TailEvent[];
   is_incomplete: boolean;
   has_more: boolean;
-  is_waiting: boolean;
 }
 
 /** Reads the next rows after a position, and the events of some topics in them. */
 export async function readTail(
   db: Pick<Database, "read">,
   call: Call,
-  position: OutboxPosition,
+  position: TailPosition,
   topics: readonly string[],
   limits: TailLimits,
 ): Promise<TailBatch> {
   const [row] = await db.read(call, selectBatch(position, topics, limits));
   if (row === undefined) throw new Error("The outbox has no state");
-  const { epoch, horizon, last, has_more: hasMore } = row;
+  const { epoch, snapshot, last, has_more: hasMore } = row;
   return {
     events: row.events,
-    // Without more rows, all below the horizon are read. It is behind all rows that may be removed before the next batch.
-    position: hasMore && last !== null ? last : { epoch, xid: horizon, id: "0" },
+    position:
+      hasMore && last !== null ? { ...position, partial: { snapshot, ...last } } : { epoch, snapshot },
     isIncomplete: row.is_incomplete,
     hasMore,
-    isWaiting: row.is_waiting,
   };
 }
 
-// Not prepared: a plan that was made for an empty table would scan it when it is large.
-function selectBatch(position: OutboxPosition, topics: readonly string[], limits: TailLimits) {
-  const { epoch, xid, id } = position;
-  const start = sql`(${epoch}::integer, ${xid}::xid8, ${id}::bigint)`;
+/**
+ * A row is read when it is visible in the new snapshot and not in the old one. Its transaction was then running at the
+ * time of the old snapshot, or began later: two ranges of the primary key, however long a transaction stays open.
+ *
+ * Not prepared: a plan that was made for an empty table would scan it when it is large.
+ */
+function selectBatch(
+  { epoch, snapshot, partial }: TailPosition,
+  topics: readonly string[],
+  limits: TailLimits,
+) {
+  const old = sql`${snapshot}::pg_snapshot`;
+  const current = partial === undefined ? sql`pg_current_snapshot()` : sql`${partial.snapshot}::pg_snapshot`;
+  const last = partial ?? { xid: "0", id: "0" };
+  const [, xmax = "0"] = snapshot.split(":");
+  const lastOfNew = BigInt(last.xid) < BigInt(xmax) ? { xid: xmax, id: "0" } : last;
+  const selectRows = (isNew: RawBuilder<unknown>, { xid, id }: typeof last) => sql`
+    select * from ${OUTBOX_ROWS}
+    where ${isNew} and (epoch, xid, id) > (${epoch}::integer, ${xid}::xid8, ${id}::bigint)
+      and pg_visible_in_snapshot(xid, ${current})
+    order by epoch, xid, id limit ${limits.rows + 1}`;
+  const wasRunning = sql`epoch = ${epoch} and xid = any(array(select pg_snapshot_xip(${old})))`;
   return sql<Row>`
     with unread as (
       select *, row_number() over w as n,
         sum(pg_column_size(events)) over w - pg_column_size(events) as bytes_before
       from (
-        select * from ${OUTBOX_ROWS} where (epoch, xid, id) > ${start} and ${IS_BELOW_HORIZON}
+        (${selectRows(wasRunning, last)}) union all (${selectRows(sql`true`, lastOfNew)})
         order by epoch, xid, id limit ${limits.rows + 1}
       ) as rows
       window w as (order by epoch, xid, id)
     ), batch as (
       select * from unread where n <= ${limits.rows} and bytes_before < ${limits.bytes}
     )
-    select epoch, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, (
-        select json_build_object('epoch', epoch, 'xid', xid::text, 'id', id::text) from batch order by n desc limit 1
+    select epoch, ${current}::text as snapshot, (
+        select json_build_object('xid', xid::text, 'id', id::text) from batch order by n desc limit 1
       ) as last, (
         select coalesce(json_agg(event order by n, item), '[]')
         from batch, jsonb_array_elements(batch.events) with ordinality as published (event, item)
         where event ->> 'topic' = any(${topics})
       ) as events,
-      (truncated_epoch, truncated_xid, truncated_id) > ${start}
-        or (epoch, pg_snapshot_xmin(pg_current_snapshot())) < (${epoch}::integer, ${xid}::xid8) as is_incomplete,
-      (select count(*) from unread) > (select count(*) from batch) as has_more,
-      exists (select from ${OUTBOX_ROWS} where not ${IS_BELOW_HORIZON}) as is_waiting
+      epoch <> ${epoch} or (truncated_epoch, truncated_xid) >= (${epoch}::integer, pg_snapshot_xmin(${old}))
+        or pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(${old}) as is_incomplete,
+      (select count(*) from unread) > (select count(*) from batch) as has_more
     from outbox_state`;
 }

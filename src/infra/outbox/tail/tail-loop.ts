@@ -2,13 +2,10 @@ import { internalCall } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
 import { createThrottledWarning } from "../../jobs/throttled-warning.ts";
 import type { Database } from "../../postgres/postgres.ts";
-import type { OutboxPosition } from "../consumer/consumer.ts";
-import { readHorizon, readTail, type TailEvent, type TailLimits } from "./read-tail.ts";
+import { readPosition, readTail, type TailEvent, type TailLimits, type TailPosition } from "./read-tail.ts";
 
 /** Delay after the first failure and after many in a row, in milliseconds. */
 const RETRY_MS = { first: 100, max: 2_000 };
-/** Delay while there are rows above the horizon; it doubles up to the polling interval. */
-const FIRST_HORIZON_DELAY_MS = 10;
 /** Delay after a commit of this process, so that one batch reads the commits of this time. In milliseconds. */
 const WAKE_DELAY_MS = 2;
 
@@ -39,20 +36,19 @@ export interface TailLoop {
   close(): Promise<void>;
 }
 
-/** Starts a loop at the horizon. */
+/** Starts a loop, which reads what is committed from now on. */
 export function startTailLoop(options: TailLoopOptions): TailLoop {
   const { db, log, pollMs, limits, topics, onEvents, onGap } = options;
   const warn = createThrottledWarning(log);
   const closing = new AbortController();
   const call = internalCall(closing.signal);
-  let position: OutboxPosition | undefined;
+  let position: TailPosition | undefined;
   let timer: NodeJS.Timeout | undefined;
   let dueAtMs = Number.POSITIVE_INFINITY;
   let running: Promise<void> | undefined;
   let isStopped = false;
   let wasWoken = false;
   let failuresInARow = 0;
-  let horizonDelayMs = FIRST_HORIZON_DELAY_MS;
 
   function schedule(delayMs: number): void {
     const atMs = performance.now() + delayMs;
@@ -87,12 +83,12 @@ export function startTailLoop(options: TailLoopOptions): TailLoop {
   }
 
   async function begin(): Promise<number> {
-    position = await readHorizon(db, call);
+    position = await readPosition(db, call);
     if (!isStopped) onGap();
     return pollMs;
   }
 
-  async function read(from: OutboxPosition): Promise<number> {
+  async function read(from: TailPosition): Promise<number> {
     const names = topics();
     const batch = await readTail(db, call, from, names, limits);
     if (isStopped) return pollMs;
@@ -102,20 +98,13 @@ export function startTailLoop(options: TailLoopOptions): TailLoop {
     }
     position = batch.position;
     onEvents(batch.events, new Set(names));
-    if (batch.hasMore) return 0;
-    if (!batch.isWaiting) {
-      horizonDelayMs = FIRST_HORIZON_DELAY_MS;
-      return pollMs;
-    }
-    horizonDelayMs = Math.min(2 * horizonDelayMs, pollMs);
-    return horizonDelayMs;
+    return batch.hasMore ? 0 : pollMs;
   }
 
   schedule(0);
   return {
     wake() {
       wasWoken = true;
-      horizonDelayMs = FIRST_HORIZON_DELAY_MS;
       // A failed loop keeps its delay.
       if (failuresInARow === 0) schedule(WAKE_DELAY_MS);
     },
