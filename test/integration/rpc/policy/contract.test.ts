@@ -12,7 +12,7 @@ const services = await readServices();
 const methods = services.flatMap((service) =>
   service.methods.map((method) => ({ name: method.name, method })),
 );
-const isRead = (name: string) => /^(Get|List|BatchGet|Verify)/.test(name);
+const isRead = (name: string) => /^(Get|List|BatchGet|Verify|Watch)/.test(name);
 const fieldsOf = (message: DescMessage) => message.fields.map((field) => field.name);
 
 /** The messages of the contracts by name: requests, responses and the messages within them. */

@@ -81,7 +81,11 @@ function setOutputOnlyFields(message: ReflectMessage): void {
 function setInvalid(message: ReflectMessage, field: DescField): void {
   if (field.fieldKind === "list" && field.listKind === "enum")
     message.get(field).add(invalidEnum(field.enum));
+  else if (field.fieldKind === "list" && field.listKind === "message")
+    message.get(field).add(reflect(field.message, create(field.message)));
   else if (field.fieldKind === "enum") message.set(field, invalidEnum(field.enum));
+  else if (field.scalar === ScalarType.BOOL) message.set(field, true);
+  else if (field.scalar === ScalarType.INT32) message.set(field, -1);
   else if (field.scalar === ScalarType.STRING) message.set(field, "\0".repeat(100));
   else if (field.scalar === ScalarType.INT64) message.set(field, -1n);
   else if (field.scalar === ScalarType.DOUBLE) message.set(field, -1);
