@@ -2,7 +2,7 @@ import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
 import { eventFromRow, type OrderEvent } from "../event-list.ts";
-import type { OrderAccess } from "../guest/order-access.ts";
+import type { OrderAccess, OrderScope } from "../guest/order-access.ts";
 import type { Order } from "../order-types.ts";
 import { isFinal } from "../state/order-state.ts";
 import { type OrderSnapshot, readWatched } from "./read-watched.ts";
@@ -36,26 +36,31 @@ const MAX_SEQUENCE = 2 ** 31 - 1;
 /**
  * Yields the events of an order after a sequence and the order, immediately and after each change, until the order is
  * CANCELLED, EXPIRED or COMPLETED or the call is aborted. A caller who takes an update late gets all events since then
- * with the next one.
+ * with the next one. Access is checked again before each update.
  * @throws AppError not_found, also for another customer's order; invalid_argument for a sequence after the last event;
- *   the reason of the abort
+ *   aborted when the caller's access has changed; the reason of the abort
  */
 export async function* watchOrder(
   { db, orderAccess, watchedOrders }: WatchOptions,
   call: Call,
   { id, afterSequence }: OrderWatchRequest,
 ): AsyncGenerator<OrderUpdate> {
-  const { customerId: owner, isStaff } = orderAccess(call, id);
+  const scope = orderAccess(call, id);
   // Before the first read: changes after it are noticed.
   const membership = watchedOrders.join(id);
   try {
-    const first = await readWatched(db, call, { id, after: Math.min(afterSequence, MAX_SEQUENCE), owner });
+    const first = await readWatched(db, call, {
+      id,
+      after: Math.min(afterSequence, MAX_SEQUENCE),
+      owner: scope.customerId,
+    });
     if (first === undefined) throw notFound("order", id);
     if (afterSequence > first.version) throw sequenceTooLarge(first.version);
-    membership.learn(first.version);
+    membership.recordVersion(first.version);
     let sequence = afterSequence;
     for (let snapshot = first; ; snapshot = await nextSnapshot(membership, call.signal, sequence)) {
-      const update = updateOf(snapshot, sequence, isStaff);
+      assertUnchanged(scope, orderAccess(call, id));
+      const update = updateOf(snapshot, sequence, scope.isStaff);
       sequence = update.events.at(-1)?.sequence ?? sequence;
       yield update;
       if (isFinal(update.order.state) && !snapshot.hasMore) return;
@@ -110,6 +115,16 @@ function updateOf(snapshot: OrderSnapshot, sequence: number, isForStaff: boolean
   const update = { events, order: snapshot.order };
   bySequence.set(sequence, update);
   return update;
+}
+
+/** @throws AppError aborted when a caller's access has changed, such as by another role or an expired order token */
+function assertUnchanged(former: OrderScope, current: OrderScope): void {
+  if (current.customerId === former.customerId && current.isStaff === former.isStaff) return;
+  throw new AppError(
+    "aborted",
+    "Your access to the order has changed during the watch. Watch it again after the last event that you have received.",
+    { reason: "ACCESS_CHANGED" },
+  );
 }
 
 function sequenceTooLarge(last: number): AppError {

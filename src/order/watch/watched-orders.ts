@@ -33,8 +33,8 @@ interface WatchedOrder {
 
 /** A watcher of an order, from before its first read to its end. */
 export interface Membership {
-  /** Reports a version of the order that was read. */
-  learn(version: number): void;
+  /** Records a version of the order that was read. */
+  recordVersion(version: number): void;
   /** Registers the watcher as waiting. @returns a function that undoes it */
   wait(waiting: Waiting): () => void;
   leave(): void;
@@ -42,7 +42,6 @@ export interface Membership {
 
 /** The orders that are watched in this process. Each change is read once for all watchers of its order. */
 export interface WatchedOrders {
-  readonly watcherCount: number;
   /** Adds a watcher. Changes that are committed from now on will be noticed. */
   join(id: string): Membership;
 }
@@ -59,7 +58,6 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
   const orders = new Map<string, WatchedOrder>();
   /** Orders that may have changed since they were read. They stay here while no watcher waits for them. */
   const changed = new Set<WatchedOrder>();
-  let watcherCount = 0;
   let isReading = false;
   let unsubscribe: (() => void) | undefined;
 
@@ -68,7 +66,7 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
     if (!isReading && order.waiting.size > 0) void readChanged();
   }
 
-  function learn(order: WatchedOrder, version: number): void {
+  function recordVersion(order: WatchedOrder, version: number): void {
     if (version <= order.version) return;
     order.version = version;
     // Watchers that do not wait compare the version when they do.
@@ -122,7 +120,8 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
       for (const watcher of waiting) watcher.reject(notFound("order", order.id));
       return;
     }
-    order.version = snapshot.version;
+    // An event may have been announced during the read.
+    order.version = Math.max(order.version, snapshot.version);
     const lastSequence = snapshot.events.at(-1)?.sequence ?? after;
     for (const watcher of waiting) {
       if (watcher.sequence < after) changed.add(order);
@@ -136,34 +135,33 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
       receive(events) {
         for (const { orderId, sequence } of events.flat()) {
           const order = orders.get(orderId);
-          if (order !== undefined) learn(order, sequence);
+          if (order !== undefined) recordVersion(order, sequence);
         }
       },
       reread() {
-        for (const order of orders.values()) markChanged(order);
+        for (const order of orders.values()) {
+          // The database may have lost its last transactions, and with them events that were announced.
+          order.version = 0;
+          markChanged(order);
+        }
       },
     });
   }
 
   return {
-    get watcherCount() {
-      return watcherCount;
-    },
     join(id) {
       const order = orders.get(id) ?? { id, watcherCount: 0, version: 0, waiting: new Set() };
       orders.set(id, order);
       order.watcherCount += 1;
-      watcherCount += 1;
       unsubscribe ??= subscribe();
       return {
-        learn: (version) => learn(order, version),
+        recordVersion: (version) => recordVersion(order, version),
         wait(waiting) {
           order.waiting.add(waiting);
           if (changed.has(order) || waiting.sequence < order.version) markChanged(order);
           return () => order.waiting.delete(waiting);
         },
         leave() {
-          watcherCount -= 1;
           order.watcherCount -= 1;
           if (order.watcherCount > 0) return;
           orders.delete(id);

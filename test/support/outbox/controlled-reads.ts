@@ -11,8 +11,17 @@ export interface ControlledReads extends Pick<Database, "read"> {
   /** Makes reads wait before they start, until `resume`. */
   pause(): void;
   resume(): void;
+  /** Makes the next read keep its result until `release`. */
+  holdNext(): HeldRead;
   /** Makes the next reads fail. */
   fail(times: number): void;
+}
+
+/** A read whose result is delivered later. */
+export interface HeldRead {
+  /** Resolves when the database has returned the result. */
+  readonly finished: Promise<void>;
+  release(): void;
 }
 
 export function controlReads(db: Pick<Database, "read">): ControlledReads {
@@ -20,6 +29,7 @@ export function controlReads(db: Pick<Database, "read">): ControlledReads {
   let pausedCount = 0;
   let failures = 0;
   let resumed: PromiseWithResolvers<void> | undefined;
+  let held: { finish(): void; released: Promise<void> } | undefined;
   return {
     get count() {
       return count;
@@ -34,6 +44,12 @@ export function controlReads(db: Pick<Database, "read">): ControlledReads {
       resumed?.resolve();
       resumed = undefined;
     },
+    holdNext() {
+      const finished = Promise.withResolvers<void>();
+      const released = Promise.withResolvers<void>();
+      held = { finish: finished.resolve, released: released.promise };
+      return { finished: finished.promise, release: released.resolve };
+    },
     fail(times) {
       failures = times;
     },
@@ -46,7 +62,12 @@ export function controlReads(db: Pick<Database, "read">): ControlledReads {
         failures -= 1;
         throw new Error("the database is unavailable");
       }
-      return db.read(call, statement);
+      const holding = held;
+      held = undefined;
+      const rows = await db.read(call, statement);
+      holding?.finish();
+      await holding?.released;
+      return rows;
     },
   };
 }

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { getEventListeners } from "node:events";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { upTo } from "../../../support/orders/watch/order-watcher.ts";
 import { openWatchHub, sequencesOf, type WatchHub } from "../../../support/orders/watch/watch-hub.ts";
+import type { HeldRead } from "../../../support/outbox/controlled-reads.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeProduct } from "../../../support/shop-fixtures.ts";
 
@@ -20,6 +22,12 @@ async function placeOrder(): Promise<string> {
   const order = { items: [{ productId, quantity: 1n }] };
   const { order: placed } = await shop.orders.createOrder({ requestId: randomUUID(), order });
   return placed?.id ?? "";
+}
+
+/** Delivers the result of a held read, and waits for the next turn of the event loop: its watchers have it by then. */
+async function deliver(held: HeldRead): Promise<void> {
+  held.release();
+  await nextTurn();
 }
 
 const placeOrders = (count: number) => Promise.all(Array.from({ length: count }, placeOrder));
@@ -125,6 +133,44 @@ test("a history of more than 100 events comes in several updates", async () => {
   }
 });
 
+test("a change that is announced during a read reaches the watchers that did not wait for it", async () => {
+  const { reads, changer, watch, announce } = await openHub();
+  const id = await placeOrder();
+  const leaving = watch(id);
+  await leaving.next();
+  const cancelled = leaving.next();
+  const held = reads.holdNext();
+  await changer.change(id);
+  announce({ orderId: id, sequence: 2 });
+  await held.finished;
+  const staying = watch(id);
+  expect(sequencesOf(await staying.next())).toEqual([1, 2]);
+  leaving.cancel();
+  await expect(cancelled).rejects.toThrow();
+  await changer.change(id);
+  announce({ orderId: id, sequence: 3 });
+  await deliver(held);
+  expect(sequencesOf(await staying.next())).toEqual([3]);
+});
+
+test("changes of an order that has lost its last events are noticed", async () => {
+  const { reads, changer, watch, announce, reread } = await openHub();
+  const id = await placeOrder();
+  await changer.change(id);
+  const one = watch(id);
+  expect(sequencesOf(await one.next())).toEqual([1, 2]);
+  // As before the database was restored from a backup.
+  announce({ orderId: id, sequence: 9 });
+  reread();
+  const held = reads.holdNext();
+  const next = one.next();
+  await held.finished;
+  await deliver(held);
+  await changer.change(id);
+  announce({ orderId: id, sequence: 3 });
+  expect(sequencesOf(await next)).toEqual([3]);
+});
+
 test("changes are read again after failed reads", async () => {
   const { reads, changer, watch, announce } = await openHub();
   const id = await placeOrder();
@@ -138,19 +184,19 @@ test("changes are read again after failed reads", async () => {
 });
 
 test("1,000 watches that were opened and cancelled leave nothing behind", async () => {
-  const { watch, watcherCount, subscriptionCount } = await openHub();
+  const { watch, subscriptionCount } = await openHub();
   const ids = await placeOrders(10);
   const watches = Array.from({ length: 1_000 }, (_, index) => watch(ids[index % ids.length] ?? ""));
   await Promise.all(watches.map((one) => one.next()));
-  expect([watcherCount(), subscriptionCount()]).toEqual([1_000, 1]);
+  expect(subscriptionCount()).toBe(1);
   const ends = watches.map((one) => one.next());
   expect(getEventListeners(watches[0]?.signal ?? new EventTarget(), "abort")).toHaveLength(1);
   for (const one of watches) one.cancel();
   const outcomes = await Promise.allSettled(ends);
   expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(["rejected"]));
-  expect([watcherCount(), subscriptionCount()]).toEqual([0, 0]);
+  expect(subscriptionCount(), "no order has watchers").toBe(0);
   expect(watches.flatMap(({ signal }) => getEventListeners(signal, "abort"))).toEqual([]);
   // A watch that is rejected leaves nothing either.
   await expect(watch(randomUUID()).next()).rejects.toThrow("Not found");
-  expect([watcherCount(), subscriptionCount()]).toEqual([0, 0]);
+  expect(subscriptionCount(), "no order has watchers").toBe(0);
 });

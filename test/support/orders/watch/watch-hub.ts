@@ -3,6 +3,8 @@ import { entities } from "../../../../src/entities.ts";
 import type { OutboxTail, TailSubscriber } from "../../../../src/infra/outbox/tail/outbox-tail.ts";
 import { openPostgres } from "../../../../src/infra/postgres/postgres.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
+import { type Principal, system } from "../../../../src/kernel/principal.ts";
+import type { OrderAccess } from "../../../../src/order/guest/order-access.ts";
 import type { OrderUpdate } from "../../../../src/order/order.ts";
 import { watchOrder } from "../../../../src/order/watch/watch-order.ts";
 import { createWatchedOrders } from "../../../../src/order/watch/watched-orders.ts";
@@ -17,22 +19,29 @@ export interface SteppedWatch {
   readonly signal: AbortSignal;
 }
 
+/** The caller of a watch, which may change during it. */
+export interface WatchCaller {
+  principal: Principal;
+  orderToken: string;
+}
+
 /** The watched orders of one process, with a tail that the test controls. */
 export interface WatchHub {
   reads: ControlledReads;
   changer: OrderChanger;
-  watcherCount(): number;
   /** Subscriptions of the tail. */
   subscriptionCount(): number;
-  watch(id: string, afterSequence?: number): SteppedWatch;
+  watch(id: string, afterSequence?: number, caller?: WatchCaller): SteppedWatch;
   /** Announces changes, as the tail does. */
   announce(...changes: { orderId: string; sequence: number }[]): void;
   /** Reports that the tail has missed events. */
   reread(): void;
 }
 
+const staffAccess: OrderAccess = () => ({ customerId: null, isStaff: true, requestOwner: "" });
+
 /** Opens a hub on a database until the test is finished. */
-export async function openWatchHub(url: string): Promise<WatchHub> {
+export async function openWatchHub(url: string, orderAccess = staffAccess): Promise<WatchHub> {
   const limits = { poolMax: 8, poolWaitMs: 60_000, statementTimeoutMs: 60_000 };
   const postgres = await openPostgres({ url, entities, log: silentLog, ...limits });
   onTestFinished(() => postgres.close());
@@ -47,17 +56,22 @@ export async function openWatchHub(url: string): Promise<WatchHub> {
     },
   };
   const watchedOrders = createWatchedOrders({ db: reads, tail, log: silentLog });
-  const orderAccess = () => ({ customerId: null, isStaff: true, requestOwner: "" });
   return {
     reads,
     changer,
-    watcherCount: () => watchedOrders.watcherCount,
     subscriptionCount: () => subscribers.size,
-    watch(id, afterSequence = 0) {
+    watch(id, afterSequence = 0, caller = { principal: system, orderToken: "" }) {
       const cancelling = new AbortController();
       const { signal } = cancelling;
       const options = { db: reads, orderAccess, watchedOrders };
-      const updates = watchOrder(options, internalCall(signal), { id, afterSequence });
+      const call = {
+        ...internalCall(signal),
+        orderToken: caller.orderToken,
+        get principal() {
+          return caller.principal;
+        },
+      };
+      const updates = watchOrder(options, call, { id, afterSequence });
       return { next: () => updates.next(), cancel: () => cancelling.abort(), signal };
     },
     announce(...changes) {
