@@ -11,7 +11,13 @@ import {
 import type { QuoteSchema } from "../../gen/cartwright/order/v1/quote_pb.ts";
 import type { Order } from "./order.ts";
 import type { OrderTotals } from "./order-types.ts";
-import type { FulfillmentState, OrderState, PaymentState } from "./state/order-state.ts";
+import {
+  FULFILLMENT_STATES as FULFILLMENT_STATE_NAMES,
+  type FulfillmentState,
+  type OrderState,
+  PAYMENT_STATES as PAYMENT_STATE_NAMES,
+  type PaymentState,
+} from "./state/order-state.ts";
 import type { OrderTransition } from "./state/transitions.ts";
 
 export const ORDER_STATES: Readonly<Record<OrderState, OrderStateMessage>> = {
@@ -48,6 +54,16 @@ const TRANSITIONS: Readonly<Record<OrderTransition, OrderTransitionMessage>> = {
 /** Returns the state that a filter names; undefined for UNSPECIFIED, which matches all states. */
 export function orderStateOf(message: OrderStateMessage): OrderState | undefined {
   return ORDER_STATE_NAMES.find((state) => ORDER_STATES[state] === message);
+}
+
+/** Returns the payment state that a filter names; undefined for UNSPECIFIED. */
+export function paymentStateOf(message: PaymentStateMessage): PaymentState | undefined {
+  return PAYMENT_STATE_NAMES.find((state) => PAYMENT_STATES[state] === message);
+}
+
+/** Returns the fulfillment state that a filter names; undefined for UNSPECIFIED. */
+export function fulfillmentStateOf(message: FulfillmentStateMessage): FulfillmentState | undefined {
+  return FULFILLMENT_STATE_NAMES.find((state) => FULFILLMENT_STATES[state] === message);
 }
 
 const ORDER_STATE_NAMES: readonly OrderState[] = [

@@ -8,7 +8,7 @@ import type { Call } from "../kernel/call.ts";
 import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
 import { fulfillmentRpc } from "./fulfillment/fulfillment.rpc.ts";
 import type { Orders, PostalAddress } from "./order.ts";
-import { orderStateOf, toOrderMessage } from "./order-messages.rpc.ts";
+import { fulfillmentStateOf, orderStateOf, paymentStateOf, toOrderMessage } from "./order-messages.rpc.ts";
 import { rethrowWithQuote, toQuoteMessage } from "./quote/quote.rpc.ts";
 import { toWatchMessage } from "./watch/watch-messages.rpc.ts";
 
@@ -54,8 +54,15 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       return { order: toOrderMessage(await orders.get(getCall(context), id)) };
     },
 
-    async listOrders({ customerId, state, pageSize, pageToken }, context) {
-      const request = { customerId, state: orderStateOf(state), pageSize, pageToken };
+    async listOrders({ customerId, state, paymentState, fulfillmentState, pageSize, pageToken }, context) {
+      const request = {
+        customerId,
+        state: orderStateOf(state),
+        paymentState: paymentStateOf(paymentState),
+        fulfillmentState: fulfillmentStateOf(fulfillmentState),
+        pageSize,
+        pageToken,
+      };
       const page = await orders.list(getCall(context), request);
       return { orders: page.items.map(toOrderMessage), nextPageToken: page.nextPageToken };
     },

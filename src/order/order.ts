@@ -14,7 +14,7 @@ import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
 import { createExpirySweep, type ExpiryOptions } from "./expiry/expiry-sweep.ts";
 import { type ExpireTimeChange, setOrderExpireTime } from "./expiry/set-expire-time.ts";
-import { type Delivery, deliverOrder } from "./fulfillment/deliver-order.ts";
+import { assertRepeatable, type Delivery, deliverOrder } from "./fulfillment/deliver-order.ts";
 import {
   type Fulfillment,
   type FulfillmentListRequest,
@@ -30,7 +30,7 @@ import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./p
 import type { PlacedOrder } from "./placement/placement.ts";
 import type { PricedBasket } from "./quote/quote.ts";
 import { type OrderQuoteRequest, quoteOrder } from "./quote/quote-order.ts";
-import type { OrderState } from "./state/order-state.ts";
+import type { FulfillmentState, OrderState, PaymentState } from "./state/order-state.ts";
 import { type OrderUpdate, type OrderWatchRequest, watchOrder } from "./watch/watch-order.ts";
 import { createWatchedOrders, type WatchedOrdersOptions } from "./watch/watched-orders.ts";
 
@@ -61,6 +61,10 @@ export interface OrderListRequest extends PageRequest {
   customerId: string;
   /** Undefined for all states. */
   state: OrderState | undefined;
+  /** Undefined for all payment states. */
+  paymentState: PaymentState | undefined;
+  /** Undefined for all fulfillment states. */
+  fulfillmentState: FulfillmentState | undefined;
 }
 
 /** The orders of customers and guests. */
@@ -173,6 +177,7 @@ export function createOrders(dependencies: OrderOptions): Orders {
       const work = (tx: Tx) => change(options, tx, call, request);
       return (await runMutation(db, call, { method, owner, requestId }, request, work)).result;
     };
+  const deliver = changeOnce("DeliverOrder", deliverOrder);
   return {
     async get(call, id) {
       const [row] = await db.read(call, findById(id, orderAccess(call, id).customerId));
@@ -180,16 +185,19 @@ export function createOrders(dependencies: OrderOptions): Orders {
       return orderFromRow(row);
     },
 
-    async list(call, { customerId: requested, state, pageSize, pageToken }) {
+    async list(call, { customerId: requested, pageSize, pageToken, ...states }) {
       const customerId = ownerScope(call.principal) ?? requested;
       if (requested !== "" && requested !== customerId) {
         throw permissionDenied("You can only list your own orders.", "NOT_YOURS");
       }
-      const query = { list: "orders", customerId, state };
+      const { state, paymentState, fulfillmentState } = states;
+      const query = { list: "orders", customerId, state, paymentState, fulfillmentState };
       const size = resolvePageSize(pageSize);
       const where = allOf([
         customerId === "" ? undefined : sql`customer_id = ${customerId}`,
         state === undefined ? undefined : sql`state = ${state}`,
+        paymentState === undefined ? undefined : sql`payment_state = ${paymentState}`,
+        fulfillmentState === undefined ? undefined : sql`fulfillment_state = ${fulfillmentState}`,
         keysetCondition(NEWEST_ORDER_FIRST, tokens.readCursor(pageToken, query)),
       ]);
       const statement = sql<OrderRow>`
@@ -216,7 +224,10 @@ export function createOrders(dependencies: OrderOptions): Orders {
     setExpireTime: changeOnce("SetOrderExpireTime", setOrderExpireTime),
     startExpiry: createExpirySweep(options).start,
     ship: changeOnce("ShipOrder", shipOrder),
-    deliver: changeOnce("DeliverOrder", deliverOrder),
+    async deliver(call, delivery, requestId) {
+      assertRepeatable(delivery, requestId);
+      return deliver(call, delivery, requestId);
+    },
     cancelItems: changeOnce("CancelOrderItems", cancelOrderItems),
     returnItems: changeOnce("ReturnOrderItems", returnOrderItems),
     listFulfillments: (call, request) => listFulfillments(options, call, request),

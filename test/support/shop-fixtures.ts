@@ -45,7 +45,7 @@ export async function makeCustomer({ customers }: Clients): Promise<string> {
 /** Marks an order as paid, by cash. */
 export async function markPaid({ orders }: Clients, id: string): Promise<void> {
   const { order } = await orders.getOrder({ id });
-  const payment = { id, amount: order?.amountDue, method: PaymentMethod.CASH };
+  const payment = { id, amount: order?.amountDue, method: PaymentMethod.CASH, reference: "receipt" };
   await orders.markOrderPaid({ ...payment, requestId: randomUUID() });
 }
 

@@ -41,6 +41,8 @@ export function nextSequence({ etag }: Pick<Order, "etag">): number {
 /** An order after a change, and the change. */
 interface AppliedChange extends OrderChange {
   after: Order;
+  /** Who makes it, as the history stores it. */
+  actor: string;
 }
 
 /** New quantities of an item. */
@@ -59,6 +61,7 @@ const ORDER_COLUMNS: readonly ListColumn<AppliedChange>[] = [
   { name: "expires_at", type: "timestamptz", value: ({ set }) => set.expireTime ?? null },
   { name: "sequence", type: "int", value: ({ after }) => Number(after.etag) },
   { name: "type", type: "text", value: ({ transition }) => TRANSITIONS[transition].event },
+  { name: "actor", type: "text", value: ({ actor }) => actor },
   { name: "reason", type: "text", value: ({ reason = "" }) => reason },
   { name: "details", type: "jsonb", value: ({ details = {} }) => JSON.stringify(details) },
   { name: "at", type: "timestamptz", value: ({ now }) => now },
@@ -73,8 +76,8 @@ const ITEM_COLUMNS: readonly ListColumn<ChangedItem>[] = [
 ];
 
 const UPDATE = prepareList<object>(
-  1 + ORDER_COLUMNS.length + ITEM_COLUMNS.length,
-  ([actor, ...arrays]) => sql`
+  ORDER_COLUMNS.length + ITEM_COLUMNS.length,
+  (arrays) => sql`
     with change as (select * from ${unnest(ORDER_COLUMNS, arrays, "change")}),
     changed_item as (
       update order_item set cancelled_quantity = cancelled, fulfilled_quantity = fulfilled, returned_quantity = returned
@@ -85,7 +88,7 @@ const UPDATE = prepareList<object>(
       insert into order_event (
         order_id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, created_at
       )
-      select id, sequence, type, ${actor}, reason, payment_state, fulfillment_state, closing, details, at from change
+      select id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, at from change
     )
     update orders set payment_state = change.payment_state, fulfillment_state = change.fulfillment_state,
       closing = change.closing, paid_minor = change.paid_minor, sales_recorded = change.sales_recorded,
@@ -100,15 +103,19 @@ const UPDATE = prepareList<object>(
  * @returns the orders after the changes
  */
 export async function applyChanges(tx: Tx, call: Call, changes: readonly OrderChange[]): Promise<Order[]> {
-  const applied = changes.map((change): AppliedChange => ({ ...change, after: orderAfter(change) }));
+  const applied = changes.map(
+    (change): AppliedChange => ({
+      ...change,
+      after: orderAfter(change),
+      actor: actorOf(call.principal, change.order.customerId),
+    }),
+  );
   const items = applied.flatMap(({ order, after }) =>
     after.items
       .filter((item, index) => item !== order.items[index])
       .map((item): ChangedItem => ({ ...item, orderId: order.id })),
   );
-  await tx.query(
-    UPDATE([actorOf(call.principal), ...arraysOf(ORDER_COLUMNS, applied), ...arraysOf(ITEM_COLUMNS, items)]),
-  );
+  await tx.query(UPDATE([...arraysOf(ORDER_COLUMNS, applied), ...arraysOf(ITEM_COLUMNS, items)]));
   const orders = applied.map(({ after }) => after);
   tx.publish(
     orderChanges,

@@ -1,8 +1,10 @@
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { assertEtag } from "../../kernel/errors.ts";
+import { completeOrder } from "../complete-order.ts";
 import { fulfillmentStateOf, readFulfillments } from "../fulfillment/fulfillment.ts";
 import type { Order } from "../order-types.ts";
+import { isUnpaid } from "../state/order-state.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "./apply-changes.ts";
 import type { ChangeOptions } from "./cancel-order.ts";
@@ -22,7 +24,7 @@ export interface ItemCancellation {
 
 /**
  * Cancels units of an order before their shipment, and releases them. The order is cancelled when no unit is left and
- * nothing is shipped.
+ * nothing is shipped, and paid when it was not and nothing is due any more.
  * @throws AppError not_found for an unknown order or item; aborted for a stale etag; invalid_argument for an item that is
  *   named twice; failed_precondition when the state forbids it or fewer units are left
  */
@@ -38,14 +40,27 @@ export async function cancelOrderItems(
   assertTransition(order, "CANCEL_ITEMS");
   const units = selectUnits(order, items, "open");
   const now = timeOfChange(options.clock, order);
-  await removeUnits(options, tx, call, { reason: "CANCEL", removals: [{ order, units }], now });
-  const set = await changeOf(tx, { ...order, items: withUnits(order.items, units, "cancelledQuantity") });
+  const rest = completeOrder({ ...order, items: withUnits(order.items, units, "cancelledQuantity") });
+  const isSettled = isNothingDue(rest);
+  const settled = isSettled ? [rest] : [];
+  await removeUnits(options, tx, call, { reason: "CANCEL", removals: [{ order, units }], settled, now });
+  const set = { ...(await changeOf(tx, rest)), ...(isSettled && settlementOf(rest)) };
   const details = { items: storedUnits(units) };
   const [after = order] = await applyChanges(tx, call, [
     { order, transition: "CANCEL_ITEMS", set, reason, details, now },
   ]);
   if (after.closing === "CANCELLED") await options.onClosed?.(tx, [after]);
   return after;
+}
+
+/** Returns whether an unpaid order has units left, but nothing to pay for them. */
+function isNothingDue(order: Order): boolean {
+  return isUnpaid(order.paymentState) && openUnits(order).length > 0 && order.amountDue.minorUnits === 0n;
+}
+
+/** Returns what changes of an unpaid order of which nothing is due any more, as of one that costs nothing. */
+function settlementOf({ promotionId }: Order): OrderChange["set"] {
+  return { paymentState: "PAID", salesRecorded: promotionId !== "" };
 }
 
 /** Returns what changes of an order. The rest of it may already be shipped, and also delivered. */

@@ -6,7 +6,7 @@ import type { Tracker } from "../../tracker/tracker.ts";
 import type { Order } from "../order-types.ts";
 import { nextSequence } from "./apply-changes.ts";
 import { openUnits } from "./item-units.ts";
-import { type RemovedUnits, releaseHolds, reverseSales } from "./promotion-purchases.ts";
+import { type RemovedUnits, recordSales, releaseHolds, reverseSales } from "./promotion-purchases.ts";
 
 /** The features that changes of orders write to. */
 export interface ChangeTargets {
@@ -55,6 +55,8 @@ export interface Removal {
   /** How the stock changes; undefined if it stays as it is. */
   reason: "CANCEL" | "EXPIRE" | "ORDER_RETURN" | undefined;
   removals: readonly RemovedUnits[];
+  /** Orders, without the units, of which nothing is due any more: what is left of them becomes sales. */
+  settled?: readonly Order[];
   now: Date;
 }
 
@@ -68,7 +70,7 @@ export async function removeUnits(
   targets: ChangeTargets,
   tx: Tx,
   call: Call,
-  { reason, removals, now }: Removal,
+  { reason, removals, settled = [], now }: Removal,
 ): Promise<void> {
   const { catalog, inventory, tracker } = targets;
   const lines = removals.flatMap(({ order, units }) =>
@@ -87,6 +89,7 @@ export async function removeUnits(
   }
   // In the order of CreateOrder: the totals of promotions before the products.
   await reverseSales(tracker, tx, call, removals, now);
+  for (const order of settled) await recordSales(tracker, tx, call, order, now);
   const orders = removals.map(({ order }) => order);
   await applyStockTransitions(targets, tx, orders, transitions);
   catalog.recordSales(

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import { assertEtag, notFound } from "../../kernel/errors.ts";
+import { assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/cancel-order.ts";
 import { lockOrder } from "../change/lock-orders.ts";
@@ -22,6 +22,20 @@ export interface Delivery {
 const SET_DELIVERED = prepare<[ids: readonly string[], at: Date], object>(
   (ids, at) => sql`update fulfillment set delivered_at = ${at} where id = any(${ids}::uuid[])`,
 );
+
+/**
+ * A repeat that names neither a fulfillment nor a version, and is not known by its request_id, would also deliver what was
+ * shipped after the first call.
+ * @throws AppError invalid_argument for a delivery of all fulfillments without an etag and a request_id
+ */
+export function assertRepeatable({ fulfillmentId, etag }: Delivery, requestId: string): void {
+  if (fulfillmentId !== "" || etag !== "" || requestId !== "") return;
+  throw invalidField(
+    "fulfillment_id",
+    "is required, or etag or request_id to deliver all fulfillments of the order",
+    "FIELD_REQUIRED",
+  );
+}
 
 /**
  * Records that fulfillments of an order were delivered. An order whose fulfillments are delivered already stays as it is.

@@ -48,7 +48,7 @@ export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
       requestId,
       clientAddress,
       reservationSeconds,
-      actor: actorOf(call.principal),
+      actor: actorOf(call.principal, order.customerId),
     });
     const { shippingAddress: address, shippingOptionId, lines } = placement;
     assertShippable({ address, shippingOptionId }, "order.");

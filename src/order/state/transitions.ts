@@ -4,6 +4,7 @@ import {
   type Closing,
   FULFILLMENT_STATES,
   type FulfillmentState,
+  isUnpaid,
   type OrderStates,
   overallState,
   type PaymentState,
@@ -49,6 +50,8 @@ export interface TransitionRule {
     fulfillment?: readonly FulfillmentState[];
     closing?: readonly Closing[];
   };
+  /** Whether an unpaid order that stays open becomes PAID when nothing is due any more. */
+  settles?: true;
 }
 
 const UNPAID: readonly PaymentState[] = ["UNPAID", "FAILED"];
@@ -92,6 +95,7 @@ export const TRANSITIONS: Readonly<Record<OrderTransition | ServiceTransition, T
     fulfillment: ["UNFULFILLED", "PARTIALLY_FULFILLED"],
     closing: OPEN,
     to: { fulfillment: FULFILLMENT_STATES, closing: ["NONE", "CANCELLED"] },
+    settles: true,
   },
   RETURN_ITEMS: {
     event: "ITEMS_RETURNED",
@@ -211,9 +215,15 @@ export function canLead(
     rule.payment.includes(from.paymentState) &&
     rule.fulfillment.includes(from.fulfillmentState) &&
     rule.closing.includes(from.closing) &&
-    isReachable(from.paymentState, to.paymentState, rule.to.payment) &&
+    (isReachable(from.paymentState, to.paymentState, rule.to.payment) || isSettled(rule, from, to)) &&
     isReachable(from.fulfillmentState, to.fulfillmentState, rule.to.fulfillment) &&
     isReachable(from.closing, to.closing, rule.to.closing)
+  );
+}
+
+function isSettled({ settles }: TransitionRule, from: OrderStates, to: OrderStates): boolean {
+  return (
+    settles === true && isUnpaid(from.paymentState) && to.paymentState === "PAID" && to.closing === "NONE"
   );
 }
 

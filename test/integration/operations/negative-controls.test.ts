@@ -64,7 +64,7 @@ beforeAll(async () => {
   for (const id of [ids.order, ids.cancelled, ids.shipped]) await markPaid(shop, id);
   const items = [{ itemId: "1", quantity: 1n }];
   await shop.orders.shipOrder({ id: ids.shipped, requestId: randomUUID(), items });
-  await shop.orders.deliverOrder({ id: ids.shipped });
+  await shop.orders.deliverOrder({ requestId: randomUUID(), id: ids.shipped });
   await shop.orders.cancelOrder({ id: ids.cancelled });
 });
 afterAll(() => shop.close());

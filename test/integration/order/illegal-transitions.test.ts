@@ -32,10 +32,11 @@ const methods: Readonly<Record<OrderTransition, (id: string) => Promise<unknown>
   CANCEL: (id) => shop.orders.cancelOrder({ id }),
   MARK_PAID: (id) => {
     const amount = { currencyCode: "EUR", minorUnits: 1n };
-    return shop.orders.markOrderPaid({ requestId: randomUUID(), id, amount, method: PaymentMethod.CASH });
+    const payment = { amount, method: PaymentMethod.CASH, reference: "receipt" };
+    return shop.orders.markOrderPaid({ requestId: randomUUID(), id, ...payment });
   },
   SHIP: (id) => shop.orders.shipOrder({ requestId: randomUUID(), id }),
-  DELIVER: (id) => shop.orders.deliverOrder({ id }),
+  DELIVER: (id) => shop.orders.deliverOrder({ requestId: randomUUID(), id }),
   CANCEL_ITEMS: (id) => shop.orders.cancelOrderItems({ requestId: randomUUID(), id, items }),
   RETURN_ITEMS: (id) => shop.orders.returnOrderItems({ requestId: randomUUID(), id, items }),
   SET_EXPIRE_TIME: (id) => shop.orders.setOrderExpireTime({ id }),

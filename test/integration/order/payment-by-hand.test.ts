@@ -94,6 +94,18 @@ test.each([
   });
 });
 
+test.each([PaymentMethod.CASH, PaymentMethod.BANK_TRANSFER])(
+  "a payment by method %s needs a reference",
+  async (method) => {
+    const id = await placeOrder();
+    const request = { ...payment(id), method, reference: "" };
+    expect(await failureOf(shop.orders.markOrderPaid(request))).toMatchObject({
+      code: "InvalidArgument",
+      fields: ["reference"],
+    });
+  },
+);
+
 test("an order that costs nothing is paid from the start, and its repeats return the same", async () => {
   const productId = await makeProduct(shop, { stock: 5n, minorUnits: 0n });
   const request = { requestId: randomUUID(), order: { items: [{ productId, quantity: 1n }] } };

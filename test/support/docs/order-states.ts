@@ -76,12 +76,13 @@ const listed = (states: readonly string[], all: readonly string[]): string =>
 /** Returns the table of the transitions, in Markdown. */
 export function transitionsTable(): string {
   const rows = transitions.map((name) => {
-    const { event, payment, fulfillment, closing, to } = TRANSITIONS[name];
+    const { event, payment, fulfillment, closing, to, settles } = TRANSITIONS[name];
     const after = [to.payment, to.fulfillment, to.closing]
       .filter((states) => states !== undefined)
       .map((states) =>
         states.length > 2 ? `${states.slice(0, -1).join(", ")} or ${states.at(-1)}` : states.join(" or "),
       );
+    if (settles) after.unshift("PAID if it was not and nothing is due any more");
     const cells = [
       name,
       listed(payment, PAYMENT_STATES),

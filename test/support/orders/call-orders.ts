@@ -46,6 +46,8 @@ export async function callCreateOrder(
   return { ...observation, outcome: { ...observation.outcome, replayed }, createdId: order?.id ?? "" };
 }
 
+const PAYMENT = { method: PaymentMethod.CASH, reference: "receipt" };
+
 /** Calls a method that changes an order. */
 export async function callOrderWrite(
   { orders }: Clients,
@@ -64,7 +66,7 @@ export async function callOrderWrite(
       return observe(fixture, (await orders.cancelOrder(request)).order);
     case "MarkOrderPaid": {
       const amount = euros(operation.amount);
-      const { order } = await orders.markOrderPaid({ ...request, amount, method: PaymentMethod.CASH });
+      const { order } = await orders.markOrderPaid({ ...request, ...PAYMENT, amount });
       return observe(fixture, order);
     }
     case "ShipOrder": {

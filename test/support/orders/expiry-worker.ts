@@ -118,8 +118,8 @@ export async function placeOrder(
 
 /** Records that an order was paid by hand. */
 export async function payOrder({ orders }: Clients, { id, amountDue }: Order): Promise<Order | undefined> {
-  const payment = { id, amount: amountDue, method: PaymentMethod.CASH, requestId: randomUUID() };
-  return (await orders.markOrderPaid(payment)).order;
+  const payment = { amount: amountDue, method: PaymentMethod.CASH, reference: "receipt" };
+  return (await orders.markOrderPaid({ id, requestId: randomUUID(), ...payment })).order;
 }
 
 /** Returns the types of the events of an order. */

@@ -45,6 +45,7 @@ export async function payOrder({ orders }: Clients, { id, amountDue }: Order): P
       id,
       amount: { currencyCode, minorUnits },
       method: PaymentMethod.CASH,
+      reference: "receipt",
     }),
   );
 }

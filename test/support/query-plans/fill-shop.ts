@@ -58,8 +58,10 @@ export async function fillShop(database: TestDatabase, products: number): Promis
     insert into promotion (id, name, start_at, purchase_limit, purchase_limit_per_user, created_at)
     select ${idSql("promotion", "n")}, 'Promotion', now(), 0, 0, now() from generate_series(1, 10) n`);
   await database.query(`
-    insert into orders (id, customer_id, owner, closing, currency, total_minor, request_id, created_at, updated_at)
-    select ${idSql("order", "n")}, ${idSql("customer", "1 + n * 13 % 1000")}, n::text, case when n % 20 = 0 then 'CANCELLED' else 'NONE' end, 'EUR', 1,
+    insert into orders (id, customer_id, owner, closing, payment_state, fulfillment_state, currency, total_minor, request_id,
+      created_at, updated_at)
+    select ${idSql("order", "n")}, ${idSql("customer", "1 + n * 13 % 1000")}, n::text, case when n % 20 = 0 then 'CANCELLED' else 'NONE' end,
+      case when n % 50 = 7 then 'PAID' else 'UNPAID' end, case when n % 100 = 7 then 'FULFILLED' else 'UNFULFILLED' end, 'EUR', 1,
       ${idSql("request", "n")}, ${created}, now() from ${many}`);
   await database.query(`
     insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)

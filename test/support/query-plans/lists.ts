@@ -1,5 +1,6 @@
 import type { Catalog } from "../../../src/catalog/catalog.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
+import type { OrderListRequest } from "../../../src/order/order.ts";
 import type { Shop } from "./build-shop.ts";
 import { idOf } from "./fill-shop.ts";
 
@@ -32,9 +33,10 @@ export function products(more: Partial<Parameters<Catalog["products"]["list"]>[1
     catalog.products.list(call, { ...firstPage, ...all, ...more, pageToken });
 }
 
-function orders(more: { customerId?: string; state?: "PENDING" | "CANCELLED" }): List {
-  return (shop, pageToken) =>
-    shop.orders.list(call, { ...firstPage, customerId: "", state: undefined, ...more, pageToken });
+const allOrders = { customerId: "", state: undefined, paymentState: undefined, fulfillmentState: undefined };
+
+function orders(more: Partial<OrderListRequest>): List {
+  return (shop, pageToken) => shop.orders.list(call, { ...firstPage, ...allOrders, ...more, pageToken });
 }
 
 function purchases(more: { promotionId?: string; productId?: string; userId?: string }): List {
@@ -183,6 +185,17 @@ export const pageCases: PageCase[] = [
     orders({ state: "CANCELLED" }),
     "orders_state_created",
     ["orders", "state = 'CANCELLED'", newest, 4_000],
+  ],
+  [
+    "orders to ship",
+    orders({ state: "CONFIRMED", paymentState: "PAID", fulfillmentState: "UNFULFILLED" }),
+    "orders_state_created",
+    [
+      "orders",
+      "state = 'CONFIRMED' and payment_state = 'PAID' and fulfillment_state = 'UNFULFILLED'",
+      newest,
+      900,
+    ],
   ],
   [
     "orders of a customer",

@@ -56,7 +56,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   actorId: string;
 
   /**
-   * Reason that the caller gave; empty if none.
+   * Reason that the caller gave; empty if none. The customer of the order can read it.
    *
    * @generated from field: string reason = 5;
    */
@@ -266,14 +266,15 @@ export const OrderActor = {
   UNSPECIFIED: 0,
 
   /**
-   * The customer of the order.
+   * The customer of the order, signed in.
    *
    * @generated from enum value: ORDER_ACTOR_CUSTOMER = 1;
    */
   CUSTOMER: 1,
 
   /**
-   * A guest who has placed the order.
+   * A guest: a caller that has placed the order without being signed in, or that has access to it by its order token,
+   * signed in as another customer or not.
    *
    * @generated from enum value: ORDER_ACTOR_GUEST = 2;
    */

@@ -210,8 +210,8 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   id: string;
 
   /**
-   * Id of the customer. If it is empty, CreateOrder sets the signed-in customer. For API keys, and while access
-   * control is off, an order without a customer is the order of a guest.
+   * Id of the customer. If it is empty, CreateOrder sets the signed-in customer. For anonymous callers and API keys,
+   * and while access control is off, an order without a customer is the order of a guest.
    *
    * @generated from field: string customer_id = 2;
    */
@@ -432,7 +432,7 @@ export const OrderStateSchema: GenEnum<OrderState> = /*@__PURE__*/
  */
 export const PaymentState = {
   /**
-   * No state is given. It is never returned.
+   * No state is given. As a filter it matches all states.
    *
    * @generated from enum value: PAYMENT_STATE_UNSPECIFIED = 0;
    */
@@ -453,7 +453,7 @@ export const PaymentState = {
   AUTHORIZED: 2,
 
   /**
-   * The order is paid.
+   * The order is paid, or nothing is to be paid.
    *
    * @generated from enum value: PAYMENT_STATE_PAID = 3;
    */
@@ -501,7 +501,7 @@ export const PaymentStateSchema: GenEnum<PaymentState> = /*@__PURE__*/
  */
 export const FulfillmentState = {
   /**
-   * No state is given. It is never returned.
+   * No state is given. As a filter it matches all states.
    *
    * @generated from enum value: FULFILLMENT_STATE_UNSPECIFIED = 0;
    */

@@ -80,33 +80,39 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     },
     Scope.ORDERS_WRITE,
   ),
-  "OrderService/MarkOrderPaid": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/MarkOrderPaid": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
     const amount = { currencyCode: "EUR", minorUnits: 1_000n };
     return ({ orders }) =>
-      orders.markOrderPaid({ requestId: randomUUID(), id, amount, method: PaymentMethod.CASH });
+      orders.markOrderPaid({
+        requestId: randomUUID(),
+        id,
+        amount,
+        method: PaymentMethod.CASH,
+        reference: "receipt",
+      });
   }),
-  "OrderService/ShipOrder": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/ShipOrder": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const id = await createPaidOrder(fixtures);
     return ({ orders }) => orders.shipOrder({ requestId: randomUUID(), id });
   }),
-  "OrderService/DeliverOrder": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/DeliverOrder": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const id = await createPaidOrder(fixtures);
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
-    return ({ orders }) => orders.deliverOrder({ id });
+    return ({ orders }) => orders.deliverOrder({ requestId: randomUUID(), id });
   }),
-  "OrderService/CancelOrderItems": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/CancelOrderItems": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
     const items = [{ itemId: "1", quantity: 1n }];
     return ({ orders }) => orders.cancelOrderItems({ requestId: randomUUID(), id, items });
   }),
-  "OrderService/ReturnOrderItems": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/ReturnOrderItems": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const id = await createPaidOrder(fixtures);
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
     const items = [{ itemId: "1", quantity: 1n }];
     return ({ orders }) => orders.returnOrderItems({ requestId: randomUUID(), id, items });
   }),
-  "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_WRITE, async (fixtures) => {
+  "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
     return ({ orders }) => orders.setOrderExpireTime({ id });
   }),

@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
-import { FulfillmentState, type Order, OrderState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
+import {
+  FulfillmentState,
+  type Order,
+  OrderState,
+  OrderTransition,
+  PaymentState,
+} from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {
   orderOf,
@@ -12,7 +18,9 @@ import {
   unitsOf,
 } from "../../../support/orders/order-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
+import { makeCustomer, makeProduct } from "../../../support/shop-fixtures.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
+import { makePromotion } from "../../../support/tracker/promotion-fixtures.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -84,7 +92,7 @@ test.each([
   async (_, deliver, fulfillment, state) => {
     const order = await placePaidOrder(shop, [3n, 2n]);
     await ship(order, "1", 2n);
-    if (deliver) await shop.orders.deliverOrder({ id: order.id });
+    if (deliver) await shop.orders.deliverOrder({ requestId: randomUUID(), id: order.id });
     const partly = await cancelItems(order, [["1", 1n]]);
     expect(partly.fulfillmentState).toBe(FulfillmentState.PARTIALLY_FULFILLED);
     const after = await cancelItems(order, [["2", 2n]]);
@@ -95,6 +103,39 @@ test.each([
     ]);
   },
 );
+
+test("an unpaid order of which nothing is due any more is paid, and does not expire", async () => {
+  const promotionId = await makePromotion(shop, { purchaseLimit: 2n });
+  const customerId = await makeCustomer(shop);
+  const free = await makeProduct(shop, { stock: 5n, minorUnits: 0n });
+  const priced = await makeProduct(shop, { stock: 5n });
+  const items = [
+    { productId: free, quantity: 2n },
+    { productId: priced, quantity: 2n },
+  ];
+  const request = { requestId: randomUUID(), order: { customerId, promotionId, items } };
+  const order = orderOf(await shop.orders.createOrder(request));
+  expect((await cancelItems(order, [["2", 1n]])).paymentState).toBe(PaymentState.UNPAID);
+  const after = await cancelItems(order, [["2", 1n]]);
+  expect(after).toMatchObject({
+    state: OrderState.CONFIRMED,
+    paymentState: PaymentState.PAID,
+    amountDue: { minorUnits: 0n },
+    allowedTransitions: [OrderTransition.CANCEL, OrderTransition.SHIP, OrderTransition.CANCEL_ITEMS],
+  });
+  expect(after.expireTime).toBeUndefined();
+  const { events } = await shop.orders.listOrderEvents({ id: order.id, afterSequence: 2n });
+  expect(events).toMatchObject([
+    { type: OrderEventType.ITEMS_CANCELLED, paymentState: PaymentState.PAID, state: OrderState.CONFIRMED },
+  ]);
+  const sales = await shop.database.query(
+    "select product_id, kind, amount_minor::int as amount from purchase where order_id = $1",
+    [order.id],
+  );
+  expect(sales).toEqual([{ product_id: free, kind: "SALE", amount: 0 }]);
+  const holds = await shop.database.query("select from promotion_hold where order_id = $1", [order.id]);
+  expect(holds).toEqual([]);
+});
 
 test("units that are shipped or cancelled cannot be cancelled", async () => {
   const order = await placePaidOrder(shop, [5n, 1n]);

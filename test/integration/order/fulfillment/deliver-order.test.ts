@@ -81,9 +81,9 @@ test("a repeated delivery changes nothing, also with an old etag, and never turn
   const first = await ship(id, "1", 1n);
   const delivered = await shop.orders.deliverOrder({ id, fulfillmentId: first });
   expect(await shop.orders.deliverOrder({ id, fulfillmentId: first, etag: "1" })).toEqual(delivered);
-  expect(await shop.orders.deliverOrder({ id })).toEqual(delivered);
+  expect(await shop.orders.deliverOrder({ id, etag: "1" })).toEqual(delivered);
   await ship(id, "2", 1n);
-  const { order } = await shop.orders.deliverOrder({ id });
+  const { order } = await shop.orders.deliverOrder({ id, requestId: randomUUID() });
   expect(order?.fulfillmentState).toBe(FulfillmentState.DELIVERED);
   const late = await Promise.all([
     shop.orders.deliverOrder({ id, fulfillmentId: first, etag: "1" }),
@@ -94,7 +94,7 @@ test("a repeated delivery changes nothing, also with an old etag, and never turn
 
 test("a delivery before a shipment, of another version or of an unknown fulfillment is rejected", async () => {
   const { id } = await placePaidOrder(shop, [2n]);
-  expect(await failureOf(shop.orders.deliverOrder({ id }))).toMatchObject({
+  expect(await failureOf(shop.orders.deliverOrder({ id, etag: "2" }))).toMatchObject({
     code: "FailedPrecondition",
     reason: "ORDER_STATE",
     metadata: { allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS" },
@@ -110,7 +110,7 @@ test("a delivery before a shipment, of another version or of an unknown fulfillm
     code: "Aborted",
     reason: "STALE_ETAG",
   });
-  const unknown = shop.orders.deliverOrder({ id: randomUUID() });
+  const unknown = shop.orders.deliverOrder({ id: randomUUID(), etag: "2" });
   expect(await failureOf(unknown)).toMatchObject({ code: "NotFound", reason: "ORDER_NOT_FOUND" });
 });
 
@@ -121,4 +121,24 @@ test("a repeat with the same request_id returns the first response, also after a
   const first = await shop.orders.deliverOrder(request);
   await ship(id, "1", 1n);
   expect(orderOf(await shop.orders.deliverOrder(request))).toEqual(first.order);
+});
+
+test("a repeat of a delivery of all fulfillments does not deliver what was shipped since", async () => {
+  const { id } = await placePaidOrder(shop, [2n]);
+  await ship(id, "1", 1n);
+  const unknown = shop.orders.deliverOrder({ id });
+  expect(await failureOf(unknown)).toMatchObject({
+    code: "InvalidArgument",
+    reason: "FIELD_REQUIRED",
+    fields: ["fulfillment_id"],
+  });
+  const byVersion = { id, etag: "3" };
+  const byRequest = { id, requestId: randomUUID() };
+  const first = await shop.orders.deliverOrder(byVersion);
+  expect(await shop.orders.deliverOrder(byRequest)).toEqual(first);
+  await ship(id, "1", 1n);
+  expect(await failureOf(shop.orders.deliverOrder(byVersion))).toMatchObject({ reason: "STALE_ETAG" });
+  expect(await shop.orders.deliverOrder(byRequest)).toEqual(first);
+  const { fulfillments } = await shop.orders.listFulfillments({ id });
+  expect(fulfillments.map(({ state }) => state)).toEqual([ShipmentState.DELIVERED, ShipmentState.SHIPPED]);
 });

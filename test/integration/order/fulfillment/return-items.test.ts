@@ -44,7 +44,7 @@ async function inventoryReasons({ items }: Order): Promise<string[]> {
 
 test("returned units that are restocked are on hand again; the states of the order stay", async () => {
   const order = await shippedOrder([3n, 2n]);
-  await shop.orders.deliverOrder({ id: order.id });
+  await shop.orders.deliverOrder({ requestId: randomUUID(), id: order.id });
   const after = await returnItems(order, [["1", 1n]], { restock: true, reason: "too small" });
   expect(after).toMatchObject({
     etag: "5",

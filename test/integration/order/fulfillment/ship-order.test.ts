@@ -171,6 +171,22 @@ test.each([
   expect((await shop.orders.getOrder({ id: order.id })).order).toEqual(order);
 });
 
+test("a tracking_uri of another scheme than http and https is rejected", async () => {
+  const { id } = await placePaidOrder(shop, [1n]);
+  for (const trackingUri of [
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "ftp://example.com/1",
+    "x-http://a",
+  ]) {
+    const call = shop.orders.shipOrder({ requestId: randomUUID(), id, trackingUri });
+    expect(await failureOf(call)).toMatchObject({ code: "InvalidArgument", fields: ["tracking_uri"] });
+  }
+  const trackingUri = "http://example.com/parcels/1";
+  const { fulfillment } = await shop.orders.shipOrder({ requestId: randomUUID(), id, trackingUri });
+  expect(fulfillment?.trackingUri).toBe(trackingUri);
+});
+
 test("a shipment of another version, or of an unknown order, is rejected", async () => {
   const order = await placePaidOrder(shop, [1n]);
   const stale = shop.orders.shipOrder({ requestId: randomUUID(), id: order.id, etag: "1" });

@@ -1,6 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { OrderEventType, PaymentMethod } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
+import {
+  OrderActor,
+  OrderEventType,
+  PaymentMethod,
+} from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { OrderState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../../support/identity/test-accounts.ts";
@@ -124,6 +128,26 @@ test("the history that a guest reads has no names of staff and no references of 
   });
 });
 
+test("a guest's order records a change by its token as that of a guest, also of a signed-in customer", async () => {
+  const [anonymous, signedIn] = [
+    await placeGuestOrder(shop, productId),
+    await placeGuestOrder(shop, productId),
+  ];
+  await clientsWithOrderToken(shop, anonymous.orderToken).orders.cancelOrder({ id: anonymous.id });
+  const holder = clientsWithOrderToken(shop, signedIn.orderToken, customer.accessToken);
+  await holder.orders.cancelOrder({ id: signedIn.id });
+  const { order: own } = await customer.orders.createOrder({
+    requestId: randomUUID(),
+    order: { items: items() },
+  });
+  await customer.orders.cancelOrder({ id: own?.id ?? "" });
+  const actorsOf = async (id = "") =>
+    (await admin.orders.listOrderEvents({ id })).events.map(({ actor }) => actor);
+  expect(await actorsOf(anonymous.id)).toEqual([OrderActor.GUEST, OrderActor.GUEST]);
+  expect(await actorsOf(signedIn.id)).toEqual([OrderActor.GUEST, OrderActor.GUEST]);
+  expect(await actorsOf(own?.id)).toEqual([OrderActor.CUSTOMER, OrderActor.CUSTOMER]);
+});
+
 test("an order token permits no other method", async () => {
   const { id, orderToken } = await placeGuestOrder(shop, productId);
   const { orders, customers } = clientsWithOrderToken(shop, orderToken);
@@ -133,6 +157,7 @@ test("an order token permits no other method", async () => {
       id,
       requestId: randomUUID(),
       method: PaymentMethod.CASH,
+      reference: "receipt",
       amount: { currencyCode: "EUR", minorUnits: 1_000n },
     }),
     customers.listCustomers({}),

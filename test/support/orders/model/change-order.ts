@@ -7,6 +7,7 @@ import {
   unitsLeft,
 } from "./model-order.ts";
 import {
+  FIELD_REQUIRED,
   type ModelOrder,
   type ModelState,
   moveStock,
@@ -34,8 +35,19 @@ interface Change {
   stock?: { onHand: number; reserved: number };
 }
 
+/** Returns whether a repeat of an operation would deliver what was shipped in between. */
+export function isUnrepeatable(operation: OrderWrite): boolean {
+  return (
+    operation.method === "DeliverOrder" &&
+    operation.shipment === undefined &&
+    operation.etag === undefined &&
+    operation.requestId === undefined
+  );
+}
+
 /** Returns what a change of an order does to a state. */
 export function changeOrder(state: ModelState, operation: OrderWrite): Step {
+  if (isUnrepeatable(operation)) return { state, outcome: FIELD_REQUIRED };
   const { order: key, etag } = operation;
   const order = state.orders[key];
   if (order === undefined) return { state, outcome: ORDER_NOT_FOUND };

@@ -37,6 +37,7 @@ export interface Step {
 }
 
 export const REUSED: Outcome = { code: "InvalidArgument", reason: "REQUEST_ID_REUSED" };
+export const FIELD_REQUIRED: Outcome = { code: "InvalidArgument", reason: "FIELD_REQUIRED" };
 export const ORDER_NOT_FOUND: Outcome = { code: "NotFound", reason: "ORDER_NOT_FOUND" };
 export const OUT_OF_STOCK = rejected("OUT_OF_STOCK");
 

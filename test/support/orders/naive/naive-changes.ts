@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { isUnrepeatable } from "../model/change-order.ts";
 import { allowedTransitions, describeOrder } from "../model/model-order.ts";
 import type { KnownIds, OrderWrite, Outcome } from "../model/operation.ts";
 import type { StoredOrder } from "../model/shop-run.ts";
@@ -29,6 +30,7 @@ export async function changeOrder(
   ids: KnownIds,
 ): Promise<NaiveResult> {
   const { flaw } = context;
+  if (isUnrepeatable(operation)) throw new Rejection("InvalidArgument", "FIELD_REQUIRED");
   const order = await lockOrder(context, ids.orders.get(operation.order) ?? "");
   const isUnchecked =
     flaw === "a cancellation does not check the state" && operation.method === "CancelOrder";
