@@ -16,7 +16,7 @@ import { startShop, type TestShop } from "../../support/shop.ts";
 import { chromium, showPage } from "../browser/chromium.ts";
 
 /** Maximum size of a minified browser bundle with the whole client, compressed by gzip, in bytes. */
-const MAX_BUNDLE_BYTES = 50_000;
+const MAX_BUNDLE_BYTES = 55_000;
 const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web"];
 
 /** The Node of the host, which may be older than the project's. */
@@ -79,12 +79,13 @@ test("the package has the version of the service, the client and the contracts, 
   expect(files.filter((file) => !known.test(file))).toEqual([]);
 });
 
-/** Returns the methods of all services that a module exports, with what the client reads in their descriptors. */
+/** Returns the methods of all services that a module exports, by service, with what the client reads in their descriptors. */
 function methodsOf(exports: object) {
   const isService = (value: unknown): value is DescService =>
     typeof value === "object" && value !== null && "kind" in value && value.kind === "service";
   return Object.values(exports)
     .filter(isService)
+    .sort((a, b) => a.typeName.localeCompare(b.typeName))
     .flatMap(({ typeName, methods }) =>
       methods.map(({ name, idempotency, methodKind, input, output }) => {
         const [request, response] = [input, output].map(({ fields }) => fields.map(String));
