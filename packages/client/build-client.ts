@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { compressDescriptors } from "./compress-descriptors.ts";
 import { clientManifest } from "./manifest.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -20,6 +21,7 @@ export async function buildClient(folder: string): Promise<void> {
   try {
     await run("buf", "generate", "--template", template, "--output", source);
     await cp(join(root, "src/client"), join(source, "src/client"), { recursive: true });
+    await compressDescriptors(source);
     await symlink(join(root, "node_modules"), join(source, "node_modules"));
     const tsconfig = {
       extends: join(root, "packages/client/tsconfig.json"),
