@@ -10,7 +10,26 @@ export interface OrderedProducts {
   customers: number;
   /** Number of a product that is in each order, beside a random one; undefined for two random ones. */
   hotProduct: number | undefined;
+  /** Whether the orders have addresses, an email, a note and a shipping option, so that they are quoted. */
+  isQuoted?: boolean;
 }
+
+const ADDRESS = {
+  countryCode: "DE",
+  administrativeArea: "BE",
+  locality: "Berlin",
+  postalCode: "10115",
+  addressLines: ["Invalidenstraße 43"],
+  recipient: "Ada Lovelace",
+};
+/** What a quoted order has besides its items. The seed has a shipping zone with this option. */
+const QUOTED = {
+  shippingAddress: ADDRESS,
+  billingAddress: ADDRESS,
+  shippingOption: { id: "standard" },
+  email: "ada@example.com",
+  note: "Please ring twice.",
+};
 
 export const CREATE_ORDER = OrderService.method.createOrder;
 
@@ -21,7 +40,12 @@ const NUMBER_DIGITS = 12;
  * Returns a function that returns CreateOrder requests of two lines with new request_ids. One request is encoded
  * beforehand; the others are copies of it with other ids.
  */
-export function createOrderMessages({ products, customers, hotProduct }: OrderedProducts): () => Uint8Array {
+export function createOrderMessages({
+  products,
+  customers,
+  hotProduct,
+  isQuoted = false,
+}: OrderedProducts): () => Uint8Array {
   const placeholders = {
     requestId: randomUUID(),
     customerId: seedId("customer", 1),
@@ -33,6 +57,7 @@ export function createOrderMessages({ products, customers, hotProduct }: Ordered
     order: {
       customerId: placeholders.customerId,
       items: placeholders.productIds.map((productId) => ({ productId, quantity: 1n })),
+      ...(isQuoted && QUOTED),
     },
   });
   const requestAt = frame.indexOf(placeholders.requestId);

@@ -15,14 +15,16 @@ const SCRIPT = join(import.meta.dirname, "nine-statements.sql");
 /** The connections that the callers of a service share. */
 export const CONNECTIONS = 4;
 
-/** The orders of a run: on random products, or with one product in each. */
+/** The products of the orders of a run: random ones, or one in each order. */
 export type Spread = "spread" | "hot";
+/** The orders of a run: without a quote, or on random products with one. */
+export type OrderKind = Spread | "quoted";
 /** The product that is in each order of a hot run. */
 export const HOT_PRODUCT = 1;
 
 /** The settings of a run. */
 export interface RunOptions {
-  spread: Spread;
+  spread: OrderKind;
   callers: number;
   seconds: number;
 }
@@ -92,7 +94,7 @@ export function createCallers(
       counted(name, databaseUrl, async () => {
         const before = { service: await serviceSeconds(), postgres: await load.busySeconds() };
         const hotProduct = spread === "hot" ? HOT_PRODUCT : undefined;
-        const orders = { products, customers: CUSTOMERS, hotProduct };
+        const orders = { products, customers: CUSTOMERS, hotProduct, isQuoted: spread === "quoted" };
         const result = await generator.run({ orders, callers, seconds, perSecond: 0 });
         const times = {
           callerSeconds: result.busySeconds,

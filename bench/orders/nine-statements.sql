@@ -31,19 +31,20 @@ from product as one, product as two where one.id = :lower_id::uuid and two.id = 
 \gset
 -- 5. The order.
 insert into orders (
-  id, owner, request_id, fingerprint, customer_id, state, currency, total_minor, version, created_at, updated_at
+  id, owner, request_id, fingerprint, customer_id, currency, total_minor, expires_at, reservation_seconds, placed_by,
+  version, created_at, updated_at
 ) values (
   :order_id::uuid, :customer_id::uuid::text, :request_id::uuid, '\x8fb1c26d1e2bd8b4f5a0d5be5a0f3ab7c81ff1d6f2f3fd3f33d1c2c1aa08a9d4', :customer_id::uuid,
-  'PENDING', 'EUR', :lower_price::bigint + :upper_price::bigint, 1, now(), now()
+  'EUR', :lower_price::bigint + :upper_price::bigint, now() + interval '30 minutes', 1800, 'SYSTEM', 1, now(), now()
 );
 -- 6. Its items.
 insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity) values
   (:order_id::uuid, 1, :lower_id::uuid, :lower_sku, :lower_name, :lower_price::bigint, 1),
   (:order_id::uuid, 2, :upper_id::uuid, :upper_sku, :upper_name, :upper_price::bigint, 1);
 -- 7. The ledger.
-insert into stock_movement (product_id, reserved_delta, reason, order_id, effective_at, created_at) values
-  (:lower_id::uuid, 1, 'ORDER', :order_id::uuid, now(), now()),
-  (:upper_id::uuid, 1, 'ORDER', :order_id::uuid, now(), now());
+insert into stock_movement (product_id, reserved_delta, reason, order_id, order_sequence, effective_at, created_at) values
+  (:lower_id::uuid, 1, 'ORDER', :order_id::uuid, 1, now(), now()),
+  (:upper_id::uuid, 1, 'ORDER', :order_id::uuid, 1, now(), now());
 -- 8. The stock.
 update inventory set reserved = reserved + 1, version = version + 1
 where product_id in (:lower_id::uuid, :upper_id::uuid);

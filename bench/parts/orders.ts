@@ -13,6 +13,7 @@ import {
 } from "../orders/measure.ts";
 import { measureOneProduct } from "../orders/one-product.ts";
 import { assertInvariants, type OrderShop, openOrderShop } from "../orders/order-shop.ts";
+import { measureQuotedOrders } from "../orders/quoted-orders.ts";
 import { measureStockLock } from "../orders/stock-lock.ts";
 
 const PRODUCTS = 20_000;
@@ -55,13 +56,17 @@ export const stockLock: Part = async ({ products }) => {
   }
 };
 
-/** Measures orders of two lines by each strategy against pgbench, then orders of one product. */
+/** Measures orders of two lines by each strategy against pgbench, then orders with a quote and orders of one product. */
 export const orders: Part = async ({ products }) => {
   const pgbench = await findPgbench();
   const shop = await openOrderShop(Math.min(PRODUCTS, products));
   const load = await openDatabaseLoad(shop.serverUrl);
   try {
-    return [await compareStrategies(shop, pgbench, load), await measureOneProduct(shop)];
+    return [
+      await compareStrategies(shop, pgbench, load),
+      await measureQuotedOrders(shop, load),
+      await measureOneProduct(shop),
+    ];
   } finally {
     await load.close();
     await shop.close();
