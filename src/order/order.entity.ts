@@ -41,7 +41,7 @@ export const OrderEntity = defineEntity({
     billingAddress: p.json().nullable(),
     shippingOption: p.json().nullable(),
     expiresAt: timestamp().nullable(),
-    /** Time to pay when the order was placed: the first response is rebuilt from it. */
+    /** Time to pay after created_at when the order was placed: the first response is rebuilt from it. */
     reservationSeconds: p.integer().nullable(),
     /** The actor who has placed the order; null for orders that are older than the history. */
     placedBy: p.text().nullable(),

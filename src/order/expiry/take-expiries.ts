@@ -39,10 +39,12 @@ const LOCK_DUE = prepare<[now: Date, limit: number], { id: string }>(
     select id from orders where ${CAN_EXPIRE} and expires_at <= ${expiryTime(now)}
     order by expires_at, id limit ${limit} for update skip locked`,
 );
+// A row that remained of an earlier expiry must not keep the other orders of the round from expiring.
 const INSERT = prepare<[orderIds: readonly string[], leaseMs: number], object>(
   (orderIds, leaseMs) => sql`
     insert into order_expiry (order_id, attempts, retry_at)
-    select order_id, 1, ${afterMs(leaseMs)} from unnest(${orderIds}::uuid[]) as order_id`,
+    select order_id, 1, ${afterMs(leaseMs)} from unnest(${orderIds}::uuid[]) as order_id
+    on conflict (order_id) do update set attempts = excluded.attempts, retry_at = excluded.retry_at`,
 );
 const TAKE_OVER = prepare<[leaseMs: number, limit: number], { order_id: string; attempts: number }>(
   (leaseMs, limit) => sql`
@@ -52,10 +54,15 @@ const TAKE_OVER = prepare<[leaseMs: number, limit: number], { order_id: string; 
     ) as due
     where order_expiry.order_id = due.order_id returning order_expiry.order_id, attempts`,
 );
-const POSTPONE = prepare<[orderIds: readonly string[], delaysMs: readonly number[]], object>(
-  (orderIds, delaysMs) => sql`
+// With other attempts, another worker has taken the expiry after the lease of this one had ended.
+const POSTPONE = prepare<
+  [orderIds: readonly string[], attempts: readonly number[], delaysMs: readonly number[]],
+  object
+>(
+  (orderIds, attempts, delaysMs) => sql`
     update order_expiry set retry_at = ${afterMs(sql`delay_ms`)}
-    from unnest(${orderIds}::uuid[], ${delaysMs}::float8[]) as postponed (id, delay_ms) where order_id = id`,
+    from unnest(${orderIds}::uuid[], ${attempts}::int[], ${delaysMs}::float8[]) as postponed (id, taken, delay_ms)
+    where order_id = id and attempts = taken`,
 );
 const FIND_DELAY = prepare<[now: Date], { delay_ms: number | null }>(
   (now) => sql`
@@ -110,7 +117,10 @@ export async function takeExpiries(
 /** Delay after the first attempt, and after many, in milliseconds. */
 const RETRY_MS = { first: 5_000, max: 600_000 };
 
-/** Ends the leases of expiries that could not be completed: they are due again after exponential backoff with jitter. */
+/**
+ * Ends the leases that this worker holds on expiries that could not be completed: they are due again after exponential
+ * backoff with jitter.
+ */
 export async function postponeExpiries(tx: Tx, expiries: readonly TakenExpiry[]): Promise<void> {
   const delays = expiries.map(
     ({ attempts }) => Math.min(RETRY_MS.first * 2 ** (attempts - 1), RETRY_MS.max) * (0.5 + Math.random()),
@@ -118,6 +128,7 @@ export async function postponeExpiries(tx: Tx, expiries: readonly TakenExpiry[])
   await tx.query(
     POSTPONE(
       expiries.map(({ orderId }) => orderId),
+      expiries.map(({ attempts }) => attempts),
       delays,
     ),
   );

@@ -23,12 +23,16 @@ const ORDER_COLUMNS: readonly ListColumn<AcceptedOrder>[] = [
   { name: "shipping_address", type: "jsonb", value: ({ order }) => jsonOf(order.shippingAddress) },
   { name: "billing_address", type: "jsonb", value: ({ order }) => jsonOf(order.billingAddress) },
   { name: "shipping_option", type: "jsonb", value: ({ order }) => jsonOf(order.shippingOption) },
-  { name: "expires_at", type: "timestamptz", value: ({ order }) => order.expireTime ?? null },
-  { name: "reservation_seconds", type: "int", value: ({ placement }) => placement.reservationSeconds },
   { name: "placed_by", type: "text", value: ({ placement }) => placement.actor },
   { name: "owner", type: "text", value: ({ placement }) => placement.owner },
   { name: "request_id", type: "uuid", value: ({ placement }) => placement.requestId },
   { name: "fingerprint", type: "bytea", value: ({ placement }) => placement.fingerprint },
+];
+
+/** Arrays of the orders' columns, and of the time to pay, which is not stored as it is. */
+const PLACED_COLUMNS: readonly ListColumn<AcceptedOrder>[] = [
+  ...ORDER_COLUMNS,
+  { name: "reservation", type: "int", value: ({ placement }) => placement.reservationSeconds },
 ];
 
 /** An item of a new order. */
@@ -49,32 +53,46 @@ const ITEM_COLUMNS: readonly ListColumn<NewItem>[] = [
 
 const namesOf = (columns: readonly { name: string }[]) => sql.join(columns.map(({ name }) => sql.ref(name)));
 
-const INSERT = prepareList<object>(
-  1 + ORDER_COLUMNS.length + ITEM_COLUMNS.length,
+// The time to pay begins at the later time of the service's and the database's clock, since the earlier one decides when it
+// has passed. It is stored from created_at on, so that the first response is rebuilt from it.
+const INSERT = prepareList<{ id: string; expires_at: string | null }>(
+  1 + PLACED_COLUMNS.length + ITEM_COLUMNS.length,
   ([now, ...arrays]) => sql`
     with item as (
       insert into order_item (${namesOf(ITEM_COLUMNS)})
-      select * from ${unnest(ITEM_COLUMNS, arrays.slice(ORDER_COLUMNS.length), "item")}
+      select * from ${unnest(ITEM_COLUMNS, arrays.slice(PLACED_COLUMNS.length), "item")}
     )
-    insert into orders (${namesOf(ORDER_COLUMNS)}, version, created_at, updated_at)
-    select placed.*, 1, at, at
-    from ${unnest(ORDER_COLUMNS, arrays, "placed")}, (select ${now}::timestamptz as at) as recorded`,
+    insert into orders (
+      ${namesOf(ORDER_COLUMNS)}, reservation_seconds, expires_at, version, created_at, updated_at
+    )
+    select ${namesOf(ORDER_COLUMNS)}, reservation + delay, at + (reservation + delay) * interval '1 second', 1, at, at
+    from ${unnest(PLACED_COLUMNS, arrays, "placed")}, (
+      select at, greatest(0, floor(extract(epoch from now() - at)))::int as delay
+      from (select ${now}::timestamptz as at) as recorded
+    ) as recorded
+    returning id, expires_at`,
 );
 
 /**
  * Writes new orders with their items in one statement.
+ * @returns when they expire, by id; undefined for those that do not
  * @throws OptimisticLockError, after which the transaction is repeated, when another one has used a request_id meanwhile
  */
-export async function writeOrders(tx: Tx, accepted: readonly AcceptedOrder[], now: Date): Promise<void> {
+export async function writeOrders(
+  tx: Tx,
+  accepted: readonly AcceptedOrder[],
+  now: Date,
+): Promise<Map<string, Date | undefined>> {
   const items = accepted.flatMap(({ order }) =>
     order.items.map((item): NewItem => ({ ...item, orderId: order.id })),
   );
-  const statement = INSERT([now, ...arraysOf(ORDER_COLUMNS, accepted), ...arraysOf(ITEM_COLUMNS, items)]);
-  await tx.query(statement).catch((error: unknown) => {
+  const statement = INSERT([now, ...arraysOf(PLACED_COLUMNS, accepted), ...arraysOf(ITEM_COLUMNS, items)]);
+  const rows = await tx.query(statement).catch((error: unknown) => {
     if (violatesConstraint(error, "orders_request_unique"))
       throw new OptimisticLockError("request_id in use");
     throw error;
   });
+  return new Map(rows.map(({ id, expires_at: at }) => [id, at === null ? undefined : new Date(at)]));
 }
 
 /** Returns the JSON of an address or a shipping option, with amounts as decimal text. */

@@ -37,7 +37,7 @@ export async function writePlacements(
     order.items.map(({ productId, quantity }) => ({ orderId: order.id, productId, quantity, sequence: 1 })),
   );
   // The ledger refers to the orders, so they are written first.
-  const [, transitions] = await tx.pipelined(() =>
+  const [expireTimes, transitions] = await tx.pipelined(() =>
     Promise.all([writeOrders(tx, accepted, state.now), moveStock(tx, lines, state)]),
   );
   await takePurchases(options, tx, accepted, state.now);
@@ -52,7 +52,18 @@ export async function writePlacements(
       units: after.reserved - before.reserved,
     })),
   );
-  return outcomes;
+  return outcomes.map((outcome) => withExpireTime(outcome, expireTimes));
+}
+
+/** Returns an outcome with the expire time that was stored. An order that needs no payment has none. */
+function withExpireTime(
+  outcome: Outcome<PlacedOrder>,
+  expireTimes: ReadonlyMap<string, Date | undefined>,
+): Outcome<PlacedOrder> {
+  if ("error" in outcome || outcome.result.order.expireTime === undefined) return outcome;
+  const { order } = outcome.result;
+  if (!expireTimes.has(order.id)) return outcome;
+  return { result: { ...outcome.result, order: { ...order, expireTime: expireTimes.get(order.id) } } };
 }
 
 /** Takes the limits of the promotions of orders. Those that there is nothing to pay for are recorded as sales. */

@@ -232,7 +232,8 @@ export const OrderEventType = {
   EXPIRED: 10,
 
   /**
-   * The order has not expired, because it was paid at the last moment.
+   * The order has not expired, because it was paid at the last moment. It has a new expire_time until the payment is
+   * recorded.
    *
    * @generated from enum value: ORDER_EVENT_TYPE_EXPIRY_ABORTED = 11;
    */

@@ -1,5 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { OrderState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
+import { internalCall } from "../../../../src/kernel/call.ts";
 import { createTestClock } from "../../../support/identity/test-clock.ts";
 import {
   EXPIRED_HISTORY,
@@ -55,6 +57,28 @@ test("a worker whose clock is behind, or before a database whose clock is ahead,
   clock.advance(HOUR_MS);
   expect(await worker.run()).toEqual({ taken: 1, postponed: 0 });
   expect(await stateOf()).toBe(OrderState.EXPIRED);
+});
+
+test("an order of an instance whose clock is behind has its whole time to pay, and repeats return the same response", async () => {
+  const clock = createTestClock();
+  clock.advance(-HOUR_MS);
+  const slow = await openExpiryWorker(shop.database.url, { clock });
+  const productId = await makeProduct(shop, { stock: 1n });
+  const [before] = await shop.database.query<{ now: Date }>("select now()");
+  const creation = {
+    requestId: randomUUID(),
+    validateOnly: false,
+    order: { customerId: "", promotionId: "", items: [{ productId, quantity: 1n }] },
+  };
+  const { order } = await slow.orders.create(internalCall(), creation);
+  // Whole seconds of the difference between the clocks are added.
+  const reservedMs = (order.expireTime?.getTime() ?? 0) - (before?.now.getTime() ?? 0);
+  expect(reservedMs).toBeGreaterThan(1_799_000);
+  const [stored] = await shop.database.query("select expires_at from orders where id = $1", [order.id]);
+  expect(stored).toEqual({ expires_at: order.expireTime });
+  expect(await (await openExpiryWorker(shop.database.url)).run()).toEqual({ taken: 0, postponed: 0 });
+  await shop.orders.setOrderExpireTime({ id: order.id });
+  expect(await slow.orders.create(internalCall(), creation)).toMatchObject({ order, replayed: true });
 });
 
 test("the clock set back during an expiry does not keep it from being completed", async () => {
