@@ -84,10 +84,10 @@ export async function createFeatures(
     stockLock,
     statementTimeoutMs: config.dbStatementTimeoutMs,
     waitMs: config.dbPoolWaitMs,
-    onClosed: (tx, closed) =>
+    onItemsCancelled: (tx, changed) =>
       reviews.deleteUnverified(
         tx,
-        closed.map(({ customerId }) => customerId),
+        changed.map(({ customerId }) => customerId),
       ),
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });

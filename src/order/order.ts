@@ -28,6 +28,7 @@ import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import type { Order } from "./order-types.ts";
 import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
 import type { PlacedOrder } from "./placement/placement.ts";
+import { IS_PURCHASED } from "./purchased-items.ts";
 import type { PricedBasket } from "./quote/quote.ts";
 import { type OrderQuoteRequest, quoteOrder } from "./quote/quote-order.ts";
 import type { FulfillmentState, OrderState, PaymentState } from "./state/order-state.ts";
@@ -50,6 +51,7 @@ export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-type
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
+export { IS_PURCHASED } from "./purchased-items.ts";
 export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
 export type { OrderStates } from "./state/order-state.ts";
 export { legalSteps } from "./state/transitions.ts";
@@ -128,8 +130,8 @@ export interface Orders {
   /** Yields the changes of an order, until it is final or the call is aborted. @throws AppError as `watchOrder` does */
   watch(call: Call, request: OrderWatchRequest): AsyncIterable<OrderUpdate>;
   /**
-   * Returns whether a customer has an order with a product that is not cancelled. Such orders stay locked against
-   * cancellation until the transaction ends.
+   * Returns whether a customer has bought a product, in an order that is paid or authorized. The orders with it stay
+   * locked against cancellation until the transaction ends.
    */
   hasPurchased(tx: Tx, customerId: string, productId: string): Promise<boolean>;
 }
@@ -241,8 +243,9 @@ export function createOrders(dependencies: OrderOptions): Orders {
         order by orders.id for share of orders`);
       // A second statement, since the items of the first one may be older than its locks.
       const bought = await tx.query(sql`
-        select from order_item where order_id = any(${orders.map(({ id }) => id)}::uuid[])
-          and product_id = ${productId} and cancelled_quantity < quantity limit 1`);
+        select from orders join order_item on order_id = orders.id
+        where orders.id = any(${orders.map(({ id }) => id)}::uuid[]) and product_id = ${productId}
+          and ${sql.raw(IS_PURCHASED)} limit 1`);
       return bought.length > 0;
     },
   };

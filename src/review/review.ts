@@ -12,7 +12,7 @@ import { pick } from "../kernel/fields.ts";
 import type { Ids } from "../kernel/ids.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
 import { ownerScope, type Principal, permissionDenied, signInRequired } from "../kernel/principal.ts";
-import type { Orders } from "../order/order.ts";
+import { IS_PURCHASED, type Orders } from "../order/order.ts";
 import { ReviewEntity } from "./review.entity.ts";
 
 /** A customer's rating of a product, with an optional text. */
@@ -43,8 +43,8 @@ export interface ReviewCreation {
 export interface Reviews {
   /**
    * Creates the caller's review of a product that the caller bought, and adds it to the product's rating.
-   * @throws AppError not_found for an unknown or deleted product; failed_precondition when the caller has no order with
-   *   it that is not cancelled; already_exists for a second review; unauthenticated or permission_denied when the
+   * @throws AppError not_found for an unknown or deleted product; failed_precondition when the caller has no paid
+   *   or authorized order with it that is not cancelled; already_exists for a second review; unauthenticated or permission_denied when the
    *   caller has no account
    */
   create(call: Call, creation: ReviewCreation): Promise<Review>;
@@ -56,8 +56,8 @@ export interface Reviews {
    */
   delete(call: Call, id: string): Promise<void>;
   /**
-   * Deletes those reviews of customers whose products are in no order of the customer that is not cancelled, in the
-   * transaction that cancels orders.
+   * Deletes those reviews of customers whose products the customer has no longer bought, in the transaction that cancels
+   * items. It locks the products of the reviews, so call it before other products are locked.
    * @param customerIds empty ones, of guests, have no reviews
    */
   deleteUnverified(tx: Tx, customerIds: readonly string[]): Promise<void>;
@@ -142,7 +142,7 @@ export function createReviews(options: ReviewOptions): Reviews {
           select id from review where customer_id = any(${ids}::uuid[]) and not exists (
             select from orders join order_item on order_id = orders.id
             where orders.customer_id = review.customer_id and product_id = review.product_id
-              and cancelled_quantity < quantity
+              and ${sql.raw(IS_PURCHASED)}
           ) order by id for update
         ) as unverified
         where review.id = unverified.id returning product_id, customer_id, rating`);
@@ -196,11 +196,15 @@ function authorOf(principal: Principal): string {
 }
 
 function notPurchased(productId: string): AppError {
-  const description = "buy it first; cancelled orders do not count";
-  return new AppError("failed_precondition", `You have no order with product ${productId}: ${description}.`, {
-    reason: "NOT_BOUGHT",
-    preconditions: [{ type: "NOT_BOUGHT", subject: `products/${productId}`, description }],
-  });
+  const description = "buy it first; orders that are not paid or were cancelled do not count";
+  return new AppError(
+    "failed_precondition",
+    `You have no paid order with product ${productId}: ${description}.`,
+    {
+      reason: "NOT_BOUGHT",
+      preconditions: [{ type: "NOT_BOUGHT", subject: `products/${productId}`, description }],
+    },
+  );
 }
 
 function reviewExists(productId: string): AppError {

@@ -1,3 +1,4 @@
+import { IS_PURCHASED } from "../../order/order.ts";
 import type { Check } from "./check.ts";
 
 /** Checks of the counters and ratings that the catalogue maintains. */
@@ -37,5 +38,17 @@ export const catalogChecks: readonly Check[] = [
       from product left join reviewed on product_id = id
       where (rating_count, rating_sum) <> (coalesce(reviews, 0), coalesce(stars, 0))
         or rating_average <> coalesce(stars::double precision / reviews, 0)`,
+  },
+  {
+    name: "review-purchases",
+    invariant: "I9",
+    description:
+      "The author of a review has bought the product: in a paid order, or in one of an earlier version.",
+    query: `
+      select 'reviews/' || review.id as resource, review.product_id, review.customer_id
+      from review where not exists (
+        select from orders join order_item on order_id = orders.id
+        where orders.customer_id = review.customer_id and order_item.product_id = review.product_id and ${IS_PURCHASED}
+      )`,
   },
 ];

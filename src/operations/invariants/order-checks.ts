@@ -84,6 +84,17 @@ export const orderChecks: readonly Check[] = [
     ),
   },
   {
+    name: "order-item-units",
+    invariant: "I7",
+    description:
+      "The cancelled and shipped units of an item are at most its units, and the returned ones at most the shipped ones.",
+    query: `
+      select 'orders/' || order_id as resource, position, quantity, cancelled_quantity, fulfilled_quantity, returned_quantity
+      from order_item
+      where cancelled_quantity < 0 or returned_quantity < 0 or returned_quantity > fulfilled_quantity
+        or cancelled_quantity + fulfilled_quantity > quantity`,
+  },
+  {
     name: "order-states",
     invariant: "I7",
     description:

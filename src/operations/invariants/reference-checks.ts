@@ -10,7 +10,11 @@ const REFERENCES: readonly (readonly [
 ])[] = [
   ["account", "accounts", "id", "customer_id", "customer"],
   ["category", "categories", "id", "parent_id", "category"],
+  ["fulfillment", "fulfillments", "id", "order_id", "orders"],
+  ["fulfillment_item", "fulfillments", "fulfillment_id", "fulfillment_id", "fulfillment"],
   ["inventory", "products", "product_id", "product_id", "product"],
+  ["order_event", "orders", "order_id", "order_id", "orders"],
+  ["order_expiry", "orders", "order_id", "order_id", "orders"],
   ["order_item", "orders", "order_id", "order_id", "orders"],
   ["order_item", "orders", "order_id", "product_id", "product"],
   ["orders", "orders", "id", "customer_id", "customer"],

@@ -6,7 +6,7 @@ import { fulfillmentStateOf, readFulfillments } from "../fulfillment/fulfillment
 import type { Order } from "../order-types.ts";
 import { isUnpaid } from "../state/order-state.ts";
 import { assertTransition } from "../state/transitions.ts";
-import { applyChanges, type OrderChange, timeOfChange } from "./apply-changes.ts";
+import { type OrderChange, timeOfChange } from "./apply-changes.ts";
 import type { ChangeOptions } from "./cancel-order.ts";
 import { storedUnits } from "./event-details.ts";
 import { assertDistinctItems, type ItemQuantity, openUnits, selectUnits, withUnits } from "./item-units.ts";
@@ -42,14 +42,15 @@ export async function cancelOrderItems(
   const now = timeOfChange(options.clock, order);
   const rest = completeOrder({ ...order, items: withUnits(order.items, units, "cancelledQuantity") });
   const isSettled = isNothingDue(rest);
-  const settled = isSettled ? [rest] : [];
-  await removeUnits(options, tx, call, { reason: "CANCEL", removals: [{ order, units }], settled, now });
   const set = { ...(await changeOf(tx, rest)), ...(isSettled && settlementOf(rest)) };
   const details = { items: storedUnits(units) };
-  const [after = order] = await applyChanges(tx, call, [
-    { order, transition: "CANCEL_ITEMS", set, reason, details, now },
-  ]);
-  if (after.closing === "CANCELLED") await options.onClosed?.(tx, [after]);
+  const [after = order] = await removeUnits(options, tx, call, {
+    reason: "CANCEL",
+    removals: [{ order, units }],
+    settled: isSettled ? [rest] : [],
+    changes: [{ order, transition: "CANCEL_ITEMS", set, reason, details, now }],
+    now,
+  });
   return after;
 }
 

@@ -6,7 +6,7 @@ import type { Ids } from "../../kernel/ids.ts";
 import type { OrderAccess } from "../guest/order-access.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
-import { applyChanges, timeOfChange } from "./apply-changes.ts";
+import { timeOfChange } from "./apply-changes.ts";
 import { openUnits, withUnits } from "./item-units.ts";
 import { lockOrder } from "./lock-orders.ts";
 import { type ChangeTargets, releaseOpenUnits } from "./release-units.ts";
@@ -16,8 +16,6 @@ export interface ChangeOptions extends ChangeTargets {
   clock: Clock;
   orderAccess: OrderAccess;
   ids: Ids;
-  /** Runs in the transaction of a change after which orders are cancelled or have expired. */
-  onClosed?: (tx: Tx, orders: readonly Order[]) => Promise<void>;
 }
 
 /** A request to cancel an order. */
@@ -44,12 +42,13 @@ export async function cancelOrder(
   assertEtag("order", order, etag);
   assertTransition(order, "CANCEL");
   const now = timeOfChange(options.clock, order);
-  const units = openUnits(order);
-  await releaseOpenUnits(options, tx, call, { reason: "CANCEL", orders: [order], now });
-  const set = { closing: "CANCELLED", items: withUnits(order.items, units, "cancelledQuantity") } as const;
-  const [cancelled = order] = await applyChanges(tx, call, [
-    { order, transition: "CANCEL", set, reason, now },
-  ]);
-  await options.onClosed?.(tx, [cancelled]);
+  const items = withUnits(order.items, openUnits(order), "cancelledQuantity");
+  const set = { closing: "CANCELLED", items } as const;
+  const [cancelled = order] = await releaseOpenUnits(options, tx, call, {
+    reason: "CANCEL",
+    orders: [order],
+    changes: [{ order, transition: "CANCEL", set, reason, now }],
+    now,
+  });
   return cancelled;
 }

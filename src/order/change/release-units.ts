@@ -4,7 +4,7 @@ import type { Inventory, StockTransition } from "../../inventory/inventory.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Tracker } from "../../tracker/tracker.ts";
 import type { Order } from "../order-types.ts";
-import { nextSequence } from "./apply-changes.ts";
+import { applyChanges, nextSequence, type OrderChange } from "./apply-changes.ts";
 import { openUnits } from "./item-units.ts";
 import { type RemovedUnits, recordSales, releaseHolds, reverseSales } from "./promotion-purchases.ts";
 
@@ -13,6 +13,10 @@ export interface ChangeTargets {
   catalog: Catalog;
   inventory: Inventory;
   tracker: Tracker;
+  /**
+   * Runs in the transaction of a change after which all units of some items are cancelled, before products are locked.
+   */
+  onItemsCancelled?: (tx: Tx, orders: readonly Order[]) => Promise<void>;
 }
 
 /** Updates what the catalogue derives from the stock of products and from their units sold. */
@@ -36,18 +40,20 @@ export interface ClosedOrders {
   reason: "CANCEL" | "EXPIRE";
   /** The orders before the change. */
   orders: readonly Order[];
+  /** Those that close the orders, and others. */
+  changes: readonly OrderChange[];
   now: Date;
 }
 
-/** Releases the open units of orders that are closed, as `removeUnits` does. */
+/** Releases the open units of orders that are closed, and writes the changes, as `removeUnits` does. */
 export async function releaseOpenUnits(
   targets: ChangeTargets,
   tx: Tx,
   call: Call,
-  { reason, orders, now }: ClosedOrders,
-): Promise<void> {
+  { orders, ...closed }: ClosedOrders,
+): Promise<Order[]> {
   const removals = orders.map((order) => ({ order, units: openUnits(order) }));
-  await removeUnits(targets, tx, call, { reason, removals, now });
+  return removeUnits(targets, tx, call, { ...closed, removals });
 }
 
 /** Units that are removed from orders. */
@@ -57,22 +63,25 @@ export interface Removal {
   removals: readonly RemovedUnits[];
   /** Orders, without the units, of which nothing is due any more: what is left of them becomes sales. */
   settled?: readonly Order[];
+  /** Those that record the removal, and others. */
+  changes: readonly OrderChange[];
   now: Date;
 }
 
 /**
  * Removes units from orders: from the stock that they have reserved, or back to the units on hand; from what the orders
- * hold or have recorded of their promotions; and from the units sold. The orders are locked; promotions and the stock are
- * locked here, in this order as in all transactions.
+ * hold or have recorded of their promotions; and from the units sold. Writes the changes of the orders. The orders are
+ * locked; promotions, the stock, reviews and products are locked here, in this order as in all transactions.
+ * @returns the orders after the changes
  * @throws AppError failed_precondition when a return would exceed the maximum stock
  */
 export async function removeUnits(
   targets: ChangeTargets,
   tx: Tx,
   call: Call,
-  { reason, removals, settled = [], now }: Removal,
-): Promise<void> {
-  const { catalog, inventory, tracker } = targets;
+  { reason, removals, settled = [], changes, now }: Removal,
+): Promise<Order[]> {
+  const { catalog, inventory, tracker, onItemsCancelled } = targets;
   const lines = removals.flatMap(({ order, units }) =>
     units.map(({ item, quantity }) => ({
       orderId: order.id,
@@ -90,10 +99,19 @@ export async function removeUnits(
   // In the order of CreateOrder: the totals of promotions before the products.
   await reverseSales(tracker, tx, call, removals, now);
   for (const order of settled) await recordSales(tracker, tx, call, order, now);
+  const after = await applyChanges(tx, call, changes);
+  if (reason === "CANCEL" || reason === "EXPIRE") {
+    await onItemsCancelled?.(tx, after.filter(hasCancelledItem));
+  }
   const orders = removals.map(({ order }) => order);
   await applyStockTransitions(targets, tx, orders, transitions);
   catalog.recordSales(
     tx,
     lines.map(({ productId, quantity }) => ({ productId, units: -quantity })),
   );
+  return after;
+}
+
+function hasCancelledItem({ items }: Order): boolean {
+  return items.some(({ cancelledQuantity, quantity }) => cancelledQuantity === quantity);
 }

@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
+import { MINUTE_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/cancel-order.ts";
@@ -22,9 +23,12 @@ const LOCK_TIMEOUT_MS = 250;
 /** Time limit of completing expiries after the first transaction, in milliseconds. */
 const TIME_LIMIT_MS = 10_000;
 
-const LOCK = prepare<[ids: readonly string[]], { id: string }>(
+/** Time for the record of a payment that was made to arrive, in milliseconds. The cancellation is repeated after it. */
+const PAYMENT_RECORD_MS = 30 * MINUTE_MS;
+
+const LOCK = prepare<[ids: readonly string[]], { id: string; now: string }>(
   (ids) => sql`
-    select id from orders where id = any(${ids}::uuid[]) and closing = 'EXPIRING' order by id for update`,
+    select id, now() as now from orders where id = any(${ids}::uuid[]) and closing = 'EXPIRING' order by id for update`,
 );
 const DELETE = prepare<[ids: readonly string[]], object>(
   (ids) => sql`delete from order_expiry where order_id = any(${ids}::uuid[])`,
@@ -64,35 +68,41 @@ export async function completeExpiries(
   if (outcomes.size > 0) await complete([...outcomes]);
 }
 
-/** Releases the units and limits of orders whose payment was cancelled; those that are paid no longer expire. */
+/**
+ * Releases the units and limits of orders whose payment was cancelled. Those that are paid get a new expire time: without
+ * one, their units would stay reserved permanently if the payment is never recorded.
+ */
 async function completeBatch(
   options: CompletionOptions,
   tx: Tx,
   call: Call,
   outcomes: ReadonlyMap<string, PaymentOutcome>,
 ): Promise<void> {
-  const { clock, onClosed } = options;
+  const { clock } = options;
   // Another worker may have completed some, after the lease of this one had ended.
   const locked = await tx.query(LOCK([...outcomes.keys()]));
   const ids = locked.map(({ id }) => id);
   const orders = await readOrders(tx, ids);
   const isExpired = (order: Order) => outcomes.get(order.id) === "cancelled" && isAllowed(order, "EXPIRE");
   const expired = orders.filter(isExpired);
-  if (expired.length > 0) {
-    await releaseOpenUnits(options, tx, call, { reason: "EXPIRE", orders: expired, now: clock.now() });
-  }
+  // After the time of both clocks that decide whether an order has expired.
+  const latestMs = Math.max(clock.now().getTime(), ...locked.map(({ now }) => Date.parse(now)));
+  const expireTime = new Date(latestMs + PAYMENT_RECORD_MS);
   const changes = orders.map((order): OrderChange => {
     const now = timeOfChange(clock, order);
     if (!isExpired(order)) {
-      return { order, transition: "ABORT_EXPIRY", set: { closing: "NONE", expireTime: undefined }, now };
+      return { order, transition: "ABORT_EXPIRY", set: { closing: "NONE", expireTime }, now };
     }
     const items = withUnits(order.items, openUnits(order), "cancelledQuantity");
     return { order, transition: "EXPIRE", set: { closing: "EXPIRED", items }, now };
   });
-  const after = await applyChanges(tx, call, changes);
-  await onClosed?.(
-    tx,
-    after.filter(({ closing }) => closing === "EXPIRED"),
-  );
+  if (expired.length === 0) await applyChanges(tx, call, changes);
+  else
+    await releaseOpenUnits(options, tx, call, {
+      reason: "EXPIRE",
+      orders: expired,
+      changes,
+      now: clock.now(),
+    });
   await tx.query(DELETE(ids));
 }

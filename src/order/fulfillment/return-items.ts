@@ -1,7 +1,7 @@
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { assertEtag } from "../../kernel/errors.ts";
-import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
+import { timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/cancel-order.ts";
 import { storedUnits } from "../change/event-details.ts";
 import { assertDistinctItems, type ItemQuantity, selectUnits, withUnits } from "../change/item-units.ts";
@@ -39,15 +39,13 @@ export async function returnOrderItems(
   assertTransition(order, "RETURN_ITEMS");
   const units = selectUnits(order, items, "shipped");
   const now = timeOfChange(options.clock, order);
-  await removeUnits(options, tx, call, {
-    reason: restock ? "ORDER_RETURN" : undefined,
-    removals: [{ order, units }],
-    now,
-  });
   const set = { items: withUnits(order.items, units, "returnedQuantity") };
   const details = { items: storedUnits(units), restocked: restock };
-  const [after = order] = await applyChanges(tx, call, [
-    { order, transition: "RETURN_ITEMS", set, reason, details, now },
-  ]);
+  const [after = order] = await removeUnits(options, tx, call, {
+    reason: restock ? "ORDER_RETURN" : undefined,
+    removals: [{ order, units }],
+    changes: [{ order, transition: "RETURN_ITEMS", set, reason, details, now }],
+    now,
+  });
   return after;
 }

@@ -230,6 +230,18 @@ const CONTROLS: readonly NegativeControl[] = [
     "products/:product",
     "update product set rating_count = 1, rating_sum = 5, rating_average = 5 where id = ':product'",
   ],
+  [
+    "review-purchases",
+    "reviews/:product",
+    "insert into review select ':product', ':other', customer_id, 'Ann', 5, '', '', now() from orders where id = ':order'",
+  ],
+  [
+    "review-purchases",
+    "reviews/:product",
+    "delete from order_event where order_id = ':shipped'",
+    "update orders set payment_state = 'UNPAID' where id = ':shipped'",
+    "insert into review select ':product', ':product', customer_id, 'Bo', 5, '', '', now() from orders where id = ':held'",
+  ],
   ...purchaseControls,
   ...jobControls,
   ...historyControls,

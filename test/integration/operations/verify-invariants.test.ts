@@ -36,6 +36,7 @@ const CHECKS = [
   "references",
   "order-fulfillment-state",
   "order-history",
+  "order-item-units",
   "order-last-event",
   "order-payments",
   "order-restocks",
@@ -45,6 +46,7 @@ const CHECKS = [
   "session-tokens",
   "product-counts",
   "product-ratings",
+  "review-purchases",
 ];
 
 let shop: TestShop;

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
-import { makeProduct } from "../../support/shop-fixtures.ts";
+import { makeProduct, markPaid } from "../../support/shop-fixtures.ts";
+import { countLockWaits } from "../../support/stores/database-activity.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 
 // Otherwise customers could rate products by ordering and cancelling.
@@ -16,10 +17,18 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-async function buy(productId: string): Promise<string> {
-  const order = { items: [{ productId, quantity: 1n }] };
-  return (await ann.orders.createOrder({ requestId: randomUUID(), order })).order?.id ?? "";
+/** Orders one unit of each product. */
+async function order(...productIds: string[]): Promise<string> {
+  const items = productIds.map((productId) => ({ productId, quantity: 1n }));
+  const { order: placed } = await ann.orders.createOrder({ requestId: randomUUID(), order: { items } });
+  return placed?.id ?? "";
 }
+async function buy(...productIds: string[]): Promise<string> {
+  const id = await order(...productIds);
+  await markPaid(admin, id);
+  return id;
+}
+const review = (productId: string) => ann.reviews.createReview({ review: { productId, rating: 1 } });
 async function ratingOf(id: string): Promise<[number, bigint]> {
   const { product } = await shop.catalog.getProduct({ key: { case: "id", value: id } });
   return [product?.ratingAverage ?? -1, product?.ratingCount ?? -1n];
@@ -50,4 +59,46 @@ test("a review that is written during a cancellation does not remain", async () 
     expect(await ratingOf(productId)).toEqual([0, 0n]);
   }
   expect(await findViolations(shop.database.url)).toEqual([]);
+});
+
+test("an order that is not paid does not allow a review", async () => {
+  const productId = await makeProduct(admin, { stock: 10n });
+  const id = await order(productId);
+  expect(await failureOf(review(productId))).toMatchObject({ reason: "NOT_BOUGHT" });
+  await markPaid(admin, id);
+  await review(productId);
+  expect(await ratingOf(productId)).toEqual([1, 1n]);
+});
+
+test("cancelling the last units of an item deletes its review, while the order has other items", async () => {
+  const [cancelled, kept] = [
+    await makeProduct(admin, { stock: 10n }),
+    await makeProduct(admin, { stock: 10n }),
+  ];
+  const id = await buy(cancelled, kept);
+  await review(cancelled);
+  await review(kept);
+  const items = [{ itemId: "1", quantity: 1n }];
+  await admin.orders.cancelOrderItems({ id, items, requestId: randomUUID() });
+  expect(await ratingOf(cancelled)).toEqual([0, 0n]);
+  expect(await ratingOf(kept)).toEqual([1, 1n]);
+  expect(await findViolations(shop.database.url)).toEqual([]);
+});
+
+test("a cancellation locks the reviews before the products, as writing and deleting a review do", async () => {
+  // The cancellation changes the availability of the product, which was sold out.
+  const productId = await makeProduct(admin, { stock: 1n });
+  const id = await buy(productId);
+  const { review: written } = await review(productId);
+  await shop.database.query("begin");
+  await shop.database.query("select from review where id = $1 for update", [written?.id]);
+  const cancelled = ann.orders.cancelOrder({ id });
+  await expect.poll(() => countLockWaits(shop.database)).toBe(1);
+  const free = await shop.database.query("select from product where id = $1 for update skip locked", [
+    productId,
+  ]);
+  await shop.database.query("rollback");
+  await cancelled;
+  expect(free).toHaveLength(1);
+  expect(await ratingOf(productId)).toEqual([0, 0n]);
 });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { failureOf } from "../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../support/identity/test-accounts.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
-import { makeProduct } from "../../support/shop-fixtures.ts";
+import { makeProduct, markPaid } from "../../support/shop-fixtures.ts";
 import { findViolations } from "../../support/stores/invariants.ts";
 
 let shop: TestShop;
@@ -22,7 +22,8 @@ async function boughtBy(...people: SignedInAccount[]): Promise<string> {
   const productId = await makeProduct(staff, { stock: 10n });
   for (const person of people) {
     const order = { customerId: person.customerId, items: [{ productId, quantity: 1n }] };
-    await person.orders.createOrder({ requestId: randomUUID(), order });
+    const { order: placed } = await person.orders.createOrder({ requestId: randomUUID(), order });
+    await markPaid(staff, placed?.id ?? "");
   }
   return productId;
 }

@@ -56,6 +56,42 @@ export const historyControls: readonly NegativeControl[] = [
     "orders/:shipped",
     "insert into stock_movement (product_id, on_hand_delta, reason, order_id, order_sequence, effective_at, created_at) values (':product', 1, 'ORDER_RETURN', ':shipped', 9, now(), now())",
   ],
+  [
+    "order-item-units",
+    "orders/:shipped",
+    "alter table order_item drop constraint order_item_units_add_up",
+    "update order_item set cancelled_quantity = 2 where order_id = ':shipped'",
+  ],
+  [
+    "order-item-units",
+    "orders/:shipped",
+    "alter table order_item drop constraint order_item_units_add_up",
+    "update order_item set returned_quantity = 2 where order_id = ':shipped'",
+  ],
+  [
+    "references",
+    "orders/:product",
+    "alter table order_event drop constraint order_event_order_id_fkey",
+    "update order_event set order_id = ':product' where order_id = ':order'",
+  ],
+  [
+    "references",
+    "orders/:product",
+    "alter table order_expiry drop constraint order_expiry_order_id_fkey",
+    "insert into order_expiry values (':product', 1, now())",
+  ],
+  [
+    "references",
+    "fulfillments/:product",
+    "alter table fulfillment drop constraint fulfillment_order_id_fkey",
+    "insert into fulfillment values (':product', ':product', '', '', '', now())",
+  ],
+  [
+    "references",
+    "fulfillments/:product",
+    "alter table fulfillment_item drop constraint fulfillment_item_fulfillment_id_fkey",
+    "insert into fulfillment_item values (':product', 1, 1)",
+  ],
   ["order-payments", "orders/:order", "update orders set paid_minor = 1 where id = ':order'"],
   ["order-payments", "orders/:order", "update order_event set details = '{}' where order_id = ':order'"],
 ];

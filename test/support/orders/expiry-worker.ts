@@ -17,7 +17,7 @@ import { createPageTokens } from "../../../src/kernel/page.ts";
 import { createExpirySweep, type SweepResult } from "../../../src/order/expiry/expiry-sweep.ts";
 import type { PaymentCancellation } from "../../../src/order/expiry/payment-cancellation.ts";
 import { findDelay } from "../../../src/order/expiry/take-expiries.ts";
-import { createOrders } from "../../../src/order/order.ts";
+import { createOrders, type Orders } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
@@ -33,6 +33,8 @@ export interface ExpiryWorker {
   findDelay(): Promise<number | undefined>;
   /** Runs rounds until one takes no order. @returns the sums of all rounds */
   runAll(): Promise<SweepResult>;
+  /** Orders with the clock of the worker. */
+  readonly orders: Orders;
   /** Cache tags that its transactions have invalidated. */
   readonly invalidatedTags: readonly string[];
 }
@@ -71,16 +73,17 @@ export async function openExpiryWorker(
     tracker,
     cancelPayment,
     log,
-    onClosed: (tx, closed) =>
+    onItemsCancelled: (tx, changed) =>
       reviews.deleteUnverified(
         tx,
-        closed.map(({ customerId }) => customerId),
+        changed.map(({ customerId }) => customerId),
       ),
   });
   const run = (signal?: AbortSignal) => sweep.run(internalCall(signal));
   return {
     run,
     findDelay: () => findDelay(db, internalCall(), clock),
+    orders,
     invalidatedTags,
     async runAll() {
       const sum = { taken: 0, postponed: 0 };

@@ -184,9 +184,9 @@ export const DeleteReviewResponseSchema: GenMessage<DeleteReviewResponse> = /*@_
 export const ReviewService: GenService<{
   /**
    * Creates the caller's review of a product and updates rating_average and rating_count of the product,
-   * atomically. Fails with FAILED_PRECONDITION (NOT_BOUGHT) if the caller has no order with the product that
-   * was not cancelled, and with ALREADY_EXISTS (REVIEW_EXISTS) if the caller has already reviewed the product.
-   * API keys are rejected.
+   * atomically. Fails with FAILED_PRECONDITION (NOT_BOUGHT) if the caller has no paid or authorized order with the
+   * product that was not cancelled, and with ALREADY_EXISTS (REVIEW_EXISTS) if the caller has already reviewed the
+   * product. API keys are rejected.
    *
    * @generated from rpc cartwright.review.v1.ReviewService.CreateReview
    */

@@ -29,8 +29,8 @@ interface Review {
 }
 
 /**
- * Writes reviews of some items of orders that are neither cancelled nor expired, and updates the ratings of their products in the
- * same statement.
+ * Writes reviews of some items of paid orders that are not cancelled, and updates the ratings of their products in the same
+ * statement.
  * @param names names of the customers by id
  * @param originMs time of the first run, in milliseconds since 1970
  */
@@ -64,11 +64,11 @@ export async function writeReviews(
 }
 
 function generateReviews(
-  { order, customerId, items }: PlacedOrder,
+  { order, customerId, items, history }: PlacedOrder,
   names: ReadonlyMap<string, string>,
   originMs: number,
 ): Review[] {
-  if (order.isCancelled) return [];
+  if (order.isCancelled || !history.events.some(({ isPaid }) => isPaid)) return [];
   // Halfway between the order and the first run.
   const createdMs = originMs - order.ageMs / 2;
   return items.flatMap(({ product }, index) => {

@@ -26,11 +26,11 @@ export async function createOrder({
 }
 
 /** Places a paid order of the owner. */
-async function createPaidOrder(fixtures: Fixtures): Promise<string> {
-  const { orderId: id } = await createOrder(fixtures);
+export async function createPaidOrder(fixtures: Fixtures): Promise<{ orderId: string; productId: string }> {
+  const { orderId: id, productId } = await createOrder(fixtures);
   const { order } = await fixtures.admin.orders.getOrder({ id });
   if (order === undefined) throw new Error("the order is missing");
-  return (await payOrder(fixtures.admin, order)).id;
+  return { orderId: (await payOrder(fixtures.admin, order)).id, productId };
 }
 
 /** The methods of OrderService. */
@@ -93,11 +93,11 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
       });
   }),
   "OrderService/ShipOrder": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
-    const id = await createPaidOrder(fixtures);
+    const { orderId: id } = await createPaidOrder(fixtures);
     return ({ orders }) => orders.shipOrder({ requestId: randomUUID(), id });
   }),
   "OrderService/DeliverOrder": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
-    const id = await createPaidOrder(fixtures);
+    const { orderId: id } = await createPaidOrder(fixtures);
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
     return ({ orders }) => orders.deliverOrder({ requestId: randomUUID(), id });
   }),
@@ -107,7 +107,7 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     return ({ orders }) => orders.cancelOrderItems({ requestId: randomUUID(), id, items });
   }),
   "OrderService/ReturnOrderItems": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
-    const id = await createPaidOrder(fixtures);
+    const { orderId: id } = await createPaidOrder(fixtures);
     await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
     const items = [{ itemId: "1", quantity: 1n }];
     return ({ orders }) => orders.returnOrderItems({ requestId: randomUUID(), id, items });

@@ -10,11 +10,11 @@ import {
   type Fixtures,
   OWNER,
 } from "./access-row.ts";
-import { createOrder } from "./order-rows.ts";
+import { createPaidOrder } from "./order-rows.ts";
 
 /** Creates a review by the owner. */
 async function createReview(fixtures: Fixtures): Promise<string> {
-  const { productId } = await createOrder(fixtures);
+  const { productId } = await createPaidOrder(fixtures);
   const { review } = await fixtures.owner.reviews.createReview({ review: { productId, rating: 4 } });
   return review?.id ?? "";
 }
@@ -25,7 +25,7 @@ export const reviewRows: Readonly<Record<string, AccessRow>> = {
     // Only the owner has bought the product.
     { ...ACCOUNTS, otherCustomer: FAILED, staff: FAILED, admin: FAILED },
     async (fixtures) => {
-      const { productId } = await createOrder(fixtures);
+      const { productId } = await createPaidOrder(fixtures);
       return ({ reviews }) => reviews.createReview({ review: { productId, rating: 5 } });
     },
   ),
