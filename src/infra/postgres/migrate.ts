@@ -18,8 +18,8 @@ import { Migration20261120000000 } from "./migrations/migration-20261120000000-s
 import { Migration20261121120000 } from "./migrations/migration-20261121120000-access.ts";
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
 import { Migration20261129100000 } from "./migrations/migration-20261129100000-stock-fence.ts";
-import { Migration20261130010000 } from "./migrations/migration-20261130010000-order-life.ts";
 import { Migration20261130050000 } from "./migrations/migration-20261130050000-zones.ts";
+import { Migration20261130090000 } from "./migrations/migration-20261130090000-order-life.ts";
 import { copyInventory } from "./migrations/online/migration-20261129000000-inventory.ts";
 import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
@@ -49,12 +49,12 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261129050000-stock-movement-list", online: indexMovements },
   { name: "migration-20261129090000-former-schema", online: dropFormerSchema },
   { name: "migration-20261129100000-stock-fence", class: Migration20261129100000 },
-  { name: "migration-20261130010000-order-life", class: Migration20261130010000 },
   { name: "migration-20261130020000-ledger", online: addOrderMovements },
   { name: "migration-20261130030000-purchase-holds", online: addPurchaseHolds },
   { name: "migration-20261130040000-product-shipping", online: addProductShipping },
   { name: "migration-20261130050000-zones", class: Migration20261130050000 },
   { name: "migration-20261130070000-outbox-truncation", class: Migration20261130070000 },
+  { name: "migration-20261130090000-order-life", class: Migration20261130090000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

@@ -6,7 +6,8 @@ import { migrate, openForMigration } from "../../../../src/infra/postgres/migrat
 import { silentLog } from "../../../support/log.ts";
 import { createTestDatabase, type TestDatabase } from "../../../support/stores/database.ts";
 
-const PREVIOUS = "migration-20261129100000-stock-fence";
+/** The other migrations of this version run before it, while replicas of the previous version write orders. */
+const PREVIOUS = "migration-20261130070000-outbox-truncation";
 const PENDING = randomUUID();
 const CANCELLED = randomUUID();
 const PROMOTED = randomUUID();
@@ -72,4 +73,17 @@ test("the units of cancelled orders are cancelled, and their cancellation is in 
 
 test("the stored results of cancellations, which lack the new fields, are deleted", async () => {
   expect(await database.query("select method from idempotency")).toEqual([{ method: "AdjustStock" }]);
+});
+
+test("replicas of the previous version can read orders, but neither place nor cancel them", async () => {
+  await expect(
+    database.query(
+      `insert into orders (id, state, version, owner, currency, total_minor, request_id, created_at, updated_at)
+       values ($1, 'PENDING', 1, '', 'EUR', 200, $1, now(), now())`,
+      [randomUUID()],
+    ),
+  ).rejects.toMatchObject({ code: "428C9" });
+  await expect(
+    database.query("update orders set state = 'CANCELLED' where id = $1", [PENDING]),
+  ).rejects.toMatchObject({ code: "428C9" });
 });

@@ -3,9 +3,9 @@ import { Migration } from "@mikro-orm/migrations";
 /**
  * Adds payment, shipment, totals, addresses and expiry to orders, their history and their shipments. The state becomes a
  * stored generated column, for which PostgreSQL rewrites the table: orders wait meanwhile. Replicas of the previous version
- * cannot write orders from here on.
+ * cannot write orders from here on, so that it is the last migration of this version.
  */
-export class Migration20261130010000 extends Migration {
+export class Migration20261130090000 extends Migration {
   override up(): void {
     this.addSql("lock table orders, order_item in access exclusive mode");
     this.addOrderColumns();
