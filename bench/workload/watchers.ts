@@ -3,6 +3,8 @@ import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts"
 import { StartupError } from "../../src/kernel/errors.ts";
 import { type EncodedRequest, encodeFrame } from "../harness/grpc-client.ts";
 
+/** Longest wait for the messages of all watchers, in milliseconds. */
+const MAX_WAIT_MS = 120_000;
 /** Streams of each connection. */
 const STREAMS = 100;
 const FRAME_HEADER_BYTES = 5;
@@ -10,7 +12,10 @@ const { watchOrder } = OrderService.method;
 
 /** Watchers of orders that note when their last message arrived, without decoding it. */
 export interface Watchers {
-  /** Resolves when the watchers have this number of messages each, on average. */
+  /**
+   * Resolves when the watchers have this number of messages each, on average.
+   * @throws StartupError when they do not have them in time, or a watch has ended
+   */
   untilReceived(count: number): Promise<void>;
   /** For each order, when its watchers received their last message, in milliseconds of `performance.now()`. */
   receivedAt(orderId: string): number[];
@@ -43,11 +48,16 @@ export async function openWatchers(
     notify();
   };
   const untilReceived = async (messages: number) => {
-    while (failure === undefined && received < messages * opened) {
+    const expected = messages * opened;
+    const timer = setTimeout(() => {
+      fail(new StartupError(`The watchers received ${received} of ${expected} messages.`));
+    }, MAX_WAIT_MS);
+    while (failure === undefined && received < expected) {
       await new Promise<void>((resolve) => {
         notify = resolve;
       });
     }
+    clearTimeout(timer);
     if (failure !== undefined) throw failure;
   };
   for (let index = 0; index < count; index += 1) {

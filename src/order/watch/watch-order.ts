@@ -30,9 +30,6 @@ export interface WatchOptions {
   watchedOrders: WatchedOrders;
 }
 
-/** The largest sequence that the database can store. */
-const MAX_SEQUENCE = 2 ** 31 - 1;
-
 /**
  * Yields the events of an order after a sequence and the order, immediately and after each change, until the order is
  * CANCELLED, EXPIRED or COMPLETED or the call is aborted. A caller who takes an update late gets all events since then
@@ -51,7 +48,7 @@ export async function* watchOrder(
   try {
     const first = await readWatched(db, call, {
       id,
-      after: Math.min(afterSequence, MAX_SEQUENCE),
+      after: afterSequence,
       owner: scope.customerId,
     });
     if (first === undefined) throw notFound("order", id);

@@ -99,12 +99,17 @@ test("a watch of a missing order, and one after a sequence that the order has no
     code: "NotFound",
     reason: "ORDER_NOT_FOUND",
   });
-  for (const afterSequence of [2n, 2n ** 40n, 2n ** 63n - 1n]) {
+  for (const afterSequence of [2n, 2n ** 31n - 1n]) {
     expect(await failureOf(first({ id, afterSequence }))).toMatchObject({
       code: "InvalidArgument",
       reason: "SEQUENCE_TOO_LARGE",
     });
   }
-  expect(await failureOf(first({ id, afterSequence: -1n }))).toMatchObject({ code: "InvalidArgument" });
+  for (const afterSequence of [-1n, 2n ** 31n]) {
+    expect(await failureOf(first({ id, afterSequence }))).toMatchObject({
+      code: "InvalidArgument",
+      reason: "INVALID_REQUEST",
+    });
+  }
   expect((await first({ id: id.toUpperCase(), afterSequence: 1n }))?.order?.etag).toBe("1");
 });
