@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { StartupError } from "../../src/kernel/errors.ts";
@@ -111,6 +112,12 @@ function openWatcher(
     }
   });
   stream.on("error", onError);
-  stream.on("end", () => onError(new StartupError("A watch has ended.")));
+  let status = "";
+  const setStatus = (headers: IncomingHttpHeaders) => {
+    status = `${headers["grpc-status"] ?? status} ${headers["grpc-message"] ?? ""}`;
+  };
+  stream.on("response", setStatus);
+  stream.on("trailers", setStatus);
+  stream.on("end", () => onError(new StartupError(`A watch has ended with gRPC status ${status}.`)));
   stream.end(frame);
 }

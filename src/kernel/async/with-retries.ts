@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { backoffMs } from "./backoff.ts";
 
 /** Attempts, delays and conditions of a retry loop. */
 export interface RetryOptions {
@@ -37,7 +38,7 @@ export async function withRetries<T>(
       return await work(attempt);
     } catch (error) {
       if (attempt >= attempts || isRetryable?.(error) === false) throw error;
-      const delayMs = Math.min(firstDelayMs * 2 ** (attempt - 1), maxDelayMs) * (0.5 + Math.random());
+      const delayMs = backoffMs(attempt, { firstMs: firstDelayMs, maxMs: maxDelayMs });
       onRetry?.(error, { attempt, delayMs });
       await sleep(delayMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
     }

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { type Parameter, prepare } from "../../infra/postgres/statement.ts";
+import { type Backoff, backoffMs } from "../../kernel/async/backoff.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
@@ -114,17 +115,15 @@ export async function takeExpiries(
   ];
 }
 
-/** Delay after the first attempt, and after many, in milliseconds. */
-const RETRY_MS = { first: 5_000, max: 600_000 };
+/** Delays after failed attempts. */
+const BACKOFF: Backoff = { firstMs: 5_000, maxMs: 600_000 };
 
 /**
  * Ends the leases that this worker holds on expiries that could not be completed: they are due again after exponential
  * backoff with jitter.
  */
 export async function postponeExpiries(tx: Tx, expiries: readonly TakenExpiry[]): Promise<void> {
-  const delays = expiries.map(
-    ({ attempts }) => Math.min(RETRY_MS.first * 2 ** (attempts - 1), RETRY_MS.max) * (0.5 + Math.random()),
-  );
+  const delays = expiries.map(({ attempts }) => backoffMs(attempts, BACKOFF));
   await tx.query(
     POSTPONE(
       expiries.map(({ orderId }) => orderId),

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createThrottledWarning } from "../../infra/jobs/throttled-warning.ts";
 import type { OutboxTail } from "../../infra/outbox/tail/outbox-tail.ts";
 import type { Database } from "../../infra/postgres/postgres.ts";
+import { type Backoff, backoffMs } from "../../kernel/async/backoff.ts";
 import { internalCall } from "../../kernel/call.ts";
 import { notFound } from "../../kernel/errors.ts";
 import type { Log } from "../../kernel/log.ts";
@@ -10,8 +11,7 @@ import { type OrderSnapshot, readAllWatched } from "./read-watched.ts";
 
 /** Most orders that one statement reads. */
 const BATCH_SIZE = 100;
-/** Delay after the first failure and after many in a row, in milliseconds. */
-const RETRY_MS = { first: 100, max: 2_000 };
+const BACKOFF: Backoff = { firstMs: 100, maxMs: 2_000 };
 
 /** A watcher that waits for its next update. */
 export interface Waiting {
@@ -85,10 +85,9 @@ export function createWatchedOrders({ db, tail, log }: WatchedOrdersOptions): Wa
         for (const read of batch) deliver(read, snapshots.get(read.id));
       } catch (error) {
         for (const { order } of batch) if (orders.get(order.id) === order) changed.add(order);
-        warn({ err: error, failuresInARow }, "Watched orders could not be read; retrying");
-        const delayMs = Math.min(RETRY_MS.first * 2 ** failuresInARow, RETRY_MS.max);
         failuresInARow += 1;
-        await sleep(delayMs * (0.5 + Math.random()), undefined, { ref: false });
+        warn({ err: error, failuresInARow }, "Watched orders could not be read; retrying");
+        await sleep(backoffMs(failuresInARow, BACKOFF), undefined, { ref: false });
       }
     }
     isReading = false;

@@ -1,11 +1,12 @@
-import { internalCall } from "../../../kernel/call.ts";
+import type { Backoff } from "../../../kernel/async/backoff.ts";
+import { startLoop } from "../../../kernel/async/start-loop.ts";
+import { type Call, internalCall } from "../../../kernel/call.ts";
 import type { Log } from "../../../kernel/log.ts";
 import { createThrottledWarning } from "../../jobs/throttled-warning.ts";
 import type { Database } from "../../postgres/postgres.ts";
 import { readPosition, readTail, type TailEvent, type TailLimits, type TailPosition } from "./read-tail.ts";
 
-/** Delay after the first failure and after many in a row, in milliseconds. */
-const RETRY_MS = { first: 100, max: 2_000 };
+const BACKOFF: Backoff = { firstMs: 100, maxMs: 2_000 };
 /** Delay after a commit of this process, so that one batch reads the commits of this time. In milliseconds. */
 const WAKE_DELAY_MS = 2;
 
@@ -40,82 +41,47 @@ export interface TailLoop {
 export function startTailLoop(options: TailLoopOptions): TailLoop {
   const { db, log, pollMs, limits, topics, onEvents, onGap } = options;
   const warn = createThrottledWarning(log);
-  const closing = new AbortController();
-  const call = internalCall(closing.signal);
   let position: TailPosition | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let dueAtMs = Number.POSITIVE_INFINITY;
-  let running: Promise<void> | undefined;
   let isStopped = false;
-  let wasWoken = false;
-  let failuresInARow = 0;
 
-  function schedule(delayMs: number): void {
-    const atMs = performance.now() + delayMs;
-    if (isStopped || running !== undefined || atMs >= dueAtMs) return;
-    clearTimeout(timer);
-    dueAtMs = atMs;
-    timer = setTimeout(start, delayMs);
-  }
-
-  function start(): void {
-    dueAtMs = Number.POSITIVE_INFINITY;
-    wasWoken = false;
-    running = run().then((delayMs) => {
-      running = undefined;
-      schedule(delayMs);
-      if (wasWoken && failuresInARow === 0) schedule(WAKE_DELAY_MS);
-    });
-  }
-
-  /** Reads a batch. @returns the delay of the next one */
-  async function run(): Promise<number> {
-    try {
-      const delayMs = position === undefined ? await begin() : await read(position);
-      failuresInARow = 0;
-      return delayMs;
-    } catch (error) {
-      if (closing.signal.aborted) return pollMs;
-      failuresInARow += 1;
-      warn({ err: error, failuresInARow }, "Tail of the outbox failed; retrying");
-      return Math.min(RETRY_MS.first * 2 ** (failuresInARow - 1), RETRY_MS.max) * (0.5 + Math.random());
-    }
-  }
-
-  async function begin(): Promise<number> {
+  async function begin(call: Call): Promise<number> {
     position = await readPosition(db, call);
     if (!isStopped) onGap();
     return pollMs;
   }
 
-  async function read(from: TailPosition): Promise<number> {
+  async function read(call: Call, from: TailPosition): Promise<number> {
     const names = topics();
     const batch = await readTail(db, call, from, names, limits);
     if (isStopped) return pollMs;
     if (batch.isIncomplete) {
       warn({ position: from }, "Tail of the outbox missed events; its subscribers read again");
-      return begin();
+      return begin(call);
     }
     position = batch.position;
     onEvents(batch.events, new Set(names));
     return batch.hasMore ? 0 : pollMs;
   }
 
-  schedule(0);
+  const loop = startLoop({
+    run(signal) {
+      const call = internalCall(signal);
+      return position === undefined ? begin(call) : read(call, position);
+    },
+    onFailure: (error, failuresInARow) =>
+      warn({ err: error, failuresInARow }, "Tail of the outbox failed; retrying"),
+    backoff: BACKOFF,
+  });
+  const stop = () => {
+    isStopped = true;
+    loop.stop();
+  };
   return {
-    wake() {
-      wasWoken = true;
-      // A failed loop keeps its delay.
-      if (failuresInARow === 0) schedule(WAKE_DELAY_MS);
-    },
-    stop() {
-      isStopped = true;
-      clearTimeout(timer);
-    },
-    async close() {
-      this.stop();
-      closing.abort();
-      await running;
+    wake: () => loop.wake(WAKE_DELAY_MS),
+    stop,
+    close() {
+      stop();
+      return loop.close(0);
     },
   };
 }

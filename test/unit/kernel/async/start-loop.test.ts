@@ -75,3 +75,69 @@ test("the signal of a running round aborts after the grace period of the close, 
   await loop.close(1);
   expect(failures).toEqual([]);
 });
+
+/** A loop whose rounds take 10 ms and whose next round is a minute later. */
+function startSlowLoop() {
+  vi.useFakeTimers();
+  const state = { rounds: 0, isDown: false };
+  const loop = startLoop({
+    async run() {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      state.rounds += 1;
+      if (state.isDown) throw new Error("down");
+      return 60_000;
+    },
+    onFailure: () => {},
+    backoff: { firstMs: 10_000, maxMs: 10_000 },
+  });
+  return { state, loop };
+}
+
+test("a loop that is woken begins its next round after the shortest delay", async () => {
+  const { state, loop } = startSlowLoop();
+  await vi.advanceTimersByTimeAsync(10);
+  expect(state.rounds).toBe(1);
+  for (const delayMs of [500, 100, 300]) loop.wake(delayMs);
+  await vi.advanceTimersByTimeAsync(109);
+  expect(state.rounds).toBe(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(state.rounds).toBe(2);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(state.rounds, "one round for all of them").toBe(2);
+  await loop.close();
+});
+
+test("a loop that is woken during a round runs another one after it", async () => {
+  const { state, loop } = startSlowLoop();
+  await vi.advanceTimersByTimeAsync(5);
+  loop.wake(100);
+  await vi.advanceTimersByTimeAsync(114);
+  expect(state.rounds).toBe(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(state.rounds).toBe(2);
+  await loop.close();
+});
+
+test("a loop whose last round has failed keeps its delay when it is woken, before or after the failure", async () => {
+  const { state, loop } = startSlowLoop();
+  state.isDown = true;
+  loop.wake(0);
+  await vi.advanceTimersByTimeAsync(5);
+  loop.wake(0);
+  await vi.advanceTimersByTimeAsync(5);
+  loop.wake(0);
+  await vi.advanceTimersByTimeAsync(4_900);
+  expect(state.rounds).toBe(1);
+  await vi.advanceTimersByTimeAsync(10_200);
+  expect(state.rounds).toBe(2);
+  await loop.close();
+});
+
+test("a stopped loop begins no round, also when it is woken", async () => {
+  const { state, loop } = startSlowLoop();
+  await vi.advanceTimersByTimeAsync(5);
+  loop.stop();
+  loop.wake(0);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(state.rounds).toBe(1);
+});
