@@ -83,11 +83,12 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       return { order: toOrderMessage(await orders.markPaid(getCall(context), payment, requestId)) };
     },
 
-    async setOrderExpireTime({ id, etag, expireTime, reason, requestId }, context) {
+    async setOrderExpireTime({ id, etag, expireTime, neverExpires, reason, requestId }, context) {
       const change = {
         id: id.toLowerCase(),
         etag,
         expireTime: expireTime && timestampDate(expireTime),
+        neverExpires,
         reason,
       };
       return { order: toOrderMessage(await orders.setExpireTime(getCall(context), change, requestId)) };

@@ -19,9 +19,12 @@ export interface ExpiryOptions extends CompletionOptions {
  * their products for longer, for which orders that are placed meanwhile wait.
  */
 const BATCH_SIZE = 100;
-/** Longer than a round takes, so that one worker at a time goes on with an expiry. */
-const LEASE_MS = 60_000;
-const CANCELLATION_LIMITS = { callMs: 10_000, batchMs: 20_000 };
+/**
+ * Longer than the limits of a round, so that one worker at a time goes on with an expiry. If a worker dies, buyers can
+ * neither pay nor cancel until the lease ends. A round that a slow database delays further completes nothing twice.
+ */
+const LEASE_MS = 30_000;
+const CANCELLATION_LIMITS = { callMs: 10_000, batchMs: 15_000 };
 /** Interval at which changed expire times are noticed, in milliseconds. */
 const POLL_MS = 2_000;
 /** Minimum interval of rounds that are not full, in milliseconds, so that orders that expire one by one share some. */

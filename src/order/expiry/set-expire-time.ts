@@ -2,6 +2,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { DAY_MS } from "../../kernel/durations.ts";
 import { assertEtag, invalidField } from "../../kernel/errors.ts";
+import { assertPresent } from "../../kernel/fields.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/cancel-order.ts";
 import { lockOrder } from "../change/lock-orders.ts";
@@ -13,8 +14,9 @@ export interface ExpireTimeChange {
   id: string;
   /** Empty for any version of the order. */
   etag: string;
-  /** Undefined for an order that does not expire. */
   expireTime: Date | undefined;
+  /** Whether the order never expires, in place of a time. */
+  neverExpires: boolean;
   reason: string;
 }
 
@@ -24,14 +26,18 @@ const MAX_DELAY_MS = 366 * DAY_MS;
 /**
  * Sets the time at which an unpaid order expires. An order that expires at that time already stays as it is.
  * @throws AppError not_found; aborted for a stale etag; failed_precondition when the state forbids it;
- *   invalid_argument for a time that is not in the future, or too far away
+ *   invalid_argument for a time that is not in the future, or too far away, and unless either a time or never is chosen
  */
 export async function setOrderExpireTime(
   options: ChangeOptions,
   tx: Tx,
   call: Call,
-  { id, etag, expireTime, reason }: ExpireTimeChange,
+  { id, etag, expireTime, neverExpires, reason }: ExpireTimeChange,
 ): Promise<Order> {
+  // Without never_expires, a forgotten time would keep the order, and its units, forever.
+  if (!neverExpires) assertPresent({ expire_time: expireTime?.toISOString() });
+  else if (expireTime !== undefined)
+    throw invalidField("never_expires", "cannot be true together with expire_time.");
   const order = await lockOrder(options, tx, call, id);
   const isRepeated = order.expireTime?.getTime() === expireTime?.getTime();
   if (isRepeated && isAllowed(order, "SET_EXPIRE_TIME")) return order;

@@ -39,7 +39,7 @@ const methods: Readonly<Record<OrderTransition, (id: string) => Promise<unknown>
   DELIVER: (id) => shop.orders.deliverOrder({ requestId: randomUUID(), id }),
   CANCEL_ITEMS: (id) => shop.orders.cancelOrderItems({ requestId: randomUUID(), id, items }),
   RETURN_ITEMS: (id) => shop.orders.returnOrderItems({ requestId: randomUUID(), id, items }),
-  SET_EXPIRE_TIME: (id) => shop.orders.setOrderExpireTime({ id }),
+  SET_EXPIRE_TIME: (id) => shop.orders.setOrderExpireTime({ id, neverExpires: true }),
 };
 
 /** Calls that change nothing, instead of failing, when they repeat a transition. */

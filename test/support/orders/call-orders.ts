@@ -90,8 +90,8 @@ export async function callOrderWrite(
     }
     case "SetOrderExpireTime": {
       const time = operation.time === undefined ? undefined : fixture.expireTimes[operation.time];
-      const expireTime = time && timestampFromDate(time);
-      const { order } = await orders.setOrderExpireTime({ ...request, ...(expireTime && { expireTime }) });
+      const expiry = time === undefined ? { neverExpires: true } : { expireTime: timestampFromDate(time) };
+      const { order } = await orders.setOrderExpireTime({ ...request, ...expiry });
       return observe(fixture, order);
     }
   }

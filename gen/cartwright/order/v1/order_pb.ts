@@ -577,14 +577,16 @@ export const OrderTransition = {
   MARK_PAID: 2,
 
   /**
-   * Units can be shipped by ShipOrder.
+   * Units can be shipped by ShipOrder. It is allowed while units are left, also if the order has 100 fulfillments already:
+   * ShipOrder then fails with FULFILLMENT_LIMIT_REACHED.
    *
    * @generated from enum value: ORDER_TRANSITION_SHIP = 3;
    */
   SHIP: 3,
 
   /**
-   * Shipped units can be delivered by DeliverOrder.
+   * Shipped units can be delivered by DeliverOrder. It is allowed once units are shipped; DeliverOrder changes nothing if
+   * all fulfillments are delivered already.
    *
    * @generated from enum value: ORDER_TRANSITION_DELIVER = 4;
    */

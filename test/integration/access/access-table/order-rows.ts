@@ -114,7 +114,7 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
   }),
   "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
-    return ({ orders }) => orders.setOrderExpireTime({ id });
+    return ({ orders }) => orders.setOrderExpireTime({ id, neverExpires: true });
   }),
   "OrderService/ListFulfillments": accessRow(
     OWNER,

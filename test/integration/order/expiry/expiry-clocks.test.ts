@@ -77,7 +77,7 @@ test("an order of an instance whose clock is behind has its whole time to pay, a
   const [stored] = await shop.database.query("select expires_at from orders where id = $1", [order.id]);
   expect(stored).toEqual({ expires_at: order.expireTime });
   expect(await (await openExpiryWorker(shop.database.url)).run()).toEqual({ taken: 0, postponed: 0 });
-  await shop.orders.setOrderExpireTime({ id: order.id });
+  await shop.orders.setOrderExpireTime({ id: order.id, neverExpires: true });
   expect(await slow.orders.create(internalCall(), creation)).toMatchObject({ order, replayed: true });
 });
 

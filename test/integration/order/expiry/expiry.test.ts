@@ -69,7 +69,7 @@ test("an order without an expire time, and one that is paid, authorized or cance
     await placeOrder(shop, productId),
     await placeOrder(shop, productId),
   ];
-  await shop.orders.setOrderExpireTime({ id: kept.id });
+  await shop.orders.setOrderExpireTime({ id: kept.id, neverExpires: true });
   await payOrder(shop, paid);
   await shop.orders.cancelOrder({ id: cancelled.id });
   // No transition leads to these states yet, so that no event of the history can: its events take over the state.
@@ -92,6 +92,26 @@ test("an order without an expire time, and one that is paid, authorized or cance
   await setPaymentState("UNPAID");
 });
 
+test("the lease of a worker ends 30 s after the expiry has begun at the latest", async () => {
+  const productId = await makeProduct(shop, { stock: 1n });
+  const { id } = await placeOrder(shop, productId);
+  await setExpiry(shop.database, "-1 second", id);
+  const leases: object[] = [];
+  const worker = await openExpiryWorker(shop.database.url, {
+    async cancelPayment(_call, orderId) {
+      const lease = "retry_at between now() and now() + interval '30 s' as is_bounded";
+      leases.push(
+        ...(await shop.database.query<object>(`select ${lease} from order_expiry where order_id = $1`, [
+          orderId,
+        ])),
+      );
+      return "cancelled";
+    },
+  });
+  expect(await worker.run()).toEqual({ taken: 1, postponed: 0 });
+  expect(leases).toEqual([{ is_bounded: true }]);
+});
+
 test("an EXPIRING order is PENDING without allowed transitions, and the errors of all transitions say why", async () => {
   const productId = await makeProduct(shop, { stock: 1n });
   const placed = await placeOrder(shop, productId);
@@ -106,7 +126,7 @@ test("an EXPIRING order is PENDING without allowed transitions, and the errors o
       expect(order?.expireTime && timestampDate(order.expireTime).getTime()).toBeLessThan(Date.now());
       failures.push(
         await failureOf(shop.orders.cancelOrder({ id })),
-        await failureOf(shop.orders.setOrderExpireTime({ id })),
+        await failureOf(shop.orders.setOrderExpireTime({ id, neverExpires: true })),
         await failureOf(payOrder(shop, placed)),
       );
       return "cancelled";

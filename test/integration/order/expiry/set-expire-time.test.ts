@@ -28,7 +28,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     const later = timestampFromMs(Date.now() + 3 * DAY_MS);
     const set = await orders().setOrderExpireTime({ id, expireTime: later, reason: "Bank transfer" });
     expect(set.order).toMatchObject({ etag: "2", expireTime: later });
-    const never = await orders().setOrderExpireTime({ id, etag: "2" });
+    const never = await orders().setOrderExpireTime({ id, neverExpires: true, etag: "2" });
     expect(never.order?.etag).toBe("3");
     expect(never.order?.expireTime).toBeUndefined();
     const again = await orders().setOrderExpireTime({ id, expireTime: later, etag: "3" });
@@ -58,7 +58,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     const requestId = randomUUID();
     const request = { id, requestId, expireTime: timestampFromMs(Date.now() + 2 * DAY_MS) };
     const first = await orders().setOrderExpireTime(request);
-    await orders().setOrderExpireTime({ id });
+    await orders().setOrderExpireTime({ id, neverExpires: true });
     expect(await orders().setOrderExpireTime(request)).toEqual(first);
     const stale = orders().setOrderExpireTime({ id, expireTime, etag: "2" });
     expect(await failureOf(stale)).toMatchObject({ code: "Aborted", reason: "STALE_ETAG" });
@@ -67,21 +67,36 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
   });
 
   test.each([
-    ["now", 0],
-    ["in the past", -DAY_MS],
-    ["more than 366 days away", 366 * DAY_MS + 60_000],
-    ["in the year 9999", Date.parse("9999-01-01T00:00:00Z") - Date.now()],
-    ["in the year 2", Date.parse("0002-01-01T00:00:00Z") - Date.now()],
-  ])("a time %s is rejected", async (_name, delayMs) => {
+    ["now", 0, "INVALID_FIELD"],
+    ["in the past", -DAY_MS, "INVALID_FIELD"],
+    ["more than 366 days away", 366 * DAY_MS + 60_000, "INVALID_FIELD"],
+    ["in the year 9999", Date.parse("9999-01-01T00:00:00Z") - Date.now(), "INVALID_REQUEST"],
+    ["in the year 2", Date.parse("0002-01-01T00:00:00Z") - Date.now(), "INVALID_REQUEST"],
+  ])("a time %s is rejected", async (_name, delayMs, reason) => {
     const { id } = await placeOrder(shop, productId);
     const expireTime = timestampFromMs(Date.now() + delayMs);
     const failure = await failureOf(orders().setOrderExpireTime({ id, expireTime }));
-    expect(failure).toMatchObject({
+    expect(failure).toMatchObject({ code: "InvalidArgument", reason, fields: ["expire_time"] });
+    expect((await orders().getOrder({ id })).order?.etag).toBe("1");
+  });
+
+  test("a request with neither a time nor never_expires, and one with both, is rejected and keeps the expiry", async () => {
+    const { id, expireTime } = await placeOrder(shop, productId);
+    const neither = [{ id }, { id, neverExpires: false }, { id, etag: "1", requestId: randomUUID() }];
+    for (const request of neither) {
+      expect(await failureOf(orders().setOrderExpireTime(request))).toMatchObject({
+        code: "InvalidArgument",
+        reason: "FIELD_REQUIRED",
+        fields: ["expire_time"],
+      });
+    }
+    const both = { id, expireTime: timestampFromMs(Date.now() + DAY_MS), neverExpires: true };
+    expect(await failureOf(orders().setOrderExpireTime(both))).toMatchObject({
       code: "InvalidArgument",
       reason: "INVALID_FIELD",
-      fields: ["expire_time"],
+      fields: ["never_expires"],
     });
-    expect((await orders().getOrder({ id })).order?.etag).toBe("1");
+    expect((await orders().getOrder({ id })).order).toMatchObject({ etag: "1", expireTime });
   });
 
   test("an order that is paid, cancelled, expired or missing has no expire time to set", async () => {
@@ -96,12 +111,16 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
     await (await openExpiryWorker(shop.database.url)).run();
     for (const { id } of [paid, cancelled, expired]) {
       for (const expireTime of [undefined, timestampFromMs(Date.now() + DAY_MS)]) {
-        const set = orders().setOrderExpireTime({ id, ...(expireTime && { expireTime }) });
+        const set = orders().setOrderExpireTime({
+          id,
+          ...(expireTime ? { expireTime } : { neverExpires: true }),
+        });
         expect(await failureOf(set)).toMatchObject({ code: "FailedPrecondition", reason: "ORDER_STATE" });
       }
       expect((await orders().getOrder({ id })).order?.expireTime).toBeUndefined();
     }
-    const missing = orders().setOrderExpireTime({ id: "00000000-0000-7000-8000-000000000000" });
+    const unknown = { id: "00000000-0000-7000-8000-000000000000", neverExpires: true };
+    const missing = orders().setOrderExpireTime(unknown);
     expect(await failureOf(missing)).toMatchObject({ code: "NotFound" });
   });
 });

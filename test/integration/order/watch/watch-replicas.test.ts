@@ -49,7 +49,7 @@ test("changes of one replica reach the watchers of the other", async () => {
   const id = await placeOrder();
   const watcher = watchOrder(replica, id);
   await expect.poll(() => watcher.sequences()).toEqual([1]);
-  await shop.orders.setOrderExpireTime({ id });
+  await shop.orders.setOrderExpireTime({ id, neverExpires: true });
   await expect.poll(() => watcher.sequences()).toEqual([1, 2]);
   await shop.orders.cancelOrder({ id });
   await expect.poll(() => watcher.outcome()).toBe("OK");

@@ -61,13 +61,21 @@ test("a tail finds events of other processes by polling", async () => {
 });
 
 test("a tail without subscribers reads nothing, and starts again at the horizon", async () => {
-  const { database, publish, reads, subscribe } = await openTail({ pollMs: NEVER_MS });
+  const pollMs = 10;
+  const { db, database, wakeUp, publish, reads, subscribe } = await openTail({ pollMs });
   const first = subscribe(numbers);
   await expect.poll(first.rereads).toBe(1);
+  await expect.poll(() => reads.count).toBeGreaterThan(2);
   first.unsubscribe();
   const { count } = reads;
   await publish(1);
   await waitForHorizon(database);
+  // Meanwhile, a tail with a subscriber and the same interval reads many times.
+  const otherReads = controlReads(db);
+  const other = createOutboxTail({ db: otherReads, wakeUp, log: silentLog, pollMs });
+  onTestFinished(() => other.close());
+  other.subscribe(numbers, { receive() {}, reread() {} });
+  await expect.poll(() => otherReads.count).toBeGreaterThan(10);
   expect(reads.count).toBe(count);
   const second = subscribe(numbers);
   await expect.poll(second.rereads).toBe(1);
