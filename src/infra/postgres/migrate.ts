@@ -19,7 +19,6 @@ import { Migration20261121120000 } from "./migrations/migration-20261121120000-a
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
 import { Migration20261129100000 } from "./migrations/migration-20261129100000-stock-fence.ts";
 import { Migration20261130050000 } from "./migrations/migration-20261130050000-zones.ts";
-import { Migration20261130090000 } from "./migrations/migration-20261130090000-order-life.ts";
 import { copyInventory } from "./migrations/online/migration-20261129000000-inventory.ts";
 import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
@@ -27,6 +26,7 @@ import { dropFormerSchema } from "./migrations/online/migration-20261129090000-f
 import { addOrderMovements } from "./migrations/online/migration-20261130020000-ledger.ts";
 import { addPurchaseHolds } from "./migrations/online/migration-20261130030000-purchase-holds.ts";
 import { addProductShipping } from "./migrations/online/migration-20261130040000-product-shipping.ts";
+import { addOrderLife } from "./migrations/online/migration-20261130090000-order-life.ts";
 import { Migration20261129010000 } from "./migrations/outbox/migration-20261129010000-outbox.ts";
 import { Migration20261130070000 } from "./migrations/outbox/migration-20261130070000-outbox-truncation.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
@@ -54,7 +54,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130040000-product-shipping", online: addProductShipping },
   { name: "migration-20261130050000-zones", class: Migration20261130050000 },
   { name: "migration-20261130070000-outbox-truncation", class: Migration20261130070000 },
-  { name: "migration-20261130090000-order-life", class: Migration20261130090000 },
+  { name: "migration-20261130090000-order-life", online: addOrderLife },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

@@ -15,7 +15,7 @@ export const PurchaseEntity = defineEntity({
     currency: p.character().length(3),
     amountMinor: p.bigint("bigint"),
     /** Whether the number of purchases changes; false for the reversal of some units of an item. */
-    counts: p.boolean().default(true),
+    counts: p.boolean(),
     clientAddress: p.text(),
     purchasedAt: timestamp(),
     createdAt: timestamp(),

@@ -67,9 +67,9 @@ export async function fillShop(database: TestDatabase, products: number): Promis
     insert into order_item (order_id, position, product_id, sku, name, unit_minor, quantity)
     select ${idSql("order", "n")}, 0, ${idSql("product", "n")}, 'S', 'N', 1, 1 from ${many}`);
   await database.query(`
-    insert into purchase (event_id, user_id, promotion_id, product_id, kind, currency, amount_minor, client_address,
+    insert into purchase (event_id, user_id, promotion_id, product_id, kind, currency, amount_minor, counts, client_address,
       purchased_at, created_at)
-    select ${idSql("purchase", "n")}, 'user ' || n % 1000, ${idSql("promotion", "1 + n % 10")}, ${idSql("product", "1 + n * 11 % 1000")}, 'SALE', 'EUR', 1, '',
+    select ${idSql("purchase", "n")}, 'user ' || n % 1000, ${idSql("promotion", "1 + n % 10")}, ${idSql("product", "1 + n * 11 % 1000")}, 'SALE', 'EUR', 1, true, '',
       ${created}, now() from ${many}`);
   await database.query("set session_replication_role = origin");
   await database.query("vacuum analyze");
