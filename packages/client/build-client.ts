@@ -21,6 +21,7 @@ export async function buildClient(folder: string): Promise<void> {
   try {
     await run("buf", "generate", "--template", template, "--output", source);
     await cp(join(root, "src/client"), join(source, "src/client"), { recursive: true });
+    await cp(join(root, "packages/client/descriptor.ts"), join(source, "src/client/descriptor.ts"));
     await compressDescriptors(source);
     await symlink(join(root, "node_modules"), join(source, "node_modules"));
     const tsconfig = {
