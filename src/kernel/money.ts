@@ -11,6 +11,13 @@ export interface Money {
 /** The largest amount, 10^15 minor units. It is below 2^53, so that JSON parsers do not round it. */
 export const MAX_MINOR_UNITS = 10n ** 15n;
 
+const CURRENCIES: ReadonlySet<string> = new Set(Intl.supportedValuesOf("currency"));
+
+/** Returns whether a currency has this code (ISO 4217), in capital letters. */
+export function isCurrency(code: string): boolean {
+  return CURRENCIES.has(code);
+}
+
 /** @throws AppError invalid_argument when a computed amount is larger than `MAX_MINOR_UNITS` */
 export function assertAmount(minorUnits: bigint, field: string): void {
   if (minorUnits > MAX_MINOR_UNITS) {

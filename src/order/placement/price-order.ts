@@ -55,11 +55,9 @@ function assertExpectedTotal(expected: Money | undefined, priced: PricedBasket):
   if (expected === undefined) return;
   const { currencyCode, totals } = priced;
   if (expected.currencyCode === currencyCode && expected.minorUnits === totals.total) return;
-  throw new QuoteChangedError(priced, {
-    type: "TOTAL",
-    subject: "order",
-    description: `the total is ${currencyCode} ${totals.total}, not ${expected.currencyCode} ${expected.minorUnits}`,
-  });
+  const description = `the total is ${totals.total} minor units of ${currencyCode}, not ${expected.minorUnits} of ${expected.currencyCode}`;
+  const message = `The quote has changed: ${description}. Show the new quote to the buyer.`;
+  throw new QuoteChangedError(priced, message, { type: "TOTAL", subject: "order", description });
 }
 
 /**

@@ -4,7 +4,7 @@ import { AppError, notFound } from "../../kernel/errors.ts";
 import { assertAmount, type Money } from "../../kernel/money.ts";
 import type { OrderItem } from "../order-types.ts";
 import type { Basket, PricedBasket, Quote, Quoter } from "./quote.ts";
-import { QuoteChangedError } from "./quote-errors.ts";
+import { optionNotOffered } from "./quote-errors.ts";
 import { totalsOf } from "./totals.ts";
 
 /** What to price. */
@@ -45,11 +45,7 @@ export function priceBasket(
   const totals = totalsOf(subtotal, quote, shippingOption);
   const priced = { currencyCode, items: taxed, totals, shippingOptions, shippingOption, unavailable };
   if (shippingOptionId !== "" && shippingOption === undefined) {
-    throw new QuoteChangedError(priced, {
-      type: "SHIPPING_OPTION",
-      subject: "order.shipping_option",
-      description: `the shipping option ${shippingOptionId} is not offered for this address and these items`,
-    });
+    throw optionNotOffered(priced, shippingOptionId);
   }
   return priced;
 }

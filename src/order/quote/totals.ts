@@ -3,13 +3,12 @@ import type { OrderTotals, ShippingOption } from "../order-types.ts";
 import type { Quote } from "./quote.ts";
 
 /**
- * Returns the totals of an order.
+ * Returns the totals of an order. The amounts are not checked.
  * @param subtotal sum of the prices of the lines
  * @param quote undefined for an order without an address: no tax and no shipping
  * @param option of the quote; undefined if none is chosen
- * @throws AppError invalid_argument when the total is too large
  */
-export function totalsOf(
+export function addUpTotals(
   subtotal: bigint,
   quote: Quote | undefined,
   option: ShippingOption | undefined,
@@ -20,6 +19,12 @@ export function totalsOf(
   for (const lineTax of quote?.lineTaxes ?? []) tax += lineTax;
   const isTaxIncluded = quote?.isTaxIncluded ?? false;
   const total = subtotal + discount + shipping + (isTaxIncluded ? 0n : tax);
-  assertAmount(total, "order.items");
   return { subtotal, discount, shipping, tax, isTaxIncluded, total };
+}
+
+/** Returns the totals of an order as `addUpTotals` does. @throws AppError invalid_argument when the total is too large */
+export function totalsOf(...amounts: Parameters<typeof addUpTotals>): OrderTotals {
+  const totals = addUpTotals(...amounts);
+  assertAmount(totals.total, "order.items");
+  return totals;
 }

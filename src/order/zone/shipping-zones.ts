@@ -29,7 +29,7 @@ export interface ShippingZones {
   /**
    * Creates a zone.
    * @throws AppError already_exists when one of its countries is in another zone; invalid_argument for an unknown
-   *   country, a repeated id of a rate, or tiers that do not ascend
+   *   country or currency, a repeated id of a rate, or tiers that do not ascend
    */
   create(call: Call, creation: ZoneCreation<ShippingZoneInput>): Promise<ShippingZone>;
   /** Changes the fields of the mask. @throws AppError not_found; aborted for a stale etag; as `create` does */

@@ -1,4 +1,5 @@
 import { AppError, type FieldViolation } from "../../kernel/errors.ts";
+import { isCurrency } from "../../kernel/money.ts";
 import { isCountry } from "../address/countries.ts";
 import { REST_OF_WORLD, type ShippingRate, type ShippingZoneInput } from "./shipping-zone.ts";
 import type { TaxZoneInput } from "./tax-zone.ts";
@@ -7,11 +8,18 @@ import type { TaxZoneInput } from "./tax-zone.ts";
  * Verifies those fields of a shipping zone that are given, beyond the rules of the contract.
  * @throws AppError invalid_argument that names each field
  */
-export function assertShippingZone({ countryCodes = [], rates = [] }: Partial<ShippingZoneInput>): void {
+export function assertShippingZone({
+  countryCodes = [],
+  currencyCode,
+  rates = [],
+}: Partial<ShippingZoneInput>): void {
   const fields = [
     ...countryCodes.flatMap((code, index) =>
       code === REST_OF_WORLD || isCountry(code) ? [] : [unknownCountry(`country_codes[${index}]`)],
     ),
+    ...(currencyCode === undefined || isCurrency(currencyCode)
+      ? []
+      : [{ field: "currency_code", description: "is not the code of a currency (ISO 4217)" }]),
     ...repeatedKeys(rates.map(({ id }) => id)).map((index) => ({
       field: `rates[${index}].id`,
       description: "must differ from the ids of the other rates",

@@ -4,6 +4,8 @@ import type { Promotion } from "../promotion/promotion-row.ts";
 import { countPurchases, countUserPurchases, userKey } from "../promotion/purchase-counts.ts";
 import type { Purchase } from "./purchase-row.ts";
 
+const UNRECORDED = "Nothing was recorded.";
+
 /**
  * Checks the limits of promotions after their new purchases were written; the error rolls these back. The promotions
  * are locked, so that no other transaction adds or holds purchases in between.
@@ -24,7 +26,8 @@ export async function assertWithinLimits(
     limited.map(({ id }) => id),
   );
   for (const promotion of limited) {
-    if ((counts.get(promotion.id) ?? 0n) > promotion.purchaseLimit) throw totalLimitReached(promotion);
+    if ((counts.get(promotion.id) ?? 0n) > promotion.purchaseLimit)
+      throw totalLimitReached(promotion, UNRECORDED);
   }
   const userLimit = ({ promotionId }: Purchase) => promotions.get(promotionId)?.purchaseLimitPerUser ?? 0n;
   const ofUsers = sales.filter((sale) => userLimit(sale) > 0n);
@@ -33,35 +36,42 @@ export async function assertWithinLimits(
     const id = sale.promotionId;
     const purchaseLimitPerUser = userLimit(sale);
     if ((userCounts.get(userKey(sale)) ?? 0n) <= purchaseLimitPerUser) continue;
-    throw userLimitReached({ id, purchaseLimitPerUser }, sale.userId);
+    throw userLimitReached({ id, purchaseLimitPerUser }, sale.userId, UNRECORDED);
   }
 }
 
-/** Returns FAILED_PRECONDITION for a promotion whose purchases are used. */
-export function totalLimitReached({ id, purchaseLimit }: Pick<Promotion, "id" | "purchaseLimit">): AppError {
-  return limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`);
+/**
+ * Returns FAILED_PRECONDITION for a promotion whose purchases are used.
+ * @param outcome sentence that says what has become of the request
+ */
+export function totalLimitReached(
+  { id, purchaseLimit }: Pick<Promotion, "id" | "purchaseLimit">,
+  outcome: string,
+): AppError {
+  return limitReached(id, `all ${purchaseLimit} purchases of the promotion are used`, outcome);
 }
 
-/** Returns FAILED_PRECONDITION for a user who has made all purchases that a promotion allows. */
+/**
+ * Returns FAILED_PRECONDITION for a user who has made all purchases that a promotion allows.
+ * @param outcome sentence that says what has become of the request
+ */
 export function userLimitReached(
   { id, purchaseLimitPerUser }: Pick<Promotion, "id" | "purchaseLimitPerUser">,
   userId: string,
+  outcome: string,
 ): AppError {
   return limitReached(
     id,
     `user ${userId} has reached the limit of ${formatCount(purchaseLimitPerUser)} per user`,
+    outcome,
   );
 }
 
 const formatCount = (purchases: bigint): string => `${purchases} purchase${purchases === 1n ? "" : "s"}`;
 
-function limitReached(promotionId: string, description: string): AppError {
-  return new AppError(
-    "failed_precondition",
-    `Purchase limit reached: ${description}. Nothing was recorded.`,
-    {
-      reason: "PURCHASE_LIMIT_REACHED",
-      preconditions: [{ type: "PURCHASE_LIMIT", subject: `promotions/${promotionId}`, description }],
-    },
-  );
+function limitReached(promotionId: string, description: string, outcome: string): AppError {
+  return new AppError("failed_precondition", `Purchase limit reached: ${description}. ${outcome}`, {
+    reason: "PURCHASE_LIMIT_REACHED",
+    preconditions: [{ type: "PURCHASE_LIMIT", subject: `promotions/${promotionId}`, description }],
+  });
 }

@@ -5,6 +5,8 @@ import { findPromotions, lockPromotions, promotionNotRunning } from "./lock-prom
 import type { Promotion } from "./promotion-row.ts";
 import { countPurchases, countUserPurchases, userKey } from "./purchase-counts.ts";
 
+const UNORDERED = "Nothing was ordered.";
+
 /** The parts of an order that decide whether it can take part in a promotion. */
 export interface PromotedOrderRequest {
   /** Empty for an order without a promotion. */
@@ -56,11 +58,12 @@ export async function readPromotionLimits(
       assertAcceptsOrders(promotion, customerId, at);
       const count = BigInt(purchases);
       const total = (totals.get(promotionId) ?? 0n) + count;
-      if (promotion.purchaseLimit > 0n && total > promotion.purchaseLimit) throw totalLimitReached(promotion);
+      if (promotion.purchaseLimit > 0n && total > promotion.purchaseLimit)
+        throw totalLimitReached(promotion, UNORDERED);
       const key = userKey({ promotionId, userId: customerId });
       const ofUser = (userCounts.get(key) ?? 0n) + count;
       if (promotion.purchaseLimitPerUser > 0n && ofUser > promotion.purchaseLimitPerUser) {
-        throw userLimitReached(promotion, customerId);
+        throw userLimitReached(promotion, customerId, UNORDERED);
       }
       totals.set(promotionId, total);
       userCounts.set(key, ofUser);

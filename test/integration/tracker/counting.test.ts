@@ -142,7 +142,17 @@ test("the items of an order of a promotion are limited when it is placed, counte
     });
   const { order } = await buy();
   expect((await shop.tracker.getPurchaseStats({ promotionId })).totalCount).toBe(0n);
-  expect(await failureOf(buy())).toMatchObject({ reason: "PURCHASE_LIMIT_REACHED" });
+  expect(await failureOf(buy())).toMatchObject({
+    reason: "PURCHASE_LIMIT_REACHED",
+    message: `Purchase limit reached: user ${customerId} has reached the limit of 1 purchase per user. Nothing was ordered.`,
+  });
+  const recorded = shop.tracker.recordPurchase({
+    purchase: purchaseOf(promotionId, productId, { userId: customerId }),
+  });
+  expect(await failureOf(recorded)).toMatchObject({
+    reason: "PURCHASE_LIMIT_REACHED",
+    message: `Purchase limit reached: user ${customerId} has reached the limit of 1 purchase per user. Nothing was recorded.`,
+  });
   await markPaid(shop, order?.id ?? "");
   expect(await shop.tracker.getPurchaseStats({ promotionId })).toMatchObject({
     totalCount: 1n,

@@ -333,7 +333,8 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   billingAddress?: PostalAddress | undefined;
 
   /**
-   * Email address for messages about the order.
+   * Email address for messages about the order, in ASCII. Internationalized domain names are sent as punycode, such as
+   * ann@xn--bcher-kva.example.
    *
    * @generated from field: string email = 19;
    */

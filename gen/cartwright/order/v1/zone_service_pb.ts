@@ -591,8 +591,8 @@ export const ZoneService: GenService<{
   },
   /**
    * Creates a shipping zone. Fails with ALREADY_EXISTS (COUNTRY_TAKEN) if one of its countries is in another
-   * zone, and with INVALID_ARGUMENT if a country is unknown, two rates have the same id, or the minimums of a rate do
-   * not ascend.
+   * zone, and with INVALID_ARGUMENT (INVALID_FIELD) if a country or the currency is unknown, two rates have the same id,
+   * or the minimums of a rate do not ascend.
    *
    * @generated from rpc cartwright.order.v1.ZoneService.CreateShippingZone
    */

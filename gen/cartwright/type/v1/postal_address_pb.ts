@@ -29,7 +29,8 @@ export type PostalAddress = Message<"cartwright.type.v1.PostalAddress"> & {
   countryCode: string;
 
   /**
-   * State, province or region, as the country's post writes it, such as CA. Tax and shipping can depend on it.
+   * State, province or region, such as CA. The tax can depend on it: send the code that the tax zones of the shop have as
+   * their region. Other spellings, such as California, are accepted, and get the tax zone of the whole country, if any.
    *
    * @generated from field: string administrative_area = 2;
    */

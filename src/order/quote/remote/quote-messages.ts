@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MAX_MINOR_UNITS } from "../../../kernel/money.ts";
 import type { PostalAddress } from "../../address/postal-address.ts";
 import type { Basket, Quote } from "../quote.ts";
+import { addUpTotals } from "../totals.ts";
 
 /** Maximum number of shipping options of a response. */
 const MAX_OPTIONS = 20;
@@ -76,7 +77,17 @@ export function decodeResponse(body: string, basket: Basket): Quote {
     })),
   };
   if (taxIncluded) assertIncluded(quote, basket);
+  assertTotals(quote, basket);
   return quote;
+}
+
+/** @throws TypeError when a total is too large with the taxes of the quote, or with one of its options */
+function assertTotals(quote: Quote, { lines }: Basket): void {
+  const subtotal = lines.reduce((sum, { unitPrice, quantity }) => sum + unitPrice * quantity, 0n);
+  const isTooLarge = [undefined, ...quote.shippingOptions].some(
+    (option) => addUpTotals(subtotal, quote, option).total > MAX_MINOR_UNITS,
+  );
+  if (isTooLarge) throw new TypeError(`the total is more than ${MAX_MINOR_UNITS} minor units`);
 }
 
 /** @throws TypeError when a tax is more than the price that includes it */

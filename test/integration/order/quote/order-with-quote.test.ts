@@ -117,6 +117,14 @@ describe("a changed quote", () => {
     },
   );
 
+  test("the message names the totals in minor units", async () => {
+    const request = requestOf({}, { expectedTotal: { currencyCode: "USD", minorUnits: 1n } });
+    expect(await failureOf(shop.orders.createOrder(request))).toMatchObject({
+      message:
+        "The quote has changed: the total is 2870 minor units of EUR, not 1 of USD. Show the new quote to the buyer.",
+    });
+  });
+
   test("an order without an address that expects another total is rejected with its quote", async () => {
     const request = requestOf(
       { shippingAddress: undefined, shippingOption: undefined },

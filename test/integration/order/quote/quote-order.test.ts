@@ -139,6 +139,21 @@ describe.each(protocols)("over %s", (protocol) => {
     ]);
   });
 
+  test.each([
+    ["DE", "Choose one of these options: standard, express."],
+    ["JP", "No option is offered."],
+  ])("an unknown option in %s fails with the options that are offered", async (country, advice) => {
+    const request = {
+      items: lines([book, 1n]),
+      shippingAddress: address(country),
+      shippingOptionId: "drone",
+    };
+    expect(await failureOf(quote(request))).toMatchObject({
+      reason: "QUOTE_CHANGED",
+      message: `The shipping option "drone" is not offered for this address and these items. ${advice}`,
+    });
+  });
+
   test("unknown and deleted products, several currencies and large amounts fail as in CreateOrder", async () => {
     const dollars = await makeProduct(shop, { stock: 1n, currencyCode: "USD" });
     const gold = await makeProduct(shop, { stock: 1n, minorUnits: 10n ** 15n });

@@ -81,6 +81,19 @@ test("an order whose price changes each time is aborted after three quotes, and 
   expect(await shop.orders.createOrder(failed)).toMatchObject({ replayed: false });
 });
 
+test("taxes that make the total too large are those of the zones instead", async () => {
+  service.handle = (received, response) =>
+    respond(response, { ...quoteFor(received), lineTaxes: received.body.lines.map(() => 1e15) });
+  const { items, shippingAddress } = request("standard").order;
+  const { quote } = await shop.orders.quoteOrder({ items, shippingAddress });
+  expect(amountsOf(quote?.totals ?? [])).toMatchObject({ TAX: 0n, TOTAL: 1_190n });
+  const { order } = await shop.orders.createOrder(request("standard"));
+  expect(order).toMatchObject({
+    totalPrice: { minorUnits: 1_680n },
+    includedTax: { minorUnits: 190n + 78n },
+  });
+});
+
 test("while the service is down, orders are quoted with the zones", async () => {
   service.handle = (_, response) => response.destroy();
   const { order } = await shop.orders.createOrder(request("standard"));

@@ -126,6 +126,15 @@ describe("an invalid response", () => {
       "an included tax above the price",
       (_, response) => respond(response, { ...valid, lineTaxes: [1, 2_001] }),
     ],
+    [
+      "added taxes whose total is past the largest amount",
+      (_, response) => respond(response, { ...valid, taxIncluded: false, lineTaxes: [1e15, 0] }),
+    ],
+    [
+      "an option whose total is past the largest amount",
+      (_, response) =>
+        respond(response, { ...valid, shippingOptions: [option, { ...option, id: "b", price: 1e15 }] }),
+    ],
     ["too few taxes", (_, response) => respond(response, { ...valid, lineTaxes: [1] })],
     ["no taxes", (_, response) => respond(response, { ...valid, lineTaxes: undefined })],
     [

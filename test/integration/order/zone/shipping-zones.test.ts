@@ -129,6 +129,7 @@ describe("a zone is rejected", () => {
     ["without a country", { countryCodes: [] }, "country_codes"],
     ["with a long name", { name: "n".repeat(101) }, "name"],
     ["without a name", { name: "" }, "name"],
+    ["with an unknown currency", { currencyCode: "ZZZ" }, "currency_code"],
     ["with a malformed currency", { currencyCode: "euro" }, "currency_code"],
     ["without a rate", { rates: [] }, "rates"],
     ["with 21 rates", { rates: Array.from({ length: 21 }, (_, at) => rate(`r${at}`)) }, "rates"],
