@@ -10,20 +10,22 @@ export interface UpdatableFields<Key extends string> {
   required: ReadonlySet<string>;
 }
 
+/** The description of a violation by a required field whose value is missing. */
+export const IS_REQUIRED = "is required";
+
 /** @throws AppError invalid_argument that names all paths whose values are missing */
 export function assertPresent(values: Readonly<Record<string, unknown>>): void {
-  const fields: FieldViolation[] = Object.keys(values)
-    .filter((path) => isEmpty(values[path]))
-    .map((field) => ({ field, description: "is required" }));
-  if (fields.length === 0) return;
-  throw new AppError(
-    "invalid_argument",
-    `Required but missing: ${fields.map(({ field }) => field).join(", ")}.`,
-    {
-      reason: "FIELD_REQUIRED",
-      fields,
-    },
-  );
+  const paths = Object.keys(values).filter((path) => isEmpty(values[path]));
+  if (paths.length > 0) throw fieldsRequired(paths);
+}
+
+/** Returns INVALID_ARGUMENT that names the paths of required fields whose values are missing. */
+export function fieldsRequired(paths: readonly string[]): AppError {
+  const fields: FieldViolation[] = paths.map((field) => ({ field, description: IS_REQUIRED }));
+  return new AppError("invalid_argument", `Required but missing: ${paths.join(", ")}.`, {
+    reason: "FIELD_REQUIRED",
+    fields,
+  });
 }
 
 /** Returns whether a field mask selects all fields (AIP-134, AIP-157). */

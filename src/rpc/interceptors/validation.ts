@@ -1,6 +1,7 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import type { Interceptor } from "@connectrpc/connect";
 import { AppError, type FieldViolation } from "../../kernel/errors.ts";
+import { fieldsRequired, IS_REQUIRED } from "../../kernel/fields.ts";
 import { clearOutputOnlyFields } from "../policy/output-only-fields.ts";
 import { createMessageValidator } from "../validation/message-validator.ts";
 
@@ -33,6 +34,9 @@ export function createValidationInterceptor(): Interceptor {
 function assertValid(violations: readonly FieldViolation[]): void {
   const [first, ...others] = violations;
   if (first === undefined) return;
+  if (violations.every(({ description }) => description === IS_REQUIRED)) {
+    throw fieldsRequired(violations.map(({ field }) => field));
+  }
   const more = others.length === 0 ? "" : ` (and ${others.length} more, see the details)`;
   throw new AppError("invalid_argument", `${first.field}: ${first.description}${more}`, {
     reason: "INVALID_REQUEST",

@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import { AppError, type FieldViolation, truncated } from "../../kernel/errors.ts";
 import { isCertainlyValid } from "./fast-validation.ts";
+import { describeViolation } from "./pattern-violations.ts";
 import { checkStrings } from "./string-safety.ts";
 
 /** The size of one error: some clients reject trailers over 8 KiB, and base64 adds a third. Lengths in UTF-16 units. */
@@ -18,7 +19,7 @@ export type MessageValidator = <Desc extends DescMessage>(
 
 /** Creates a validator. */
 export function createMessageValidator(): MessageValidator {
-  const validator = createValidator();
+  const validator = createValidator({ regexMatch: createPatternMatcher() });
   return (schema, message) => {
     const violations = new Violations();
     checkStrings(schema, message, violations.add);
@@ -27,11 +28,25 @@ export function createMessageValidator(): MessageValidator {
     if (result.kind === "error") {
       throw new AppError("internal", result.error.message, { reason: "VALIDATION_FAILED" }, result.error);
     }
-    for (const { field, message, forKey } of result.violations ?? []) {
-      const path = pathToString(field);
-      if (violations.add(forKey ? `${path} (key)` : path, message)) break;
+    for (const violation of result.violations ?? []) {
+      const path = pathToString(violation.field);
+      const description = describeViolation(violation, message);
+      if (violations.add(violation.forKey ? `${path} (key)` : path, description)) break;
     }
     return violations.list;
+  };
+}
+
+/**
+ * Returns a matcher that compiles each pattern once. The patterns of the contract mean the same in JavaScript as in RE2,
+ * whose implementation in JavaScript takes ten times as long.
+ */
+function createPatternMatcher(): (pattern: string, text: string) => boolean {
+  const compiled = new Map<string, RegExp>();
+  return (pattern, text) => {
+    const known = compiled.get(pattern) ?? new RegExp(pattern, "u");
+    compiled.set(pattern, known);
+    return known.test(text);
   };
 }
 
