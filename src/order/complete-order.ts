@@ -21,26 +21,20 @@ export function completeOrder(fields: OrderFields): Order {
 function amountDue({ closing, paymentState, totals, items, paid }: OrderFields): bigint {
   const isOpen = closing === "NONE" || closing === "EXPIRING";
   if (!isOpen || (!isUnpaid(paymentState) && paymentState !== "AUTHORIZED")) return 0n;
-  const cancelled = items.reduce(
-    (sum, item) => sum + priceOfUnits(item, 0n, item.cancelledQuantity, totals),
-    0n,
-  );
+  const cancelled = items.reduce((sum, item) => sum + priceOfUnits(item, item.cancelledQuantity, totals), 0n);
   const due = totals.total - cancelled - paid.minorUnits;
   return due > 0n ? due : 0n;
 }
 
 /**
- * Returns what some units of an item cost, with the tax that is on top of the price. The tax of an item is divided among
- * its units so that all parts add up to it.
- * @param before number of units that were counted before
+ * Returns what some units of an item cost, with the tax that is on top of the price: the share of the item's tax, rounded
+ * down, and all of it for all units.
  */
 export function priceOfUnits(
   { unitPrice, quantity, tax }: OrderItem,
-  before: bigint,
   units: bigint,
   { isTaxIncluded }: Pick<OrderTotals, "isTaxIncluded">,
 ): bigint {
-  const taxOf = (count: bigint) => (tax.minorUnits * count) / quantity;
-  const addedTax = isTaxIncluded ? 0n : taxOf(before + units) - taxOf(before);
+  const addedTax = isTaxIncluded ? 0n : (tax.minorUnits * units) / quantity;
   return unitPrice.minorUnits * units + addedTax;
 }

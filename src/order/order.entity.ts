@@ -152,7 +152,7 @@ export const OrderExpiryEntity = defineEntity({
     orderId: p.uuid().primary(),
     /** How often a worker has begun to cancel the payment. */
     attempts: p.integer(),
-    /** Time of the database at which any worker may go on with the expiry: the end of a worker's lease, or of a delay. */
+    /** Time of the database at which any worker may continue the expiry: the end of a worker's lease, or of a delay. */
     retryAt: timestamp(),
   },
   indexes: [{ name: "order_expiry_retry", properties: ["retryAt"] }],

@@ -109,8 +109,7 @@ export const orderChecks: readonly Check[] = [
   {
     name: "order-expiries",
     invariant: "I6",
-    description:
-      "Each EXPIRING order, and no other one, has a time at which a worker goes on with its expiry.",
+    description: "Each EXPIRING order, and no other one, has a time at which a worker continues its expiry.",
     query: `
       select 'orders/' || coalesce(id, order_id) as resource, closing, attempts, retry_at
       from (select id, closing from orders where closing = 'EXPIRING') as expiring

@@ -7,7 +7,7 @@ import type { Order } from "../order-types.ts";
 import { isUnpaid } from "../state/order-state.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { type OrderChange, timeOfChange } from "./apply-changes.ts";
-import type { ChangeOptions } from "./cancel-order.ts";
+import type { ChangeOptions } from "./change-options.ts";
 import { storedUnits } from "./event-details.ts";
 import { assertDistinctItems, type ItemQuantity, openUnits, selectUnits, withUnits } from "./item-units.ts";
 import { lockOrder } from "./lock-orders.ts";

@@ -1,22 +1,13 @@
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock } from "../../kernel/clock.ts";
 import { assertEtag } from "../../kernel/errors.ts";
-import type { Ids } from "../../kernel/ids.ts";
-import type { OrderAccess } from "../guest/order-access.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { timeOfChange } from "./apply-changes.ts";
+import type { ChangeOptions } from "./change-options.ts";
 import { openUnits, withUnits } from "./item-units.ts";
 import { lockOrder } from "./lock-orders.ts";
-import { type ChangeTargets, releaseOpenUnits } from "./release-units.ts";
-
-/** Dependencies of changing orders. */
-export interface ChangeOptions extends ChangeTargets {
-  clock: Clock;
-  orderAccess: OrderAccess;
-  ids: Ids;
-}
+import { releaseOpenUnits } from "./release-units.ts";
 
 /** A request to cancel an order. */
 export interface OrderCancellation {

@@ -5,7 +5,7 @@ import type { Money } from "../../kernel/money.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
 import { applyChanges, timeOfChange } from "./apply-changes.ts";
-import type { ChangeOptions } from "./cancel-order.ts";
+import type { ChangeOptions } from "./change-options.ts";
 import type { PaymentMethod } from "./event-details.ts";
 import { lockOrder } from "./lock-orders.ts";
 import { recordSales } from "./promotion-purchases.ts";

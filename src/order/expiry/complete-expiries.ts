@@ -5,7 +5,7 @@ import type { Call } from "../../kernel/call.ts";
 import { MINUTE_MS } from "../../kernel/durations.ts";
 import { AppError } from "../../kernel/errors.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
-import type { ChangeOptions } from "../change/cancel-order.ts";
+import type { ChangeOptions } from "../change/change-options.ts";
 import { openUnits, withUnits } from "../change/item-units.ts";
 import { readOrders } from "../change/lock-orders.ts";
 import { releaseOpenUnits } from "../change/release-units.ts";

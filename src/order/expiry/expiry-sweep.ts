@@ -20,7 +20,7 @@ export interface ExpiryOptions extends CompletionOptions {
  */
 const BATCH_SIZE = 100;
 /**
- * Longer than the limits of a round, so that one worker at a time goes on with an expiry. If a worker dies, buyers can
+ * Longer than the limits of a round, so that one worker at a time continues an expiry. If a worker dies, buyers can
  * neither pay nor cancel until the lease ends. A round that a slow database delays further completes nothing twice.
  */
 const LEASE_MS = 30_000;
@@ -41,7 +41,7 @@ export interface SweepResult {
 export interface ExpirySweep {
   /**
    * Does one round: begins and completes the expiry of as many orders as a batch has.
-   * @throws AppError unavailable without the database; other workers go on with the orders when the leases have ended
+   * @throws AppError unavailable without the database; other workers continue the expiries when the leases have ended
    */
   run(call: Call): Promise<SweepResult>;
   /** Repeats rounds while orders are due, until it is closed. */

@@ -4,7 +4,7 @@ import { DAY_MS } from "../../kernel/durations.ts";
 import { assertEtag, invalidField } from "../../kernel/errors.ts";
 import { assertPresent } from "../../kernel/fields.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
-import type { ChangeOptions } from "../change/cancel-order.ts";
+import type { ChangeOptions } from "../change/change-options.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition, isAllowed } from "../state/transitions.ts";

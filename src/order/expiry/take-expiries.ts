@@ -7,7 +7,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
 import { readOrders } from "../change/lock-orders.ts";
 
-/** An EXPIRING order whose expiry this worker goes on with, until its lease ends. */
+/** An EXPIRING order whose expiry this worker continues, until its lease ends. */
 export interface TakenExpiry {
   orderId: string;
   /** How often a worker has taken it, this time included. */
@@ -84,7 +84,7 @@ export async function findDelay(
 }
 
 /**
- * Takes expiries for this worker: begins those of orders that were not paid in time, and goes on with those whose lease
+ * Takes expiries for this worker: begins those of orders that were not paid in time, and continues those whose lease
  * or delay has ended, such as the ones of a worker that was killed.
  */
 export async function takeExpiries(

@@ -4,7 +4,7 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
-import type { ChangeOptions } from "../change/cancel-order.ts";
+import type { ChangeOptions } from "../change/change-options.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";

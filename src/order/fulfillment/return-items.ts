@@ -2,7 +2,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { assertEtag } from "../../kernel/errors.ts";
 import { timeOfChange } from "../change/apply-changes.ts";
-import type { ChangeOptions } from "../change/cancel-order.ts";
+import type { ChangeOptions } from "../change/change-options.ts";
 import { storedUnits } from "../change/event-details.ts";
 import { assertDistinctItems, type ItemQuantity, selectUnits, withUnits } from "../change/item-units.ts";
 import { lockOrder } from "../change/lock-orders.ts";

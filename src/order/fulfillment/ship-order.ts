@@ -4,7 +4,7 @@ import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { AppError, assertEtag } from "../../kernel/errors.ts";
 import { applyChanges, nextSequence, timeOfChange } from "../change/apply-changes.ts";
-import type { ChangeOptions } from "../change/cancel-order.ts";
+import type { ChangeOptions } from "../change/change-options.ts";
 import { storedUnits } from "../change/event-details.ts";
 import {
   assertDistinctItems,

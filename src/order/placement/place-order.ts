@@ -49,6 +49,7 @@ export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
       clientAddress,
       reservationSeconds,
       actor: actorOf(call.principal, order.customerId),
+      isAnonymous: call.principal.kind === "anonymous",
     });
     const { shippingAddress: address, shippingOptionId, lines } = placement;
     assertShippable({ address, shippingOptionId }, "order.");

@@ -64,6 +64,8 @@ export interface PlacedOrder {
 
 /** Maximum number of units of a product in an order; a CHECK constraint holds it too. */
 const MAX_QUANTITY = 10_000n;
+/** The same for anonymous callers, who could otherwise reserve the stock of a shop by a few calls. */
+const MAX_ANONYMOUS_QUANTITY = 100n;
 
 /**
  * Returns the placement of a request, without a quoter.
@@ -71,10 +73,12 @@ const MAX_QUANTITY = 10_000n;
  */
 export function toPlacement(
   input: OrderInput,
-  request: Pick<
-    Placement,
-    "orderId" | "owner" | "requestId" | "clientAddress" | "reservationSeconds" | "actor"
-  >,
+  {
+    isAnonymous,
+    ...request
+  }: Pick<Placement, "orderId" | "owner" | "requestId" | "clientAddress" | "reservationSeconds" | "actor"> & {
+    isAnonymous: boolean;
+  },
 ): Placement {
   const { customerId, promotionId, items, shippingAddress, billingAddress, expectedTotal } = input;
   const { email = "", note = "", shippingOptionId = "" } = input;
@@ -89,7 +93,7 @@ export function toPlacement(
     shippingOptionId,
     expectedTotal,
     quoter: undefined,
-    lines: addUpLines(items, "order.items"),
+    lines: addUpLines(items, "order.items", isAnonymous ? MAX_ANONYMOUS_QUANTITY : MAX_QUANTITY),
     fingerprint: fingerprint(input),
     olderFingerprint: () => hashJson(input),
   };
@@ -121,14 +125,18 @@ export function promotionKey(id: string): string {
  * @param field path of the lines in the request
  * @throws AppError invalid_argument when lines of a product add up to too many units
  */
-export function addUpLines(items: readonly StockLine[], field: string): StockLine[] {
+export function addUpLines(
+  items: readonly StockLine[],
+  field: string,
+  maxQuantity = MAX_QUANTITY,
+): StockLine[] {
   const lines = new Map<string, StockLine>();
   for (const [index, { productId, quantity }] of items.entries()) {
     const sum = (lines.get(productId)?.quantity ?? 0n) + quantity;
-    if (sum > MAX_QUANTITY) {
+    if (sum > maxQuantity) {
       throw invalidField(
         `${field}[${index}].quantity`,
-        `the items of this product add up to ${sum} units. The maximum is ${MAX_QUANTITY}.`,
+        `the items of this product add up to ${sum} units. The maximum is ${maxQuantity}.`,
       );
     }
     lines.set(productId, { productId, quantity: sum });

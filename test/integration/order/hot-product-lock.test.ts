@@ -84,7 +84,8 @@ function openReplica({
 
 /** Returns orders that share products. */
 function ordersOf(productIds: readonly string[], count = HOT_ORDERS): Placement[] {
-  const request = { owner: "", requestId: "", clientAddress: "", reservationSeconds: null, actor: "SYSTEM" };
+  const caller = { owner: "", clientAddress: "", actor: "SYSTEM", isAnonymous: false };
+  const request = { ...caller, requestId: "", reservationSeconds: null };
   const items = productIds.map((id) => ({ productId: id, quantity: 1n }));
   return Array.from({ length: count }, (_, index) =>
     toPlacement({ customerId: "", promotionId: "", items }, { ...request, orderId: String(index) }),

@@ -1067,8 +1067,8 @@ export const OrderService: GenService<{
    * Places an order: reserves its units, takes the purchase limits of its promotion, and records the order and the stock
    * movements, atomically. The items become purchases of the promotion when the order is paid. Items with the same product
    * are added up. Repeating the call with the same request_id returns the first response. Fails, and changes nothing:
-   * - with INVALID_ARGUMENT (INVALID_FIELD) if the items of a product add up to more than 10,000 units or the country of
-   *   an address is unknown, with INVALID_ARGUMENT (FIELD_REQUIRED) if a shipping option has no shipping address, with
+   * - with INVALID_ARGUMENT (INVALID_FIELD) if the items of a product add up to more than 10,000 units, or to more than 100
+   *   of an anonymous caller, or the country of an address is unknown, with INVALID_ARGUMENT (FIELD_REQUIRED) if a shipping option has no shipping address, with
    *   INVALID_ARGUMENT (AMOUNT_TOO_LARGE) if the total is too large, and with INVALID_ARGUMENT (REQUEST_ID_REUSED) if
    *   request_id was used for a different request,
    * - with NOT_FOUND (PRODUCT_NOT_FOUND, CUSTOMER_NOT_FOUND or PROMOTION_NOT_FOUND) if one of them does not exist,

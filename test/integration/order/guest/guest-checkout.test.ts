@@ -57,3 +57,23 @@ test("the rate limits of anonymous callers apply to guests, whatever their token
   );
   expect(outcomes).toEqual(["OK", "NotFound", "ResourceExhausted", "ResourceExhausted"]);
 });
+
+test("an anonymous caller orders at most 100 units of a product", async () => {
+  const shop = await openShop({ GUEST_CHECKOUT: "on" });
+  const admin = await createAccount(shop, "ADMIN");
+  const productId = await makeProduct(admin, { stock: 1_000n });
+  const place = ({ orders }: Pick<TestShop, "orders">, quantities: readonly bigint[]) =>
+    orders.createOrder({
+      requestId: randomUUID(),
+      order: { items: quantities.map((quantity) => ({ productId, quantity })) },
+    });
+  expect(await failureOf(place(shop, [60n, 41n]))).toMatchObject({
+    code: "InvalidArgument",
+    reason: "INVALID_FIELD",
+    fields: ["order.items[1].quantity"],
+  });
+  expect((await place(shop, [60n, 40n])).order?.items[0]?.quantity).toBe(100n);
+  // A till orders more for a guest.
+  const till = clientsWithToken(shop, await createApiKey(admin, Scope.ORDERS_WRITE));
+  expect((await place(till, [101n])).order?.items[0]?.quantity).toBe(101n);
+});

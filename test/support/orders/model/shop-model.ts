@@ -24,7 +24,7 @@ export interface ObservedCall {
 
 /**
  * The states that the shop can be in after the calls so far. A call without a response is in doubt: it has taken
- * effect, or still may, until a call with the same request_id has a response. Workers go on with expiries at any time.
+ * effect, or still may, until a call with the same request_id has a response. Workers continue expiries at any time.
  */
 export class ShopModel {
   #states: readonly ModelState[];
