@@ -4,7 +4,7 @@ import { keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import { AppError, assertEtag, notFound } from "../../kernel/errors.ts";
+import { AppError, notFound } from "../../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
 import { type Page, type PageRequest, resolvePageSize } from "../../kernel/page.ts";
 import { ShippingZoneEntity } from "./shipping-zone.entity.ts";
@@ -19,6 +19,7 @@ import {
 } from "./shipping-zone.ts";
 import { ZONES_TAG, type ZoneCreation, type ZoneOptions, type ZoneUpdate } from "./zone-options.ts";
 import { assertShippingZone } from "./zone-rules.ts";
+import { assertCurrent, deleteZone } from "./zone-versions.ts";
 
 /** The shipping zones of the shop. A country is in at most one of them. */
 export interface ShippingZones {
@@ -105,7 +106,8 @@ export function createShippingZones({ db, ids, clock, tokens }: ZoneOptions): Sh
       const mutation = { ...options, method: "UpdateShippingZone" };
       const { result } = await runMutation(db, call, mutation, { zone, mask }, async (tx) => {
         const { countryCodes, currencyCode, rates, ...name } = changes;
-        const entity = await find(tx, zone.id, zone.etag);
+        const found = await tx.em.findOne(ShippingZoneEntity, { id: zone.id });
+        const entity = assertCurrent("shipping_zone", zone, found);
         tx.em.assign(entity, {
           ...name,
           ...(currencyCode === undefined ? {} : { currency: currencyCode }),
@@ -120,19 +122,9 @@ export function createShippingZones({ db, ids, clock, tokens }: ZoneOptions): Sh
     },
 
     delete(call, id, etag) {
-      return db.transact(call, async (tx) => {
-        await tx.em.remove(await find(tx, id, etag)).flush();
-        tx.invalidate(ZONES_TAG);
-      });
+      return db.transact(call, (tx) => deleteZone(tx, "shipping_zone", { id, etag }));
     },
   };
-}
-
-async function find(tx: Tx, id: string, etag: string) {
-  const entity = await tx.em.findOne(ShippingZoneEntity, { id });
-  if (entity === null) throw notFound("shipping_zone", id);
-  assertEtag("shipping_zone", { id, etag: String(entity.version) }, etag);
-  return entity;
 }
 
 /** Invalidates what quotes have cached, and returns the zone as it is stored. */

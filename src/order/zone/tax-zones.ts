@@ -5,7 +5,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import { AppError, assertEtag, notFound } from "../../kernel/errors.ts";
+import { AppError, notFound } from "../../kernel/errors.ts";
 import { assertPresent, fieldsToUpdate, pick, type UpdatableFields } from "../../kernel/fields.ts";
 import { type Page, type PageRequest, resolvePageSize } from "../../kernel/page.ts";
 import { TaxZoneEntity } from "./tax-zone.entity.ts";
@@ -19,6 +19,7 @@ import {
 } from "./tax-zone.ts";
 import { ZONES_TAG, type ZoneCreation, type ZoneOptions, type ZoneUpdate } from "./zone-options.ts";
 import { assertTaxZone } from "./zone-rules.ts";
+import { assertCurrent, deleteZone } from "./zone-versions.ts";
 
 /** A request for a page of tax zones. */
 export interface TaxZoneListRequest extends PageRequest {
@@ -117,7 +118,8 @@ export function createTaxZones({ db, ids, clock, tokens }: ZoneOptions): TaxZone
       const mutation = { ...options, method: "UpdateTaxZone" };
       const { result } = await runMutation(db, call, mutation, { zone, mask }, async (tx) => {
         const { countryCode, region, rates, ...values } = changes;
-        const entity = await find(tx, zone.id, zone.etag);
+        const found = await tx.em.findOne(TaxZoneEntity, { id: zone.id });
+        const entity = assertCurrent("tax_zone", zone, found);
         tx.em.assign(entity, {
           ...values,
           ...(countryCode === undefined ? {} : { country: countryCode }),
@@ -131,19 +133,9 @@ export function createTaxZones({ db, ids, clock, tokens }: ZoneOptions): TaxZone
     },
 
     delete(call, id, etag) {
-      return db.transact(call, async (tx) => {
-        await tx.em.remove(await find(tx, id, etag)).flush();
-        tx.invalidate(ZONES_TAG);
-      });
+      return db.transact(call, (tx) => deleteZone(tx, "tax_zone", { id, etag }));
     },
   };
-}
-
-async function find(tx: Tx, id: string, etag: string) {
-  const entity = await tx.em.findOne(TaxZoneEntity, { id });
-  if (entity === null) throw notFound("tax_zone", id);
-  assertEtag("tax_zone", { id, etag: String(entity.version) }, etag);
-  return entity;
 }
 
 /** @throws AppError failed_precondition when there are as many zones as there may be */

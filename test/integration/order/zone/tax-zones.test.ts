@@ -7,6 +7,7 @@ import { failureOf } from "../../../support/errors.ts";
 import { deleteZones, taxZone } from "../../../support/quote/zone-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { makeCategory } from "../../../support/shop-fixtures.ts";
+import { countLockWaits } from "../../../support/stores/database-activity.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
@@ -112,6 +113,23 @@ test("a stale etag is rejected, and an unknown zone fails with NOT_FOUND", async
   ]) {
     expect(await failureOf(call)).toMatchObject(NOT_FOUND);
   }
+});
+
+test("a deletion that waits for a concurrent change finds its etag stale", async () => {
+  const { id } = await createZone("DE");
+  await shop.database.query("begin");
+  await shop.database.query("update tax_zone set version = version + 1 where id = $1", [id]);
+  const deletion = failureOf(shop.zones.deleteTaxZone({ id, etag: "1" }));
+  const countWaiting = async () => {
+    // Within a transaction the view would stay as it was at first.
+    await shop.database.query("select pg_stat_clear_snapshot()");
+    return countLockWaits(shop.database, "tax_zone");
+  };
+  await expect.poll(countWaiting, { timeout: 30_000 }).toBe(1);
+  await shop.database.query("commit");
+  const metadata = { current_etag: "2" };
+  expect(await deletion).toMatchObject({ code: "Aborted", reason: "STALE_ETAG", metadata });
+  expect(await get(id)).toMatchObject({ etag: "2" });
 });
 
 test("a repeat with the same request_id returns the first zone, and validate_only creates none", async () => {
