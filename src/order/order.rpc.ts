@@ -40,10 +40,11 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       };
     },
 
-    async quoteOrder({ items, shippingAddress, shippingOptionId }, context) {
+    async quoteOrder({ items, shippingAddress, billingAddress, shippingOptionId }, context) {
       const request = {
         items: toLines(items),
         shippingAddress: toAddress(shippingAddress),
+        billingAddress: toAddress(billingAddress),
         shippingOptionId,
       };
       const quote = await orders.quote(getCall(context), request).catch(rethrowWithQuote);

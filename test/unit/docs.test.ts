@@ -189,6 +189,7 @@ describe("docs/errors.md", () => {
     "NOT_EMPTY",
     "ORDER_VALUE",
     "SHIPPING_OPTION",
+    "SHIPPING_ADDRESS",
     "Z_BUF_ERROR",
     "ORDER_RETURN",
     "BANK_TRANSFER",
@@ -200,9 +201,10 @@ describe("docs/errors.md", () => {
   test("names only reasons that the service sends", () => {
     for (const reason of named) {
       // These are composed of a resource type and of a role.
-      const isComposed = /^(PRODUCT|ORDER|ORDER_ITEM|FULFILLMENT|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(
-        reason,
-      );
+      const isComposed =
+        /^(PRODUCT|ORDER|ORDER_ITEM|FULFILLMENT|SHIPPING_ZONE|TAX_ZONE|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(
+          reason,
+        );
       expect(isComposed || sources.some(({ text }) => text.includes(`"${reason}"`)), reason).toBe(true);
     }
   });

@@ -44,6 +44,11 @@ export class CircuitBreaker {
     this.#options.log.warn({ err: error }, this.#options.messages.opened);
   }
 
+  /** Records a request whose caller has left before its outcome: while open, another trial request may follow immediately. */
+  recordAbandoned(nowMs: number): void {
+    this.#retryAtMs = Math.min(this.#retryAtMs, nowMs);
+  }
+
   recordSuccess(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;

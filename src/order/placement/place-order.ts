@@ -1,13 +1,12 @@
 import { withRetries } from "../../kernel/async/with-retries.ts";
 import type { Call } from "../../kernel/call.ts";
-import { assertAddress } from "../address/postal-address.ts";
 import { actorOf } from "../change/actor.ts";
-import { assertShippable, prepareQuoter } from "../quote/prepare-quoter.ts";
-import type { QuoteProvider } from "../quote/quote.ts";
+import { assertAddresses, prepareQuoter } from "../quote/prepare-quoter.ts";
+import type { QuoteProvider, Quoter } from "../quote/quote.ts";
 import { StaleQuoterError } from "../quote/quote-errors.ts";
 import { decidePlacements } from "./decide.ts";
 import { type OrderInput, type PlacedOrder, type Placement, toPlacement } from "./placement.ts";
-import { readPlacements } from "./read-placements.ts";
+import { isRepeated, readPlacements } from "./read-placements.ts";
 import {
   createStockStrategy,
   resultOf,
@@ -36,6 +35,11 @@ export type PlaceOrder = (call: Call, owner: string, creation: OrderCreation) =>
 /** Attempts to place an order whose prices change between the preparation of its quote and the locks. */
 const QUOTE_ATTEMPTS = 3;
 
+/** The quoter of a repeated request, which is not called. */
+const rejectQuote: Quoter = () => {
+  throw new StaleQuoterError();
+};
+
 /** Creates the function that places orders. */
 export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
   const strategy = createStockStrategy(options.stockStrategy, options);
@@ -51,9 +55,7 @@ export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
       actor: actorOf(call.principal, order.customerId),
       isAnonymous: call.principal.kind === "anonymous",
     });
-    const { shippingAddress: address, shippingOptionId, lines } = placement;
-    assertShippable({ address, shippingOptionId }, "order.");
-    assertAddress(placement.billingAddress, "order.billing_address");
+    assertAddresses(placement, "order.");
     const place = async (quoted: Placement): Promise<PlacedOrder> => {
       if (!validateOnly) return strategy.place(call, quoted);
       return options.db.dryRun(call, async (tx) => {
@@ -61,9 +63,15 @@ export function createPlaceOrder(options: PlacementOptions): PlaceOrder {
         return resultOf(decidePlacements([quoted], state).outcomes);
       });
     };
-    if (address === undefined) return place(placement);
-    const placeQuoted = async () =>
-      place({ ...placement, quoter: await prepareQuoter(options, call, { address, lines }) });
+    if (placement.shippingAddress === undefined && placement.billingAddress === undefined) {
+      return place(placement);
+    }
+    const prepare = async () => {
+      // The earlier order is the response, whatever has become of the service and of the prices.
+      const needsNoQuote = options.quotes.callsService && (await isRepeated(options, call, placement));
+      return needsNoQuote ? rejectQuote : prepareQuoter(options, call, placement);
+    };
+    const placeQuoted = async () => place({ ...placement, quoter: await prepare() });
     return withRetries(placeQuoted, {
       attempts: QUOTE_ATTEMPTS,
       firstDelayMs: 0,

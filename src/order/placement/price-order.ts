@@ -5,21 +5,26 @@ import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts"
 import type { Money } from "../../kernel/money.ts";
 import { completeOrder } from "../complete-order.ts";
 import type { Order } from "../order-types.ts";
-import { priceBasket } from "../quote/price-basket.ts";
+import { type BasketFields, priceBasket } from "../quote/price-basket.ts";
 import type { PricedBasket } from "../quote/quote.ts";
-import { QuoteChangedError } from "../quote/quote-errors.ts";
+import { assertShipping, quoteChanged } from "../quote/quote-errors.ts";
 import type { Placement } from "./placement.ts";
+
+const FIELDS: BasketFields = { items: "order.items", shippingOption: "order.shipping_option" };
 
 /**
  * Returns the order of a placement at the current prices of its products.
- * @throws AppError failed_precondition when the total is not the expected one; as `priceBasket` does
+ * @throws AppError failed_precondition when the total is not the expected one or a shipping option is missing; as
+ *   `priceBasket` does
  */
 export function priceOrder(
   placement: Placement,
   products: ReadonlyMap<string, OrderedProduct>,
   now: Date,
 ): Order {
-  const priced = priceBasket(placement, products);
+  const { lines, quoter, shippingOptionId } = placement;
+  const priced = priceBasket({ lines, quoter, shippingOptionId, fields: FIELDS }, products);
+  assertShipping(priced);
   assertExpectedTotal(placement.expectedTotal, priced);
   const { currencyCode, items, totals, shippingOption } = priced;
   const { orderId, customerId, promotionId, reservationSeconds } = placement;
@@ -50,14 +55,16 @@ export function priceOrder(
   });
 }
 
-/** @throws QuoteChangedError when the buyer expects another total */
+/** @throws QuoteError when the buyer expects another total */
 function assertExpectedTotal(expected: Money | undefined, priced: PricedBasket): void {
   if (expected === undefined) return;
   const { currencyCode, totals } = priced;
   if (expected.currencyCode === currencyCode && expected.minorUnits === totals.total) return;
-  const description = `the total is ${totals.total} minor units of ${currencyCode}, not ${expected.minorUnits} of ${expected.currencyCode}`;
-  const message = `The quote has changed: ${description}. Show the new quote to the buyer.`;
-  throw new QuoteChangedError(priced, message, { type: "TOTAL", subject: "order", description });
+  throw quoteChanged(priced, {
+    type: "TOTAL",
+    subject: "order",
+    description: `the total is ${totals.total} minor units of ${currencyCode}, not ${expected.minorUnits} of ${expected.currencyCode}`,
+  });
 }
 
 /**

@@ -1,9 +1,10 @@
 import { sql } from "kysely";
 import type { Catalog, OrderedProduct } from "../../catalog/catalog.ts";
 import type { Customers } from "../../customer/customer.ts";
-import type { Tx } from "../../infra/postgres/postgres.ts";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Inventory, StockLevel } from "../../inventory/inventory.ts";
+import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import type { AppError } from "../../kernel/errors.ts";
 import type { PromotionLimits, Tracker } from "../../tracker/tracker.ts";
@@ -50,11 +51,23 @@ const LOCK_REQUESTS = prepare<[keys: readonly string[]], object>(
       select distinct hashtextextended(key, 0) as hash from unnest(${keys}::text[]) as key order by 1
     ) as request`,
 );
+const FIND_REQUEST = prepare<[owner: string, requestId: string], { id: string }>(
+  (owner, requestId) => sql`select id from orders where owner = ${owner} and request_id = ${requestId}`,
+);
 const FIND_EARLIER = prepare<[owners: readonly string[], requestIds: readonly string[]], EarlierOrder>(
   (owners, requestIds) => sql`
     ${SELECT_ORDER} join unnest(${owners}::text[], ${requestIds}::uuid[]) as request (owner, request_id)
       on orders.owner = request.owner and orders.request_id = request.request_id`,
 );
+
+/** Returns whether an earlier call with the same request_id has placed an order, outside of a transaction. */
+export async function isRepeated(
+  { db }: { db: Pick<Database, "read"> },
+  call: Call,
+  { owner, requestId }: Pick<Placement, "owner" | "requestId">,
+): Promise<boolean> {
+  return (await db.read(call, FIND_REQUEST(owner, requestId))).length > 0;
+}
 
 /**
  * Reads what placements depend on, and locks it in the lock order of all transactions: requests, customers,

@@ -14,10 +14,16 @@ export interface QuoterOptions {
   quotes: QuoteProvider;
 }
 
+/** The addresses of an order, each of which it may lack. */
+export interface OrderAddresses {
+  /** Undefined for an order that is not shipped. It determines the tax otherwise. */
+  shippingAddress: PostalAddress | undefined;
+  /** Determines the tax of an order that is not shipped. */
+  billingAddress: PostalAddress | undefined;
+}
+
 /** What is to be quoted. */
-export interface QuoterRequest {
-  /** Undefined for an order that is not shipped. */
-  address: PostalAddress | undefined;
+export interface QuoterRequest extends OrderAddresses {
   lines: readonly StockLine[];
 }
 
@@ -39,11 +45,14 @@ export function readProducts(
 export async function prepareQuoter(
   options: QuoterOptions,
   call: Call,
-  { address, lines }: QuoterRequest,
+  { shippingAddress, billingAddress, lines }: QuoterRequest,
 ): Promise<Quoter | undefined> {
+  const address = shippingAddress ?? billingAddress;
   if (address === undefined) return undefined;
   const readBasket = async () => basketOf(lines, await readProducts(options, call, lines));
-  return options.quotes.prepare(call, { address, readBasket });
+  const quoter = await options.quotes.prepare(call, { address, readBasket });
+  if (shippingAddress !== undefined) return quoter;
+  return (basket) => ({ ...quoter(basket), shippingOptions: [], needsShippingOption: false });
 }
 
 /**
@@ -51,12 +60,13 @@ export async function prepareQuoter(
  * @param path of the fields in the request, such as `order.`
  * @throws AppError invalid_argument
  */
-export function assertShippable(
-  { address, shippingOptionId }: { address: PostalAddress | undefined; shippingOptionId: string },
+export function assertAddresses(
+  { shippingAddress, billingAddress, shippingOptionId }: OrderAddresses & { shippingOptionId: string },
   path: string,
 ): void {
-  assertAddress(address, `${path}shipping_address`);
-  if (shippingOptionId === "" || address !== undefined) return;
+  assertAddress(shippingAddress, `${path}shipping_address`);
+  assertAddress(billingAddress, `${path}billing_address`);
+  if (shippingOptionId === "" || shippingAddress !== undefined) return;
   const field = `${path}shipping_address`;
   throw new AppError("invalid_argument", `Required but missing: ${field}. A shipping option needs it.`, {
     reason: "FIELD_REQUIRED",

@@ -7,45 +7,62 @@ import type { Basket, PricedBasket, Quote, Quoter } from "./quote.ts";
 import { optionNotOffered } from "./quote-errors.ts";
 import { totalsOf } from "./totals.ts";
 
+/** Paths of the fields of a basket in a request, which errors name. */
+export interface BasketFields {
+  items: string;
+  shippingOption: string;
+}
+
 /** What to price. */
 export interface BasketRequest {
   /** Each product once. */
   lines: readonly StockLine[];
   /** Undefined for an order without an address: no tax and no shipping. */
   quoter: Quoter | undefined;
+  /** Paths of the fields in the request. */
+  fields: BasketFields;
   /** Empty for none. */
   shippingOptionId: string;
   /** The products with too few units in stock. None by default. */
   unavailable?: ReadonlySet<string>;
 }
 
+const NO_QUOTE: Quote = {
+  lineTaxes: [],
+  isTaxIncluded: false,
+  shippingOptions: [],
+  needsShippingOption: false,
+};
 const NONE: ReadonlySet<string> = new Set();
 
 /**
  * Prices lines at the current prices of their products.
  * @throws AppError not_found for an unknown product; failed_precondition for several currencies; invalid_argument for too
- *   large an amount; QuoteChangedError when the shipping option is not offered; StaleQuoterError
+ *   large an amount; QuoteError when the shipping option is not offered; StaleQuoterError
  */
 export function priceBasket(
-  { lines, quoter, shippingOptionId, unavailable = NONE }: BasketRequest,
+  { lines, quoter, fields, shippingOptionId, unavailable = NONE }: BasketRequest,
   products: ReadonlyMap<string, OrderedProduct>,
 ): PricedBasket {
   const items = lines.map((line, index) => priceLine(line, index, products));
   const currencyCode = singleCurrency(items.map(({ unitPrice }) => unitPrice));
   const subtotal = items.reduce((sum, item) => sum + item.totalPrice.minorUnits, 0n);
-  assertAmount(subtotal, "order.items");
-  if (quoter === undefined) {
-    const totals = totalsOf(subtotal, undefined, undefined);
-    return { currencyCode, items, totals, shippingOptions: [], shippingOption: undefined, unavailable };
-  }
-  const quote = quoter(basketOf(lines, products));
-  const taxed = withTaxes(items, quote);
-  const { shippingOptions } = quote;
+  assertAmount(subtotal, fields.items);
+  const quote = quoter?.(basketOf(lines, products)) ?? NO_QUOTE;
+  const { shippingOptions, needsShippingOption } = quote;
   const shippingOption = shippingOptions.find(({ id }) => id === shippingOptionId);
-  const totals = totalsOf(subtotal, quote, shippingOption);
-  const priced = { currencyCode, items: taxed, totals, shippingOptions, shippingOption, unavailable };
+  const totals = totalsOf(fields.items, subtotal, quote, shippingOption);
+  const priced = {
+    currencyCode,
+    items: quoter === undefined ? items : withTaxes(items, quote),
+    totals,
+    shippingOptions,
+    shippingOption,
+    needsShippingOption,
+    unavailable,
+  };
   if (shippingOptionId !== "" && shippingOption === undefined) {
-    throw optionNotOffered(priced, shippingOptionId);
+    throw optionNotOffered(priced, shippingOptionId, fields.shippingOption);
   }
   return priced;
 }

@@ -5,8 +5,8 @@ import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound, type StateViolation } from "../../kernel/errors.ts";
 import type { PostalAddress } from "../address/postal-address.ts";
 import { addUpLines } from "../placement/placement.ts";
-import { assertShippable, prepareQuoter, type QuoterOptions, readProducts } from "./prepare-quoter.ts";
-import { priceBasket } from "./price-basket.ts";
+import { assertAddresses, prepareQuoter, type QuoterOptions, readProducts } from "./prepare-quoter.ts";
+import { type BasketFields, priceBasket } from "./price-basket.ts";
 import type { PricedBasket } from "./quote.ts";
 
 /** A request for the prices of an order that is not placed. */
@@ -15,6 +15,8 @@ export interface OrderQuoteRequest {
   items: readonly StockLine[];
   /** Undefined for an order that is not shipped. */
   shippingAddress: PostalAddress | undefined;
+  /** Determines the tax of an order that is not shipped. */
+  billingAddress: PostalAddress | undefined;
   /** Empty for none. */
   shippingOptionId: string;
 }
@@ -26,19 +28,22 @@ export interface OrderQuoteOptions extends QuoterOptions {
   inventory: Inventory;
 }
 
+const FIELDS: BasketFields = { items: "items", shippingOption: "shipping_option_id" };
+
 /**
  * Returns the prices, shipping options and taxes of an order, without placing it or reserving its units.
  * @throws AppError not_found for an unknown product; failed_precondition for a deleted product or several currencies;
- *   invalid_argument for an unknown country, too many units of a product or too large an amount; QuoteChangedError when the shipping option is not
- *   offered
+ *   invalid_argument for an unknown country, too many units of a product or too large an amount; QuoteError when
+ *   the shipping option is not offered
  */
 export async function quoteOrder(
   options: OrderQuoteOptions,
   call: Call,
-  { items, shippingAddress: address, shippingOptionId }: OrderQuoteRequest,
+  { items, ...request }: OrderQuoteRequest,
 ): Promise<PricedBasket> {
   const lines = addUpLines(items, "items");
-  assertShippable({ address, shippingOptionId }, "");
+  assertAddresses(request, "");
+  const { shippingAddress, billingAddress, shippingOptionId } = request;
   const ids = lines.map(({ productId }) => productId);
   const { db, inventory } = options;
   const [products, levels] = await Promise.all([
@@ -47,13 +52,18 @@ export async function quoteOrder(
   ]);
   assertSold(lines, products);
   const catalog = { findOrdered: async () => products };
-  const quoter = await prepareQuoter({ ...options, catalog }, call, { address, lines });
+  const quoter = await prepareQuoter({ ...options, catalog }, call, {
+    shippingAddress,
+    billingAddress,
+    lines,
+  });
   const unavailable = lines.filter(({ productId, quantity }) => {
     const level = levels.get(productId);
     return level === undefined || availableUnits(level) < quantity;
   });
   const ofUnavailable = new Set(unavailable.map(({ productId }) => productId));
-  return priceBasket({ lines, quoter, shippingOptionId, unavailable: ofUnavailable }, products);
+  const basket = { lines, quoter, shippingOptionId, unavailable: ofUnavailable, fields: FIELDS };
+  return priceBasket(basket, products);
 }
 
 /** @throws AppError not_found for an unknown product; failed_precondition that lists each deleted product */

@@ -4,7 +4,7 @@ import { AppError, type EncodedMessage } from "../../kernel/errors.ts";
 import { toTotalMessages } from "../order-messages.rpc.ts";
 import type { OrderItem } from "../order-types.ts";
 import type { PricedBasket } from "./quote.ts";
-import { QuoteChangedError } from "./quote-errors.ts";
+import { QuoteError } from "./quote-errors.ts";
 
 /** Largest quote among the details of an error, in bytes: some clients reject trailers over 8 KiB, in base64. */
 const MAX_DETAIL_BYTES = 4_000;
@@ -27,7 +27,7 @@ function toItemMessage(item: OrderItem, available: boolean): MessageInitShape<ty
 
 /** Rethrows errors with the new quote among their details if they carry one. */
 export function rethrowWithQuote(error: unknown): never {
-  if (!(error instanceof QuoteChangedError)) throw error;
+  if (!(error instanceof QuoteError)) throw error;
   const { code, message, details, quote } = error;
   throw new AppError(code, message, { ...details, messages: [encodeQuote(quote)] });
 }

@@ -28,6 +28,8 @@ export interface Quote {
   /** Whether the prices of lines and options include their taxes. */
   isTaxIncluded: boolean;
   shippingOptions: readonly ShippingOption[];
+  /** Whether an order needs one of the options: it cannot be placed if there is none. */
+  needsShippingOption: boolean;
 }
 
 /**
@@ -45,6 +47,8 @@ export interface QuoteRequest {
 
 /** Determines the tax and the shipping options of baskets. */
 export interface QuoteProvider {
+  /** Whether preparing calls another service, which a repeated request must not depend on. */
+  readonly callsService: boolean;
   /** Reads what quotes for an address depend on besides prices. @throws AppError unavailable */
   prepare(call: Call, request: QuoteRequest): Promise<Quoter>;
 }
@@ -58,6 +62,8 @@ export interface PricedBasket {
   shippingOptions: readonly ShippingOption[];
   /** The chosen one of the options. */
   shippingOption: ShippingOption | undefined;
+  /** Whether an order with this quote needs one of the options. */
+  needsShippingOption: boolean;
   /** The products with too few units in stock. An order has none. */
   unavailable: ReadonlySet<string>;
 }

@@ -34,6 +34,7 @@ export function createTableProvider({ zones, bus }: TableProviderOptions): Quote
     encode: (tables: ZoneTables) => serialize(tables),
   };
   return {
+    callsService: false,
     async prepare(_call, { address }) {
       const { outcome } = (await cache.getOrLoad(request)).entry;
       if ("error" in outcome) throw outcome.error;

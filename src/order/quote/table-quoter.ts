@@ -19,7 +19,9 @@ export function createTableQuoter(tables: ZoneTables, address: PostalAddress): Q
     tables.tax.get(taxZoneKey(countryCode, administrativeArea)) ??
     tables.tax.get(taxZoneKey(countryCode, ""));
   const taxRates = taxRatesOf(taxZone);
-  return (basket) => quoteBasket(basket, shippingZone, taxRates);
+  // A shop without shipping zones does not charge for shipping.
+  const needsShippingOption = tables.shipping.size > 0;
+  return (basket) => ({ ...quoteBasket(basket, shippingZone, taxRates), needsShippingOption });
 }
 
 /** The taxes of an address. */
@@ -42,7 +44,11 @@ function taxRatesOf(zone: TaxZone | undefined): TaxRates {
   return { isIncluded, taxOf: (amount, taxClass) => tax(amount, rateOf(taxClass)), shippingTaxClass };
 }
 
-function quoteBasket(basket: Basket, zone: ShippingZone | undefined, taxes: TaxRates): Quote {
+function quoteBasket(
+  basket: Basket,
+  zone: ShippingZone | undefined,
+  taxes: TaxRates,
+): Omit<Quote, "needsShippingOption"> {
   const { currencyCode, lines } = basket;
   const lineTaxes = lines.map(({ unitPrice, quantity, taxClass }) =>
     taxes.taxOf(unitPrice * quantity, taxClass),

@@ -5,26 +5,28 @@ import type { Quote } from "./quote.ts";
 /**
  * Returns the totals of an order. The amounts are not checked.
  * @param subtotal sum of the prices of the lines
- * @param quote undefined for an order without an address: no tax and no shipping
  * @param option of the quote; undefined if none is chosen
  */
 export function addUpTotals(
   subtotal: bigint,
-  quote: Quote | undefined,
+  { lineTaxes, isTaxIncluded }: Pick<Quote, "lineTaxes" | "isTaxIncluded">,
   option: ShippingOption | undefined,
 ): OrderTotals {
   const discount = 0n;
   const shipping = option?.price.minorUnits ?? 0n;
   let tax = option?.tax.minorUnits ?? 0n;
-  for (const lineTax of quote?.lineTaxes ?? []) tax += lineTax;
-  const isTaxIncluded = quote?.isTaxIncluded ?? false;
+  for (const lineTax of lineTaxes) tax += lineTax;
   const total = subtotal + discount + shipping + (isTaxIncluded ? 0n : tax);
   return { subtotal, discount, shipping, tax, isTaxIncluded, total };
 }
 
-/** Returns the totals of an order as `addUpTotals` does. @throws AppError invalid_argument when the total is too large */
-export function totalsOf(...amounts: Parameters<typeof addUpTotals>): OrderTotals {
+/**
+ * Returns the totals of an order as `addUpTotals` does.
+ * @param field path of the items in the request
+ * @throws AppError invalid_argument when the total is too large
+ */
+export function totalsOf(field: string, ...amounts: Parameters<typeof addUpTotals>): OrderTotals {
   const totals = addUpTotals(...amounts);
-  assertAmount(totals.total, "order.items");
+  assertAmount(totals.total, field);
   return totals;
 }

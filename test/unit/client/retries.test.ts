@@ -2,7 +2,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import { CatalogService, createClient, errorDetails } from "../../../src/client/client.ts";
+import { CatalogService, createClient, errorDetails, OrderService } from "../../../src/client/client.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -28,6 +28,25 @@ function createUnavailableOnce(retryDelayMs: number) {
 
 /** The longest backoff before the first retry. */
 const MAX_FIRST_BACKOFF_MS = 200;
+
+test("a quote is retried, although it is not sent by GET", async () => {
+  let callCount = 0;
+  const quoteOrder = () => {
+    callCount += 1;
+    if (callCount > 1) return {};
+    throw new ConnectError("Unavailable.", Code.Unavailable);
+  };
+  const { orders } = createClient({
+    baseUrl: "http://service",
+    transport: ({ interceptors }) =>
+      createRouterTransport((router) => void router.service(OrderService, { quoteOrder }), {
+        transport: { interceptors },
+      }),
+  });
+  const quoted = orders.quoteOrder({}).then(() => callCount, errorDetails);
+  await vi.advanceTimersByTimeAsync(MAX_FIRST_BACKOFF_MS);
+  expect(await quoted).toBe(2);
+});
 
 describe("the delay before a retry", () => {
   test("a retry waits as long as the service requests, plus the jitter", async () => {

@@ -319,14 +319,16 @@ export type Order = Message<"cartwright.order.v1.Order"> & {
   amountDue?: Money | undefined;
 
   /**
-   * Address to ship to. Absent for an order that is not shipped, such as one of digital products.
+   * Address to ship to, which determines the tax. Needs shipping_option, unless the shop has no shipping zones. Absent for
+   * an order that is not shipped, such as one of digital products or for pick-up.
    *
    * @generated from field: cartwright.type.v1.PostalAddress shipping_address = 17;
    */
   shippingAddress?: PostalAddress | undefined;
 
   /**
-   * Address for the invoice. The shipping address if absent.
+   * Address for the invoice. The shipping address if absent. It determines the tax if there is no shipping address; an
+   * order without any address has no tax.
    *
    * @generated from field: cartwright.type.v1.PostalAddress billing_address = 18;
    */

@@ -115,7 +115,8 @@ export type Quote = Message<"cartwright.order.v1.Quote"> & {
   includedTax?: Money | undefined;
 
   /**
-   * Shipping options for the address and the items. Empty without an address, and if the order cannot be shipped there.
+   * Shipping options for the shipping address and the items. Empty without a shipping address, and if the order cannot be
+   * shipped there.
    * Details of errors leave them out if the quote is large.
    *
    * @generated from field: repeated cartwright.order.v1.ShippingOption shipping_options = 4;

@@ -75,6 +75,7 @@ export function decodeResponse(body: string, basket: Basket): Quote {
       price: { currencyCode, minorUnits: BigInt(price) },
       tax: { currencyCode, minorUnits: BigInt(tax) },
     })),
+    needsShippingOption: true,
   };
   if (taxIncluded) assertIncluded(quote, basket);
   assertTotals(quote, basket);

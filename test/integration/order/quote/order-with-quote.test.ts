@@ -18,8 +18,13 @@ beforeAll(async () => {
   shop = await startShop();
   productId = await makeProduct(shop, { stock: 1_000n, minorUnits: 1_190n });
   await createZones(shop, {
-    shipping: [shippingZone(["DE", "US"])],
-    tax: [taxZone("DE"), taxZone("US", { pricesIncludeTax: false, rates: [{ ratePpm: 100_000 }] })],
+    shipping: [shippingZone(["DE", "US", "EG", "IN", "JP"])],
+    tax: [
+      taxZone("DE"),
+      ...["US", "BE"].map((country) =>
+        taxZone(country, { pricesIncludeTax: false, rates: [{ ratePpm: 100_000 }] }),
+      ),
+    ],
   });
 });
 afterAll(() => shop.close());
@@ -71,10 +76,35 @@ describe("an order with a quote", () => {
     const bare = { shippingAddress: undefined, shippingOption: undefined };
     const { order } = await shop.orders.createOrder(requestOf(bare, { expectedTotal: eur(2_380n) }));
     expect(amountsOf(order?.totals ?? [])).toMatchObject({ SHIPPING: 0n, TAX: 0n, TOTAL: 2_380n });
-    // Only the shipping address determines the tax.
-    const billed = requestOf({ ...bare, billingAddress: { countryCode: "US" } });
-    const { order: withInvoice } = await shop.orders.createOrder(billed);
-    expect(withInvoice).toMatchObject({ totalPrice: eur(2_380n), billingAddress: { countryCode: "US" } });
+  });
+
+  test("the billing address determines the tax of an order that is not shipped, as in its quote", async () => {
+    const billingAddress = { countryCode: "US" };
+    const bare = { shippingAddress: undefined, shippingOption: undefined, billingAddress };
+    const { items } = requestOf().order ?? {};
+    const { quote } = await shop.orders.quoteOrder({ items, billingAddress });
+    expect(quote).toMatchObject({ shippingOptions: [], items: [{ tax: eur(238n) }] });
+    const { order } = await shop.orders.createOrder(requestOf(bare, { expectedTotal: eur(2_618n) }));
+    expect(order?.totals).toEqual(quote?.totals);
+    expect(amountsOf(order?.totals ?? [])).toMatchObject({ SHIPPING: 0n, TAX: 238n, TOTAL: 2_618n });
+    // It is not shipped, so that it is no matter whether an option is offered for the address.
+    const { order: belgian } = await shop.orders.createOrder(
+      requestOf({ ...bare, billingAddress: { countryCode: "BE" } }),
+    );
+    expect(belgian).toMatchObject({ totalPrice: eur(2_618n), billingAddress: { countryCode: "BE" } });
+  });
+
+  test("the shipping address determines the tax of an order with both addresses", async () => {
+    const request = requestOf({ billingAddress: { countryCode: "US" } });
+    const { order } = await shop.orders.createOrder(request);
+    expect(order).toMatchObject({ totalPrice: eur(2_870n), includedTax: eur(380n + 78n) });
+    const { quote } = await shop.orders.quoteOrder({
+      items: request.order?.items,
+      shippingAddress: { countryCode: "DE" },
+      billingAddress: { countryCode: "US" },
+      shippingOptionId: "standard",
+    });
+    expect(quote?.totals).toEqual(order?.totals);
   });
 
   test("validate_only returns the totals and places nothing", async () => {
@@ -136,7 +166,7 @@ describe("a changed quote", () => {
 
   test.each([
     ["is unknown", { shippingOption: { id: "drone" } }, 1],
-    ["is not offered in the country", { shippingAddress: { countryCode: "JP" } }, 0],
+    ["is not offered in the country", { shippingAddress: { countryCode: "BE" } }, 0],
   ])("an order whose shipping option %s is rejected with the new quote", async (_, order, options) => {
     expect(await failureOf(shop.orders.createOrder(requestOf(order)))).toMatchObject({
       code: "FailedPrecondition",
@@ -260,12 +290,7 @@ test.each([
   ["of 200 characters", { countryCode: "DE", recipient: "𠮷".repeat(200), organization: "o".repeat(200) }],
 ])("an address in %s is stored and returned as it was written", async (_, shippingAddress) => {
   const note = "Bitte klingeln 🔔 👩‍👩‍👧‍👦\n\tDanke! \u{1F64F}\u{1F3FD}";
-  const request = requestOf({
-    shippingAddress,
-    billingAddress: shippingAddress,
-    shippingOption: undefined,
-    note,
-  });
+  const request = requestOf({ shippingAddress, billingAddress: shippingAddress, note });
   for (const orders of [shop.orders, shop.json.orders]) {
     const { order } = await orders.createOrder(request);
     expect(order).toMatchObject({ shippingAddress, billingAddress: shippingAddress, note });

@@ -1,5 +1,7 @@
+import { ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ShippingBasis } from "../../../../gen/cartwright/order/v1/zone_pb.ts";
+import { PreconditionFailureSchema } from "../../../../gen/google/rpc/error_details_pb.ts";
 import { clientsOf, missingId, protocols } from "../../../support/catalog/product-fixtures.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { amountsOf, quotesOf } from "../../../support/quote/totals.ts";
@@ -43,6 +45,13 @@ beforeAll(async () => {
 afterAll(() => shop.close());
 
 const address = (countryCode: string, administrativeArea = "") => ({ countryCode, administrativeArea });
+/** Returns the subjects of the preconditions that a call violates. */
+const subjectsOf = async (call: Promise<unknown>) => {
+  const [detail] = ConnectError.from(await call.catch((error) => error)).findDetails(
+    PreconditionFailureSchema,
+  );
+  return detail?.violations.map(({ subject }) => subject);
+};
 const lines = (...items: [string, bigint][]) =>
   items.map(([productId, quantity]) => ({ productId, quantity }));
 
@@ -134,6 +143,7 @@ describe.each(protocols)("over %s", (protocol) => {
       reason: "QUOTE_CHANGED",
       preconditions: ["SHIPPING_OPTION"],
     });
+    expect(await subjectsOf(quote(request))).toEqual(["shipping_option_id"]);
     expect(await quotesOf(quote(request))).toMatchObject([
       { items: [{ productId: book, available: false }], shippingOptions: [] },
     ]);
@@ -172,9 +182,12 @@ describe.each(protocols)("over %s", (protocol) => {
         reason,
       });
     }
+    const tooLarge = { code: "InvalidArgument", reason: "AMOUNT_TOO_LARGE" };
+    const untaxed = quote({ items: lines([gold, 1n], [lamp, 1n]) });
+    expect(await failureOf(untaxed)).toMatchObject({ ...tooLarge, fields: ["items"] });
     // Only the added tax passes the largest amount.
     const taxed = quote({ items: lines([gold, 1n]), shippingAddress: address("US", "CA") });
-    expect(await failureOf(taxed)).toMatchObject({ code: "InvalidArgument", reason: "AMOUNT_TOO_LARGE" });
+    expect(await failureOf(taxed)).toMatchObject({ ...tooLarge, fields: ["items"] });
     const included = await quote({ items: lines([gold, 1n]), shippingAddress: address("DE") });
     expect(amountsOf(included?.totals ?? []).TOTAL).toBe(10n ** 15n);
   });
@@ -190,6 +203,11 @@ describe.each(protocols)("over %s", (protocol) => {
     ["a country in lower case", { shippingAddress: { countryCode: "de" } }, "shipping_address.country_code"],
     ["no country", { shippingAddress: {} }, "shipping_address.country_code"],
     ["an unknown country", { shippingAddress: { countryCode: "ZZ" } }, "shipping_address.country_code"],
+    [
+      "an unknown country of the invoice",
+      { billingAddress: { countryCode: "ZZ" } },
+      "billing_address.country_code",
+    ],
     ["a long option", { shippingOptionId: "x".repeat(101) }, "shipping_option_id"],
   ])("%s is rejected", async (_, wrong, field) => {
     const failure = await failureOf(quote({ items: lines([lamp, 1n]), ...wrong }));

@@ -94,6 +94,44 @@ test("taxes that make the total too large are those of the zones instead", async
   });
 });
 
+test("a call whose deadline passes fails, and the quotes of others are still those of the service", async () => {
+  service.handle = () => {};
+  const { items, shippingAddress } = request("remote").order;
+  const headers = { "grpc-timeout": "400m" };
+  const short = shop.orders.quoteOrder({ items, shippingAddress }, { headers });
+  expect(await failureOf(short)).toMatchObject({ code: "DeadlineExceeded" });
+  service.handle = (received, response) => respond(response, quoteFor(received));
+  const { quote } = await shop.orders.quoteOrder({ items, shippingAddress });
+  expect(quote?.shippingOptions).toMatchObject([{ id: "remote" }]);
+});
+
+test("a repeat returns the first response without a quote, with the service dead and a changed currency", async () => {
+  const repeated = request("remote");
+  const otherId = await makeProduct(shop, { stock: 1n, minorUnits: 500n });
+  repeated.order.items.push({ productId: otherId, quantity: 1n });
+  const first = await shop.orders.createOrder(repeated);
+  await shop.catalog.updateProduct({
+    product: { id: otherId, price: { currencyCode: "USD", minorUnits: 500n } },
+  });
+  service.received.length = 0;
+  service.handle = (_, response) => response.destroy();
+  expect(await shop.orders.createOrder(repeated)).toEqual({ ...first, replayed: true });
+  const other = { ...repeated, order: { ...repeated.order, note: "other" } };
+  expect(await failureOf(shop.orders.createOrder(other))).toMatchObject({ reason: "REQUEST_ID_REUSED" });
+  expect(service.received).toEqual([]);
+  const fresh = { ...repeated, requestId: randomUUID() };
+  expect(await failureOf(shop.orders.createOrder(fresh))).toMatchObject({ reason: "SEVERAL_CURRENCIES" });
+});
+
+test("an order is not placed if the service offers no shipping option", async () => {
+  service.handle = (received, response) => respond(response, { ...quoteFor(received), shippingOptions: [] });
+  const { requestId, order } = request("remote");
+  const withoutOption = { requestId, order: { ...order, shippingOption: undefined } };
+  expect(await failureOf(shop.orders.createOrder(withoutOption))).toMatchObject({
+    reason: "SHIPPING_NOT_AVAILABLE",
+  });
+});
+
 test("while the service is down, orders are quoted with the zones", async () => {
   service.handle = (_, response) => response.destroy();
   const { order } = await shop.orders.createOrder(request("standard"));

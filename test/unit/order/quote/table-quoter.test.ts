@@ -70,6 +70,7 @@ describe("tax zones", () => {
       lineTaxes: [1_900n, 7n, 1_900n],
       isTaxIncluded: true,
       shippingOptions: [],
+      needsShippingOption: false,
     });
   });
 
@@ -166,7 +167,7 @@ describe("totals", () => {
         const option = quote.shippingOptions[choice];
         const sum = (amounts: readonly bigint[]) => amounts.reduce((left, right) => left + right, 0n);
         const subtotal = sum(basket.lines.map(({ unitPrice, quantity }) => unitPrice * quantity));
-        const totals = totalsOf(subtotal, quote, option);
+        const totals = totalsOf("items", subtotal, quote, option);
         const { discount, shipping, tax, isTaxIncluded, total } = totals;
         const shippingTax = option?.tax.minorUnits ?? 0n;
         expect(quote.lineTaxes).toHaveLength(basket.lines.length);
@@ -197,8 +198,8 @@ describe("totals", () => {
     );
   });
 
-  test("a basket without an address has no tax and no shipping", () => {
-    expect(totalsOf(15n, undefined, undefined)).toEqual({
+  test("a basket without a quote has no tax and no shipping", () => {
+    expect(totalsOf("items", 15n, { lineTaxes: [], isTaxIncluded: false }, undefined)).toEqual({
       subtotal: 15n,
       discount: 0n,
       shipping: 0n,
@@ -212,9 +213,12 @@ describe("totals", () => {
     const large = 10n ** 15n;
     const tooLarge = expect.objectContaining({
       code: "invalid_argument",
-      details: expect.objectContaining({ reason: "AMOUNT_TOO_LARGE" }),
+      details: expect.objectContaining({
+        reason: "AMOUNT_TOO_LARGE",
+        fields: [expect.objectContaining({ field: "items" })],
+      }),
     });
-    const quote = { lineTaxes: [1n], isTaxIncluded: false, shippingOptions: [] };
+    const quote = { lineTaxes: [1n], isTaxIncluded: false };
     const option = {
       id: "x",
       name: "x",
@@ -223,9 +227,11 @@ describe("totals", () => {
       minDeliveryDays: 0,
       maxDeliveryDays: 0,
     };
-    expect(totalsOf(large, { ...quote, isTaxIncluded: true }, undefined).total).toBe(10n ** 15n);
-    expect(() => totalsOf(large, quote, undefined)).toThrow(tooLarge);
-    expect(() => totalsOf(large, { ...quote, lineTaxes: [0n] }, option)).toThrow(tooLarge);
-    expect(() => totalsOf(large * 10_000n, undefined, undefined)).toThrow(tooLarge);
+    expect(totalsOf("items", large, { ...quote, isTaxIncluded: true }, undefined).total).toBe(10n ** 15n);
+    expect(() => totalsOf("items", large, quote, undefined)).toThrow(tooLarge);
+    expect(() => totalsOf("items", large, { ...quote, lineTaxes: [0n] }, option)).toThrow(tooLarge);
+    expect(() => totalsOf("items", large * 10_000n, { ...quote, lineTaxes: [] }, undefined)).toThrow(
+      tooLarge,
+    );
   });
 });
