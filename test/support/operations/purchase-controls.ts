@@ -20,7 +20,7 @@ export const purchaseControls: readonly NegativeControl[] = [
   [
     "order-purchases",
     "orders/:held",
-    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, ':held', kind, currency, amount_minor, client_address, purchased_at, created_at from purchase where order_id = ':order'",
+    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, ':held', kind, currency, amount_minor, client_address, purchased_at, created_at, counts from purchase where order_id = ':order'",
   ],
   ["order-holds", "orders/:held", "delete from promotion_hold where order_id = ':held'"],
   ["order-holds", "orders/:held", "update promotion_hold set purchases = 2 where order_id = ':held'"],
@@ -42,12 +42,12 @@ export const purchaseControls: readonly NegativeControl[] = [
   [
     "promotion-limits",
     "promotions/:promotion",
-    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, null, kind, currency, amount_minor, client_address, purchased_at, created_at from purchase, generate_series(1, 3) where order_id = ':order'",
+    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, null, kind, currency, amount_minor, client_address, purchased_at, created_at, counts from purchase, generate_series(1, 3) where order_id = ':order'",
   ],
   [
     "promotion-limits",
     "promotions/:promotion",
-    "insert into purchase select gen_random_uuid(), n::text, promotion_id, product_id, null, kind, currency, amount_minor, client_address, purchased_at, created_at from purchase, generate_series(1, 5) as n where order_id = ':order'",
+    "insert into purchase select gen_random_uuid(), n::text, promotion_id, product_id, null, kind, currency, amount_minor, client_address, purchased_at, created_at, counts from purchase, generate_series(1, 5) as n where order_id = ':order'",
   ],
   [
     "promotion-limits",
@@ -95,6 +95,6 @@ export const purchaseControls: readonly NegativeControl[] = [
     "purchase-reversals",
     "orders/:order",
     "drop index purchase_order_unique",
-    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, order_id, kind, currency, amount_minor, client_address, purchased_at, created_at from purchase where order_id = ':order'",
+    "insert into purchase select gen_random_uuid(), user_id, promotion_id, product_id, order_id, kind, currency, amount_minor, client_address, purchased_at, created_at, counts from purchase where order_id = ':order'",
   ],
 ];

@@ -224,7 +224,6 @@ describe("the bounds of fields", () => {
     ["category_id", { categoryId: "tools" }],
     ["brand", { brand: "b".repeat(101) }],
     ["price.currency_code", { price: { ...price, currencyCode: "eur" } }],
-    ["price.currency_code", { price: { ...price, currencyCode: "" } }],
     ["price.currency_code", { price: { ...price, currencyCode: "EUR\n" } }],
     ["price.minor_units", { price: { ...price, minorUnits: -1n } }],
     ["price.minor_units", { price: { ...price, minorUnits: 10n ** 15n + 1n } }],
@@ -256,6 +255,17 @@ describe("the bounds of fields", () => {
       }
     },
   );
+
+  test("a product without a currency code is rejected, since the field is required", async () => {
+    for (const { catalog } of [shop, shop.json]) {
+      const product = productFields(categoryId, { price: { ...price, currencyCode: "" } });
+      expect(await failureOf(catalog.createProduct({ product }))).toMatchObject({
+        code: "InvalidArgument",
+        reason: "FIELD_REQUIRED",
+        fields: ["product.price.currency_code"],
+      });
+    }
+  });
 
   test("a product whose fields all have their maximum length is accepted", async () => {
     const widest = "\u{1f600}";
