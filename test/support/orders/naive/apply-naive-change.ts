@@ -54,10 +54,10 @@ export async function applyChange(
   await statements.query(
     `insert into order_event (
        order_id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, created_at
-     ) values ($1, $2, $3, 'SYSTEM', '', $4, $5, $6, $7, now())`,
+     ) select $1::uuid, 1 + coalesce(max(sequence), 1), $2, 'SYSTEM', '', $3, $4, $5, $6, now()
+     from order_event where order_id = $1::uuid`,
     [
       id,
-      version + 1,
       event,
       payment,
       fulfillmentOf(changed),
