@@ -10,7 +10,7 @@ export interface OrderedProducts {
   customers: number;
   /** Number of a product that is in each order, beside a random one; undefined for two random ones. */
   hotProduct: number | undefined;
-  /** Whether the orders have addresses, an email, a note and a shipping option, so that they are quoted. */
+  /** Whether the orders have an address, an email and a shipping option, so that they are quoted. */
   isQuoted?: boolean;
 }
 
@@ -25,10 +25,8 @@ const ADDRESS = {
 /** What a quoted order has besides its items. The seed has a shipping zone with this option. */
 const QUOTED = {
   shippingAddress: ADDRESS,
-  billingAddress: ADDRESS,
   shippingOption: { id: "standard" },
   email: "ada@example.com",
-  note: "Please ring twice.",
 };
 
 export const CREATE_ORDER = OrderService.method.createOrder;

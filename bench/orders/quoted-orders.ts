@@ -14,7 +14,7 @@ const COMPARED_CALLERS = 64;
 /** Throughput of orders with a quote as a multiple of that of orders without one. */
 const GOAL = 0.85;
 
-/** Measures orders with addresses, a shipping option and taxes against orders without them, on one service. */
+/** Measures orders with an address, a shipping option and taxes against orders without them, on one service. */
 export async function measureQuotedOrders(shop: OrderShop, load: DatabaseLoad): Promise<Measurement> {
   const databaseUrl = await shop.copy("orders_quoted");
   const placer = createCallers("quoted", await shop.start(databaseUrl, {}), shop.products, load);
@@ -72,7 +72,7 @@ function report({ products, stores }: OrderShop, runs: ReadonlyMap<string, reado
   const more = ["plain service us", "with a quote", "plain PostgreSQL us", "with a quote"];
   return {
     title: "Orders with a quote",
-    notes: `${formatNumber(products)} products, STOCK_STRATEGY combined, orders of two random products by CreateOrder over gRPC on ${CONNECTIONS} connections, in turn without and with two addresses, email, note and a shipping option, whose price and taxes are computed from the zones of the demo. ${ROUNDS} rounds of ${SECONDS_PER_RUN} s for each number, medians; ratios within a round. At the end all invariants held.`,
+    notes: `${formatNumber(products)} products, STOCK_STRATEGY combined, orders of two random products by CreateOrder over gRPC on ${CONNECTIONS} connections, in turn without and with an address, an email and a shipping option, whose price and taxes are computed from the zones of the demo. ${ROUNDS} rounds of ${SECONDS_PER_RUN} s for each number, medians; ratios within a round. At the end all invariants held.`,
     rows: [[...head, ...more], ...rows],
     missed: goals.missed,
     stores,
