@@ -1,9 +1,30 @@
 import type pg from "pg";
+import { readPostgresError } from "../../../../src/infra/postgres/postgres-errors.ts";
 import type { Fixture } from "../model/fixture.ts";
 import { NaiveStatements } from "./naive-statements.ts";
 
-/** Runs `work` in a transaction, and what it registers by `afterCommit` in a second one. */
+const DEADLOCK_DETECTED = "40P01";
+const ATTEMPTS = 5;
+
+/**
+ * Runs `work` in a transaction, and what it registers by `afterCommit` in a second one. A transaction that a deadlock has
+ * ended is repeated.
+ */
 export async function runInTransaction<T>(
+  pool: pg.Pool,
+  fixture: Fixture,
+  work: (statements: NaiveStatements) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptInTransaction(pool, fixture, work);
+    } catch (error) {
+      if (attempt === ATTEMPTS || readPostgresError(error)?.code !== DEADLOCK_DETECTED) throw error;
+    }
+  }
+}
+
+async function attemptInTransaction<T>(
   pool: pg.Pool,
   fixture: Fixture,
   work: (statements: NaiveStatements) => Promise<T>,
