@@ -61,5 +61,5 @@ function assertExpireTime(expireTime: Date | undefined, now: Date): void {
   if (expireTime === undefined) return;
   const delayMs = expireTime.getTime() - now.getTime();
   if (delayMs > 0 && delayMs <= MAX_DELAY_MS) return;
-  throw invalidField("expire_time", `the time must be in the future, at most 366 days from now.`);
+  throw invalidField("expire_time", "the time must be in the future, at most 366 days from now.");
 }

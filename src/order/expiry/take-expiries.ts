@@ -16,9 +16,9 @@ export interface TakenExpiry {
 
 /** Bounds of taking expiries. */
 export interface TakingLimits {
-  /** Maximum number of orders whose expiry begins, and of those whose expiry goes on. */
+  /** Maximum number of orders whose expiry begins, and of those whose expiry is continued. */
   batchSize: number;
-  /** Time after which other workers may go on, in milliseconds. */
+  /** Time after which other workers may continue, in milliseconds. */
   leaseMs: number;
 }
 

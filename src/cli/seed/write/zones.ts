@@ -11,10 +11,10 @@ const CURRENCY = "EUR";
 /** Writes the zones of the demo, unless the shop has a zone: staff may have deleted or replaced them. */
 export async function writeZones(tx: Tx): Promise<void> {
   const [existing] = await tx.query(
-    sql<{ any: boolean }>`
-      select exists (select from shipping_zone) or exists (select from tax_zone) as any`,
+    sql<{ has_zones: boolean }>`
+      select exists (select from shipping_zone) or exists (select from tax_zone) as has_zones`,
   );
-  if (existing?.any !== false) return;
+  if (existing?.has_zones !== false) return;
   const now = createdAtOf(0);
   for (const [index, { name, countryCodes, rates }] of SEED_SHIPPING_ZONES.entries()) {
     const id = seedId("zone", index + 1);
