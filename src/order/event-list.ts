@@ -5,25 +5,26 @@ import type { Call } from "../kernel/call.ts";
 import { notFound } from "../kernel/errors.ts";
 import type { Money } from "../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../kernel/page.ts";
-import type { ActorKind } from "./change/actor.ts";
+import { type Actor, readActor } from "./change/actor.ts";
 import type { EventDetails, PaymentMethod } from "./change/event-details.ts";
 import type { OrderAccess } from "./guest/order-access.ts";
 import { type OrderState, type OrderStates, overallState } from "./state/order-state.ts";
 import type { OrderEventType } from "./state/transitions.ts";
 
 /** One change of an order. */
-export interface OrderEvent extends OrderStates {
+export interface OrderEvent extends OrderStates, Actor {
   /** Position in the history of the order, from 1 without gaps. */
   sequence: number;
   type: OrderEventType;
-  actor: ActorKind;
-  /** Name of the account or API key of staff and services; empty for customers who read the history. */
-  actorId: string;
   reason: string;
   state: OrderState;
   items: { itemId: string; quantity: bigint }[];
   restocked: boolean;
   fulfillmentId: string;
+  /** Empty if unknown, and for events that neither create nor correct a shipment; so are the next two. */
+  carrier: string;
+  trackingNumber: string;
+  trackingUri: string;
   amount: Money | undefined;
   paymentReference: string;
   paymentMethod: PaymentMethod | undefined;
@@ -110,7 +111,6 @@ export async function listOrderEvents(
  */
 export function eventFromRow(row: OrderEventRow, isForStaff: boolean): OrderEvent {
   const { details } = row;
-  const [actor, actorId = ""] = (row.actor || "UNKNOWN").split(" ");
   const states = {
     paymentState: row.payment_state,
     fulfillmentState: row.fulfillment_state,
@@ -121,12 +121,14 @@ export function eventFromRow(row: OrderEventRow, isForStaff: boolean): OrderEven
     state: overallState(states),
     sequence: row.sequence,
     type: row.type,
-    actor: toActorKind(actor),
-    actorId: isForStaff ? actorId : "",
+    ...readActor(row.actor, isForStaff),
     reason: row.reason,
     items: (details.items ?? []).map(({ id, quantity }) => ({ itemId: id, quantity: BigInt(quantity) })),
     restocked: details.restocked ?? false,
     fulfillmentId: details.fulfillmentId ?? "",
+    carrier: details.carrier ?? "",
+    trackingNumber: details.trackingNumber ?? "",
+    trackingUri: details.trackingUri ?? "",
     amount:
       details.amount === undefined
         ? undefined
@@ -136,17 +138,4 @@ export function eventFromRow(row: OrderEventRow, isForStaff: boolean): OrderEven
     expireTime: details.expireTime === undefined ? undefined : new Date(details.expireTime),
     createTime: new Date(row.created_at),
   };
-}
-
-function toActorKind(text: string | undefined): ActorKind {
-  switch (text) {
-    case "CUSTOMER":
-    case "GUEST":
-    case "STAFF":
-    case "SERVICE":
-    case "SYSTEM":
-      return text;
-    default:
-      return "UNKNOWN";
-  }
 }

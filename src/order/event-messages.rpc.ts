@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { OrderActor } from "../../gen/cartwright/order/v1/order_actor_pb.ts";
 import {
-  OrderActor,
   type OrderEventSchema,
   OrderEventType as OrderEventTypeMessage,
   PaymentMethod as PaymentMethodMessage,
@@ -22,8 +22,10 @@ const TYPES: Readonly<Record<OrderEventType, OrderEventTypeMessage>> = {
   EXPIRY_STARTED: OrderEventTypeMessage.EXPIRY_STARTED,
   EXPIRED: OrderEventTypeMessage.EXPIRED,
   EXPIRY_ABORTED: OrderEventTypeMessage.EXPIRY_ABORTED,
+  FULFILLMENT_CHANGED: OrderEventTypeMessage.FULFILLMENT_CHANGED,
 };
-const ACTORS: Readonly<Record<ActorKind, OrderActor>> = {
+/** The messages of actors. */
+export const ACTORS: Readonly<Record<ActorKind, OrderActor>> = {
   CUSTOMER: OrderActor.CUSTOMER,
   GUEST: OrderActor.GUEST,
   STAFF: OrderActor.STAFF,
@@ -55,6 +57,9 @@ export function toEventMessage(event: OrderEvent): MessageInitShape<typeof Order
     items: event.items,
     restocked: event.restocked,
     fulfillmentId: event.fulfillmentId,
+    carrier: event.carrier,
+    trackingNumber: event.trackingNumber,
+    trackingUri: event.trackingUri,
     ...(event.amount && { amount: event.amount }),
     paymentReference: event.paymentReference,
     ...(event.paymentMethod && { paymentMethod: METHODS[event.paymentMethod] }),

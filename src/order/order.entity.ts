@@ -170,6 +170,10 @@ export const FulfillmentEntity = defineEntity({
     trackingUri: p.text(),
     createdAt: timestamp(),
     deliveredAt: timestamp().nullable(),
+    /** The actors of the shipment and of the delivery, as events store them; empty if unknown. */
+    shippedBy: p.text().default(""),
+    deliveredBy: p.text().default(""),
+    version: p.integer().default(1),
   },
   indexes: [{ name: "fulfillment_order", properties: ["orderId", "id"] }],
 });

@@ -18,11 +18,14 @@ import { type ExpireTimeChange, setOrderExpireTime } from "./expiry/set-expire-t
 import { assertRepeatable, type Delivery, deliverOrder } from "./fulfillment/deliver-order.ts";
 import {
   type Fulfillment,
+  type FulfillmentKey,
   type FulfillmentListRequest,
+  getFulfillment,
   listFulfillments,
 } from "./fulfillment/fulfillment.ts";
 import { type ItemReturn, returnOrderItems } from "./fulfillment/return-items.ts";
 import { type Shipment, type ShippedOrder, shipOrder } from "./fulfillment/ship-order.ts";
+import { type FulfillmentUpdate, updateFulfillment } from "./fulfillment/update-fulfillment.ts";
 import { createOrderAccess } from "./guest/order-access.ts";
 import type { OrderTokens } from "./guest/order-token.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
@@ -37,7 +40,7 @@ import { type OrderUpdate, type OrderWatchRequest, watchOrder } from "./watch/wa
 import { createWatchedOrders, type WatchedOrdersOptions } from "./watch/watched-orders.ts";
 
 export type { PostalAddress } from "./address/postal-address.ts";
-export type { ActorKind } from "./change/actor.ts";
+export type { Actor, ActorKind } from "./change/actor.ts";
 export type { ItemCancellation } from "./change/cancel-items.ts";
 export type { OrderCancellation } from "./change/cancel-order.ts";
 export type { PaymentMethod } from "./change/event-details.ts";
@@ -45,9 +48,15 @@ export type { ManualPayment } from "./change/mark-paid.ts";
 export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
 export type { ExpireTimeChange } from "./expiry/set-expire-time.ts";
 export type { Delivery } from "./fulfillment/deliver-order.ts";
-export type { Fulfillment, FulfillmentListRequest } from "./fulfillment/fulfillment.ts";
+export type {
+  Fulfillment,
+  FulfillmentKey,
+  FulfillmentListRequest,
+  Tracking,
+} from "./fulfillment/fulfillment.ts";
 export type { ItemReturn } from "./fulfillment/return-items.ts";
 export type { Shipment, ShippedOrder } from "./fulfillment/ship-order.ts";
+export type { FulfillmentUpdate } from "./fulfillment/update-fulfillment.ts";
 export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
@@ -118,6 +127,10 @@ export interface Orders {
   cancelItems(call: Call, cancellation: ItemCancellation, requestId: string): Promise<Order>;
   /** Records that shipped units of an order were returned. @throws AppError as `returnOrderItems` does */
   returnItems(call: Call, itemReturn: ItemReturn, requestId: string): Promise<Order>;
+  /** Corrects the carrier and the tracking of a fulfillment. @throws AppError as `updateFulfillment` does */
+  updateFulfillment(call: Call, update: FulfillmentUpdate, options: UpdateOptions): Promise<ShippedOrder>;
+  /** Returns a fulfillment of an order. @throws AppError not_found, also for another customer's order */
+  getFulfillment(call: Call, key: FulfillmentKey): Promise<Fulfillment>;
   /**
    * Returns a page of an order's fulfillments, oldest first.
    * @throws AppError not_found, also for another customer's order
@@ -135,6 +148,14 @@ export interface Orders {
    * locked against cancellation until the transaction ends.
    */
   hasPurchased(tx: Tx, customerId: string, productId: string): Promise<boolean>;
+}
+
+/** How an update is made. */
+export interface UpdateOptions {
+  /** Empty for a request that is not deduplicated. */
+  requestId: string;
+  /** Whether the changes are rolled back after all checks. */
+  validateOnly: boolean;
 }
 
 /** Dependencies of the orders. */
@@ -174,13 +195,14 @@ export function createOrders(dependencies: OrderOptions): Orders {
       method: string,
       change: (options: ChangeOptions, tx: Tx, call: Call, request: Request) => Promise<Result>,
     ) =>
-    async (call: Call, request: Request, requestId: string): Promise<Result> => {
+    async (call: Call, request: Request, requestId: string, validateOnly = false): Promise<Result> => {
       // First, so that only a caller with access gets the response to an earlier request.
       const { requestOwner: owner } = orderAccess(call, request.id);
       const work = (tx: Tx) => change(options, tx, call, request);
-      return (await runMutation(db, call, { method, owner, requestId }, request, work)).result;
+      return (await runMutation(db, call, { method, owner, requestId, validateOnly }, request, work)).result;
     };
   const deliver = changeOnce("DeliverOrder", deliverOrder);
+  const update = changeOnce("UpdateFulfillment", updateFulfillment);
   return {
     async get(call, id) {
       const [row] = await db.read(call, findById(id, orderAccess(call, id).customerId));
@@ -233,6 +255,9 @@ export function createOrders(dependencies: OrderOptions): Orders {
     },
     cancelItems: changeOnce("CancelOrderItems", cancelOrderItems),
     returnItems: changeOnce("ReturnOrderItems", returnOrderItems),
+    updateFulfillment: (call, request, { requestId, validateOnly }) =>
+      update(call, request, requestId, validateOnly),
+    getFulfillment: (call, key) => getFulfillment(options, call, key),
     listFulfillments: (call, request) => listFulfillments(options, call, request),
     listEvents: (call, request) => listOrderEvents(options, call, request),
     watch: (call, request) => watchOrder({ db, orderAccess, watchedOrders }, call, request),

@@ -5,7 +5,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { completeOrder } from "../complete-order.ts";
 import type { Order, OrderFields, OrderItem } from "../order-types.ts";
-import { canLead, type OrderTransition, type ServiceTransition, TRANSITIONS } from "../state/transitions.ts";
+import { type AnyTransition, canLead, TRANSITIONS } from "../state/transitions.ts";
 import { actorOf } from "./actor.ts";
 import type { EventDetails } from "./event-details.ts";
 import { orderChanges } from "./order-changes.ts";
@@ -14,7 +14,7 @@ import { orderChanges } from "./order-changes.ts";
 export interface OrderChange {
   /** The order before the change. */
   order: Order;
-  transition: OrderTransition | ServiceTransition;
+  transition: AnyTransition;
   /** What changes of the order besides its version and time. */
   set: Partial<
     Pick<

@@ -14,6 +14,10 @@ export interface EventDetails {
   items?: StoredUnits[];
   restocked?: boolean;
   fulfillmentId?: string;
+  /** Of the shipment after the event, as the next two. */
+  carrier?: string;
+  trackingNumber?: string;
+  trackingUri?: string;
   /** Minor units, as decimal text. */
   amount?: string;
   reference?: string;

@@ -3,6 +3,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
+import { actorOf } from "../change/actor.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/change-options.ts";
 import { lockOrder } from "../change/lock-orders.ts";
@@ -19,8 +20,10 @@ export interface Delivery {
   fulfillmentId: string;
 }
 
-const SET_DELIVERED = prepare<[ids: readonly string[], at: Date], object>(
-  (ids, at) => sql`update fulfillment set delivered_at = ${at} where id = any(${ids}::uuid[])`,
+const SET_DELIVERED = prepare<[ids: readonly string[], at: Date, actor: string], object>(
+  (ids, at, actor) => sql`
+    update fulfillment set delivered_at = ${at}, delivered_by = ${actor}, version = version + 1
+    where id = any(${ids}::uuid[])`,
 );
 
 /**
@@ -61,6 +64,7 @@ export async function deliverOrder(
     SET_DELIVERED(
       delivered.map((one) => one.id),
       now,
+      actorOf(call.principal, order.customerId),
     ),
   );
   const isDelivered = fulfillments.every((one) => one.deliverTime !== undefined || delivered.includes(one));

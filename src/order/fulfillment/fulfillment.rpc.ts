@@ -4,7 +4,8 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { type FulfillmentSchema, ShipmentState } from "../../../gen/cartwright/order/v1/fulfillment_pb.ts";
 import type { OrderService } from "../../../gen/cartwright/order/v1/order_service_pb.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Fulfillment, Orders } from "../order.ts";
+import { ACTORS } from "../event-messages.rpc.ts";
+import type { Actor, Fulfillment, Orders } from "../order.ts";
 import { toOrderMessage } from "../order-messages.rpc.ts";
 
 /** Creates the handlers of OrderService for shipments, and for what becomes of the units of items. */
@@ -38,6 +39,26 @@ export function fulfillmentRpc(orders: Orders, getCall: (context: HandlerContext
       return { order: toOrderMessage(await orders.returnItems(getCall(context), itemReturn, requestId)) };
     },
 
+    async getFulfillment({ id, fulfillmentId }, context) {
+      const key = { id: id.toLowerCase(), fulfillmentId: fulfillmentId.toLowerCase() };
+      return { fulfillment: toFulfillmentMessage(await orders.getFulfillment(getCall(context), key)) };
+    },
+
+    async updateFulfillment({ fulfillment: values, updateMask, requestId, validateOnly }, context) {
+      const update = {
+        id: values?.orderId.toLowerCase() ?? "",
+        fulfillmentId: values?.id.toLowerCase() ?? "",
+        etag: values?.etag ?? "",
+        carrier: values?.carrier ?? "",
+        trackingNumber: values?.trackingNumber ?? "",
+        trackingUri: values?.trackingUri ?? "",
+        mask: updateMask?.paths ?? [],
+      };
+      const options = { requestId, validateOnly };
+      const { order, fulfillment } = await orders.updateFulfillment(getCall(context), update, options);
+      return { order: toOrderMessage(order), fulfillment: toFulfillmentMessage(fulfillment) };
+    },
+
     async listFulfillments({ id, pageSize, pageToken }, context) {
       const request = { id: id.toLowerCase(), pageSize, pageToken };
       const page = await orders.listFulfillments(getCall(context), request);
@@ -53,17 +74,22 @@ function toUnits(messages: readonly { itemId: string; quantity: bigint }[]) {
 
 function toFulfillmentMessage({
   createTime,
+  shippedBy,
   deliverTime,
+  deliveredBy,
   ...fulfillment
 }: Fulfillment): MessageInitShape<typeof FulfillmentSchema> {
-  const shipped = { state: ShipmentState.SHIPPED, createTime: timestampFromDate(createTime) };
-  if (deliverTime === undefined) return { ...fulfillment, ...shipped, events: [shipped] };
-  const delivered = { state: ShipmentState.DELIVERED, createTime: timestampFromDate(deliverTime) };
+  const shipped = toFulfillmentEvent(ShipmentState.SHIPPED, createTime, shippedBy);
+  const delivered = deliverTime && toFulfillmentEvent(ShipmentState.DELIVERED, deliverTime, deliveredBy);
   return {
     ...fulfillment,
-    state: ShipmentState.DELIVERED,
+    state: delivered?.state ?? ShipmentState.SHIPPED,
     createTime: shipped.createTime,
-    deliverTime: delivered.createTime,
-    events: [shipped, delivered],
+    ...(delivered && { deliverTime: delivered.createTime }),
+    events: delivered === undefined ? [shipped] : [shipped, delivered],
   };
+}
+
+function toFulfillmentEvent(state: ShipmentState, time: Date, { actor, actorId }: Actor) {
+  return { state, createTime: timestampFromDate(time), actor: ACTORS[actor], actorId };
 }

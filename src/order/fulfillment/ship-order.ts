@@ -3,6 +3,7 @@ import type { Tx } from "../../infra/postgres/postgres.ts";
 import { prepare } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import { AppError, assertEtag } from "../../kernel/errors.ts";
+import { actorOf, readActor } from "../change/actor.ts";
 import { applyChanges, nextSequence, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/change-options.ts";
 import { storedUnits } from "../change/event-details.ts";
@@ -16,21 +17,18 @@ import {
 import { lockOrder } from "../change/lock-orders.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
-import { type Fulfillment, fulfillmentStateOf, readFulfillments } from "./fulfillment.ts";
+import { type Fulfillment, fulfillmentStateOf, readFulfillments, type Tracking } from "./fulfillment.ts";
 
 /** A request to ship units of an order. */
-export interface Shipment {
+export interface Shipment extends Tracking {
   id: string;
   /** Empty for any version of the order. */
   etag: string;
   /** Empty for all units that are neither shipped nor cancelled. */
   items: readonly ItemQuantity[];
-  carrier: string;
-  trackingNumber: string;
-  trackingUri: string;
 }
 
-/** An order after a shipment, and its new fulfillment. */
+/** An order after a shipment or its correction, and the fulfillment. */
 export interface ShippedOrder {
   order: Order;
   fulfillment: Fulfillment;
@@ -47,15 +45,16 @@ const INSERT = prepare<
     trackingNumber: string,
     trackingUri: string,
     createdAt: Date,
+    actor: string,
     positions: readonly string[],
     quantities: readonly string[],
   ],
   object
 >(
-  (id, orderId, carrier, trackingNumber, trackingUri, createdAt, positions, quantities) => sql`
+  (id, orderId, carrier, trackingNumber, trackingUri, createdAt, actor, positions, quantities) => sql`
     with fulfillment as (
-      insert into fulfillment (id, order_id, carrier, tracking_number, tracking_uri, created_at)
-      values (${id}, ${orderId}, ${carrier}, ${trackingNumber}, ${trackingUri}, ${createdAt})
+      insert into fulfillment (id, order_id, carrier, tracking_number, tracking_uri, created_at, shipped_by)
+      values (${id}, ${orderId}, ${carrier}, ${trackingNumber}, ${trackingUri}, ${createdAt}, ${actor})
       returning id
     )
     insert into fulfillment_item (fulfillment_id, position, quantity)
@@ -73,7 +72,7 @@ export async function shipOrder(
   options: ChangeOptions,
   tx: Tx,
   call: Call,
-  { id, etag, items, ...shipment }: Shipment,
+  { id, etag, items, ...tracking }: Shipment,
 ): Promise<ShippedOrder> {
   const { inventory, clock, ids } = options;
   assertDistinctItems(items);
@@ -95,28 +94,36 @@ export async function shipOrder(
   }));
   // The units that can be ordered stay the same, so that nothing of the catalogue changes.
   await inventory.moveForOrders(tx, "SHIP", lines, levels, now);
+  const actor = actorOf(call.principal, order.customerId);
   const fulfillment: Fulfillment = {
     id: ids(),
     orderId: id,
     items: units.map(({ item, quantity }) => ({ itemId: item.id, quantity })),
-    ...shipment,
+    ...tracking,
+    etag: "1",
     createTime: now,
+    shippedBy: readActor(actor, true),
     deliverTime: undefined,
+    deliveredBy: readActor(null, true),
   };
-  await insertFulfillment(tx, fulfillment);
+  await insertFulfillment(tx, fulfillment, actor);
   const shipped = withUnits(order.items, units, "fulfilledQuantity");
   const set = { items: shipped, fulfillmentState: fulfillmentStateOf(shipped, false) };
-  const details = { items: storedUnits(units), fulfillmentId: fulfillment.id };
+  const details = { items: storedUnits(units), fulfillmentId: fulfillment.id, ...tracking };
   const [after = order] = await applyChanges(tx, call, [{ order, transition: "SHIP", set, details, now }]);
   return { order: after, fulfillment };
 }
 
-async function insertFulfillment(tx: Tx, { id, orderId, items, ...fulfillment }: Fulfillment): Promise<void> {
+async function insertFulfillment(
+  tx: Tx,
+  { id, orderId, items, ...fulfillment }: Fulfillment,
+  actor: string,
+): Promise<void> {
   const { carrier, trackingNumber, trackingUri, createTime } = fulfillment;
   const positions = items.map(({ itemId }) => itemId);
   const quantities = items.map(({ quantity }) => quantity.toString());
   await tx.query(
-    INSERT(id, orderId, carrier, trackingNumber, trackingUri, createTime, positions, quantities),
+    INSERT(id, orderId, carrier, trackingNumber, trackingUri, createTime, actor, positions, quantities),
   );
 }
 

@@ -23,6 +23,12 @@ export type OrderTransition =
 /** A change of an order that the service makes by itself. */
 export type ServiceTransition = "START_EXPIRY" | "EXPIRE" | "ABORT_EXPIRY";
 
+/** A change of a part of an order. It moves no state, and each order that has the part allows it. */
+export type OrderCorrection = "UPDATE_FULFILLMENT";
+
+/** Any change of an order. */
+export type AnyTransition = OrderTransition | ServiceTransition | OrderCorrection;
+
 /** The kind of an event in the history of an order. */
 export type OrderEventType =
   | "PLACED"
@@ -35,7 +41,8 @@ export type OrderEventType =
   | "EXPIRE_TIME_SET"
   | "EXPIRY_STARTED"
   | "EXPIRED"
-  | "EXPIRY_ABORTED";
+  | "EXPIRY_ABORTED"
+  | "FULFILLMENT_CHANGED";
 
 /** A row of the state table: which states allow a transition, and which ones it can lead to. */
 export interface TransitionRule {
@@ -60,7 +67,7 @@ const ANY_PAYMENT: readonly PaymentState[] = [...UNPAID, ...SHIPPABLE, "REFUNDED
 const OPEN: readonly Closing[] = ["NONE"];
 
 /** The state table. It decides each change of an order; docs/orders.md shows it as a diagram. */
-export const TRANSITIONS: Readonly<Record<OrderTransition | ServiceTransition, TransitionRule>> = {
+export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
   CANCEL: {
     event: "CANCELLED",
     payment: ANY_PAYMENT,
@@ -132,6 +139,13 @@ export const TRANSITIONS: Readonly<Record<OrderTransition | ServiceTransition, T
     closing: ["EXPIRING"],
     to: { closing: ["NONE"] },
   },
+  UPDATE_FULFILLMENT: {
+    event: "FULFILLMENT_CHANGED",
+    payment: ANY_PAYMENT,
+    fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"],
+    closing: OPEN,
+    to: {},
+  },
 };
 
 /** The transitions of callers, in the order in which they are listed. */
@@ -156,10 +170,7 @@ export interface TransitionSubject extends OrderStates {
 }
 
 /** Returns whether the states of an order, and the quantities of its items, allow a transition. */
-export function isAllowed(
-  order: TransitionSubject,
-  transition: OrderTransition | ServiceTransition,
-): boolean {
+export function isAllowed(order: TransitionSubject, transition: AnyTransition): boolean {
   const { payment, fulfillment, closing } = TRANSITIONS[transition];
   if (!payment.includes(order.paymentState) || !fulfillment.includes(order.fulfillmentState)) return false;
   if (!closing.includes(order.closing)) return false;
@@ -203,11 +214,7 @@ export function assertTransition(
 }
 
 /** Returns whether a transition can lead from some states to others. */
-export function canLead(
-  transition: OrderTransition | ServiceTransition,
-  from: OrderStates,
-  to: OrderStates,
-): boolean {
+export function canLead(transition: AnyTransition, from: OrderStates, to: OrderStates): boolean {
   const rule = TRANSITIONS[transition];
   const isReachable = <T>(before: T, after: T, targets: readonly T[] | undefined): boolean =>
     targets === undefined ? before === after : targets.includes(after);
@@ -248,4 +255,4 @@ export function legalSteps(): LegalStep[] {
   );
 }
 
-const isTransition = (name: string): name is OrderTransition | ServiceTransition => name in TRANSITIONS;
+const isTransition = (name: string): name is AnyTransition => name in TRANSITIONS;

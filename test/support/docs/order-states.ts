@@ -5,14 +5,7 @@ import {
   overallState,
   PAYMENT_STATES,
 } from "../../../src/order/state/order-state.ts";
-import {
-  canLead,
-  type OrderTransition,
-  type ServiceTransition,
-  TRANSITIONS,
-} from "../../../src/order/state/transitions.ts";
-
-type Transition = OrderTransition | ServiceTransition;
+import { type AnyTransition, canLead, TRANSITIONS } from "../../../src/order/state/transitions.ts";
 
 /** The states in which an order is placed; one whose total is 0 is paid from the start. */
 const INITIAL: readonly OrderStates[] = [
@@ -24,14 +17,14 @@ const ALL_STATES: readonly OrderStates[] = PAYMENT_STATES.flatMap((paymentState)
     CLOSINGS.map((closing) => ({ paymentState, fulfillmentState, closing })),
   ),
 );
-const transitions = Object.keys(TRANSITIONS).filter((name): name is Transition => name in TRANSITIONS);
+const transitions = Object.keys(TRANSITIONS).filter((name): name is AnyTransition => name in TRANSITIONS);
 
 /** Returns the name of the states in the diagram. An order that is about to expire is still PENDING. */
 const nodeOf = (states: OrderStates): string =>
   states.closing === "EXPIRING" ? "PENDING_EXPIRING" : overallState(states);
 
 /** Returns the states that a transition can lead to. Only a shipment makes an unfulfilled order another one. */
-const statesAfter = (from: OrderStates, transition: Transition): OrderStates[] =>
+const statesAfter = (from: OrderStates, transition: AnyTransition): OrderStates[] =>
   ALL_STATES.filter(
     (to) =>
       canLead(transition, from, to) &&

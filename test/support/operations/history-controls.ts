@@ -13,6 +13,11 @@ export const historyControls: readonly NegativeControl[] = [
     "orders/:shipped",
     "update order_event set fulfillment_state = 'UNFULFILLED' where order_id = ':shipped' and type = 'SHIPPED'",
   ],
+  [
+    "order-history",
+    "orders/:shipped",
+    "update order_event set type = 'FULFILLMENT_CHANGED' where order_id = ':shipped' and type = 'SHIPPED'",
+  ],
   ["order-last-event", "orders/:order", "update orders set payment_state = 'UNPAID' where id = ':order'"],
   ["order-last-event", "orders/:held", "update orders set payment_state = 'PAID' where id = ':held'"],
   [

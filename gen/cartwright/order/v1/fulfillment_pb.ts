@@ -5,6 +5,8 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import type { OrderActor } from "./order_actor_pb.ts";
+import { file_cartwright_order_v1_order_actor } from "./order_actor_pb.ts";
 import { file_google_api_field_behavior } from "../../../google/api/field_behavior_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/fulfillment.proto.
  */
 export const file_cartwright_order_v1_fulfillment: GenFile = /*@__PURE__*/
-  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL2Z1bGZpbGxtZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIlcKEU9yZGVySXRlbVF1YW50aXR5EiEKB2l0ZW1faWQYASABKAlCEOBBArpICnIIEAEYFLoBAQASHwoIcXVhbnRpdHkYAiABKANCDeBBArpIByIFGJBOKAEioQMKC0Z1bGZpbGxtZW50Eg8KAmlkGAEgASgJQgPgQQgSFQoIb3JkZXJfaWQYAiABKAlCA+BBAxI6CgVpdGVtcxgDIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCA+BBBRIUCgdjYXJyaWVyGAQgASgJQgPgQQUSHAoPdHJhY2tpbmdfbnVtYmVyGAUgASgJQgPgQQUSGQoMdHJhY2tpbmdfdXJpGAYgASgJQgPgQQUSNgoFc3RhdGUYByABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBtZW50U3RhdGVCA+BBAxI0CgtjcmVhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAxI1CgxkZWxpdmVyX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgPgQQMSOgoGZXZlbnRzGAogAygLMiUuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudEV2ZW50QgPgQQMidgoQRnVsZmlsbG1lbnRFdmVudBIxCgVzdGF0ZRgBIAEoDjIiLmNhcnR3cmlnaHQub3JkZXIudjEuU2hpcG1lbnRTdGF0ZRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqaQoNU2hpcG1lbnRTdGF0ZRIeChpTSElQTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFlNISVBNRU5UX1NUQVRFX1NISVBQRUQQARIcChhTSElQTUVOVF9TVEFURV9ERUxJVkVSRUQQAkKsAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEEZ1bGZpbGxtZW50UHJvdG9QAVo5ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcmRlci92MTtvcmRlcnYxqgITQ2FydHdyaWdodC5PcmRlci5WMcoCE0NhcnR3cmlnaHRcT3JkZXJcVjHqAhVDYXJ0d3JpZ2h0OjpPcmRlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_field_behavior, file_google_protobuf_timestamp]);
+  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL2Z1bGZpbGxtZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIlcKEU9yZGVySXRlbVF1YW50aXR5EiEKB2l0ZW1faWQYASABKAlCEOBBArpICnIIEAEYFLoBAQASHwoIcXVhbnRpdHkYAiABKANCDeBBArpIByIFGJBOKAEirQQKC0Z1bGZpbGxtZW50EhoKAmlkGAEgASgJQg7gQQi6SAjYAQFyA7ABARIgCghvcmRlcl9pZBgCIAEoCUIO4EEFukgI2AEBcgOwAQESOgoFaXRlbXMYAyADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5QgPgQQMSNgoHY2FycmllchgEIAEoCUIlukgiciAYZDIYXlteXHB7Q2N9XHB7Wmx9XHB7WnB9XSokugEBABI+Cg90cmFja2luZ19udW1iZXIYBSABKAlCJbpIInIgGGQyGF5bXlxwe0NjfVxwe1psfVxwe1pwfV0qJLoBAQASMAoMdHJhY2tpbmdfdXJpGAYgASgJQhq6SBfYAQFyEhjQDzIKXmh0dHBzPzovL4gBARI2CgVzdGF0ZRgHIAEoDjIiLmNhcnR3cmlnaHQub3JkZXIudjEuU2hpcG1lbnRTdGF0ZUID4EEDEjQKC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEID4EEDEjUKDGRlbGl2ZXJfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCA+BBAxI6CgZldmVudHMYCiADKAsyJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50RXZlbnRCA+BBAxIZCgRldGFnGAsgASgJQgu6SAhyBhhAugEBACK4AQoQRnVsZmlsbG1lbnRFdmVudBIxCgVzdGF0ZRgBIAEoDjIiLmNhcnR3cmlnaHQub3JkZXIudjEuU2hpcG1lbnRTdGF0ZRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoFYWN0b3IYAyABKA4yHy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyQWN0b3ISEAoIYWN0b3JfaWQYBCABKAkqaQoNU2hpcG1lbnRTdGF0ZRIeChpTSElQTUVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhoKFlNISVBNRU5UX1NUQVRFX1NISVBQRUQQARIcChhTSElQTUVOVF9TVEFURV9ERUxJVkVSRUQQAkKsAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEEZ1bGZpbGxtZW50UHJvdG9QAVo5ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcmRlci92MTtvcmRlcnYxqgITQ2FydHdyaWdodC5PcmRlci5WMcoCE0NhcnR3cmlnaHRcT3JkZXJcVjHqAhVDYXJ0d3JpZ2h0OjpPcmRlcjo6VjFiBnByb3RvMw", [file_buf_validate_validate, file_cartwright_order_v1_order_actor, file_google_api_field_behavior, file_google_protobuf_timestamp]);
 
 /**
  * Some units of one item of an order.
@@ -72,21 +74,23 @@ export type Fulfillment = Message<"cartwright.order.v1.Fulfillment"> & {
   items: OrderItemQuantity[];
 
   /**
-   * Name of the carrier; empty if unknown.
+   * Name of the carrier; empty if unknown. At most 100 characters, without line breaks and control characters.
    *
    * @generated from field: string carrier = 4;
    */
   carrier: string;
 
   /**
-   * Number of the shipment at the carrier; empty if there is none.
+   * Number of the shipment at the carrier; empty if there is none. At most 100 characters, without line breaks and
+   * control characters.
    *
    * @generated from field: string tracking_number = 5;
    */
   trackingNumber: string;
 
   /**
-   * Address of the carrier's page about the shipment; empty if there is none.
+   * Address of the carrier's page about the shipment, with http:// or https://; empty if there is none. At most 2,000
+   * characters.
    *
    * @generated from field: string tracking_uri = 6;
    */
@@ -119,6 +123,13 @@ export type Fulfillment = Message<"cartwright.order.v1.Fulfillment"> & {
    * @generated from field: repeated cartwright.order.v1.FulfillmentEvent events = 10;
    */
   events: FulfillmentEvent[];
+
+  /**
+   * Version of the fulfillment; it changes with its delivery and with every update.
+   *
+   * @generated from field: string etag = 11;
+   */
+  etag: string;
 };
 
 /**
@@ -147,6 +158,21 @@ export type FulfillmentEvent = Message<"cartwright.order.v1.FulfillmentEvent"> &
    * @generated from field: google.protobuf.Timestamp create_time = 2;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Kind of the caller that has caused the change.
+   *
+   * @generated from field: cartwright.order.v1.OrderActor actor = 3;
+   */
+  actor: OrderActor;
+
+  /**
+   * The account or the API key that has caused the change, such as "account:<id>". Only for staff and API keys;
+   * otherwise empty.
+   *
+   * @generated from field: string actor_id = 4;
+   */
+  actorId: string;
 };
 
 /**

@@ -8,6 +8,8 @@ import type { OrderItemQuantity } from "./fulfillment_pb.ts";
 import { file_cartwright_order_v1_fulfillment } from "./fulfillment_pb.ts";
 import type { FulfillmentState, OrderState, PaymentState } from "./order_pb.ts";
 import { file_cartwright_order_v1_order } from "./order_pb.ts";
+import type { OrderActor } from "./order_actor_pb.ts";
+import { file_cartwright_order_v1_order_actor } from "./order_actor_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -18,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order_event.proto.
  */
 export const file_cartwright_order_v1_order_event: GenFile = /*@__PURE__*/
-  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX2V2ZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIpUFCgpPcmRlckV2ZW50EhAKCHNlcXVlbmNlGAEgASgDEjEKBHR5cGUYAiABKA4yIy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyRXZlbnRUeXBlEi4KBWFjdG9yGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckFjdG9yEhAKCGFjdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIuCgVzdGF0ZRgGIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZRI4Cg1wYXltZW50X3N0YXRlGAcgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGUSQAoRZnVsZmlsbG1lbnRfc3RhdGUYCCABKA4yJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50U3RhdGUSNQoFaXRlbXMYCSADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5EhEKCXJlc3RvY2tlZBgKIAEoCBIWCg5mdWxmaWxsbWVudF9pZBgLIAEoCRIpCgZhbW91bnQYDCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSGQoRcGF5bWVudF9yZWZlcmVuY2UYDSABKAkSOgoOcGF5bWVudF9tZXRob2QYDiABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRNZXRob2QSLwoLZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqhAwoOT3JkZXJFdmVudFR5cGUSIAocT1JERVJfRVZFTlRfVFlQRV9VTlNQRUNJRklFRBAAEhsKF09SREVSX0VWRU5UX1RZUEVfUExBQ0VEEAESHgoaT1JERVJfRVZFTlRfVFlQRV9DQU5DRUxMRUQQAhIZChVPUkRFUl9FVkVOVF9UWVBFX1BBSUQQAxIcChhPUkRFUl9FVkVOVF9UWVBFX1NISVBQRUQQBBIeChpPUkRFUl9FVkVOVF9UWVBFX0RFTElWRVJFRBAFEiQKIE9SREVSX0VWRU5UX1RZUEVfSVRFTVNfQ0FOQ0VMTEVEEAYSIwofT1JERVJfRVZFTlRfVFlQRV9JVEVNU19SRVRVUk5FRBAHEiQKIE9SREVSX0VWRU5UX1RZUEVfRVhQSVJFX1RJTUVfU0VUEAgSIwofT1JERVJfRVZFTlRfVFlQRV9FWFBJUllfU1RBUlRFRBAJEhwKGE9SREVSX0VWRU5UX1RZUEVfRVhQSVJFRBAKEiMKH09SREVSX0VWRU5UX1RZUEVfRVhQSVJZX0FCT1JURUQQCyqiAQoKT3JkZXJBY3RvchIbChdPUkRFUl9BQ1RPUl9VTlNQRUNJRklFRBAAEhgKFE9SREVSX0FDVE9SX0NVU1RPTUVSEAESFQoRT1JERVJfQUNUT1JfR1VFU1QQAhIVChFPUkRFUl9BQ1RPUl9TVEFGRhADEhcKE09SREVSX0FDVE9SX1NFUlZJQ0UQBBIWChJPUkRFUl9BQ1RPUl9TWVNURU0QBSpqCg1QYXltZW50TWV0aG9kEh4KGlBBWU1FTlRfTUVUSE9EX1VOU1BFQ0lGSUVEEAASFwoTUEFZTUVOVF9NRVRIT0RfQ0FTSBABEiAKHFBBWU1FTlRfTUVUSE9EX0JBTktfVFJBTlNGRVIQAkKrAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCD09yZGVyRXZlbnRQcm90b1ABWjlleGFtcGxlLmNvbS9jYXJ0d3JpZ2h0L2dlbi9nby9jYXJ0d3JpZ2h0L29yZGVyL3YxO29yZGVydjGqAhNDYXJ0d3JpZ2h0Lk9yZGVyLlYxygITQ2FydHdyaWdodFxPcmRlclxWMeoCFUNhcnR3cmlnaHQ6Ok9yZGVyOjpWMWIGcHJvdG8z", [file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX2V2ZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxItUFCgpPcmRlckV2ZW50EhAKCHNlcXVlbmNlGAEgASgDEjEKBHR5cGUYAiABKA4yIy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyRXZlbnRUeXBlEi4KBWFjdG9yGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckFjdG9yEhAKCGFjdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIuCgVzdGF0ZRgGIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZRI4Cg1wYXltZW50X3N0YXRlGAcgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGUSQAoRZnVsZmlsbG1lbnRfc3RhdGUYCCABKA4yJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50U3RhdGUSNQoFaXRlbXMYCSADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5EhEKCXJlc3RvY2tlZBgKIAEoCBIWCg5mdWxmaWxsbWVudF9pZBgLIAEoCRIpCgZhbW91bnQYDCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSGQoRcGF5bWVudF9yZWZlcmVuY2UYDSABKAkSOgoOcGF5bWVudF9tZXRob2QYDiABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRNZXRob2QSLwoLZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjYXJyaWVyGBEgASgJEhcKD3RyYWNraW5nX251bWJlchgSIAEoCRIUCgx0cmFja2luZ191cmkYEyABKAkqywMKDk9yZGVyRXZlbnRUeXBlEiAKHE9SREVSX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIbChdPUkRFUl9FVkVOVF9UWVBFX1BMQUNFRBABEh4KGk9SREVSX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAISGQoVT1JERVJfRVZFTlRfVFlQRV9QQUlEEAMSHAoYT1JERVJfRVZFTlRfVFlQRV9TSElQUEVEEAQSHgoaT1JERVJfRVZFTlRfVFlQRV9ERUxJVkVSRUQQBRIkCiBPUkRFUl9FVkVOVF9UWVBFX0lURU1TX0NBTkNFTExFRBAGEiMKH09SREVSX0VWRU5UX1RZUEVfSVRFTVNfUkVUVVJORUQQBxIkCiBPUkRFUl9FVkVOVF9UWVBFX0VYUElSRV9USU1FX1NFVBAIEiMKH09SREVSX0VWRU5UX1RZUEVfRVhQSVJZX1NUQVJURUQQCRIcChhPUkRFUl9FVkVOVF9UWVBFX0VYUElSRUQQChIjCh9PUkRFUl9FVkVOVF9UWVBFX0VYUElSWV9BQk9SVEVEEAsSKAokT1JERVJfRVZFTlRfVFlQRV9GVUxGSUxMTUVOVF9DSEFOR0VEEAwqagoNUGF5bWVudE1ldGhvZBIeChpQQVlNRU5UX01FVEhPRF9VTlNQRUNJRklFRBAAEhcKE1BBWU1FTlRfTUVUSE9EX0NBU0gQARIgChxQQVlNRU5UX01FVEhPRF9CQU5LX1RSQU5TRkVSEAJCqwEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQg9PcmRlckV2ZW50UHJvdG9QAVo5ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcmRlci92MTtvcmRlcnYxqgITQ2FydHdyaWdodC5PcmRlci5WMcoCE0NhcnR3cmlnaHRcT3JkZXJcVjHqAhVDYXJ0d3JpZ2h0OjpPcmRlcjo6VjFiBnByb3RvMw", [file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_actor, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * One change of an order. Events never change.
@@ -98,7 +100,8 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   restocked: boolean;
 
   /**
-   * The shipment, for SHIPPED and DELIVERED. Empty for the delivery of several shipments, and for other types.
+   * The shipment, for SHIPPED, DELIVERED and FULFILLMENT_CHANGED. Empty for the delivery of several shipments, and for
+   * other types.
    *
    * @generated from field: string fulfillment_id = 11;
    */
@@ -139,6 +142,27 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 16;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Carrier of the shipment after the change, for SHIPPED and FULFILLMENT_CHANGED; empty if unknown.
+   *
+   * @generated from field: string carrier = 17;
+   */
+  carrier: string;
+
+  /**
+   * Tracking number of the shipment after the change, for SHIPPED and FULFILLMENT_CHANGED; empty if there is none.
+   *
+   * @generated from field: string tracking_number = 18;
+   */
+  trackingNumber: string;
+
+  /**
+   * Tracking page of the shipment after the change, for SHIPPED and FULFILLMENT_CHANGED; empty if there is none.
+   *
+   * @generated from field: string tracking_uri = 19;
+   */
+  trackingUri: string;
 };
 
 /**
@@ -238,6 +262,13 @@ export const OrderEventType = {
    * @generated from enum value: ORDER_EVENT_TYPE_EXPIRY_ABORTED = 11;
    */
   EXPIRY_ABORTED: 11,
+
+  /**
+   * The carrier or the tracking of a shipment was corrected. The states of the order stay as they are.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_FULFILLMENT_CHANGED = 12;
+   */
+  FULFILLMENT_CHANGED: 12,
 } as const;
 
 /**
@@ -252,69 +283,6 @@ export type OrderEventType = (typeof OrderEventType)[keyof typeof OrderEventType
  */
 export const OrderEventTypeSchema: GenEnum<OrderEventType> = /*@__PURE__*/
   enumDesc(file_cartwright_order_v1_order_event, 0);
-
-/**
- * The kind of caller that has caused a change of an order.
- *
- * @generated from enum cartwright.order.v1.OrderActor
- */
-export const OrderActor = {
-  /**
-   * Unknown: the order is older than its history.
-   *
-   * @generated from enum value: ORDER_ACTOR_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * The customer of the order, signed in.
-   *
-   * @generated from enum value: ORDER_ACTOR_CUSTOMER = 1;
-   */
-  CUSTOMER: 1,
-
-  /**
-   * A guest: a caller that has placed the order without being signed in, or that has access to it by its order token,
-   * signed in as another customer or not.
-   *
-   * @generated from enum value: ORDER_ACTOR_GUEST = 2;
-   */
-  GUEST: 2,
-
-  /**
-   * Staff or an admin.
-   *
-   * @generated from enum value: ORDER_ACTOR_STAFF = 3;
-   */
-  STAFF: 3,
-
-  /**
-   * Another service, with an API key.
-   *
-   * @generated from enum value: ORDER_ACTOR_SERVICE = 4;
-   */
-  SERVICE: 4,
-
-  /**
-   * The service itself, such as when an order expires.
-   *
-   * @generated from enum value: ORDER_ACTOR_SYSTEM = 5;
-   */
-  SYSTEM: 5,
-} as const;
-
-/**
- * The kind of caller that has caused a change of an order.
- *
- * @generated from enum cartwright.order.v1.OrderActor
- */
-export type OrderActor = (typeof OrderActor)[keyof typeof OrderActor] | UnknownEnum;
-
-/**
- * Describes the enum cartwright.order.v1.OrderActor.
- */
-export const OrderActorSchema: GenEnum<OrderActor> = /*@__PURE__*/
-  enumDesc(file_cartwright_order_v1_order_event, 1);
 
 /**
  * The method of a payment by hand.
@@ -355,5 +323,5 @@ export type PaymentMethod = (typeof PaymentMethod)[keyof typeof PaymentMethod] |
  * Describes the enum cartwright.order.v1.PaymentMethod.
  */
 export const PaymentMethodSchema: GenEnum<PaymentMethod> = /*@__PURE__*/
-  enumDesc(file_cartwright_order_v1_order_event, 2);
+  enumDesc(file_cartwright_order_v1_order_event, 1);
 

@@ -57,7 +57,9 @@ const EVENTS: readonly ListColumn<Of<HistoryEvent>>[] = [
 const FULFILLMENTS: readonly ListColumn<Of<HistoryFulfillment>>[] = [
   { name: "id", type: "uuid", value: ({ id }) => id },
   { name: "order_id", type: "uuid", value: ({ orderId }) => orderId },
+  { name: "carrier", type: "text", value: ({ carrier }) => carrier },
   { name: "tracking_number", type: "text", value: ({ trackingNumber }) => trackingNumber },
+  { name: "tracking_uri", type: "text", value: ({ trackingUri }) => trackingUri },
   { name: "created_at", type: "timestamptz", value: ({ createdAt }) => createdAt },
   { name: "delivered_at", type: "timestamptz", value: ({ deliveredAt }) => deliveredAt ?? null },
 ];
@@ -133,10 +135,10 @@ async function insertRows<Row>(
 async function insertFulfillments(tx: Tx, fulfillments: readonly Of<HistoryFulfillment>[]): Promise<void> {
   await tx.query(sql`
     insert into fulfillment (
-      id, order_id, carrier, tracking_number, tracking_uri, created_at, delivered_at
+      id, order_id, carrier, tracking_number, tracking_uri, created_at, delivered_at, shipped_by, delivered_by, version
     )
-    select id, order_id, 'Demo Parcel', tracking_number, 'https://parcels.example.com/' || tracking_number, created_at,
-      delivered_at
+    select id, order_id, carrier, tracking_number, tracking_uri, created_at, delivered_at, 'SYSTEM',
+      case when delivered_at is null then '' else 'SYSTEM' end, case when delivered_at is null then 1 else 2 end
     from ${rowsOf(FULFILLMENTS, fulfillments)}`);
   const items = fulfillments.flatMap(({ id, units }) => units.map((one) => ({ ...one, fulfillmentId: id })));
   await insertRows(tx, "fulfillment_item", FULFILLMENT_ITEMS, items);

@@ -1,4 +1,4 @@
-import type { OrderEvent } from "../../../order/order.ts";
+import type { OrderEvent, Tracking } from "../../../order/order.ts";
 import type { LifeEvent, OrderLife } from "../generate/order-life.ts";
 
 /** The parts of an order that its history follows from. */
@@ -43,10 +43,9 @@ export interface HistoryMovement extends Units {
 }
 
 /** A shipment. */
-export interface HistoryFulfillment {
+export interface HistoryFulfillment extends Tracking {
   id: string;
   units: readonly Units[];
-  trackingNumber: string;
   createdAt: string;
   deliveredAt: string | undefined;
 }
@@ -84,11 +83,10 @@ export function createHistory(order: HistorySubject): OrderHistory {
     const sequence = index + 2;
     const units = unitsOf(order, type, part);
     if (type === "SHIPPED") {
-      const trackingNumber = `${order.reference}-${part + 1}`;
       history.fulfillments.push({
         id: fulfillmentId(part),
         units,
-        trackingNumber,
+        ...trackingOf(order, part),
         createdAt: at,
         deliveredAt: undefined,
       });
@@ -167,13 +165,20 @@ function unitsOfPart(order: HistorySubject, part: number): Units[] {
   });
 }
 
+function trackingOf({ reference }: HistorySubject, part: number): Tracking {
+  const trackingNumber = `${reference}-${part + 1}`;
+  const trackingUri = `https://parcels.example.com/${trackingNumber}`;
+  return { carrier: "Demo Parcel", trackingNumber, trackingUri };
+}
+
 /** Returns the details of an event, as the service stores them. */
 function detailsOf(
-  { totalMinor, reference, life, fulfillmentId }: HistorySubject,
+  order: HistorySubject,
   type: LifeEvent["type"],
   part: number,
   units: readonly Units[],
 ): object {
+  const { totalMinor, reference, life, fulfillmentId } = order;
   const items = units.map(({ position, quantity }) => ({
     id: String(position),
     quantity: String(quantity),
@@ -182,6 +187,7 @@ function detailsOf(
     case "PAID":
       return { amount: totalMinor.toString(), method: life.method, reference };
     case "SHIPPED":
+      return { items, fulfillmentId: fulfillmentId(part), ...trackingOf(order, part) };
     case "DELIVERED":
       return { items, fulfillmentId: fulfillmentId(part) };
     case "ITEMS_RETURNED":

@@ -33,6 +33,13 @@ export async function createPaidOrder(fixtures: Fixtures): Promise<{ orderId: st
   return { orderId: (await payOrder(fixtures.admin, order)).id, productId };
 }
 
+/** Ships an order of the owner. */
+async function createShippedOrder(fixtures: Fixtures): Promise<{ orderId: string; fulfillmentId: string }> {
+  const { orderId: id } = await createPaidOrder(fixtures);
+  const { fulfillment } = await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
+  return { orderId: id, fulfillmentId: fulfillment?.id ?? "" };
+}
+
 /** The methods of OrderService. */
 export const orderRows: Readonly<Record<string, AccessRow>> = {
   "OrderService/CreateOrder": accessRow(
@@ -97,8 +104,7 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     return ({ orders }) => orders.shipOrder({ requestId: randomUUID(), id });
   }),
   "OrderService/DeliverOrder": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
-    const { orderId: id } = await createPaidOrder(fixtures);
-    await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
+    const { orderId: id } = await createShippedOrder(fixtures);
     return ({ orders }) => orders.deliverOrder({ requestId: randomUUID(), id });
   }),
   "OrderService/CancelOrderItems": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
@@ -107,14 +113,25 @@ export const orderRows: Readonly<Record<string, AccessRow>> = {
     return ({ orders }) => orders.cancelOrderItems({ requestId: randomUUID(), id, items });
   }),
   "OrderService/ReturnOrderItems": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
-    const { orderId: id } = await createPaidOrder(fixtures);
-    await fixtures.admin.orders.shipOrder({ requestId: randomUUID(), id });
+    const { orderId: id } = await createShippedOrder(fixtures);
     const items = [{ itemId: "1", quantity: 1n }];
     return ({ orders }) => orders.returnOrderItems({ requestId: randomUUID(), id, items });
   }),
   "OrderService/SetOrderExpireTime": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
     const { orderId: id } = await createOrder(fixtures);
     return ({ orders }) => orders.setOrderExpireTime({ id, neverExpires: true });
+  }),
+  "OrderService/GetFulfillment": accessRow(
+    OWNER,
+    async (fixtures) => {
+      const { orderId: id, fulfillmentId } = await createShippedOrder(fixtures);
+      return ({ orders }) => orders.getFulfillment({ id, fulfillmentId });
+    },
+    Scope.ORDERS_READ,
+  ),
+  "OrderService/UpdateFulfillment": staffRow(Scope.ORDERS_MANAGE, async (fixtures) => {
+    const { orderId, fulfillmentId: id } = await createShippedOrder(fixtures);
+    return ({ orders }) => orders.updateFulfillment({ fulfillment: { id, orderId, carrier: "DHL" } });
   }),
   "OrderService/ListFulfillments": accessRow(
     OWNER,

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { StockReason } from "../../../../gen/cartwright/catalog/v1/catalog_pb.ts";
-import { OrderActor, OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
+import { OrderActor } from "../../../../gen/cartwright/order/v1/order_actor_pb.ts";
+import { OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { OrderState, OrderTransition, PaymentState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { timestampDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { OrderActor, OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
+import { OrderActor } from "../../../../gen/cartwright/order/v1/order_actor_pb.ts";
+import { OrderEventType } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { openExpiryWorker, payOrder, placeOrder, setExpiry } from "../../../support/orders/expiry-worker.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";

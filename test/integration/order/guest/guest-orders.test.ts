@@ -1,10 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  OrderActor,
-  OrderEventType,
-  PaymentMethod,
-} from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
+import { OrderActor } from "../../../../gen/cartwright/order/v1/order_actor_pb.ts";
+import { OrderEventType, PaymentMethod } from "../../../../gen/cartwright/order/v1/order_event_pb.ts";
 import { OrderState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { failureOf } from "../../../support/errors.ts";
 import { createAccount, type SignedInAccount } from "../../../support/identity/test-accounts.ts";
