@@ -47,13 +47,21 @@ const INSERT = prepare<[orderIds: readonly string[], leaseMs: number], object>(
     select order_id, 1, ${afterMs(leaseMs)} from unnest(${orderIds}::uuid[]) as order_id
     on conflict (order_id) do update set attempts = excluded.attempts, retry_at = excluded.retry_at`,
 );
+// A row of an order that is not EXPIRING is deleted, so that the payment of that order is not cancelled. The lock of the
+// order decides: without it, the order could begin to expire meanwhile and then lack its row. Like LOCK_DUE, this never
+// waits for an order.
 const TAKE_OVER = prepare<[leaseMs: number, limit: number], { order_id: string; attempts: number }>(
   (leaseMs, limit) => sql`
+    with due as materialized (
+      select order_id, closing from order_expiry join orders on orders.id = order_id
+      where retry_at <= now() order by retry_at limit ${limit} for update skip locked
+    ),
+    remnant as (
+      delete from order_expiry using due where order_expiry.order_id = due.order_id and due.closing <> 'EXPIRING'
+    )
     update order_expiry set attempts = attempts + 1, retry_at = ${afterMs(leaseMs)}
-    from (
-      select order_id from order_expiry where retry_at <= now() order by retry_at limit ${limit} for update skip locked
-    ) as due
-    where order_expiry.order_id = due.order_id returning order_expiry.order_id, attempts`,
+    from due where order_expiry.order_id = due.order_id and due.closing = 'EXPIRING'
+    returning order_expiry.order_id, attempts`,
 );
 // With other attempts, another worker has taken the expiry after the lease of this one had ended.
 const POSTPONE = prepare<
@@ -85,7 +93,7 @@ export async function findDelay(
 
 /**
  * Takes expiries for this worker: begins those of orders that were not paid in time, and continues those whose lease
- * or delay has ended, such as the ones of a worker that was killed.
+ * or delay has ended, such as the ones of a worker that was killed. Rows that remained of earlier expiries are deleted.
  */
 export async function takeExpiries(
   tx: Tx,
