@@ -19,6 +19,12 @@ export const WAITING_RETENTION_SECONDS = 10 * 365 * DAY_SECONDS;
  */
 const HEARTBEAT_SECONDS = 10;
 
+/**
+ * Time in which a worker settles jobs that have exceeded their limit, in seconds. Then pg-boss fails all jobs of the
+ * batch, also those that are completed.
+ */
+const SETTLE_SECONDS = 5;
+
 /** Options of all queues. Completed jobs are deleted; the retained ones have failed their last attempt. */
 const POLICY = {
   retryDelay: 1,
@@ -52,6 +58,6 @@ export async function installJobs(client: ClientBase, log: Log, queues = allQueu
 const policyOf = ({ expireInSeconds, maxAttempts, maxDelaySeconds, notify }: Queue<object>) => ({
   retryLimit: maxAttempts - 1,
   ...(maxDelaySeconds !== undefined && { retryDelayMax: maxDelaySeconds }),
-  expireInSeconds,
+  expireInSeconds: expireInSeconds + SETTLE_SECONDS,
   notify,
 });

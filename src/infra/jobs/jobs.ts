@@ -124,7 +124,11 @@ async function startWorkers<Data extends object>(
   queue: Queue<Data>,
   handle: (job: RunningJob<Data>) => Promise<void>,
 ): Promise<void> {
-  const warn = createThrottledWarning(log);
+  const batch = {
+    handle,
+    warn: createThrottledWarning(log),
+    warnOfTimeLimit: createThrottledWarning(log),
+  };
   const options = {
     batchSize: queue.batchSize,
     localConcurrency: workers,
@@ -133,7 +137,7 @@ async function startWorkers<Data extends object>(
     notifyPollingIntervalSeconds: pollSeconds,
     perJobResults: true,
   } as const;
-  await boss.work(queue.name, options, (jobs: Job<Data>[]) => runBatch(boss, queue, jobs, { handle, warn }));
+  await boss.work(queue.name, options, (jobs: Job<Data>[]) => runBatch(boss, queue, jobs, batch));
 }
 
 /** Resolves when `work` does, or after a time limit. */
