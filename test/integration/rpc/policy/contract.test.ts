@@ -50,6 +50,7 @@ describe("bounds", () => {
     "UpdateCustomerRequest.update_mask": mask,
     "UpdateShippingZoneRequest.update_mask": mask,
     "UpdateTaxZoneRequest.update_mask": mask,
+    "UpdateFulfillmentRequest.update_mask": mask,
   };
 
   test("every request field has a bound, except output-only fields and field masks", () => {

@@ -48,6 +48,7 @@ const requests: Readonly<Record<string, JsonObject>> = {
   "IdentityService/CreateApiKey": { apiKey: { serviceAccount: "warehouse", scopes: ["SCOPE_ORDERS_READ"] } },
   "OrderService/CreateOrder": { requestId: id, order: { items: [{ productId: id, quantity: "2" }] } },
   "OrderService/QuoteOrder": { items: [{ productId: id, quantity: "2" }] },
+  "OrderService/UpdateFulfillment": { fulfillment: { id, orderId: id, carrier: "DHL" } },
   "ZoneService/CreateShippingZone": { shippingZone: { name: "EU", countryCodes: ["DE"] } },
   "ZoneService/UpdateShippingZone": { shippingZone: { id, name: "EU" } },
   "ZoneService/CreateTaxZone": { taxZone: { countryCode: "DE" } },
