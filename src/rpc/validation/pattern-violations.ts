@@ -16,6 +16,7 @@ export const PATTERN_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "^[a-z][a-z0-9-]{1,62}$": "must be 2 to 63 lower-case letters, digits and hyphens, and begin with a letter",
   "^https?://": "must begin with http:// or https://",
   "^[^\\p{Cc}\\p{Zl}\\p{Zp}]*$": "must not contain line breaks or control characters",
+  "^[\\t\\n\\r\\P{Cc}]*$": "must not contain control characters except tabs and line breaks",
 };
 
 /** Returns the description of a violation: in words for patterns, and for required fields that are empty. */
