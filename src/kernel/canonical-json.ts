@@ -44,13 +44,14 @@ function encodeSetFields(value: unknown): string | undefined {
       ? undefined
       : `[${value.map((item) => encodeSetFields(item) ?? "null").join()}]`;
   }
-  const fields: string[] = [];
-  for (const [key, item] of Object.entries(value).sort(byKey)) {
-    const encoded =
-      MAPS.has(key) && Object.keys(item ?? {}).length > 0 ? canonicalJson(item) : encodeSetFields(item);
-    if (encoded !== undefined) fields.push(`${JSON.stringify(key)}:${encoded}`);
+  let fields = "";
+  for (const key of Object.keys(value).sort()) {
+    const item: unknown = Reflect.get(value, key);
+    const isMap = MAPS.has(key) && Object.keys(item ?? {}).length > 0;
+    const encoded = isMap ? canonicalJson(item) : encodeSetFields(item);
+    if (encoded !== undefined) fields += `${fields === "" ? "" : ","}${JSON.stringify(key)}:${encoded}`;
   }
-  return fields.length === 0 ? undefined : `{${fields.join()}}`;
+  return fields === "" ? undefined : `{${fields}}`;
 }
 
 const byKey = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,16 +1,21 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   FulfillmentState as FulfillmentStateMessage,
-  type OrderSchema,
+  type OrderItem as OrderItemMessage,
+  type Order as OrderMessage,
   OrderState as OrderStateMessage,
+  type OrderTotal as OrderTotalMessage,
   OrderTotalType,
   OrderTransition as OrderTransitionMessage,
   PaymentState as PaymentStateMessage,
+  type ShippingOption as ShippingOptionMessage,
 } from "../../gen/cartwright/order/v1/order_pb.ts";
-import type { QuoteSchema } from "../../gen/cartwright/order/v1/quote_pb.ts";
+import type { Money as MoneyMessage } from "../../gen/cartwright/type/v1/money_pb.ts";
+import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright/type/v1/postal_address_pb.ts";
+import type { Money } from "../kernel/money.ts";
+import type { PostalAddress } from "./address/postal-address.ts";
 import type { Order } from "./order.ts";
-import type { OrderTotals } from "./order-types.ts";
+import type { OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
 import {
   FULFILLMENT_STATES as FULFILLMENT_STATE_NAMES,
   type FulfillmentState,
@@ -74,30 +79,34 @@ const ORDER_STATE_NAMES: readonly OrderState[] = [
   "COMPLETED",
 ];
 
-/** Returns the message of an order. */
-export function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchema> {
-  const { paid, totals } = order;
+/**
+ * Returns the message of an order, complete: `create` would copy it with all of its amounts, which takes as long as
+ * encoding it.
+ */
+export function toOrderMessage(order: Order): OrderMessage {
+  const { paid, totals, shippingAddress, billingAddress, shippingOption, expireTime } = order;
   return {
+    $typeName: "cartwright.order.v1.Order",
     id: order.id,
     customerId: order.customerId,
     state: ORDER_STATES[order.state],
-    items: order.items,
-    totalPrice: order.totalPrice,
+    items: order.items.map(toItemMessage),
+    totalPrice: toMoneyMessage(order.totalPrice),
     promotionId: order.promotionId,
     allowedTransitions: order.allowedTransitions.map((transition) => TRANSITIONS[transition]),
     etag: order.etag,
     createTime: timestampFromDate(order.createTime),
     updateTime: timestampFromDate(order.updateTime),
-    ...(order.expireTime && { expireTime: timestampFromDate(order.expireTime) }),
+    expireTime: expireTime && timestampFromDate(expireTime),
     paymentState: PAYMENT_STATES[order.paymentState],
     fulfillmentState: FULFILLMENT_STATES[order.fulfillmentState],
     ...toTotalMessages(totals, paid.currencyCode),
-    amountDue: order.amountDue,
-    ...(order.shippingAddress && { shippingAddress: order.shippingAddress }),
-    ...(order.billingAddress && { billingAddress: order.billingAddress }),
+    amountDue: toMoneyMessage(order.amountDue),
+    shippingAddress: shippingAddress && toAddressMessage(shippingAddress),
+    billingAddress: billingAddress && toAddressMessage(billingAddress),
     email: order.email,
     note: order.note,
-    ...(order.shippingOption && { shippingOption: order.shippingOption }),
+    shippingOption: shippingOption && toShippingOptionMessage(shippingOption),
   };
 }
 
@@ -105,16 +114,69 @@ export function toOrderMessage(order: Order): MessageInitShape<typeof OrderSchem
 export function toTotalMessages(
   { subtotal, discount, shipping, tax, isTaxIncluded, total }: OrderTotals,
   currencyCode: string,
-): Pick<MessageInitShape<typeof QuoteSchema>, "totals" | "includedTax"> {
-  const money = (minorUnits: bigint) => ({ currencyCode, minorUnits });
+): Pick<OrderMessage, "totals" | "includedTax"> {
+  const money = (minorUnits: bigint) => toMoneyMessage({ currencyCode, minorUnits });
+  const totalOf = (type: OrderTotalType, minorUnits: bigint): OrderTotalMessage => ({
+    $typeName: "cartwright.order.v1.OrderTotal",
+    type,
+    amount: money(minorUnits),
+  });
   return {
     totals: [
-      { type: OrderTotalType.SUBTOTAL, amount: money(subtotal) },
-      { type: OrderTotalType.DISCOUNT, amount: money(discount) },
-      { type: OrderTotalType.SHIPPING, amount: money(shipping) },
-      { type: OrderTotalType.TAX, amount: money(isTaxIncluded ? 0n : tax) },
-      { type: OrderTotalType.TOTAL, amount: money(total) },
+      totalOf(OrderTotalType.SUBTOTAL, subtotal),
+      totalOf(OrderTotalType.DISCOUNT, discount),
+      totalOf(OrderTotalType.SHIPPING, shipping),
+      totalOf(OrderTotalType.TAX, isTaxIncluded ? 0n : tax),
+      totalOf(OrderTotalType.TOTAL, total),
     ],
     includedTax: money(isTaxIncluded ? tax : 0n),
   };
+}
+
+/** Returns the message of a shipping option. */
+export function toShippingOptionMessage(option: ShippingOption): ShippingOptionMessage {
+  return {
+    $typeName: "cartwright.order.v1.ShippingOption",
+    id: option.id,
+    name: option.name,
+    price: toMoneyMessage(option.price),
+    tax: toMoneyMessage(option.tax),
+    minDeliveryDays: option.minDeliveryDays,
+    maxDeliveryDays: option.maxDeliveryDays,
+  };
+}
+
+function toItemMessage(item: OrderItem): OrderItemMessage {
+  return {
+    $typeName: "cartwright.order.v1.OrderItem",
+    productId: item.productId,
+    sku: item.sku,
+    name: item.name,
+    unitPrice: toMoneyMessage(item.unitPrice),
+    quantity: item.quantity,
+    totalPrice: toMoneyMessage(item.totalPrice),
+    id: item.id,
+    cancelledQuantity: item.cancelledQuantity,
+    fulfilledQuantity: item.fulfilledQuantity,
+    returnedQuantity: item.returnedQuantity,
+    tax: toMoneyMessage(item.tax),
+  };
+}
+
+function toAddressMessage(address: PostalAddress): PostalAddressMessage {
+  return {
+    $typeName: "cartwright.type.v1.PostalAddress",
+    countryCode: address.countryCode,
+    administrativeArea: address.administrativeArea,
+    locality: address.locality,
+    postalCode: address.postalCode,
+    addressLines: [...address.addressLines],
+    recipient: address.recipient,
+    organization: address.organization,
+    phone: address.phone,
+  };
+}
+
+function toMoneyMessage({ currencyCode, minorUnits }: Money): MoneyMessage {
+  return { $typeName: "cartwright.type.v1.Money", currencyCode, minorUnits };
 }

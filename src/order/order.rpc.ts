@@ -1,13 +1,13 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { OrderItem as OrderItemMessage } from "../../gen/cartwright/order/v1/order_pb.ts";
-import type { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
+import type { CreateOrderResponse, OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import type { PostalAddress as PostalAddressMessage } from "../../gen/cartwright/type/v1/postal_address_pb.ts";
 import type { StockLine } from "../inventory/inventory.ts";
 import type { Call } from "../kernel/call.ts";
 import { paymentMethodOf, toEventMessage } from "./event-messages.rpc.ts";
 import { fulfillmentRpc } from "./fulfillment/fulfillment.rpc.ts";
-import type { Orders, PostalAddress } from "./order.ts";
+import type { CreatedOrder, Orders, PostalAddress } from "./order.ts";
 import { fulfillmentStateOf, orderStateOf, paymentStateOf, toOrderMessage } from "./order-messages.rpc.ts";
 import { rethrowWithQuote, toQuoteMessage } from "./quote/quote.rpc.ts";
 import { toWatchMessage } from "./watch/watch-messages.rpc.ts";
@@ -33,11 +33,7 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
       };
       const creation = { order: input, requestId: requestId.toLowerCase(), validateOnly };
       const created = await orders.create(getCall(context), creation).catch(rethrowWithQuote);
-      return {
-        order: toOrderMessage(created.order),
-        replayed: created.replayed,
-        orderToken: created.orderToken,
-      };
+      return createOrderResponse(created);
     },
 
     async quoteOrder({ items, shippingAddress, billingAddress, shippingOptionId }, context) {
@@ -108,6 +104,16 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
 
     ...fulfillmentRpc(orders, getCall),
   } satisfies ServiceImpl<typeof OrderService>;
+}
+
+/** Returns the response of CreateOrder as a complete message, as `toOrderMessage` does. */
+function createOrderResponse({ order, replayed, orderToken }: CreatedOrder): CreateOrderResponse {
+  return {
+    $typeName: "cartwright.order.v1.CreateOrderResponse",
+    order: toOrderMessage(order),
+    replayed,
+    orderToken,
+  };
 }
 
 function toLines(items: readonly OrderItemMessage[]): StockLine[] {

@@ -8,6 +8,7 @@ import {
   type RawBuilder,
   sql,
 } from "kysely";
+import { arrayText } from "./array-text.ts";
 
 declare const row: unique symbol;
 
@@ -81,8 +82,13 @@ export function prepareList<Row>(
   return (values) => ({
     text,
     name,
-    values: slots.map((slot) => (slot instanceof Parameter ? values[slot.index] : slot)),
+    values: slots.map((slot) => toParameter(slot instanceof Parameter ? values[slot.index] : slot)),
   });
+}
+
+/** Returns a value as the driver takes it. */
+function toParameter(value: unknown): unknown {
+  return Array.isArray(value) ? arrayText(value) : value;
 }
 
 /** A column of rows that a statement receives as arrays, one for each column. */
