@@ -36,12 +36,21 @@ function accessErrors({ access, scope }: MethodPolicy): string[] {
   return errors;
 }
 
-function rateLimitErrors({ rateLimit }: MethodPolicy): string[] {
+/** The kinds of access that anonymous callers can have. */
+const ANONYMOUS_ACCESS: readonly Access[] = [Access.PUBLIC, Access.GUEST, Access.ORDER_TOKEN];
+
+function rateLimitErrors({ access, rateLimit }: MethodPolicy): string[] {
   const errors: string[] = [];
   if ((rateLimit?.class ?? RateLimitClass.UNSPECIFIED) === RateLimitClass.UNSPECIFIED) {
     errors.push("rate_limit.class is not set");
   }
-  if ((rateLimit?.cost ?? 0) < 1) errors.push("rate_limit.cost must be at least 1");
+  const { cost = 0, anonymousCost = 0 } = rateLimit ?? {};
+  if (cost < 1) errors.push("rate_limit.cost must be at least 1");
+  if (anonymousCost === 0) return errors;
+  if (anonymousCost <= cost) errors.push("rate_limit.anonymous_cost must be more than rate_limit.cost");
+  if (!ANONYMOUS_ACCESS.includes(access)) {
+    errors.push("rate_limit.anonymous_cost requires an access of anonymous callers");
+  }
   return errors;
 }
 

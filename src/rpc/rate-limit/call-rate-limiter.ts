@@ -93,7 +93,7 @@ export function createCallRateLimiter({
     async charge(call, policy) {
       const name = classOf(policy);
       if (name === undefined) return undefined;
-      const cost = policy.rateLimit?.cost ?? 0;
+      const cost = costOf(call, policy);
       if (name === "REGISTER") {
         const { address, site } = budgets.REGISTER;
         await spend(call, addressCharge(address, call, cost), ...siteCharge(site, call, cost));
@@ -123,6 +123,12 @@ export function createCallRateLimiter({
       if (decision !== undefined) record(call, charge, decision);
     },
   };
+}
+
+/** Returns the units that a call costs. An anonymous caller's may be more. */
+function costOf({ principal }: ActiveCall, { rateLimit }: MethodPolicy): number {
+  const { cost = 0, anonymousCost = 0 } = rateLimit ?? {};
+  return principal.kind === "anonymous" ? Math.max(cost, anonymousCost) : cost;
 }
 
 const isSignedIn = ({ principal }: ActiveCall): boolean =>

@@ -4,6 +4,7 @@ import {
   Access,
   type Cache,
   type Deadline,
+  type RateLimit,
   RateLimitClass,
   RequestId,
   Scope,
@@ -34,6 +35,12 @@ function cachedFor(cache: Cache | undefined): string {
   return `${formatDuration(cache?.freshFor)}${http}`;
 }
 
+function costs(rateLimit: RateLimit | undefined): string {
+  if (rateLimit === undefined) return "";
+  const anonymous = rateLimit.anonymousCost === 0 ? "" : `, anonymous ${rateLimit.anonymousCost}`;
+  return `${enumName(RateLimitClass, rateLimit.class)} ${rateLimit.cost}${anonymous}`;
+}
+
 function tableRow(method: DescMethod): string {
   const policy = methodPolicy(method);
   if (policy === undefined) throw new Error(`${methodKey(method)} has no policy`);
@@ -42,7 +49,7 @@ function tableRow(method: DescMethod): string {
     `${method.parent.name}/${method.name}`,
     enumName(Access, access),
     scope === Scope.UNSPECIFIED ? "" : enumName(Scope, scope).replace(" ", "-"),
-    rateLimit === undefined ? "" : `${enumName(RateLimitClass, rateLimit.class)} ${rateLimit.cost}`,
+    costs(rateLimit),
     cachedFor(cache),
     deadlines(deadline),
     requestId === RequestId.UNSPECIFIED ? "" : enumName(RequestId, requestId),

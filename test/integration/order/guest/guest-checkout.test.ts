@@ -35,8 +35,8 @@ test("while GUEST_CHECKOUT is off, anonymous callers place no orders, and tokens
 });
 
 test("the rate limits of anonymous callers apply to guests, whatever their token", async () => {
-  // A long window, so that no budget is refilled while the test runs.
-  const shop = await openShop({ GUEST_CHECKOUT: "on", LIMITS: "on", LIMIT_WRITE: "3/3600" });
+  // Units of an order and two further calls. The window is long, so that no unit is regained while the test runs.
+  const shop = await openShop({ GUEST_CHECKOUT: "on", LIMITS: "on", LIMIT_WRITE: "7/3600" });
   const admin = await createAccount(shop, "ADMIN");
   const productId = await makeProduct(admin, { stock: 100n });
   const outcomes: string[] = [];

@@ -164,6 +164,17 @@ describe.each<[string, DescService, string, Case[]]>([
       ["rate_limit.class is not set", { rateLimit: null }],
       ["rate_limit.class is not set", { rateLimit: { cost: 1 } }],
       ["rate_limit.cost must be at least 1", { rateLimit: { class: "RATE_LIMIT_CLASS_READ" } }],
+      [
+        "rate_limit.anonymous_cost must be more than rate_limit.cost",
+        { rateLimit: { class: "RATE_LIMIT_CLASS_READ", cost: 2, anonymousCost: 2 } },
+      ],
+      [
+        "rate_limit.anonymous_cost requires an access of anonymous callers",
+        {
+          access: "ACCESS_CUSTOMER",
+          rateLimit: { class: "RATE_LIMIT_CLASS_READ", cost: 1, anonymousCost: 2 },
+        },
+      ],
       ["scope must not be set on a public method", { scope: "SCOPE_ORDERS_READ" }],
       ["deadline is not set", { deadline: null }],
       ["deadline.default must be more than 0", { deadline: { max: "1s" } }],
