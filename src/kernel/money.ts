@@ -18,10 +18,17 @@ export function isCurrency(code: string): boolean {
   return CURRENCIES.has(code);
 }
 
-/** @throws AppError invalid_argument when a computed amount is larger than `MAX_MINOR_UNITS` */
-export function assertAmount(minorUnits: bigint, field: string): void {
+/**
+ * @param problem what is too large, and what to do
+ * @throws AppError invalid_argument when a computed amount is larger than `MAX_MINOR_UNITS`
+ */
+export function assertAmount(
+  minorUnits: bigint,
+  field: string,
+  problem = "the amount is too large. Split it into several.",
+): void {
   if (minorUnits > MAX_MINOR_UNITS) {
-    throw new AppError("invalid_argument", `${field}: the amount is too large. Split it into several.`, {
+    throw new AppError("invalid_argument", `${field}: ${problem}`, {
       reason: "AMOUNT_TOO_LARGE",
       fields: [{ field, description: `must be at most ${MAX_MINOR_UNITS} minor units` }],
     });

@@ -20,6 +20,10 @@ export function addUpTotals(
   return { subtotal, discount, shipping, tax, isTaxIncluded, total };
 }
 
+/** The subtotal alone is checked before. */
+const TOTAL_TOO_LARGE =
+  "the total with shipping and tax is too large. Order less, or check the rates of the shipping zone and the tax zone.";
+
 /**
  * Returns the totals of an order as `addUpTotals` does.
  * @param field path of the items in the request
@@ -27,6 +31,6 @@ export function addUpTotals(
  */
 export function totalsOf(field: string, ...amounts: Parameters<typeof addUpTotals>): OrderTotals {
   const totals = addUpTotals(...amounts);
-  assertAmount(totals.total, field);
+  assertAmount(totals.total, field, TOTAL_TOO_LARGE);
   return totals;
 }
