@@ -1,20 +1,23 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { onTestFinished } from "vitest";
 import { AppError } from "../../../src/kernel/errors.ts";
 import { type CommitMoment, proxiedUrl, startCommitProxy } from "../stores/commit-proxy.ts";
 import type { TestDatabase } from "../stores/database.ts";
 import { endLeases, openExpiryWorker, setExpiry } from "./expiry-worker.ts";
 
-/** A worker besides those of the replicas, which a run of the model starts and kills. */
+/**
+ * A worker besides those of the replicas, which a run of the model starts and kills. It runs in the process of the test:
+ * when it is killed, its round is abandoned and its connections end. test/long/jobs kills processes of workers.
+ */
 export interface ModelWorker {
   /** Lets the expire time of an order and the leases of killed workers pass, and does a round. */
   passExpireTime(orderId: string): Promise<void>;
-  /** Kills the worker at the next COMMIT of an expiry: its connections end, and it does nothing any more. */
-  killAtCommit(moment: CommitMoment): void;
+  /** Kills the worker at the next COMMIT of an expiry, and calls `onKill`. */
+  killAtCommit(moment: CommitMoment, onKill: () => void): void;
   /** Cancels a kill that has not occurred. */
   reset(): void;
   /** Does rounds until no expiry is due. @throws Error if there are still some after many rounds */
   completeExpiries(): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** Maximum number of rounds until all expiries are completed: the workers of the replicas hold locks meanwhile. */
@@ -23,16 +26,26 @@ const ROUND_DELAY_MS = 20;
 /** Statements of the transactions of an expiry. */
 const EXPIRY = /\border_expiry\b/;
 
-/** Creates a worker on a database. It connects when it is used for the first time in a test, and after a kill. */
+/**
+ * Creates a worker on a database. It connects when it is used for the first time in a test, and after a kill, and is
+ * closed when the test is finished.
+ */
 export function createModelWorker(database: TestDatabase): ModelWorker {
   let process: ReturnType<typeof startWorker> | undefined;
-  let killMoment: CommitMoment | undefined;
+  let nextKill: { moment: CommitMoment; onKill: () => void } | undefined;
   const runRound = async () => {
-    process ??= startWorker(database);
+    process ??= startWorker(database, () => {
+      process = undefined;
+    });
     const { proxy, worker, killed, kill } = await process;
-    if (killMoment !== undefined) {
-      proxy.interrupt({ moment: killMoment, statement: EXPIRY, onInterrupt: kill });
-      killMoment = undefined;
+    if (nextKill !== undefined) {
+      const { moment, onKill } = nextKill;
+      const onInterrupt = () => {
+        kill();
+        onKill();
+      };
+      proxy.interrupt({ moment, statement: EXPIRY, onInterrupt });
+      nextKill = undefined;
     }
     const round = worker.run().catch((error: unknown) => {
       // The connections were terminated. A later round goes on.
@@ -49,11 +62,11 @@ export function createModelWorker(database: TestDatabase): ModelWorker {
       await endLeases(database);
       await runRound();
     },
-    killAtCommit(moment) {
-      killMoment = moment;
+    killAtCommit(moment, onKill) {
+      nextKill = { moment, onKill };
     },
     reset() {
-      killMoment = undefined;
+      nextKill = undefined;
       void process?.then(({ proxy }) => proxy.reset());
     },
     async completeExpiries() {
@@ -64,15 +77,16 @@ export function createModelWorker(database: TestDatabase): ModelWorker {
         await runRound();
       }
     },
-    async close() {
-      await process?.then(({ proxy }) => proxy.close());
-    },
   };
 }
 
-async function startWorker(database: TestDatabase) {
+async function startWorker(database: TestDatabase, onClose: () => void) {
   const proxy = await startCommitProxy(Number(new URL(database.url).port));
   const worker = await openExpiryWorker(proxiedUrl(database.url, proxy));
+  onTestFinished(() => {
+    onClose();
+    return proxy.close();
+  });
   const { promise: killed, resolve: kill } = Promise.withResolvers<void>();
   return { proxy, worker, killed, kill };
 }

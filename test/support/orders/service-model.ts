@@ -53,7 +53,6 @@ export async function startServiceModel(redisUrl: string): Promise<ServiceModel>
     database,
     openRun: () => openRun(database, replicas, worker, categorySlug),
     async close() {
-      await worker.close();
       await Promise.all(replicas.map((replica) => replica.close()));
       await database.drop();
     },
@@ -67,10 +66,12 @@ async function openRun(
   categorySlug: string,
 ): Promise<ShopRun> {
   const fixture = await createFixture(await clientsAt(replicas, 0), database, categorySlug);
-  let faults = 0;
+  let hasFaults = false;
+  const occurred: Fault[] = [];
   return {
     state: initialState,
-    hasFaults: () => faults > 0,
+    hasFaults: () => hasFaults,
+    occurredFaults: () => occurred,
     async call(operation, index, ids) {
       if (operation.method === "PassExpireTime") {
         await worker.passExpireTime(ids.orders.get(operation.order) ?? "");
@@ -79,17 +80,22 @@ async function openRun(
       return callService(await clientsAt(replicas, index), fixture, operation, ids);
     },
     async inject(fault: Fault) {
-      faults += 1;
-      if (fault.kind === "kill connections") return void (await terminateConnections(database));
-      if (fault.kind === "kill worker") return worker.killAtCommit(fault.moment);
+      hasFaults = true;
+      const onOccur = () => void occurred.push(fault);
+      if (fault.kind === "kill connections") {
+        await terminateConnections(database);
+        return onOccur();
+      }
+      if (fault.kind === "kill worker") return worker.killAtCommit(fault.moment, onOccur);
       const replica = replicas[fault.replica];
       if (replica === undefined) return;
-      if (fault.kind === "cut commit") replica.proxy.interrupt({ moment: fault.moment, statement: CHANGE });
-      else if (fault.moment === "immediately") replica.kill();
-      else {
-        const { moment } = fault;
-        replica.proxy.interrupt({ moment, statement: CHANGE, onInterrupt: () => replica.kill() });
-      }
+      const { moment } = fault;
+      const onInterrupt = () => {
+        if (fault.kind === "kill replica") replica.kill();
+        onOccur();
+      };
+      if (moment === "immediately") onInterrupt();
+      else replica.proxy.interrupt({ moment, statement: CHANGE, onInterrupt });
     },
     async endFaults() {
       for (const { proxy } of replicas) proxy.reset();

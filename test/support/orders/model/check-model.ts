@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { FailedCheck } from "../../stores/invariants.ts";
 import { type CommandMix, commandsOf } from "./commands.ts";
+import { countOutcomes, countRun, emptyCoverage, type ModelCoverage } from "./model-coverage.ts";
 import { describeStored } from "./model-order.ts";
 import type { ModelState } from "./model-state.ts";
 import { ModelViolation, ShopModel } from "./shop-model.ts";
@@ -16,6 +17,10 @@ export interface ModelCheckOptions {
   runs: number;
   maxCommands: number;
   mix: CommandMix;
+  /** Time after which no further run starts, in milliseconds. Unlimited by default. */
+  timeLimitMs?: number;
+  /** Determines the commands. Random by default, and printed when a run fails. */
+  seed?: number;
   /** Whether a failure is reported without a search for smaller commands. Defaults to false. */
   endOnFailure?: boolean;
   /** Creates the products and customers of a run. */
@@ -27,23 +32,24 @@ export interface ModelCheckOptions {
 export interface ModelCheckResult {
   /** The failure with the smallest commands; undefined if there is none. */
   failure: string | undefined;
-  /** How often each outcome of each method was observed. */
-  outcomes: Record<string, number>;
+  coverage: ModelCoverage;
 }
 
 /**
  * Runs random commands against the shop and the model. After each run, writes in doubt are repeated until they have a
  * response, the invariants must hold, and the database must equal the model. The environment variables that a failure
- * prints run the failing commands again.
+ * of random commands prints run them again.
  */
 export async function checkModel(options: ModelCheckOptions): Promise<ModelCheckResult> {
-  const { MODEL_SEED, MODEL_PATH, MODEL_COMMANDS } = process.env;
+  const { MODEL_SEED, MODEL_PATH, MODEL_COMMANDS }: NodeJS.ProcessEnv =
+    options.seed === undefined ? process.env : { MODEL_SEED: `${options.seed}` };
   const commands = commandsOf(options.mix, options.maxCommands, MODEL_COMMANDS);
-  const outcomes: Record<string, number> = {};
+  const coverage = emptyCoverage();
+  const endMs = performance.now() + (options.timeLimitMs ?? Number.POSITIVE_INFINITY);
   let shrinkingRuns = 0;
   let hasFailed = false;
   const checkRun = async (chosen: Iterable<fc.AsyncCommand<ShopModel, ShopRun>>) => {
-    const run = countOutcomes(await options.openRun(), outcomes);
+    const run = countOutcomes(await options.openRun(), coverage);
     const model = new ShopModel(run.state);
     try {
       await fc.asyncModelRun(() => ({ model, real: run }), chosen);
@@ -54,11 +60,13 @@ export async function checkModel(options: ModelCheckOptions): Promise<ModelCheck
     await run.completeExpiries();
     const violations = await options.findViolations();
     if (violations.length > 0) throw new ModelViolation(`violated invariants: ${JSON.stringify(violations)}`);
-    await compareStored(model, run);
+    const stored = await run.readStored();
+    compareStored(model, stored);
+    countRun(coverage, stored, run.occurredFaults());
   };
   const property = fc.asyncProperty(commands, async (chosen) => {
     if (hasFailed) shrinkingRuns += 1;
-    if (shrinkingRuns > MAX_SHRINKING_RUNS) return;
+    if (shrinkingRuns > MAX_SHRINKING_RUNS || (!hasFailed && performance.now() > endMs)) return;
     await checkRun(chosen).catch((error: unknown) => {
       hasFailed = true;
       throw error;
@@ -70,34 +78,20 @@ export async function checkModel(options: ModelCheckOptions): Promise<ModelCheck
     ...(MODEL_SEED === undefined ? {} : { seed: Number(MODEL_SEED) }),
     ...(MODEL_PATH === undefined ? {} : { path: MODEL_PATH }),
   });
-  if (!result.failed) return { failure: undefined, outcomes };
+  if (!result.failed) return { failure: undefined, coverage };
   const text = String(result.counterexample?.[0]);
   const replayPath = /replayPath="([^"]*)"/.exec(text)?.[1] ?? "";
   const failure = [
-    `MODEL_SEED=${result.seed} MODEL_PATH=${result.counterexamplePath} MODEL_COMMANDS=${replayPath}`,
+    options.seed !== undefined
+      ? `the fixed seed ${options.seed}`
+      : `MODEL_SEED=${result.seed} MODEL_PATH=${result.counterexamplePath} MODEL_COMMANDS=${replayPath}`,
     `after ${result.numRuns} runs and ${result.numShrinks} shrinks:`,
     text,
     String(result.errorInstance),
   ].join("\n");
   if (!(result.errorInstance instanceof ModelViolation))
     throw new Error(failure, { cause: result.errorInstance });
-  return { failure, outcomes };
-}
-
-function countOutcomes(run: ShopRun, counts: Record<string, number>): ShopRun {
-  return {
-    ...run,
-    async call(operation, replica, ids) {
-      const observation = await run.call(operation, replica, ids);
-      const { outcome } = observation;
-      let name = "unknown";
-      if (outcome !== undefined) name = "reason" in outcome ? String(outcome.reason) : "OK";
-      if (outcome !== undefined && "replayed" in outcome && outcome.replayed === true) name = "replayed";
-      const key = `${operation.method} ${name}`;
-      counts[key] = (counts[key] ?? 0) + 1;
-      return observation;
-    },
-  };
+  return { failure, coverage };
 }
 
 /** Repeats the writes in doubt until each has a response. */
@@ -111,8 +105,7 @@ async function resolveDoubts(model: ShopModel, run: ShopRun): Promise<void> {
   }
 }
 
-async function compareStored(model: ShopModel, run: ShopRun): Promise<void> {
-  const stored = await run.readStored();
+function compareStored(model: ShopModel, stored: StoredShop): void {
   const shop = describeShop(stored);
   for (const [key, id] of model.ids.orders) {
     if (stored.orders[key]?.[0]?.id !== id)

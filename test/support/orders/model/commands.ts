@@ -178,8 +178,8 @@ const listOrders = fc
 
 const reads = [orderRead("GetOrder"), orderRead("ListOrderEvents"), getProduct, listOrders];
 
-/** Returns the arbitraries of calls: single ones, repeated ones and different ones. */
-function callsOf(mix: CommandMix) {
+/** Returns the arbitrary of calls: single ones, repeated ones and different ones. */
+function callsOf(mix: CommandMix): fc.Arbitrary<Calls> {
   const write = fc.oneof(
     { arbitrary: createOrderOf(mix), weight: 8 },
     ...orderChanges,
@@ -193,6 +193,7 @@ function callsOf(mix: CommandMix) {
     { arbitrary: fc.oneof(...reads, ...(mix.quotes ? [quoteOrder] : [])), weight: 2 },
   );
   const one = fc.tuple(single, replica).map(([operation, at]) => new Calls([operation], [at]));
+  if (!mix.concurrent) return one;
   const repeated = fc
     .tuple(write, fc.uniqueArray(replica, { minLength: 1 }))
     .map(([operation, replicas]) => new Calls([operation, operation], replicas));
@@ -229,6 +230,8 @@ const killWorker = moment.map((at) => new Inject({ kind: "kill worker", moment: 
 
 /** Which commands are generated. Calls have a weight of 100 in all, besides that of the faults. */
 export interface CommandMix {
+  /** Whether calls are also made concurrently. */
+  concurrent: boolean;
   /** Whether orders take part in a promotion with limits. */
   promotions: boolean;
   /** Whether orders are quoted, and some have an address, a shipping option and an expected total. */

@@ -138,12 +138,12 @@ export class ShopModel {
 
   /** Adds the states in which calls in doubt have taken effect, and those in which workers have gone on with expiries. */
   #expand(states: readonly ModelState[]): readonly ModelState[] {
-    const all = new Map(states.map((state) => [JSON.stringify(state), state]));
+    const all = new Map(states.map((state) => [textOf(state), state]));
     const added = [...states];
     for (let state = added.pop(); state !== undefined; state = added.pop()) {
       const written = this.#inDoubt.map((write) => this.#step(state, write).state);
       for (const next of [...written, ...progressExpiries(state)]) {
-        const key = JSON.stringify(next);
+        const key = textOf(next);
         if (all.has(key)) continue;
         all.set(key, next);
         added.push(next);
@@ -166,5 +166,16 @@ export class ShopModel {
 }
 
 function distinct(states: readonly ModelState[]): readonly ModelState[] {
-  return [...new Map(states.map((state) => [JSON.stringify(state), state])).values()];
+  return [...new Map(states.map((state) => [textOf(state), state])).values()];
+}
+
+/** Texts of states, which never change. Calls in doubt make many states, which are compared often. */
+const texts = new WeakMap<ModelState, string>();
+
+function textOf(state: ModelState): string {
+  const known = texts.get(state);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(state);
+  texts.set(state, text);
+  return text;
 }

@@ -8,6 +8,7 @@ export type Fault =
   | { kind: "cut commit"; replica: number; moment: CommitMoment }
   | { kind: "kill connections" }
   | { kind: "kill replica"; replica: number; moment: "immediately" | CommitMoment }
+  /** The worker runs in the process of the test: it is abandoned in its round, and its connections end. */
   | { kind: "kill worker"; moment: CommitMoment };
 
 /** The shop of one run: new products, customers and request_ids, at replicas that faults affect. */
@@ -24,6 +25,8 @@ export interface ShopRun {
   inject(fault: Fault): Promise<void>;
   /** Returns whether a fault was injected in this run. */
   hasFaults(): boolean;
+  /** Returns the faults that have occurred in this run. One at a moment of a COMMIT occurs only if there is one. */
+  occurredFaults(): readonly Fault[];
   /** Ends the faults that have not occurred yet. */
   endFaults(): Promise<void>;
   /**

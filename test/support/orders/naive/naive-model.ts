@@ -6,7 +6,7 @@ import { createFixture, initialState, readStoredShop } from "../model/fixture.ts
 import { describeOrder, stateOf } from "../model/model-order.ts";
 import { ORDER_NOT_FOUND, stockOf } from "../model/model-state.ts";
 import { isWrite, type KnownIds, type Observation, type Read } from "../model/operation.ts";
-import type { ShopRun, StoredShop } from "../model/shop-run.ts";
+import type { Fault, ShopRun, StoredShop } from "../model/shop-run.ts";
 import type { Flaw } from "./flaws.ts";
 import { NaiveShop } from "./naive-shop.ts";
 
@@ -38,9 +38,11 @@ export async function startNaiveModel(
       const replicas = pools.map((pool) => new NaiveShop(pool, fixture, flaw));
       const worker = replicas.at(-1);
       let hasFaults = false;
+      const occurred: Fault[] = [];
       return {
         state: initialState,
         hasFaults: () => hasFaults,
+        occurredFaults: () => occurred,
         call: async (operation, replica, ids) => {
           if (!isWrite(operation))
             return readNaive(operation, await readStoredShop(shop.database, fixture), ids);
@@ -55,7 +57,9 @@ export async function startNaiveModel(
         async inject(fault) {
           if (fault.kind !== "cut commit" && fault.kind !== "kill worker") return;
           hasFaults = true;
-          proxies[fault.kind === "kill worker" ? 2 : fault.replica]?.interrupt({ moment: fault.moment });
+          const { moment } = fault;
+          const onInterrupt = () => void occurred.push(fault);
+          proxies[fault.kind === "kill worker" ? 2 : fault.replica]?.interrupt({ moment, onInterrupt });
         },
         async endFaults() {
           for (const proxy of proxies) proxy.reset();
