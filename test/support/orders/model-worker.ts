@@ -7,7 +7,7 @@ import { endLeases, openExpiryWorker, setExpiry } from "./expiry-worker.ts";
 
 /**
  * A worker besides those of the replicas, which a run of the model starts and kills. It runs in the process of the test:
- * when it is killed, its round is abandoned and its connections end. test/long/jobs kills processes of workers.
+ * when it is killed, its round is abandoned and its connections end. test/long/jobs.test.ts kills processes of workers.
  */
 export interface ModelWorker {
   /** Lets the expire time of an order and the leases of killed workers pass, and does a round. */

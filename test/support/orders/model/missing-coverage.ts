@@ -3,7 +3,7 @@ import type { ModelCoverage } from "./model-coverage.ts";
 const CHANGE = ["OK", "ORDER_STATE", "STALE_ETAG", "REQUEST_ID_REUSED"];
 const UNITS = [...CHANGE, "QUANTITY_TOO_LARGE"];
 
-/** Outcomes that the model knows, by method. */
+/** Outcomes of the model by method, apart from those of reads of unknown orders. */
 const OUTCOMES: Readonly<Record<string, readonly string[]>> = {
   QuoteOrder: ["OK"],
   CreateOrder: [
