@@ -31,6 +31,7 @@ export * from "../../gen/cartwright/identity/v1/identity_service_pb.ts";
 export * from "../../gen/cartwright/operations/v1/operations_pb.ts";
 export * from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 export * from "../../gen/cartwright/order/v1/fulfillment_pb.ts";
+export * from "../../gen/cartwright/order/v1/order_actor_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_event_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_service_pb.ts";

@@ -19,6 +19,7 @@ import { Migration20261121120000 } from "./migrations/migration-20261121120000-a
 import { Migration20261128012404 } from "./migrations/migration-20261128012404-idempotent-invalidation.ts";
 import { Migration20261129100000 } from "./migrations/migration-20261129100000-stock-fence.ts";
 import { Migration20261130050000 } from "./migrations/migration-20261130050000-zones.ts";
+import { Migration20261201000000 } from "./migrations/migration-20261201000000-fulfillment-update.ts";
 import { copyInventory } from "./migrations/online/migration-20261129000000-inventory.ts";
 import { copyOrderRequests } from "./migrations/online/migration-20261129020000-order-requests.ts";
 import { indexMovements } from "./migrations/online/migration-20261129050000-stock-movement-list.ts";
@@ -55,6 +56,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130050000-zones", class: Migration20261130050000 },
   { name: "migration-20261130070000-outbox-truncation", class: Migration20261130070000 },
   { name: "migration-20261130090000-order-life", online: addOrderLife },
+  { name: "migration-20261201000000-fulfillment-update", class: Migration20261201000000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

@@ -53,10 +53,7 @@ async function createTables(session: OnlineSession): Promise<void> {
         tracking_number text not null,
         tracking_uri text not null,
         created_at timestamptz(3) not null,
-        delivered_at timestamptz(3) null,
-        shipped_by text not null default '',
-        delivered_by text not null default '',
-        version int not null default 1
+        delivered_at timestamptz(3) null
       )`);
     await client.query("create index if not exists fulfillment_order on fulfillment (order_id, id)");
     await client.query(`
