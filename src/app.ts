@@ -6,6 +6,7 @@ import { IdentityService } from "../gen/cartwright/identity/v1/identity_service_
 import { OperationsService } from "../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../gen/cartwright/order/v1/order_service_pb.ts";
 import { ZoneService } from "../gen/cartwright/order/v1/zone_service_pb.ts";
+import { PaymentService } from "../gen/cartwright/payment/v1/payment_service_pb.ts";
 import { ReviewService } from "../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { catalogRpc } from "./catalog/catalog.rpc.ts";
@@ -24,6 +25,7 @@ import { type Clock, systemClock } from "./kernel/clock.ts";
 import type { Log } from "./kernel/log.ts";
 import { operationsRpc } from "./operations/operations.rpc.ts";
 import { orderRpc } from "./order/order.rpc.ts";
+import { paymentRpc } from "./order/payment/payment.rpc.ts";
 import { zoneRpc } from "./order/zone/zone.rpc.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { getCall } from "./rpc/call/call-context.ts";
@@ -61,6 +63,7 @@ export const services: readonly DescService[] = [
   CatalogService,
   OrderService,
   ZoneService,
+  PaymentService,
   TrackerService,
   ReviewService,
   CustomerService,
@@ -124,7 +127,7 @@ function createAppServer(
   config: Config,
   ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
   { redis, db, bus, limiter, log }: Infrastructure,
-  { catalog, customers, tracker, orders, zones, reviews, identity, operations }: Features,
+  { catalog, customers, tracker, orders, zones, payments, reviews, identity, operations }: Features,
 ): Server {
   const validate = createMessageValidator();
   const { budgets, sharedMultiplier, accountMultiplier, serviceMultiplier } = config;
@@ -150,6 +153,7 @@ function createAppServer(
         )
         .service(OrderService, orderRpc(orders, getCall))
         .service(ZoneService, zoneRpc(zones, getCall))
+        .service(PaymentService, paymentRpc(payments, getCall))
         .service(TrackerService, trackerRpc(tracker, getCall))
         .service(ReviewService, reviewRpc(reviews, getCall))
         .service(CustomerService, customerRpc(customers, getCall))

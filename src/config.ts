@@ -3,6 +3,7 @@ import type { BlockList } from "node:net";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
+import { findPaymentMistakes, type PaymentConfig, readPaymentConfig } from "./config/payment-config.ts";
 import { findUnknownVariables, type UnknownVariable } from "./config/unknown-variables.ts";
 import { environment } from "./config/variables.ts";
 import { StartupError } from "./kernel/errors.ts";
@@ -34,6 +35,7 @@ export type Config = Readonly<{
   stockLock: "off" | "redis";
   /** The service that determines quotes; absent: they are computed with the zones. */
   quoteService: Readonly<{ url: string; token: string | undefined; timeoutMs: number }> | undefined;
+  payments: PaymentConfig;
   /** Whether responses are cached. Off for benchmarks and conformance runs. */
   cache: boolean;
   /** The memory limit for cached responses in this process. */
@@ -118,6 +120,7 @@ export function readConfig(env: Environment): Config {
   if (result.data?.QUOTE_URL !== undefined && new URL(result.data.QUOTE_URL).username !== "") {
     mistakes.push("  QUOTE_URL: must not contain a user; set QUOTE_TOKEN instead");
   }
+  if (result.success) mistakes.push(...findPaymentMistakes(result.data));
   if (!result.success || mistakes.length > 0) {
     // A mistake may be the consequence of a misspelled name.
     for (const { name, suggestions } of findUnknownVariables(env)) {
@@ -143,6 +146,7 @@ export function readConfig(env: Environment): Config {
       value.QUOTE_URL === undefined
         ? undefined
         : { url: value.QUOTE_URL, token: value.QUOTE_TOKEN, timeoutMs: value.QUOTE_TIMEOUT_MS },
+    payments: readPaymentConfig(value),
     cache: value.CACHE,
     cacheMemoryBytes: value.CACHE_MEMORY_MB * 2 ** 20,
     access: value.ACCESS,

@@ -15,9 +15,11 @@ import {
   SigningKeyEntity,
 } from "./identity/identity.entity.ts";
 import { AuditEntity } from "./infra/audit/audit.entity.ts";
+import { SandboxEventEntity, SandboxPaymentEntity } from "./infra/payment/sandbox/sandbox.entity.ts";
 import { IdempotencyEntity } from "./infra/postgres/idempotency/idempotency.entity.ts";
 import { SecretEntity } from "./infra/postgres/secret/secret.entity.ts";
 import { InventoryEntity, StockFenceEntity, StockMovementEntity } from "./inventory/inventory.entity.ts";
+import { LedgerEntryEntity, PaymentDiscrepancyEntity } from "./order/ledger/ledger.entity.ts";
 import {
   FulfillmentEntity,
   FulfillmentItemEntity,
@@ -26,6 +28,8 @@ import {
   OrderExpiryEntity,
   OrderItemEntity,
 } from "./order/order.entity.ts";
+import { PaymentEntity, PaymentRequestEntity, WebhookEventEntity } from "./order/payment/payment.entity.ts";
+import { RefundEntity, RefundLineEntity } from "./order/refund/refund.entity.ts";
 import { ShippingZoneCountryEntity, ShippingZoneEntity } from "./order/zone/shipping-zone.entity.ts";
 import { TaxZoneEntity } from "./order/zone/tax-zone.entity.ts";
 import { ReviewEntity } from "./review/review.entity.ts";
@@ -56,6 +60,15 @@ export const entities = [
   OrderExpiryEntity,
   FulfillmentEntity,
   FulfillmentItemEntity,
+  PaymentEntity,
+  PaymentRequestEntity,
+  LedgerEntryEntity,
+  RefundEntity,
+  RefundLineEntity,
+  WebhookEventEntity,
+  PaymentDiscrepancyEntity,
+  SandboxPaymentEntity,
+  SandboxEventEntity,
   ShippingZoneEntity,
   ShippingZoneCountryEntity,
   TaxZoneEntity,

@@ -18,6 +18,7 @@ import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrderTokens } from "./order/guest/order-token.ts";
 import { readOrderTokenKeys } from "./order/guest/order-token-keys.ts";
 import { createOrders, type Orders, type QuoteProvider } from "./order/order.ts";
+import { createPayments, type Payments } from "./order/payment/payments.ts";
 import { createRemoteProvider } from "./order/quote/remote/remote-provider.ts";
 import { createTableProvider, type TableProviderOptions } from "./order/quote/table-provider.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
@@ -31,6 +32,7 @@ export interface Features {
   tracker: Tracker;
   orders: Orders;
   zones: Zones;
+  payments: Payments;
   reviews: Reviews;
   identity: Identity;
   operations: Operations;
@@ -90,11 +92,12 @@ export async function createFeatures(
         changed.map(({ customerId }) => customerId),
       ),
   });
+  const payments = createPayments({ ...shared, orderTokens });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   const operations = createOperations({ db, failedJobs: createFailedJobs({ db, tokens }) });
-  return { catalog, customers, tracker, orders, zones, reviews, identity, operations };
+  return { catalog, customers, tracker, orders, zones, payments, reviews, identity, operations };
 }
 
 /** Creates the quotes: by the service of the configuration, if there is one, else by the zones. */

@@ -11,6 +11,7 @@ import { IdentityService } from "../../gen/cartwright/identity/v1/identity_servi
 import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { ZoneService } from "../../gen/cartwright/order/v1/zone_service_pb.ts";
+import { PaymentService } from "../../gen/cartwright/payment/v1/payment_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { createAuthorizationInterceptor, type Token } from "./authorization.ts";
@@ -91,6 +92,7 @@ export interface ShopClient {
   readonly catalog: Client<typeof CatalogService>;
   readonly orders: Client<typeof OrderService>;
   readonly zones: Client<typeof ZoneService>;
+  readonly payments: Client<typeof PaymentService>;
   readonly tracker: Client<typeof TrackerService>;
   readonly customers: Client<typeof CustomerService>;
   readonly reviews: Client<typeof ReviewService>;
@@ -137,6 +139,7 @@ export function createClient(options: ClientOptions): ShopClient {
     catalog: createServiceClient(CatalogService, transport),
     orders: createServiceClient(OrderService, transport),
     zones: createServiceClient(ZoneService, transport),
+    payments: createServiceClient(PaymentService, transport),
     tracker: createServiceClient(TrackerService, transport),
     customers: createServiceClient(CustomerService, transport),
     reviews: createServiceClient(ReviewService, transport),

@@ -32,6 +32,19 @@ export const url = (...protocols: string[]) =>
     error: `must be a URL that starts with ${protocols.map((name) => `${name}//`).join(" or ")}`,
   });
 
+/** Accepts a key, a token or another credential. */
+export const credential = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,4096}$/, "must be up to 4096 visible ASCII characters");
+
+/** Parses a comma-separated list of secrets. */
+export const secrets = (max: number) =>
+  list.refine(
+    (items) =>
+      items.length >= 1 && items.length <= max && items.every((item) => /^[\x21-\x7e]{1,500}$/.test(item)),
+    { error: `must be 1 to ${max} secrets of visible ASCII characters, separated by commas` },
+  );
+
 /** Parses a comma-separated list of header names. `*` is none: browsers would not send Authorization by it. */
 export const headerNames = list.refine(
   (items) => items.every((item) => /^[\w!#$%&'+.^`|~-]{1,100}$/.test(item)),

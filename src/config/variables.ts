@@ -2,7 +2,18 @@ import { BlockList } from "node:net";
 import { z } from "zod";
 import { HOUR_MS, MINUTE_MS } from "../kernel/durations.ts";
 import type { ClassBudget } from "../rpc/rate-limit/class-budgets.ts";
-import { budget, headerNames, integer, oneOf, onOff, origins, proxies, url } from "./parsers.ts";
+import {
+  budget,
+  credential,
+  headerNames,
+  integer,
+  oneOf,
+  onOff,
+  origins,
+  proxies,
+  secrets,
+  url,
+} from "./parsers.ts";
 
 const defaultBudget = (units: number): ClassBudget => ({ units, windowMs: MINUTE_MS, failClosed: false });
 
@@ -21,11 +32,16 @@ export const environment = z.object({
   ORDER_EXPIRY_MINUTES: integer(0, 525_600).default(30),
   STOCK_LOCK: oneOf("off", "redis").default("off"),
   QUOTE_URL: url("http:", "https:").optional(),
-  QUOTE_TOKEN: z
-    .string()
-    .regex(/^[\x21-\x7e]{1,4096}$/, "must be up to 4096 visible ASCII characters")
-    .optional(),
+  QUOTE_TOKEN: credential.optional(),
   QUOTE_TIMEOUT_MS: integer(10, 10_000).default(1_000),
+  PAYMENT_GATEWAY: oneOf("none", "sandbox", "stripe").optional(),
+  PAYMENT_CAPTURE: oneOf("shipment", "order").default("shipment"),
+  PAYMENT_TIMEOUT_MS: integer(10, 30_000).default(8_000),
+  STRIPE_SECRET_KEY: credential.optional(),
+  STRIPE_PUBLISHABLE_KEY: credential.optional(),
+  STRIPE_WEBHOOK_SECRET: secrets(4).optional(),
+  STRIPE_API_URL: url("http:", "https:").optional(),
+  STRIPE_MULTICAPTURE: onOff.default(false),
   CACHE: onOff.default(true),
   CACHE_MEMORY_MB: integer(1, 65_536).default(256),
   ACCESS: onOff.default(true),

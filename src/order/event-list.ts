@@ -30,6 +30,10 @@ export interface OrderEvent extends OrderStates, Actor {
   paymentMethod: PaymentMethod | undefined;
   expireTime: Date | undefined;
   createTime: Date;
+  /** Empty for an event that is about no payment. */
+  paymentId: string;
+  /** Empty for an event that is about no refund. */
+  refundId: string;
 }
 
 /** A request for a page of an order's history. */
@@ -137,5 +141,7 @@ export function eventFromRow(row: OrderEventRow, isForStaff: boolean): OrderEven
     paymentMethod: details.method,
     expireTime: details.expireTime === undefined ? undefined : new Date(details.expireTime),
     createTime: new Date(row.created_at),
+    paymentId: details.paymentId ?? "",
+    refundId: details.refundId ?? "",
   };
 }

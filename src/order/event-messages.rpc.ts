@@ -23,6 +23,14 @@ const TYPES: Readonly<Record<OrderEventType, OrderEventTypeMessage>> = {
   EXPIRED: OrderEventTypeMessage.EXPIRED,
   EXPIRY_ABORTED: OrderEventTypeMessage.EXPIRY_ABORTED,
   FULFILLMENT_CHANGED: OrderEventTypeMessage.FULFILLMENT_CHANGED,
+  PAYMENT_AUTHORIZED: OrderEventTypeMessage.PAYMENT_AUTHORIZED,
+  PAYMENT_FAILED: OrderEventTypeMessage.PAYMENT_FAILED,
+  PAYMENT_RELEASED: OrderEventTypeMessage.PAYMENT_RELEASED,
+  REFUND_REQUESTED: OrderEventTypeMessage.REFUND_REQUESTED,
+  REFUNDED: OrderEventTypeMessage.REFUNDED,
+  REFUND_FAILED: OrderEventTypeMessage.REFUND_FAILED,
+  DISPUTED: OrderEventTypeMessage.DISPUTED,
+  DISPUTE_CLOSED: OrderEventTypeMessage.DISPUTE_CLOSED,
 };
 /** The messages of actors. */
 export const ACTORS: Readonly<Record<ActorKind, OrderActor>> = {
@@ -65,5 +73,7 @@ export function toEventMessage(event: OrderEvent): MessageInitShape<typeof Order
     ...(event.paymentMethod && { paymentMethod: METHODS[event.paymentMethod] }),
     ...(event.expireTime && { expireTime: timestampFromDate(event.expireTime) }),
     createTime: timestampFromDate(event.createTime),
+    paymentId: event.paymentId,
+    refundId: event.refundId,
   };
 }

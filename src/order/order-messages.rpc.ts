@@ -84,7 +84,7 @@ const ORDER_STATE_NAMES: readonly OrderState[] = [
  * encoding it.
  */
 export function toOrderMessage(order: Order): OrderMessage {
-  const { paid, totals, shippingAddress, billingAddress, shippingOption, expireTime } = order;
+  const { paid, refunded, totals, shippingAddress, billingAddress, shippingOption, expireTime } = order;
   return {
     $typeName: "cartwright.order.v1.Order",
     id: order.id,
@@ -102,6 +102,8 @@ export function toOrderMessage(order: Order): OrderMessage {
     fulfillmentState: FULFILLMENT_STATES[order.fulfillmentState],
     ...toTotalMessages(totals, paid.currencyCode),
     amountDue: toMoneyMessage(order.amountDue),
+    paidAmount: toMoneyMessage(paid),
+    refundedAmount: toMoneyMessage(refunded),
     shippingAddress: shippingAddress && toAddressMessage(shippingAddress),
     billingAddress: billingAddress && toAddressMessage(billingAddress),
     email: order.email,

@@ -38,6 +38,7 @@ export interface OrderRow {
   tax_minor: string;
   is_tax_included: boolean;
   paid_minor: string;
+  refunded_minor: string;
   promotion_id: string | null;
   sales_recorded: boolean;
   email: string | null;
@@ -81,6 +82,7 @@ export function orderFromRow(row: OrderRow): Order {
     items: row.items.map((item) => itemFromRow(item, row.currency)),
     totals: totalsFromRow(row),
     paid: money(row.paid_minor),
+    refunded: money(row.refunded_minor),
     promotionId: row.promotion_id ?? "",
     salesRecorded: row.sales_recorded,
     shippingAddress: row.shipping_address ?? undefined,
@@ -137,6 +139,7 @@ export function firstResponse(row: OrderRow): Order {
     fulfillment_state: "UNFULFILLED",
     closing: "NONE",
     paid_minor: "0",
+    refunded_minor: "0",
     items: row.items.map((item) => ({ ...item, cancelled: "0", fulfilled: "0", returned: "0" })),
     expires_at: seconds === null ? null : new Date(Date.parse(createdAt) + seconds * 1_000).toISOString(),
     version: 1,

@@ -58,8 +58,10 @@ export interface Order extends OrderStates {
   items: OrderItem[];
   totals: OrderTotals;
   totalPrice: Money;
-  /** What was paid. */
+  /** What was captured, or paid by hand. */
   paid: Money;
+  /** What of it went back to the buyer, by refunds and by disputes that were lost. */
+  refunded: Money;
   /** What remains to be paid. */
   amountDue: Money;
   /** Empty for none. */

@@ -31,7 +31,9 @@ export const OrderEntity = defineEntity({
     /** Tax of the items and of the shipping. */
     taxMinor: p.bigint("bigint").default(0),
     isTaxIncluded: p.boolean().default(false),
+    /** What was captured or paid by hand, and what of it went back: they follow from the ledger. */
     paidMinor: p.bigint("bigint").default(0),
+    refundedMinor: p.bigint("bigint").default(0),
     promotionId: p.uuid().nullable(),
     /** Whether the items were recorded as purchases of the promotion. Until then the order only takes its limits. */
     salesRecorded: p.boolean().default(false),

@@ -103,7 +103,7 @@ export function orderRpc(orders: Orders, getCall: (context: HandlerContext) => C
     },
 
     ...fulfillmentRpc(orders, getCall),
-  } satisfies ServiceImpl<typeof OrderService>;
+  } satisfies Partial<ServiceImpl<typeof OrderService>>;
 }
 
 /** Returns the response of CreateOrder as a complete message, as `toOrderMessage` does. */

@@ -64,7 +64,7 @@ export type { StockStrategyName } from "./placement/stock-strategy.ts";
 export { IS_PURCHASED } from "./purchased-items.ts";
 export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
 export type { OrderStates } from "./state/order-state.ts";
-export { legalSteps } from "./state/transitions.ts";
+export { ledgerEvents, legalSteps } from "./state/transitions.ts";
 export type { OrderUpdate, OrderWatchRequest } from "./watch/watch-order.ts";
 
 /** A request for a page of orders. */

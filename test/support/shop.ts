@@ -10,6 +10,7 @@ import { IdentityService } from "../../gen/cartwright/identity/v1/identity_servi
 import { OperationsService } from "../../gen/cartwright/operations/v1/operations_service_pb.ts";
 import { OrderService } from "../../gen/cartwright/order/v1/order_service_pb.ts";
 import { ZoneService } from "../../gen/cartwright/order/v1/zone_service_pb.ts";
+import { PaymentService } from "../../gen/cartwright/payment/v1/payment_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
 import { type App, startApp } from "../../src/app.ts";
@@ -33,6 +34,7 @@ export interface Clients {
   catalog: Client<typeof CatalogService>;
   orders: Client<typeof OrderService>;
   zones: Client<typeof ZoneService>;
+  payments: Client<typeof PaymentService>;
   tracker: Client<typeof TrackerService>;
   customers: Client<typeof CustomerService>;
   identity: Client<typeof IdentityService>;
@@ -100,6 +102,7 @@ export function clientsOf(transport: Transport): Clients {
     catalog: createClient(CatalogService, transport),
     orders: createClient(OrderService, transport),
     zones: createClient(ZoneService, transport),
+    payments: createClient(PaymentService, transport),
     tracker: createClient(TrackerService, transport),
     customers: createClient(CustomerService, transport),
     identity: createClient(IdentityService, transport),

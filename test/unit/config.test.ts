@@ -32,6 +32,7 @@ test("an empty environment gives the documented defaults", () => {
     reservationSeconds: 1_800,
     stockLock: "off",
     quoteService: undefined,
+    payments: { gateway: "sandbox", capture: "AT_SHIPMENT", timeoutMs: 8_000, stripe: undefined },
     cache: true,
     cacheMemoryBytes: 268_435_456,
     workers: 1,
@@ -196,6 +197,12 @@ describe("an invalid value is reported by its variable name", () => {
     ["QUOTE_TOKEN", "a b"],
     ["QUOTE_TOKEN", "without-a-url"],
     ["QUOTE_TIMEOUT_MS", "10001"],
+    ["PAYMENT_GATEWAY", "paypal"],
+    ["PAYMENT_CAPTURE", "later"],
+    ["PAYMENT_TIMEOUT_MS", "30001"],
+    ["STRIPE_SECRET_KEY", "sk_without_the_gateway"],
+    ["STRIPE_WEBHOOK_SECRET", "a,b,c,d,e"],
+    ["STRIPE_API_URL", "ftp://stripe.example"],
     ["DB_STATEMENT_TIMEOUT_MS", "Infinity"],
     ["CACHE", "true"],
     ["CACHE_MEMORY_MB", "0"],
@@ -264,7 +271,7 @@ test("the configuration is frozen", () => {
 
 test("every variable name is one of the public names", () => {
   const publicNames =
-    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|ORDER_EXPIRY_MINUTES|STOCK_LOCK|QUOTE_URL|QUOTE_TOKEN|QUOTE_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|MAX_WATCHERS|GUEST_CHECKOUT|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|STRIPE_SECRET_KEY|STRIPE_WEBHOOK_SECRET|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
+    /^(HOST|PORT|ADMIN_PORT|DATA_DIR|DATABASE_URL|DATABASE_REPLICA_URLS|REDIS_URL|DB_POOL_MAX|DB_POOL_WAIT_MS|DB_STATEMENT_TIMEOUT_MS|STOCK_STRATEGY|ORDER_EXPIRY_MINUTES|STOCK_LOCK|QUOTE_URL|QUOTE_TOKEN|QUOTE_TIMEOUT_MS|CACHE|CACHE_MEMORY_MB|LIMITS|ACCESS|LIMIT_[A-Z_]+|MAX_CALLS|MAX_WATCHERS|GUEST_CHECKOUT|SIGNING_KEYS_FILE|TOKEN_ISSUER|TRUSTED_PROXIES|CORS_ORIGINS|CORS_HEADERS|TLS_CERT_FILE|TLS_KEY_FILE|SMTP_URL|PAYMENT_GATEWAY|PAYMENT_CAPTURE|PAYMENT_TIMEOUT_MS|STRIPE_SECRET_KEY|STRIPE_PUBLISHABLE_KEY|STRIPE_WEBHOOK_SECRET|STRIPE_API_URL|STRIPE_MULTICAPTURE|WORKERS|LOG_LEVEL|SEED_DEMO)$/;
   expect(variableNames).toEqual(expect.arrayContaining(["HOST", "PORT", "DATABASE_URL", "SEED_DEMO"]));
   expect(variableNames.filter((name) => !publicNames.test(name))).toEqual([]);
 });

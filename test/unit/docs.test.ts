@@ -2,6 +2,7 @@ import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { variableNames } from "../../src/config/variables.ts";
+import { LEDGER_ENTRY_TYPES } from "../../src/infra/payment/payment-gateway.ts";
 import { FULFILLMENT_STATES, PAYMENT_STATES } from "../../src/order/state/order-state.ts";
 import { TRANSITIONS } from "../../src/order/state/transitions.ts";
 import { methodsTable } from "../support/contract/methods-table.ts";
@@ -193,16 +194,30 @@ describe("docs/errors.md", () => {
     "Z_BUF_ERROR",
     "ORDER_RETURN",
     "BANK_TRANSFER",
+    "AT_SHIPMENT",
+    "AT_ORDER",
+    "ACTION_REQUIRED",
+    "REFUND_REQUESTED",
+    "IN_DOUBT",
+    "REQUEST_FAILED",
+    "AUTHORIZATION_ENDS",
+    "AMOUNT_CONFLICT",
+    "CURRENCY_MISMATCH",
+    "UNKNOWN_PAYMENT",
+    "WRONG_PAYMENT",
+    "CAPTURED_MISMATCH",
+    "REFUNDED_MISMATCH",
+    ...LEDGER_ENTRY_TYPES,
     ...PAYMENT_STATES,
     ...FULFILLMENT_STATES,
-    ...Object.entries(TRANSITIONS).flatMap(([name, { event }]) => [name, event]),
+    ...Object.entries(TRANSITIONS).flatMap(([name, { events }]) => [name, ...events]),
   ];
 
   test("names only reasons that the service sends", () => {
     for (const reason of named) {
       // These are composed of a resource type and of a role.
       const isComposed =
-        /^(PRODUCT|ORDER|ORDER_ITEM|FULFILLMENT|SHIPPING_ZONE|TAX_ZONE|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(
+        /^(PRODUCT|ORDER|ORDER_ITEM|FULFILLMENT|SHIPPING_ZONE|TAX_ZONE|PAYMENT|DISCREPANCY|JOB)_NOT_FOUND$|^(STAFF|ADMIN)_ONLY$/.test(
           reason,
         );
       expect(isComposed || sources.some(({ text }) => text.includes(`"${reason}"`)), reason).toBe(true);

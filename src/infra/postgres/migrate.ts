@@ -28,6 +28,7 @@ import { addOrderMovements } from "./migrations/online/migration-20261130020000-
 import { addPurchaseHolds } from "./migrations/online/migration-20261130030000-purchase-holds.ts";
 import { addProductShipping } from "./migrations/online/migration-20261130040000-product-shipping.ts";
 import { addOrderLife } from "./migrations/online/migration-20261130090000-order-life.ts";
+import { addPayments } from "./migrations/online/migration-20261201010000-payments.ts";
 import { Migration20261129010000 } from "./migrations/outbox/migration-20261129010000-outbox.ts";
 import { Migration20261130070000 } from "./migrations/outbox/migration-20261130070000-outbox-truncation.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
@@ -57,6 +58,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130070000-outbox-truncation", class: Migration20261130070000 },
   { name: "migration-20261130090000-order-life", online: addOrderLife },
   { name: "migration-20261201000000-fulfillment-update", class: Migration20261201000000 },
+  { name: "migration-20261201010000-payments", online: addPayments },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */

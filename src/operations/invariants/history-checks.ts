@@ -1,4 +1,4 @@
-import { legalSteps, type OrderStates } from "../../order/order.ts";
+import { ledgerEvents, legalSteps, type OrderStates } from "../../order/order.ts";
 import type { Check } from "./check.ts";
 
 const STATES = ["payment_state", "fulfillment_state", "closing"] as const;
@@ -10,6 +10,9 @@ const valuesOf = ({ paymentState, fulfillmentState, closing }: OrderStates): str
 const LEGAL_STEPS = legalSteps()
   .map(({ event, from, to }) => `('${event}', ${valuesOf(from)}, ${valuesOf(to)})`)
   .join(", ");
+
+/** The events of new entries of the ledger, which can lead from any payment state to any other. */
+const LEDGER_EVENTS = ledgerEvents.map((event) => `'${event}'`).join(", ");
 
 /** The payment state of an order when it was placed: there is nothing to pay for one that costs nothing. */
 const PLACED_PAYMENT = "case when total_minor = 0 and placed_by is not null then 'PAID' else 'UNPAID' end";
@@ -51,7 +54,8 @@ export const historyChecks: readonly Check[] = [
       from step left join legal using (
         type, from_payment_state, from_fulfillment_state, from_closing, payment_state, fulfillment_state, closing
       )
-      where legal is null`,
+      where legal is null
+        and not (type in (${LEDGER_EVENTS}) and from_fulfillment_state = fulfillment_state and from_closing = closing)`,
   },
   {
     name: "order-last-event",

@@ -5,7 +5,7 @@ import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { completeOrder } from "../complete-order.ts";
 import type { Order, OrderFields, OrderItem } from "../order-types.ts";
-import { type AnyTransition, canLead, TRANSITIONS } from "../state/transitions.ts";
+import { type AnyTransition, canLead, type OrderEventType, TRANSITIONS } from "../state/transitions.ts";
 import { actorOf } from "./actor.ts";
 import type { EventDetails } from "./event-details.ts";
 import { orderChanges } from "./order-changes.ts";
@@ -19,9 +19,18 @@ export interface OrderChange {
   set: Partial<
     Pick<
       OrderFields,
-      "paymentState" | "fulfillmentState" | "closing" | "items" | "paid" | "salesRecorded" | "expireTime"
+      | "paymentState"
+      | "fulfillmentState"
+      | "closing"
+      | "items"
+      | "paid"
+      | "refunded"
+      | "salesRecorded"
+      | "expireTime"
     >
   >;
+  /** One of the events of the transition. Defaults to the first one. */
+  event?: OrderEventType;
   reason?: string;
   details?: EventDetails;
   /** Time of the change, from `timeOfChange`. */
@@ -50,17 +59,25 @@ interface ChangedItem extends OrderItem {
   orderId: string;
 }
 
+function eventOf({ transition, event }: OrderChange): OrderEventType {
+  const [first, ...others] = TRANSITIONS[transition].events;
+  if (event === undefined || event === first) return first;
+  if (!others.includes(event)) throw new Error(`${transition} records no event ${event}`);
+  return event;
+}
+
 const ORDER_COLUMNS: readonly ListColumn<AppliedChange>[] = [
   { name: "id", type: "uuid", value: ({ after }) => after.id },
   { name: "payment_state", type: "text", value: ({ after }) => after.paymentState },
   { name: "fulfillment_state", type: "text", value: ({ after }) => after.fulfillmentState },
   { name: "closing", type: "text", value: ({ after }) => after.closing },
   { name: "paid_minor", type: "bigint", value: ({ after }) => after.paid.minorUnits.toString() },
+  { name: "refunded_minor", type: "bigint", value: ({ after }) => after.refunded.minorUnits.toString() },
   { name: "sales_recorded", type: "boolean", value: ({ after }) => after.salesRecorded },
   { name: "sets_expiry", type: "boolean", value: ({ set }) => "expireTime" in set },
   { name: "expires_at", type: "timestamptz", value: ({ set }) => set.expireTime ?? null },
   { name: "sequence", type: "int", value: ({ after }) => Number(after.etag) },
-  { name: "type", type: "text", value: ({ transition }) => TRANSITIONS[transition].event },
+  { name: "type", type: "text", value: eventOf },
   { name: "actor", type: "text", value: ({ actor }) => actor },
   { name: "reason", type: "text", value: ({ reason = "" }) => reason },
   { name: "details", type: "jsonb", value: ({ details = {} }) => JSON.stringify(details) },
@@ -91,7 +108,8 @@ const UPDATE = prepareList<object>(
       select id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, at from change
     )
     update orders set payment_state = change.payment_state, fulfillment_state = change.fulfillment_state,
-      closing = change.closing, paid_minor = change.paid_minor, sales_recorded = change.sales_recorded,
+      closing = change.closing, paid_minor = change.paid_minor,
+      refunded_minor = change.refunded_minor, sales_recorded = change.sales_recorded,
       expires_at = case when sets_expiry then change.expires_at else orders.expires_at end,
       version = sequence, updated_at = at
     from change where orders.id = change.id`,

@@ -1,3 +1,5 @@
+import type { LedgerEntryType } from "../../infra/payment/payment-gateway.ts";
+
 /** Units of an item, as an event stores them. */
 export interface StoredUnits {
   /** Id of the item in its order. */
@@ -8,6 +10,15 @@ export interface StoredUnits {
 
 /** How an order was paid by hand. */
 export type PaymentMethod = "CASH" | "BANK_TRANSFER";
+
+/** An entry of the ledger, as an event stores it. */
+export interface StoredEntry {
+  type: LedgerEntryType;
+  /** Id of the payment. */
+  paymentId: string;
+  /** Minor units, as decimal text. */
+  amount: string;
+}
 
 /** What the type of an event adds to it, as JSON. Only the fields of the type are set. */
 export interface EventDetails {
@@ -24,6 +35,10 @@ export interface EventDetails {
   method?: PaymentMethod;
   /** ISO 8601. */
   expireTime?: string;
+  paymentId?: string;
+  refundId?: string;
+  /** The new entries of the ledger that have caused the change. */
+  entries?: StoredEntry[];
 }
 
 /** Returns units as events store them. */

@@ -41,6 +41,7 @@ export function priceOrder(
     items,
     totals,
     paid: { currencyCode, minorUnits: 0n },
+    refunded: { currencyCode, minorUnits: 0n },
     salesRecorded: promotionId !== "" && paymentState === "PAID",
     shippingAddress,
     billingAddress,

@@ -1,6 +1,7 @@
 import { AppError } from "../../kernel/errors.ts";
 import {
   ALL_STATES,
+  CLOSINGS,
   type Closing,
   FULFILLMENT_STATES,
   type FulfillmentState,
@@ -21,7 +22,7 @@ export type OrderTransition =
   | "SET_EXPIRE_TIME";
 
 /** A change of an order that the service makes by itself. */
-export type ServiceTransition = "START_EXPIRY" | "EXPIRE" | "ABORT_EXPIRY";
+export type ServiceTransition = "START_EXPIRY" | "EXPIRE" | "ABORT_EXPIRY" | "RECORD_ENTRIES";
 
 /** A change of a part of an order. It moves no state, and each order that has the part allows it. */
 export type OrderCorrection = "UPDATE_FULFILLMENT";
@@ -42,12 +43,20 @@ export type OrderEventType =
   | "EXPIRY_STARTED"
   | "EXPIRED"
   | "EXPIRY_ABORTED"
-  | "FULFILLMENT_CHANGED";
+  | "FULFILLMENT_CHANGED"
+  | "PAYMENT_AUTHORIZED"
+  | "PAYMENT_FAILED"
+  | "PAYMENT_RELEASED"
+  | "REFUND_REQUESTED"
+  | "REFUNDED"
+  | "REFUND_FAILED"
+  | "DISPUTED"
+  | "DISPUTE_CLOSED";
 
 /** A row of the state table: which states allow a transition, and which ones it can lead to. */
 export interface TransitionRule {
-  /** The event that the transition records. */
-  event: OrderEventType;
+  /** The events that the transition can record. */
+  events: readonly [OrderEventType, ...OrderEventType[]];
   payment: readonly PaymentState[];
   fulfillment: readonly FulfillmentState[];
   closing: readonly Closing[];
@@ -69,35 +78,35 @@ const OPEN: readonly Closing[] = ["NONE"];
 /** The state table. It decides each change of an order; docs/orders.md shows it as a diagram. */
 export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
   CANCEL: {
-    event: "CANCELLED",
+    events: ["CANCELLED"],
     payment: ANY_PAYMENT,
     fulfillment: ["UNFULFILLED"],
     closing: OPEN,
     to: { closing: ["CANCELLED"] },
   },
   MARK_PAID: {
-    event: "PAID",
+    events: ["PAID"],
     payment: UNPAID,
     fulfillment: ["UNFULFILLED"],
     closing: OPEN,
     to: { payment: ["PAID"] },
   },
   SHIP: {
-    event: "SHIPPED",
+    events: ["SHIPPED"],
     payment: SHIPPABLE,
     fulfillment: ["UNFULFILLED", "PARTIALLY_FULFILLED"],
     closing: OPEN,
     to: { fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED"] },
   },
   DELIVER: {
-    event: "DELIVERED",
+    events: ["DELIVERED"],
     payment: ANY_PAYMENT,
     fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED"],
     closing: OPEN,
     to: { fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"] },
   },
   CANCEL_ITEMS: {
-    event: "ITEMS_CANCELLED",
+    events: ["ITEMS_CANCELLED"],
     payment: ANY_PAYMENT,
     fulfillment: ["UNFULFILLED", "PARTIALLY_FULFILLED"],
     closing: OPEN,
@@ -105,42 +114,60 @@ export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
     settles: true,
   },
   RETURN_ITEMS: {
-    event: "ITEMS_RETURNED",
+    events: ["ITEMS_RETURNED"],
     payment: ANY_PAYMENT,
     fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"],
     closing: OPEN,
     to: {},
   },
   SET_EXPIRE_TIME: {
-    event: "EXPIRE_TIME_SET",
+    events: ["EXPIRE_TIME_SET"],
     payment: UNPAID,
     fulfillment: ["UNFULFILLED"],
     closing: OPEN,
     to: {},
   },
   START_EXPIRY: {
-    event: "EXPIRY_STARTED",
+    events: ["EXPIRY_STARTED"],
     payment: UNPAID,
     fulfillment: ["UNFULFILLED"],
     closing: OPEN,
     to: { closing: ["EXPIRING"] },
   },
   EXPIRE: {
-    event: "EXPIRED",
+    events: ["EXPIRED"],
     payment: UNPAID,
     fulfillment: ["UNFULFILLED"],
     closing: ["EXPIRING"],
     to: { closing: ["EXPIRED"] },
   },
   ABORT_EXPIRY: {
-    event: "EXPIRY_ABORTED",
+    events: ["EXPIRY_ABORTED"],
     payment: ANY_PAYMENT,
     fulfillment: ["UNFULFILLED"],
     closing: ["EXPIRING"],
     to: { closing: ["NONE"] },
   },
+  // Gateways state facts in any order and at any time: they decide the payment state, whatever the order is like.
+  RECORD_ENTRIES: {
+    events: [
+      "PAID",
+      "PAYMENT_AUTHORIZED",
+      "PAYMENT_FAILED",
+      "PAYMENT_RELEASED",
+      "REFUND_REQUESTED",
+      "REFUNDED",
+      "REFUND_FAILED",
+      "DISPUTED",
+      "DISPUTE_CLOSED",
+    ],
+    payment: ANY_PAYMENT,
+    fulfillment: FULFILLMENT_STATES,
+    closing: CLOSINGS,
+    to: { payment: ANY_PAYMENT },
+  },
   UPDATE_FULFILLMENT: {
-    event: "FULFILLMENT_CHANGED",
+    events: ["FULFILLMENT_CHANGED"],
     payment: ANY_PAYMENT,
     fulfillment: ["PARTIALLY_FULFILLED", "FULFILLED", "DELIVERED"],
     closing: OPEN,
@@ -234,6 +261,9 @@ function isSettled({ settles }: TransitionRule, from: OrderStates, to: OrderStat
   );
 }
 
+/** The events of new entries of the ledger. */
+export const ledgerEvents: readonly OrderEventType[] = TRANSITIONS.RECORD_ENTRIES.events;
+
 /** A change of the stored states that an event of a type can record. */
 export interface LegalStep {
   event: OrderEventType;
@@ -241,16 +271,19 @@ export interface LegalStep {
   to: OrderStates;
 }
 
-/** Returns all changes of states that the table allows. The checks of the histories of orders compare with them. */
+/**
+ * Returns all changes of states that the table allows, except those of RECORD_ENTRIES, which can lead from any payment state
+ * to any other. The checks of the histories of orders compare with them.
+ */
 export function legalSteps(): LegalStep[] {
-  const transitions = Object.keys(TRANSITIONS).filter(isTransition);
+  const transitions = Object.keys(TRANSITIONS)
+    .filter(isTransition)
+    .filter((name) => name !== "RECORD_ENTRIES");
   return transitions.flatMap((transition) =>
     ALL_STATES.flatMap((from) =>
-      ALL_STATES.filter((to) => canLead(transition, from, to)).map((to) => ({
-        event: TRANSITIONS[transition].event,
-        from,
-        to,
-      })),
+      ALL_STATES.filter((to) => canLead(transition, from, to)).flatMap((to) =>
+        TRANSITIONS[transition].events.map((event) => ({ event, from, to })),
+      ),
     ),
   );
 }

@@ -11,6 +11,7 @@ export const PATTERN_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "^([A-Z]{2}|[*])$": "must be a code of two capital letters, or *",
   "^[a-z0-9]+(-[a-z0-9]+)*$": "must be words of lower-case letters and digits, separated by hyphens",
   "^[a-z0-9_-]*$": "must contain only lower-case letters, digits, hyphens and underscores",
+  "^[A-Za-z0-9_-]*$": "must contain only letters, digits, hyphens and underscores",
   "^[A-Za-z0-9][A-Za-z0-9._-]*$":
     "must begin with a letter or digit and contain only letters, digits, periods, hyphens and underscores",
   "^[a-z][a-z0-9-]{1,62}$": "must be 2 to 63 lower-case letters, digits and hyphens, and begin with a letter",

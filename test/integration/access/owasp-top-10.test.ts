@@ -268,9 +268,16 @@ describe("API8: security misconfiguration", () => {
 });
 
 test("API9: improper inventory management: reflection lists every service and no other", async () => {
-  const shopServices = ["catalog", "customer", "identity", "operations", "order", "review", "tracker"].map(
-    (noun) => `cartwright.${noun}.v1.${noun[0]?.toUpperCase()}${noun.slice(1)}Service`,
-  );
+  const shopServices = [
+    "catalog",
+    "customer",
+    "identity",
+    "operations",
+    "order",
+    "payment",
+    "review",
+    "tracker",
+  ].map((noun) => `cartwright.${noun}.v1.${noun[0]?.toUpperCase()}${noun.slice(1)}Service`);
   shopServices.push("cartwright.order.v1.ZoneService");
   const standardServices = [Health, ServerReflection, ServerReflectionAlpha].map(({ typeName }) => typeName);
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: shop.url }));

@@ -69,7 +69,7 @@ const listed = (states: readonly string[], all: readonly string[]): string =>
 /** Returns the table of the transitions, in Markdown. */
 export function transitionsTable(): string {
   const rows = transitions.map((name) => {
-    const { event, payment, fulfillment, closing, to, settles } = TRANSITIONS[name];
+    const { events, payment, fulfillment, closing, to, settles } = TRANSITIONS[name];
     const after = [to.payment, to.fulfillment, to.closing]
       .filter((states) => states !== undefined)
       .map((states) =>
@@ -82,7 +82,7 @@ export function transitionsTable(): string {
       listed(fulfillment, FULFILLMENT_STATES),
       listed(closing, CLOSINGS),
       after.join("; ") || "unchanged",
-      event,
+      events.join(", "),
     ];
     return `| ${cells.join(" | ")} |`;
   });

@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order_event.proto.
  */
 export const file_cartwright_order_v1_order_event: GenFile = /*@__PURE__*/
-  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX2V2ZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxItUFCgpPcmRlckV2ZW50EhAKCHNlcXVlbmNlGAEgASgDEjEKBHR5cGUYAiABKA4yIy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyRXZlbnRUeXBlEi4KBWFjdG9yGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckFjdG9yEhAKCGFjdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIuCgVzdGF0ZRgGIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZRI4Cg1wYXltZW50X3N0YXRlGAcgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGUSQAoRZnVsZmlsbG1lbnRfc3RhdGUYCCABKA4yJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50U3RhdGUSNQoFaXRlbXMYCSADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5EhEKCXJlc3RvY2tlZBgKIAEoCBIWCg5mdWxmaWxsbWVudF9pZBgLIAEoCRIpCgZhbW91bnQYDCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSGQoRcGF5bWVudF9yZWZlcmVuY2UYDSABKAkSOgoOcGF5bWVudF9tZXRob2QYDiABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRNZXRob2QSLwoLZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjYXJyaWVyGBEgASgJEhcKD3RyYWNraW5nX251bWJlchgSIAEoCRIUCgx0cmFja2luZ191cmkYEyABKAkqywMKDk9yZGVyRXZlbnRUeXBlEiAKHE9SREVSX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIbChdPUkRFUl9FVkVOVF9UWVBFX1BMQUNFRBABEh4KGk9SREVSX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAISGQoVT1JERVJfRVZFTlRfVFlQRV9QQUlEEAMSHAoYT1JERVJfRVZFTlRfVFlQRV9TSElQUEVEEAQSHgoaT1JERVJfRVZFTlRfVFlQRV9ERUxJVkVSRUQQBRIkCiBPUkRFUl9FVkVOVF9UWVBFX0lURU1TX0NBTkNFTExFRBAGEiMKH09SREVSX0VWRU5UX1RZUEVfSVRFTVNfUkVUVVJORUQQBxIkCiBPUkRFUl9FVkVOVF9UWVBFX0VYUElSRV9USU1FX1NFVBAIEiMKH09SREVSX0VWRU5UX1RZUEVfRVhQSVJZX1NUQVJURUQQCRIcChhPUkRFUl9FVkVOVF9UWVBFX0VYUElSRUQQChIjCh9PUkRFUl9FVkVOVF9UWVBFX0VYUElSWV9BQk9SVEVEEAsSKAokT1JERVJfRVZFTlRfVFlQRV9GVUxGSUxMTUVOVF9DSEFOR0VEEAwqagoNUGF5bWVudE1ldGhvZBIeChpQQVlNRU5UX01FVEhPRF9VTlNQRUNJRklFRBAAEhcKE1BBWU1FTlRfTUVUSE9EX0NBU0gQARIgChxQQVlNRU5UX01FVEhPRF9CQU5LX1RSQU5TRkVSEAJCqwEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQg9PcmRlckV2ZW50UHJvdG9QAVo5ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcmRlci92MTtvcmRlcnYxqgITQ2FydHdyaWdodC5PcmRlci5WMcoCE0NhcnR3cmlnaHRcT3JkZXJcVjHqAhVDYXJ0d3JpZ2h0OjpPcmRlcjo6VjFiBnByb3RvMw", [file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_actor, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
+  fileDesc("CiVjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX2V2ZW50LnByb3RvEhNjYXJ0d3JpZ2h0Lm9yZGVyLnYxIvwFCgpPcmRlckV2ZW50EhAKCHNlcXVlbmNlGAEgASgDEjEKBHR5cGUYAiABKA4yIy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyRXZlbnRUeXBlEi4KBWFjdG9yGAMgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckFjdG9yEhAKCGFjdG9yX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIuCgVzdGF0ZRgGIAEoDjIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJTdGF0ZRI4Cg1wYXltZW50X3N0YXRlGAcgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGUSQAoRZnVsZmlsbG1lbnRfc3RhdGUYCCABKA4yJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkZ1bGZpbGxtZW50U3RhdGUSNQoFaXRlbXMYCSADKAsyJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVySXRlbVF1YW50aXR5EhEKCXJlc3RvY2tlZBgKIAEoCBIWCg5mdWxmaWxsbWVudF9pZBgLIAEoCRIpCgZhbW91bnQYDCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkSGQoRcGF5bWVudF9yZWZlcmVuY2UYDSABKAkSOgoOcGF5bWVudF9tZXRob2QYDiABKA4yIi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlBheW1lbnRNZXRob2QSLwoLZXhwaXJlX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjYXJyaWVyGBEgASgJEhcKD3RyYWNraW5nX251bWJlchgSIAEoCRIUCgx0cmFja2luZ191cmkYEyABKAkSEgoKcGF5bWVudF9pZBgUIAEoCRIRCglyZWZ1bmRfaWQYFSABKAkq7gUKDk9yZGVyRXZlbnRUeXBlEiAKHE9SREVSX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIbChdPUkRFUl9FVkVOVF9UWVBFX1BMQUNFRBABEh4KGk9SREVSX0VWRU5UX1RZUEVfQ0FOQ0VMTEVEEAISGQoVT1JERVJfRVZFTlRfVFlQRV9QQUlEEAMSHAoYT1JERVJfRVZFTlRfVFlQRV9TSElQUEVEEAQSHgoaT1JERVJfRVZFTlRfVFlQRV9ERUxJVkVSRUQQBRIkCiBPUkRFUl9FVkVOVF9UWVBFX0lURU1TX0NBTkNFTExFRBAGEiMKH09SREVSX0VWRU5UX1RZUEVfSVRFTVNfUkVUVVJORUQQBxIkCiBPUkRFUl9FVkVOVF9UWVBFX0VYUElSRV9USU1FX1NFVBAIEiMKH09SREVSX0VWRU5UX1RZUEVfRVhQSVJZX1NUQVJURUQQCRIcChhPUkRFUl9FVkVOVF9UWVBFX0VYUElSRUQQChIjCh9PUkRFUl9FVkVOVF9UWVBFX0VYUElSWV9BQk9SVEVEEAsSKAokT1JERVJfRVZFTlRfVFlQRV9GVUxGSUxMTUVOVF9DSEFOR0VEEAwSJwojT1JERVJfRVZFTlRfVFlQRV9QQVlNRU5UX0FVVEhPUklaRUQQDRIjCh9PUkRFUl9FVkVOVF9UWVBFX1BBWU1FTlRfRkFJTEVEEA4SJQohT1JERVJfRVZFTlRfVFlQRV9QQVlNRU5UX1JFTEVBU0VEEA8SJQohT1JERVJfRVZFTlRfVFlQRV9SRUZVTkRfUkVRVUVTVEVEEBASHQoZT1JERVJfRVZFTlRfVFlQRV9SRUZVTkRFRBAREiIKHk9SREVSX0VWRU5UX1RZUEVfUkVGVU5EX0ZBSUxFRBASEh0KGU9SREVSX0VWRU5UX1RZUEVfRElTUFVURUQQExIjCh9PUkRFUl9FVkVOVF9UWVBFX0RJU1BVVEVfQ0xPU0VEEBQqagoNUGF5bWVudE1ldGhvZBIeChpQQVlNRU5UX01FVEhPRF9VTlNQRUNJRklFRBAAEhcKE1BBWU1FTlRfTUVUSE9EX0NBU0gQARIgChxQQVlNRU5UX01FVEhPRF9CQU5LX1RSQU5TRkVSEAJCqwEKF2NvbS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxQg9PcmRlckV2ZW50UHJvdG9QAVo5ZXhhbXBsZS5jb20vY2FydHdyaWdodC9nZW4vZ28vY2FydHdyaWdodC9vcmRlci92MTtvcmRlcnYxqgITQ2FydHdyaWdodC5PcmRlci5WMcoCE0NhcnR3cmlnaHRcT3JkZXJcVjHqAhVDYXJ0d3JpZ2h0OjpPcmRlcjo6VjFiBnByb3RvMw", [file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_actor, file_cartwright_type_v1_money, file_google_protobuf_timestamp]);
 
 /**
  * One change of an order. Events never change.
@@ -108,7 +108,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   fulfillmentId: string;
 
   /**
-   * The paid amount, for PAID.
+   * The amount that was paid, authorized, refunded or disputed.
    *
    * @generated from field: cartwright.type.v1.Money amount = 12;
    */
@@ -123,7 +123,7 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
   paymentReference: string;
 
   /**
-   * Method of the payment, for PAID.
+   * Method of a payment by hand, for PAID. UNSPECIFIED for payments by a gateway.
    *
    * @generated from field: cartwright.order.v1.PaymentMethod payment_method = 14;
    */
@@ -163,6 +163,21 @@ export type OrderEvent = Message<"cartwright.order.v1.OrderEvent"> & {
    * @generated from field: string tracking_uri = 19;
    */
   trackingUri: string;
+
+  /**
+   * Id of the payment that the event is about. Empty for other events, and for payments by hand that are older than the
+   * ledger.
+   *
+   * @generated from field: string payment_id = 20;
+   */
+  paymentId: string;
+
+  /**
+   * Id of the refund that the event is about; empty for other events.
+   *
+   * @generated from field: string refund_id = 21;
+   */
+  refundId: string;
 };
 
 /**
@@ -269,6 +284,62 @@ export const OrderEventType = {
    * @generated from enum value: ORDER_EVENT_TYPE_FULFILLMENT_CHANGED = 12;
    */
   FULFILLMENT_CHANGED: 12,
+
+  /**
+   * A payment was authorized.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_PAYMENT_AUTHORIZED = 13;
+   */
+  PAYMENT_AUTHORIZED: 13,
+
+  /**
+   * A payment was declined, or a capture has failed.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_PAYMENT_FAILED = 14;
+   */
+  PAYMENT_FAILED: 14,
+
+  /**
+   * A payment was cancelled, or its authorization has ended.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_PAYMENT_RELEASED = 15;
+   */
+  PAYMENT_RELEASED: 15,
+
+  /**
+   * A refund was requested from the gateway.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_REFUND_REQUESTED = 16;
+   */
+  REFUND_REQUESTED: 16,
+
+  /**
+   * A refund was made, by the gateway or by hand.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_REFUNDED = 17;
+   */
+  REFUNDED: 17,
+
+  /**
+   * A refund has failed.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_REFUND_FAILED = 18;
+   */
+  REFUND_FAILED: 18,
+
+  /**
+   * The buyer disputes a payment.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_DISPUTED = 19;
+   */
+  DISPUTED: 19,
+
+  /**
+   * A dispute was won or lost. A lost one is part of the refunded amount.
+   *
+   * @generated from enum value: ORDER_EVENT_TYPE_DISPUTE_CLOSED = 20;
+   */
+  DISPUTE_CLOSED: 20,
 } as const;
 
 /**

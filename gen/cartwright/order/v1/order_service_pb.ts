@@ -13,6 +13,8 @@ import type { OrderEvent, PaymentMethod } from "./order_event_pb.ts";
 import { file_cartwright_order_v1_order_event } from "./order_event_pb.ts";
 import type { Quote } from "./quote_pb.ts";
 import { file_cartwright_order_v1_quote } from "./quote_pb.ts";
+import type { Refund, RefundItems } from "./refund_pb.ts";
+import { file_cartwright_order_v1_refund } from "./refund_pb.ts";
 import { file_cartwright_policy_v1_policy } from "../../policy/v1/policy_pb.ts";
 import type { Money } from "../../type/v1/money_pb.ts";
 import { file_cartwright_type_v1_money } from "../../type/v1/money_pb.ts";
@@ -27,7 +29,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cartwright/order/v1/order_service.proto.
  */
 export const file_cartwright_order_v1_order_service: GenFile = /*@__PURE__*/
-  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEi8wEKEVF1b3RlT3JkZXJSZXF1ZXN0EjwKBWl0ZW1zGAEgAygLMh4uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1CDeBBArpIB5IBBAgBEGQSOwoQc2hpcHBpbmdfYWRkcmVzcxgCIAEoCzIhLmNhcnR3cmlnaHQudHlwZS52MS5Qb3N0YWxBZGRyZXNzEicKEnNoaXBwaW5nX29wdGlvbl9pZBgDIAEoCUILukgIcgYYZLoBAQASOgoPYmlsbGluZ19hZGRyZXNzGAQgASgLMiEuY2FydHdyaWdodC50eXBlLnYxLlBvc3RhbEFkZHJlc3MiPwoSUXVvdGVPcmRlclJlc3BvbnNlEikKBXF1b3RlGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5RdW90ZSK1AQoSQ3JlYXRlT3JkZXJSZXF1ZXN0Eh8KCnJlcXVlc3RfaWQYASABKAlCC+BBArpIBXIDsAEBEjQKBW9yZGVyGAIgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlckIJ4EECukgDyAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSMQoOZXhwZWN0ZWRfdG90YWwYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkibAoTQ3JlYXRlT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISEAoIcmVwbGF5ZWQYAiABKAgSGAoLb3JkZXJfdG9rZW4YAyABKAlCA4ABASIqCg9HZXRPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIj0KEEdldE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIr8CChFMaXN0T3JkZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASIAoLY3VzdG9tZXJfaWQYAyABKAlCC7pICNgBAXIDsAEBEjgKBXN0YXRlGAQgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgi6SAWCAQIQARJCCg1wYXltZW50X3N0YXRlGAUgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGVCCLpIBYIBAhABEkoKEWZ1bGZpbGxtZW50X3N0YXRlGAYgASgOMiUuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudFN0YXRlQgi6SAWCAQIQASJZChJMaXN0T3JkZXJzUmVzcG9uc2USKgoGb3JkZXJzGAEgAygLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimgEKEkNhbmNlbE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESLwoGcmVhc29uGAQgASgJQh+6SBxyGhj0AzIRXltcdFxuXHJcUHtDY31dKiS6AQEAIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIqQCChRNYXJrT3JkZXJQYWlkUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESNAoGYW1vdW50GAQgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgngQQK6SAPIAQESQQoGbWV0aG9kGAUgASgOMiIuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50TWV0aG9kQg3gQQK6SAeCAQQQASAAEj4KCXJlZmVyZW5jZRgGIAEoCUIr4EECukglciMQARjIATIYXlteXHB7Q2N9XHB7Wmx9XHB7WnB9XSokugEBACJCChVNYXJrT3JkZXJQYWlkUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyItICChBTaGlwT3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARI/CgVpdGVtcxgEIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCCLpIBZIBAhBkEjYKB2NhcnJpZXIYBSABKAlCJbpIInIgGGQyGF5bXlxwe0NjfVxwe1psfVxwe1pwfV0qJLoBAQASPgoPdHJhY2tpbmdfbnVtYmVyGAYgASgJQiW6SCJyIBhkMhheW15ccHtDY31ccHtabH1ccHtacH1dKiS6AQEAEjAKDHRyYWNraW5nX3VyaRgHIAEoCUIaukgX2AEBchIY0A8yCl5odHRwcz86Ly+IAQEidQoRU2hpcE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEjUKC2Z1bGZpbGxtZW50GAIgASgLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudCKPAQoTRGVsaXZlck9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESIwoOZnVsZmlsbG1lbnRfaWQYBCABKAlCC7pICNgBAXIDsAEBIkEKFERlbGl2ZXJPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciLlAQoXQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIvCgZyZWFzb24YBSABKAlCH7pIHHIaGPQDMhFeW1x0XG5cclxQe0NjfV0qJLoBAQAiRQoYQ2FuY2VsT3JkZXJJdGVtc1Jlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciL2AQoXUmV0dXJuT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIvCgZyZWFzb24YBSABKAlCH7pIHHIaGPQDMhFeW1x0XG5cclxQe0NjfV0qJLoBAQASDwoHcmVzdG9jaxgGIAEoCCJFChhSZXR1cm5PcmRlckl0ZW1zUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIvsBChlTZXRPcmRlckV4cGlyZVRpbWVSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARJBCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASLwoGcmVhc29uGAUgASgJQh+6SBxyGhj0AzIRXltcdFxuXHJcUHtDY31dKiS6AQEAEhUKDW5ldmVyX2V4cGlyZXMYBiABKAgiRwoaU2V0T3JkZXJFeHBpcmVUaW1lUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIpgBChZMaXN0T3JkZXJFdmVudHNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIlCg5hZnRlcl9zZXF1ZW5jZRgCIAEoA0INukgKIggY/////wcoABIcCglwYWdlX3NpemUYAyABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAQgASgJQgy6SAlyBxiAELoBAQAiYwoXTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2USLwoGZXZlbnRzGAEgAygLMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJTChFXYXRjaE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESJQoOYWZ0ZXJfc2VxdWVuY2UYAiABKANCDbpICiIIGP////8HKAAicAoSV2F0Y2hPcmRlclJlc3BvbnNlEi8KBmV2ZW50cxgBIAMoCzIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJFdmVudBIpCgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIiVQoVR2V0RnVsZmlsbG1lbnRSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIjCg5mdWxmaWxsbWVudF9pZBgCIAEoCUIL4EECukgFcgOwAQEiTwoWR2V0RnVsZmlsbG1lbnRSZXNwb25zZRI1CgtmdWxmaWxsbWVudBgBIAEoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnQijQIKGFVwZGF0ZUZ1bGZpbGxtZW50UmVxdWVzdBJACgtmdWxmaWxsbWVudBgBIAEoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnRCCeBBArpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJ9ChlVcGRhdGVGdWxmaWxsbWVudFJlc3BvbnNlEjUKC2Z1bGZpbGxtZW50GAEgASgLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudBIpCgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIicgoXTGlzdEZ1bGZpbGxtZW50c1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAyABKAlCDLpICXIHGIAQugEBACJrChhMaXN0RnVsZmlsbG1lbnRzUmVzcG9uc2USNgoMZnVsZmlsbG1lbnRzGAEgAygLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyiA8KDE9yZGVyU2VydmljZRJuCgpRdW90ZU9yZGVyEiYuY2FydHdyaWdodC5vcmRlci52MS5RdW90ZU9yZGVyUmVxdWVzdBonLmNhcnR3cmlnaHQub3JkZXIudjEuUXVvdGVPcmRlclJlc3BvbnNlIg+QAgLC8xgICAESBAgBEAUScAoLQ3JlYXRlT3JkZXISJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVxdWVzdBooLmNhcnR3cmlnaHQub3JkZXIudjEuQ3JlYXRlT3JkZXJSZXNwb25zZSIOwvMYCggFEgIYBSgCMAMSZAoIR2V0T3JkZXISJC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBolLmNhcnR3cmlnaHQub3JkZXIudjEuR2V0T3JkZXJSZXNwb25zZSILkAIBwvMYBAgGMAISYgoKTGlzdE9yZGVycxImLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyc1JlcXVlc3QaJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZSIDkAIBEmwKC0NhbmNlbE9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVyUmVzcG9uc2UiCsLzGAYIBigBMAMScgoNTWFya09yZGVyUGFpZBIpLmNhcnR3cmlnaHQub3JkZXIudjEuTWFya09yZGVyUGFpZFJlcXVlc3QaKi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk1hcmtPcmRlclBhaWRSZXNwb25zZSIKwvMYBggDKAIwChJmCglTaGlwT3JkZXISJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlcXVlc3QaJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNoaXBPcmRlclJlc3BvbnNlIgrC8xgGCAMoAjAKEm8KDERlbGl2ZXJPcmRlchIoLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVxdWVzdBopLmNhcnR3cmlnaHQub3JkZXIudjEuRGVsaXZlck9yZGVyUmVzcG9uc2UiCsLzGAYIAygBMAoSewoQQ2FuY2VsT3JkZXJJdGVtcxIsLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVySXRlbXNSZXNwb25zZSIKwvMYBggDKAIwChJ7ChBSZXR1cm5PcmRlckl0ZW1zEiwuY2FydHdyaWdodC5vcmRlci52MS5SZXR1cm5PcmRlckl0ZW1zUmVxdWVzdBotLmNhcnR3cmlnaHQub3JkZXIudjEuUmV0dXJuT3JkZXJJdGVtc1Jlc3BvbnNlIgrC8xgGCAMoAjAKEoEBChJTZXRPcmRlckV4cGlyZVRpbWUSLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QaLy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlIgrC8xgGCAMoATAKEnkKD0xpc3RPcmRlckV2ZW50cxIrLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBosLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACEnAKCldhdGNoT3JkZXISJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLldhdGNoT3JkZXJSZXF1ZXN0GicuY2FydHdyaWdodC5vcmRlci52MS5XYXRjaE9yZGVyUmVzcG9uc2UiD5ACAcLzGAgIBiICGAEwAjABEnYKDkdldEZ1bGZpbGxtZW50EiouY2FydHdyaWdodC5vcmRlci52MS5HZXRGdWxmaWxsbWVudFJlcXVlc3QaKy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldEZ1bGZpbGxtZW50UmVzcG9uc2UiC5ACAcLzGAQIBjACEn4KEVVwZGF0ZUZ1bGZpbGxtZW50Ei0uY2FydHdyaWdodC5vcmRlci52MS5VcGRhdGVGdWxmaWxsbWVudFJlcXVlc3QaLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlVwZGF0ZUZ1bGZpbGxtZW50UmVzcG9uc2UiCsLzGAYIAygBMAoSfAoQTGlzdEZ1bGZpbGxtZW50cxIsLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdEZ1bGZpbGxtZW50c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RGdWxmaWxsbWVudHNSZXNwb25zZSILkAIBwvMYBAgGMAIaMMLzGCwKFAgCEgQIARABIggKAggFEgIIHjACEhQIAhIECAIQASIICgIIBRICCB4wA0KtAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEU9yZGVyU2VydmljZVByb3RvUAFaOWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_event, file_cartwright_order_v1_quote, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_cartwright_type_v1_postal_address, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CidjYXJ0d3JpZ2h0L29yZGVyL3YxL29yZGVyX3NlcnZpY2UucHJvdG8SE2NhcnR3cmlnaHQub3JkZXIudjEi8wEKEVF1b3RlT3JkZXJSZXF1ZXN0EjwKBWl0ZW1zGAEgAygLMh4uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1CDeBBArpIB5IBBAgBEGQSOwoQc2hpcHBpbmdfYWRkcmVzcxgCIAEoCzIhLmNhcnR3cmlnaHQudHlwZS52MS5Qb3N0YWxBZGRyZXNzEicKEnNoaXBwaW5nX29wdGlvbl9pZBgDIAEoCUILukgIcgYYZLoBAQASOgoPYmlsbGluZ19hZGRyZXNzGAQgASgLMiEuY2FydHdyaWdodC50eXBlLnYxLlBvc3RhbEFkZHJlc3MiPwoSUXVvdGVPcmRlclJlc3BvbnNlEikKBXF1b3RlGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5RdW90ZSK1AQoSQ3JlYXRlT3JkZXJSZXF1ZXN0Eh8KCnJlcXVlc3RfaWQYASABKAlCC+BBArpIBXIDsAEBEjQKBW9yZGVyGAIgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlckIJ4EECukgDyAEBEhUKDXZhbGlkYXRlX29ubHkYAyABKAgSMQoOZXhwZWN0ZWRfdG90YWwYBCABKAsyGS5jYXJ0d3JpZ2h0LnR5cGUudjEuTW9uZXkibAoTQ3JlYXRlT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISEAoIcmVwbGF5ZWQYAiABKAgSGAoLb3JkZXJfdG9rZW4YAyABKAlCA4ABASIqCg9HZXRPcmRlclJlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBIj0KEEdldE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIr8CChFMaXN0T3JkZXJzUmVxdWVzdBIcCglwYWdlX3NpemUYASABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAIgASgJQgy6SAlyBxiAELoBAQASIAoLY3VzdG9tZXJfaWQYAyABKAlCC7pICNgBAXIDsAEBEjgKBXN0YXRlGAQgASgOMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlclN0YXRlQgi6SAWCAQIQARJCCg1wYXltZW50X3N0YXRlGAUgASgOMiEuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50U3RhdGVCCLpIBYIBAhABEkoKEWZ1bGZpbGxtZW50X3N0YXRlGAYgASgOMiUuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudFN0YXRlQgi6SAWCAQIQASJZChJMaXN0T3JkZXJzUmVzcG9uc2USKgoGb3JkZXJzGAEgAygLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkimgEKEkNhbmNlbE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESLwoGcmVhc29uGAQgASgJQh+6SBxyGhj0AzIRXltcdFxuXHJcUHtDY31dKiS6AQEAIkAKE0NhbmNlbE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIqQCChRNYXJrT3JkZXJQYWlkUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESNAoGYW1vdW50GAQgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5QgngQQK6SAPIAQESQQoGbWV0aG9kGAUgASgOMiIuY2FydHdyaWdodC5vcmRlci52MS5QYXltZW50TWV0aG9kQg3gQQK6SAeCAQQQASAAEj4KCXJlZmVyZW5jZRgGIAEoCUIr4EECukglciMQARjIATIYXlteXHB7Q2N9XHB7Wmx9XHB7WnB9XSokugEBACJCChVNYXJrT3JkZXJQYWlkUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyItICChBTaGlwT3JkZXJSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgvgQQK6SAVyA7ABARI/CgVpdGVtcxgEIAMoCzImLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJJdGVtUXVhbnRpdHlCCLpIBZIBAhBkEjYKB2NhcnJpZXIYBSABKAlCJbpIInIgGGQyGF5bXlxwe0NjfVxwe1psfVxwe1pwfV0qJLoBAQASPgoPdHJhY2tpbmdfbnVtYmVyGAYgASgJQiW6SCJyIBhkMhheW15ccHtDY31ccHtabH1ccHtacH1dKiS6AQEAEjAKDHRyYWNraW5nX3VyaRgHIAEoCUIaukgX2AEBchIY0A8yCl5odHRwcz86Ly+IAQEidQoRU2hpcE9yZGVyUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyEjUKC2Z1bGZpbGxtZW50GAIgASgLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudCKPAQoTRGVsaXZlck9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESIwoOZnVsZmlsbG1lbnRfaWQYBCABKAlCC7pICNgBAXIDsAEBIkEKFERlbGl2ZXJPcmRlclJlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciLlAQoXQ2FuY2VsT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIvCgZyZWFzb24YBSABKAlCH7pIHHIaGPQDMhFeW1x0XG5cclxQe0NjfV0qJLoBAQAiRQoYQ2FuY2VsT3JkZXJJdGVtc1Jlc3BvbnNlEikKBW9yZGVyGAEgASgLMhouY2FydHdyaWdodC5vcmRlci52MS5PcmRlciL2AQoXUmV0dXJuT3JkZXJJdGVtc1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhkKBGV0YWcYAiABKAlCC7pICHIGGEC6AQEAEh8KCnJlcXVlc3RfaWQYAyABKAlCC+BBArpIBXIDsAEBEkQKBWl0ZW1zGAQgAygLMiYuY2FydHdyaWdodC5vcmRlci52MS5PcmRlckl0ZW1RdWFudGl0eUIN4EECukgHkgEECAEQZBIvCgZyZWFzb24YBSABKAlCH7pIHHIaGPQDMhFeW1x0XG5cclxQe0NjfV0qJLoBAQASDwoHcmVzdG9jaxgGIAEoCCJFChhSZXR1cm5PcmRlckl0ZW1zUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIvsBChlTZXRPcmRlckV4cGlyZVRpbWVSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIZCgRldGFnGAIgASgJQgu6SAhyBhhAugEBABIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARJBCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBCiIGCICumaQPMgASLwoGcmVhc29uGAUgASgJQh+6SBxyGhj0AzIRXltcdFxuXHJcUHtDY31dKiS6AQEAEhUKDW5ldmVyX2V4cGlyZXMYBiABKAgiRwoaU2V0T3JkZXJFeHBpcmVUaW1lUmVzcG9uc2USKQoFb3JkZXIYASABKAsyGi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk9yZGVyIpgBChZMaXN0T3JkZXJFdmVudHNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIlCg5hZnRlcl9zZXF1ZW5jZRgCIAEoA0INukgKIggY/////wcoABIcCglwYWdlX3NpemUYAyABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAQgASgJQgy6SAlyBxiAELoBAQAiYwoXTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2USLwoGZXZlbnRzGAEgAygLMh8uY2FydHdyaWdodC5vcmRlci52MS5PcmRlckV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJTChFXYXRjaE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESJQoOYWZ0ZXJfc2VxdWVuY2UYAiABKANCDbpICiIIGP////8HKAAicAoSV2F0Y2hPcmRlclJlc3BvbnNlEi8KBmV2ZW50cxgBIAMoCzIfLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXJFdmVudBIpCgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIiVQoVR2V0RnVsZmlsbG1lbnRSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIjCg5mdWxmaWxsbWVudF9pZBgCIAEoCUIL4EECukgFcgOwAQEiTwoWR2V0RnVsZmlsbG1lbnRSZXNwb25zZRI1CgtmdWxmaWxsbWVudBgBIAEoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnQijQIKGFVwZGF0ZUZ1bGZpbGxtZW50UmVxdWVzdBJACgtmdWxmaWxsbWVudBgBIAEoCzIgLmNhcnR3cmlnaHQub3JkZXIudjEuRnVsZmlsbG1lbnRCCeBBArpIA8gBARJ3Cgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCRrpIQ7oBQAoJbWFza19zaXplEhttdXN0IG5hbWUgYXQgbW9zdCA1MCBmaWVsZHMaFnNpemUodGhpcy5wYXRocykgPD0gNTASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESFQoNdmFsaWRhdGVfb25seRgEIAEoCCJ9ChlVcGRhdGVGdWxmaWxsbWVudFJlc3BvbnNlEjUKC2Z1bGZpbGxtZW50GAEgASgLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudBIpCgVvcmRlchgCIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXIicgoXTGlzdEZ1bGZpbGxtZW50c1JlcXVlc3QSFwoCaWQYASABKAlCC+BBArpIBXIDsAEBEhwKCXBhZ2Vfc2l6ZRgCIAEoBUIJukgGGgQYZCgAEiAKCnBhZ2VfdG9rZW4YAyABKAlCDLpICXIHGIAQugEBACJrChhMaXN0RnVsZmlsbG1lbnRzUmVzcG9uc2USNgoMZnVsZmlsbG1lbnRzGAEgAygLMiAuY2FydHdyaWdodC5vcmRlci52MS5GdWxmaWxsbWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiswMKElJlZnVuZE9yZGVyUmVxdWVzdBIXCgJpZBgBIAEoCUIL4EECukgFcgOwAQESGQoEZXRhZxgCIAEoCUILukgIcgYYQLoBAQASHwoKcmVxdWVzdF9pZBgDIAEoCUIL4EECukgFcgOwAQESMQoFaXRlbXMYBCABKAsyIC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlJlZnVuZEl0ZW1zSAASKwoGYW1vdW50GAUgASgLMhkuY2FydHdyaWdodC50eXBlLnYxLk1vbmV5SAASEgoIc2hpcHBpbmcYBiABKAhIABIUCgxyZXR1cm5faXRlbXMYByABKAgSDwoHcmVzdG9jaxgIIAEoCBIvCgZyZWFzb24YCSABKAlCH7pIHHIaGPQDMhFeW1x0XG5cclxQe0NjfV0qJLoBAQASHwoKcGF5bWVudF9pZBgKIAEoCUILukgI2AEBcgOwAQESOQoJcmVmZXJlbmNlGAsgASgJQia6SCNyIRjIATIYXlteXHB7Q2N9XHB7Wmx9XHB7WnB9XSokugEBABIVCg12YWxpZGF0ZV9vbmx5GAwgASgIQgkKB3N1YmplY3QibQoTUmVmdW5kT3JkZXJSZXNwb25zZRIpCgVvcmRlchgBIAEoCzIaLmNhcnR3cmlnaHQub3JkZXIudjEuT3JkZXISKwoGcmVmdW5kGAIgASgLMhsuY2FydHdyaWdodC5vcmRlci52MS5SZWZ1bmQibQoSTGlzdFJlZnVuZHNSZXF1ZXN0EhcKAmlkGAEgASgJQgvgQQK6SAVyA7ABARIcCglwYWdlX3NpemUYAiABKAVCCbpIBhoEGGQoABIgCgpwYWdlX3Rva2VuGAMgASgJQgy6SAlyBxiAELoBAQAiXAoTTGlzdFJlZnVuZHNSZXNwb25zZRIsCgdyZWZ1bmRzGAEgAygLMhsuY2FydHdyaWdodC5vcmRlci52MS5SZWZ1bmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMusQCgxPcmRlclNlcnZpY2USbgoKUXVvdGVPcmRlchImLmNhcnR3cmlnaHQub3JkZXIudjEuUXVvdGVPcmRlclJlcXVlc3QaJy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlF1b3RlT3JkZXJSZXNwb25zZSIPkAICwvMYCAgBEgQIARAFEnAKC0NyZWF0ZU9yZGVyEicuY2FydHdyaWdodC5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVzcG9uc2UiDsLzGAoIBRICGAUoAjADEmQKCEdldE9yZGVyEiQuY2FydHdyaWdodC5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaJS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldE9yZGVyUmVzcG9uc2UiC5ACAcLzGAQIBjACEmIKCkxpc3RPcmRlcnMSJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXF1ZXN0GicuY2FydHdyaWdodC5vcmRlci52MS5MaXN0T3JkZXJzUmVzcG9uc2UiA5ACARJsCgtDYW5jZWxPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlclJlc3BvbnNlIgrC8xgGCAYoATADEnIKDU1hcmtPcmRlclBhaWQSKS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLk1hcmtPcmRlclBhaWRSZXF1ZXN0GiouY2FydHdyaWdodC5vcmRlci52MS5NYXJrT3JkZXJQYWlkUmVzcG9uc2UiCsLzGAYIAygCMAoSZgoJU2hpcE9yZGVyEiUuY2FydHdyaWdodC5vcmRlci52MS5TaGlwT3JkZXJSZXF1ZXN0GiYuY2FydHdyaWdodC5vcmRlci52MS5TaGlwT3JkZXJSZXNwb25zZSIKwvMYBggDKAIwChJvCgxEZWxpdmVyT3JkZXISKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkRlbGl2ZXJPcmRlclJlcXVlc3QaKS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkRlbGl2ZXJPcmRlclJlc3BvbnNlIgrC8xgGCAMoATAKEnsKEENhbmNlbE9yZGVySXRlbXMSLC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkNhbmNlbE9yZGVySXRlbXNSZXF1ZXN0Gi0uY2FydHdyaWdodC5vcmRlci52MS5DYW5jZWxPcmRlckl0ZW1zUmVzcG9uc2UiCsLzGAYIAygCMAoSewoQUmV0dXJuT3JkZXJJdGVtcxIsLmNhcnR3cmlnaHQub3JkZXIudjEuUmV0dXJuT3JkZXJJdGVtc1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlJldHVybk9yZGVySXRlbXNSZXNwb25zZSIKwvMYBggDKAIwChJyCgtSZWZ1bmRPcmRlchInLmNhcnR3cmlnaHQub3JkZXIudjEuUmVmdW5kT3JkZXJSZXF1ZXN0GiguY2FydHdyaWdodC5vcmRlci52MS5SZWZ1bmRPcmRlclJlc3BvbnNlIhDC8xgMCAMSBAgCEAIoAjAMEm0KC0xpc3RSZWZ1bmRzEicuY2FydHdyaWdodC5vcmRlci52MS5MaXN0UmVmdW5kc1JlcXVlc3QaKC5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RSZWZ1bmRzUmVzcG9uc2UiC5ACAcLzGAQIBjACEoEBChJTZXRPcmRlckV4cGlyZVRpbWUSLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlcXVlc3QaLy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlNldE9yZGVyRXhwaXJlVGltZVJlc3BvbnNlIgrC8xgGCAMoATAKEnkKD0xpc3RPcmRlckV2ZW50cxIrLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVxdWVzdBosLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdE9yZGVyRXZlbnRzUmVzcG9uc2UiC5ACAcLzGAQIBjACEnAKCldhdGNoT3JkZXISJi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLldhdGNoT3JkZXJSZXF1ZXN0GicuY2FydHdyaWdodC5vcmRlci52MS5XYXRjaE9yZGVyUmVzcG9uc2UiD5ACAcLzGAgIBiICGAEwAjABEnYKDkdldEZ1bGZpbGxtZW50EiouY2FydHdyaWdodC5vcmRlci52MS5HZXRGdWxmaWxsbWVudFJlcXVlc3QaKy5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkdldEZ1bGZpbGxtZW50UmVzcG9uc2UiC5ACAcLzGAQIBjACEn4KEVVwZGF0ZUZ1bGZpbGxtZW50Ei0uY2FydHdyaWdodC5vcmRlci52MS5VcGRhdGVGdWxmaWxsbWVudFJlcXVlc3QaLi5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLlVwZGF0ZUZ1bGZpbGxtZW50UmVzcG9uc2UiCsLzGAYIAygBMAoSfAoQTGlzdEZ1bGZpbGxtZW50cxIsLmNhcnR3cmlnaHQub3JkZXIudjEuTGlzdEZ1bGZpbGxtZW50c1JlcXVlc3QaLS5jYXJ0d3JpZ2h0Lm9yZGVyLnYxLkxpc3RGdWxmaWxsbWVudHNSZXNwb25zZSILkAIBwvMYBAgGMAIaMMLzGCwKFAgCEgQIARABIggKAggFEgIIHjACEhQIAhIECAIQASIICgIIBRICCB4wA0KtAQoXY29tLmNhcnR3cmlnaHQub3JkZXIudjFCEU9yZGVyU2VydmljZVByb3RvUAFaOWV4YW1wbGUuY29tL2NhcnR3cmlnaHQvZ2VuL2dvL2NhcnR3cmlnaHQvb3JkZXIvdjE7b3JkZXJ2MaoCE0NhcnR3cmlnaHQuT3JkZXIuVjHKAhNDYXJ0d3JpZ2h0XE9yZGVyXFYx6gIVQ2FydHdyaWdodDo6T3JkZXI6OlYxYgZwcm90bzM", [file_buf_validate_validate, file_cartwright_order_v1_fulfillment, file_cartwright_order_v1_order, file_cartwright_order_v1_order_event, file_cartwright_order_v1_quote, file_cartwright_order_v1_refund, file_cartwright_policy_v1_policy, file_cartwright_type_v1_money, file_cartwright_type_v1_postal_address, file_google_api_field_behavior, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * Request message of QuoteOrder.
@@ -1169,6 +1171,210 @@ export const ListFulfillmentsResponseSchema: GenMessage<ListFulfillmentsResponse
   messageDesc(file_cartwright_order_v1_order_service, 31);
 
 /**
+ * Request message of RefundOrder.
+ *
+ * @generated from message cartwright.order.v1.RefundOrderRequest
+ */
+export type RefundOrderRequest = Message<"cartwright.order.v1.RefundOrderRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag of the version that the caller has read. If it is not the current one, the call fails with ABORTED
+   * (STALE_ETAG); the error details have the current etag. Any version matches if it is empty.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * UUID that makes retries idempotent: for 7 days, a repeated call of this caller with the same request_id returns the
+   * first response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request. If
+   * another caller resumes, the call is executed again: send the etag that was read before the first call.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * Required: units of items, an amount or the shipping.
+   *
+   * @generated from oneof cartwright.order.v1.RefundOrderRequest.subject
+   */
+  subject: {
+    /**
+     * Units of items, with their share of discount and tax.
+     *
+     * @generated from field: cartwright.order.v1.RefundItems items = 4;
+     */
+    value: RefundItems;
+    case: "items";
+  } | {
+    /**
+     * An amount. It is divided among the items and the shipping by what is left of them.
+     *
+     * @generated from field: cartwright.type.v1.Money amount = 5;
+     */
+    value: Money;
+    case: "amount";
+  } | {
+    /**
+     * The rest of the shipping, with its tax. Must be true.
+     *
+     * @generated from field: bool shipping = 6;
+     */
+    value: boolean;
+    case: "shipping";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Whether to record the units as returned, as ReturnOrderItems does. Needs items.
+   *
+   * @generated from field: bool return_items = 7;
+   */
+  returnItems: boolean;
+
+  /**
+   * Whether returned units can be sold again and are added to the stock.
+   *
+   * @generated from field: bool restock = 8;
+   */
+  restock: boolean;
+
+  /**
+   * Reason of the refund, recorded in the history, which the customer of the order can read. At most 500 characters.
+   *
+   * @generated from field: string reason = 9;
+   */
+  reason: string;
+
+  /**
+   * Id of the payment to refund. The payment with the most left to refund if empty.
+   *
+   * @generated from field: string payment_id = 10;
+   */
+  paymentId: string;
+
+  /**
+   * Reference of a refund by hand, such as the number of a bank transfer. Required for payments by hand, and only for them.
+   * At most 200 characters, without line breaks and control characters.
+   *
+   * @generated from field: string reference = 11;
+   */
+  reference: string;
+
+  /**
+   * If true, computes the amounts and returns the response that the call would have, without changing anything.
+   *
+   * @generated from field: bool validate_only = 12;
+   */
+  validateOnly: boolean;
+};
+
+/**
+ * Describes the message cartwright.order.v1.RefundOrderRequest.
+ * Use `create(RefundOrderRequestSchema)` to create a new message.
+ */
+export const RefundOrderRequestSchema: GenMessage<RefundOrderRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 32);
+
+/**
+ * Response message of RefundOrder.
+ *
+ * @generated from message cartwright.order.v1.RefundOrderResponse
+ */
+export type RefundOrderResponse = Message<"cartwright.order.v1.RefundOrderResponse"> & {
+  /**
+   * The order, with its new etag.
+   *
+   * @generated from field: cartwright.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+
+  /**
+   * The refund, with its amounts; PENDING until the gateway has made it.
+   *
+   * @generated from field: cartwright.order.v1.Refund refund = 2;
+   */
+  refund?: Refund | undefined;
+};
+
+/**
+ * Describes the message cartwright.order.v1.RefundOrderResponse.
+ * Use `create(RefundOrderResponseSchema)` to create a new message.
+ */
+export const RefundOrderResponseSchema: GenMessage<RefundOrderResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 33);
+
+/**
+ * Request message of ListRefunds.
+ *
+ * @generated from message cartwright.order.v1.ListRefundsRequest
+ */
+export type ListRefundsRequest = Message<"cartwright.order.v1.ListRefundsRequest"> & {
+  /**
+   * Id of the order.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Maximum number of refunds on the page, at most 100. 20 if 0.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the previous page; empty for the first page. A token is valid for 3 days and only with the same
+   * order; otherwise the call fails with INVALID_ARGUMENT (PAGE_TOKEN_INVALID or PAGE_TOKEN_EXPIRED).
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListRefundsRequest.
+ * Use `create(ListRefundsRequestSchema)` to create a new message.
+ */
+export const ListRefundsRequestSchema: GenMessage<ListRefundsRequest> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 34);
+
+/**
+ * Response message of ListRefunds.
+ *
+ * @generated from message cartwright.order.v1.ListRefundsResponse
+ */
+export type ListRefundsResponse = Message<"cartwright.order.v1.ListRefundsResponse"> & {
+  /**
+   * Refunds of the page, oldest first.
+   *
+   * @generated from field: repeated cartwright.order.v1.Refund refunds = 1;
+   */
+  refunds: Refund[];
+
+  /**
+   * Token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message cartwright.order.v1.ListRefundsResponse.
+ * Use `create(ListRefundsResponseSchema)` to create a new message.
+ */
+export const ListRefundsResponseSchema: GenMessage<ListRefundsResponse> = /*@__PURE__*/
+  messageDesc(file_cartwright_order_v1_order_service, 35);
+
+/**
  * Orders of customers and guests. Customers see and change their own orders only: the orders of others are
  * NOT_FOUND. A caller that sends the order_token of a guest's order in the header x-order-token has access to that order;
  * anonymous callers get NOT_FOUND for a wrong or expired token. The header is the only place for the token.
@@ -1319,6 +1525,37 @@ export const OrderService: GenService<{
     methodKind: "unary";
     input: typeof ReturnOrderItemsRequestSchema;
     output: typeof ReturnOrderItemsResponseSchema;
+  },
+  /**
+   * Refunds units of items with their share of tax, discount and, if requested, shipping, or an amount, or the shipping, and
+   * records the return of the units, if requested, atomically. A background job requests the refund from the gateway until it
+   * has responded; the refund of a payment by hand is made by staff, and this method records it. The sum of all refunds
+   * never exceeds what was captured. Fails, and changes nothing:
+   * - with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it, (REFUND_TOO_LARGE) if less is left to refund,
+   *   (NOTHING_TO_REFUND) if the computed amount is 0, or (QUANTITY_TOO_LARGE) if an item has fewer units that are paid and
+   *   not refunded or, with return_items, shipped and not returned,
+   * - with NOT_FOUND (ORDER_ITEM_NOT_FOUND or PAYMENT_NOT_FOUND) if the order has no such item or payment,
+   * - with INVALID_ARGUMENT (FIELD_REQUIRED) if neither items, amount nor shipping is set, or a payment by hand is refunded
+   *   without a reference, and (INVALID_FIELD) if items names an item twice, return_items is set without items, or reference
+   *   is set for a payment by a gateway,
+   * and otherwise as CancelOrder does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.RefundOrder
+   */
+  refundOrder: {
+    methodKind: "unary";
+    input: typeof RefundOrderRequestSchema;
+    output: typeof RefundOrderResponseSchema;
+  },
+  /**
+   * Lists the refunds of an order, oldest first. Fails as ListOrderEvents does.
+   *
+   * @generated from rpc cartwright.order.v1.OrderService.ListRefunds
+   */
+  listRefunds: {
+    methodKind: "unary";
+    input: typeof ListRefundsRequestSchema;
+    output: typeof ListRefundsResponseSchema;
   },
   /**
    * Changes the time at which an order that waits for its payment expires, or keeps it from expiring. Fails with

@@ -17,6 +17,7 @@ import { customerRows } from "./customer-rows.ts";
 import { identityRows } from "./identity-rows.ts";
 import { operationsRows } from "./operations-rows.ts";
 import { orderRows } from "./order-rows.ts";
+import { paymentRows } from "./payment-rows.ts";
 import { reviewRows } from "./review-rows.ts";
 import { trackerRows } from "./tracker-rows.ts";
 import { zoneRows } from "./zone-rows.ts";
@@ -26,6 +27,7 @@ const table: Readonly<Record<string, AccessRow>> = {
   ...catalogRows,
   ...orderRows,
   ...zoneRows,
+  ...paymentRows,
   ...trackerRows,
   ...customerRows,
   ...identityRows,

@@ -49,6 +49,7 @@ const requests: Readonly<Record<string, JsonObject>> = {
   "OrderService/CreateOrder": { requestId: id, order: { items: [{ productId: id, quantity: "2" }] } },
   "OrderService/QuoteOrder": { items: [{ productId: id, quantity: "2" }] },
   "OrderService/UpdateFulfillment": { fulfillment: { id, orderId: id, carrier: "DHL" } },
+  "PaymentService/CreatePayment": { requestId: id, payment: { orderId: id } },
   "ZoneService/CreateShippingZone": { shippingZone: { name: "EU", countryCodes: ["DE"] } },
   "ZoneService/UpdateShippingZone": { shippingZone: { id, name: "EU" } },
   "ZoneService/CreateTaxZone": { taxZone: { countryCode: "DE" } },
@@ -94,6 +95,8 @@ function setInvalid(message: ReflectMessage, field: DescField): void {
     message.set(field, reflect(TimestampSchema, create(TimestampSchema, { seconds: 1n })));
   } else if (field.message?.typeName === MoneySchema.typeName) {
     message.set(field, reflect(MoneySchema, create(MoneySchema, { currencyCode: "?", minorUnits: -1n })));
+  } else if (field.message !== undefined) {
+    message.set(field, reflect(field.message, create(field.message)));
   } else throw new Error(`${field} has a type that this test does not support`);
 }
 

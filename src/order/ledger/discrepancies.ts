@@ -1,0 +1,129 @@
+import { sql } from "kysely";
+import { type Keyset, keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
+import type { Database, Tx } from "../../infra/postgres/postgres.ts";
+import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import { notFound } from "../../kernel/errors.ts";
+import type { Money } from "../../kernel/money.ts";
+import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
+
+/** The kind of a contradiction, as in the contract. */
+export type DiscrepancyKind =
+  | "AMOUNT_CONFLICT"
+  | "CURRENCY_MISMATCH"
+  | "UNKNOWN_PAYMENT"
+  | "WRONG_PAYMENT"
+  | "CAPTURED_MISMATCH"
+  | "REFUNDED_MISMATCH"
+  | "OVERPAID"
+  | "REQUEST_FAILED";
+
+/** A contradiction within the ledger, or between it and a gateway. */
+export interface Discrepancy {
+  id: string;
+  kind: DiscrepancyKind;
+  /** Empty if unknown. */
+  orderId: string;
+  paymentId: string;
+  gateway: string;
+  reference: string;
+  expected: Money | undefined;
+  actual: Money | undefined;
+  description: string;
+  createTime: Date;
+  resolveTime: Date | undefined;
+  resolution: string;
+}
+
+/** A request for a page of discrepancies. */
+export interface DiscrepancyListRequest extends PageRequest {
+  showResolved: boolean;
+  /** Empty for those of all orders. */
+  orderId: string;
+}
+
+interface DiscrepancyRow {
+  id: string;
+  kind: DiscrepancyKind;
+  order_id: string | null;
+  payment_id: string | null;
+  gateway: string;
+  reference: string;
+  expected_minor: string | null;
+  actual_minor: string | null;
+  currency: string | null;
+  description: string;
+  created_at: string;
+  resolved_at: string | null;
+  resolution: string;
+}
+
+const NEWEST_FIRST: Keyset = {
+  columns: [
+    { name: "created_at", type: "timestamptz" },
+    { name: "id", type: "uuid" },
+  ],
+  descending: true,
+};
+// A discrepancy that is resolved already stays as it is.
+const RESOLVE = prepare<[id: string, resolution: string, now: Date], DiscrepancyRow>(
+  (id, resolution, now) => sql`
+    update payment_discrepancy set resolution = case when resolved_at is null then ${resolution} else resolution end,
+      resolved_at = coalesce(resolved_at, ${now})
+    where id = ${id} returning *`,
+);
+
+/** Returns a page of discrepancies, newest first. */
+export async function listDiscrepancies(
+  { db, tokens }: { db: Pick<Database, "read">; tokens: PageTokens },
+  call: Call,
+  { showResolved, orderId, pageSize, pageToken }: DiscrepancyListRequest,
+): Promise<Page<Discrepancy>> {
+  const query = { list: "discrepancies", showResolved, orderId };
+  const size = resolvePageSize(pageSize);
+  const where = allOf([
+    showResolved ? undefined : sql`resolved_at is null`,
+    orderId === "" ? undefined : sql`order_id = ${orderId}`,
+    keysetCondition(NEWEST_FIRST, tokens.readCursor(pageToken, query)),
+  ]);
+  const statement = sql<DiscrepancyRow>`
+    select * from payment_discrepancy where ${where} ${keysetOrder(NEWEST_FIRST)} limit ${size + 1}`;
+  const rows = await db.read(call, prepareDynamic(statement));
+  return tokens.createPage(rows, size, query, (row) => [row.created_at, row.id], discrepancyFromRow);
+}
+
+/**
+ * Records how a discrepancy was resolved, unless it is.
+ * @throws AppError not_found
+ */
+export async function resolveDiscrepancy(
+  { clock }: { clock: Clock },
+  tx: Tx,
+  id: string,
+  resolution: string,
+): Promise<Discrepancy> {
+  const [row] = await tx.query(RESOLVE(id, resolution, clock.now()));
+  if (row === undefined) throw notFound("discrepancy", id);
+  return discrepancyFromRow(row);
+}
+
+function discrepancyFromRow(row: DiscrepancyRow): Discrepancy {
+  const { id, kind, gateway, reference, description, resolution, currency } = row;
+  const money = (minor: string | null): Money | undefined =>
+    minor === null || currency === null ? undefined : { currencyCode: currency, minorUnits: BigInt(minor) };
+  return {
+    id,
+    kind,
+    orderId: row.order_id ?? "",
+    paymentId: row.payment_id ?? "",
+    gateway,
+    reference,
+    expected: money(row.expected_minor),
+    actual: money(row.actual_minor),
+    description,
+    createTime: new Date(row.created_at),
+    resolveTime: row.resolved_at === null ? undefined : new Date(row.resolved_at),
+    resolution,
+  };
+}

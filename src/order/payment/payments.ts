@@ -1,0 +1,60 @@
+import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
+import type { Database } from "../../infra/postgres/postgres.ts";
+import type { Call } from "../../kernel/call.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import type { Page, PageTokens } from "../../kernel/page.ts";
+import { createOrderAccess } from "../guest/order-access.ts";
+import type { OrderTokens } from "../guest/order-token.ts";
+import {
+  type Discrepancy,
+  type DiscrepancyListRequest,
+  listDiscrepancies,
+  resolveDiscrepancy,
+} from "../ledger/discrepancies.ts";
+import { type LedgerEntry, type LedgerEntryListRequest, listLedgerEntries } from "../ledger/list-entries.ts";
+import { getPayment, listPayments, type PaymentListRequest, type ReadPayment } from "./list-payments.ts";
+
+/** The payments of orders and their ledger. */
+export interface Payments {
+  /** Returns a payment. @throws AppError as `getPayment` does */
+  get(call: Call, id: string): Promise<ReadPayment>;
+  /** Returns a page of payments, newest first. @throws AppError as `listPayments` does */
+  list(call: Call, request: PaymentListRequest): Promise<Page<ReadPayment>>;
+  /** Returns a page of the ledger, oldest entry first. @throws AppError as `listLedgerEntries` does */
+  listEntries(call: Call, request: LedgerEntryListRequest): Promise<Page<LedgerEntry>>;
+  /** Returns a page of contradictions, newest first. */
+  listDiscrepancies(call: Call, request: DiscrepancyListRequest): Promise<Page<Discrepancy>>;
+  /** Records how a discrepancy was resolved. @throws AppError not_found */
+  resolveDiscrepancy(
+    call: Call,
+    resolution: { id: string; resolution: string },
+    requestId: string,
+  ): Promise<Discrepancy>;
+}
+
+/** Dependencies of the payments. */
+export interface PaymentOptions {
+  db: Database;
+  clock: Clock;
+  tokens: PageTokens;
+  orderTokens: OrderTokens;
+}
+
+/** Creates the payments. */
+export function createPayments(options: PaymentOptions): Payments {
+  const { db, clock, orderTokens } = options;
+  const reads = { ...options, orderAccess: createOrderAccess({ tokens: orderTokens, clock }) };
+  return {
+    get: (call, id) => getPayment(reads, call, id),
+    list: (call, request) => listPayments(reads, call, request),
+    listEntries: (call, request) => listLedgerEntries(options, call, request),
+    listDiscrepancies: (call, request) => listDiscrepancies(options, call, request),
+    async resolveDiscrepancy(call, request, requestId) {
+      const method = "ResolveLedgerDiscrepancy";
+      const { result } = await runMutation(db, call, { method, requestId }, request, (tx) =>
+        resolveDiscrepancy(options, tx, request.id, request.resolution),
+      );
+      return result;
+    },
+  };
+}
