@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { violatesConstraint } from "../../infra/postgres/postgres-errors.ts";
 import { arraysOf, type ListColumn, prepareList, unnest } from "../../infra/postgres/statement.ts";
-import type { OrderItem } from "../order-types.ts";
+import type { OrderItem, ShippingOption } from "../order-types.ts";
 import type { AcceptedOrder } from "./decide.ts";
 
 const ORDER_COLUMNS: readonly ListColumn<AcceptedOrder>[] = [
@@ -22,7 +22,11 @@ const ORDER_COLUMNS: readonly ListColumn<AcceptedOrder>[] = [
   { name: "note", type: "text", value: ({ order }) => order.note || null },
   { name: "shipping_address", type: "jsonb", value: ({ order }) => jsonOf(order.shippingAddress) },
   { name: "billing_address", type: "jsonb", value: ({ order }) => jsonOf(order.billingAddress) },
-  { name: "shipping_option", type: "jsonb", value: ({ order }) => jsonOf(order.shippingOption) },
+  {
+    name: "shipping_option",
+    type: "jsonb",
+    value: ({ order }) => jsonOf(storedOption(order.shippingOption)),
+  },
   { name: "placed_by", type: "text", value: ({ placement }) => placement.actor },
   { name: "owner", type: "text", value: ({ placement }) => placement.owner },
   { name: "request_id", type: "uuid", value: ({ placement }) => placement.requestId },
@@ -95,12 +99,14 @@ export async function writeOrders(
   return new Map(rows.map(({ id, expires_at: at }) => [id, at === null ? undefined : new Date(at)]));
 }
 
-/** Returns the JSON of an address or a shipping option, with amounts as decimal text. */
+/** Returns the JSON of an address or of an option. */
 function jsonOf(value: object | undefined): string | null {
-  if (value === undefined) return null;
-  return JSON.stringify(value, (_key, part: unknown) => (isMoney(part) ? part.minorUnits.toString() : part));
+  return value === undefined ? null : JSON.stringify(value);
 }
 
-function isMoney(value: unknown): value is { minorUnits: bigint } {
-  return typeof value === "object" && value !== null && "minorUnits" in value;
+/** Returns a shipping option as it is stored, with amounts as decimal text. */
+function storedOption(option: ShippingOption | undefined): object | undefined {
+  return (
+    option && { ...option, price: option.price.minorUnits.toString(), tax: option.tax.minorUnits.toString() }
+  );
 }
