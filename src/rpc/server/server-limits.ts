@@ -35,6 +35,14 @@ export interface ServerLimits {
   maxReceivedBytes: number;
   /** Longest time for a caller to receive a complete response. */
   deliveryMs: number;
+  /** The most concurrent webhooks. */
+  maxWebhooks: number;
+  /** The largest webhook, in bytes. */
+  maxWebhookBytes: number;
+  /** Longest wait for the complete body of a webhook. */
+  webhookBodyMs: number;
+  /** Longest time until a webhook is stored. */
+  webhookTimeoutMs: number;
   /** The most bytes of complete responses that all callers have not received; beyond it the oldest are aborted. */
   maxUnsentBytes: number;
   /** Longest time that a handler may run after its deadline, so that a commit in flight is reported. */
@@ -85,6 +93,10 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   slotBodyMs: 1_000,
   maxReceivedBytes: 64 * 1024 * 1024,
   deliveryMs: 60_000,
+  maxWebhooks: 64,
+  maxWebhookBytes: 1024 * 1024,
+  webhookBodyMs: 10_000,
+  webhookTimeoutMs: 5_000,
   maxUnsentBytes: 64 * 1024 * 1024,
   settleMs: 1_000,
   standardTimeoutMs: 30_000,

@@ -27,6 +27,8 @@ import { createReadiness, type Readiness } from "./services/readiness.ts";
 import { createReflectionCharge, registerReflection } from "./services/reflection.ts";
 import type { BoundPort } from "./startup/bind-port.ts";
 import { OpenWatches } from "./watches/open-watches.ts";
+import { createWebhookHandler } from "./webhooks/webhook-handler.ts";
+import type { WebhookReceiver } from "./webhooks/webhook-receiver.ts";
 
 /** Dependencies of the server. */
 export interface ServerOptions {
@@ -63,6 +65,8 @@ export interface ServerOptions {
   rateLimiter: CallRateLimiter | undefined;
   /** Returns the public signing keys; absent: there are none. */
   jwks?: (() => Promise<object>) | undefined;
+  /** Absent: no webhooks are received. */
+  webhooks?: WebhookReceiver | undefined;
   /** Absent: the cache is off. */
   cache: ResponseCache | undefined;
   /** The memory for the encodings of cached responses, in bytes. */
@@ -76,7 +80,7 @@ export interface ServerOptions {
   limits?: Partial<ServerLimits>;
 }
 
-export type { Server };
+export type { Server, WebhookReceiver };
 
 /**
  * Creates the server: one port for gRPC, gRPC-Web and Connect over HTTP/1.1 and HTTP/2, with reflection and health.
@@ -139,10 +143,25 @@ export function createServer(options: ServerOptions): Server {
     draining,
     log,
   };
+  const { webhooks } = options;
+  const handleWebhook =
+    webhooks &&
+    createWebhookHandler({
+      receiver: webhooks,
+      loadShedder: createLoadShedder({ ...limits, name: "Webhooks", maxCalls: limits.maxWebhooks, log }),
+      trustedProxies,
+      peerOf: shared.peerOf,
+      chargePeer: (peer, calls) => connections.chargeRejectedCall(peer, calls),
+      limits,
+      log,
+    });
+  const handlePage = createPages({ serviceNames, readiness, jwks: options.jwks });
   const handlers = createHttpHandlers({
     ...shared,
     routes,
-    handlePage: createPages({ serviceNames, readiness, jwks: options.jwks }),
+    handlePage(request, response) {
+      if (handleWebhook?.(request, response) !== true) handlePage(request, response);
+    },
   });
   const healthHandlers = (otherwise: (request: Request, response: Response) => void) =>
     createHttpHandlers({

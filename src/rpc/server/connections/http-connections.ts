@@ -105,11 +105,14 @@ export class HttpConnections {
     return port;
   }
 
-  /** Charges the address of a peer for a call that was rejected because of its rate limit or an overload. */
-  chargeRejectedCall(peer: string | undefined): void {
+  /**
+   * Charges the address of a peer for a call that was rejected because of its rate limit or an overload.
+   * @param calls the number of such calls that have cost as much
+   */
+  chargeRejectedCall(peer: string | undefined, calls = 1): void {
     // Its connection is closed already.
     if (peer === undefined) return;
-    this.#chargePeer(createPeer(peer, this.#options.trustedProxies), REJECTED_CALL_UNITS);
+    this.#chargePeer(createPeer(peer, this.#options.trustedProxies), calls * REJECTED_CALL_UNITS);
   }
 
   /** Sends GOAWAY to all HTTP/2 peers; open streams may finish. */

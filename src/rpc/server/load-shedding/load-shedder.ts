@@ -17,7 +17,7 @@ export interface LoadShedder {
 /** Dependencies of the load shedder. */
 export interface LoadShedderOptions {
   /** The plural of what is bounded, for the log. */
-  name: "Calls" | "Watches";
+  name: "Calls" | "Watches" | "Webhooks";
   /** The most concurrent calls. Calls beyond it are rejected. */
   maxCalls: number;
   /** The most bytes of incomplete bodies. Beyond it the caller with the most of them loses its largest. */
