@@ -98,6 +98,8 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     let shutdownGraceMs = GRACE_MS;
     cleanups.push(() => server.close(shutdownGraceMs));
     const { url, adminUrl } = await server.listen();
+    const delivery = infrastructure.gateway?.deliverTo?.(url);
+    cleanups.push(async () => delivery?.close());
     // The password is shown only once: the accounts are created when nothing else can fail.
     const demo = config.seedDemo ? await ensureDemoAccounts(features.identity, config.dataDir) : undefined;
     return {

@@ -25,6 +25,9 @@ export function printBanner(app: App, config: Config, log: Log): void {
       : ["ACCESS IS OFF: anyone who reaches this port may call every method. Unset ACCESS to turn it on."]),
     ...(config.limits ? [] : ["LIMITS ARE OFF: callers have no rate limits. Unset LIMITS to turn them on."]),
     ...(config.cache ? [] : ["CACHE IS OFF: every read goes to the database. Unset CACHE to turn it on."]),
+    ...(config.payments.gateway === "sandbox"
+      ? ["PAYMENTS ARE IN THE SANDBOX: no money moves. Set PAYMENT_GATEWAY for real ones."]
+      : []),
   ];
   if (!process.stdout.isTTY) {
     const accounts = demo && {

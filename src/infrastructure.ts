@@ -8,6 +8,7 @@ import { withInvalidationOutbox } from "./infra/outbox/invalidation/invalidation
 import { withOutbox } from "./infra/outbox/outbox.ts";
 import { createOutboxTail, type OutboxTail } from "./infra/outbox/tail/outbox-tail.ts";
 import { createWakeUp, type WakeUp } from "./infra/outbox/wake-up.ts";
+import { type ConfiguredGateway, createGateway } from "./infra/payment/create-gateway.ts";
 import { type Database, openPostgres } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import { createLimiter, type Limiter } from "./infra/rate-limit/limiter.ts";
@@ -32,6 +33,8 @@ export interface Infrastructure {
   bus: InvalidationBus;
   limiter: Limiter | undefined;
   stockLock: RedisLock | undefined;
+  /** The gateway of new payments; undefined if orders are paid by hand only. */
+  gateway: ConfiguredGateway | undefined;
   ids: Ids;
   clock: Clock;
   log: Log;
@@ -76,7 +79,15 @@ export async function openInfrastructure(
   const db = withInvalidationOutbox(withOutbox(audited, wakeUp), bus);
   const tail = createOutboxTail({ db, wakeUp, log });
   cleanups.push(() => tail.close());
-  return { db, wakeUp, tail, redis, jobs, bus, limiter, stockLock, ids, clock, log };
+  const gateway = await createGateway(config.payments, {
+    db,
+    ids,
+    clock,
+    log,
+    statementTimeoutMs: config.dbStatementTimeoutMs,
+    waitMs: config.dbPoolWaitMs,
+  });
+  return { db, wakeUp, tail, redis, jobs, bus, limiter, stockLock, gateway, ids, clock, log };
 }
 
 /** Creates the lock of hot products. Most of the time that a batch has is left for its statements. */

@@ -28,6 +28,14 @@ test.each(["CACHE", "LIMITS", "ACCESS"])("the banner warns that %s is off, and o
   expect(warnings({})).not.toContain(name);
 });
 
+test("the banner warns that payments move no money in the sandbox, and only then", () => {
+  expect(warnings({})).toContain("PAYMENTS ARE IN THE SANDBOX");
+  const databaseUrl = { DATABASE_URL: "postgres://127.0.0.1/shop" };
+  expect(warnings(databaseUrl)).not.toContain("SANDBOX");
+  expect(warnings({ ...databaseUrl, PAYMENT_GATEWAY: "sandbox" })).toContain("PAYMENTS ARE IN THE SANDBOX");
+  expect(warnings({ PAYMENT_GATEWAY: "none" })).not.toContain("SANDBOX");
+});
+
 test("the banner shows the address of the admin port if there is one", () => {
   expect(loggedFields({}, "http://127.0.0.1:2").adminAddress).toBe("http://127.0.0.1:2");
   expect(loggedFields({}).adminAddress).toBeUndefined();

@@ -19,6 +19,8 @@ export const SandboxPaymentEntity = defineEntity({
     clientSecret: p.text(),
     /** All facts, oldest first, which responses and webhooks state. That of a request has the id of the request. */
     facts: p.json(),
+    /** Ids of the requests that were executed, besides that of the creation. */
+    requests: p.json(),
     captureBefore: timestamp().nullable(),
     createdAt: timestamp(),
     updatedAt: timestamp(),
@@ -26,7 +28,7 @@ export const SandboxPaymentEntity = defineEntity({
   uniques: [{ name: "sandbox_payment_unique", properties: ["paymentId"] }],
 });
 
-/** A webhook of the sandbox. */
+/** A webhook of the sandbox that is not delivered yet. */
 export const SandboxEventEntity = defineEntity({
   name: "SandboxEvent",
   tableName: "sandbox_event",
@@ -36,19 +38,9 @@ export const SandboxEventEntity = defineEntity({
     body: p.text(),
     /** Time of the next delivery, or the end of the lease of the process that delivers it. */
     dueAt: timestamp(),
+    /** Deliveries that were started. */
     attempts: p.integer().default(0),
-    /** Null until it is delivered, or given up after the last attempt. */
-    endedAt: timestamp().nullable(),
     createdAt: timestamp(),
   },
-  indexes: [
-    {
-      name: "sandbox_event_due",
-      expression: "create index sandbox_event_due on sandbox_event (due_at) where ended_at is null",
-    },
-    {
-      name: "sandbox_event_ended",
-      expression: "create index sandbox_event_ended on sandbox_event (ended_at) where ended_at is not null",
-    },
-  ],
+  indexes: [{ name: "sandbox_event_due", properties: ["dueAt", "id"] }],
 });

@@ -179,6 +179,7 @@ export const PAYMENT_TABLES: readonly string[] = [
     step text not null,
     client_secret text not null,
     facts jsonb not null,
+    requests jsonb not null,
     capture_before timestamptz(3) null,
     created_at timestamptz(3) not null,
     updated_at timestamptz(3) not null,
@@ -191,12 +192,10 @@ export const PAYMENT_TABLES: readonly string[] = [
     body text not null,
     due_at timestamptz(3) not null,
     attempts int not null default 0,
-    ended_at timestamptz(3) null,
     created_at timestamptz(3) not null,
     primary key (id)
   )`,
-  "create index sandbox_event_due on sandbox_event (due_at) where ended_at is null",
-  "create index sandbox_event_ended on sandbox_event (ended_at) where ended_at is not null",
+  "create index sandbox_event_due on sandbox_event (due_at, id)",
   `create function reject_ledger_change() returns trigger language plpgsql as $$
   begin
     raise exception 'entries of the ledger never change' using errcode = 'restrict_violation';
