@@ -18,12 +18,18 @@ export function completeOrder(fields: OrderFields): Order {
   };
 }
 
-function amountDue({ closing, paymentState, totals, items, paid }: OrderFields): bigint {
+function amountDue(order: OrderFields): bigint {
+  const { closing, paymentState, paid } = order;
   const isOpen = closing === "NONE" || closing === "EXPIRING";
   if (!isOpen || (!isUnpaid(paymentState) && paymentState !== "AUTHORIZED")) return 0n;
-  const cancelled = items.reduce((sum, item) => sum + priceOfUnits(item, item.cancelledQuantity, totals), 0n);
-  const due = totals.total - cancelled - paid.minorUnits;
+  const due = payableAmount(order) - paid.minorUnits;
   return due > 0n ? due : 0n;
+}
+
+/** Returns what an order costs without its cancelled units, in minor units: paid or not. */
+export function payableAmount({ totals, items }: Pick<OrderFields, "totals" | "items">): bigint {
+  const cancelled = items.reduce((sum, item) => sum + priceOfUnits(item, item.cancelledQuantity, totals), 0n);
+  return totals.total - cancelled;
 }
 
 /**

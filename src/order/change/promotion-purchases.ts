@@ -19,17 +19,38 @@ export interface RemovedUnits {
 export async function recordSales(
   tracker: Tracker,
   tx: Tx,
-  { clientAddress }: Call,
+  call: Call,
   order: Order,
   now: Date,
 ): Promise<Pick<Order, "salesRecorded">> {
-  const { id: orderId, promotionId, customerId, salesRecorded } = order;
-  if (promotionId === "" || salesRecorded) return { salesRecorded };
-  const items = order.items
-    .filter((item) => unitsLeft(item) > 0n)
-    .map((item) => ({ productId: item.productId, amount: priceOf(item, unitsLeft(item)) }));
-  await tracker.recordOrders(tx, [{ orderId, promotionId, customerId, clientAddress, items }], now);
+  if (!isSaleMissing(order)) return { salesRecorded: order.salesRecorded };
+  await recordSalesOfAll(tracker, tx, call, [order], now);
   return { salesRecorded: true };
+}
+
+/** Returns whether the units of an order are not recorded as sales of its promotion yet. */
+export function isSaleMissing({ promotionId, salesRecorded }: Order): boolean {
+  return promotionId !== "" && !salesRecorded;
+}
+
+/** Records the units of locked orders that are left as sales of their promotions. Each of them is missing. */
+export async function recordSalesOfAll(
+  tracker: Tracker,
+  tx: Tx,
+  { clientAddress }: Call,
+  orders: readonly Order[],
+  now: Date,
+): Promise<void> {
+  const promoted = orders.map(({ id: orderId, promotionId, customerId, items }) => ({
+    orderId,
+    promotionId,
+    customerId,
+    clientAddress,
+    items: items
+      .filter((item) => unitsLeft(item) > 0n)
+      .map((item) => ({ productId: item.productId, amount: priceOf(item, unitsLeft(item)) })),
+  }));
+  await tracker.recordOrders(tx, promoted, now);
 }
 
 /**

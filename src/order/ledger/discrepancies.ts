@@ -1,7 +1,15 @@
 import { sql } from "kysely";
 import { type Keyset, keysetCondition, keysetOrder } from "../../infra/postgres/keyset.ts";
 import type { Database, Tx } from "../../infra/postgres/postgres.ts";
-import { allOf, prepare, prepareDynamic } from "../../infra/postgres/statement.ts";
+import {
+  allOf,
+  arraysOf,
+  type ListColumn,
+  prepare,
+  prepareDynamic,
+  prepareList,
+  unnest,
+} from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { notFound } from "../../kernel/errors.ts";
@@ -35,6 +43,9 @@ export interface Discrepancy {
   resolveTime: Date | undefined;
   resolution: string;
 }
+
+/** A discrepancy that was found now. */
+export type NewDiscrepancy = Omit<Discrepancy, "resolveTime" | "resolution">;
 
 /** A request for a page of discrepancies. */
 export interface DiscrepancyListRequest extends PageRequest {
@@ -73,6 +84,49 @@ const RESOLVE = prepare<[id: string, resolution: string, now: Date], Discrepancy
       resolved_at = coalesce(resolved_at, ${now})
     where id = ${id} returning *`,
 );
+
+const COLUMNS: readonly ListColumn<NewDiscrepancy>[] = [
+  { name: "id", type: "uuid", value: ({ id }) => id },
+  { name: "kind", type: "text", value: ({ kind }) => kind },
+  { name: "order_id", type: "uuid", value: ({ orderId }) => orderId || null },
+  { name: "payment_id", type: "uuid", value: ({ paymentId }) => paymentId || null },
+  { name: "gateway", type: "text", value: ({ gateway }) => gateway },
+  { name: "reference", type: "text", value: ({ reference }) => reference },
+  {
+    name: "expected_minor",
+    type: "bigint",
+    value: ({ expected }) => expected?.minorUnits.toString() ?? null,
+  },
+  { name: "actual_minor", type: "bigint", value: ({ actual }) => actual?.minorUnits.toString() ?? null },
+  {
+    name: "currency",
+    type: "text",
+    value: ({ expected, actual }) => (expected ?? actual)?.currencyCode ?? null,
+  },
+  { name: "description", type: "text", value: ({ description }) => description },
+  { name: "created_at", type: "timestamptz", value: ({ createTime }) => createTime },
+];
+const INSERT = prepareList<{ id: string }>(
+  COLUMNS.length,
+  (arrays) => sql`
+    insert into payment_discrepancy (${sql.join(COLUMNS.map(({ name }) => sql.ref(name)))})
+    select * from ${unnest(COLUMNS, arrays, "found")}
+    on conflict (kind, gateway, reference) where resolved_at is null do nothing returning id`,
+);
+
+/**
+ * Stores discrepancies, except those that are known and not resolved. Both amounts of one have the same currency.
+ * @returns those that were stored
+ */
+export async function insertDiscrepancies(
+  tx: Tx,
+  found: readonly NewDiscrepancy[],
+): Promise<NewDiscrepancy[]> {
+  if (found.length === 0) return [];
+  const rows = await tx.query(INSERT(arraysOf(COLUMNS, found)));
+  const ids = new Set(rows.map(({ id }) => id));
+  return found.filter(({ id }) => ids.has(id));
+}
 
 /** Returns a page of discrepancies, newest first. */
 export async function listDiscrepancies(
