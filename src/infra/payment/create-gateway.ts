@@ -1,12 +1,14 @@
 import { internalCall } from "../../kernel/call.ts";
-import { StartupError } from "../../kernel/errors.ts";
 import type { PaymentGateway } from "./payment-gateway.ts";
 import { createSandbox, readWebhookSecrets, type SandboxOptions } from "./sandbox/sandbox.ts";
 import type { WebhookDelivery } from "./sandbox/webhook/delivery.ts";
+import { createStripeGateway, type StripeOptions } from "./stripe/stripe-gateway.ts";
 
 /** The gateway to create. */
 export interface GatewayConfig {
   gateway: "none" | "sandbox" | "stripe";
+  /** Required for Stripe. */
+  stripe: StripeOptions | undefined;
 }
 
 /** Dependencies of the gateways. */
@@ -24,7 +26,7 @@ export interface ConfiguredGateway {
 
 /** Creates the gateway of the configuration; undefined for none. */
 export async function createGateway(
-  { gateway }: GatewayConfig,
+  { gateway, stripe }: GatewayConfig,
   dependencies: GatewayDependencies,
 ): Promise<ConfiguredGateway | undefined> {
   switch (gateway) {
@@ -36,6 +38,7 @@ export async function createGateway(
       return { gateway: sandbox, deliverTo: sandbox.deliverTo };
     }
     case "stripe":
-      throw new StartupError("PAYMENT_GATEWAY: stripe is not available in this version");
+      if (stripe === undefined) throw new Error("PAYMENT_GATEWAY=stripe has no configuration of Stripe");
+      return { gateway: createStripeGateway(stripe), deliverTo: undefined };
   }
 }
