@@ -4,7 +4,7 @@ import { type FakeIntent, invalidRequest } from "./fake-objects.ts";
 import { assertKnown, expandParam, type FakeParams, requiredParam } from "./fake-params.ts";
 import { createFakeRefund } from "./fake-returns.ts";
 
-/** The requests that the fake knows. */
+/** The requests that the fake handles. */
 export type FakeOperation =
   | "create"
   | "confirm"
@@ -45,7 +45,7 @@ export function findRoute(method: string, path: string): FakeRoute | undefined {
 }
 
 /**
- * Does what a request asks for.
+ * Executes a request.
  * @throws FakeStripeError
  */
 export function runRoute(account: FakeAccount, { operation, id }: FakeRoute, params: FakeParams): object {

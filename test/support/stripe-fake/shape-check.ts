@@ -5,7 +5,7 @@ import type { FakeResponse } from "./fake-idempotency.ts";
 export interface ShapeCheck {
   /** Requests that stripe-mock has checked. */
   checked: number;
-  /** What stripe-mock has rejected, and fields of responses that it does not know. */
+  /** What stripe-mock has rejected, and fields of responses that its samples do not have. */
   mistakes: string[];
   /** Returns the response of stripe-mock if it rejects the request. */
   checkRequest(request: IncomingMessage, body: string): Promise<{ rejection?: FakeResponse; sample: object }>;

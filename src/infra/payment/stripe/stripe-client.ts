@@ -17,7 +17,7 @@ export interface StripeClient {
 }
 
 /**
- * Creates a client of the API version that the package knows.
+ * Creates a client of the API version of the package.
  * @param apiUrl undefined for Stripe's own address
  */
 export function createStripeClient({

@@ -68,7 +68,7 @@ describe("readStripeEvent", () => {
       amount: eur(300n),
       time,
     });
-    // With one capture the received amount is what was captured, whatever was asked for.
+    // With one capture the received amount is what was captured, whatever was requested.
     const once = intent({ status: "succeeded", amount_received: 700, metadata });
     expect(captured(event("payment_intent.succeeded", once))).toMatchObject({ amount: eur(700n) });
     const implausible = intent({ amount_received: 200, metadata, ...several });
