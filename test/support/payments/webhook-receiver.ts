@@ -1,4 +1,5 @@
-import { createServer, type IncomingHttpHeaders } from "node:http";
+import { createServer, type IncomingHttpHeaders, type RequestListener } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
 /** A webhook that was received. */
@@ -20,9 +21,12 @@ export interface WebhookReceiver {
   close(): Promise<void>;
 }
 
-/** Starts a receiver that accepts all webhooks. */
-export async function startWebhookReceiver(): Promise<WebhookReceiver> {
-  const server = createServer(async (request, response) => {
+/**
+ * Starts a receiver that accepts all webhooks.
+ * @param tls certificate and key in PEM; absent: without TLS
+ */
+export async function startWebhookReceiver(tls?: { cert: string; key: string }): Promise<WebhookReceiver> {
+  const receive: RequestListener = async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk);
     const webhook = { path: request.url, headers: request.headers, body: Buffer.concat(chunks) };
@@ -30,14 +34,15 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
     const status = await receiver.respond(webhook);
     if (status === "CLOSE") request.socket.destroy();
     else response.writeHead(status).end();
-  });
+  };
+  const server = tls === undefined ? createServer(receive) : createSecureServer(tls, receive);
   server.on("connection", () => {
     receiver.connections += 1;
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port }: Pick<AddressInfo, "port"> = Object(server.address());
   const receiver: WebhookReceiver = {
-    url: `http://127.0.0.1:${port}`,
+    url: `http${tls === undefined ? "" : "s"}://127.0.0.1:${port}`,
     received: [],
     respond: () => 200,
     connections: 0,

@@ -29,7 +29,7 @@ export interface SandboxPayment {
   clientSecret: string;
   /** Oldest first. */
   facts: readonly SandboxFact[];
-  /** Ids of the requests that were executed, besides that of the creation. */
+  /** Kinds and ids of the requests that were executed, besides the creation. */
   requests: readonly string[];
   captureBefore: Date | undefined;
 }

@@ -109,7 +109,10 @@ async function executeRequests(
       return { error };
     }
   });
-  const changed = [...states.values()].filter((payment) => payment !== payments.get(payment.paymentId));
+  // Processes that create the same payments insert them in one order, so that they do not deadlock.
+  const changed = [...states.values()]
+    .filter((payment) => payment !== payments.get(payment.paymentId))
+    .sort((a, b) => (a.paymentId < b.paymentId ? -1 : 1));
   if (changed.length === 0) return outcomes;
   const events = outcomes.flatMap((outcome) => ("result" in outcome ? outcome.result.events : []));
   const written = new Set((await tx.query(writePayments(changed, events, now))).map(({ id }) => id));
@@ -146,7 +149,7 @@ function eventsOf(
   }));
 }
 
-/** Returns whether an executed request gets no response. */
+/** Returns whether a request whose facts are new gets no response. */
 export function hasTimeout({ kind }: SandboxRequest, { token }: SandboxPayment): boolean {
   return (kind === "CREATE" || kind === "CONFIRM") && behaviorOf(token).fault === "TIMEOUT";
 }

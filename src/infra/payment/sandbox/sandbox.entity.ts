@@ -19,7 +19,7 @@ export const SandboxPaymentEntity = defineEntity({
     clientSecret: p.text(),
     /** All facts, oldest first, which responses and webhooks state. That of a request has the id of the request. */
     facts: p.json(),
-    /** Ids of the requests that were executed, besides that of the creation. */
+    /** Kinds and ids of the requests that were executed, besides the creation. */
     requests: p.json(),
     captureBefore: timestamp().nullable(),
     createdAt: timestamp(),

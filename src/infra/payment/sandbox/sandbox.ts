@@ -60,7 +60,7 @@ export function createSandbox(options: SandboxOptions): Sandbox {
     const result = await withinLimits(limits, (call) => execute(call, request));
     if (result.isExecuted) {
       delivery?.add(result.events);
-      if (hasTimeout(request, result.payment)) await noResponse(limits);
+      if (result.facts.length > 0 && hasTimeout(request, result.payment)) await noResponse(limits);
       if (behaviorOf(result.payment.token).fault === "ERROR") throw internalError();
     }
     return responseOf(result);

@@ -18,7 +18,7 @@ interface ChangeTarget {
   paymentId: string;
   /** Id of the payment at the sandbox. */
   reference: string;
-  /** Idempotency key. */
+  /** Idempotency key among the changes of its kind. */
   requestId: string;
 }
 
@@ -96,14 +96,15 @@ export function changePayment(
   if (payment === undefined || payment.id !== change.reference) {
     throw rejected("payment_not_found", "The sandbox has no such payment.");
   }
-  if (payment.requests.includes(change.requestId)) return unchanged(payment, false);
+  const key = `${change.kind} ${change.requestId}`;
+  if (payment.requests.includes(key)) return unchanged(payment, false);
   if (payment.requests.length >= MAX_CHANGES) {
     throw rejected("too_many_changes", `The sandbox changes a payment at most ${MAX_CHANGES} times.`);
   }
   const changed = applyChange(payment, change, options);
   return {
     ...changed,
-    payment: { ...changed.payment, requests: [...payment.requests, change.requestId] },
+    payment: { ...changed.payment, requests: [...payment.requests, key] },
   };
 }
 

@@ -5,6 +5,7 @@ import { readWebhookSecrets } from "../../../../src/infra/payment/sandbox/sandbo
 import {
   LEASE_MS,
   MAX_ATTEMPTS,
+  MAX_CONNECTIONS,
   type WebhookDelivery,
 } from "../../../../src/infra/payment/sandbox/webhook/delivery.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
@@ -19,6 +20,8 @@ import {
   type SandboxFixture,
   verify,
 } from "../../../support/payments/sandbox-fixture.ts";
+import { startWebhookReceiver } from "../../../support/payments/webhook-receiver.ts";
+import { createSelfSignedCertificate } from "../../../support/rpc/self-signed-certificate.ts";
 
 let fixture: SandboxFixture;
 let deliveries: WebhookDelivery[];
@@ -64,7 +67,7 @@ describe("delivery", () => {
     const { received, connections } = fixture.receiver;
     expect(received.length).toBe(100);
     expect(new Set(receivedIds()).size).toBe(100);
-    expect(connections).toBeLessThanOrEqual(8);
+    expect(connections).toBeLessThanOrEqual(MAX_CONNECTIONS);
     expect(received[0]).toMatchObject({
       path: "/webhooks/sandbox",
       headers: { "content-type": "application/json", connection: "keep-alive" },
@@ -81,15 +84,30 @@ describe("delivery", () => {
     const target = referenceOf(created);
     await fixture.sandbox.capture({ ...target, captureId: randomUUID(), amount, isFinal: true }, NO_LIMITS);
     await fixture.sandbox.refund({ ...target, refundId: randomUUID(), amount }, NO_LIMITS);
+    await fixture.create("sandbox_declined");
+    const send = holdResponses();
     deliver(fixture.open());
+    // The events of another payment do not wait for a response to the first one.
+    await expect.poll(typesOf).toEqual(["payment.authorized", "payment.failed"]);
+    send();
     await untilDelivered();
-    expect(typesOf()).toEqual([
+    expect(typesOf().filter((type) => type !== "payment.failed")).toEqual([
       "payment.authorized",
       "payment.captured",
       "dispute.opened",
       "dispute.won",
       "refund.succeeded",
     ]);
+  });
+
+  test("events are posted over TLS to a server whose certificate no authority has signed", async () => {
+    const secure = await startWebhookReceiver(createSelfSignedCertificate());
+    const delivery = deliver(fixture.sandbox, secure.url);
+    await createMany(20);
+    await untilDelivered();
+    await delivery.close();
+    await secure.close();
+    expect(secure.received.length).toBe(20);
   });
 
   test("two processes deliver what was left undelivered, each event once", async () => {
@@ -192,8 +210,8 @@ describe("retries", () => {
   test("events that wait at a shutdown are due immediately afterwards", async () => {
     const send = holdResponses();
     const delivery = deliver(fixture.sandbox);
-    await createMany(20);
-    await expect.poll(() => fixture.receiver.received.length).toBe(8);
+    await createMany(MAX_CONNECTIONS + 12);
+    await expect.poll(() => fixture.receiver.received.length).toBe(MAX_CONNECTIONS);
     const closed = delivery.close();
     send();
     await closed;
@@ -201,8 +219,8 @@ describe("retries", () => {
     expect(left.map(({ due_at }) => due_at)).toEqual(Array.from({ length: 12 }, () => fixture.clock.now()));
     deliver(fixture.open());
     await untilDelivered();
-    expect(new Set(receivedIds()).size).toBe(20);
-    expect(fixture.receiver.received.length).toBe(20);
+    expect(new Set(receivedIds()).size).toBe(MAX_CONNECTIONS + 12);
+    expect(fixture.receiver.received.length).toBe(MAX_CONNECTIONS + 12);
   });
 
   test("an event is sent again when the server does not respond in time", async () => {

@@ -11,6 +11,7 @@ import {
   referenceOf,
   type SandboxFixture,
 } from "../../../support/payments/sandbox-fixture.ts";
+import { countLockWaits } from "../../../support/stores/database-activity.ts";
 
 let fixture: SandboxFixture;
 let calls: ReturnType<typeof callsOf>;
@@ -140,13 +141,35 @@ describe("idempotency", () => {
     };
     const requestId = randomUUID();
     await Promise.all([1, 2, 3].map(() => calls.capture(created, 500n, { id: requestId, isFinal: false })));
-    await Promise.all([1, 2, 3].map(() => calls.refund(created, 200n, requestId.replace(/^./, "0"))));
+    await Promise.all([1, 2, 3].map(() => calls.refund(created, 200n, requestId)));
     const { totals, facts } = (await calls.fetchPayment(options.paymentId)) ?? {};
     expect(totals).toEqual({ captured: 500n, refunded: 200n });
     const events = await fixture.database.query("select from sandbox_event where sandbox_payment_id = $1", [
       created.reference,
     ]);
     expect([facts?.length, events.length]).toEqual([3, 3]);
+  });
+
+  test("a creation that another process commits first leaves that payment as it is", async () => {
+    const { database, sandbox } = fixture;
+    const options = { paymentId: randomUUID(), orderId: randomUUID() };
+    await database.query("begin");
+    await database.query(
+      `insert into sandbox_payment
+       select 'sp_first', $1, $2, 1000, 'EUR', 'AT_SHIPMENT', '', 'ACTION_REQUIRED', 'secret', '[]', '[]', null, now(), now()`,
+      [options.paymentId, options.orderId],
+    );
+    const created = errorOf(createWith(sandbox, "sandbox_ok", options));
+    await expect.poll(() => countLockWaits(database)).toBe(1);
+    await database.query("commit");
+    expect(await created).toMatchObject({ kind: "UNKNOWN", code: "idempotency_key_in_use" });
+    expect(await createWith(sandbox, "sandbox_ok", options)).toMatchObject({
+      reference: "sp_first",
+      facts: [],
+    });
+    expect(await database.query("select from sandbox_event where sandbox_payment_id = 'sp_first'")).toEqual(
+      [],
+    );
   });
 
   test("a late repeat of a confirmation changes nothing", async () => {

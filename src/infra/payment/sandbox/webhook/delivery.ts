@@ -41,7 +41,8 @@ export const LEASE_MS = 15 * SECOND_MS;
 export const MAX_ATTEMPTS = 20;
 const REQUEST_TIMEOUT_MS = 5 * SECOND_MS;
 const BACKOFF = { firstMs: SECOND_MS / 2, maxMs: 5 * MINUTE_MS };
-const MAX_CONNECTIONS = 8;
+/** Half of the webhooks that the server receives concurrently, so that many of them share a transaction there. */
+export const MAX_CONNECTIONS = 32;
 /** Events that wait in memory. Further ones are leased again when their leases have ended. */
 const MAX_WAITING = 4_096;
 const MAX_LEASED = 256;

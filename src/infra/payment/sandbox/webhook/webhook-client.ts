@@ -6,15 +6,15 @@ import { errorCode } from "../../../../kernel/errors.ts";
 export interface WebhookClient {
   /**
    * Posts a body and returns the status of the response.
-   * @throws what the connection fails with, and TimeoutError after `timeoutMs`
+   * @throws what the connection fails with, and the reason of `signal`
    */
   post(body: Buffer, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<number>;
   close(): void;
 }
 
 /**
- * Creates a client for one address.
- * @param url of this process's own server, which has no certificate for the address that it has bound
+ * Creates a client for the server of this process. Its certificate is not verified: it is for another name than the address
+ * that the process has bound.
  */
 export function createWebhookClient(
   url: string,
@@ -39,7 +39,7 @@ export function createWebhookClient(
         response.resume();
       });
       request.on("error", (error) => {
-        // The server has closed the connection while it was idle, and has not read the request.
+        // The server has closed the connection while it was idle.
         const isStale = request.reusedSocket && errorCode(error) === "ECONNRESET";
         if (isStale) resolve("STALE");
         else reject(error);
