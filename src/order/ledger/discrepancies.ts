@@ -13,6 +13,7 @@ import {
 import type { Call } from "../../kernel/call.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { notFound } from "../../kernel/errors.ts";
+import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 
@@ -46,6 +47,21 @@ export interface Discrepancy {
 
 /** A discrepancy that was found now. */
 export type NewDiscrepancy = Omit<Discrepancy, "resolveTime" | "resolution">;
+
+/** What a discrepancy is about. */
+export type DiscrepancySubject = Pick<Discrepancy, "orderId" | "paymentId" | "gateway" | "reference">;
+
+/** Returns a discrepancy. */
+export function newDiscrepancy(
+  { ids, now }: { ids: Ids; now: Date },
+  kind: DiscrepancyKind,
+  { orderId, paymentId, gateway, reference }: DiscrepancySubject,
+  details: Pick<Discrepancy, "description"> & Partial<Pick<Discrepancy, "expected" | "actual">>,
+): NewDiscrepancy {
+  const { description, expected, actual } = details;
+  const subject = { orderId, paymentId, gateway, reference };
+  return { id: ids(), kind, ...subject, expected, actual, description, createTime: now };
+}
 
 /** A request for a page of discrepancies. */
 export interface DiscrepancyListRequest extends PageRequest {

@@ -21,7 +21,7 @@ export interface LedgerEntry {
   type: LedgerEntryType;
   reference: string;
   amount: Money;
-  /** Whether no other entry of the same gateway, type and reference has a greater amount. */
+  /** False if another entry of the same gateway, type and reference has a greater amount, or its payment another currency. */
   counts: boolean;
   source: LedgerSource;
   note: string;
@@ -74,8 +74,11 @@ export async function listLedgerEntries(
   const statement = sql<EntryRow>`
     select *, not exists (
       select from ledger_entry as other
-      where (other.gateway, other.type, other.reference) = (entry.gateway, entry.type, entry.reference)
+      where (other.gateway, other.type, other.reference, other.currency)
+          = (entry.gateway, entry.type, entry.reference, entry.currency)
         and other.amount_minor > entry.amount_minor
+    ) and not exists (
+      select from payment where payment.id = entry.payment_id and payment.currency <> entry.currency
     ) as counts
     from ledger_entry as entry where ${where} ${keysetOrder(OLDEST_FIRST)} limit ${size + 1}`;
   const rows = await db.read(call, prepareDynamic(statement));

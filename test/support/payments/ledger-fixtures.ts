@@ -137,3 +137,38 @@ export function responseOf(
 ): Report {
   return { ...webhookOf(payment, facts, statement), source, paymentId: payment.id, requestId };
 }
+
+/** Stores a request of a payment to its gateway and, for a refund, the refund, as the service does before its call. */
+export async function insertRequest(
+  { query }: Pick<TestDatabase, "query">,
+  { id: paymentId, orderId, minorUnits: all }: TestPayment,
+  kind: "CAPTURE" | "CANCEL" | "REFUND",
+  { minorUnits = all, state = "OPEN" }: { minorUnits?: bigint; state?: "OPEN" | "DEAD" } = {},
+): Promise<string> {
+  const id = newId();
+  const amount = kind === "CANCEL" ? null : minorUnits.toString();
+  await query(
+    `insert into payment_request (id, payment_id, order_id, kind, amount_minor, state, created_at, updated_at)
+     values ($1, $2, $3, $4, $5, $6, now(), now())`,
+    [id, paymentId, orderId, kind, amount, state],
+  );
+  if (kind !== "REFUND") return id;
+  await query(
+    `with requested as (
+       update payment set requested_refund_minor = requested_refund_minor + $4::bigint where id = $2
+     )
+     insert into refund (id, order_id, payment_id, kind, amount_minor, shipping_minor, state, actor, created_at)
+     values ($1, $3, $2, 'AMOUNT', $4, $4, 'PENDING', 'SYSTEM', now())`,
+    [id, paymentId, orderId, amount],
+  );
+  return id;
+}
+
+/** Returns rows of a payment's table, oldest first. */
+export function rowsOf(
+  { query }: Pick<TestDatabase, "query">,
+  table: "ledger_entry" | "payment_request" | "refund" | "payment_discrepancy",
+  { id }: Pick<TestPayment, "id">,
+): Promise<Record<string, unknown>[]> {
+  return query(`select * from ${table} where payment_id = $1 order by id`, [id]);
+}

@@ -1,7 +1,8 @@
 import type { LedgerFact } from "../../../infra/payment/payment-gateway.ts";
 import { MINUTE_MS } from "../../../kernel/durations.ts";
 import type { Ids } from "../../../kernel/ids.ts";
-import type { DiscrepancyKind, NewDiscrepancy } from "../discrepancies.ts";
+import type { Money } from "../../../kernel/money.ts";
+import { type DiscrepancySubject, type NewDiscrepancy, newDiscrepancy } from "../discrepancies.ts";
 import type { LedgerPayment, NewEntry, PaymentCheck } from "../ledger-rows.ts";
 import { isUnfinished } from "../settle-requests.ts";
 import { completePayment } from "../update-payments.ts";
@@ -26,67 +27,94 @@ export interface ReportEffect {
 const SETTLE_MS = 10 * MINUTE_MS;
 
 /** Returns the entries for the facts that are not stored yet, and what contradicts the ledger. */
-export function newFacts(
+export function newFacts(context: ReportContext, target: Target): ReportEffect {
+  const effects = target.report.statement.facts.map((fact) => newFact(context, target, fact));
+  const entries = effects.flatMap((effect) => effect.entries);
+  const discrepancies = effects.flatMap((effect) => effect.discrepancies);
+  return { entries, discrepancies: [...contradictions(context, target, entries), ...discrepancies] };
+}
+
+function newFact(context: ReportContext, target: Target, fact: LedgerFact): ReportEffect {
+  const { report, payment } = target;
+  const { type, reference, amount } = fact;
+  const key = factKey(report.gateway, fact);
+  const known = context.facts.get(key) ?? [];
+  const paymentId = payment?.id ?? null;
+  const stored = known.find((one) => isSameAmount(one, amount));
+  if (stored !== undefined) {
+    if (stored.payment_id === paymentId) return { entries: [], discrepancies: [] };
+    const description = `${type} is an entry of payment ${stored.payment_id ?? "(unknown)"}. The gateway states it of payment ${paymentId ?? "(unknown)"}.`;
+    const subject = { ...subjectOf(target), reference };
+    return {
+      entries: [],
+      discrepancies: [newDiscrepancy(context, "WRONG_PAYMENT", subject, { description })],
+    };
+  }
+  const { minorUnits: minor, currencyCode: currency } = amount;
+  context.facts.set(key, [...known, { payment_id: paymentId, minor, currency }]);
+  const entries = [entryOf(context, report, payment, fact)];
+  return {
+    entries,
+    discrepancies: payment === undefined ? [] : amountConflicts(context, target, fact, known),
+  };
+}
+
+/** Returns whether a fact has another currency than its payment, or another amount than it was reported with before. */
+function amountConflicts(
   context: ReportContext,
-  { report, payment, asked, isContradicted }: Target,
-): ReportEffect {
-  const { gateway, source, statement } = report;
-  const subject = payment ?? asked;
-  const found = (kind: DiscrepancyKind, reference: string, details: DiscrepancyDetails): NewDiscrepancy => ({
-    id: context.ids(),
-    kind,
-    orderId: subject?.order_id ?? "",
-    paymentId: subject?.id ?? "",
-    gateway,
-    reference,
-    expected: undefined,
-    actual: undefined,
-    createTime: context.now,
-    ...details,
-  });
-  const effect: ReportEffect = { entries: [], discrepancies: [] };
+  target: Target,
+  { type, reference, amount }: LedgerFact,
+  known: readonly StoredFact[],
+): NewDiscrepancy[] {
+  const { payment } = target;
+  const { minorUnits, currencyCode } = amount;
+  const subject = { ...subjectOf(target), reference };
+  if (payment !== undefined && payment.currency !== currencyCode) {
+    const description = `${type} of ${minorUnits} minor units of ${currencyCode}: the payment is in ${payment.currency}.`;
+    return [newDiscrepancy(context, "CURRENCY_MISMATCH", subject, { description })];
+  }
+  const earlier = known.find(({ currency }) => currency === currencyCode)?.minor;
+  const ofPayment = type === "AUTHORIZED" && payment !== undefined ? BigInt(payment.amount_minor) : undefined;
+  const expected = earlier ?? ofPayment;
+  if (expected === undefined || expected === minorUnits) return [];
+  const description = `${type} was reported with ${minorUnits} minor units instead of ${expected}. The greatest reported amount counts.`;
+  const amounts = { expected: { currencyCode, minorUnits: expected }, actual: amount };
+  return [newDiscrepancy(context, "AMOUNT_CONFLICT", subject, { description, ...amounts })];
+}
+
+/**
+ * Returns whether a report is about another payment than the gateway was asked about, or about one that does not exist. A
+ * webhook that is repeated discloses nothing.
+ */
+function contradictions(
+  context: ReportContext,
+  target: Target,
+  entries: readonly NewEntry[],
+): NewDiscrepancy[] {
+  const { report, payment, isContradicted } = target;
+  const { statement, source } = report;
+  if (source === "WEBHOOK" && entries.length === 0) return [];
+  const subject = { ...subjectOf(target), reference: statement.reference };
+  const found: NewDiscrepancy[] = [];
   if (isContradicted) {
-    const description = `A ${source.toLowerCase()} of the gateway about payment ${report.paymentId ?? payment?.id} names payment ${statement.paymentId || "without id"}, ${statement.reference}.`;
-    effect.discrepancies.push(found("WRONG_PAYMENT", statement.reference, { description }));
+    const description = `The gateway names payment ${statement.paymentId || "(none)"} and reference ${statement.reference}.`;
+    found.push(newDiscrepancy(context, "WRONG_PAYMENT", subject, { description }));
   }
   if (payment === undefined) {
     const description = `The gateway names payment ${statement.paymentId}, which does not exist.`;
-    effect.discrepancies.push(found("UNKNOWN_PAYMENT", statement.reference, { description }));
+    found.push(newDiscrepancy(context, "UNKNOWN_PAYMENT", subject, { description }));
   }
-  for (const fact of statement.facts) {
-    const key = factKey(gateway, fact);
-    const known = context.facts.get(key) ?? [];
-    const { minorUnits, currencyCode: currency } = fact.amount;
-    const same = known.find((one) => one.minor === minorUnits && one.currency === currency);
-    if (same !== undefined) {
-      if (same.payment_id === (payment?.id ?? null)) continue;
-      const description = `${fact.type} ${fact.reference} is an entry of payment ${same.payment_id ?? "without id"}, but the gateway states it of ${payment?.id ?? statement.paymentId}.`;
-      effect.discrepancies.push(found("WRONG_PAYMENT", fact.reference, { description }));
-      continue;
-    }
-    context.facts.set(key, [...known, { payment_id: payment?.id ?? null, minor: minorUnits, currency }]);
-    effect.entries.push(entryOf(context, report, payment, fact));
-    if (payment !== undefined && payment.currency !== currency) {
-      const description = `${fact.type} of ${minorUnits} minor units of ${currency}: the payment is in ${payment.currency}.`;
-      effect.discrepancies.push(found("CURRENCY_MISMATCH", fact.reference, { description }));
-      continue;
-    }
-    const other = known.find((one) => one.currency === currency)?.minor;
-    const ofPayment = fact.type === "AUTHORIZED" ? payment && BigInt(payment.amount_minor) : undefined;
-    const before = other ?? ofPayment;
-    if (before !== undefined && before !== minorUnits) {
-      const description = `${fact.type} was reported with ${minorUnits} minor units instead of ${before}. The greatest reported amount counts.`;
-      const expected = { currencyCode: currency, minorUnits: before };
-      effect.discrepancies.push(
-        found("AMOUNT_CONFLICT", fact.reference, { description, expected, actual: fact.amount }),
-      );
-    }
-  }
-  return effect;
+  return found;
 }
 
-type DiscrepancyDetails = Pick<NewDiscrepancy, "description"> &
-  Partial<Pick<NewDiscrepancy, "expected" | "actual">>;
+/** Returns the payment that a discrepancy is about: rather that which the gateway was asked about. */
+function subjectOf({ report, payment, asked = payment }: Target): Omit<DiscrepancySubject, "reference"> {
+  return { orderId: asked?.order_id ?? "", paymentId: asked?.id ?? "", gateway: report.gateway };
+}
+
+function isSameAmount({ minor, currency }: StoredFact, { minorUnits, currencyCode }: Money): boolean {
+  return minor === minorUnits && currency === currencyCode;
+}
 
 function entryOf(
   { ids, now }: ReportContext,
@@ -158,7 +186,9 @@ function checkAfter(
     if (!isDecided(payment)) return before === undefined ? later : { ...before, reason: "SETTLE" };
     return payment.requests.some(isUnfinished) ? later : undefined;
   }
-  return before?.reason === "DOUBT" ? later : before;
+  if (before?.reason !== "DOUBT") return before;
+  // A gateway that has rejected the creation has nothing to state.
+  return payment.reference === null && isDecided(payment) ? undefined : later;
 }
 
 function isDecided({ state }: LedgerPayment): boolean {

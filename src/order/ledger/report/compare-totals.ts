@@ -1,4 +1,4 @@
-import type { DiscrepancyKind, NewDiscrepancy } from "../discrepancies.ts";
+import { type DiscrepancyKind, type NewDiscrepancy, newDiscrepancy } from "../discrepancies.ts";
 import { type LedgerPayment, moneyOf } from "../ledger-rows.ts";
 import { isUnfinished } from "../settle-requests.ts";
 import type { ReportContext } from "./apply-report.ts";
@@ -6,35 +6,21 @@ import type { Report } from "./report.ts";
 
 /** Compares the sums of a payment with those that the gateway states, unless a request may still change them. */
 export function compareTotals(
-  { ids, now }: ReportContext,
-  { gateway, statement }: Report,
+  context: ReportContext,
+  { statement }: Report,
   payment: LedgerPayment,
 ): NewDiscrepancy[] {
   const { totals } = statement;
   if (totals === undefined || payment.requests.some(isUnfinished)) return [];
   const { captured, refunded } = moneyOf(payment);
-  const compare = (
-    kind: DiscrepancyKind,
-    noun: string,
-    expected: bigint,
-    actual: bigint,
-  ): NewDiscrepancy[] => {
-    if (expected === actual) return [];
-    const money = (minorUnits: bigint) => ({ currencyCode: payment.currency, minorUnits });
-    return [
-      {
-        id: ids(),
-        kind,
-        orderId: payment.orderId,
-        paymentId: payment.id,
-        gateway,
-        reference: payment.id,
-        expected: money(expected),
-        actual: money(actual),
-        description: `The ledger has ${expected} ${noun} minor units, the gateway states ${actual}.`,
-        createTime: now,
-      },
-    ];
+  const money = (minorUnits: bigint) => ({ currencyCode: payment.currency, minorUnits });
+  const compare = (kind: DiscrepancyKind, noun: string, ledger: bigint, stated: bigint): NewDiscrepancy[] => {
+    if (ledger === stated) return [];
+    const description = `The ledger has ${ledger} ${noun} minor units. The gateway states ${stated}.`;
+    const { id, orderId, gateway } = payment;
+    const subject = { orderId, paymentId: id, gateway, reference: id };
+    const amounts = { expected: money(ledger), actual: money(stated) };
+    return [newDiscrepancy(context, kind, subject, { description, ...amounts })];
   };
   return [
     ...compare("CAPTURED_MISMATCH", "captured", captured, totals.captured),

@@ -1,6 +1,6 @@
 import { payableAmount } from "../../complete-order.ts";
 import type { Order } from "../../order-types.ts";
-import type { NewDiscrepancy } from "../discrepancies.ts";
+import { type NewDiscrepancy, newDiscrepancy } from "../discrepancies.ts";
 import { type LedgerPayment, moneyOf, type NewEntry } from "../ledger-rows.ts";
 import { afterRelease, decideReleases, lateMoney, type ReleasedPayment } from "../release-excess.ts";
 import { causeOf, type Settlement, settleRequests } from "../settle-requests.ts";
@@ -100,25 +100,19 @@ function isGain(entry: NewEntry, payment: LedgerPayment | undefined): boolean {
   return payment.refunds.every(({ id }) => id !== cause);
 }
 
-function failedRequests({ ids, now }: ReportContext, { payment, requests }: Settlement): NewDiscrepancy[] {
+function failedRequests(context: ReportContext, { payment, requests }: Settlement): NewDiscrepancy[] {
+  const { id: paymentId, orderId, gateway } = payment;
   return requests
     .filter(({ state }) => state === "FAILED")
-    .map(({ id, kind, note }) => ({
-      id: ids(),
-      kind: "REQUEST_FAILED",
-      orderId: payment.orderId,
-      paymentId: payment.id,
-      gateway: payment.gateway,
-      reference: id,
-      expected: undefined,
-      actual: undefined,
-      description: `The gateway has rejected the request ${kind}${note === "" ? "." : `: ${note}`}`,
-      createTime: now,
-    }));
+    .map(({ id: reference, kind, note }) => {
+      const subject = { orderId, paymentId, gateway, reference };
+      const description = `The gateway has rejected the request ${kind}${note === "" ? "." : `: ${note}`}`;
+      return newDiscrepancy(context, "REQUEST_FAILED", subject, { description });
+    });
 }
 
 /** Returns the discrepancy of an open order for which more was captured now than it costs, and is not refunded. */
-function overpaid({ ids, now }: ReportContext, { order, payments, entries }: OrderLedger): NewDiscrepancy[] {
+function overpaid(context: ReportContext, { order, payments, entries }: OrderLedger): NewDiscrepancy[] {
   const captured = entries.find(({ type }) => type === "CAPTURED");
   if (captured === undefined || (order.closing !== "NONE" && order.closing !== "EXPIRING")) return [];
   const kept = [...payments.values()].reduce((sum, payment) => {
@@ -129,19 +123,8 @@ function overpaid({ ids, now }: ReportContext, { order, payments, entries }: Ord
   }, 0n);
   const cost = payableAmount(order);
   if (kept <= cost) return [];
+  const description = `The order costs ${cost} minor units, but ${kept} were captured and are not refunded.`;
   const money = (minorUnits: bigint) => ({ ...order.paid, minorUnits });
-  return [
-    {
-      id: ids(),
-      kind: "OVERPAID",
-      orderId: order.id,
-      paymentId: captured.paymentId,
-      gateway: captured.gateway,
-      reference: captured.reference,
-      expected: money(cost),
-      actual: money(kept),
-      description: `The order costs ${cost} minor units, ${kept} were captured. Refund the difference.`,
-      createTime: now,
-    },
-  ];
+  const amounts = { expected: money(cost), actual: money(kept) };
+  return [newDiscrepancy(context, "OVERPAID", captured, { description, ...amounts })];
 }

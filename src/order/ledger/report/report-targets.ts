@@ -155,7 +155,7 @@ export function needsApplication(
     );
   const { reference, clientSecret, captureBefore, failure } = statement;
   return (
-    isContradicted ||
+    (isContradicted && source !== "WEBHOOK") ||
     requestId !== undefined ||
     source === "FETCH" ||
     payment.check_reason === "DOUBT" ||
