@@ -3,6 +3,7 @@ import type { Check } from "./check.ts";
 import { historyChecks } from "./history-checks.ts";
 import { jobChecks } from "./job-checks.ts";
 import { orderChecks } from "./order-checks.ts";
+import { paymentChecks } from "./payment/payment-checks.ts";
 import { purchaseChecks } from "./purchase-checks.ts";
 import { referenceChecks } from "./reference-checks.ts";
 import { requestChecks } from "./request-checks.ts";
@@ -15,6 +16,7 @@ export const checks: readonly Check[] = [
   ...orderChecks,
   ...historyChecks,
   ...requestChecks,
+  ...paymentChecks,
   ...purchaseChecks,
   ...referenceChecks,
   ...jobChecks,

@@ -31,7 +31,7 @@ const EVENT_UNITS = `
     group by 1, 2
   )`;
 
-/** Checks of the histories of orders, and of what they say about units, shipments and payments. */
+/** Checks of the histories of orders, and of what they say about units and shipments. */
 export const historyChecks: readonly Check[] = [
   {
     name: "order-history",
@@ -132,17 +132,5 @@ export const historyChecks: readonly Check[] = [
       from item full join moved using (order_id, product_id)
       where coalesce(fulfilled_quantity, 0) <> coalesce(moved.shipped, 0)
         or coalesce(item.restocked, 0) <> coalesce(moved.restocked, 0)`,
-  },
-  {
-    name: "order-payments",
-    invariant: "I7",
-    description: "The paid amount of an order is the sum of its payments.",
-    query: `
-      with paid as (
-        select order_id, sum((details ->> 'amount')::bigint) as minor from order_event where type = 'PAID' group by order_id
-      )
-      select 'orders/' || id as resource, paid_minor, minor as minor_of_events, payment_state
-      from orders left join paid on order_id = id
-      where paid_minor <> coalesce(minor, 0) or paid_minor > total_minor`,
   },
 ];

@@ -168,11 +168,13 @@ export const orderChecks: readonly Check[] = [
   {
     name: "order-sales",
     invariant: "I5",
-    description: "The items of an order with a promotion are recorded as its sales once the order is paid.",
+    description:
+      "The items of an order with a promotion are recorded as its sales once the order is paid while it is open.",
     query: `
-      select 'orders/' || id as resource, payment_state, promotion_id, sales_recorded
+      select 'orders/' || id as resource, payment_state, closing, promotion_id, sales_recorded
       from orders
       where promotion_id is null and sales_recorded
-        or promotion_id is not null and not sales_recorded and payment_state not in ('UNPAID', 'FAILED')`,
+        or promotion_id is not null and not sales_recorded and payment_state not in ('UNPAID', 'FAILED')
+          and closing in ('NONE', 'EXPIRING')`,
   },
 ];

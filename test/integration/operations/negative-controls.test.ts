@@ -4,6 +4,7 @@ import { checks } from "../../../src/operations/invariants/checks.ts";
 import { historyControls } from "../../support/operations/history-controls.ts";
 import { jobControls } from "../../support/operations/job-controls.ts";
 import type { NegativeControl } from "../../support/operations/negative-control.ts";
+import { paymentControls } from "../../support/operations/payment-controls.ts";
 import { purchaseControls } from "../../support/operations/purchase-controls.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 import { makeProduct, markPaid } from "../../support/shop-fixtures.ts";
@@ -21,6 +22,10 @@ interface Ids {
   held: string;
   /** A paid order of 2 units, of which one is shipped and delivered. */
   shipped: string;
+  /** The payment of `order`. */
+  payment: string;
+  /** The payment of `cancelled`. */
+  released: string;
   /** The request_id of `order`. */
   request: string;
   /** A product without orders. */
@@ -50,18 +55,29 @@ beforeAll(async () => {
   };
   const { product: created } = await shop.catalog.getProduct({ key: { case: "id", value: product } });
   const request = randomUUID();
-  ids = {
-    product,
-    category: created?.categoryId ?? "",
-    promotion: promotionId,
+  const placed = {
     order: await placeOrder(request),
     cancelled: await placeOrder(randomUUID()),
     held: await placeOrder(randomUUID(), bo),
     shipped: await placeOrder(randomUUID(), bo),
+  };
+  for (const id of [placed.order, placed.cancelled, placed.shipped]) await markPaid(shop, id);
+  const paymentOf = async (orderId: string) => {
+    const payments = await shop.database.query<{ id: string }>("select id from payment where order_id = $1", [
+      orderId,
+    ]);
+    return payments[0]?.id ?? "";
+  };
+  ids = {
+    ...placed,
+    payment: await paymentOf(placed.order),
+    released: await paymentOf(placed.cancelled),
+    product,
+    category: created?.categoryId ?? "",
+    promotion: promotionId,
     request,
     other: await makeProduct(shop, { stock: 1n }),
   };
-  for (const id of [ids.order, ids.cancelled, ids.shipped]) await markPaid(shop, id);
   const items = [{ itemId: "1", quantity: 1n }];
   await shop.orders.shipOrder({ id: ids.shipped, requestId: randomUUID(), items });
   await shop.orders.deliverOrder({ requestId: randomUUID(), id: ids.shipped });
@@ -245,6 +261,7 @@ const CONTROLS: readonly NegativeControl[] = [
   ...purchaseControls,
   ...jobControls,
   ...historyControls,
+  ...paymentControls,
 ];
 
 const withIds = (text: string): string =>

@@ -97,6 +97,4 @@ export const historyControls: readonly NegativeControl[] = [
     "alter table fulfillment_item drop constraint fulfillment_item_fulfillment_id_fkey",
     "insert into fulfillment_item values (':product', 1, 1)",
   ],
-  ["order-payments", "orders/:order", "update orders set paid_minor = 1 where id = ':order'"],
-  ["order-payments", "orders/:order", "update order_event set details = '{}' where order_id = ':order'"],
 ];
