@@ -24,6 +24,7 @@ import { createPageTokens } from "../../kernel/page.ts";
 import type { AdminResult } from "./admin-result.ts";
 import { listFailedJobs } from "./list-failed-jobs.ts";
 import type { AdminCommand } from "./options.ts";
+import { runPaymentsCommand } from "./payments/run-payments-command.ts";
 
 const PASSWORD_BYTES = 18;
 /** The bounds of a password in the contract, in code points. */
@@ -93,6 +94,10 @@ async function dispatch(
     case "retry-job":
       await (await openFailedJobs(context)).retry(call, command.id);
       return { message: `Put job ${command.id} back into its queue.` };
+    case "payments list":
+    case "payments discrepancies":
+    case "payments resolve":
+      return runPaymentsCommand(call, { ...context, tokens: await openPageTokens(context) }, command);
     default:
       return changeAccount(call, context, command, password);
   }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { scopeNames } from "../../identity/identity.rpc.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import type { Role } from "../../kernel/principal.ts";
+import { PAYMENTS_USAGE, type PaymentsCommand, readPaymentsCommand } from "./payments/payments-options.ts";
 
 const optionSpelling = (name: string): string => name.toLowerCase().replaceAll("_", "-");
 
@@ -27,6 +28,7 @@ export const USAGE = `Usage: npm run admin -- COMMAND
       Lists the last 100 background jobs that have failed in their last attempt, with the reason.
   retry-job --id ID
       Puts a failed job back into its queue.
+${PAYMENTS_USAGE}
 
   A running service applies a change within seconds. Every change is recorded in the table audit_entry.
   The command works on the database of DATABASE_URL, or on that of DATA_DIR, where the service may be running.
@@ -55,7 +57,8 @@ export type AdminCommand =
   | { name: "revoke-key"; id: string }
   | { name: "revoke-signing-key"; id: string }
   | { name: "list-failed-jobs"; queue: string }
-  | { name: "retry-job"; id: string };
+  | { name: "retry-job"; id: string }
+  | PaymentsCommand;
 
 const OPTIONS = {
   email: { type: "string" },
@@ -85,12 +88,14 @@ const ALLOWED = new Map([
  * @throws StartupError for an unknown command or option, or a value out of range
  */
 export function readAdminCommand(args: string[]): AdminCommand | undefined {
+  const [first, ...following] = args;
+  if (first === "payments") return readPaymentsCommand(following);
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS });
   if (values.help === true) return undefined;
   const [name = "", ...others] = positionals;
   const allowed = ALLOWED.get(name);
   if (allowed === undefined || others.length > 0) {
-    throw new StartupError(`Expected one command: ${[...ALLOWED.keys()].join(", ")}.`);
+    throw new StartupError(`Expected one command: ${[...ALLOWED.keys(), "payments"].join(", ")}.`);
   }
   const unknown = Object.keys(values).find((option) => !allowed.includes(option));
   if (unknown !== undefined) throw new StartupError(`--${unknown} is not an option of ${name}.`);

@@ -1,0 +1,107 @@
+import type { Database } from "../../../infra/postgres/postgres.ts";
+import { type Call, internalCall } from "../../../kernel/call.ts";
+import type { Clock } from "../../../kernel/clock.ts";
+import type { Money } from "../../../kernel/money.ts";
+import type { PageTokens } from "../../../kernel/page.ts";
+import { requestOwner } from "../../../kernel/principal.ts";
+import type { OrderAccess } from "../../../order/guest/order-access.ts";
+import {
+  type Discrepancy,
+  listDiscrepancies,
+  resolveDiscrepancy,
+} from "../../../order/ledger/discrepancies.ts";
+import { listPayments, type ReadPayment } from "../../../order/payment/list-payments.ts";
+import type { AdminResult } from "../admin-result.ts";
+import type { PaymentsCommand } from "./payments-options.ts";
+
+/** Dependencies of the commands about payments. */
+export interface PaymentsCommandOptions {
+  db: Database;
+  clock: Clock;
+  tokens: PageTokens;
+}
+
+/** Maximum number of lines that are printed. */
+const MAX_LINES = 100;
+
+/** Gives operators access to all orders. */
+const orderAccess: OrderAccess = ({ principal }) => ({
+  customerId: null,
+  isStaff: true,
+  requestOwner: requestOwner(principal),
+});
+
+/**
+ * Runs a command about payments.
+ * @param call is audited
+ * @throws AppError whose message states the remedy
+ */
+export async function runPaymentsCommand(
+  call: Call,
+  options: PaymentsCommandOptions,
+  command: PaymentsCommand,
+): Promise<AdminResult> {
+  const { db } = options;
+  const page = { pageSize: MAX_LINES, pageToken: "" };
+  switch (command.name) {
+    case "payments list": {
+      const { attention, order: orderId } = command;
+      const request = { ...page, attention, orderId };
+      const { items } = await listPayments({ ...options, orderAccess }, internalCall(), request);
+      return table(
+        "payments: id, order, gateway, id at the gateway, state, amount, captured, refunded, notes",
+        items.map(paymentColumns),
+      );
+    }
+    case "payments discrepancies": {
+      const { order: orderId, showResolved } = command;
+      const { items } = await listDiscrepancies(options, internalCall(), { ...page, orderId, showResolved });
+      return table(
+        "discrepancies: id, time, kind, order, payment, reference, expected, actual, description",
+        items.map(discrepancyColumns),
+      );
+    }
+    case "payments resolve": {
+      const { id, resolution } = command;
+      const { kind } = await db.transact(call, (tx) => resolveDiscrepancy(options, tx, id, resolution));
+      return { message: `Resolved discrepancy ${id} (${kind}).` };
+    }
+  }
+}
+
+/** Returns a line for each item, with "-" for what is absent. */
+function table(title: string, rows: readonly (readonly string[])[]): AdminResult {
+  const [noun = ""] = title.split(":");
+  if (rows.length === 0) return { message: `There are no such ${noun}.` };
+  const lines = rows.map((columns) => columns.map((text) => text.replaceAll(/\s+/g, " ") || "-").join("  "));
+  const count = rows.length < MAX_LINES ? String(rows.length) : `The last ${MAX_LINES}`;
+  return { message: `${count} ${title}. Amounts are minor units.`, output: lines.join("\n") };
+}
+
+function paymentColumns(payment: ReadPayment): string[] {
+  const { id, orderId, gateway, reference, manualReference, state, inDoubt, captureBefore, failure } =
+    payment;
+  const notes = [
+    inDoubt ? "in doubt" : "",
+    captureBefore === undefined ? "" : `capture before ${captureBefore.toISOString()}`,
+    failure === undefined ? "" : `${failure.code}: ${failure.message}`,
+  ];
+  return [
+    ...[id, orderId, gateway, reference || manualReference, state],
+    ...[payment.amount, payment.captured, payment.refunded].map(formatMoney),
+    notes.filter(Boolean).join(", "),
+  ];
+}
+
+function discrepancyColumns(discrepancy: Discrepancy): string[] {
+  const { id, createTime, kind, orderId, paymentId, reference, resolution } = discrepancy;
+  const solved = resolution === "" ? "" : ` Resolved: ${resolution}`;
+  return [
+    ...[id, createTime.toISOString(), kind, orderId, paymentId, reference],
+    ...[discrepancy.expected, discrepancy.actual].map(formatMoney),
+    discrepancy.description + solved,
+  ];
+}
+
+const formatMoney = (money: Money | undefined): string =>
+  money === undefined ? "" : `${money.minorUnits} ${money.currencyCode}`;
