@@ -19,6 +19,7 @@ import { createFeatures, type Features } from "./features.ts";
 import { identityRpc } from "./identity/identity.rpc.ts";
 import { Cache } from "./infra/cache/cache.ts";
 import { openStores } from "./infra/embedded/stores.ts";
+import type { PaymentGateway } from "./infra/payment/payment-gateway.ts";
 import { migrate } from "./infra/postgres/migrate.ts";
 import { type Infrastructure, openInfrastructure, readReadiness } from "./infrastructure.ts";
 import { type Clock, systemClock } from "./kernel/clock.ts";
@@ -53,6 +54,9 @@ export interface App {
   close(graceMs?: number): Promise<void>;
 }
 
+/** Returns the gateway of payments, such as one that fails in tests. Undefined: orders are paid by hand only. */
+export type AdaptGateway = (configured: PaymentGateway | undefined) => PaymentGateway | undefined;
+
 /** The time that calls in flight have at shutdown, in milliseconds. */
 const GRACE_MS = 10_000;
 /** The share of the cache memory that holds encoded responses; the rest holds messages. */
@@ -73,9 +77,15 @@ export const services: readonly DescService[] = [
 
 /**
  * Starts the service: opens the stores, migrates the schema, creates the features and serves them.
+ * @param adaptGateway returns the gateway of payments. Defaults to that of the configuration
  * @throws StartupError for a mistake that the operator can correct
  */
-export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
+export async function startApp(
+  config: Config,
+  log: Log,
+  clock: Clock = systemClock,
+  adaptGateway: AdaptGateway = (gateway) => gateway,
+): Promise<App> {
   const cleanups: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -91,7 +101,10 @@ export async function startApp(config: Config, log: Log, clock: Clock = systemCl
     await migrate(stores.databaseUrl, entities, log);
     if (config.seedDemo) await seedDemo(stores.databaseUrl, log);
     const infrastructure = await openInfrastructure(config, stores, { clock, log }, cleanups);
-    const features = await createFeatures(config, infrastructure);
+    const features = await createFeatures(config, {
+      ...infrastructure,
+      gateway: adaptGateway(infrastructure.gateway?.gateway),
+    });
     cleanups.push(async () => features.identity.close());
     if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
     const server = createAppServer(config, { boundPort, boundAdminPort }, infrastructure, features);

@@ -4,7 +4,9 @@ import { type Customers, createCustomers } from "./customer/customer.ts";
 import { assertCustomerAccess, createIdentity, type Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import { createFailedJobs } from "./infra/jobs/failed-jobs.ts";
+import type { Jobs } from "./infra/jobs/jobs.ts";
 import type { OutboxTail } from "./infra/outbox/tail/outbox-tail.ts";
+import type { PaymentGateway } from "./infra/payment/payment-gateway.ts";
 import type { Database } from "./infra/postgres/postgres.ts";
 import { getSharedSecret } from "./infra/postgres/secret/shared-secret.ts";
 import type { RedisLock } from "./infra/redis/redis-lock.ts";
@@ -17,8 +19,11 @@ import { createPageTokens } from "./kernel/page.ts";
 import { createOperations, type Operations } from "./operations/operations.ts";
 import { createOrderTokens } from "./order/guest/order-token.ts";
 import { readOrderTokenKeys } from "./order/guest/order-token-keys.ts";
+import { createReportWriter } from "./order/ledger/report-writer.ts";
 import { createOrders, type Orders, type QuoteProvider } from "./order/order.ts";
+import { createPaymentHooks } from "./order/payment/payment-hooks.ts";
 import { createPayments, type Payments } from "./order/payment/payments.ts";
+import { createEnqueueRequests } from "./order/payment/request/request-rows.ts";
 import { createRemoteProvider } from "./order/quote/remote/remote-provider.ts";
 import { createTableProvider, type TableProviderOptions } from "./order/quote/table-provider.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
@@ -44,6 +49,9 @@ export interface FeatureDependencies {
   bus: InvalidationBus;
   tail: OutboxTail;
   stockLock: RedisLock | undefined;
+  jobs: Jobs;
+  /** Undefined: orders are paid by hand only. */
+  gateway: PaymentGateway | undefined;
   ids: Ids;
   clock: Clock;
   log: Log;
@@ -60,8 +68,9 @@ export async function createFeatures(
     | "quoteService"
     | "dbStatementTimeoutMs"
     | "dbPoolWaitMs"
+    | "payments"
   >,
-  { db, bus, tail, stockLock, ids, clock, log }: FeatureDependencies,
+  { db, bus, tail, stockLock, jobs, gateway, ids, clock, log }: FeatureDependencies,
 ): Promise<Features> {
   const tokens = createPageTokens(await getSharedSecret(db, internalCall(), "page-token"), clock);
   const shared = { db, ids, clock, tokens };
@@ -71,8 +80,20 @@ export async function createFeatures(
   const tracker = createTracker(shared);
   const zones = createZones(shared);
   const orderTokens = createOrderTokens(await readOrderTokenKeys(db, internalCall()));
+  const ofPayments = {
+    ...shared,
+    gateway,
+    orderTokens,
+    enqueueRequests: createEnqueueRequests(jobs),
+    capturesInParts: gateway?.capturesInParts ?? false,
+    tracker,
+    statementTimeoutMs: config.dbStatementTimeoutMs,
+    waitMs: config.dbPoolWaitMs,
+    log,
+  };
   const orders = createOrders({
     ...shared,
+    payments: createPaymentHooks(ofPayments),
     catalog,
     inventory,
     customers,
@@ -92,7 +113,13 @@ export async function createFeatures(
         changed.map(({ customerId }) => customerId),
       ),
   });
-  const payments = createPayments({ ...shared, orderTokens });
+  const payments = createPayments({
+    ...ofPayments,
+    reports: createReportWriter(ofPayments),
+    capture: config.payments.capture,
+    timeoutMs: config.payments.timeoutMs,
+    cancelOrder: orders.cancel,
+  });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });

@@ -45,7 +45,10 @@ export async function startWorkerApp(
     cleanups.push(() => stores.close());
     await migrate(stores.databaseUrl, entities, log);
     const infrastructure = await openInfrastructure(config, stores, { clock, log }, cleanups);
-    const features = await createFeatures(config, infrastructure);
+    const features = await createFeatures(config, {
+      ...infrastructure,
+      gateway: infrastructure.gateway?.gateway,
+    });
     cleanups.push(async () => features.identity.close());
     const draining = new AbortController();
     const server = createHealthServer(config, boundPort, infrastructure, draining.signal);

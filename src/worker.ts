@@ -4,7 +4,7 @@ import { rollUpCounts } from "./catalog/stats/count-rollup.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { InvalidationBus } from "./infra/cache/invalidation-bus.ts";
 import type { Jobs } from "./infra/jobs/jobs.ts";
-import { invalidationQueue } from "./infra/jobs/queues.ts";
+import { invalidationQueue, paymentRequestQueue } from "./infra/jobs/queues.ts";
 import { runConsumers } from "./infra/outbox/consumer/run-consumers.ts";
 import { createInvalidationConsumer } from "./infra/outbox/invalidation/invalidation-consumer.ts";
 import type { WakeUp } from "./infra/outbox/wake-up.ts";
@@ -14,6 +14,7 @@ import { internalCall } from "./kernel/call.ts";
 import { MINUTE_MS } from "./kernel/durations.ts";
 import type { Log } from "./kernel/log.ts";
 import type { Orders } from "./order/order.ts";
+import type { Payments } from "./order/payment/payments.ts";
 
 /** Dependencies of the worker. */
 export interface WorkerOptions {
@@ -23,6 +24,7 @@ export interface WorkerOptions {
   bus: Pick<InvalidationBus, "ensureAllInvalidated" | "ensureInvalidated" | "invalidate">;
   identity: Pick<Identity, "purgeExpired">;
   orders: Pick<Orders, "startExpiry">;
+  payments: Pick<Payments, "runRequest">;
   log: Log;
 }
 
@@ -38,7 +40,7 @@ const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
  * @returns a function that stops all of that except for the queues, which stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {
-  const { db, wakeUp, jobs, bus, identity, orders, log } = options;
+  const { db, wakeUp, jobs, bus, identity, orders, payments, log } = options;
   const consumers = await runConsumers({
     db,
     wakeUp,
@@ -49,6 +51,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     const isComplete = await bus.ensureInvalidated(tags, Buffer.from(generation, "base64"));
     if (!isComplete) throw new Error("Redis did not accept the invalidation");
   });
+  await jobs.work(paymentRequestQueue, payments.runRequest);
   const expiry = orders.startExpiry();
   const stopping = new AbortController();
   const call = internalCall(stopping.signal);

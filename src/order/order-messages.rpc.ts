@@ -54,6 +54,7 @@ const TRANSITIONS: Readonly<Record<OrderTransition, OrderTransitionMessage>> = {
   CANCEL_ITEMS: OrderTransitionMessage.CANCEL_ITEMS,
   RETURN_ITEMS: OrderTransitionMessage.RETURN_ITEMS,
   SET_EXPIRE_TIME: OrderTransitionMessage.SET_EXPIRE_TIME,
+  PAY: OrderTransitionMessage.PAY,
 };
 
 /** Returns the state that a filter names; undefined for UNSPECIFIED, which matches all states. */

@@ -11,7 +11,7 @@ import { ownerScope, type Principal, permissionDenied, requestOwner } from "../k
 import { cancelOrderItems, type ItemCancellation } from "./change/cancel-items.ts";
 import { cancelOrder, type OrderCancellation } from "./change/cancel-order.ts";
 import type { ChangeOptions } from "./change/change-options.ts";
-import { type ManualPayment, markOrderPaid } from "./change/mark-paid.ts";
+import type { PaymentHooks } from "./change/payment-hooks.ts";
 import { listOrderEvents, type OrderEvent, type OrderEventListRequest } from "./event-list.ts";
 import { createExpirySweep, type ExpiryOptions } from "./expiry/expiry-sweep.ts";
 import { type ExpireTimeChange, setOrderExpireTime } from "./expiry/set-expire-time.ts";
@@ -30,6 +30,7 @@ import { createOrderAccess } from "./guest/order-access.ts";
 import type { OrderTokens } from "./guest/order-token.ts";
 import { type OrderRow, orderFromRow, SELECT_ORDER } from "./order-row.ts";
 import type { Order } from "./order-types.ts";
+import { type ManualPayment, markOrderPaid } from "./payment/mark-paid.ts";
 import { createPlaceOrder, type OrderCreation, type PlacementOptions } from "./placement/place-order.ts";
 import type { PlacedOrder } from "./placement/placement.ts";
 import { IS_PURCHASED } from "./purchased-items.ts";
@@ -44,7 +45,7 @@ export type { Actor, ActorKind } from "./change/actor.ts";
 export type { ItemCancellation } from "./change/cancel-items.ts";
 export type { OrderCancellation } from "./change/cancel-order.ts";
 export type { PaymentMethod } from "./change/event-details.ts";
-export type { ManualPayment } from "./change/mark-paid.ts";
+export type { PaymentHooks } from "./change/payment-hooks.ts";
 export type { OrderEvent, OrderEventListRequest } from "./event-list.ts";
 export type { ExpireTimeChange } from "./expiry/set-expire-time.ts";
 export type { Delivery } from "./fulfillment/deliver-order.ts";
@@ -58,13 +59,15 @@ export type { ItemReturn } from "./fulfillment/return-items.ts";
 export type { Shipment, ShippedOrder } from "./fulfillment/ship-order.ts";
 export type { FulfillmentUpdate } from "./fulfillment/update-fulfillment.ts";
 export type { Order, OrderItem, OrderTotals, ShippingOption } from "./order-types.ts";
+export type { ManualPayment } from "./payment/mark-paid.ts";
 export type { OrderCreation } from "./placement/place-order.ts";
 export type { OrderInput, PlacedOrder } from "./placement/placement.ts";
 export type { StockStrategyName } from "./placement/stock-strategy.ts";
 export { IS_PURCHASED } from "./purchased-items.ts";
 export type { PricedBasket, QuoteProvider } from "./quote/quote.ts";
+export { legalSteps } from "./state/legal-steps.ts";
 export type { OrderStates } from "./state/order-state.ts";
-export { ledgerEvents, legalSteps } from "./state/transitions.ts";
+export { ledgerEvents } from "./state/transitions.ts";
 export type { OrderUpdate, OrderWatchRequest } from "./watch/watch-order.ts";
 
 /** A request for a page of orders. */
@@ -162,6 +165,7 @@ export interface UpdateOptions {
 export interface OrderOptions extends PlacementOptions, ExpiryOptions, Pick<WatchedOrdersOptions, "tail"> {
   tokens: PageTokens;
   orderTokens: OrderTokens;
+  payments: PaymentHooks;
 }
 
 /** An order, whether an earlier call has placed it, and its token. */

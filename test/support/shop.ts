@@ -13,8 +13,9 @@ import { ZoneService } from "../../gen/cartwright/order/v1/zone_service_pb.ts";
 import { PaymentService } from "../../gen/cartwright/payment/v1/payment_service_pb.ts";
 import { ReviewService } from "../../gen/cartwright/review/v1/review_service_pb.ts";
 import { TrackerService } from "../../gen/cartwright/tracker/v1/tracker_service_pb.ts";
-import { type App, startApp } from "../../src/app.ts";
+import { type AdaptGateway, type App, startApp } from "../../src/app.ts";
 import { readConfig } from "../../src/config.ts";
+import { systemClock } from "../../src/kernel/clock.ts";
 import type { Log } from "../../src/kernel/log.ts";
 import { silentLog } from "./log.ts";
 import { createTestDatabase, type TestDatabase } from "./stores/database.ts";
@@ -46,11 +47,13 @@ export interface Clients {
  * Starts the service with an empty database.
  * @param env configuration besides the stores, such as `DB_POOL_MAX`
  * @param proxyDatabase returns the URL by which the service connects to its database. Defaults to a direct connection
+ * @param adaptGateway returns the gateway of payments. Defaults to that of the configuration
  */
 export async function startShop(
   env: Record<string, string> = {},
   log: Log = silentLog,
   proxyDatabase: (databaseUrl: string) => Promise<string> = async (url) => url,
+  adaptGateway?: AdaptGateway,
 ): Promise<TestShop> {
   const database = await createTestDatabase();
   const dataDir = await mkdtemp(join(tmpdir(), "cartwright-shop-"));
@@ -69,7 +72,7 @@ export async function startShop(
     DB_STATEMENT_TIMEOUT_MS: "30000",
     ...env,
   });
-  const app = await startApp(config, log);
+  const app = await startApp(config, log, systemClock, adaptGateway);
   const options = { baseUrl: app.url, interceptors: [longDeadline] };
   return {
     ...clientsOf(createGrpcTransport(options)),

@@ -44,5 +44,21 @@ export const invalidationQueue: Queue<Invalidation> = {
   notify: false,
 };
 
+/** A request of the service to a payment gateway. */
+export interface PaymentRequestJob {
+  requestId: string;
+}
+
+/** The requests to payment gateways, in attempts over more than an hour. */
+export const paymentRequestQueue: Queue<PaymentRequestJob> = {
+  name: "payment-request",
+  batchSize: 20,
+  // More than the longest time limit of a call of a gateway.
+  expireInSeconds: 45,
+  maxAttempts: 14,
+  maxDelaySeconds: 900,
+  notify: true,
+};
+
 /** All queues. The migration creates them. */
-export const queues: readonly Queue<object>[] = [invalidationQueue];
+export const queues: readonly Queue<object>[] = [invalidationQueue, paymentRequestQueue];

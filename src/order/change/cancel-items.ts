@@ -51,7 +51,9 @@ export async function cancelOrderItems(
     changes: [{ order, transition: "CANCEL_ITEMS", set, reason, details, now }],
     now,
   });
-  return after;
+  const [released = after] = await options.payments.releaseExcess(tx, call, [after]);
+  await options.payments.requestCapture(tx, released, now);
+  return released;
 }
 
 /** Returns whether an unpaid order has units left, but nothing to pay for them. */

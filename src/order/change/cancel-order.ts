@@ -18,7 +18,7 @@ export interface OrderCancellation {
 }
 
 /**
- * Cancels an order: releases its units and reverses its purchases. An order that is cancelled already stays as it is.
+ * Cancels an order: releases its units, reverses its purchases and releases its money. An order that is cancelled already stays as it is.
  * @throws AppError not_found, also for another customer's order; aborted for a stale etag;
  *   failed_precondition when the state forbids it
  */
@@ -41,5 +41,6 @@ export async function cancelOrder(
     changes: [{ order, transition: "CANCEL", set, reason, now }],
     now,
   });
-  return cancelled;
+  const [released = cancelled] = await options.payments.releaseExcess(tx, call, [cancelled]);
+  return released;
 }

@@ -14,7 +14,7 @@ import { isAllowed } from "../state/transitions.ts";
 import type { PaymentOutcome } from "./payment-cancellation.ts";
 
 /** Dependencies of completing expiries. */
-export interface CompletionOptions extends Omit<ChangeOptions, "orderAccess"> {
+export interface CompletionOptions extends Omit<ChangeOptions, "orderAccess" | "payments"> {
   db: Database;
 }
 

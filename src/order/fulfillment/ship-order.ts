@@ -63,7 +63,8 @@ const INSERT = prepare<
 );
 
 /**
- * Ships units of an order: creates a fulfillment, and removes the units from the stock on hand.
+ * Ships units of an order: creates a fulfillment, and removes the units from the stock on hand. Of an order that is
+ * authorized, what is due is captured.
  * @throws AppError not_found for an unknown order or item; aborted for a stale etag; invalid_argument for an item that is
  *   named twice; failed_precondition when the state forbids it, fewer units are left or the order has the maximum number
  *   of fulfillments
@@ -74,7 +75,7 @@ export async function shipOrder(
   call: Call,
   { id, etag, items, ...tracking }: Shipment,
 ): Promise<ShippedOrder> {
-  const { inventory, clock, ids } = options;
+  const { inventory, clock, ids, payments } = options;
   assertDistinctItems(items);
   const order = await lockOrder(options, tx, call, id);
   assertEtag("order", order, etag);
@@ -111,6 +112,7 @@ export async function shipOrder(
   const set = { items: shipped, fulfillmentState: fulfillmentStateOf(shipped, false) };
   const details = { items: storedUnits(units), fulfillmentId: fulfillment.id, ...tracking };
   const [after = order] = await applyChanges(tx, call, [{ order, transition: "SHIP", set, details, now }]);
+  await payments.requestCapture(tx, after, now);
   return { order: after, fulfillment };
 }
 

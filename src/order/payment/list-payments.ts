@@ -6,7 +6,7 @@ import type { Call } from "../../kernel/call.ts";
 import { AppError, notFound } from "../../kernel/errors.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { ownerScope, permissionDenied } from "../../kernel/principal.ts";
-import type { OrderAccess } from "../guest/order-access.ts";
+import type { OrderAccess, OrderScope } from "../guest/order-access.ts";
 import { type Payment, type PaymentRow, paymentFromRow, SELECT_PAYMENT } from "./payment-row.ts";
 
 /** Why a payment needs a person. */
@@ -51,16 +51,28 @@ const ATTENTION: Readonly<Record<PaymentAttention, ReturnType<typeof sql>>> = {
  * Returns a payment.
  * @throws AppError not_found, also for that of another customer's order
  */
-export async function getPayment(
-  { db, orderAccess }: PaymentReads,
+export async function getPayment(reads: PaymentReads, call: Call, id: string): Promise<ReadPayment> {
+  const { row, scope } = await findAccessible(reads, call, id);
+  return { ...paymentFromRow(row), isForStaff: scope.isStaff };
+}
+
+/** A payment, and the caller's access to its order. */
+export interface AccessiblePayment {
+  row: PaymentRow;
+  scope: OrderScope;
+}
+
+/** Returns a payment that the caller has access to. @throws AppError not_found, also for that of another customer's order */
+export async function findAccessible(
+  { db, orderAccess }: Pick<PaymentReads, "db" | "orderAccess">,
   call: Call,
   id: string,
-): Promise<ReadPayment> {
+): Promise<AccessiblePayment> {
   const [row] = await db.read(call, FIND(id));
   if (row === undefined) throw notFound("payment", id);
-  const { customerId, isStaff } = accessOf(orderAccess, call, row.order_id, () => notFound("payment", id));
-  if (customerId !== null && customerId !== row.customer_id) throw notFound("payment", id);
-  return { ...paymentFromRow(row), isForStaff: isStaff };
+  const scope = accessOf(orderAccess, call, row.order_id, () => notFound("payment", id));
+  if (scope.customerId !== null && scope.customerId !== row.customer_id) throw notFound("payment", id);
+  return { row, scope };
 }
 
 /** Returns the access to the order of a payment. The errors of orders would name an order that the caller did not. */

@@ -1,6 +1,9 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { PaymentService } from "../../../gen/cartwright/payment/v1/payment_service_pb.ts";
+import type { Money as MoneyMessage } from "../../../gen/cartwright/type/v1/money_pb.ts";
 import type { Call } from "../../kernel/call.ts";
+import type { Money } from "../../kernel/money.ts";
+import type { ReadPayment } from "./list-payments.ts";
 import {
   attentionOf,
   toDiscrepancyMessage,
@@ -11,9 +14,40 @@ import type { Payments } from "./payments.ts";
 
 /** Creates the handlers of PaymentService. */
 export function paymentRpc(payments: Payments, getCall: (context: HandlerContext) => Call) {
+  const toMessage = (payment: ReadPayment) => toPaymentMessage(payment, payments.publishableKey);
   return {
+    async createPayment({ payment, paymentMethod, requestId, validateOnly }, context) {
+      const creation = {
+        orderId: payment?.orderId.toLowerCase() ?? "",
+        amount: toMoney(payment?.amount),
+        methodToken: paymentMethod,
+        requestId: requestId.toLowerCase(),
+        validateOnly,
+      };
+      return { payment: toMessage(await payments.create(getCall(context), creation)) };
+    },
+
+    async confirmPayment({ id, paymentMethod, requestId }, context) {
+      const confirmation = {
+        id: id.toLowerCase(),
+        methodToken: paymentMethod,
+        requestId: requestId.toLowerCase(),
+      };
+      return { payment: toMessage(await payments.confirm(getCall(context), confirmation)) };
+    },
+
+    async cancelPayment({ id, requestId }, context) {
+      const cancellation = { id: id.toLowerCase(), requestId };
+      return { payment: toMessage(await payments.cancel(getCall(context), cancellation)) };
+    },
+
+    async capturePayment({ id, amount, requestId }, context) {
+      const capture = { id: id.toLowerCase(), amount: toMoney(amount), requestId };
+      return { payment: toMessage(await payments.capture(getCall(context), capture)) };
+    },
+
     async getPayment({ id }, context) {
-      return { payment: toPaymentMessage(await payments.get(getCall(context), id.toLowerCase())) };
+      return { payment: toMessage(await payments.get(getCall(context), id.toLowerCase())) };
     },
 
     async listPayments({ orderId, attention, pageSize, pageToken }, context) {
@@ -25,7 +59,7 @@ export function paymentRpc(payments: Payments, getCall: (context: HandlerContext
       };
       const page = await payments.list(getCall(context), request);
       return {
-        payments: page.items.map((payment) => toPaymentMessage(payment)),
+        payments: page.items.map(toMessage),
         nextPageToken: page.nextPageToken,
       };
     },
@@ -53,4 +87,8 @@ export function paymentRpc(payments: Payments, getCall: (context: HandlerContext
       return { discrepancy: toDiscrepancyMessage(discrepancy) };
     },
   } satisfies Partial<ServiceImpl<typeof PaymentService>>;
+}
+
+function toMoney(message: MoneyMessage | undefined): Money | undefined {
+  return message && { currencyCode: message.currencyCode, minorUnits: message.minorUnits };
 }

@@ -1,7 +1,5 @@
 import { runMutation } from "../../infra/postgres/idempotency/run-mutation.ts";
-import type { Database } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock } from "../../kernel/clock.ts";
 import type { Page, PageTokens } from "../../kernel/page.ts";
 import { createOrderAccess } from "../guest/order-access.ts";
 import type { OrderTokens } from "../guest/order-token.ts";
@@ -12,10 +10,18 @@ import {
   resolveDiscrepancy,
 } from "../ledger/discrepancies.ts";
 import { type LedgerEntry, type LedgerEntryListRequest, listLedgerEntries } from "../ledger/list-entries.ts";
+import {
+  createGatewayPayments,
+  type GatewayPaymentOptions,
+  type GatewayPayments,
+  withoutPayments,
+} from "./gateway-payments.ts";
 import { getPayment, listPayments, type PaymentListRequest, type ReadPayment } from "./list-payments.ts";
 
 /** The payments of orders and their ledger. */
-export interface Payments {
+export interface Payments extends GatewayPayments {
+  /** Public key of the gateway, for the buyer's client; empty for none. */
+  readonly publishableKey: string;
   /** Returns a payment. @throws AppError as `getPayment` does */
   get(call: Call, id: string): Promise<ReadPayment>;
   /** Returns a page of payments, newest first. @throws AppError as `listPayments` does */
@@ -33,18 +39,20 @@ export interface Payments {
 }
 
 /** Dependencies of the payments. */
-export interface PaymentOptions {
-  db: Database;
-  clock: Clock;
+export interface PaymentOptions extends Omit<GatewayPaymentOptions, "gateway" | "orderAccess"> {
+  /** Undefined: orders are paid by hand only. */
+  gateway: GatewayPaymentOptions["gateway"] | undefined;
   tokens: PageTokens;
   orderTokens: OrderTokens;
 }
 
 /** Creates the payments. */
 export function createPayments(options: PaymentOptions): Payments {
-  const { db, clock, orderTokens } = options;
+  const { db, clock, orderTokens, gateway } = options;
   const reads = { ...options, orderAccess: createOrderAccess({ tokens: orderTokens, clock }) };
   return {
+    publishableKey: gateway?.publishableKey ?? "",
+    ...(gateway === undefined ? withoutPayments : createGatewayPayments({ ...reads, gateway })),
     get: (call, id) => getPayment(reads, call, id),
     list: (call, request) => listPayments(reads, call, request),
     listEntries: (call, request) => listLedgerEntries(options, call, request),

@@ -15,13 +15,15 @@ import {
   TRANSITIONS,
 } from "../../../src/order/state/transitions.ts";
 import { failureOf } from "../../support/errors.ts";
+import { silentLog } from "../../support/log.ts";
 import { placeOrder } from "../../support/orders/order-fixtures.ts";
+import { createMemoryGateway } from "../../support/payments/memory-gateway.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
   // The orders of this test are set to states that the sweep must not change.
-  shop = await startShop({ ORDER_EXPIRY_MINUTES: "0" });
+  shop = await startShop({ ORDER_EXPIRY_MINUTES: "0" }, silentLog, undefined, () => createMemoryGateway());
 });
 afterAll(() => shop.close());
 
@@ -40,6 +42,8 @@ const methods: Readonly<Record<OrderTransition, (id: string) => Promise<unknown>
   CANCEL_ITEMS: (id) => shop.orders.cancelOrderItems({ requestId: randomUUID(), id, items }),
   RETURN_ITEMS: (id) => shop.orders.returnOrderItems({ requestId: randomUUID(), id, items }),
   SET_EXPIRE_TIME: (id) => shop.orders.setOrderExpireTime({ id, neverExpires: true }),
+  PAY: (orderId) =>
+    shop.payments.createPayment({ requestId: randomUUID(), payment: { orderId }, paymentMethod: "ok" }),
 };
 
 /** Calls that change nothing, instead of failing, when they repeat a transition. */

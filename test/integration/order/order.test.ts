@@ -53,6 +53,7 @@ describe.each(["gRPC", "Connect JSON"] as const)("over %s", (protocol) => {
         OrderTransition.MARK_PAID,
         OrderTransition.CANCEL_ITEMS,
         OrderTransition.SET_EXPIRE_TIME,
+        OrderTransition.PAY,
       ],
       totalPrice: { currencyCode: "EUR", minorUnits: 3_500n },
     });

@@ -77,7 +77,7 @@ export function transitionsTable(): string {
       );
     if (settles) after.unshift("PAID if it was not and nothing is due any more");
     const cells = [
-      name,
+      `\`${name}\``,
       listed(payment, PAYMENT_STATES),
       listed(fulfillment, FULFILLMENT_STATES),
       listed(closing, CLOSINGS),

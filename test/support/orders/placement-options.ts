@@ -1,5 +1,5 @@
 import { createOrderTokens } from "../../../src/order/guest/order-token.ts";
-import type { QuoteProvider, StockStrategyName } from "../../../src/order/order.ts";
+import type { PaymentHooks, QuoteProvider, StockStrategyName } from "../../../src/order/order.ts";
 import { silentLog } from "../log.ts";
 
 const stockStrategy: StockStrategyName = "combined";
@@ -17,6 +17,12 @@ const quotes: QuoteProvider = {
     }),
 };
 
+/** Orders that are paid by hand only: there is nothing to request of a gateway. */
+const payments: PaymentHooks = {
+  requestCapture: async () => {},
+  releaseExcess: async (_tx, _call, orders) => [...orders],
+};
+
 /** Options of orders in tests that count outcomes, not times, and watch no orders. */
 export const placementOptions = {
   stockStrategy,
@@ -26,5 +32,6 @@ export const placementOptions = {
   waitMs: 30_000,
   log: silentLog,
   orderTokens: createOrderTokens([{ id: "0", validFrom: new Date(0), secret: Buffer.alloc(32, "k") }]),
+  payments,
   tail: { subscribe: () => () => {} },
 };

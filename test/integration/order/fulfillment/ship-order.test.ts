@@ -125,7 +125,7 @@ test("a shipment without request_id, or of an order that is not paid, is rejecte
     reason: "ORDER_STATE",
     metadata: {
       current_state: "PENDING",
-      allowed_transitions: "CANCEL,MARK_PAID,CANCEL_ITEMS,SET_EXPIRE_TIME",
+      allowed_transitions: "CANCEL,MARK_PAID,CANCEL_ITEMS,SET_EXPIRE_TIME,PAY",
     },
   });
 });

@@ -73,6 +73,7 @@ export function allowedTransitions(order: OrderContent): string[] {
     CANCEL_ITEMS: hasOpenUnits,
     RETURN_ITEMS: order.lines.some(({ fulfilled, returned }) => fulfilled > returned),
     SET_EXPIRE_TIME: !isPaid,
+    PAY: !isPaid,
   };
   return Object.entries(conditions)
     .filter(([, isAllowed]) => isAllowed)

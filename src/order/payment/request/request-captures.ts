@@ -1,0 +1,98 @@
+import type { Tx } from "../../../infra/postgres/postgres.ts";
+import type { Ids } from "../../../kernel/ids.ts";
+import { openUnits } from "../../change/item-units.ts";
+import { type LedgerPayment, moneyOf, readLedgerPayments } from "../../ledger/ledger-rows.ts";
+import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
+import type { Order } from "../../order-types.ts";
+import { shareOfUnits } from "../../refund/largest-remainder.ts";
+import { refundPartsLeft } from "../../refund/refund-parts.ts";
+
+/** Dependencies of requesting captures. */
+export interface CaptureOptions {
+  ids: Ids;
+  enqueueRequests: EnqueueRequests;
+  /** Whether the gateway can capture a payment several times. */
+  capturesInParts: boolean;
+}
+
+/**
+ * Requests the capture of what is due of a locked order that is authorized, once units of it are shipped. Of several
+ * captures of a gateway that captures in parts, one runs at a time: this is called again when it has ended.
+ */
+export async function requestCaptures(
+  options: CaptureOptions,
+  tx: Tx,
+  order: Order,
+  now: Date,
+): Promise<void> {
+  if (order.paymentState !== "AUTHORIZED" || order.fulfillmentState === "UNFULFILLED") return;
+  const payments = await readLedgerPayments(tx, [order.id]);
+  await insertRequests(tx, options.enqueueRequests, decideCaptures(options, order, payments, now));
+}
+
+/** Returns the requests for what is to be captured of an authorized order now; none while a capture runs. */
+export function decideCaptures(
+  { ids, capturesInParts }: Pick<CaptureOptions, "ids" | "capturesInParts">,
+  order: Order,
+  payments: readonly LedgerPayment[],
+  now: Date,
+): NewRequest[] {
+  if (payments.some((payment) => hasRequest(payment, "CAPTURE"))) return [];
+  const open = payments
+    .map((payment) => ({ payment, left: capturableOf(payment) }))
+    .filter(({ left }) => left > 0n);
+  const request = (payment: LedgerPayment) => ({ id: ids(), paymentId: payment.id, orderId: order.id, now });
+  const due = captureDue(order, capturesInParts);
+  if (due === 0n) {
+    // The last units were cancelled, and the others are captured.
+    const isDone = openUnits(order).length === 0 && order.amountDue.minorUnits === 0n;
+    return (isDone ? open : []).map(({ payment }) => ({
+      ...request(payment),
+      kind: "CANCEL",
+      minorUnits: null,
+      isFinal: true,
+    }));
+  }
+  let rest = due;
+  return open.flatMap(({ payment, left }): NewRequest[] => {
+    const minorUnits = left < rest ? left : rest;
+    rest -= minorUnits;
+    const isFinal = !capturesInParts || minorUnits === order.amountDue.minorUnits;
+    return minorUnits === 0n ? [] : [{ ...request(payment), kind: "CAPTURE", minorUnits, isFinal }];
+  });
+}
+
+/** Returns what can be captured of a payment, in minor units: nothing while the gateway is requested to cancel it. */
+export function capturableOf(payment: LedgerPayment): bigint {
+  return payment.gateway === "manual" || hasRequest(payment, "CANCEL") ? 0n : moneyOf(payment).open;
+}
+
+/** Returns whether a request has no definite response yet. */
+export function hasRequest({ requests }: LedgerPayment, kind: NewRequest["kind"]): boolean {
+  return requests.some((one) => one.kind === kind && (one.state === "OPEN" || one.state === "DEAD"));
+}
+
+/**
+ * Returns what is to be captured of an authorized order that is shipped in part, in minor units: all that is due or, of a
+ * gateway that captures in parts, the price of the shipped units, with the shipping, that is not captured yet.
+ */
+export function captureDue(order: Order, capturesInParts: boolean): bigint {
+  const { amountDue, paid, items } = order;
+  if (!capturesInParts || openUnits(order).length === 0) return amountDue.minorUnits;
+  const { lines, shipping } = refundPartsLeft(order, {
+    captured: amountDue.minorUnits + paid.minorUnits,
+    otherReturns: 0n,
+    cancelledUnits: new Map(items.map(({ id, cancelledQuantity }) => [id, cancelledQuantity])),
+    earlier: [],
+  });
+  const fulfilled = new Map(items.map(({ id, fulfilledQuantity }) => [id, fulfilledQuantity]));
+  const shipped = lines
+    .filter(({ units }) => units > 0n)
+    .reduce(
+      (sum, { itemId, amount, units }) => sum + shareOfUnits(amount, fulfilled.get(itemId) ?? 0n, units),
+      shipping.amount,
+    );
+  const due = shipped - paid.minorUnits;
+  if (due <= 0n) return 0n;
+  return due < amountDue.minorUnits ? due : amountDue.minorUnits;
+}
