@@ -97,7 +97,11 @@ test("a first start without configuration starts the stores, adds the demo data 
   expect(announcements[0]).toMatchObject({
     address: url,
     started: expect.arrayContaining([expect.stringContaining("PostgreSQL 18")]),
-    warnings: [expect.stringContaining("ACCESS IS OFF"), expect.stringContaining("LIMITS ARE OFF")],
+    warnings: [
+      expect.stringContaining("ACCESS IS OFF"),
+      expect.stringContaining("LIMITS ARE OFF"),
+      expect.stringContaining("PAYMENTS ARE IN THE SANDBOX"),
+    ],
   });
   const second = start();
   expect(await second.exited).toBe(1);

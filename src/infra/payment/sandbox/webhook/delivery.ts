@@ -44,7 +44,7 @@ const BACKOFF = { firstMs: SECOND_MS / 2, maxMs: 5 * MINUTE_MS };
 /** Half of the webhooks that the server receives concurrently, so that many of them share a transaction there. */
 export const MAX_CONNECTIONS = 32;
 /** Events that wait in memory. Further ones are leased again when their leases have ended. */
-const MAX_WAITING = 4_096;
+export const MAX_WAITING = 4_096;
 const MAX_LEASED = 256;
 const POLL_MS = SECOND_MS;
 /** Outcomes of so much time share a transaction. Those that are lost cause a repeated delivery. */
