@@ -156,6 +156,8 @@ export const WebhookEventEntity = defineEntity({
     /** As it was received and signed. */
     body: p.blob(),
     receivedAt: timestamp(),
+    /** Time from which on it is processed, unless that was done before. */
+    retryAt: timestamp(),
     processedAt: timestamp().nullable(),
     /** Null until it is processed. */
     outcome: p.text().nullable(),
@@ -165,7 +167,7 @@ export const WebhookEventEntity = defineEntity({
   indexes: [
     {
       name: "webhook_event_open",
-      expression: "create index webhook_event_open on webhook_event (received_at) where processed_at is null",
+      expression: "create index webhook_event_open on webhook_event (retry_at) where processed_at is null",
     },
     {
       name: "webhook_event_processed",

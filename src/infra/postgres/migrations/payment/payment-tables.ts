@@ -137,6 +137,7 @@ export const PAYMENT_TABLES: readonly string[] = [
     type text not null,
     body bytea not null,
     received_at timestamptz(3) not null,
+    retry_at timestamptz(3) not null,
     processed_at timestamptz(3) null,
     outcome text null,
     attempts int not null default 0,
@@ -145,7 +146,7 @@ export const PAYMENT_TABLES: readonly string[] = [
     constraint webhook_event_gateway_known check (gateway in ('sandbox', 'stripe', 'manual')),
     constraint webhook_event_outcome_known check ((outcome is null) = (processed_at is null) and outcome in ('APPLIED', 'IGNORED', 'UNREADABLE'))
   )`,
-  "create index webhook_event_open on webhook_event (received_at) where processed_at is null",
+  "create index webhook_event_open on webhook_event (retry_at) where processed_at is null",
   "create index webhook_event_processed on webhook_event (processed_at) where processed_at is not null",
   `create table payment_discrepancy (
     id uuid not null,
