@@ -13,6 +13,8 @@ const TABLES: Readonly<Record<string, string>> = {
   orders: "*",
   order_item: "*",
   order_event: "*",
+  payment: "*",
+  ledger_entry: "*",
   fulfillment: "*",
   fulfillment_item: "*",
   review: "*",
@@ -122,6 +124,11 @@ const INVARIANT_QUERIES: Readonly<Record<string, string>> = {
         is distinct from (orders.payment_state, orders.fulfillment_state, orders.closing, updated_at))`,
   "what was paid is not the total of a paid order": `
     select id from orders where paid_minor <> case payment_state when 'PAID' then total_minor else 0 end`,
+  "a paid order has no payment by hand of its number, or another order has one": `
+    select orders.id from orders full join payment on payment.order_id = orders.id
+    full join ledger_entry as entry on entry.payment_id = payment.id
+    where (payment_state = 'PAID') is distinct from coalesce(captured_minor = total_minor and entry.amount_minor = total_minor, false)
+      or payment.gateway <> 'manual' or right(payment.id::text, 12) <> right(orders.id::text, 12)`,
   "an item of a promotion does not have exactly one sale if it is paid, or has one if not": `
     select order_id from order_item join orders on orders.id = order_id
     where promotion_id is not null and (sales_recorded <> (payment_state = 'PAID') or (

@@ -15,6 +15,8 @@ const KINDS = {
   review: 9,
   zone: 10,
   fulfillment: 11,
+  payment: 12,
+  entry: 13,
 } as const;
 
 /** Kind of a seeded row. */

@@ -3,7 +3,14 @@ import { addSales, updatePopularities } from "../../../catalog/sales/add-sales.t
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { arraysOf, type ListColumn, unnest } from "../../../infra/postgres/statement.ts";
 import { RESERVATION_SECONDS } from "../generate/order-life.ts";
-import type { HistoryEvent, HistoryFulfillment, HistoryMovement, Units } from "./order-history.ts";
+import { seedId } from "../generate/seed-id.ts";
+import type {
+  HistoryEvent,
+  HistoryFulfillment,
+  HistoryMovement,
+  HistoryPayment,
+  Units,
+} from "./order-history.ts";
 import type { PlacedItem, PlacedOrder } from "./placed-order.ts";
 
 /** A row of a table of an order. */
@@ -54,6 +61,14 @@ const EVENTS: readonly ListColumn<Of<HistoryEvent>>[] = [
   { name: "details", type: "jsonb", value: ({ details }) => JSON.stringify(details) },
   { name: "created_at", type: "timestamptz", value: ({ at }) => at },
 ];
+const PAYMENTS: readonly ListColumn<Of<HistoryPayment> & { entryId: string }>[] = [
+  { name: "id", type: "uuid", value: ({ id }) => id },
+  { name: "entry_id", type: "uuid", value: ({ entryId }) => entryId },
+  { name: "order_id", type: "uuid", value: ({ orderId }) => orderId },
+  { name: "minor", type: "bigint", value: ({ minorUnits }) => minorUnits.toString() },
+  { name: "reference", type: "text", value: ({ reference }) => reference },
+  { name: "at", type: "timestamptz", value: ({ at }) => at },
+];
 const FULFILLMENTS: readonly ListColumn<Of<HistoryFulfillment>>[] = [
   { name: "id", type: "uuid", value: ({ id }) => id },
   { name: "order_id", type: "uuid", value: ({ orderId }) => orderId },
@@ -98,6 +113,7 @@ export async function insertOrders(tx: Tx, orders: readonly PlacedOrder[]): Prom
     ITEMS,
     ofOrders(({ items }) => items),
   );
+  await insertPayments(tx, orders);
   await insertRows(
     tx,
     "order_event",
@@ -130,6 +146,27 @@ async function insertRows<Row>(
 ): Promise<void> {
   const names = sql.join(columns.map(({ name }) => sql.ref(name)));
   await tx.query(sql`insert into ${sql.table(table)} (${names}) select * from ${rowsOf(columns, rows)}`);
+}
+
+/** Writes the payments by hand, with their entries of the ledger. */
+async function insertPayments(tx: Tx, orders: readonly PlacedOrder[]): Promise<void> {
+  const payments = orders.flatMap(({ id: orderId, order, history }) =>
+    history.payments.map((payment) => ({ ...payment, orderId, entryId: seedId("entry", order.number) })),
+  );
+  await tx.query(sql`
+    with row as materialized (select * from ${rowsOf(PAYMENTS, payments)}),
+    paid as (
+      insert into payment (
+        id, order_id, gateway, amount_minor, currency, capture, step, state, is_open, captured_minor, manual_reference,
+        request_id, created_at, updated_at
+      )
+      select id, order_id, 'manual', minor, 'EUR', 'AT_ORDER', 'PENDING', 'CAPTURED', false, minor, reference, id, at, at
+      from row
+    )
+    insert into ledger_entry (
+      id, order_id, payment_id, gateway, type, reference, amount_minor, currency, source, note, created_at
+    )
+    select entry_id, order_id, id, 'manual', 'CAPTURED', id::text, minor, 'EUR', 'STAFF', reference, at from row`);
 }
 
 async function insertFulfillments(tx: Tx, fulfillments: readonly Of<HistoryFulfillment>[]): Promise<void> {

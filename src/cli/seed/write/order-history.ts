@@ -9,6 +9,8 @@ export interface HistorySubject {
   reference: string;
   createdMs: number;
   life: OrderLife;
+  /** Id of its payment by hand. */
+  paymentId: string;
   /** Returns the id of a shipment. */
   fulfillmentId(part: number): string;
 }
@@ -50,9 +52,19 @@ export interface HistoryFulfillment extends Tracking {
   deliveredAt: string | undefined;
 }
 
+/** A payment of an order by hand. */
+export interface HistoryPayment {
+  id: string;
+  reference: string;
+  minorUnits: bigint;
+  at: string;
+}
+
 /** The events of an order, and the rows that follow from them. */
 export interface OrderHistory {
   events: HistoryEvent[];
+  /** One at most. */
+  payments: HistoryPayment[];
   movements: HistoryMovement[];
   fulfillments: HistoryFulfillment[];
 }
@@ -71,10 +83,11 @@ const CLOSINGS: Readonly<Partial<Record<LifeEvent["type"], HistoryEvent["closing
 
 /** Returns the history of an order: the rows that the service would have written. */
 export function createHistory(order: HistorySubject): OrderHistory {
-  const { life, createdMs, fulfillmentId } = order;
+  const { life, createdMs, fulfillmentId, paymentId, reference, totalMinor } = order;
   const placed = { reason: "ORDER", sequence: 1, at: new Date(createdMs).toISOString() } as const;
   const history: OrderHistory = {
     events: [],
+    payments: [],
     movements: allUnits(order).map((units) => ({ ...units, ...placed })),
     fulfillments: [],
   };
@@ -91,6 +104,7 @@ export function createHistory(order: HistorySubject): OrderHistory {
         deliveredAt: undefined,
       });
     }
+    if (type === "PAID") history.payments.push({ id: paymentId, reference, minorUnits: totalMinor, at });
     const delivered = type === "DELIVERED" ? history.fulfillments[part] : undefined;
     if (delivered !== undefined) delivered.deliveredAt = at;
     const reason = MOVEMENTS[type];
@@ -178,14 +192,14 @@ function detailsOf(
   part: number,
   units: readonly Units[],
 ): object {
-  const { totalMinor, reference, life, fulfillmentId } = order;
+  const { totalMinor, reference, life, fulfillmentId, paymentId } = order;
   const items = units.map(({ position, quantity }) => ({
     id: String(position),
     quantity: String(quantity),
   }));
   switch (type) {
     case "PAID":
-      return { amount: totalMinor.toString(), method: life.method, reference };
+      return { amount: totalMinor.toString(), method: life.method, reference, paymentId };
     case "SHIPPED":
       return { items, fulfillmentId: fulfillmentId(part), ...trackingOf(order, part) };
     case "DELIVERED":

@@ -91,6 +91,7 @@ function placeOrder(
     reference: `DEMO-${order.number}`,
     createdMs,
     life,
+    paymentId: seedId("payment", order.number),
     fulfillmentId: (part) => seedId("fulfillment", order.number * SHIPMENTS_PER_ORDER + part),
   });
   const items = lines.map(({ product, quantity }, index): PlacedItem => {
