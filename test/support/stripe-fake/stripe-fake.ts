@@ -143,7 +143,7 @@ function alter(result: FakeResponse, fault: FakeFault): FakeResponse {
     case "invalid_json":
       return { status: 200, body: "<html>" };
     case "oversized":
-      return { status: 200, body: JSON.stringify({ text: "x".repeat(5 * 1024 * 1024) }) };
+      return { ...result, body: { ...Object(result.body), text: "x".repeat(5 * 1024 * 1024) } };
     default:
       return result;
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { GatewayError } from "../../../../src/infra/payment/payment-gateway.ts";
+import { GatewayError, type GatewayReport } from "../../../../src/infra/payment/payment-gateway.ts";
 import { createStripeGateway } from "../../../../src/infra/payment/stripe/stripe-gateway.ts";
-import { amountsOf, limits } from "../../../support/payments/gateway-under-test.ts";
+import { amountsOf, eur, limits } from "../../../support/payments/gateway-under-test.ts";
 import { createStripeFixture } from "../../../support/payments/stripe-under-test.ts";
 import { findIntent } from "../../../support/stripe-fake/fake-account.ts";
 import type { FakeFault } from "../../../support/stripe-fake/fake-faults.ts";
@@ -67,7 +67,8 @@ describe("failed calls of Stripe", () => {
     expect(amountsOf(await gateway.cancel(cancel, limits()))).toEqual(["AUTHORIZED 1000", "VOIDED 1000"]);
   });
 
-  test("a call without a response ends at its time limit", async () => {
+  // The package has a time limit of 80 s of its own, after which a test without ours would pass too.
+  test("a call without a response ends at its time limit", { timeout: 60_000 }, async () => {
     const { gateway, fake, request } = await open();
     fake.failNext("create", "no_response");
     const call = gateway.createIntent(request, { signal: new AbortController().signal, timeoutMs: 200 });
@@ -76,11 +77,11 @@ describe("failed calls of Stripe", () => {
     expect(fake.account.intents.size).toBe(1);
   });
 
-  test("a call without a response ends when it is aborted", async () => {
+  test("a call without a response ends when it is aborted", { timeout: 60_000 }, async () => {
     const { gateway, fake, request } = await open();
     fake.failNext("create", "no_response");
     const controller = new AbortController();
-    const call = gateway.createIntent(request, { signal: controller.signal, timeoutMs: 60_000 });
+    const call = gateway.createIntent(request, { signal: controller.signal, timeoutMs: 600_000 });
     const outcome = expect(call).rejects.toMatchObject({ kind: "UNKNOWN" });
     await expect.poll(() => fake.requests.length).toBe(1);
     controller.abort();
@@ -114,6 +115,20 @@ describe("failed calls of Stripe", () => {
     fake.failNext("cancel", "other_payment");
     const cancel = { ...payment, cancelId: crypto.randomUUID() };
     await expect(gateway.cancel(cancel, limits())).resolves.toMatchObject({ paymentId: payment.paymentId });
+  });
+
+  test("concurrent repeats of each request are executed once", async () => {
+    const { gateway, fake, request, payment, capture, refund } = await authorize({ capturesInParts: true });
+    const twice = (call: () => Promise<GatewayReport>) => Promise.all([call(), call()]);
+    const part = { ...capture, amount: eur(400n), isFinal: false };
+    const other = { ...request, paymentId: crypto.randomUUID() };
+    await twice(() => gateway.createIntent(other, limits()));
+    await twice(() => gateway.capture(part, limits()));
+    await twice(() => gateway.refund(refund, limits()));
+
+    expect(fake.account.intents.size).toBe(2);
+    expect(findIntent(fake.account, payment.reference).amount_received).toBe(400);
+    expect(fake.account.refunds.size).toBe(1);
   });
 
   test("a rejected key is an unknown outcome, since the call succeeds once the key is corrected", async () => {
