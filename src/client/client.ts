@@ -37,8 +37,24 @@ export * from "../../gen/cartwright/order/v1/order_event_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_pb.ts";
 export * from "../../gen/cartwright/order/v1/order_service_pb.ts";
 export * from "../../gen/cartwright/order/v1/quote_pb.ts";
+export * from "../../gen/cartwright/order/v1/refund_pb.ts";
 export * from "../../gen/cartwright/order/v1/zone_pb.ts";
 export * from "../../gen/cartwright/order/v1/zone_service_pb.ts";
+export * from "../../gen/cartwright/payment/v1/ledger_pb.ts";
+// PaymentState is that of an order, so that of a payment has another name here.
+export {
+  CaptureMethod,
+  CaptureMethodSchema,
+  type Payment,
+  type PaymentFailure,
+  PaymentFailureSchema,
+  type PaymentNextAction,
+  PaymentNextActionSchema,
+  PaymentSchema,
+  PaymentState as PaymentStatus,
+  PaymentStateSchema as PaymentStatusSchema,
+} from "../../gen/cartwright/payment/v1/payment_pb.ts";
+export * from "../../gen/cartwright/payment/v1/payment_service_pb.ts";
 export { Scope } from "../../gen/cartwright/policy/v1/policy_pb.ts";
 export * from "../../gen/cartwright/review/v1/review_pb.ts";
 export * from "../../gen/cartwright/review/v1/review_service_pb.ts";
