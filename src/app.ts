@@ -106,6 +106,7 @@ export async function startApp(
       gateway: adaptGateway(infrastructure.gateway?.gateway),
     });
     cleanups.push(async () => features.identity.close());
+    cleanups.push(() => features.payments.webhooks.close());
     if (config.workers > 0) cleanups.push(await startWorker({ ...infrastructure, ...features }));
     const server = createAppServer(config, { boundPort, boundAdminPort }, infrastructure, features);
     let shutdownGraceMs = GRACE_MS;
@@ -190,6 +191,7 @@ function createAppServer(
       ? new Cache<Message>({ bus, maxBytes: config.cacheMemoryBytes * (1 - ENCODED_SHARE) })
       : undefined,
     jwks: identity.jwks,
+    webhooks: payments.webhooks,
     isReady: () => readReadiness({ db, redis }),
     log,
   });

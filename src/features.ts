@@ -23,6 +23,7 @@ import { createReportWriter } from "./order/ledger/report-writer.ts";
 import { createOrders, type Orders, type QuoteProvider } from "./order/order.ts";
 import { createPaymentHooks } from "./order/payment/payment-hooks.ts";
 import { createPayments, type Payments } from "./order/payment/payments.ts";
+import { createPaymentCancellation } from "./order/payment/reconcile/payment-cancellation.ts";
 import { createEnqueueRequests } from "./order/payment/request/request-rows.ts";
 import { createRemoteProvider } from "./order/quote/remote/remote-provider.ts";
 import { createTableProvider, type TableProviderOptions } from "./order/quote/table-provider.ts";
@@ -91,9 +92,12 @@ export async function createFeatures(
     waitMs: config.dbPoolWaitMs,
     log,
   };
+  const reports = createReportWriter(ofPayments);
+  const { capture, timeoutMs } = config.payments;
   const orders = createOrders({
     ...shared,
     payments: createPaymentHooks(ofPayments),
+    ...(gateway && { cancelPayment: createPaymentCancellation({ db, gateway, timeoutMs, reports }) }),
     catalog,
     inventory,
     customers,
@@ -115,9 +119,10 @@ export async function createFeatures(
   });
   const payments = createPayments({
     ...ofPayments,
-    reports: createReportWriter(ofPayments),
-    capture: config.payments.capture,
-    timeoutMs: config.payments.timeoutMs,
+    reports,
+    capture,
+    timeoutMs,
+    getOrder: orders.get,
     cancelOrder: orders.cancel,
   });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });

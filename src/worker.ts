@@ -15,6 +15,7 @@ import { MINUTE_MS } from "./kernel/durations.ts";
 import type { Log } from "./kernel/log.ts";
 import type { Orders } from "./order/order.ts";
 import type { Payments } from "./order/payment/payments.ts";
+import { purgeEvents } from "./order/payment/webhook/purge-events.ts";
 
 /** Dependencies of the worker. */
 export interface WorkerOptions {
@@ -24,7 +25,7 @@ export interface WorkerOptions {
   bus: Pick<InvalidationBus, "ensureAllInvalidated" | "ensureInvalidated" | "invalidate">;
   identity: Pick<Identity, "purgeExpired">;
   orders: Pick<Orders, "startExpiry">;
-  payments: Pick<Payments, "runRequest">;
+  payments: Pick<Payments, "runRequest" | "startLoops">;
   log: Log;
 }
 
@@ -35,7 +36,7 @@ export interface WorkerOptions {
 const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
- * Runs the jobs of the service, the consumers of the outbox and the expiry of orders in this process; other processes may
+ * Runs the jobs of the service, the consumers of the outbox, the expiry of orders and the loops of payments in this process; other processes may
  * run them too.
  * @returns a function that stops all of that except for the queues, which stop with `jobs`
  */
@@ -52,7 +53,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
     if (!isComplete) throw new Error("Redis did not accept the invalidation");
   });
   await jobs.work(paymentRequestQueue, payments.runRequest);
-  const expiry = orders.startExpiry();
+  const loops = [orders.startExpiry(), ...payments.startLoops()];
   const stopping = new AbortController();
   const call = internalCall(stopping.signal);
   const runMaintenance = async () => {
@@ -60,6 +61,7 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
       await rollUpCounts(db, call);
       await identity.purgeExpired(call);
       await purgeRequests(db, call);
+      await purgeEvents(db, call);
       await refreshWordRanges(db, call);
     } catch (error) {
       if (!stopping.signal.aborted) log.warn({ err: error }, "Maintenance failed; product counts stay exact");
@@ -72,6 +74,6 @@ export async function startWorker(options: WorkerOptions): Promise<() => Promise
   return async () => {
     clearInterval(timer);
     stopping.abort();
-    await Promise.all([running, consumers.close(), expiry.close()]);
+    await Promise.all([running, consumers.close(), ...loops.map((loop) => loop.close())]);
   };
 }

@@ -38,8 +38,7 @@ export interface Webhooks {
 
 /** Dependencies of receiving webhooks. */
 export interface WebhookOptions {
-  /** Undefined: no webhooks are received. */
-  gateway: PaymentGateway | undefined;
+  gateway: PaymentGateway;
   eventWriter: EventWriter;
   reports: Pick<ReportWriter, "apply">;
   clock: Clock;
@@ -54,21 +53,21 @@ export function createWebhooks({ gateway, eventWriter, reports, clock, log }: We
   const processing = new Set<Promise<void>>();
 
   /** The loop repeats what fails. */
-  async function process({ name }: PaymentGateway, { id, report }: WebhookEvent): Promise<void> {
+  async function process({ id, report }: WebhookEvent): Promise<void> {
     if (report === undefined) return;
     try {
-      await reports.apply({ gateway: name, source: "WEBHOOK", statement: report, eventId: id });
+      await reports.apply({ gateway: gateway.name, source: "WEBHOOK", statement: report, eventId: id });
     } catch (error) {
-      warn({ err: error, gateway: name, eventId: id }, "Webhook not processed; retrying later");
+      warn({ err: error, gateway: gateway.name, eventId: id }, "Webhook not processed; retrying later");
     }
   }
 
-  function verify(verifier: PaymentGateway, { headers, body }: ReceivedWebhook): WebhookEvent | undefined {
+  function verify({ headers, body }: ReceivedWebhook): WebhookEvent | undefined {
     try {
-      return verifier.verifyWebhook({ headers, body, now: clock.now() });
+      return gateway.verifyWebhook({ headers, body, now: clock.now() });
     } catch (error) {
       if (!(error instanceof InvalidWebhookError)) throw error;
-      log.debug({ err: error, gateway: verifier.name }, "Webhook invalid");
+      log.debug({ err: error, gateway: gateway.name }, "Webhook invalid");
       return undefined;
     }
   }
@@ -79,10 +78,10 @@ export function createWebhooks({ gateway, eventWriter, reports, clock, log }: We
   }
 
   return {
-    gateways: new Set(gateway === undefined ? [] : [gateway.name]),
+    gateways: new Set([gateway.name]),
     async receive(webhook, signal) {
-      const event = gateway?.name === webhook.gateway ? verify(gateway, webhook) : undefined;
-      if (gateway === undefined || event === undefined) {
+      const event = webhook.gateway === gateway.name ? verify(webhook) : undefined;
+      if (event === undefined) {
         count("invalid");
         return "INVALID";
       }
@@ -96,7 +95,7 @@ export function createWebhooks({ gateway, eventWriter, reports, clock, log }: We
       });
       count(isNew ? "stored" : "repeated");
       if (isNew) {
-        const running = process(gateway, event).finally(() => processing.delete(running));
+        const running = process(event).finally(() => processing.delete(running));
         processing.add(running);
       }
       return "STORED";

@@ -172,14 +172,6 @@ describe("receiving", () => {
     expect(await readRows()).toEqual([]);
   });
 
-  test("without a gateway, no webhooks are received", async () => {
-    const { reports, eventWriter } = openReceiver();
-    const webhooks = createWebhooks({ gateway: undefined, eventWriter, reports, clock, log: silentLog });
-    expect(webhooks.gateways).toEqual(new Set());
-    const webhook = { gateway: "sandbox", headers: SIGNED, body: scriptedEvent("evt_1", "pi_1") };
-    expect(await webhooks.receive(webhook, new AbortController().signal)).toBe("INVALID");
-  });
-
   test("a webhook whose sender no longer waits is not stored, unless its transaction is sent", async () => {
     const { reports, eventWriter } = openReceiver();
     const gateway = createScriptedGateway();
