@@ -67,7 +67,7 @@ export function completeLedger(context: ReportContext, ledger: OrderLedger): voi
     const settlement = settleRequests(payment, responded);
     payments.set(payment.id, completePayment(settlement.payment));
     ledger.settlements.push(settlement);
-    ledger.discrepancies.push(...failedRequests(context, settlement));
+    ledger.discrepancies.push(...failedRequests(context, order, settlement));
   }
   for (const { report, payment, isContradicted } of targets) {
     const compared = payments.get(payment?.id ?? "");
@@ -100,10 +100,16 @@ function isGain(entry: NewEntry, payment: LedgerPayment | undefined): boolean {
   return payment.refunds.every(({ id }) => id !== cause);
 }
 
-function failedRequests(context: ReportContext, { payment, requests }: Settlement): NewDiscrepancy[] {
+/** Returns the discrepancies of requests that have failed. The cancellation of an order prevents captures: they are none. */
+function failedRequests(
+  context: ReportContext,
+  { closing }: Order,
+  { payment, requests }: Settlement,
+): NewDiscrepancy[] {
   const { id: paymentId, orderId, gateway } = payment;
+  const isClosed = closing === "CANCELLED" || closing === "EXPIRED";
   return requests
-    .filter(({ state }) => state === "FAILED")
+    .filter(({ state, kind }) => state === "FAILED" && !(isClosed && kind === "CAPTURE"))
     .map(({ id: reference, kind, note }) => {
       const subject = { orderId, paymentId, gateway, reference };
       const description = `The gateway has rejected the request ${kind}${note === "" ? "." : `: ${note}`}`;

@@ -61,7 +61,7 @@ export async function runRequest(options: RunOptions, id: string, attempt: Reque
       break;
     case "FAILED":
       // A webhook has stated it before this attempt.
-      await handleFailure(options, request, "the gateway has stated that it failed");
+      await handleFailure(options, request, "the gateway has stated that it has failed");
       break;
     case "DONE":
       break;
@@ -189,13 +189,9 @@ async function recordUnknown(
   { attempt, isLast, signal }: RequestAttempt,
   error: unknown,
 ): Promise<void> {
-  const { db, clock, log } = options;
+  const { db, clock } = options;
   const lastError = stored(errorMessage(error));
   if (error instanceof GatewayError && error.kind === "CONTRADICTION") {
-    log.error(
-      { err: error, requestId: request.id, paymentId: request.payment_id },
-      "Gateway responded about another payment",
-    );
     await insertDiscrepancy(options, request, "WRONG_PAYMENT", lastError);
   }
   if (isLast) await handleFailure(options, request, lastError);
@@ -209,11 +205,31 @@ async function recordUnknown(
  * its capture has failed, which releases its units. A capture that a cancellation has prevented is no failure.
  */
 async function handleFailure(options: RunOptions, request: PaymentRequest, reason: string): Promise<void> {
-  const { id, kind, payment_id: paymentId, order_id: orderId } = request;
-  const order = await insertDiscrepancy(options, request, "REQUEST_FAILED", `${kind}: ${reason}`);
-  if (order === undefined) return;
-  options.log.error({ requestId: id, kind, paymentId, orderId, reason }, "Payment request failed");
-  if (kind === "CAPTURE") await cancelUnpaid(options, orderId);
+  const isReported = await insertDiscrepancy(options, request, "REQUEST_FAILED", reason);
+  if (isReported && request.kind === "CAPTURE") await cancelUnpaid(options, request.order_id);
+}
+
+/** @returns false for a capture of an order that is closed, which is not reported */
+async function insertDiscrepancy(
+  { db, ids, clock, log }: RunOptions,
+  request: PaymentRequest,
+  kind: "REQUEST_FAILED" | "WRONG_PAYMENT",
+  reason: string,
+): Promise<boolean> {
+  const { id, payment_id: paymentId, order_id: orderId, gateway } = request;
+  const expected = request.kind === "CANCEL" ? undefined : amountOf(request);
+  const subject = { orderId, paymentId, gateway, reference: id, expected, actual: undefined };
+  const description = `${request.kind}: ${reason}`;
+  const isReported = await db.transact(internalCall(), async (tx) => {
+    const order = (await lockPayments(tx, [orderId])).get(orderId)?.order;
+    const isClosed = order?.closing === "CANCELLED" || order?.closing === "EXPIRED";
+    if (isClosed && request.kind === "CAPTURE") return false;
+    await insertDiscrepancies(tx, [{ id: ids(), kind, ...subject, description, createTime: clock.now() }]);
+    return true;
+  });
+  if (isReported)
+    log.error({ kind, requestId: id, paymentId, orderId, description }, "Payment request failed");
+  return isReported;
 }
 
 /** Cancels an order whose payment cannot be captured, unless units of it are shipped. */
@@ -224,25 +240,6 @@ async function cancelUnpaid({ cancelOrder }: RunOptions, id: string): Promise<vo
   } catch (error) {
     if (!(error instanceof AppError && error.details.reason === "ORDER_STATE")) throw error;
   }
-}
-
-/** @returns the order, unless the request is a capture of an order that is closed */
-async function insertDiscrepancy(
-  { db, ids, clock }: RunOptions,
-  request: PaymentRequest,
-  kind: "REQUEST_FAILED" | "WRONG_PAYMENT",
-  description: string,
-): Promise<Order | undefined> {
-  const { id, payment_id: paymentId, order_id: orderId, gateway } = request;
-  return db.transact(internalCall(), async (tx) => {
-    const order = (await lockPayments(tx, [orderId])).get(orderId)?.order;
-    const isClosed = order?.closing === "CANCELLED" || order?.closing === "EXPIRED";
-    if (order === undefined || (isClosed && request.kind === "CAPTURE")) return undefined;
-    const expected = request.kind === "CANCEL" ? undefined : amountOf(request);
-    const details = { orderId, paymentId, gateway, reference: id, expected, actual: undefined };
-    await insertDiscrepancies(tx, [{ id: ids(), kind, ...details, description, createTime: clock.now() }]);
-    return order;
-  });
 }
 
 /** Requests the next capture of an order whose shipments are captured one by one. */
