@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { entities } from "../../../src/entities.ts";
+import { openJobs } from "../../../src/infra/jobs/jobs.ts";
 import { withOutbox } from "../../../src/infra/outbox/outbox.ts";
 import type {
   GatewayReport,
   LedgerEntryType,
   LedgerFact,
 } from "../../../src/infra/payment/payment-gateway.ts";
-import { type Database, openPostgres } from "../../../src/infra/postgres/postgres.ts";
+import { type Database, openPostgres, type Tx } from "../../../src/infra/postgres/postgres.ts";
 import { systemClock } from "../../../src/kernel/clock.ts";
 import { createIds } from "../../../src/kernel/ids.ts";
 import type { Log } from "../../../src/kernel/log.ts";
@@ -14,6 +15,7 @@ import { createPageTokens } from "../../../src/kernel/page.ts";
 import type { ReleaseOptions } from "../../../src/order/ledger/release-excess.ts";
 import type { Report } from "../../../src/order/ledger/report/report.ts";
 import { createReportWriter, type ReportWriter } from "../../../src/order/ledger/report-writer.ts";
+import { createEnqueueRequests } from "../../../src/order/payment/request/request-rows.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
 import type { TestDatabase } from "../stores/database.ts";
@@ -41,15 +43,24 @@ export async function openLedger(
   const tokens = createPageTokens(Buffer.alloc(32), systemClock);
   const shared = { db, tokens, clock: systemClock, ids: createIds() };
   const enqueued: string[] = [];
+  const jobs = await openJobs({ url, workers: 0, ids: shared.ids, log });
+  const enqueueRequests = createEnqueueRequests(jobs);
   const options = {
     ...shared,
     tracker: createTracker(shared),
     log,
     statementTimeoutMs: 30_000,
     waitMs: 30_000,
-    enqueueRequests: async (_tx: unknown, ids: readonly string[]) => void enqueued.push(...ids),
+    enqueueRequests: async (tx: Tx, requestIds: readonly string[]) => {
+      enqueued.push(...requestIds);
+      await enqueueRequests(tx, requestIds);
+    },
   };
-  return { db, writer: createReportWriter(options), options, enqueued, close: () => db.close() };
+  const close = async () => {
+    await jobs.close();
+    await db.close();
+  };
+  return { db, writer: createReportWriter(options), options, enqueued, close };
 }
 
 /** What a payment of a test has besides its amount. */
