@@ -27,6 +27,7 @@ import type { Log } from "./kernel/log.ts";
 import { operationsRpc } from "./operations/operations.rpc.ts";
 import { orderRpc } from "./order/order.rpc.ts";
 import { paymentRpc } from "./order/payment/payment.rpc.ts";
+import { refundRpc } from "./order/refund/refund.rpc.ts";
 import { zoneRpc } from "./order/zone/zone.rpc.ts";
 import { reviewRpc } from "./review/review.rpc.ts";
 import { getCall } from "./rpc/call/call-context.ts";
@@ -143,7 +144,7 @@ function createAppServer(
   config: Config,
   ports: { boundPort: BoundPort; boundAdminPort: BoundPort | undefined },
   { redis, db, bus, limiter, log }: Infrastructure,
-  { catalog, customers, tracker, orders, zones, payments, reviews, identity, operations }: Features,
+  { catalog, customers, tracker, orders, zones, payments, refunds, reviews, identity, operations }: Features,
 ): Server {
   const validate = createMessageValidator();
   const { budgets, sharedMultiplier, accountMultiplier, serviceMultiplier } = config;
@@ -167,7 +168,7 @@ function createAppServer(
           CatalogService,
           catalogRpc(catalog, getCall, (row) => validate(ImportRowSchema, row)),
         )
-        .service(OrderService, orderRpc(orders, getCall))
+        .service(OrderService, { ...orderRpc(orders, getCall), ...refundRpc(refunds, getCall) })
         .service(ZoneService, zoneRpc(zones, getCall))
         .service(PaymentService, paymentRpc(payments, getCall))
         .service(TrackerService, trackerRpc(tracker, getCall))

@@ -27,6 +27,7 @@ import { createPaymentCancellation } from "./order/payment/reconcile/payment-can
 import { createEnqueueRequests } from "./order/payment/request/request-rows.ts";
 import { createRemoteProvider } from "./order/quote/remote/remote-provider.ts";
 import { createTableProvider, type TableProviderOptions } from "./order/quote/table-provider.ts";
+import { createRefunds, type Refunds } from "./order/refund/refunds.ts";
 import { createZones, type Zones } from "./order/zone/zones.ts";
 import { createReviews, type Reviews } from "./review/review.ts";
 import { createTracker, type Tracker } from "./tracker/tracker.ts";
@@ -39,6 +40,7 @@ export interface Features {
   orders: Orders;
   zones: Zones;
   payments: Payments;
+  refunds: Refunds;
   reviews: Reviews;
   identity: Identity;
   operations: Operations;
@@ -125,11 +127,12 @@ export async function createFeatures(
     getOrder: orders.get,
     cancelOrder: orders.cancel,
   });
+  const refunds = createRefunds({ ...ofPayments, catalog, inventory });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const { signingKeysFile, tokenIssuer } = config;
   const identity = await createIdentity({ ...shared, customers, bus, signingKeysFile, tokenIssuer, log });
   const operations = createOperations({ db, failedJobs: createFailedJobs({ db, tokens }) });
-  return { catalog, customers, tracker, orders, zones, payments, reviews, identity, operations };
+  return { catalog, customers, tracker, orders, zones, payments, refunds, reviews, identity, operations };
 }
 
 /** Creates the quotes: by the service of the configuration, if there is one, else by the zones. */

@@ -55,6 +55,7 @@ const TRANSITIONS: Readonly<Record<OrderTransition, OrderTransitionMessage>> = {
   RETURN_ITEMS: OrderTransitionMessage.RETURN_ITEMS,
   SET_EXPIRE_TIME: OrderTransitionMessage.SET_EXPIRE_TIME,
   PAY: OrderTransitionMessage.PAY,
+  REFUND: OrderTransitionMessage.REFUND,
 };
 
 /** Returns the state that a filter names; undefined for UNSPECIFIED, which matches all states. */

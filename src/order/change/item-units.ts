@@ -31,13 +31,16 @@ export function openUnits({ items }: Pick<Order, "items">): ItemUnits[] {
   return items.map((item) => ({ item, quantity: LEFT.open(item) })).filter(({ quantity }) => quantity > 0n);
 }
 
-/** @throws AppError invalid_argument when a request names an item twice */
-export function assertDistinctItems(requested: readonly ItemQuantity[]): void {
+/**
+ * @param field path of the items in the request
+ * @throws AppError invalid_argument when a request names an item twice
+ */
+export function assertDistinctItems(requested: readonly ItemQuantity[], field = "items"): void {
   const ids = new Set<string>();
   for (const [index, { itemId }] of requested.entries()) {
     if (ids.has(itemId)) {
       throw invalidField(
-        `items[${index}].item_id`,
+        `${field}[${index}].item_id`,
         `names item ${quoted(itemId)} again. Name each item once.`,
       );
     }

@@ -6,7 +6,7 @@ import type { ChangeOptions } from "../change/change-options.ts";
 import { storedUnits } from "../change/event-details.ts";
 import { assertDistinctItems, type ItemQuantity, selectUnits, withUnits } from "../change/item-units.ts";
 import { lockOrder } from "../change/lock-orders.ts";
-import { removeUnits } from "../change/release-units.ts";
+import { type ChangeTargets, removeUnits } from "../change/release-units.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
 
@@ -21,6 +21,9 @@ export interface ItemReturn {
   restock: boolean;
 }
 
+/** Dependencies of returning units. */
+export type ReturnOptions = ChangeTargets & Pick<ChangeOptions, "clock" | "orderAccess">;
+
 /**
  * Records that shipped units of an order were returned, and adds them to the stock on hand if they can be sold again.
  * @throws AppError not_found for an unknown order or item; aborted for a stale etag; invalid_argument for an item that is
@@ -28,7 +31,7 @@ export interface ItemReturn {
  *   than the maximum
  */
 export async function returnOrderItems(
-  options: ChangeOptions,
+  options: ReturnOptions,
   tx: Tx,
   call: Call,
   { id, etag, items, reason, restock }: ItemReturn,

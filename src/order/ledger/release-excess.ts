@@ -5,7 +5,7 @@ import type { Ids } from "../../kernel/ids.ts";
 import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-changes.ts";
 import { payableAmount } from "../complete-order.ts";
 import type { Order } from "../order-types.ts";
-import { insertAutomaticRefunds } from "./automatic-refunds.ts";
+import { insertAutomaticRefunds } from "../refund/automatic-refund.ts";
 import { type LedgerPayment, moneyOf, readLedgerPayments } from "./ledger-rows.ts";
 import { refundableAmount } from "./refundable.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "./request-rows.ts";

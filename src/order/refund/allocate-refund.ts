@@ -37,7 +37,7 @@ export function allocateRefund(
   const shares = sharesOf(orderId, left, refundable, selection);
   const amount = sharedAmount(shares);
   if (amount > refundable) throw refundTooLarge(orderId, amount, refundable);
-  if (amount === 0n) throw nothingToRefund(orderId);
+  if (amount <= 0n) throw nothingToRefund(orderId);
   return shares;
 }
 
@@ -83,12 +83,21 @@ function shareItems(
   });
   const unitsLeft = lines.reduce((sum, { units }) => sum + units, 0n);
   const isLast = shares.reduce((rest, { quantity }) => rest - quantity, unitsLeft) === 0n;
+  if (isLast) shares.push(...restOfLines(lines, shares));
   const linesAmount = lines.reduce((sum, { amount }) => sum + amount, 0n);
   const amount = shares.reduce((sum, share) => sum + share.amount, 0n);
   let shippingAmount = 0n;
   if (includeShipping && isLast) shippingAmount = shipping.amount;
   else if (includeShipping && linesAmount > 0n) shippingAmount = (shipping.amount * amount) / linesAmount;
   return { lines: shares, shippingAmount, shippingTax: taxOfPart(shipping, shippingAmount) };
+}
+
+/** Returns what is left of the items that are not named, such as what a dispute that was won has given back. */
+function restOfLines(lines: readonly LinePart[], named: readonly { itemId: string }[]) {
+  const ids = new Set(named.map(({ itemId }) => itemId));
+  return lines
+    .filter(({ itemId, amount }) => amount > 0n && !ids.has(itemId))
+    .map((line) => ({ ...shareOf(line, line.amount), quantity: 0n }));
 }
 
 function shareOf(line: LinePart, amount: bigint): { itemId: string; amount: bigint; tax: bigint } {
@@ -118,7 +127,8 @@ export function refundTooLarge(orderId: string, amount: bigint, refundable: bigi
   });
 }
 
-function nothingToRefund(orderId: string): AppError {
+/** Returns FAILED_PRECONDITION for a refund of nothing. */
+export function nothingToRefund(orderId: string): AppError {
   const description = "nothing is left to refund of it";
   return new AppError("failed_precondition", `The refund would be 0: ${description}.`, {
     reason: "NOTHING_TO_REFUND",

@@ -1,5 +1,5 @@
 import { priceOfUnits } from "../complete-order.ts";
-import type { Order } from "../order-types.ts";
+import type { Order, OrderItem } from "../order-types.ts";
 import { divideByWeights } from "./largest-remainder.ts";
 
 /** An amount in minor units, and the tax in it. */
@@ -47,25 +47,24 @@ export interface RefundBasis {
  */
 export function refundPartsLeft(order: RefundSubject, basis: RefundBasis): RefundParts {
   const { captured, otherReturns, cancelledUnits, earlier } = basis;
-  const all = pricedParts(order, cancelledUnits);
-  const paid = adjustTo(greatest(captured - otherReturns, 0n), all);
+  const kept = greatest(captured - otherReturns, 0n);
+  const paid = adjustTo(kept, pricedParts(order, cancelledUnits));
   const left: RefundParts = {
     lines: paid.lines.map((line) => {
       const shares = earlier.flatMap(({ lines }) => lines.filter(({ itemId }) => itemId === line.itemId));
-      return {
-        itemId: line.itemId,
-        units: without(line.units, shares, "quantity"),
-        amount: without(line.amount, shares, "amount"),
-        tax: without(line.tax, shares, "tax"),
-      };
+      const amount = without(line.amount, shares, "amount");
+      const tax = least(without(line.tax, shares, "tax"), amount);
+      return { itemId: line.itemId, units: without(line.units, shares, "quantity"), amount, tax };
     }),
-    shipping: {
-      amount: without(paid.shipping.amount, earlier, "shippingAmount"),
-      tax: without(paid.shipping.tax, earlier, "shippingTax"),
-    },
+    shipping: shippingLeft(paid.shipping, earlier),
   };
-  const returned = earlier.reduce((sum, shares) => sum + sharedAmount(shares), otherReturns);
-  return adjustTo(greatest(captured - returned, 0n), left);
+  const returned = earlier.reduce((sum, shares) => sum + sharedAmount(shares), 0n);
+  return adjustTo(greatest(kept - returned, 0n), left);
+}
+
+function shippingLeft(paid: TaxedAmount, earlier: readonly RefundShares[]): TaxedAmount {
+  const amount = without(paid.amount, earlier, "shippingAmount");
+  return { amount, tax: least(without(paid.tax, earlier, "shippingTax"), amount) };
 }
 
 /** Returns the amount of a refund. */
@@ -90,16 +89,18 @@ function pricedParts(
   cancelledUnits: ReadonlyMap<string, bigint>,
 ): RefundParts {
   const { isTaxIncluded } = totals;
+  const cancelledOf = ({ id }: OrderItem) => cancelledUnits.get(id) ?? 0n;
+  // A cancellation takes the full price of its units from what is due: the discount is one on the other units.
   const discounts = divideByWeights(
     -totals.discount,
-    items.map(({ totalPrice }) => totalPrice.minorUnits),
+    items.map((item) => item.unitPrice.minorUnits * (item.quantity - cancelledOf(item))),
   );
   const lines = items.map((item, index): LinePart => {
     const { totalPrice, tax, quantity } = item;
-    const cancelled = cancelledUnits.get(item.id) ?? 0n;
+    const cancelled = cancelledOf(item);
     const addedTax = isTaxIncluded ? 0n : tax.minorUnits;
-    const price = totalPrice.minorUnits + addedTax - (discounts[index] ?? 0n);
-    const amount = greatest(price - priceOfUnits(item, cancelled, totals), 0n);
+    const price = totalPrice.minorUnits + addedTax - priceOfUnits(item, cancelled, totals);
+    const amount = greatest(price - (discounts[index] ?? 0n), 0n);
     // A discount can leave less of the price than the tax of the full one.
     const taxLeft = least(tax.minorUnits - (tax.minorUnits * cancelled) / quantity, amount);
     return { itemId: item.id, units: quantity - cancelled, amount, tax: taxLeft };

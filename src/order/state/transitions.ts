@@ -19,7 +19,8 @@ export type OrderTransition =
   | "CANCEL_ITEMS"
   | "RETURN_ITEMS"
   | "SET_EXPIRE_TIME"
-  | "PAY";
+  | "PAY"
+  | "REFUND";
 
 /** A change of an order that the service makes by itself. */
 export type ServiceTransition = "START_EXPIRY" | "EXPIRE" | "ABORT_EXPIRY" | "RECORD_ENTRIES";
@@ -72,6 +73,8 @@ export interface TransitionRule {
 
 const UNPAID: readonly PaymentState[] = ["UNPAID", "FAILED"];
 const SHIPPABLE: readonly PaymentState[] = ["AUTHORIZED", "PAID", "PARTIALLY_REFUNDED"];
+/** States with money that can be refunded. Of an authorization, a part may be captured. */
+const CAPTURED = SHIPPABLE;
 const ANY_PAYMENT: readonly PaymentState[] = [...UNPAID, ...SHIPPABLE, "REFUNDED"];
 const OPEN: readonly Closing[] = ["NONE"];
 
@@ -135,6 +138,14 @@ export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
     closing: OPEN,
     to: {},
   },
+  // Allows RefundOrder. A refund by a gateway changes the order by RECORD_ENTRIES; one by hand is made already.
+  REFUND: {
+    events: ["REFUNDED"],
+    payment: CAPTURED,
+    fulfillment: FULFILLMENT_STATES,
+    closing: ["NONE", "CANCELLED", "EXPIRED"],
+    to: { payment: ["PARTIALLY_REFUNDED", "REFUNDED"] },
+  },
   START_EXPIRY: {
     events: ["EXPIRY_STARTED"],
     payment: UNPAID,
@@ -193,10 +204,14 @@ export const CALLER_TRANSITIONS: readonly OrderTransition[] = [
   "RETURN_ITEMS",
   "SET_EXPIRE_TIME",
   "PAY",
+  "REFUND",
 ];
 
-/** The states of an order, and whether units of its items are left for transitions that need some. */
+/** The states of an order, with the units and the money that some transitions need. */
 export interface TransitionSubject extends OrderStates {
+  /** What was captured. */
+  paid: { minorUnits: bigint };
+  refunded: { minorUnits: bigint };
   items: readonly {
     quantity: bigint;
     cancelledQuantity: bigint;
@@ -205,11 +220,12 @@ export interface TransitionSubject extends OrderStates {
   }[];
 }
 
-/** Returns whether the states of an order, and the quantities of its items, allow a transition. */
+/** Returns whether the states of an order, the quantities of its items and its money allow a transition. */
 export function isAllowed(order: TransitionSubject, transition: AnyTransition): boolean {
   const { payment, fulfillment, closing } = TRANSITIONS[transition];
   if (!payment.includes(order.paymentState) || !fulfillment.includes(order.fulfillmentState)) return false;
   if (!closing.includes(order.closing)) return false;
+  if (transition === "REFUND") return order.paid.minorUnits > order.refunded.minorUnits;
   return (
     transition !== "RETURN_ITEMS" ||
     order.items.some((item) => item.fulfilledQuantity > item.returnedQuantity)

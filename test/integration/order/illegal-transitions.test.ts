@@ -28,6 +28,8 @@ beforeAll(async () => {
 afterAll(() => shop.close());
 
 const items = [{ itemId: "1", quantity: 1n }];
+/** The orders are set to states without any money. */
+const money = { paid: { minorUnits: 0n }, refunded: { minorUnits: 0n } };
 
 /** The methods of transitions, without an etag, so that the state decides. */
 const methods: Readonly<Record<OrderTransition, (id: string) => Promise<unknown>>> = {
@@ -44,6 +46,8 @@ const methods: Readonly<Record<OrderTransition, (id: string) => Promise<unknown>
   SET_EXPIRE_TIME: (id) => shop.orders.setOrderExpireTime({ id, neverExpires: true }),
   PAY: (orderId) =>
     shop.payments.createPayment({ requestId: randomUUID(), payment: { orderId }, paymentMethod: "ok" }),
+  REFUND: (id) =>
+    shop.orders.refundOrder({ requestId: randomUUID(), id, subject: { case: "shipping", value: true } }),
 };
 
 /** Calls that change nothing, instead of failing, when they repeat a transition. */
@@ -97,7 +101,7 @@ test.each(states)(
     const { order: before } = await shop.orders.getOrder({ id: order.id });
     const [item] = before?.items ?? [];
     if (item === undefined) throw new Error("the order has no item");
-    const allowed = allowedTransitions({ ...states, items: [item] });
+    const allowed = allowedTransitions({ ...states, ...money, items: [item] });
     const illegal = CALLER_TRANSITIONS.filter(
       (transition) => !allowed.includes(transition) && !isRepeat(transition, states),
     );

@@ -40,7 +40,12 @@ test("a payment by hand confirms the order and is recorded in its history", asyn
     paymentState: PaymentState.PAID,
     amountDue: { minorUnits: 0n },
     etag: "2",
-    allowedTransitions: [OrderTransition.CANCEL, OrderTransition.SHIP, OrderTransition.CANCEL_ITEMS],
+    allowedTransitions: [
+      OrderTransition.CANCEL,
+      OrderTransition.SHIP,
+      OrderTransition.CANCEL_ITEMS,
+      OrderTransition.REFUND,
+    ],
   });
   expect(order?.expireTime).toBeUndefined();
   const { events } = await shop.orders.listOrderEvents({ id });
@@ -65,7 +70,7 @@ test("a repeat returns the first response, and a second payment is refused with 
   expect(await failureOf(shop.orders.markOrderPaid(payment(id)))).toMatchObject({
     code: "FailedPrecondition",
     reason: "ORDER_STATE",
-    metadata: { payment_state: "PAID", allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS" },
+    metadata: { payment_state: "PAID", allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS,REFUND" },
   });
 });
 

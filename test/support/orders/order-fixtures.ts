@@ -10,17 +10,19 @@ export interface OrderFixture {
   stock?: bigint;
   promotionId?: string;
   customerId?: string;
+  /** Price of a unit of each product. Defaults to EUR 10.00. */
+  price?: { currencyCode: string; minorUnits: bigint };
 }
 
-/** Places an order with one item for each quantity, each of a product of its own at EUR 10.00 a unit. */
+/** Places an order with one item for each quantity, each of a product of its own, by default at EUR 10.00 a unit. */
 export async function placeOrder(
   clients: Clients,
   quantities: readonly bigint[],
-  { stock = 100n, ...order }: OrderFixture = {},
+  { stock = 100n, price, ...order }: OrderFixture = {},
 ): Promise<Order> {
   const items = [];
   for (const quantity of quantities) {
-    items.push({ productId: await makeProduct(clients, { stock }), quantity });
+    items.push({ productId: await makeProduct(clients, { stock, ...price }), quantity });
   }
   const response = await clients.orders.createOrder({ requestId: randomUUID(), order: { ...order, items } });
   return orderOf(response);

@@ -1239,7 +1239,7 @@ export type RefundOrderRequest = Message<"cartwright.order.v1.RefundOrderRequest
   returnItems: boolean;
 
   /**
-   * Whether returned units can be sold again and are added to the stock.
+   * Whether returned units can be sold again and are added to the stock. Needs return_items.
    *
    * @generated from field: bool restock = 8;
    */
@@ -1531,13 +1531,15 @@ export const OrderService: GenService<{
    * records the return of the units, if requested, atomically. A background job requests the refund from the gateway until it
    * has responded; the refund of a payment by hand is made by staff, and this method records it. The sum of all refunds
    * never exceeds what was captured. Fails, and changes nothing:
-   * - with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow it, (REFUND_TOO_LARGE) if less is left to refund,
-   *   (NOTHING_TO_REFUND) if the computed amount is 0, or (QUANTITY_TOO_LARGE) if an item has fewer units that are paid and
-   *   not refunded or, with return_items, shipped and not returned,
-   * - with NOT_FOUND (ORDER_ITEM_NOT_FOUND or PAYMENT_NOT_FOUND) if the order has no such item or payment,
+   * - with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow the refund or, with return_items, the return,
+   *   (REFUND_TOO_LARGE) if less is left to refund, (NOTHING_TO_REFUND) if the computed amount is 0, (QUANTITY_TOO_LARGE) if
+   *   an item has fewer units that are paid and not refunded or, with return_items, shipped and not returned,
+   *   (DISCREPANCY_UNRESOLVED) if the gateway has stated two amounts for a fact of the payment, or (REFUND_LIMIT_REACHED)
+   *   if the payment has 200 refunds already,
+   * - with NOT_FOUND (ORDER_ITEM_NOT_FOUND or PAYMENT_NOT_FOUND) if the order has no such item or captured payment,
    * - with INVALID_ARGUMENT (FIELD_REQUIRED) if neither items, amount nor shipping is set, or a payment by hand is refunded
-   *   without a reference, and (INVALID_FIELD) if items names an item twice, return_items is set without items, or reference
-   *   is set for a payment by a gateway,
+   *   without a reference, and (INVALID_FIELD) if items names an item twice, the amount is in another currency than the
+   *   order, return_items is set without items, restock without return_items, or reference for a payment by a gateway,
    * and otherwise as CancelOrder does.
    *
    * @generated from rpc cartwright.order.v1.OrderService.RefundOrder

@@ -36,7 +36,7 @@ test("an order is delivered and completed when all units are shipped and all ful
   expect(order).toMatchObject({
     state: OrderState.COMPLETED,
     fulfillmentState: FulfillmentState.DELIVERED,
-    allowedTransitions: [OrderTransition.RETURN_ITEMS],
+    allowedTransitions: [OrderTransition.RETURN_ITEMS, OrderTransition.REFUND],
     etag: "6",
   });
   const { fulfillments } = await shop.orders.listFulfillments({ id });
@@ -97,7 +97,7 @@ test("a delivery before a shipment, of another version or of an unknown fulfillm
   expect(await failureOf(shop.orders.deliverOrder({ id, etag: "2" }))).toMatchObject({
     code: "FailedPrecondition",
     reason: "ORDER_STATE",
-    metadata: { allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS" },
+    metadata: { allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS,REFUND" },
   });
   const fulfillmentId = await ship(id, "1", 1n);
   const other = await placePaidOrder(shop, [1n]);

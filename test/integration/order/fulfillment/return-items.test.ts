@@ -50,7 +50,7 @@ test("returned units that are restocked are on hand again; the states of the ord
     etag: "5",
     state: OrderState.COMPLETED,
     fulfillmentState: FulfillmentState.DELIVERED,
-    allowedTransitions: [OrderTransition.RETURN_ITEMS],
+    allowedTransitions: [OrderTransition.RETURN_ITEMS, OrderTransition.REFUND],
   });
   expect(unitsOf(after)).toEqual([
     [0, 3, 1],
@@ -97,11 +97,11 @@ test("units can be returned once, in parts, until none is left", async () => {
     message: "Too few units are left: item 1: 2 shipped and not returned, 3 requested. Nothing was changed.",
   });
   const after = await returnItems(order, [["1", 2n]], { restock: true });
-  expect(after.allowedTransitions).toEqual([OrderTransition.DELIVER]);
+  expect(after.allowedTransitions).toEqual([OrderTransition.DELIVER, OrderTransition.REFUND]);
   expect(await failureOf(returnItems(order, [["1", 1n]]))).toMatchObject({
     code: "FailedPrecondition",
     reason: "ORDER_STATE",
-    metadata: { allowed_transitions: "DELIVER" },
+    metadata: { allowed_transitions: "DELIVER,REFUND" },
   });
   expect(await stockOfItems(shop, order)).toEqual([{ onHand: 100, reserved: 0 }]);
 });
@@ -158,6 +158,6 @@ test("a return before a shipment is rejected", async () => {
   expect(await failureOf(returnItems(order, [["1", 1n]]))).toMatchObject({
     code: "FailedPrecondition",
     reason: "ORDER_STATE",
-    metadata: { allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS" },
+    metadata: { allowed_transitions: "CANCEL,SHIP,CANCEL_ITEMS,REFUND" },
   });
 });

@@ -43,7 +43,7 @@ test("a shipment without items ships all open units, which leave the stock on ha
     etag: "3",
     state: OrderState.CONFIRMED,
     fulfillmentState: FulfillmentState.FULFILLED,
-    allowedTransitions: [OrderTransition.DELIVER, OrderTransition.RETURN_ITEMS],
+    allowedTransitions: [OrderTransition.DELIVER, OrderTransition.RETURN_ITEMS, OrderTransition.REFUND],
   });
   expect(unitsOf(orderOf(shipped))).toEqual([
     [0, 3, 0],
@@ -90,6 +90,7 @@ test("an order is shipped in parts, and lists its fulfillments with the oldest f
     OrderTransition.DELIVER,
     OrderTransition.CANCEL_ITEMS,
     OrderTransition.RETURN_ITEMS,
+    OrderTransition.REFUND,
   ]);
   const second = await ship("2", 2n);
   expect(second.order?.fulfillmentState).toBe(FulfillmentState.PARTIALLY_FULFILLED);

@@ -117,7 +117,8 @@ function pay(order: ModelOrder, { amount }: MarkOrderPaid): Change | string {
   if (amount !== amountDue(order)) return "AMOUNT_NOT_DUE";
   const sold = order.lines.filter((line) => unitsLeft(line) > 0);
   const sales = sold.map((line) => `SALE of ${line.product} for ${unitsLeft(line) * line.unitPrice}`);
-  return { event: "PAID", set: { payment: "PAID", purchases: order.hasPromotion ? sales : [] } };
+  const purchases = order.hasPromotion ? sales : [];
+  return { event: "PAID", set: { payment: "PAID", paid: amount, purchases } };
 }
 
 function ship(order: ModelOrder, { items }: ShipOrder): Change | string {

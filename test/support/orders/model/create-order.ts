@@ -104,6 +104,7 @@ export function asPlaced<T extends QuotedContent>(order: T) {
       }),
     ),
     payment: "UNPAID",
+    paid: 0,
     closing: "NONE",
     version: 1,
     shipments: [],

@@ -23,6 +23,8 @@ export interface OrderContent {
   /** Price of the shipping, with its tax. */
   shipping: number;
   payment: string;
+  /** What was paid. */
+  paid: number;
   closing: string;
   version: number;
   shipments: readonly ModelShipment[];
@@ -61,7 +63,8 @@ export function stateOf(order: OrderContent): string {
 
 /** Returns the changes that callers can make. */
 export function allowedTransitions(order: OrderContent): string[] {
-  if (order.closing !== "NONE") return [];
+  const refund = order.paid > 0 && order.closing !== "EXPIRING" ? ["REFUND"] : [];
+  if (order.closing !== "NONE") return refund;
   const isPaid = order.payment === "PAID";
   const hasShipments = order.shipments.length > 0;
   const hasOpenUnits = order.lines.some((line) => openUnits(line) > 0);
@@ -75,9 +78,10 @@ export function allowedTransitions(order: OrderContent): string[] {
     SET_EXPIRE_TIME: !isPaid,
     PAY: !isPaid,
   };
-  return Object.entries(conditions)
+  const names = Object.entries(conditions)
     .filter(([, isAllowed]) => isAllowed)
     .map(([name]) => name);
+  return [...names, ...refund];
 }
 
 /** Returns what remains to be paid. */

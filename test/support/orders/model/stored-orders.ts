@@ -17,6 +17,7 @@ interface OrderRow {
   customer_id: string | null;
   request_id: string;
   payment_state: string;
+  paid_minor: string;
   closing: string;
   version: number;
   promotion_id: string | null;
@@ -38,7 +39,7 @@ interface OrderRow {
 }
 
 const SELECT = `
-  select id, customer_id, request_id, payment_state, closing, version, promotion_id, shipping_minor, tax_minor,
+  select id, customer_id, request_id, payment_state, paid_minor, closing, version, promotion_id, shipping_minor, tax_minor,
     expires_at is not null as has_expire_time,
     (select json_agg(order_item order by position) from order_item where order_id = orders.id) as items,
     (select json_agg(order_event order by sequence) from order_event where order_id = orders.id) as events,
@@ -74,6 +75,7 @@ function orderFromRow(row: OrderRow, productIds: readonly string[]): StoredOrder
     id: row.id,
     hasPromotion: row.promotion_id !== null,
     payment: row.payment_state,
+    paid: Number(row.paid_minor),
     closing: row.closing,
     version: row.version,
     shipping: Number(row.shipping_minor) + Number(row.tax_minor) - itemTaxes,

@@ -102,8 +102,8 @@ test.each([1n, 99n, 301n, 10n ** 15n])("parts are adjusted to what was captured:
 test("money that went back without a refund of the service lowers what is left of all parts", () => {
   const order = orderOf({ lines: [line(60n, 1n), line(30n, 1n)], shipping: 10n });
   const money = basis(100n, { otherReturns: 50n });
-  const refunds = refundAll(order, money, [items({ 1: 1n }), items({ 2: 1n }, true)]);
-  expect(refunds.map(sharedAmount)).toEqual([30n, 20n]);
+  const refunds = refundAll(order, money, [items({ 1: 1n }), items({ 2: 1n }), { kind: "SHIPPING" }]);
+  expect(refunds.map(sharedAmount)).toEqual([30n, 15n, 5n]);
 });
 
 test("money that goes back after a refund leaves exactly what was captured and is not returned", () => {
