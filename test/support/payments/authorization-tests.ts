@@ -61,7 +61,9 @@ export function testAuthorizations({ create }: GatewayFixture): void {
 
     expect(found).toMatchObject(payment);
     expect(amountsOf(found)).toEqual(["AUTHORIZED 1000"]);
-    expect(await gateway.fetch({ paymentId: crypto.randomUUID(), reference: "" }, limits())).toBeUndefined();
+    const other = crypto.randomUUID();
+    expect(await gateway.fetch({ paymentId: other, reference: "" }, limits())).toBeUndefined();
+    expect(await gateway.fetch({ paymentId: other, reference: "pi_none" }, limits())).toBeUndefined();
   });
 
   test("a token that is none is rejected, and is not in the message", async () => {

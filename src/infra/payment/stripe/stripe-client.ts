@@ -36,19 +36,22 @@ export function createStripeClient({
   });
   return {
     async run(call, requests) {
-      const timeout = AbortSignal.timeout(call.timeoutMs);
+      const signal = AbortSignal.any([call.signal, AbortSignal.timeout(call.timeoutMs)]);
       try {
-        return await signals.run(AbortSignal.any([call.signal, timeout]), () => requests(stripe));
+        return await signals.run(signal, () => requests(stripe));
       } catch (error) {
-        if (timeout.aborted) {
-          throw new GatewayError("UNKNOWN", `Stripe did not respond within ${call.timeoutMs} ms.`, {
-            code: "timeout",
-          });
-        }
-        throw toGatewayError(error, secretKey);
+        throw signal.aborted ? abortError(signal.reason) : toGatewayError(error, secretKey);
       }
     },
   };
+}
+
+/** Returns the reason of an abort, which the error of the package does not contain. */
+function abortError(reason: unknown): GatewayError {
+  const isTimeout = reason instanceof Error && reason.name === "TimeoutError";
+  return isTimeout
+    ? new GatewayError("UNKNOWN", "Stripe did not respond in time.", { code: "timeout" })
+    : new GatewayError("UNKNOWN", "The call of Stripe was aborted.", { code: "aborted" });
 }
 
 function addressOf(apiUrl: string | undefined): Stripe.StripeConfig {

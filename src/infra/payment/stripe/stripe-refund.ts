@@ -1,4 +1,4 @@
-import type Stripe from "stripe";
+import Stripe from "stripe";
 import type { Money } from "../../../kernel/money.ts";
 import {
   type GatewayCall,
@@ -11,7 +11,13 @@ import { retrieveIntent, searchIntent } from "./intent-responses.ts";
 import { disputeFacts, hasFailed, refundFact } from "./return-facts.ts";
 import { fromStripeAmount, toStripeAmount } from "./stripe-amount.ts";
 import type { StripeClient } from "./stripe-client.ts";
-import { disputeSchema, METADATA, refundSchema, type StripeRefund } from "./stripe-objects.ts";
+import {
+  disputeSchema,
+  METADATA,
+  refundSchema,
+  type StripeIntent,
+  type StripeRefund,
+} from "./stripe-objects.ts";
 
 const PAGE_SIZE = 100;
 /** Refunds, or disputes, of one payment that are read. */
@@ -64,7 +70,7 @@ export function fetchIntent(
   return client.run(call, async (stripe) => {
     const { paymentId, reference } = request;
     const intent =
-      reference === "" ? await searchIntent(stripe, paymentId) : await retrieveIntent(stripe, request);
+      reference === "" ? await searchIntent(stripe, paymentId) : await findIntent(stripe, request);
     if (intent === undefined) return undefined;
     const [refunds, disputes] = await Promise.all([
       listRefunds(stripe, intent.id),
@@ -81,6 +87,16 @@ export function fetchIntent(
       totals: { captured: unitsOf(intent.amount_received), refunded: unitsOf(refunded) },
     };
   });
+}
+
+/** Returns a PaymentIntent; undefined if Stripe does not have it. */
+async function findIntent(stripe: Stripe, request: PaymentReference): Promise<StripeIntent | undefined> {
+  try {
+    return await retrieveIntent(stripe, request);
+  } catch (error) {
+    if (error instanceof Stripe.errors.StripeError && error.code === "resource_missing") return undefined;
+    throw error;
+  }
 }
 
 async function listRefunds(stripe: Stripe, intent: string): Promise<StripeRefund[]> {

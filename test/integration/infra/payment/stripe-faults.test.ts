@@ -82,7 +82,7 @@ describe("failed calls of Stripe", () => {
     fake.failNext("create", "no_response");
     const controller = new AbortController();
     const call = gateway.createIntent(request, { signal: controller.signal, timeoutMs: 600_000 });
-    const outcome = expect(call).rejects.toMatchObject({ kind: "UNKNOWN" });
+    const outcome = expect(call).rejects.toMatchObject({ kind: "UNKNOWN", code: "aborted" });
     await expect.poll(() => fake.requests.length).toBe(1);
     controller.abort();
 
