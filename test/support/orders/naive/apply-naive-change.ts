@@ -44,10 +44,11 @@ export async function applyChange(
     const isClosed = closing === "CANCELLED" || closing === "EXPIRED";
     if (order.hasPromotion) await removePurchases(context, order, moved, isClosed);
   }
-  await statements.query(
-    "update orders set payment_state = $2, closing = $3, paid_minor = paid_minor + $4 where id = $1",
-    [id, payment, closing, amount ?? 0],
-  );
+  await statements.query("update orders set payment_state = $2, closing = $3 where id = $1", [
+    id,
+    payment,
+    closing,
+  ]);
   const changed = await statements.readOrder(id);
   const isEmpty = changed.lines.every(({ quantity, cancelled }) => quantity === cancelled);
   await statements.query(
