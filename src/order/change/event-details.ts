@@ -41,6 +41,17 @@ export interface EventDetails {
   entries?: StoredEntry[];
 }
 
+/** Returns the cancelled units of items as payments store them, JSON; null if there are none. */
+export function storedCancelledUnits(
+  items: readonly { id: string; cancelledQuantity: bigint }[],
+): string | null {
+  const cancelled = items.filter(({ cancelledQuantity }) => cancelledQuantity > 0n);
+  if (cancelled.length === 0) return null;
+  return JSON.stringify(
+    Object.fromEntries(cancelled.map(({ id, cancelledQuantity }) => [id, cancelledQuantity.toString()])),
+  );
+}
+
 /** Returns units as events store them. */
 export function storedUnits(units: readonly { item: { id: string }; quantity: bigint }[]): StoredUnits[] {
   return units.map(({ item, quantity }) => ({ id: item.id, quantity: quantity.toString() }));

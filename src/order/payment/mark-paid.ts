@@ -6,7 +6,7 @@ import { assertEtag } from "../../kernel/errors.ts";
 import type { Money } from "../../kernel/money.ts";
 import { applyChanges, timeOfChange } from "../change/apply-changes.ts";
 import type { ChangeOptions } from "../change/change-options.ts";
-import type { PaymentMethod } from "../change/event-details.ts";
+import { type PaymentMethod, storedCancelledUnits } from "../change/event-details.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import { recordSales } from "../change/promotion-purchases.ts";
 import type { Order } from "../order-types.ts";
@@ -101,9 +101,7 @@ async function insertPayment(
 ): Promise<void> {
   // An order of which nothing is due has none: it is settled.
   if (minorUnits === 0n) return;
-  const cancelled = order.items.filter(({ cancelledQuantity }) => cancelledQuantity > 0n);
-  const units = Object.fromEntries(cancelled.map((item) => [item.id, item.cancelledQuantity.toString()]));
-  const storedUnits = cancelled.length === 0 ? null : JSON.stringify(units);
+  const storedUnits = storedCancelledUnits(order.items);
   const amountMinor = minorUnits.toString();
   await tx.query(
     INSERT(paymentId, entryId, order.id, amountMinor, currencyCode, reference, storedUnits, now),

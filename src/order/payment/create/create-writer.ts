@@ -13,6 +13,7 @@ import { AppError, notFound } from "../../../kernel/errors.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { Money } from "../../../kernel/money.ts";
+import { storedCancelledUnits } from "../../change/event-details.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
 import type { Order } from "../../order-types.ts";
 import { assertTransition, isAllowed } from "../../state/transitions.ts";
@@ -73,6 +74,8 @@ const LOCK_TIMEOUT_MS = 100;
 
 interface InsertedPayment extends LockedPaymentRow {
   method_token: string;
+  /** JSON; null if there are none. */
+  cancelled_units: string | null;
   check_at: Date;
 }
 
@@ -84,6 +87,7 @@ const COLUMNS: readonly ListColumn<InsertedPayment>[] = [
   { name: "currency", type: "text", value: ({ currency }) => currency },
   { name: "capture", type: "text", value: ({ capture }) => capture },
   { name: "method_token", type: "text", value: (row) => row.method_token || null },
+  { name: "cancelled_units", type: "jsonb", value: (row) => row.cancelled_units },
   { name: "check_at", type: "timestamptz", value: (row) => row.check_at },
   { name: "request_id", type: "uuid", value: (row) => row.request_id },
   { name: "fingerprint", type: "bytea", value: ({ fingerprint }) => fingerprint },
@@ -93,11 +97,11 @@ const INSERT = prepareList<object>(
   COLUMNS.length,
   (arrays) => sql`
     insert into payment (
-      id, order_id, gateway, amount_minor, currency, capture, step, state, is_open, method_token, check_reason, check_at,
-      request_id, fingerprint, created_at, updated_at
+      id, order_id, gateway, amount_minor, currency, capture, step, state, is_open, method_token, cancelled_units,
+      check_reason, check_at, request_id, fingerprint, created_at, updated_at
     )
-    select id, order_id, gateway, amount_minor, currency, capture, 'PENDING', 'PENDING', true, method_token, 'DOUBT',
-      check_at, request_id, fingerprint, at, at
+    select id, order_id, gateway, amount_minor, currency, capture, 'PENDING', 'PENDING', true, method_token,
+      cancelled_units, 'DOUBT', check_at, request_id, fingerprint, at, at
     from ${unnest(COLUMNS, arrays, "payment")}`,
 );
 
@@ -203,7 +207,7 @@ function assertPayable(
 
 function newRow(
   { gateway, capture }: CreateWriterOptions,
-  { id: orderId, amountDue }: Order,
+  { id: orderId, amountDue, items }: Order,
   { id, methodToken, requestId, fingerprint }: NewPayment,
   now: Date,
 ): InsertedPayment {
@@ -238,6 +242,7 @@ function newRow(
     is_being_cancelled: false,
     is_being_captured: false,
     method_token: methodToken,
+    cancelled_units: storedCancelledUnits(items),
     check_at: new Date(now.getTime() + DOUBT_MS),
   };
 }

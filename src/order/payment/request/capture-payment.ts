@@ -5,11 +5,10 @@ import type { Clock } from "../../../kernel/clock.ts";
 import { AppError, invalidField } from "../../../kernel/errors.ts";
 import type { Money } from "../../../kernel/money.ts";
 import { readLedgerPayments } from "../../ledger/ledger-rows.ts";
-import { insertRequests } from "../../ledger/request-rows.ts";
 import { findAccessible, type PaymentReads, type ReadPayment } from "../list-payments.ts";
 import { type LockedPayment, lockPayment } from "../locked-payments.ts";
 import { paymentStateError } from "../payment-errors.ts";
-import { type CaptureOptions, capturableOf } from "./request-captures.ts";
+import { type CaptureOptions, capturableOf, insertCaptures } from "./request-captures.ts";
 
 /** A request to capture a payment. */
 export interface PaymentCapture {
@@ -70,7 +69,7 @@ async function requestCapture(
   const isFinal = !options.capturesInParts || minorUnits === due;
   const request = { id: options.ids(), paymentId: row.id, orderId: order.id, kind: "CAPTURE" } as const;
   const now = options.clock.now();
-  await insertRequests(tx, options.enqueueRequests, [{ ...request, minorUnits, isFinal, now }]);
+  await insertCaptures(options, tx, order, [{ ...request, minorUnits, isFinal, now }]);
 }
 
 function assertAmount({ currencyCode, minorUnits }: Money, currency: string): void {

@@ -1,11 +1,19 @@
+import { sql } from "kysely";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
+import { prepare } from "../../../infra/postgres/statement.ts";
 import type { Ids } from "../../../kernel/ids.ts";
+import { storedCancelledUnits } from "../../change/event-details.ts";
 import { openUnits } from "../../change/item-units.ts";
 import { type LedgerPayment, moneyOf, readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
 import type { Order } from "../../order-types.ts";
 import { shareOfUnits } from "../../refund/largest-remainder.ts";
 import { refundPartsLeft } from "../../refund/refund-parts.ts";
+
+const SET_CANCELLED_UNITS = prepare<[paymentIds: readonly string[], units: string], object>(
+  (paymentIds, units) => sql`
+    update payment set cancelled_units = ${units}::jsonb where id = any(${paymentIds}::uuid[])`,
+);
 
 /** Dependencies of requesting captures. */
 export interface CaptureOptions {
@@ -27,7 +35,23 @@ export async function requestCaptures(
 ): Promise<void> {
   if (order.paymentState !== "AUTHORIZED" || order.fulfillmentState === "UNFULFILLED") return;
   const payments = await readLedgerPayments(tx, [order.id]);
-  await insertRequests(tx, options.enqueueRequests, decideCaptures(options, order, payments, now));
+  await insertCaptures(options, tx, order, decideCaptures(options, order, payments, now));
+}
+
+/**
+ * Stores captures of payments of a locked order, and which of its units take no part of them. Those that are cancelled
+ * later are refunded.
+ */
+export async function insertCaptures(
+  { enqueueRequests }: Pick<CaptureOptions, "enqueueRequests">,
+  tx: Tx,
+  { items }: Order,
+  requests: readonly NewRequest[],
+): Promise<void> {
+  const units = storedCancelledUnits(items);
+  const captured = requests.filter(({ kind }) => kind === "CAPTURE").map(({ paymentId }) => paymentId);
+  if (units !== null && captured.length > 0) await tx.query(SET_CANCELLED_UNITS(captured, units));
+  await insertRequests(tx, enqueueRequests, requests);
 }
 
 /** Returns the requests for what is to be captured of an authorized order now; none while a capture runs. */
