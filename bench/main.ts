@@ -11,6 +11,7 @@ import { imports } from "./parts/import.ts";
 import { orders, stockLock } from "./parts/orders.ts";
 import { overload } from "./parts/overload.ts";
 import { pages } from "./parts/pages.ts";
+import { payments } from "./parts/payments.ts";
 import { reads } from "./parts/reads.ts";
 import { search } from "./parts/search.ts";
 import { size } from "./parts/size.ts";
@@ -26,6 +27,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["cache", cache],
   ["writes", writes],
   ["orders", orders],
+  ["payments", payments],
   ["stock-lock", stockLock],
   ["watch", watch],
   ["access", access],
@@ -36,8 +38,8 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
 const PRODUCTS = 1_000_000;
 const MIN_PRODUCTS = 4_000;
 const USAGE = `Usage: npm run bench -- [${[...PARTS.keys()].join(" | ")}]... [--products ${PRODUCTS}]
-  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md. The parts orders and
-  stock-lock use 20,000 products at most; orders needs pgbench. docs/performance.md has what the parts measure.`;
+  Runs these parts, or all. Only the results of the full size are written to bench/RESULTS.md. The parts orders,
+  payments and stock-lock use 20,000 products at most; orders needs pgbench. docs/performance.md has what the parts measure.`;
 
 /** Returns undefined for --help, which prints the usage. */
 function readArguments(): { names: string[]; products: number } | undefined {

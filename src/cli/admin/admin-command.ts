@@ -97,6 +97,7 @@ async function dispatch(
     case "payments list":
     case "payments discrepancies":
     case "payments resolve":
+    case "payments check":
       return runPaymentsCommand(call, { ...context, tokens: await openPageTokens(context) }, command);
     default:
       return changeAccount(call, context, command, password);

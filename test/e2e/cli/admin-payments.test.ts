@@ -1,8 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readAdminCommand } from "../../../src/cli/admin/options.ts";
 import { StartupError } from "../../../src/kernel/errors.ts";
 import { type CliResult, startCli } from "../../support/cli/start-cli.ts";
-import { placeOrder } from "../../support/orders/order-fixtures.ts";
+import { placeOrder, placePaidOrder } from "../../support/orders/order-fixtures.ts";
 import {
   factOf,
   insertPayment,
@@ -13,20 +14,28 @@ import {
 } from "../../support/payments/ledger-fixtures.ts";
 import { startShop, type TestShop } from "../../support/shop.ts";
 
+/** Without a gateway, so that no service queries it about the payments of the tests. */
 let shop: TestShop;
+let payingShop: TestShop;
 let ledger: LedgerReplica;
 beforeAll(async () => {
   shop = await startShop();
+  payingShop = await startShop({ PAYMENT_GATEWAY: "sandbox", PAYMENT_CAPTURE: "order" });
   ledger = await openLedger(shop.database);
 });
 afterAll(async () => {
   await ledger.close();
   await shop.close();
+  await payingShop.close();
 });
 
 /** Runs the command as `npm run admin -- payments` does. */
 function payments(...args: string[]): Promise<CliResult> {
-  return startCli("admin/main.ts", ["payments", ...args], { DATABASE_URL: shop.database.url }).ended;
+  return paymentsOf(shop, ...args);
+}
+
+function paymentsOf({ database }: TestShop, ...args: string[]): Promise<CliResult> {
+  return startCli("admin/main.ts", ["payments", ...args], { DATABASE_URL: database.url }).ended;
 }
 
 /** Returns the columns of each line of a list. */
@@ -99,6 +108,51 @@ test("payments discrepancies prints a contradiction until payments resolve has r
   });
 });
 
+test("payments check makes a running service query the gateway, which finds what no webhook has reported", async () => {
+  const order = await placeOrder(payingShop, [2n]);
+  const { payment } = await payingShop.payments.createPayment({
+    payment: { orderId: order.id },
+    requestId: randomUUID(),
+    paymentMethod: "sandbox_ok",
+  });
+  const id = payment?.id ?? "";
+  // Its webhook is applied, so that the service has no other reason to query the gateway within minutes.
+  const openChecks = () =>
+    payingShop.database.query(
+      "select from payment where id = $1 and check_at < now() + interval '5 minutes'",
+      [id],
+    );
+  await expect.poll(openChecks).toEqual([]);
+  // A refund in the console of the gateway, without a webhook.
+  const refund = { type: "REFUNDED", reference: `sr_${id}`, amount: "300", time: new Date().toISOString() };
+  await payingShop.database.query(
+    "update sandbox_payment set facts = facts || $2::jsonb where payment_id = $1",
+    [id, JSON.stringify([refund])],
+  );
+  expect((await payingShop.orders.getOrder({ id: order.id })).order?.refundedAmount?.minorUnits).toBe(0n);
+  const checked = await paymentsOf(payingShop, "check", "--id", id);
+  expect(checked).toMatchObject({ code: 0, out: "", errors: expect.stringContaining(`payment ${id}`) });
+  const refunded = async () =>
+    (await payingShop.orders.getOrder({ id: order.id })).order?.refundedAmount?.minorUnits;
+  await expect.poll(refunded, { timeout: 60_000 }).toBe(300n);
+  expect(columnsOf(await paymentsOf(payingShop, "list", "--order", order.id))).toEqual([
+    expect.arrayContaining([id, "CAPTURED", "2000 EUR", "300 EUR"]),
+  ]);
+});
+
+test("payments check rejects unknown payments and those by hand", async () => {
+  const order = await placePaidOrder(shop, [1n]);
+  const [manual] = (await shop.payments.listPayments({ orderId: order.id })).payments;
+  expect(await payments("check", "--id", manual?.id ?? "")).toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("made by hand"),
+  });
+  expect(await payments("check", "--id", order.id)).toMatchObject({
+    code: 1,
+    errors: expect.stringContaining("Not found: payment"),
+  });
+});
+
 const ID = "01a22166-fe4e-70ec-99d5-428e302cd8df";
 test.each([
   [[], "Expected one command after payments"],
@@ -112,6 +166,9 @@ test.each([
   [["resolve", "--id", ID, "--resolution", "a\0b"], "--resolution"],
   [["resolve", "--id", ID, "--resolution", "a".repeat(501)], "--resolution"],
   [["resolve", "--resolution", "none"], "--id"],
+  [["check"], "--id"],
+  [["check", "--id", "1"], "--id"],
+  [["check", "--id", ID, "--order", ID], "--order is not an option"],
 ])("payments %j is rejected before anything is changed", (args, message) => {
   expect(() => readAdminCommand(["payments", ...args])).toThrow(StartupError);
   expect(() => readAdminCommand(["payments", ...args])).toThrow(message);

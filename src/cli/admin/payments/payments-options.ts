@@ -10,13 +10,16 @@ export const PAYMENTS_USAGE = `  payments list [--attention doubtful|failed|endi
   payments discrepancies [--order ID] [--resolved]
       Lists the last 100 contradictions of the ledger that are not resolved, or all with --resolved.
   payments resolve --id ID --resolution TEXT
-      Records how a discrepancy was resolved. It changes no amount.`;
+      Records how a discrepancy was resolved. It changes no amount.
+  payments check --id ID
+      Makes a running service or worker query the gateway about a payment within seconds.`;
 
 /** A parsed command about payments. */
 export type PaymentsCommand =
   | { name: "payments list"; attention: PaymentAttention | undefined; order: string }
   | { name: "payments discrepancies"; order: string; showResolved: boolean }
-  | { name: "payments resolve"; id: string; resolution: string };
+  | { name: "payments resolve"; id: string; resolution: string }
+  | { name: "payments check"; id: string };
 
 const OPTIONS = {
   attention: { type: "string" },
@@ -30,6 +33,7 @@ const ALLOWED: ReadonlyMap<string, readonly string[]> = new Map([
   ["list", ["attention", "order"]],
   ["discrepancies", ["order", "resolved"]],
   ["resolve", ["id", "resolution"]],
+  ["check", ["id"]],
 ]);
 const ATTENTION: ReadonlyMap<string, PaymentAttention> = new Map<string, PaymentAttention>([
   ["doubtful", "IN_DOUBT"],
@@ -67,6 +71,10 @@ function parseCommand(name: string, values: Values): PaymentsCommand {
     case "discrepancies": {
       const showResolved = values.resolved === true;
       return { name: "payments discrepancies", order: parseOrder(values.order), showResolved };
+    }
+    case "check": {
+      const id = parseUuid(values.id, "--id must be the id of a payment, as payments list prints it.");
+      return { name: "payments check", id };
     }
     default: {
       const id = parseUuid(

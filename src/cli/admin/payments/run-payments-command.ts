@@ -11,6 +11,7 @@ import {
   resolveDiscrepancy,
 } from "../../../order/ledger/discrepancies.ts";
 import { listPayments, type ReadPayment } from "../../../order/payment/list-payments.ts";
+import { requestCheck } from "../../../order/payment/reconcile/request-check.ts";
 import type { AdminResult } from "../admin-result.ts";
 import type { PaymentsCommand } from "./payments-options.ts";
 
@@ -65,6 +66,13 @@ export async function runPaymentsCommand(
       const { id, resolution } = command;
       const { kind } = await db.transact(call, (tx) => resolveDiscrepancy(options, tx, id, resolution));
       return { message: `Resolved discrepancy ${id} (${kind}).` };
+    }
+    case "payments check": {
+      const { id } = command;
+      await db.transact(call, (tx) => requestCheck(options, tx, id));
+      return {
+        message: `A running service or worker queries the gateway about payment ${id} within seconds.`,
+      };
     }
   }
 }
