@@ -78,19 +78,17 @@ export function startDelivery({ db, clock, log, secret, url }: DeliveryOptions):
     const now = clock.now();
     // Another process may have leased an event that has waited so long.
     if (event.leaseEndsAt.getTime() - now.getTime() < REQUEST_TIMEOUT_MS) return;
+    const { id, sandboxPaymentId, attempts } = event;
     const error = await post(event.body, now);
     if (error === undefined) {
-      delivered.push(event.id);
-    } else if (event.attempts >= MAX_ATTEMPTS) {
-      delivered.push(event.id);
-      log.error(
-        { err: error, eventId: event.id, attempts: event.attempts },
-        "Webhook of the sandbox given up",
-      );
+      delivered.push(id);
+    } else if (attempts >= MAX_ATTEMPTS) {
+      delivered.push(id);
+      log.error({ err: error, eventId: id, sandboxPaymentId, attempts }, "Webhook of the sandbox given up");
     } else {
-      warnFailed({ err: error, eventId: event.id, attempt: event.attempts });
-      const delayMs = backoffMs(event.attempts, BACKOFF);
-      failed.push({ id: event.id, dueAt: new Date(clock.now().getTime() + delayMs) });
+      warnFailed({ err: error, eventId: id, sandboxPaymentId, attempt: attempts });
+      const delayMs = backoffMs(attempts, BACKOFF);
+      failed.push({ id, dueAt: new Date(clock.now().getTime() + delayMs) });
     }
     loop.wake(STORE_DELAY_MS);
   }
