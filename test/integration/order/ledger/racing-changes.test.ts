@@ -94,3 +94,51 @@ test("a report about an order that another session has locked waits for it, and 
     await session.end();
   }
 });
+
+test("reports that wait for a cancellation are applied to the cancelled order, once", async () => {
+  const [one] = await placeOrders(1);
+  if (one === undefined) throw new Error("no order");
+  const { placed, payment } = one;
+  const session = new Client({ connectionString: shop.database.url });
+  await session.connect();
+  try {
+    await session.query("begin");
+    await session.query(
+      `with cancelled as (
+         update orders set closing = 'CANCELLED', version = version + 1 where id = $1 returning *
+       )
+       insert into order_event (order_id, sequence, type, actor, reason, payment_state, fulfillment_state, closing, details, created_at)
+       select id, version, 'CANCELLED', 'SYSTEM', '', payment_state, fulfillment_state, closing, '{}', now() from cancelled`,
+      [placed.id],
+    );
+    const applied = applyCapture(payment);
+    let isApplied = false;
+    void applied.finally(() => {
+      isApplied = true;
+    });
+    // Both replicas have found no fact by now, and wait for the order.
+    await expect
+      .poll(
+        async () => {
+          const [{ waiting = 0 } = {}] = await shop.database.query<{ waiting: number }>(
+            "select count(*)::int as waiting from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+          );
+          return isApplied || waiting >= 2;
+        },
+        { interval: 5 },
+      )
+      .toBe(true);
+    await session.query("commit");
+    await applied;
+  } finally {
+    await session.end();
+  }
+  const { order } = await shop.orders.getOrder({ id: placed.id });
+  expect(order).toMatchObject({ state: OrderState.CANCELLED, paymentState: PaymentState.PAID, etag: "4" });
+  const events = await shop.database.query(
+    "select type from order_event where order_id = $1 order by sequence",
+    [placed.id],
+  );
+  expect(events).toEqual([{ type: "CANCELLED" }, { type: "PAID" }, { type: "REFUND_REQUESTED" }]);
+  expect(await refundsOf([one])).toEqual([{ refunds: 1, payments: 1, amount: 2_000 }]);
+});

@@ -184,6 +184,15 @@ describe("money that arrives for a cancelled order", () => {
       [ids],
     );
     expect(entries).toEqual([{ entries: 200 }]);
+    const events = await shop.database.query(
+      `select type, count(*)::int as events from order_event
+       where order_id = any($1::uuid[]) and type in ('PAID', 'REFUND_REQUESTED') group by type order by type`,
+      [ids],
+    );
+    expect(events).toEqual([
+      { type: "PAID", events: 100 },
+      { type: "REFUND_REQUESTED", events: 100 },
+    ]);
   });
 });
 
