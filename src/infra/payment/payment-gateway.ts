@@ -106,6 +106,9 @@ export type GatewayErrorKind =
   /** The response of the gateway is about another payment. */
   | "CONTRADICTION";
 
+/** Code of the rejection of a capture in parts, if the payment can be captured only once. */
+export const SINGLE_CAPTURE = "single_capture";
+
 /** A failed call of a gateway. The message contains no secrets. A declined payment is no error but a fact. */
 export class GatewayError extends Error {
   override readonly name = "GatewayError";
@@ -168,7 +171,10 @@ export interface PaymentGateway {
     request: PaymentReference & { requestId: string; methodToken: string },
     call: GatewayCall,
   ): Promise<GatewayReport>;
-  /** @param request.isFinal whether the rest of the authorization ends */
+  /**
+   * @param request.isFinal whether the rest of the authorization ends
+   * @throws GatewayError REJECTED SINGLE_CAPTURE for a capture that is not final of a payment that has one capture only
+   */
   capture(
     request: PaymentReference & { captureId: string; amount: Money; isFinal: boolean },
     call: GatewayCall,

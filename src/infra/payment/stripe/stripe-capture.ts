@@ -5,6 +5,7 @@ import {
   GatewayError,
   type GatewayReport,
   type PaymentReference,
+  SINGLE_CAPTURE,
 } from "../payment-gateway.ts";
 import { chargeOf, reportIntent } from "./intent-report.ts";
 import { EXPAND, isRepeatedError, isStateError, readIntent, retrieveIntent } from "./intent-responses.ts";
@@ -79,6 +80,6 @@ function notInParts(): GatewayError {
   return new GatewayError(
     "REJECTED",
     "The card does not allow several captures. Capture the whole amount that is due.",
-    { code: "multicapture_unavailable" },
+    { code: SINGLE_CAPTURE },
   );
 }

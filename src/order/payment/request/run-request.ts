@@ -18,6 +18,7 @@ import type { Order } from "../../order-types.ts";
 import { lockPayments } from "../locked-payments.ts";
 import { type CaptureOptions, requestCaptures } from "./request-captures.ts";
 import { findRequest, type PaymentRequest, recordAttempt } from "./request-rows.ts";
+import { sendCapture } from "./send-capture.ts";
 
 /** Dependencies of running requests. */
 export interface RunOptions extends CaptureOptions {
@@ -67,7 +68,7 @@ export async function runRequest(options: RunOptions, id: string, attempt: Reque
       break;
   }
   if (request.kind === "CAPTURE" && options.capturesInParts)
-    await requestNextCapture(options, request.order_id);
+    await requestNextCapture(options, request.id, request.order_id);
 }
 
 async function runUnfinished(
@@ -89,10 +90,11 @@ const isRejection = (error: unknown): error is GatewayError =>
 
 /** Returns what the gateway states in response to a request. */
 async function callGateway(
-  { gateway, timeoutMs }: RunOptions,
+  options: RunOptions,
   request: PaymentRequest,
   { signal }: RequestAttempt,
 ): Promise<GatewayReport> {
+  const { gateway, timeoutMs } = options;
   const { id, kind, payment_id: paymentId } = request;
   if (request.gateway !== gateway.name)
     throw new Error(`The gateway ${request.gateway} is not configured. Set PAYMENT_GATEWAY to it.`);
@@ -112,10 +114,7 @@ async function callGateway(
     case "REFUND":
       return gateway.refund({ ...payment, refundId: id, amount: amountOf(request) }, limits);
     case "CAPTURE":
-      return gateway.capture(
-        { ...payment, captureId: id, amount: amountOf(request), isFinal: request.is_final },
-        limits,
-      );
+      return sendCapture(options, request, reference, limits);
   }
 }
 
@@ -242,8 +241,13 @@ async function cancelUnpaid({ cancelOrder }: RunOptions, id: string): Promise<vo
   }
 }
 
-/** Requests the next capture of an order whose shipments are captured one by one. */
-async function requestNextCapture(options: RunOptions, orderId: string): Promise<void> {
+/**
+ * Requests the next capture of an order whose shipments are captured one by one. A failed one is not requested again
+ * without a shipment or a person: the gateway would reject it endlessly.
+ */
+async function requestNextCapture(options: RunOptions, id: string, orderId: string): Promise<void> {
+  const [request] = await options.db.read(internalCall(), findRequest(id));
+  if (request?.state !== "DONE") return;
   await options.db.transact(internalCall(), async (tx) => {
     const locked = (await lockPayments(tx, [orderId])).get(orderId);
     if (locked !== undefined) await requestCaptures(options, tx, locked.order, options.clock.now());

@@ -108,7 +108,7 @@ describe("payments that change outside of the service", () => {
 
     await expect(gateway.capture(part, limits())).rejects.toMatchObject({
       kind: "REJECTED",
-      code: "multicapture_unavailable",
+      code: "single_capture",
     });
     expect(
       amountsOf(await gateway.capture({ ...part, isFinal: true, amount: eur(1_000n) }, limits())),
