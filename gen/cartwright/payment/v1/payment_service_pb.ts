@@ -101,8 +101,9 @@ export type ConfirmPaymentRequest = Message<"cartwright.payment.v1.ConfirmPaymen
   id: string;
 
   /**
-   * UUID that makes retries idempotent: for 7 days, a repeated call of this caller with the same request_id returns the
-   * first response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   * UUID that makes retries idempotent: for 7 days, a repeated call of this caller with the same request_id changes nothing
+   * and returns the payment as it is now. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a
+   * different request.
    *
    * @generated from field: string request_id = 2;
    */
@@ -271,8 +272,9 @@ export type CancelPaymentRequest = Message<"cartwright.payment.v1.CancelPaymentR
   id: string;
 
   /**
-   * UUID that makes retries idempotent: for 7 days, a repeated call of this caller with the same request_id returns the
-   * first response. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a different request.
+   * UUID that makes retries idempotent: for 7 days, a repeated call of this caller with the same request_id changes nothing
+   * and returns the payment as it is now. The call fails with INVALID_ARGUMENT (REQUEST_ID_REUSED) if it was used for a
+   * different request.
    * If it is empty, a repeated call is executed again.
    *
    * @generated from field: string request_id = 2;
