@@ -163,7 +163,7 @@ export interface PaymentGateway {
   readonly capturesInParts: boolean;
   /** Public key for the buyer's client; empty for none. */
   readonly publishableKey: string;
-  /** @throws AppError failed_precondition AMOUNT_NOT_CHARGEABLE for an amount or a currency that cannot be charged */
+  /** @throws AppError failed_precondition AMOUNT_NOT_CHARGEABLE for an amount or a currency that cannot be charged or refunded */
   assertChargeable(amount: Money): void;
   createIntent(request: IntentRequest, call: GatewayCall): Promise<GatewayReport>;
   /** Confirms a payment, after the second step of the buyer or with another method. */

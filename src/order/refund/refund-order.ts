@@ -1,3 +1,4 @@
+import type { PaymentGateway } from "../../infra/payment/payment-gateway.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
 import { AppError, assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
@@ -54,6 +55,8 @@ export interface RefundedOrder {
 
 /** Dependencies of refunding orders. */
 export interface RefundOptions extends ReturnOptions {
+  /** Undefined without a gateway. */
+  gateway: Pick<PaymentGateway, "name" | "assertChargeable"> | undefined;
   ids: Ids;
   enqueueRequests: EnqueueRequests;
 }
@@ -65,7 +68,8 @@ const MAX_REFUNDS = 200;
  * Refunds units, an amount or the shipping of an order, and records the return of the units, if requested. A job requests
  * the refund from the gateway after the commit; that of a payment by hand is recorded as made.
  * @throws AppError not_found for an unknown order, item or payment; aborted for a stale etag; invalid_argument for a
- *   missing or contradictory field; failed_precondition when the state forbids it, or less is left
+ *   missing or contradictory field; failed_precondition when the state forbids it, less is left, or the gateway does
+ *   not move such an amount
  */
 export async function refundOrder(
   options: RefundOptions,
@@ -82,6 +86,9 @@ export async function refundOrder(
   const payment = choosePayment(id, payments, request.paymentId);
   assertRefundable(payment, reference);
   const shares = await divide(tx, order, payment, selectionOf(order, requested));
+  if (payment.gateway === options.gateway?.name) {
+    options.gateway.assertChargeable({ currencyCode: payment.currency, minorUnits: sharedAmount(shares) });
+  }
   const isReturn = returnItems && requested.kind === "ITEMS";
   const current = isReturn
     ? await returnOrderItems(options, tx, call, { id, etag: "", items: requested.items, reason, restock })

@@ -53,7 +53,7 @@ export function toStripeAmount({ currencyCode, minorUnits }: Money): number {
   if (minorUnits <= 0n) throw notChargeable("The amount is 0: there is nothing to charge.");
   if (minorUnits % step !== 0n) {
     throw notChargeable(
-      `Stripe charges ${currencyCode} in multiples of ${step} minor units. Adjust the prices.`,
+      `Stripe charges ${currencyCode} in multiples of ${step} minor units. Adjust the amount.`,
     );
   }
   const amount = (minorUnits * multiplier) / divisor;
