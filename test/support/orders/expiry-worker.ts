@@ -17,7 +17,7 @@ import { createPageTokens } from "../../../src/kernel/page.ts";
 import { createExpirySweep, type SweepResult } from "../../../src/order/expiry/expiry-sweep.ts";
 import type { PaymentCancellation } from "../../../src/order/expiry/payment-cancellation.ts";
 import { findDelay } from "../../../src/order/expiry/take-expiries.ts";
-import { createOrders, type Orders } from "../../../src/order/order.ts";
+import { createOrders, type Orders, type PaymentHooks } from "../../../src/order/order.ts";
 import { createReviews } from "../../../src/review/review.ts";
 import { createTracker } from "../../../src/tracker/tracker.ts";
 import { silentLog } from "../log.ts";
@@ -42,13 +42,20 @@ export interface ExpiryWorker {
 export interface ExpiryWorkerOptions {
   clock?: Clock;
   cancelPayment?: PaymentCancellation;
+  /** Defaults to orders that are paid by hand only. */
+  payments?: PaymentHooks;
   log?: Log;
 }
 
 /** Opens a worker on a database, which is closed when the test is finished. */
 export async function openExpiryWorker(
   databaseUrl: string,
-  { clock = systemClock, cancelPayment = async () => "cancelled", log = silentLog }: ExpiryWorkerOptions = {},
+  {
+    clock = systemClock,
+    cancelPayment = async () => "cancelled",
+    payments = placementOptions.payments,
+    log = silentLog,
+  }: ExpiryWorkerOptions = {},
 ): Promise<ExpiryWorker> {
   const pool = { poolMax: 4, poolWaitMs: 30_000, statementTimeoutMs: 30_000 };
   const plain = await openPostgres({ url: databaseUrl, entities, log: silentLog, ...pool });
@@ -64,7 +71,8 @@ export async function openExpiryWorker(
   const catalog = createCatalog({ ...shared, inventory });
   const customers = createCustomers(shared);
   const tracker = createTracker(shared);
-  const orders = createOrders({ ...placementOptions, ...shared, catalog, inventory, customers, tracker });
+  const ofFeatures = { catalog, inventory, customers, tracker };
+  const orders = createOrders({ ...placementOptions, ...shared, ...ofFeatures, payments });
   const reviews = createReviews({ ...shared, catalog, orders, readCustomerName: customers.readName });
   const sweep = createExpirySweep({
     ...shared,

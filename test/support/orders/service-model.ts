@@ -1,12 +1,10 @@
-import { ShippingBasis } from "../../../gen/cartwright/order/v1/zone_pb.ts";
 import { createCategorySlug } from "../import/import-rows.ts";
-import { createZones, shippingZone, taxZone } from "../quote/zone-fixtures.ts";
 import { createTestDatabase, type TestDatabase } from "../stores/database.ts";
 import { terminateConnections } from "../stores/database-activity.ts";
 import { callService } from "./call-service.ts";
 import { createFixture, initialState, readStoredShop } from "./model/fixture.ts";
-import { ZONE } from "./model/operation.ts";
 import type { Fault, ShopRun } from "./model/shop-run.ts";
+import { createModelZones } from "./model/zones.ts";
 import { createModelWorker, type ModelWorker } from "./model-worker.ts";
 import { clientsAt, type ServiceReplica, startReplica } from "./service-replicas.ts";
 
@@ -28,26 +26,7 @@ export async function startServiceModel(redisUrl: string): Promise<ServiceModel>
   const [first] = await Promise.all(replicas.map((replica) => replica.clients()));
   if (first === undefined) throw new Error("there is no replica");
   const categorySlug = await createCategorySlug(first);
-  await createZones(first, {
-    shipping: [
-      shippingZone([ZONE.countryCode], {
-        rates: [
-          {
-            id: ZONE.optionId,
-            name: "Standard",
-            basis: ShippingBasis.ORDER_VALUE,
-            tiers: [{ minimum: 0n, priceMinorUnits: BigInt(ZONE.shippingPrice) }],
-          },
-        ],
-      }),
-    ],
-    tax: [
-      taxZone(ZONE.countryCode, {
-        pricesIncludeTax: false,
-        rates: [{ taxClass: "", ratePpm: ZONE.taxPercent * 10_000 }],
-      }),
-    ],
-  });
+  await createModelZones(first);
   const worker = createModelWorker(database);
   return {
     database,
