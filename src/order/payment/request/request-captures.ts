@@ -117,6 +117,5 @@ export function captureDue(order: Order, capturesInParts: boolean): bigint {
       shipping.amount,
     );
   const due = shipped - paid.minorUnits;
-  if (due <= 0n) return 0n;
-  return due < amountDue.minorUnits ? due : amountDue.minorUnits;
+  return due > 0n ? due : 0n;
 }
