@@ -33,7 +33,7 @@ export interface PayOptions {
 }
 
 /**
- * Places orders and pays them in the sandbox in a closed loop, then waits until all webhooks were applied.
+ * Places orders and creates their payments in the sandbox in a closed loop, then waits until all webhooks were applied.
  * @throws StartupError when an order is not paid, or webhooks are not applied in time
  */
 export async function payOrders(options: PayOptions): Promise<PaidOrders> {

@@ -58,7 +58,7 @@ export async function runAdminCommand(
     };
     const outbox = withOutbox(withAuditLog(connections, { clock, ids }), { notify: () => {} });
     const db = withInvalidationOutbox(outbox, publisher);
-    return await dispatch(command, { db, clock, ids }, password);
+    return await dispatch(command, { db, clock, ids, log, url }, password);
   } finally {
     await connections.close();
   }
@@ -68,6 +68,9 @@ interface Context {
   db: Database;
   clock: Clock;
   ids: Ids;
+  log: Log;
+  /** Address of the database. */
+  url: string;
 }
 
 async function dispatch(
@@ -98,6 +101,7 @@ async function dispatch(
     case "payments discrepancies":
     case "payments resolve":
     case "payments check":
+    case "payments refund":
       return runPaymentsCommand(call, { ...context, tokens: await openPageTokens(context) }, command);
     default:
       return changeAccount(call, context, command, password);

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { RefundState } from "../../../gen/cartwright/order/v1/refund_pb.ts";
 import { readAdminCommand } from "../../../src/cli/admin/options.ts";
 import { StartupError } from "../../../src/kernel/errors.ts";
 import { type CliResult, startCli } from "../../support/cli/start-cli.ts";
@@ -153,6 +154,60 @@ test("payments check rejects unknown payments and those by hand", async () => {
   });
 });
 
+test("payments refund refunds an amount by the gateway, once for each request id", async () => {
+  const order = await placeOrder(payingShop, [1n, 1n]);
+  const { payment } = await payingShop.payments.createPayment({
+    payment: { orderId: order.id },
+    requestId: randomUUID(),
+    paymentMethod: "sandbox_ok",
+  });
+  const refund = ["refund", "--order", order.id, "--amount", "301 EUR", "--request-id", randomUUID()];
+  const computed = await paymentsOf(payingShop, ...refund, "--validate-only");
+  expect(computed).toMatchObject({
+    code: 0,
+    out: "1  151 EUR  0 EUR\n2  150 EUR  0 EUR\nshipping  0 EUR  0 EUR\n",
+    errors: expect.stringContaining(`would be 301 EUR of payment ${payment?.id}`),
+  });
+  const listed = async () => (await payingShop.orders.listRefunds({ id: order.id })).refunds;
+  expect(await listed()).toEqual([]);
+  const requested = await paymentsOf(payingShop, ...refund);
+  expect(requested).toMatchObject({ code: 0, out: computed.out });
+  expect(requested.errors).toMatch(/^Requested refund [\da-f-]{36}, .*: 301 EUR of payment /);
+  expect((await paymentsOf(payingShop, ...refund)).errors).toBe(requested.errors);
+  await expect
+    .poll(async () => (await listed()).map(({ state, amount }) => [state, amount?.minorUnits]), {
+      timeout: 60_000,
+    })
+    .toEqual([[RefundState.SUCCEEDED, 301n]]);
+  const tooMuch = [...refund.slice(0, 4), "1700 EUR", "--request-id", randomUUID()];
+  expect(await paymentsOf(payingShop, ...tooMuch)).toMatchObject({
+    code: 1,
+    out: "",
+    errors: expect.stringContaining("1699"),
+  });
+  const audited = await payingShop.database.query<{ request: string }>(
+    "select request from audit_entry where method = 'admin payments refund'",
+  );
+  // The repeat is recorded too.
+  const amount = { currencyCode: "EUR", minorUnits: "301" };
+  expect(audited.map(({ request }) => JSON.parse(request).amount)).toEqual([amount, amount]);
+});
+
+test("payments refund records the refund of a payment by hand, with its reference", async () => {
+  const { id } = await placePaidOrder(shop, [1n]);
+  const refund = ["refund", "--order", id, "--amount", "250 EUR", "--request-id", randomUUID()];
+  expect(await payments(...refund)).toMatchObject({ code: 1, errors: expect.stringContaining("reference") });
+  const recorded = await payments(...refund, "--reference", "transfer 12", "--reason", "scratched");
+  expect(recorded).toMatchObject({
+    code: 0,
+    errors: expect.stringMatching(/^Recorded refund [\da-f-]{36} of 250 EUR /),
+  });
+  const { refunds } = await shop.orders.listRefunds({ id });
+  expect(refunds.map(({ reference, reason, state }) => [reference, reason, state])).toEqual([
+    ["transfer 12", "scratched", RefundState.SUCCEEDED],
+  ]);
+});
+
 const ID = "01a22166-fe4e-70ec-99d5-428e302cd8df";
 test.each([
   [[], "Expected one command after payments"],
@@ -166,10 +221,22 @@ test.each([
   [["resolve", "--id", ID, "--resolution", "a\0b"], "--resolution"],
   [["resolve", "--id", ID, "--resolution", "a".repeat(501)], "--resolution"],
   [["resolve", "--resolution", "none"], "--id"],
+  [["refund", "--order", ID, "--request-id", ID], "Expected either"],
+  [["refund", "--order", ID, "--request-id", ID, "--amount", "1 EUR", "--shipping"], "Expected either"],
+  [["refund", "--order", ID, "--amount", "1 EUR"], "--request-id"],
+  [["refund", "--request-id", ID, "--amount", "1 EUR"], "--order"],
+  [["refund", "--order", ID, "--request-id", ID, "--shipping", "--reference", "a\nb"], "--reference"],
   [["check"], "--id"],
   [["check", "--id", "1"], "--id"],
   [["check", "--id", ID, "--order", ID], "--order is not an option"],
 ])("payments %j is rejected before anything is changed", (args, message) => {
   expect(() => readAdminCommand(["payments", ...args])).toThrow(StartupError);
   expect(() => readAdminCommand(["payments", ...args])).toThrow(message);
+});
+
+test.each(["19.90 EUR", "0 EUR", "-1 EUR", "1 eur", "1990"])("the amount %j is not refunded", (amount) => {
+  const args = ["refund", "--order", ID, "--request-id", ID, `--amount=${amount}`];
+  expect(() => readAdminCommand(["payments", ...args])).toThrow(
+    "--amount must be minor units and a currency",
+  );
 });

@@ -23,7 +23,13 @@ const pages = readPages("README.md", "docs/*.md");
 let shop: TestShop;
 beforeAll(async () => {
   // A reader does not sign in on all pages within one minute.
-  shop = await startShop({ SEED_DEMO: "on", ACCESS: "on", LIMITS: "on", LIMIT_AUTH: "100/60" });
+  shop = await startShop({
+    SEED_DEMO: "on",
+    ACCESS: "on",
+    LIMITS: "on",
+    LIMIT_AUTH: "100/60",
+    PAYMENT_GATEWAY: "sandbox",
+  });
 });
 afterAll(() => shop.close());
 

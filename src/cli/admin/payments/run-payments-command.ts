@@ -1,8 +1,4 @@
-import type { Database } from "../../../infra/postgres/postgres.ts";
 import { type Call, internalCall } from "../../../kernel/call.ts";
-import type { Clock } from "../../../kernel/clock.ts";
-import type { Money } from "../../../kernel/money.ts";
-import type { PageTokens } from "../../../kernel/page.ts";
 import { requestOwner } from "../../../kernel/principal.ts";
 import type { OrderAccess } from "../../../order/guest/order-access.ts";
 import {
@@ -13,14 +9,9 @@ import {
 import { listPayments, type ReadPayment } from "../../../order/payment/list-payments.ts";
 import { requestCheck } from "../../../order/payment/reconcile/request-check.ts";
 import type { AdminResult } from "../admin-result.ts";
+import { formatMoney } from "./format-money.ts";
 import type { PaymentsCommand } from "./payments-options.ts";
-
-/** Dependencies of the commands about payments. */
-export interface PaymentsCommandOptions {
-  db: Database;
-  clock: Clock;
-  tokens: PageTokens;
-}
+import { type RefundCommandOptions, refundPayment } from "./refund-payment.ts";
 
 /** Maximum number of lines that are printed. */
 const MAX_LINES = 100;
@@ -39,7 +30,7 @@ const orderAccess: OrderAccess = ({ principal }) => ({
  */
 export async function runPaymentsCommand(
   call: Call,
-  options: PaymentsCommandOptions,
+  options: RefundCommandOptions,
   command: PaymentsCommand,
 ): Promise<AdminResult> {
   const { db } = options;
@@ -67,6 +58,8 @@ export async function runPaymentsCommand(
       const { kind } = await db.transact(call, (tx) => resolveDiscrepancy(options, tx, id, resolution));
       return { message: `Resolved discrepancy ${id} (${kind}).` };
     }
+    case "payments refund":
+      return refundPayment(call, options, command);
     case "payments check": {
       const { id } = command;
       await db.transact(call, (tx) => requestCheck(options, tx, id));
@@ -110,6 +103,3 @@ function discrepancyColumns(discrepancy: Discrepancy): string[] {
     discrepancy.description + solved,
   ];
 }
-
-const formatMoney = (money: Money | undefined): string =>
-  money === undefined ? "" : `${money.minorUnits} ${money.currencyCode}`;
