@@ -82,6 +82,7 @@ describe("what contradicts the ledger", () => {
       paid_minor: "0",
       version: 1,
     });
+    expect(await stored.payment(payment)).toMatchObject({ state: "PENDING", captured_minor: "0" });
     expect(await stored.discrepancies(payment)).toMatchObject([{ kind: "CURRENCY_MISMATCH" }]);
     const { entries } = await shop.payments.listLedgerEntries({ paymentId: payment.id });
     expect(entries.map(({ counts }) => counts)).toEqual([false]);

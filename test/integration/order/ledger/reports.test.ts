@@ -123,7 +123,8 @@ describe("a response", () => {
 test("a webhook changes no step, since webhooks arrive in any order", async () => {
   const payment = await createPayment();
   await ledger.writer.apply(responseOf(payment, [], { step: "ACTION_REQUIRED" }));
-  const { payment: after } = await ledger.writer.apply(webhookOf(payment, [], { step: "PENDING" }));
+  const declined = factOf(payment, "AUTHORIZATION_FAILED", { reference: `ch_${payment.id}` });
+  const { payment: after } = await ledger.writer.apply(webhookOf(payment, [declined], { step: "CANCELLED" }));
   expect(after?.state).toBe("ACTION_REQUIRED");
 });
 
@@ -156,8 +157,8 @@ test("the webhooks of reports are marked as processed with their outcome", async
   const payment = await createPayment();
   const eventIds = ["se_1", "se_2", "se_3"];
   await shop.database.query(
-    `insert into webhook_event (gateway, event_id, type, body, received_at, last_error)
-     select 'sandbox', id, 'test', '', now(), 'earlier' from unnest($1::text[]) as id`,
+    `insert into webhook_event (gateway, event_id, type, body, received_at, retry_at, last_error)
+     select 'sandbox', id, 'test', '', now(), now() + interval '1 hour', 'earlier' from unnest($1::text[]) as id`,
     [eventIds],
   );
   const fact = [factOf(payment, "AUTHORIZED")];
