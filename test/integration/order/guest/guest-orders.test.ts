@@ -32,6 +32,7 @@ const calls: [name: string, call: (clients: Clients, id: string) => Promise<unkn
   ["GetOrder", ({ orders }, id) => orders.getOrder({ id })],
   ["ListOrderEvents", ({ orders }, id) => orders.listOrderEvents({ id })],
   ["ListFulfillments", ({ orders }, id) => orders.listFulfillments({ id })],
+  ["ListRefunds", ({ orders }, id) => orders.listRefunds({ id })],
   ["WatchOrder", ({ orders }, id) => firstOf(orders.watchOrder({ id }))],
   ["CancelOrder", ({ orders }, id) => orders.cancelOrder({ id })],
 ];
@@ -107,6 +108,29 @@ describe.each(calls)("%s of a guest's order", (_, call) => {
     const { id } = await placeGuestOrder(shop, productId);
     await call(clientsWithOrderToken(shop, "x", admin.accessToken), id);
   });
+});
+
+test("the refunds that a guest reads have no references and no reasons of failures", async () => {
+  const { id, orderToken } = await placeGuestOrder(shop, productId);
+  const amount = (await admin.orders.getOrder({ id })).order?.amountDue;
+  if (amount === undefined) throw new Error("the order has no amount due");
+  const payment = { id, requestId: randomUUID(), method: PaymentMethod.CASH, reference: "receipt 7" };
+  await admin.orders.markOrderPaid({ ...payment, amount });
+  const request = { id, requestId: randomUUID(), reference: "transfer 8", reason: "damaged" };
+  const { refund } = await admin.orders.refundOrder({
+    ...request,
+    subject: { case: "amount", value: amount },
+  });
+  await shop.database.query("update refund set failure = 'refused by the bank' where id = $1", [refund?.id]);
+  const readBy = async ({ orders }: Clients) => (await orders.listRefunds({ id })).refunds;
+  const fields = { id: refund?.id, amount, reason: "damaged" };
+  expect(await readBy(admin)).toMatchObject([
+    { ...fields, reference: "transfer 8", failure: "refused by the bank" },
+  ]);
+  expect(await readBy(clientsWithOrderToken(shop, orderToken))).toMatchObject([
+    { ...fields, reference: "", failure: "" },
+  ]);
+  expect(await failureOf(readBy(customer))).toMatchObject({ code: "NotFound", reason: "ORDER_NOT_FOUND" });
 });
 
 test("the history that a guest reads has no names of staff and no references of payments", async () => {
