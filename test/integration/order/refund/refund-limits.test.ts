@@ -91,3 +91,24 @@ test.each([
     metadata: { refundable: "0" },
   });
 });
+
+test("a payment has at most 200 refunds, failed ones included", async () => {
+  const { order, paymentId } = await placeCapturedOrder(shop, [1n]);
+  await shop.database.query(
+    `with failed as (
+       insert into refund (
+         id, order_id, payment_id, kind, amount_minor, shipping_minor, state, actor, created_at, completed_at
+       )
+       select gen_random_uuid(), $1, $2, 'SHIPPING', 1, 1, 'FAILED', 'SYSTEM', now(), now() from generate_series(1, 199)
+       returning *
+     )
+     insert into payment_request (id, payment_id, order_id, kind, amount_minor, state, created_at, updated_at)
+     select id, payment_id, order_id, 'REFUND', 1, 'FAILED', now(), now() from failed`,
+    [order.id, paymentId],
+  );
+  await refund(shop, order.id, amount(1n));
+  expect(await failureOf(refund(shop, order.id, amount(1n)))).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "REFUND_LIMIT_REACHED",
+  });
+});

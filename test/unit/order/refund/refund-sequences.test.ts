@@ -8,13 +8,7 @@ import {
   refundPartsLeft,
   sharedAmount,
 } from "../../../../src/order/refund/refund-parts.ts";
-import {
-  amountDue,
-  paidOrders,
-  type RefundedPayment,
-  refundAll,
-  refundSteps,
-} from "../../../support/orders/refund-sequences.ts";
+import { amountDue, paidOrders, refundAll, refundSteps } from "../../../support/orders/refund-sequences.ts";
 
 const sumOf = (refunds: readonly RefundShares[]) =>
   refunds.reduce((sum, refund) => sum + sharedAmount(refund), 0n);
@@ -96,26 +90,36 @@ test("units of an item are worth the same alone, one after the other, and togeth
   );
 });
 
-/** Divides as `allocateRefund` does, but computes the shares of units by floating point, rounded to minor units. */
-const allocateByFloat: typeof allocateRefund = (orderId, left, refundable, selection) => {
-  const exact = allocateRefund(orderId, left, refundable, selection);
-  if (selection.kind !== "ITEMS") return exact;
-  const quantities = new Map(selection.items.map(({ itemId, quantity }) => [itemId, quantity]));
-  return {
-    ...exact,
-    lines: exact.lines.map((share) => {
-      const line = left.lines.find(({ itemId }) => itemId === share.itemId);
-      const fraction = Number(quantities.get(share.itemId) ?? 0n) / Number(line?.units ?? 1n);
-      return { ...share, amount: BigInt(Math.round(Number(line?.amount ?? 0n) * fraction)) };
-    }),
+/**
+ * Returns a division that refunds units at the price of one unit as a decimal number, rounded to minor units, and
+ * everything else exactly.
+ */
+function createFloatAllocation(): typeof allocateRefund {
+  const prices = new Map<string, number>();
+  return (orderId, left, refundable, selection) => {
+    for (const { itemId, units, amount } of left.lines) {
+      if (!prices.has(itemId)) prices.set(itemId, Number(amount) / 100 / Number(units));
+    }
+    const exact = allocateRefund(orderId, left, refundable, selection);
+    return {
+      ...exact,
+      lines: exact.lines.map((share) => {
+        if (share.quantity === 0n) return share;
+        const price = (prices.get(share.itemId) ?? 0) * Number(share.quantity);
+        return { ...share, amount: BigInt(Math.round(price * 100)) };
+      }),
+    };
   };
-};
+}
 
-test("refunds that are computed by floating point lose or make minor units, which is noticed", () => {
-  const isExact = ({ captured, otherReturns, refunds }: RefundedPayment) =>
-    sumOf(refunds) + otherReturns === captured;
-  const property = fc.property(paidOrders, refundSteps, (paid, steps) =>
-    isExact(refundAll(paid, steps, allocateByFloat)),
-  );
-  expect(fc.check(property, { numRuns: 2_000, seed: 14 }).failed).toBe(true);
+test("refunds of units at a price by floating point lose and make minor units, which is noticed", () => {
+  const differences = fc
+    .sample(fc.tuple(paidOrders, refundSteps), { numRuns: 1_000, seed: 14 })
+    .map(([paid, steps]) => ({ paid, units: steps.filter(({ kind }) => kind === "ITEMS") }))
+    .map(({ paid, units }) => {
+      const { captured, refunds } = refundAll(paid, units, createFloatAllocation());
+      return sumOf(refunds) - captured;
+    });
+  expect(differences.some((difference) => difference < 0n)).toBe(true);
+  expect(differences.some((difference) => difference > 0n)).toBe(true);
 });
