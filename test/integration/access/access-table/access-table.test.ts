@@ -47,7 +47,7 @@ const names = methods.flatMap((method) => [
 let shop: TestShop;
 let accounts: Record<"owner" | "otherCustomer" | "staff" | "admin", SignedInAccount>;
 beforeAll(async () => {
-  shop = await startShop({ ACCESS: "on" });
+  shop = await startShop({ ACCESS: "on", PAYMENT_GATEWAY: "sandbox" });
   const [owner, otherCustomer, staff, admin] = await Promise.all([
     createAccount(shop),
     createAccount(shop),

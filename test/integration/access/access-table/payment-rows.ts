@@ -3,56 +3,59 @@ import { PaymentMethod } from "../../../../gen/cartwright/order/v1/order_event_p
 import { Scope } from "../../../../gen/cartwright/policy/v1/policy_pb.ts";
 import {
   type AccessRow,
-  ALL,
   accessRow,
-  DENIED,
   type Fixtures,
   NOT_FOUND,
-  type Outcomes,
   OWNER,
   STAFF,
-  UNAUTHENTICATED,
   withoutSetup,
 } from "./access-row.ts";
 import { createOrder } from "./order-rows.ts";
 
-/** Methods that are declared and have no implementation yet. */
-const UNIMPLEMENTED = "Unimplemented";
-const withoutImplementation = (outcomes: Outcomes): Outcomes => ({
-  ...outcomes,
-  owner: outcomes.owner === DENIED ? DENIED : UNIMPLEMENTED,
-  otherCustomer: outcomes.otherCustomer === DENIED ? DENIED : UNIMPLEMENTED,
-  staff: UNIMPLEMENTED,
-  admin: UNIMPLEMENTED,
-  keyWithScope: UNIMPLEMENTED,
-});
-const CUSTOMERS = withoutImplementation({ ...ALL, anonymous: UNAUTHENTICATED, keyWithoutScope: DENIED });
-const STAFF_ONLY = withoutImplementation(STAFF);
-
 const id = randomUUID();
-const requestId = randomUUID();
+
+/** Marks an order as paid by hand. */
+async function payByHand(fixtures: Fixtures) {
+  const { orderId } = await createOrder(fixtures);
+  const { orders } = fixtures.admin;
+  const amount = (await orders.getOrder({ id: orderId })).order?.amountDue;
+  if (amount === undefined) throw new Error("the order has no amount due");
+  const payment = { amount, method: PaymentMethod.CASH, reference: "receipt" };
+  await orders.markOrderPaid({ id: orderId, requestId: randomUUID(), ...payment });
+  return { orderId, amount };
+}
 
 /** Marks an order as paid by hand, and returns the id of the payment. */
 async function createPayment(fixtures: Fixtures): Promise<string> {
+  const { orderId } = await payByHand(fixtures);
+  const { payments } = await fixtures.admin.payments.listPayments({ orderId });
+  return payments[0]?.id ?? "";
+}
+
+/** Creates a payment of an order in the sandbox, and returns its id. */
+async function createSandboxPayment(fixtures: Fixtures, paymentMethod: string): Promise<string> {
   const { orderId } = await createOrder(fixtures);
-  const { orders, payments } = fixtures.admin;
-  const { order } = await orders.getOrder({ id: orderId });
-  const payment = { amount: order?.amountDue, method: PaymentMethod.CASH, reference: "receipt" };
-  await orders.markOrderPaid({ id: orderId, requestId: randomUUID(), ...payment });
-  const listed = await payments.listPayments({ orderId });
-  return listed.payments[0]?.id ?? "";
+  const request = { payment: { orderId }, requestId: randomUUID(), paymentMethod };
+  return (await fixtures.admin.payments.createPayment(request)).payment?.id ?? "";
 }
 
 /** The methods of PaymentService, and those of OrderService for refunds. */
 export const paymentRows: Readonly<Record<string, AccessRow>> = {
   "PaymentService/CreatePayment": accessRow(
-    CUSTOMERS,
-    withoutSetup(({ payments }) => payments.createPayment({ payment: { orderId: id }, requestId })),
+    OWNER,
+    async (fixtures) => {
+      const { orderId } = await createOrder(fixtures);
+      return ({ payments }) => payments.createPayment({ payment: { orderId }, requestId: randomUUID() });
+    },
     Scope.ORDERS_WRITE,
   ),
   "PaymentService/ConfirmPayment": accessRow(
-    CUSTOMERS,
-    withoutSetup(({ payments }) => payments.confirmPayment({ id, requestId })),
+    OWNER,
+    async (fixtures) => {
+      const id = await createSandboxPayment(fixtures, "");
+      const request = { id, requestId: randomUUID(), paymentMethod: "sandbox_ok" };
+      return ({ payments }) => payments.confirmPayment(request);
+    },
     Scope.ORDERS_WRITE,
   ),
   "PaymentService/GetPayment": accessRow(
@@ -72,13 +75,19 @@ export const paymentRows: Readonly<Record<string, AccessRow>> = {
     Scope.ORDERS_READ,
   ),
   "PaymentService/CancelPayment": accessRow(
-    CUSTOMERS,
-    withoutSetup(({ payments }) => payments.cancelPayment({ id })),
+    OWNER,
+    async (fixtures) => {
+      const id = await createSandboxPayment(fixtures, "");
+      return ({ payments }) => payments.cancelPayment({ id });
+    },
     Scope.ORDERS_WRITE,
   ),
   "PaymentService/CapturePayment": accessRow(
-    STAFF_ONLY,
-    withoutSetup(({ payments }) => payments.capturePayment({ id, requestId })),
+    STAFF,
+    async (fixtures) => {
+      const id = await createSandboxPayment(fixtures, "sandbox_ok");
+      return ({ payments }) => payments.capturePayment({ id, requestId: randomUUID() });
+    },
     Scope.PAYMENTS_MANAGE,
   ),
   "PaymentService/ListLedgerEntries": accessRow(
@@ -97,15 +106,20 @@ export const paymentRows: Readonly<Record<string, AccessRow>> = {
     Scope.PAYMENTS_MANAGE,
   ),
   "OrderService/RefundOrder": accessRow(
-    STAFF_ONLY,
-    withoutSetup(({ orders }) =>
-      orders.refundOrder({ id, requestId, subject: { case: "shipping", value: true } }),
-    ),
+    STAFF,
+    async (fixtures) => {
+      const { orderId: id, amount } = await payByHand(fixtures);
+      const request = { id, requestId: randomUUID(), reference: "transfer" };
+      return ({ orders }) => orders.refundOrder({ ...request, subject: { case: "amount", value: amount } });
+    },
     Scope.PAYMENTS_MANAGE,
   ),
   "OrderService/ListRefunds": accessRow(
-    CUSTOMERS,
-    withoutSetup(({ orders }) => orders.listRefunds({ id })),
+    OWNER,
+    async (fixtures) => {
+      const { orderId: id } = await createOrder(fixtures);
+      return ({ orders }) => orders.listRefunds({ id });
+    },
     Scope.ORDERS_READ,
   ),
 };
