@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { checkPayments, type PaymentCoverage } from "../../support/payments/model/check-payments.ts";
 import { startServicePayments } from "../../support/payments/model/service-shop.ts";
+import type { BankPayment } from "../../support/payments/unreliable-bank.ts";
 
 // Hundreds of calls take long on a busy machine.
 vi.setConfig({ testTimeout: 600_000 });
@@ -50,4 +51,21 @@ test("payments behave as the model in fixed runs that have every outcome, whatev
     for (const outcome of Object.keys(await checkService(capture))) reached.add(outcome);
   }
   expect([...OUTCOMES, ...FAULTS].filter((outcome) => !reached.has(outcome))).toEqual([]);
+});
+
+test("a cancellation is repeated after a response about another payment", async () => {
+  const service = await startServicePayments("AT_SHIPMENT");
+  onTestFinished(() => service.close());
+  const { shop, gateway } = await service.openRun();
+  const lines = [{ product: 0, quantity: 1 }];
+  const [order, other] = [await shop.place(lines, false), await shop.place(lines, false)];
+  expect([await shop.pay(order, "ok"), await shop.pay(other, "ok")]).toEqual(["OK", "OK"]);
+  expect(await shop.cancel(order)).toBe("OK");
+  gateway.nextFault = "other payment";
+  expect(await shop.runJobs()).toBe(1);
+  expect(await shop.runJobs()).toBe(0);
+  const isVoided = ({ orderId, facts }: BankPayment) =>
+    orderId === order && facts.some(({ type }) => type === "VOIDED");
+  expect(gateway.bank.payments.filter(isVoided)).toHaveLength(1);
+  expect(await shop.findViolations()).toEqual([]);
 });

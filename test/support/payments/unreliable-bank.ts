@@ -56,7 +56,11 @@ export function createBank(): UnreliableBank {
   const authorize = (payment: BankPayment, token: string) => {
     const { reference, amount, capture } = payment;
     if (token === "declined") {
-      add(payment, { type: "AUTHORIZATION_FAILED", reference: `ch_${facts.length}` }, amount.minorUnits);
+      add(
+        payment,
+        { type: "AUTHORIZATION_FAILED", reference: `ch_${facts.length}_${payment.reference}` },
+        amount.minorUnits,
+      );
       payment.step = "FAILED";
       return;
     }

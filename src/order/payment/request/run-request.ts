@@ -144,7 +144,8 @@ async function applyResponse(
   const ownFacts = statement.facts.filter((fact) => fact.requestId === id || fact.reference === id);
   const failure = ownFacts.find(({ type }) => type === "CAPTURE_FAILED" || type === "REFUND_FAILED");
   if (failure !== undefined) await handleFailure(options, request, failure.note ?? "declined");
-  const isDecided = kind === "CANCEL" || ownFacts.length > 0;
+  // A response about another payment says nothing about the cancellation, whose job would end with it.
+  const isDecided = kind === "CANCEL" ? isAbout(request, statement) : ownFacts.length > 0;
   await options.reports.apply({
     gateway: options.gateway.name,
     source: "RESPONSE",
@@ -153,6 +154,13 @@ async function applyResponse(
     ...(isDecided && { requestId: id }),
   });
   if (!isDecided) throw new UndecidedError(`The gateway has not decided on ${kind} ${id} yet`);
+}
+
+/** Returns whether a response is about the payment of a request. */
+function isAbout(request: PaymentRequest, { paymentId, reference }: GatewayReport): boolean {
+  const isPayment = paymentId === "" || paymentId.toLowerCase() === request.payment_id;
+  const isReference = reference === "" || request.reference === null || reference === request.reference;
+  return isPayment && isReference;
 }
 
 /** Records that the gateway has rejected a request: it has done nothing. */
