@@ -5,6 +5,11 @@ import type { Order } from "../order-types.ts";
 /** What the payments of orders do in the transactions that change the orders. The orders are locked. */
 export interface PaymentHooks {
   /**
+   * Checks, before units of an authorized order are shipped, that a part of what is due can be captured.
+   * @throws AppError failed_precondition
+   */
+  assertCapturable(tx: Tx, order: Order): Promise<void>;
+  /**
    * Requests the capture of what is due of an authorized order, once units of it are shipped. If nothing is, what is left of
    * the authorization is cancelled.
    */

@@ -66,8 +66,8 @@ const INSERT = prepare<
  * Ships units of an order: creates a fulfillment, and removes the units from the stock on hand. Of an order that is
  * authorized, what is due is captured.
  * @throws AppError not_found for an unknown order or item; aborted for a stale etag; invalid_argument for an item that is
- *   named twice; failed_precondition when the state forbids it, fewer units are left or the order has the maximum number
- *   of fulfillments
+ *   named twice; failed_precondition when the state forbids it, no money of an authorized order can be captured, fewer units
+ *   are left or the order has the maximum number of fulfillments
  */
 export async function shipOrder(
   options: ChangeOptions,
@@ -80,6 +80,7 @@ export async function shipOrder(
   const order = await lockOrder(options, tx, call, id);
   assertEtag("order", order, etag);
   assertTransition(order, "SHIP");
+  await payments.assertCapturable(tx, order);
   const units = items.length === 0 ? openUnits(order) : selectUnits(order, items, "open");
   assertFewFulfillments(id, await readFulfillments(tx, id));
   const levels = await inventory.lock(

@@ -26,6 +26,18 @@ export function paymentStateError(
   });
 }
 
+/** Returns FAILED_PRECONDITION for a shipment of an authorized order of which no money can be captured. */
+export function nothingCapturable(orderId: string, description: string): AppError {
+  return new AppError(
+    "failed_precondition",
+    `Nothing was shipped: no money of the order can be captured, since ${description}`,
+    {
+      reason: "NOTHING_CAPTURABLE",
+      preconditions: [{ type: "CAPTURE", subject: `orders/${orderId}`, description }],
+    },
+  );
+}
+
 /** Returns FAILED_PRECONDITION for a payment while the order has another one that may still be made. */
 export function paymentOpenError(orderId: string, { id, state }: Pick<Payment, "id" | "state">): AppError {
   const description = `payment ${id} is ${state}. Continue it, or cancel it first.`;

@@ -19,6 +19,7 @@ const quotes: QuoteProvider = {
 
 /** Orders that are paid by hand only: there is nothing to request of a gateway. */
 const payments: PaymentHooks = {
+  assertCapturable: async () => {},
   requestCapture: async () => {},
   releaseExcess: async (_tx, _call, orders) => [...orders],
 };

@@ -4,11 +4,12 @@ import type { Call } from "../../../kernel/call.ts";
 import type { Clock } from "../../../kernel/clock.ts";
 import { AppError, invalidField } from "../../../kernel/errors.ts";
 import type { Money } from "../../../kernel/money.ts";
+import { capturableOf } from "../../ledger/capturable.ts";
 import { readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { findAccessible, type PaymentReads, type ReadPayment } from "../list-payments.ts";
 import { type LockedPayment, lockPayment } from "../locked-payments.ts";
 import { paymentStateError } from "../payment-errors.ts";
-import { type CaptureOptions, capturableOf, insertCaptures } from "./request-captures.ts";
+import { type CaptureOptions, insertCaptures } from "./request-captures.ts";
 
 /** A request to capture a payment. */
 export interface PaymentCapture {

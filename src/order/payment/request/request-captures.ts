@@ -4,11 +4,13 @@ import { prepare } from "../../../infra/postgres/statement.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { storedCancelledUnits } from "../../change/event-details.ts";
 import { openUnits } from "../../change/item-units.ts";
-import { type LedgerPayment, moneyOf, readLedgerPayments } from "../../ledger/ledger-rows.ts";
+import { capturableOf, hasFailedCapture, hasRequest } from "../../ledger/capturable.ts";
+import { type LedgerPayment, readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
 import type { Order } from "../../order-types.ts";
 import { shareOfUnits } from "../../refund/largest-remainder.ts";
 import { refundPartsLeft } from "../../refund/refund-parts.ts";
+import { nothingCapturable } from "../payment-errors.ts";
 
 const SET_CANCELLED_UNITS = prepare<[paymentIds: readonly string[], units: string], object>(
   (paymentIds, units) => sql`
@@ -36,6 +38,23 @@ export async function requestCaptures(
   if (order.paymentState !== "AUTHORIZED" || order.fulfillmentState === "UNFULFILLED") return;
   const payments = await readLedgerPayments(tx, [order.id]);
   await insertCaptures(options, tx, order, decideCaptures(options, order, payments, now));
+}
+
+/**
+ * Checks that units of a locked order that is authorized can be shipped: a part of what is due can be captured.
+ * @throws AppError failed_precondition
+ */
+export async function assertCapturable(tx: Tx, order: Order): Promise<void> {
+  if (order.paymentState !== "AUTHORIZED" || order.amountDue.minorUnits === 0n) return;
+  const payments = await readLedgerPayments(tx, [order.id]);
+  const capturable = payments.filter((payment) => capturableOf(payment) > 0n);
+  if (capturable.some((payment) => !hasFailedCapture(payment))) return;
+  throw nothingCapturable(
+    order.id,
+    capturable.length === 0
+      ? "its authorization is being cancelled. Wait until the order is FAILED, and let it be paid again."
+      : "its last capture has failed. Capture the payment, or let the order be paid otherwise, first.",
+  );
 }
 
 /**
@@ -84,16 +103,6 @@ export function decideCaptures(
     const isFinal = !capturesInParts || minorUnits === order.amountDue.minorUnits;
     return minorUnits === 0n ? [] : [{ ...request(payment), kind: "CAPTURE", minorUnits, isFinal }];
   });
-}
-
-/** Returns what can be captured of a payment, in minor units: nothing while the gateway is requested to cancel it. */
-export function capturableOf(payment: LedgerPayment): bigint {
-  return payment.gateway === "manual" || hasRequest(payment, "CANCEL") ? 0n : moneyOf(payment).open;
-}
-
-/** Returns whether a request has no definite response yet. */
-export function hasRequest({ requests }: LedgerPayment, kind: NewRequest["kind"]): boolean {
-  return requests.some((one) => one.kind === kind && (one.state === "OPEN" || one.state === "DEAD"));
 }
 
 /**
