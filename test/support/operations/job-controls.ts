@@ -27,7 +27,7 @@ export const jobControls: readonly NegativeControl[] = [
   [
     "jobs",
     "jobs/:order",
-    'insert into pgboss.queue select (q).* from (select jsonb_populate_record(queue, \'{"name": "removed"}\') as q from pgboss.queue) as copy',
+    'insert into pgboss.queue select (q).* from (select jsonb_populate_record(queue, \'{"name": "removed"}\') as q from pgboss.queue limit 1) as copy',
     job("priority", "0", "removed"),
   ],
 ];

@@ -104,7 +104,7 @@ export const paymentControls: readonly NegativeControl[] = [
   [
     "webhook-events",
     "webhook-events/sandbox/se_1",
-    "insert into webhook_event (gateway, event_id, type, body, received_at) values ('sandbox', 'se_1', '', '', now() - interval '11 minutes')",
+    "insert into webhook_event (gateway, event_id, type, body, received_at, retry_at) values ('sandbox', 'se_1', '', '', now() - interval '11 minutes', now())",
   ],
   [
     "authorizations",
