@@ -6,8 +6,11 @@ import { allowedTransitions } from "./state/transitions.ts";
 /** Returns an order with what follows from its other parts. */
 export function completeOrder(fields: OrderFields): Order {
   const money = (minorUnits: bigint): Money => ({ ...fields.paid, minorUnits });
+  const { paymentState, fulfillmentState, closing } = fields;
   const isWaiting =
-    isUnpaid(fields.paymentState) && (fields.closing === "NONE" || fields.closing === "EXPIRING");
+    isUnpaid(paymentState) &&
+    fulfillmentState === "UNFULFILLED" &&
+    (closing === "NONE" || closing === "EXPIRING");
   return {
     ...fields,
     state: overallState(fields),

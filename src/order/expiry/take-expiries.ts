@@ -22,8 +22,9 @@ export interface TakingLimits {
   leaseMs: number;
 }
 
-/** The rows of the index orders_expiring. */
-const CAN_EXPIRE = sql`expires_at is not null and closing = 'NONE' and payment_state in ('UNPAID', 'FAILED')`;
+/** The rows of the index orders_expiring, without orders whose payment has failed after they were shipped. */
+const CAN_EXPIRE = sql`expires_at is not null and closing = 'NONE' and payment_state in ('UNPAID', 'FAILED')
+  and fulfillment_state = 'UNFULFILLED'`;
 
 /**
  * Returns the time that decides whether an order has expired: the earlier one of the database's clock and the service's.

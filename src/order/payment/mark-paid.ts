@@ -9,9 +9,10 @@ import type { ChangeOptions } from "../change/change-options.ts";
 import { type PaymentMethod, storedCancelledUnits } from "../change/event-details.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import { recordSales } from "../change/promotion-purchases.ts";
+import { readLedgerPayments } from "../ledger/ledger-rows.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
-import { assertAmountDue } from "./payment-errors.ts";
+import { assertAmountDue, captureRunning, nothingDue } from "./payment-errors.ts";
 
 /** A payment by hand. */
 export interface ManualPayment {
@@ -61,8 +62,8 @@ const INSERT = prepare<
 /**
  * Records that an order was paid by hand, and its items as sales of its promotion. The payments of the order at a gateway
  * are cancelled.
- * @throws AppError not_found, aborted for a stale etag, failed_precondition when the state forbids it or another amount
- *   remains to be paid
+ * @throws AppError not_found, aborted for a stale etag, failed_precondition when the state forbids it, a capture runs
+ *   or another amount remains to be paid
  */
 export async function markOrderPaid(
   options: ChangeOptions,
@@ -75,17 +76,35 @@ export async function markOrderPaid(
   assertEtag("order", order, etag);
   assertTransition(order, "MARK_PAID");
   assertAmountDue(order, amount);
+  const isAuthorized = order.paymentState === "AUTHORIZED";
+  if (isAuthorized) await assertReplaceable(tx, order);
   const now = timeOfChange(clock, order);
   const paymentId = ids();
   await insertPayment(tx, { paymentId, entryId: ids(), order, amount, reference, now });
   const paid = { ...order.paid, minorUnits: order.paid.minorUnits + amount.minorUnits };
   const details = { amount: amount.minorUnits.toString(), method, reference, paymentId };
-  const set = { paymentState: "PAID", paid, ...(await recordSales(tracker, tx, call, order, now)) } as const;
+  const paymentState = isAuthorized ? "AUTHORIZED" : "PAID";
+  const set = { paymentState, paid, ...(await recordSales(tracker, tx, call, order, now)) } as const;
   const [after = order] = await applyChanges(tx, call, [
     { order, transition: "MARK_PAID", set, details, now },
   ]);
   const [released = after] = await payments.releaseExcess(tx, call, [after]);
+  // What is left of an authorization that was captured in part.
+  await payments.requestCapture(tx, released, now);
   return released;
+}
+
+/**
+ * Checks that an order can be paid by hand in place of its authorization.
+ * @throws AppError failed_precondition while a capture runs, and when nothing is due
+ */
+async function assertReplaceable(tx: Tx, order: Order): Promise<void> {
+  if (order.amountDue.minorUnits === 0n) throw nothingDue(order.id);
+  const payments = await readLedgerPayments(tx, [order.id]);
+  const running = payments.find(({ requests }) =>
+    requests.some(({ kind, state }) => kind === "CAPTURE" && state === "OPEN"),
+  );
+  if (running !== undefined) throw captureRunning(running.id);
 }
 
 async function insertPayment(

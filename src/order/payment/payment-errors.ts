@@ -14,6 +14,24 @@ export function assertAmountDue({ id, amountDue }: Order, { currencyCode, minorU
   });
 }
 
+/** Returns FAILED_PRECONDITION for a payment by hand of an authorized order that is paid otherwise. */
+export function nothingDue(orderId: string): AppError {
+  const description = "nothing remains to be paid, and the authorization is being cancelled";
+  return new AppError("failed_precondition", `The order was not paid by hand: ${description}.`, {
+    reason: "AMOUNT_NOT_DUE",
+    preconditions: [{ type: "AMOUNT", subject: `orders/${orderId}`, description }],
+  });
+}
+
+/** Returns FAILED_PRECONDITION while the outcome of a capture is open. */
+export function captureRunning(paymentId: string): AppError {
+  const description = "a capture of the payment has no response of the gateway yet. Wait until it has.";
+  return new AppError("failed_precondition", `Nothing was changed: ${description}`, {
+    reason: "CAPTURE_RUNNING",
+    preconditions: [{ type: "CAPTURE", subject: `payments/${paymentId}`, description }],
+  });
+}
+
 /** Returns FAILED_PRECONDITION for a change that the state of a payment does not allow. */
 export function paymentStateError(
   { id, state }: Pick<Payment, "id" | "state">,

@@ -87,12 +87,13 @@ export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
     closing: OPEN,
     to: { closing: ["CANCELLED"] },
   },
+  // In place of an authorization, which is cancelled: the order is PAID when it has ended.
   MARK_PAID: {
     events: ["PAID"],
-    payment: UNPAID,
-    fulfillment: ["UNFULFILLED"],
+    payment: [...UNPAID, "AUTHORIZED"],
+    fulfillment: FULFILLMENT_STATES,
     closing: OPEN,
-    to: { payment: ["PAID"] },
+    to: { payment: ["AUTHORIZED", "PAID"] },
   },
   SHIP: {
     events: ["SHIPPED"],
@@ -134,7 +135,7 @@ export const TRANSITIONS: Readonly<Record<AnyTransition, TransitionRule>> = {
   PAY: {
     events: ["PAYMENT_AUTHORIZED"],
     payment: UNPAID,
-    fulfillment: ["UNFULFILLED"],
+    fulfillment: FULFILLMENT_STATES,
     closing: OPEN,
     to: {},
   },

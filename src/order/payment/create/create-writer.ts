@@ -207,7 +207,7 @@ function assertPayable(
 
 function newRow(
   { gateway, capture }: CreateWriterOptions,
-  { id: orderId, amountDue, items }: Order,
+  { id: orderId, amountDue, items, fulfillmentState }: Order,
   { id, methodToken, requestId, fingerprint }: NewPayment,
   now: Date,
 ): InsertedPayment {
@@ -219,7 +219,8 @@ function newRow(
     reference: null,
     amount_minor: amountDue.minorUnits.toString(),
     currency: amountDue.currencyCode,
-    capture,
+    // No first shipment follows that would capture it.
+    capture: fulfillmentState === "UNFULFILLED" ? capture : "AT_ORDER",
     state: "PENDING",
     authorized_minor: "0",
     captured_minor: "0",

@@ -8,7 +8,7 @@ import { capturableOf } from "../../ledger/capturable.ts";
 import { readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { findAccessible, type PaymentReads, type ReadPayment } from "../list-payments.ts";
 import { type LockedPayment, lockPayment } from "../locked-payments.ts";
-import { paymentStateError } from "../payment-errors.ts";
+import { captureRunning, paymentStateError } from "../payment-errors.ts";
 import { type CaptureOptions, insertCaptures } from "./request-captures.ts";
 
 /** A request to capture a payment. */
@@ -77,14 +77,6 @@ function assertAmount({ currencyCode, minorUnits }: Money, currency: string): vo
   if (minorUnits <= 0n) throw invalidField("amount", "must be more than 0.");
   if (currencyCode !== currency)
     throw invalidField("amount", `must be in ${currency}, the currency of the payment.`);
-}
-
-function captureRunning(id: string): AppError {
-  const description = "a capture of the payment has no response of the gateway yet. Wait until it has.";
-  return new AppError("failed_precondition", `Nothing was captured: ${description}`, {
-    reason: "CAPTURE_RUNNING",
-    preconditions: [{ type: "CAPTURE", subject: `payments/${id}`, description }],
-  });
 }
 
 function captureTooLarge(id: string, requested: bigint, capturable: bigint): AppError {
