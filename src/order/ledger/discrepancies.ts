@@ -11,11 +11,12 @@ import {
   unnest,
 } from "../../infra/postgres/statement.ts";
 import type { Call } from "../../kernel/call.ts";
-import type { Clock } from "../../kernel/clock.ts";
 import { notFound } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
+import { readOrders } from "../change/lock-orders.ts";
+import { type ReleaseOptions, releaseExcess, resolvedConflict } from "./release-excess.ts";
 
 /** The kind of a contradiction, as in the contract. */
 export type DiscrepancyKind =
@@ -93,6 +94,12 @@ const NEWEST_FIRST: Keyset = {
   ],
   descending: true,
 };
+const LOCK_ORDER_OF_CONFLICT = prepare<[discrepancyId: string], { id: string }>(
+  (discrepancyId) => sql`
+    select id from orders
+    where id = (select order_id from payment_discrepancy where id = ${discrepancyId} and kind = 'AMOUNT_CONFLICT')
+    for update`,
+);
 // A discrepancy that is resolved already stays as it is.
 const RESOLVE = prepare<[id: string, resolution: string, now: Date], DiscrepancyRow>(
   (id, resolution, now) => sql`
@@ -164,17 +171,22 @@ export async function listDiscrepancies(
 }
 
 /**
- * Records how a discrepancy was resolved, unless it is.
+ * Records how a discrepancy was resolved, unless it is. With the last conflict about the amount of a payment, the money that
+ * its order must not keep is released: the conflict has prevented that.
  * @throws AppError not_found
  */
 export async function resolveDiscrepancy(
-  { clock }: { clock: Clock },
+  options: ReleaseOptions,
   tx: Tx,
-  id: string,
-  resolution: string,
+  call: Call,
+  { id, resolution }: Pick<Discrepancy, "id" | "resolution">,
 ): Promise<Discrepancy> {
-  const [row] = await tx.query(RESOLVE(id, resolution, clock.now()));
+  const orderIds = (await tx.query(LOCK_ORDER_OF_CONFLICT(id))).map((order) => order.id);
+  const [row] = await tx.query(RESOLVE(id, resolution, options.clock.now()));
   if (row === undefined) throw notFound("discrepancy", id);
+  if (orderIds.length > 0) {
+    await releaseExcess(options, tx, call, await readOrders(tx, orderIds), resolvedConflict(id));
+  }
   return discrepancyFromRow(row);
 }
 

@@ -22,9 +22,23 @@ export function foreignRefundsOf(payment: LedgerPayment): bigint {
   return moneyOf(payment).refunded - expected;
 }
 
+/**
+ * Returns what of a payment was captured in any case, in minor units: of a capture that the gateway has stated with several
+ * amounts, the smallest. It rejects refunds of more than it has.
+ */
+export function certainlyCaptured({ entries, currency }: LedgerPayment): bigint {
+  const captures = entries.filter((entry) => entry.type === "CAPTURED" && entry.currency === currency);
+  return [...Map.groupBy(captures, ({ reference }) => reference).values()].reduce(
+    (sum, [first, ...others]) =>
+      sum + others.reduce((amount, { minorUnits }) => least(amount, minorUnits), first?.minorUnits ?? 0n),
+    0n,
+  );
+}
+
 /** Returns what of a payment can still be refunded, in minor units. */
 export function refundableAmount(payment: LedgerPayment): bigint {
-  return refundableOf(moneyOf(payment), payment.requestedRefund, foreignRefundsOf(payment));
+  const money = { ...moneyOf(payment), captured: certainlyCaptured(payment) };
+  return refundableOf(money, payment.requestedRefund, foreignRefundsOf(payment));
 }
 
 function isFailed({ entries, currency }: LedgerPayment, reference: string): boolean {

@@ -37,6 +37,11 @@ export function lateMoney(reference: string): string {
   return `LATE ${reference}`;
 }
 
+/** Returns the cause of a refund of money that a conflict about its amount has kept from being refunded. */
+export function resolvedConflict(discrepancyId: string): string {
+  return `RESOLVED ${discrepancyId}`;
+}
+
 /**
  * Decides which money an order must not keep: all of a cancelled or expired order, and otherwise that of the payments after
  * those that cover what the order costs. Payments by hand stay: staff refund them by hand. A payment is refunded once for
@@ -183,7 +188,7 @@ function reasonOf({ closing }: Order): string {
 
 /**
  * Cancels and refunds the money that orders must not keep after they were cancelled, have expired, have been paid by hand
- * or cost less. The orders are locked, and their change is written.
+ * or cost less, or after a conflict about the amount is resolved. The orders are locked, and their change is written.
  * @returns the orders after it
  */
 export async function releaseExcess(
@@ -191,6 +196,7 @@ export async function releaseExcess(
   tx: Tx,
   call: Call,
   orders: readonly Order[],
+  cause: string = CLOSED,
 ): Promise<Order[]> {
   const payments = Map.groupBy(
     await readLedgerPayments(
@@ -200,7 +206,7 @@ export async function releaseExcess(
     ({ orderId }) => orderId,
   );
   const releases = orders
-    .flatMap((order) => decideReleases(order, payments.get(order.id) ?? [], CLOSED))
+    .flatMap((order) => decideReleases(order, payments.get(order.id) ?? [], cause))
     .map((release) => afterRelease(release, options.ids));
   if (releases.length === 0) return [...orders];
   await updatePayments(

@@ -30,7 +30,7 @@ export interface Payments extends GatewayPayments {
   listEntries(call: Call, request: LedgerEntryListRequest): Promise<Page<LedgerEntry>>;
   /** Returns a page of contradictions, newest first. */
   listDiscrepancies(call: Call, request: DiscrepancyListRequest): Promise<Page<Discrepancy>>;
-  /** Records how a discrepancy was resolved. @throws AppError not_found */
+  /** Records how a discrepancy was resolved. @throws AppError as `resolveDiscrepancy` does */
   resolveDiscrepancy(
     call: Call,
     resolution: { id: string; resolution: string },
@@ -60,7 +60,7 @@ export function createPayments(options: PaymentOptions): Payments {
     async resolveDiscrepancy(call, request, requestId) {
       const method = "ResolveLedgerDiscrepancy";
       const { result } = await runMutation(db, call, { method, requestId }, request, (tx) =>
-        resolveDiscrepancy(options, tx, request.id, request.resolution),
+        resolveDiscrepancy(options, tx, call, request),
       );
       return result;
     },

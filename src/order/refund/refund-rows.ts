@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import { arraysOf, type ListColumn, prepare, prepareList, unnest } from "../../infra/postgres/statement.ts";
 import { type LedgerPayment, moneyOf } from "../ledger/ledger-rows.ts";
-import { foreignRefundsOf } from "../ledger/refundable.ts";
+import { certainlyCaptured, foreignRefundsOf } from "../ledger/refundable.ts";
 import { type RefundBasis, type RefundShares, sharedAmount } from "./refund-parts.ts";
 
 /** The subject of a refund. AUTOMATIC: the service has made it by itself. */
@@ -54,10 +54,9 @@ export async function readRefundBases(
   const rowsOf = Map.groupBy(rows, ({ payment_id: id }) => id);
   return new Map(
     payments.map((payment) => {
-      const { captured, lost } = moneyOf(payment);
       const basis: RefundBasis = {
-        captured,
-        otherReturns: foreignRefundsOf(payment) + lost,
+        captured: certainlyCaptured(payment),
+        otherReturns: foreignRefundsOf(payment) + moneyOf(payment).lost,
         cancelledUnits: payment.cancelledUnits,
         earlier: (rowsOf.get(payment.id) ?? []).map(sharesFromRow),
       };

@@ -115,6 +115,13 @@ export const paymentControls: readonly NegativeControl[] = [
   [
     "late-money",
     "payments/:released",
+    `${OF_GATEWAY} where id = ':released'`,
+    discrepancy("AMOUNT_CONFLICT", "now()"),
+    "update payment_discrepancy set payment_id = ':released', resolved_at = now() where id = ':product'",
+  ],
+  [
+    "late-money",
+    "payments/:released",
     entry("released", "AUTHORIZED").replace(", 1, currency", ", 100000, currency"),
     `${OF_GATEWAY}, requested_refund_minor = captured_minor where id = ':released'`,
   ],

@@ -724,8 +724,9 @@ export const PaymentService: GenService<{
     output: typeof ListLedgerDiscrepanciesResponseSchema;
   },
   /**
-   * Records how a discrepancy was resolved. It changes no amounts. A repeated call changes nothing. Fails with NOT_FOUND
-   * (DISCREPANCY_NOT_FOUND) if there is none.
+   * Records how a discrepancy was resolved. It changes no amounts. Once the last AMOUNT_CONFLICT of a payment is resolved,
+   * money that its order must not keep is released, in the same transaction. A repeated call changes nothing. Fails with
+   * NOT_FOUND (DISCREPANCY_NOT_FOUND) if there is none.
    *
    * @generated from rpc cartwright.payment.v1.PaymentService.ResolveLedgerDiscrepancy
    */

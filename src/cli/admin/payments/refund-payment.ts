@@ -11,6 +11,7 @@ import type { Log } from "../../../kernel/log.ts";
 import type { PageTokens } from "../../../kernel/page.ts";
 import { createOrderTokens } from "../../../order/guest/order-token.ts";
 import { readOrderTokenKeys } from "../../../order/guest/order-token-keys.ts";
+import type { EnqueueRequests } from "../../../order/ledger/request-rows.ts";
 import { createEnqueueRequests } from "../../../order/payment/request/request-rows.ts";
 import type { Refund } from "../../../order/refund/list-refunds.ts";
 import type { RefundRequest } from "../../../order/refund/refund-order.ts";
@@ -44,12 +45,11 @@ export interface RefundCommandOptions {
  */
 export async function refundPayment(
   call: Call,
-  { url, ...options }: RefundCommandOptions,
+  options: RefundCommandOptions,
   command: RefundCommand,
 ): Promise<AdminResult> {
-  const { ids, log, clock } = options;
-  const jobs = await openJobs({ url, workers: 0, ids, log });
-  try {
+  return withRequests(options, async (enqueueRequests) => {
+    const { clock } = options;
     const inventory = createInventory({ clock });
     const refunds = createRefunds({
       ...options,
@@ -58,10 +58,21 @@ export async function refundPayment(
       catalog: createCatalog({ ...options, inventory }),
       tracker: createTracker(options),
       orderTokens: createOrderTokens(await readOrderTokenKeys(options.db, internalCall())),
-      enqueueRequests: createEnqueueRequests(jobs),
+      enqueueRequests,
     });
     const { refund } = await refunds.refund(call, requestOf(command), command);
     return { message: describe(refund, command.validateOnly), output: sharesOf(refund).join("\n") };
+  });
+}
+
+/** Runs work that enqueues requests to the gateway. */
+export async function withRequests<Result>(
+  { url, ids, log }: Pick<RefundCommandOptions, "url" | "ids" | "log">,
+  work: (enqueueRequests: EnqueueRequests) => Promise<Result>,
+): Promise<Result> {
+  const jobs = await openJobs({ url, workers: 0, ids, log });
+  try {
+    return await work(createEnqueueRequests(jobs));
   } finally {
     await jobs.close();
   }

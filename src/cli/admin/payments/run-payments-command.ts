@@ -11,7 +11,7 @@ import { requestCheck } from "../../../order/payment/reconcile/request-check.ts"
 import type { AdminResult } from "../admin-result.ts";
 import { formatMoney } from "./format-money.ts";
 import type { PaymentsCommand } from "./payments-options.ts";
-import { type RefundCommandOptions, refundPayment } from "./refund-payment.ts";
+import { type RefundCommandOptions, refundPayment, withRequests } from "./refund-payment.ts";
 
 /** Maximum number of lines that are printed. */
 const MAX_LINES = 100;
@@ -54,9 +54,10 @@ export async function runPaymentsCommand(
       );
     }
     case "payments resolve": {
-      const { id, resolution } = command;
-      const { kind } = await db.transact(call, (tx) => resolveDiscrepancy(options, tx, id, resolution));
-      return { message: `Resolved discrepancy ${id} (${kind}).` };
+      const { kind } = await withRequests(options, (enqueueRequests) =>
+        db.transact(call, (tx) => resolveDiscrepancy({ ...options, enqueueRequests }, tx, call, command)),
+      );
+      return { message: `Resolved discrepancy ${command.id} (${kind}).` };
     }
     case "payments refund":
       return refundPayment(call, options, command);

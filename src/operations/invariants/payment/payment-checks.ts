@@ -145,16 +145,17 @@ export const paymentChecks: readonly Check[] = [
       "A cancelled or expired order keeps no money of a gateway: its payments are released, unless that has failed or a person has to decide.",
     query: `
       with ${PAYMENT_MONEY}
-      select 'payments/' || payment.id as resource, payment.order_id, closing, captured, requested_refund_minor,
+      select 'payments/' || payment.id as resource, payment.order_id, closing, captured, certain, requested_refund_minor,
         disputed, lost, foreign_refunds, open
       from orders join payment on payment.order_id = orders.id join payment_money on payment_id = payment.id
       where closing in ('CANCELLED', 'EXPIRED') and gateway <> 'manual'
         and (
-          captured > requested_refund_minor + foreign_refunds + disputed + lost
+          certain > requested_refund_minor + foreign_refunds + disputed + lost
             and not exists (select from refund where refund.payment_id = payment.id and refund.state = 'FAILED')
             and not exists (
               select from payment_discrepancy as conflict
               where conflict.payment_id = payment.id and conflict.kind = 'AMOUNT_CONFLICT'
+                and conflict.resolved_at is null
             )
           or open > 0 and not exists (
             select from payment_request as request

@@ -1,16 +1,18 @@
 /**
  * Common table expressions with the amounts of payments as `derivePaymentMoney` derives them from the ledger, and with their
  * state. Entries in another currency than that of the payment do not count. `foreign_refunds` are those that the service has
- * not requested, or that exceed a request.
+ * not requested, or that exceed a request. `certain` is what was captured in any case: of several amounts of one capture, the
+ * smallest.
  */
 export const PAYMENT_MONEY = `
   counted_entry as (
-    select payment_id, type, entry.reference, max(entry.amount_minor) as minor, max(entry.request_id::text) as request
+    select payment_id, type, entry.reference, max(entry.amount_minor) as minor,
+      min(entry.amount_minor) as smallest, max(entry.request_id::text) as request
     from ledger_entry as entry join payment on payment.id = payment_id and payment.currency = entry.currency
     group by payment_id, type, entry.reference
   ),
   money_fact as (
-    select payment_id, type, minor, coalesce(max(request) over same, reference) as request,
+    select payment_id, type, minor, smallest, coalesce(max(request) over same, reference) as request,
       bool_or(type = 'REFUND_FAILED') over same as is_refund_failed,
       bool_or(type = 'DISPUTE_WON') over same as is_won,
       bool_or(type = 'DISPUTE_LOST') over same as is_lost
@@ -20,6 +22,7 @@ export const PAYMENT_MONEY = `
     select payment_id,
       coalesce(sum(minor) filter (where type = 'AUTHORIZED'), 0) as authorized,
       coalesce(sum(minor) filter (where type = 'CAPTURED'), 0) as captured,
+      coalesce(sum(smallest) filter (where type = 'CAPTURED'), 0) as certain,
       coalesce(sum(minor) filter (where type = 'REFUNDED' and not is_refund_failed), 0) as refunded,
       coalesce(sum(minor) filter (where type = 'DISPUTED' and not is_won and not is_lost), 0) as disputed,
       coalesce(sum(minor) filter (where type = 'DISPUTE_LOST' and not is_won), 0) as lost,
@@ -36,7 +39,8 @@ export const PAYMENT_MONEY = `
   ),
   payment_money as (
     select id as payment_id, payment.order_id, fact_sum.payment_id is not null as has_entries,
-      coalesce(authorized, 0) as authorized, coalesce(captured, 0) as captured, coalesce(refunded, 0) as refunded,
+      coalesce(authorized, 0) as authorized, coalesce(captured, 0) as captured, coalesce(certain, 0) as certain,
+      coalesce(refunded, 0) as refunded,
       coalesce(disputed, 0) as disputed, coalesce(lost, 0) as lost, coalesce(is_voided, false) as is_voided,
       coalesce(has_failed, false) as has_failed, open, coalesce(refunded, 0) - coalesce(own_refund.minor, 0) as foreign_refunds,
       case
