@@ -206,7 +206,8 @@ function choosePayment(
 }
 
 /** @throws AppError unless a payment can be refunded with this reference */
-function assertRefundable({ id, gateway, hasConflict, refunds }: LedgerPayment, reference: string): void {
+function assertRefundable(payment: LedgerPayment, reference: string): void {
+  const { id, gateway, hasConflict, refunds } = payment;
   if (gateway === "manual") assertPresent({ reference });
   else if (reference !== "") {
     throw invalidField(
@@ -217,6 +218,11 @@ function assertRefundable({ id, gateway, hasConflict, refunds }: LedgerPayment, 
   if (hasConflict) {
     const description = "its gateway has stated two amounts; resolve the discrepancy of the payment first";
     throw failedPrecondition(id, "DISCREPANCY_UNRESOLVED", description);
+  }
+  // Its parts are known only when all of it is captured: until then, units could be refunded that were never paid.
+  if (moneyOf(payment).open > 0n) {
+    const description = "a part of it is not captured yet; ship or cancel the other units first";
+    throw failedPrecondition(id, "CAPTURE_UNFINISHED", description);
   }
   if (refunds.length >= MAX_REFUNDS) {
     throw failedPrecondition(id, "REFUND_LIMIT_REACHED", `it has ${MAX_REFUNDS} refunds already`);

@@ -1534,8 +1534,9 @@ export const OrderService: GenService<{
    * - with FAILED_PRECONDITION (ORDER_STATE) if the state does not allow the refund or, with return_items, the return,
    *   (REFUND_TOO_LARGE) if less is left to refund, (NOTHING_TO_REFUND) if the computed amount is 0, (QUANTITY_TOO_LARGE) if
    *   an item has fewer units that are paid and not refunded or, with return_items, shipped and not returned,
-   *   (DISCREPANCY_UNRESOLVED) if the gateway has stated two amounts for a fact of the payment, or (REFUND_LIMIT_REACHED)
-   *   if the payment has 200 refunds already,
+   *   (DISCREPANCY_UNRESOLVED) if the gateway has stated two amounts for a fact of the payment, (CAPTURE_UNFINISHED) if a
+   *   part of the payment is authorized and not captured yet, (AMOUNT_NOT_CHARGEABLE) if the gateway does not move such
+   *   amounts, or (REFUND_LIMIT_REACHED) if the payment has 200 refunds already,
    * - with NOT_FOUND (ORDER_ITEM_NOT_FOUND or PAYMENT_NOT_FOUND) if the order has no such item or captured payment,
    * - with INVALID_ARGUMENT (FIELD_REQUIRED) if neither items, amount nor shipping is set, or a payment by hand is refunded
    *   without a reference, and (INVALID_FIELD) if items names an item twice, the amount is in another currency than the

@@ -184,11 +184,17 @@ function checkAfter(
   if (source === "FETCH") {
     // The gateway may still decide: the next question is at the time that the last one has set.
     if (!isDecided(payment)) return before === undefined ? later : { ...before, reason: "SETTLE" };
-    return payment.requests.some(isUnfinished) ? later : undefined;
+    const isUnsure = payment.requests.some(isUnfinished) || wasNotFound(before, payment);
+    return isUnsure ? later : undefined;
   }
   if (before?.reason !== "DOUBT") return before;
   // A gateway that has rejected the creation has nothing to state.
-  return payment.reference === null && isDecided(payment) ? undefined : later;
+  return payment.reference === null && payment.state === "FAILED" ? undefined : later;
+}
+
+/** Returns whether a payment was cancelled because the gateway did not find it. Gateways find new payments only later. */
+function wasNotFound(before: PaymentCheck | undefined, { reference, state }: LedgerPayment): boolean {
+  return before?.reason === "DOUBT" && reference === null && state === "CANCELLED";
 }
 
 function isDecided({ state }: LedgerPayment): boolean {

@@ -109,6 +109,18 @@ describe("a response", () => {
     expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", is_open: false });
   });
 
+  test.each(["RESPONSE", "FETCH"] as const)(
+    "a payment that the gateway did not find is looked for once more (%s)",
+    async (source) => {
+      const payment = await createPayment({ reference: null });
+      const report = responseOf({ id: payment.id, reference: "" }, [], { step: "CANCELLED" });
+      await ledger.writer.apply({ ...report, source });
+      expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: "SETTLE" });
+      await ledger.writer.apply({ ...report, source: "FETCH" });
+      expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: null });
+    },
+  );
+
   test("that the creation was rejected makes the payment fail without an entry", async () => {
     const payment = await createPayment({ reference: null });
     const failure = { code: "amount_too_small", message: "The amount is too small." };

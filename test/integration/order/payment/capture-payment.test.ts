@@ -175,6 +175,30 @@ describe("a gateway that captures in parts", () => {
     ]);
   });
 
+  test("refunds units at their price, and only when all is captured", async () => {
+    const { order } = await placeWithPayment(other, [2n, 1n]);
+    const ship = (itemId: string, quantity: bigint) =>
+      other.orders.shipOrder({ requestId: randomUUID(), id: order.id, items: [{ itemId, quantity }] });
+    const refund = () => {
+      const items = { items: [{ itemId: "2", quantity: 1n }] };
+      return other.orders.refundOrder({
+        requestId: randomUUID(),
+        id: order.id,
+        subject: { case: "items", value: items },
+      });
+    };
+    await ship("2", 1n);
+    await expect.poll(async () => (await entriesOf(order.id, other)).length).toBe(2);
+    expect(await failureOf(refund())).toMatchObject({
+      code: "FailedPrecondition",
+      reason: "CAPTURE_UNFINISHED",
+    });
+    await ship("1", 2n);
+    await expect.poll(async () => (await entriesOf(order.id, other)).length).toBe(3);
+    expect((await refund()).refund?.amount?.minorUnits).toBe(1_000n);
+    await expect.poll(() => paymentStateOf(order.id, other)).toBe(OrderPaymentState.PARTIALLY_REFUNDED);
+  });
+
   test("releases the rest when the last units are cancelled", async () => {
     const { order, payment } = await placeWithPayment(other, [2n]);
     const items = [{ itemId: "1", quantity: 1n }];

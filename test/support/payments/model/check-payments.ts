@@ -161,10 +161,11 @@ async function settle(run: PaymentRun): Promise<StoredOrder[]> {
   return orders;
 }
 
-/** Refunds what is left of each captured order, unit by unit: afterwards all of it is refunded. */
+/** Ships and refunds what is left of each captured order, unit by unit: afterwards all of it is refunded. */
 async function refundAll(run: PaymentRun): Promise<void> {
   const { shop } = run;
-  for (const order of await shop.read()) {
+  for (const { id, paid } of await shop.read()) if (paid > 0) await shop.ship(id, true);
+  for (const order of await settle(run)) {
     if (order.paid === order.refunded) continue;
     const units = order.quantities.flatMap((quantity, item) => Array.from({ length: quantity }, () => item));
     for (const item of units) {

@@ -34,6 +34,7 @@ const REJECTIONS: readonly string[] = [
   "QUANTITY_TOO_LARGE",
   "NOTHING_TO_REFUND",
   "DISCREPANCY_UNRESOLVED",
+  "CAPTURE_UNFINISHED",
 ];
 
 /** Starts the service. To be called within a test, which closes the connections of the worker. */
