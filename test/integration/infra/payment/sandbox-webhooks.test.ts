@@ -119,10 +119,10 @@ describe("delivery", () => {
 
   test("the event of an authorization without a response is due a second later", async () => {
     deliver(fixture.sandbox);
-    const limits = { ...NO_LIMITS, timeoutMs: 10 };
+    // Long enough for the creation to be sent: one whose time has passed before is not.
+    const limits = { ...NO_LIMITS, timeoutMs: 1_000 };
     await expect(fixture.create("sandbox_timeout", { limits })).rejects.toMatchObject({ kind: "UNKNOWN" });
     const createdAt = fixture.clock.now();
-    // The creation goes on after its time has passed.
     await expect.poll(() => fixture.undelivered()).toHaveLength(1);
     const [event] = await fixture.undelivered();
     expect(event?.due_at).toEqual(new Date(createdAt.getTime() + 1_000));
