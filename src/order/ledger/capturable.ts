@@ -10,9 +10,3 @@ export function capturableOf(payment: LedgerPayment): bigint {
 export function hasRequest({ requests }: LedgerPayment, kind: KnownRequest["kind"]): boolean {
   return requests.some((request) => request.kind === kind && isUnfinished(request));
 }
-
-/** Returns whether the last capture of a payment was rejected, or has got no response in any attempt. */
-export function hasFailedCapture({ requests }: LedgerPayment): boolean {
-  const last = requests.findLast(({ kind }) => kind === "CAPTURE");
-  return last?.state === "FAILED" || last?.state === "DEAD";
-}

@@ -80,7 +80,7 @@ export function completeLedger(context: ReportContext, ledger: OrderLedger): voi
   const cause = late && lateMoney(late.reference);
   ledger.releases = decideReleases(order, all, cause).map((one) => afterRelease(one, context.ids));
   for (const { released } of ledger.releases) payments.set(released.id, released);
-  ledger.discrepancies.push(...overpaid(context, ledger));
+  ledger.discrepancies.push(...overpaid(context, ledger), ...underpaid(context, ledger));
 }
 
 /** Returns the payments that reports were applied to, or that are released. */
@@ -133,4 +133,25 @@ function overpaid(context: ReportContext, { order, payments, entries }: OrderLed
   const money = (minorUnits: bigint) => ({ ...order.paid, minorUnits });
   const amounts = { expected: money(cost), actual: money(kept) };
   return [newDiscrepancy(context, "OVERPAID", captured, { description, ...amounts })];
+}
+
+/** Returns the discrepancy of an open order of which less was captured than it costs, when no money is left to capture. */
+function underpaid(context: ReportContext, { order, payments, entries }: OrderLedger): NewDiscrepancy[] {
+  const last = entries.findLast(({ type }) => type === "CAPTURED" || type === "VOIDED");
+  if (last === undefined || order.closing !== "NONE") return [];
+  const captured = [...payments.values()].reduce((sum, payment) => sum + moneyOf(payment).captured, 0n);
+  const cost = payableAmount(order);
+  if (captured === 0n || captured >= cost || [...payments.values()].some(canCaptureMore)) return [];
+  const description = `The order costs ${cost} minor units, but only ${captured} were captured, and the authorization has ended.`;
+  const money = (minorUnits: bigint) => ({ ...order.paid, minorUnits });
+  const subject = { ...last, reference: last.paymentId };
+  const sums = { expected: money(cost), actual: money(captured) };
+  return [newDiscrepancy(context, "CAPTURED_MISMATCH", subject, { description, ...sums })];
+}
+
+/** Returns whether more of a payment can be captured, as far as is known: its authorization may be stated after a capture. */
+function canCaptureMore(payment: LedgerPayment): boolean {
+  const { authorized, captured, open, isVoided } = moneyOf(payment);
+  const isUnknown = payment.gateway !== "manual" && captured > 0n && authorized === 0n && !isVoided;
+  return open > 0n || isUnknown;
 }

@@ -29,7 +29,7 @@ export interface CapturingOptions extends CaptureOptions, PaymentReads {
  * Requests the capture of an authorized payment, which a job makes.
  * @returns the payment before the capture
  * @throws AppError not_found; failed_precondition when the payment is not authorized, a capture of it runs, or the amount is
- *   more than is due or left to capture; invalid_argument for an amount of 0 or in another currency, and for a request_id
+ *   more than is due or left to capture, or less and the gateway captures a payment once; invalid_argument for an amount of 0 or in another currency, and for a request_id
  *   of another request
  */
 export async function capturePayment(
@@ -67,6 +67,7 @@ async function requestCapture(
   if (amount !== undefined) assertAmount(amount, row.currency);
   const minorUnits = amount?.minorUnits ?? most;
   if (minorUnits > most || minorUnits === 0n) throw captureTooLarge(row.id, minorUnits, most);
+  if (!options.capturesInParts && minorUnits < most) throw captureTooSmall(row.id, minorUnits, most);
   const isFinal = !options.capturesInParts || minorUnits === due;
   const request = { id: options.ids(), paymentId: row.id, orderId: order.id, kind: "CAPTURE" } as const;
   const now = options.clock.now();
@@ -77,6 +78,15 @@ function assertAmount({ currencyCode, minorUnits }: Money, currency: string): vo
   if (minorUnits <= 0n) throw invalidField("amount", "must be more than 0.");
   if (currencyCode !== currency)
     throw invalidField("amount", `must be in ${currency}, the currency of the payment.`);
+}
+
+function captureTooSmall(id: string, requested: bigint, capturable: bigint): AppError {
+  const description = `the gateway captures a payment once: ${capturable} minor units can be captured now, and none after a capture of ${requested}`;
+  return new AppError("failed_precondition", `The amount is too small: ${description}.`, {
+    reason: "CAPTURE_TOO_SMALL",
+    metadata: { capturable: capturable.toString() },
+    preconditions: [{ type: "AMOUNT", subject: `payments/${id}`, description }],
+  });
 }
 
 function captureTooLarge(id: string, requested: bigint, capturable: bigint): AppError {

@@ -4,7 +4,7 @@ import { prepare } from "../../../infra/postgres/statement.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import { storedCancelledUnits } from "../../change/event-details.ts";
 import { openUnits } from "../../change/item-units.ts";
-import { capturableOf, hasFailedCapture, hasRequest } from "../../ledger/capturable.ts";
+import { capturableOf, hasRequest } from "../../ledger/capturable.ts";
 import { type LedgerPayment, readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
 import type { Order } from "../../order-types.ts";
@@ -47,13 +47,10 @@ export async function requestCaptures(
 export async function assertCapturable(tx: Tx, order: Order): Promise<void> {
   if (order.paymentState !== "AUTHORIZED" || order.amountDue.minorUnits === 0n) return;
   const payments = await readLedgerPayments(tx, [order.id]);
-  const capturable = payments.filter((payment) => capturableOf(payment) > 0n);
-  if (capturable.some((payment) => !hasFailedCapture(payment))) return;
+  if (payments.some((payment) => capturableOf(payment) > 0n)) return;
   throw nothingCapturable(
     order.id,
-    capturable.length === 0
-      ? "its authorization is being cancelled. Wait until the order is FAILED, and let it be paid again."
-      : "its last capture has failed. Capture the payment, or let the order be paid otherwise, first.",
+    "its authorization is being cancelled. Wait until the order is FAILED, and let it be paid again.",
   );
 }
 

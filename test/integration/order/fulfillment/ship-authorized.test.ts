@@ -9,7 +9,7 @@ import { failureOf } from "../../../support/errors.ts";
 import { silentLog } from "../../../support/log.ts";
 import { payOrder } from "../../../support/orders/order-fixtures.ts";
 import { type LedgerReplica, openLedger, webhookOf } from "../../../support/payments/ledger-fixtures.ts";
-import { createMemoryGateway, rejection } from "../../../support/payments/memory-gateway.ts";
+import { createMemoryGateway } from "../../../support/payments/memory-gateway.ts";
 import { createPayment, placeWithPayment } from "../../../support/payments/payment-fixtures.ts";
 import { startShop, type TestShop } from "../../../support/shop.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
@@ -64,20 +64,6 @@ test("an order whose authorization is being cancelled is not shipped, and is pai
   await createPayment(shop, order.id);
   await ship(order.id);
   await expect.poll(async () => (await orderOf(order.id))?.paymentState).toBe(OrderPaymentState.PAID);
-});
-
-test("no further units are shipped after a rejected capture, until another one succeeds", async () => {
-  const { order, payment } = await placeWithPayment(shop, [3n]);
-  gateway.failNext("capture", { before: rejection("expired") });
-  await ship(order.id);
-  const requests = () =>
-    shop.database.query("select state from payment_request where payment_id = $1 order by id", [payment.id]);
-  await expect.poll(requests).toEqual([{ state: "FAILED" }]);
-  expect(await failureOf(ship(order.id))).toMatchObject({ reason: "NOTHING_CAPTURABLE" });
-  expect(await requests()).toHaveLength(1);
-  await shop.payments.capturePayment({ id: payment.id, requestId: randomUUID() });
-  await expect.poll(async () => (await orderOf(order.id))?.paymentState).toBe(OrderPaymentState.PAID);
-  await ship(order.id, 2n);
 });
 
 test("an order that is paid by hand is shipped while a late authorization is cancelled", async () => {

@@ -74,13 +74,19 @@ test("a capture whose responses are lost is repeated with its key, and captures 
   expect(gateway.factsOf(payment.id).filter(({ type }) => type === "CAPTURED")).toHaveLength(1);
 });
 
-test("staff capture a part before the shipment, and the shipment captures nothing more", async () => {
+test("staff capture all that is due before the shipment, and no part, since the rest would end", async () => {
   const { order, payment } = await placeWithPayment(shop, [2n]);
-  const capture = {
+  const captureOf = (minorUnits: bigint) => ({
     id: payment.id,
     requestId: randomUUID(),
-    amount: { currencyCode: "EUR", minorUnits: 1_500n },
-  };
+    amount: { currencyCode: "EUR", minorUnits },
+  });
+  expect(await failureOf(shop.payments.capturePayment(captureOf(1_999n)))).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "CAPTURE_TOO_SMALL",
+    metadata: { capturable: "2000" },
+  });
+  const capture = captureOf(2_000n);
   const first = await shop.payments.capturePayment(capture);
   expect(first.payment).toMatchObject({ id: payment.id, state: PaymentState.AUTHORIZED });
   await expect.poll(() => paymentStateOf(order.id)).toBe(OrderPaymentState.PAID);
@@ -88,8 +94,7 @@ test("staff capture a part before the shipment, and the shipment captures nothin
   await shop.orders.shipOrder({ requestId: randomUUID(), id: order.id });
   expect(await entriesOf(order.id)).toEqual([
     [LedgerEntryType.AUTHORIZED, 2_000n],
-    [LedgerEntryType.CAPTURED, 1_500n],
-    [LedgerEntryType.VOIDED, 500n],
+    [LedgerEntryType.CAPTURED, 2_000n],
   ]);
 });
 
@@ -107,12 +112,12 @@ test("of ten captures at the same time one is requested, and more than is due is
   });
   const hold = Promise.withResolvers<void>();
   gateway.failNext("capture", { delay: hold.promise });
-  const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => capture(1_000n)));
+  const outcomes = await Promise.allSettled(Array.from({ length: 10 }, () => capture(2_000n)));
   expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-  expect(await failureOf(capture(1_000n))).toMatchObject({ reason: "CAPTURE_RUNNING" });
+  expect(await failureOf(capture(2_000n))).toMatchObject({ reason: "CAPTURE_RUNNING" });
   hold.resolve();
   await expect.poll(() => requestsOf(payment.id)).toMatchObject([{ kind: "CAPTURE", state: "DONE" }]);
-  expect(await failureOf(capture(1_000n))).toMatchObject({ reason: "PAYMENT_STATE" });
+  expect(await failureOf(capture(2_000n))).toMatchObject({ reason: "PAYMENT_STATE" });
 });
 
 test("a rejected capture of an order that is not shipped cancels it and releases its units", async () => {
@@ -197,6 +202,22 @@ describe("a gateway that captures in parts", () => {
     await expect.poll(async () => (await entriesOf(order.id, other)).length).toBe(3);
     expect((await refund()).refund?.amount?.minorUnits).toBe(1_000n);
     await expect.poll(() => paymentStateOf(order.id, other)).toBe(OrderPaymentState.PARTIALLY_REFUNDED);
+  });
+
+  test("captures a part that staff choose, and the shipment the rest", async () => {
+    const { order, payment } = await placeWithPayment(other, [2n]);
+    const amount = { currencyCode: "EUR", minorUnits: 500n };
+    await other.payments.capturePayment({ id: payment.id, requestId: randomUUID(), amount });
+    await expect.poll(async () => (await entriesOf(order.id, other)).length).toBe(2);
+    await other.orders.shipOrder({ requestId: randomUUID(), id: order.id });
+    await expect.poll(() => paymentStateOf(order.id, other)).toBe(OrderPaymentState.PAID);
+    expect(await entriesOf(order.id, other)).toEqual([
+      [LedgerEntryType.AUTHORIZED, 2_000n],
+      [LedgerEntryType.CAPTURED, 500n],
+      [LedgerEntryType.CAPTURED, 1_500n],
+    ]);
+    const { discrepancies } = await other.payments.listLedgerDiscrepancies({ orderId: order.id });
+    expect(discrepancies).toEqual([]);
   });
 
   test("releases the rest when the last units are cancelled", async () => {
