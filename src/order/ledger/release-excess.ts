@@ -6,6 +6,7 @@ import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-ch
 import { payableAmount } from "../complete-order.ts";
 import type { Order } from "../order-types.ts";
 import { insertAutomaticRefunds } from "../refund/automatic-refund.ts";
+import { capturableOf, hasRequest } from "./capturable.ts";
 import { type LedgerPayment, moneyOf, readLedgerPayments } from "./ledger-rows.ts";
 import { refundableAmount } from "./refundable.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "./request-rows.ts";
@@ -44,7 +45,7 @@ export function resolvedConflict(discrepancyId: string): string {
 
 /**
  * Decides which money an order must not keep: all of a cancelled or expired order, and otherwise that of the payments after
- * those that cover what the order costs. Payments by hand stay: staff refund them by hand. A payment is refunded once for
+ * those that cover what the order costs; captured ones cover it first. Payments by hand stay: staff refund them by hand. A payment is refunded once for
  * each cause, and not while a fact has two amounts.
  * @param payments all payments of the order
  * @param cause undefined: only authorizations and attempts are cancelled
@@ -74,15 +75,33 @@ function excessPayments(order: Order, payments: readonly LedgerPayment[]): Ledge
   if (order.closing === "CANCELLED" || order.closing === "EXPIRED") return byGateway;
   const cost = payableAmount(order);
   const byHand = payments.filter(({ gateway }) => gateway === "manual");
-  let covered = byHand.reduce((sum, payment) => sum + moneyOf(payment).captured, 0n);
-  return byGateway
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    .filter((payment) => {
-      const isExcess = covered >= cost;
-      const { captured, open } = moneyOf(payment);
-      covered += captured + open;
-      return isExcess;
-    });
+  const paidByHand = byHand.reduce((sum, payment) => sum + moneyOf(payment).captured, 0n);
+  return byGateway.filter((payment) => {
+    const earlier = byGateway.filter((other) => coversBefore(other, payment));
+    return earlier.reduce((sum, other) => sum + coverOf(other), paidByHand) >= cost;
+  });
+}
+
+/** Returns what of the costs of its order a payment covers. An authorization that is being cancelled covers nothing. */
+function coverOf(payment: LedgerPayment): bigint {
+  return moneyOf(payment).captured + capturableOf(payment);
+}
+
+function coversBefore(other: LedgerPayment, payment: LedgerPayment): boolean {
+  const difference = coverOf(payment) === 0n ? 0 : coverRank(other) - coverRank(payment);
+  return difference < 0 || (difference === 0 && other.id < payment.id);
+}
+
+/**
+ * Returns the rank of a payment among those that cover what an order costs. Money that is captured, or being captured, comes
+ * first, since it could only be refunded; but not that of a payment which was to be cancelled.
+ */
+function coverRank(payment: LedgerPayment): number {
+  const isCaptureRequested = payment.requests.some(({ kind }) => kind === "CAPTURE");
+  const isCancelRequested = payment.requests.some(({ kind }) => kind === "CANCEL");
+  const isCaptured = moneyOf(payment).captured > 0n;
+  if (hasRequest(payment, "CAPTURE") || (isCaptured && (isCaptureRequested || !isCancelRequested))) return 0;
+  return isCaptured ? 1 : 2;
 }
 
 /** Returns whether a payment can still take money, and its cancellation was not requested yet. */
