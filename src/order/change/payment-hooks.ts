@@ -8,7 +8,7 @@ export interface PaymentHooks {
    * Checks, before units of an authorized order are shipped, that a part of what is due can be captured.
    * @throws AppError failed_precondition
    */
-  assertCapturable(tx: Tx, order: Order): Promise<void>;
+  assertCapturable(tx: Tx, order: Order, now: Date): Promise<void>;
   /**
    * Requests the capture of what is due of an authorized order, once units of it are shipped. If nothing is, what is left of
    * the authorization is cancelled.

@@ -80,7 +80,7 @@ export async function shipOrder(
   const order = await lockOrder(options, tx, call, id);
   assertEtag("order", order, etag);
   assertTransition(order, "SHIP");
-  await payments.assertCapturable(tx, order);
+  await payments.assertCapturable(tx, order, clock.now());
   const units = items.length === 0 ? openUnits(order) : selectUnits(order, items, "open");
   assertFewFulfillments(id, await readFulfillments(tx, id));
   const levels = await inventory.lock(

@@ -3,7 +3,7 @@ import { MINUTE_MS } from "../../../kernel/durations.ts";
 import type { Ids } from "../../../kernel/ids.ts";
 import type { Money } from "../../../kernel/money.ts";
 import { type DiscrepancySubject, type NewDiscrepancy, newDiscrepancy } from "../discrepancies.ts";
-import type { LedgerPayment, NewEntry, PaymentCheck } from "../ledger-rows.ts";
+import { type LedgerPayment, moneyOf, type NewEntry, type PaymentCheck } from "../ledger-rows.ts";
 import { isUnfinished } from "../settle-requests.ts";
 import { completePayment } from "../update-payments.ts";
 import type { Report } from "./report.ts";
@@ -185,7 +185,7 @@ function checkAfter(
     // The gateway may still decide: the next question is at the time that the last one has set.
     if (!isDecided(payment)) return before === undefined ? later : { ...before, reason: "SETTLE" };
     const isUnsure = payment.requests.some(isUnfinished) || wasNotFound(before, payment);
-    return isUnsure ? later : undefined;
+    return isUnsure ? later : checkOfEnd(before ?? later, payment, now);
   }
   if (before?.reason !== "DOUBT") return before;
   // A gateway that has rejected the creation has nothing to state.
@@ -195,6 +195,15 @@ function checkAfter(
 /** Returns whether a payment was cancelled because the gateway did not find it. Gateways find new payments only later. */
 function wasNotFound(before: PaymentCheck | undefined, { reference, state }: LedgerPayment): boolean {
   return before?.reason === "DOUBT" && reference === null && state === "CANCELLED";
+}
+
+/** Returns the check at the end of an authorization; after it, further ones until the gateway has stated the end. */
+function checkOfEnd(before: PaymentCheck, payment: LedgerPayment, now: Date): PaymentCheck | undefined {
+  const { captureBefore } = payment;
+  if (captureBefore === undefined || moneyOf(payment).open === 0n) return undefined;
+  return captureBefore > now
+    ? { reason: "SETTLE", at: captureBefore, checks: 0 }
+    : { ...before, reason: "SETTLE" };
 }
 
 function isDecided({ state }: LedgerPayment): boolean {

@@ -44,13 +44,16 @@ export async function requestCaptures(
  * Checks that units of a locked order that is authorized can be shipped: a part of what is due can be captured.
  * @throws AppError failed_precondition
  */
-export async function assertCapturable(tx: Tx, order: Order): Promise<void> {
+export async function assertCapturable(tx: Tx, order: Order, now: Date): Promise<void> {
   if (order.paymentState !== "AUTHORIZED" || order.amountDue.minorUnits === 0n) return;
   const payments = await readLedgerPayments(tx, [order.id]);
-  if (payments.some((payment) => capturableOf(payment) > 0n)) return;
+  const capturable = payments.filter((payment) => capturableOf(payment) > 0n);
+  if (capturable.some(({ captureBefore }) => captureBefore === undefined || now < captureBefore)) return;
   throw nothingCapturable(
     order.id,
-    "its authorization is being cancelled. Wait until the order is FAILED, and let it be paid again.",
+    capturable.length === 0
+      ? "its authorization is being cancelled. Wait until the order is FAILED, and let it be paid again."
+      : "its authorization has ended. Wait until the order is FAILED, and let it be paid again, or by hand.",
   );
 }
 

@@ -66,6 +66,24 @@ test("an order whose authorization is being cancelled is not shipped, and is pai
   await expect.poll(async () => (await orderOf(order.id))?.paymentState).toBe(OrderPaymentState.PAID);
 });
 
+test("an order whose authorization has ended is not shipped", async () => {
+  const { order, payment } = await placeWithPayment(shop, [1n]);
+  const setEnd = (end: string) =>
+    shop.database.query("update payment set capture_before = now() + $2::interval where id = $1", [
+      payment.id,
+      end,
+    ]);
+  await setEnd("-1 second");
+  expect(await failureOf(ship(order.id))).toMatchObject({
+    code: "FailedPrecondition",
+    reason: "NOTHING_CAPTURABLE",
+    message: expect.stringContaining("its authorization has ended"),
+  });
+  await setEnd("1 day");
+  await ship(order.id);
+  await expect.poll(async () => (await orderOf(order.id))?.paymentState).toBe(OrderPaymentState.PAID);
+});
+
 test("an order that is paid by hand is shipped while a late authorization is cancelled", async () => {
   const { order, payment } = await placeWithPayment(shop, [1n], "");
   const hold = Promise.withResolvers<void>();

@@ -14,6 +14,8 @@ import type { GatewayScript } from "../../../../support/payments/scripted-gatewa
 import type { TestShop } from "../../../../support/shop.ts";
 
 const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 
 let reconciled: ReconciledShop;
 let shop: TestShop;
@@ -23,6 +25,38 @@ beforeAll(async () => {
 });
 afterEach(() => reconciled.endChecks());
 afterAll(() => reconciled.close());
+
+test("an authorization is checked at its end, and further until the gateway states the end", async () => {
+  const { order, payment } = await reconciled.placeDoubtful();
+  const captureBefore = new Date(Date.now() + 7 * DAY_MS);
+  const end: { stated: { captureBefore?: Date } } = { stated: { captureBefore } };
+  const facts = [factOf(payment, "AUTHORIZED")];
+  const { run, time } = await reconciled.open({
+    fetch: async () => ({ paymentId: payment.id, reference: payment.reference, ...end.stated, facts }),
+  });
+  for (const aheadMs of [0, HOUR_MS]) {
+    time.aheadMs = aheadMs;
+    expect(await run()).toEqual({ checked: 1, failed: 0 });
+  }
+  const checkTime = async () => {
+    const query = "select check_at from payment where id = $1";
+    const [row] = await shop.database.query<{ check_at: Date }>(query, [payment.id]);
+    return row?.check_at.getTime();
+  };
+  expect(await checkTime()).toBe(captureBefore.getTime());
+  // The clock of the ledger is not ahead.
+  end.stated = {};
+  const passed =
+    "update payment set capture_before = now() - interval '1 minute', check_at = now() where id = $1";
+  await shop.database.query(passed, [payment.id]);
+  time.aheadMs = MINUTE_MS;
+  expect(await run()).toEqual({ checked: 1, failed: 0 });
+  expect(await checkTime()).toBeGreaterThan(Date.now());
+  facts.push(factOf(payment, "VOIDED"));
+  time.aheadMs = 9 * DAY_MS;
+  expect(await run()).toEqual({ checked: 1, failed: 0 });
+  expect(await reconciled.stateOf(order)).toEqual({ payment: "FAILED", closing: "NONE" });
+});
 
 describe("a payment in doubt", () => {
   test("is created again with the same id and method while its order waits, and what the gateway states is applied", async () => {
