@@ -8,7 +8,6 @@ import { capturableOf, hasRequest } from "../../ledger/capturable.ts";
 import { type LedgerPayment, readLedgerPayments } from "../../ledger/ledger-rows.ts";
 import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
 import type { Order } from "../../order-types.ts";
-import { shareOfUnits } from "../../refund/largest-remainder.ts";
 import { refundPartsLeft } from "../../refund/refund-parts.ts";
 import { nothingCapturable } from "../payment-errors.ts";
 
@@ -107,7 +106,8 @@ export function decideCaptures(
 
 /**
  * Returns what is to be captured of an authorized order that is shipped in part, in minor units: all that is due or, of a
- * gateway that captures in parts, the price of the shipped units, with the shipping, that is not captured yet.
+ * gateway that captures in parts, the price of the shipped units, with the shipping, that is not captured yet. It is rounded
+ * down: if the other units are cancelled later, the shipped ones must not have cost more than they do then.
  */
 export function captureDue(order: Order, capturesInParts: boolean): bigint {
   const { amountDue, paid, items } = order;
@@ -122,7 +122,7 @@ export function captureDue(order: Order, capturesInParts: boolean): bigint {
   const shipped = lines
     .filter(({ units }) => units > 0n)
     .reduce(
-      (sum, { itemId, amount, units }) => sum + shareOfUnits(amount, fulfilled.get(itemId) ?? 0n, units),
+      (sum, { itemId, amount, units }) => sum + (amount * (fulfilled.get(itemId) ?? 0n)) / units,
       shipping.amount,
     );
   const due = shipped - paid.minorUnits;
