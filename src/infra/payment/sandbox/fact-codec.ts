@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { MAX_MINOR_UNITS } from "../../../kernel/money.ts";
+import { storableText } from "../../postgres/storable-text.ts";
 import { LEDGER_ENTRY_TYPES } from "../payment-gateway.ts";
 import type { SandboxFact } from "./sandbox-payment.ts";
 
@@ -6,7 +8,11 @@ import type { SandboxFact } from "./sandbox-payment.ts";
 export const minorUnits = z
   .string()
   .regex(/^\d{1,19}$/)
-  .transform(BigInt);
+  .transform(BigInt)
+  .refine((value) => value <= MAX_MINOR_UNITS, `must be at most ${MAX_MINOR_UNITS}`);
+
+/** The reference of a payment or of a fact. */
+export const reference = storableText.max(255);
 
 /** A time as text. */
 export const time = z.iso.datetime().transform((text) => new Date(text));
@@ -14,11 +20,11 @@ export const time = z.iso.datetime().transform((text) => new Date(text));
 /** A fact as JSON, in rows and in webhooks. The currency is that of its payment. */
 export const encodedFact = z.object({
   type: z.enum(LEDGER_ENTRY_TYPES),
-  reference: z.string().max(255),
+  reference,
   amount: minorUnits,
   time,
-  requestId: z.string().optional(),
-  note: z.string().optional(),
+  requestId: storableText.optional(),
+  note: storableText.optional(),
 });
 
 /** Returns the JSON of a fact. */

@@ -1,14 +1,16 @@
 import { z } from "zod";
+import { storableText } from "../../postgres/storable-text.ts";
 
 /**
  * The fields of Stripe's objects that are read. They are the same in all versions of the API since 2022-11-15, so that
  * webhooks of an older endpoint can be read too. Source: https://docs.stripe.com/api
  */
-const id = z.string().min(1).max(200);
+const id = storableText.min(1).max(200);
 const amount = z.int().min(0);
 const currency = z.string().regex(/^[a-z]{3}$/);
-const time = z.int().min(0);
-const metadata = z.record(z.string(), z.string()).nullish();
+/** Seconds, up to the end of the year 9999. */
+const time = z.int().min(0).max(253_402_300_799);
+const metadata = z.record(z.string(), storableText).nullish();
 
 const charge = z.object({
   id,
@@ -27,9 +29,9 @@ const charge = z.object({
 });
 
 const paymentError = z.object({
-  code: z.string().nullish(),
-  decline_code: z.string().nullish(),
-  message: z.string().nullish(),
+  code: storableText.nullish(),
+  decline_code: storableText.nullish(),
+  message: storableText.nullish(),
   charge: id.nullish(),
   payment_method: z.object({ id }).nullish(),
 });
@@ -42,7 +44,7 @@ export const paymentIntentSchema = z.object({
   currency,
   status: z.string(),
   capture_method: z.string(),
-  client_secret: z.string().nullish(),
+  client_secret: storableText.nullish(),
   metadata,
   /** Its id, or the charge if the request has expanded it. */
   latest_charge: z.union([id, charge]).nullish(),
@@ -60,7 +62,7 @@ export const refundSchema = z.object({
   created: time,
   status: z.string().nullish(),
   payment_intent: id.nullish(),
-  failure_reason: z.string().nullish(),
+  failure_reason: storableText.nullish(),
   metadata,
 });
 
@@ -72,13 +74,13 @@ export const disputeSchema = z.object({
   created: time,
   status: z.string(),
   payment_intent: id.nullish(),
-  reason: z.string().nullish(),
+  reason: storableText.nullish(),
 });
 
 export const eventSchema = z.object({
   object: z.literal("event"),
   id,
-  type: z.string().min(1).max(100),
+  type: storableText.min(1).max(100),
   created: time,
   data: z.object({ object: z.unknown() }),
 });

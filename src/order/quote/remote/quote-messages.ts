@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { storableText } from "../../../infra/postgres/storable-text.ts";
 import { MAX_MINOR_UNITS } from "../../../kernel/money.ts";
 import type { PostalAddress } from "../../address/postal-address.ts";
 import type { Basket, Quote } from "../quote.ts";
@@ -10,11 +11,7 @@ const MAX_OPTIONS = 20;
 /** Whole minor units: they are below 2^53, so that JSON does not round them. */
 const amount = z.int().min(0).max(Number(MAX_MINOR_UNITS));
 const days = z.int().min(0).max(365).default(0);
-const text = z
-  .string()
-  .min(1)
-  .max(100)
-  .refine((value) => value.isWellFormed() && !value.includes("\0"), "must be well-formed and without NUL");
+const text = storableText.min(1).max(100);
 
 const response = z.object({
   currencyCode: z.string(),

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { errorMessage } from "../../../../kernel/errors.ts";
+import { storableText } from "../../../postgres/storable-text.ts";
 import { InvalidWebhookError, type LedgerEntryType, type WebhookEvent } from "../../payment-gateway.ts";
-import { decodeFact, encodedFact, encodeFact, minorUnits, time } from "../fact-codec.ts";
+import { decodeFact, encodedFact, encodeFact, minorUnits, reference, time } from "../fact-codec.ts";
 import { failureOf, type SandboxFact, type SandboxPayment } from "../sandbox-payment.ts";
 
 /** The header of the signature of an event. */
@@ -29,10 +30,10 @@ const EVENT_TYPES: Readonly<Record<LedgerEntryType, string>> = {
 
 const encodedEvent = z.object({
   id: z.string().regex(/^se_[\w-]{1,100}$/),
-  type: z.string().max(100),
+  type: storableText.max(100),
   createTime: time,
   payment: z.object({
-    reference: z.string().max(255),
+    reference,
     paymentId: z.uuid(),
     amount: minorUnits,
     currency: z.string().regex(/^[A-Z]{3}$/),

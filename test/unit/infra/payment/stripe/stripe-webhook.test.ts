@@ -189,6 +189,18 @@ describe("readStripeEvent", () => {
     { name: "no id", body: event("payment_intent.succeeded", intent(), { id: undefined }) },
     { name: "a long id", body: event("payment_intent.succeeded", intent(), { id: "e".repeat(201) }) },
     { name: "a long type", body: event("x".repeat(101), {}) },
+    { name: "NUL in the id", body: event("customer.created", {}, { id: "evt_\0" }) },
+    { name: "NUL in the type", body: event("customer.\0", {}) },
+    { name: "NUL in an id of the object", body: event("payment_intent.succeeded", intent({ id: "pi_\0" })) },
+    {
+      name: "NUL in a reason",
+      body: event("charge.dispute.created", { ...dispute, status: "won", reason: "\0" }),
+    },
+    {
+      name: "a lone surrogate",
+      body: event("payment_intent.succeeded", intent({ client_secret: "\ud800" })),
+    },
+    { name: "a time after the year 9999", body: event("customer.created", {}, { created: 253_402_300_800 }) },
     { name: "another object", body: event("payment_intent.succeeded", refund) },
     {
       name: "an amount that is no integer",
