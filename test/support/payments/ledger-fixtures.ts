@@ -123,6 +123,14 @@ export function factOf(
   };
 }
 
+/**
+ * Returns the fact that a payment is captured: all of it unless another amount is given.
+ * @param name distinguishes several captures of a payment
+ */
+export function captureOf(payment: TestPayment, minorUnits = payment.minorUnits, name = "ch"): LedgerFact {
+  return factOf(payment, "CAPTURED", { reference: `${name}_${payment.id}`, minorUnits });
+}
+
 /** Returns a webhook about a payment. */
 export function webhookOf(
   payment: Pick<TestPayment, "id" | "reference">,

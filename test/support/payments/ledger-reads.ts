@@ -9,6 +9,15 @@ export interface LedgerReads {
   order(payment: Pick<TestPayment, "orderId">): Promise<Record<string, unknown>>;
   /** Returns the discrepancies of a payment, oldest first. */
   discrepancies(payment: Pick<TestPayment, "id">): Promise<Record<string, unknown>[]>;
+  /** Returns the refunds of a payment, oldest first. */
+  refunds(payment: Pick<TestPayment, "id">): Promise<Record<string, unknown>[]>;
+  /** Returns the kind, the state and the amount of each request of a payment, oldest first. */
+  requests(payment: Pick<TestPayment, "id">): Promise<unknown[][]>;
+}
+
+/** Returns an automatic refund as it is read before the gateway has responded. */
+export function automaticRefund(cause: string, amount: string): Record<string, unknown> {
+  return { kind: "AUTOMATIC", cause, amount_minor: amount, state: "PENDING" };
 }
 
 /** Creates the reads. */
@@ -27,6 +36,14 @@ export function createLedgerReads(database: Pick<TestDatabase, "query">): Ledger
         expected,
         actual,
       }));
+    },
+    async refunds(payment) {
+      const rows = await rowsOf(database, "refund", payment);
+      return rows.map(({ kind, cause, amount_minor, state }) => ({ kind, cause, amount_minor, state }));
+    },
+    async requests(payment) {
+      const rows = await rowsOf(database, "payment_request", payment);
+      return rows.map(({ kind, state, amount_minor: amount }) => [kind, state, amount]);
     },
   };
 }

@@ -1,68 +1,44 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Log } from "../../../../src/kernel/log.ts";
-import { silentLog } from "../../../support/log.ts";
-import { placeOrder } from "../../../support/orders/order-fixtures.ts";
 import {
+  captureOf,
   factOf,
-  insertPayment,
-  type LedgerReplica,
-  openLedger,
-  type PaymentFixture,
   responseOf,
   rowsOf,
-  type TestPayment,
   webhookOf,
 } from "../../../support/payments/ledger-fixtures.ts";
-import { createLedgerReads, type LedgerReads } from "../../../support/payments/ledger-reads.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
-let stored: LedgerReads;
-const errors: unknown[] = [];
-const log: Log = { ...silentLog, error: (fields, message) => void errors.push({ ...fields, message }) };
+let shop: LedgerShop;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database, log);
-  stored = createLedgerReads(shop.database);
+  shop = await startLedgerShop();
 });
-beforeEach(() => void errors.splice(0));
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
-
-/** Places an order of EUR 20.00 with a payment. */
-async function createPayment(fixture: PaymentFixture = {}): Promise<TestPayment> {
-  const { id } = await placeOrder(shop, [2n]);
-  return insertPayment(shop.database, id, fixture);
-}
+beforeEach(() => void shop.lines.splice(0));
+afterAll(() => shop.close());
 
 describe("what contradicts the ledger", () => {
   test("is another amount of a fact: both are stored, the greatest counts, and one discrepancy is open", async () => {
-    const payment = await createPayment();
+    const payment = await shop.placePayment();
     const reference = `ch_${payment.id}`;
-    const capture = (minorUnits: bigint) =>
-      webhookOf(payment, [factOf(payment, "CAPTURED", { reference, minorUnits })]);
-    for (const minorUnits of [1_500n, 1_400n, 2_000n]) await ledger.writer.apply(capture(minorUnits));
+    for (const minorUnits of [1_500n, 1_400n, 2_000n]) {
+      await shop.applyFacts(payment, captureOf(payment, minorUnits));
+    }
     expect(await rowsOf(shop.database, "ledger_entry", payment)).toHaveLength(3);
-    expect(await stored.order(payment)).toMatchObject({
+    expect(await shop.stored.order(payment)).toMatchObject({
       payment_state: "PAID",
       paid_minor: "2000",
       version: 4,
     });
-    expect(await stored.discrepancies(payment)).toEqual([
+    expect(await shop.stored.discrepancies(payment)).toEqual([
       { kind: "AMOUNT_CONFLICT", reference, expected: "1500", actual: "1400" },
     ]);
-    expect(errors).toEqual([
-      expect.objectContaining({
+    const { id: paymentId, orderId } = payment;
+    expect(shop.lines).toMatchObject([
+      {
+        level: "error",
         message: "Ledger discrepancy found",
-        kind: "AMOUNT_CONFLICT",
-        orderId: payment.orderId,
-        paymentId: payment.id,
-        reference,
-      }),
+        fields: { kind: "AMOUNT_CONFLICT", orderId, paymentId, reference },
+      },
     ]);
     const { entries } = await shop.payments.listLedgerEntries({ paymentId: payment.id });
     expect(entries.map(({ amount, counts }) => [amount?.minorUnits, counts])).toEqual([
@@ -73,26 +49,26 @@ describe("what contradicts the ledger", () => {
   });
 
   test("is another currency: the fact is stored and does not count", async () => {
-    const payment = await createPayment();
+    const payment = await shop.placePayment();
     const fact = factOf(payment, "CAPTURED", { reference: `ch_${payment.id}`, currency: "USD" });
-    await ledger.writer.apply(webhookOf(payment, [fact]));
+    await shop.ledger.writer.apply(webhookOf(payment, [fact]));
     expect(await rowsOf(shop.database, "ledger_entry", payment)).toHaveLength(1);
-    expect(await stored.order(payment)).toMatchObject({
+    expect(await shop.stored.order(payment)).toMatchObject({
       payment_state: "UNPAID",
       paid_minor: "0",
       version: 1,
     });
-    expect(await stored.payment(payment)).toMatchObject({ state: "PENDING", captured_minor: "0" });
-    expect(await stored.discrepancies(payment)).toMatchObject([{ kind: "CURRENCY_MISMATCH" }]);
+    expect(await shop.stored.payment(payment)).toMatchObject({ state: "PENDING", captured_minor: "0" });
+    expect(await shop.stored.discrepancies(payment)).toMatchObject([{ kind: "CURRENCY_MISMATCH" }]);
     const { entries } = await shop.payments.listLedgerEntries({ paymentId: payment.id });
     expect(entries.map(({ counts }) => counts)).toEqual([false]);
   });
 
   test("is an authorization of another amount than was requested", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(webhookOf(payment, [factOf(payment, "AUTHORIZED", { minorUnits: 1n })]));
-    expect(await stored.order(payment)).toMatchObject({ payment_state: "AUTHORIZED" });
-    expect(await stored.discrepancies(payment)).toMatchObject([
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(webhookOf(payment, [factOf(payment, "AUTHORIZED", { minorUnits: 1n })]));
+    expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "AUTHORIZED" });
+    expect(await shop.stored.discrepancies(payment)).toMatchObject([
       { kind: "AMOUNT_CONFLICT", expected: "2000", actual: "1" },
     ]);
   });
@@ -107,7 +83,7 @@ describe("what contradicts the ledger", () => {
     };
     const report = webhookOf(unknown, [factOf(unknown, "CAPTURED")]);
     for (let times = 0; times < 3; times += 1) {
-      expect(await ledger.writer.apply(report)).toEqual({ outcome: "APPLIED", payment: undefined });
+      expect(await shop.ledger.writer.apply(report)).toEqual({ outcome: "APPLIED", payment: undefined });
     }
     const entries = await shop.database.query(
       "select order_id, payment_id, amount_minor from ledger_entry where reference = $1",
@@ -119,7 +95,7 @@ describe("what contradicts the ledger", () => {
       [unknown.reference],
     );
     expect(found).toEqual([{ kind: "UNKNOWN_PAYMENT", order_id: null }]);
-    expect(errors).toHaveLength(1);
+    expect(shop.lines).toMatchObject([{ level: "error", fields: { kind: "UNKNOWN_PAYMENT" } }]);
   });
 
   test("is an id that is none, such as that of another system", async () => {
@@ -131,49 +107,51 @@ describe("what contradicts the ledger", () => {
       currency: "EUR",
     };
     const fact = factOf(unknown, "CAPTURED", { requestId: "none" });
-    expect(await ledger.writer.apply(webhookOf(unknown, [fact]))).toMatchObject({ outcome: "APPLIED" });
-    expect(errors).toMatchObject([{ kind: "UNKNOWN_PAYMENT" }]);
+    expect(await shop.ledger.writer.apply(webhookOf(unknown, [fact]))).toMatchObject({ outcome: "APPLIED" });
+    expect(shop.lines).toMatchObject([{ level: "error", fields: { kind: "UNKNOWN_PAYMENT" } }]);
   });
 
   test("is a response about another payment: its facts are that payment's, and the one in doubt stays so", async () => {
-    const [asked, other] = [await createPayment({ reference: null }), await createPayment()];
+    const [asked, other] = [await shop.placePayment({ reference: null }), await shop.placePayment()];
     const report = responseOf(other, [factOf(other, "AUTHORIZED")], {
       step: "PENDING",
       clientSecret: "other",
     });
-    const { payment } = await ledger.writer.apply({ ...report, paymentId: asked.id });
+    const { payment } = await shop.ledger.writer.apply({ ...report, paymentId: asked.id });
     expect(payment).toMatchObject({ id: asked.id, state: "PENDING", inDoubt: true, reference: "" });
-    expect(await stored.order(asked)).toMatchObject({ payment_state: "UNPAID", version: 1 });
-    expect(await stored.order(other)).toMatchObject({ payment_state: "AUTHORIZED" });
-    expect(await stored.payment(other)).toMatchObject({ client_secret: null, check_reason: "DOUBT" });
-    expect(await stored.discrepancies(asked)).toMatchObject([
+    expect(await shop.stored.order(asked)).toMatchObject({ payment_state: "UNPAID", version: 1 });
+    expect(await shop.stored.order(other)).toMatchObject({ payment_state: "AUTHORIZED" });
+    expect(await shop.stored.payment(other)).toMatchObject({ client_secret: null, check_reason: "DOUBT" });
+    expect(await shop.stored.discrepancies(asked)).toMatchObject([
       { kind: "WRONG_PAYMENT", reference: other.reference },
     ]);
   });
 
   test("is the reference of another payment with the id of this one: nothing is counted twice", async () => {
-    const [asked, other] = [await createPayment({ reference: null }), await createPayment()];
+    const [asked, other] = [await shop.placePayment({ reference: null }), await shop.placePayment()];
     const facts = [factOf(other, "AUTHORIZED")];
-    await ledger.writer.apply(webhookOf(other, facts));
-    await ledger.writer.apply(responseOf({ id: asked.id, reference: other.reference }, facts));
-    expect(await stored.payment(asked)).toMatchObject({
+    await shop.ledger.writer.apply(webhookOf(other, facts));
+    await shop.ledger.writer.apply(responseOf({ id: asked.id, reference: other.reference }, facts));
+    expect(await shop.stored.payment(asked)).toMatchObject({
       reference: null,
       state: "PENDING",
       check_reason: "DOUBT",
     });
     expect(await rowsOf(shop.database, "ledger_entry", asked)).toEqual([]);
-    expect(await stored.discrepancies(asked)).toMatchObject([{ kind: "WRONG_PAYMENT" }]);
+    expect(await shop.stored.discrepancies(asked)).toMatchObject([{ kind: "WRONG_PAYMENT" }]);
   });
 
   test("is a second reference of a payment: its money counts, since it was taken", async () => {
-    const payment = await createPayment();
+    const payment = await shop.placePayment();
     const second = `pi_second_${payment.id}`;
     const facts = [factOf(payment, "AUTHORIZED", { reference: second })];
-    await ledger.writer.apply(webhookOf({ id: payment.id, reference: second }, facts));
-    expect(await stored.payment(payment)).toMatchObject({
+    await shop.ledger.writer.apply(webhookOf({ id: payment.id, reference: second }, facts));
+    expect(await shop.stored.payment(payment)).toMatchObject({
       reference: payment.reference,
       authorized_minor: "2000",
     });
-    expect(await stored.discrepancies(payment)).toMatchObject([{ kind: "WRONG_PAYMENT", reference: second }]);
+    expect(await shop.stored.discrepancies(payment)).toMatchObject([
+      { kind: "WRONG_PAYMENT", reference: second },
+    ]);
   });
 });

@@ -5,34 +5,20 @@ import { type CopiedStates, copyOrders } from "../../../support/payments/copy-or
 import {
   factOf,
   insertPayment,
-  type LedgerReplica,
-  openLedger,
   type TestPayment,
   webhookOf,
 } from "../../../support/payments/ledger-fixtures.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
+import { permutations } from "../../../support/permutations.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
+let shop: LedgerShop;
 /** The order that is copied: EUR 20.00. */
 let original = "";
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database);
+  shop = await startLedgerShop();
   original = (await placeOrder(shop, [2n])).id;
 });
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
-
-/** Returns all orders of some values. */
-function permutations<T>(values: readonly T[]): T[][] {
-  if (values.length === 0) return [[]];
-  return values.flatMap((value, index) =>
-    permutations(values.toSpliced(index, 1)).map((rest) => [value, ...rest]),
-  );
-}
+afterAll(() => shop.close());
 
 type Events = (payment: TestPayment) => LedgerFact[];
 
@@ -101,7 +87,7 @@ async function applyPermutations(events: Events, states: CopiedStates): Promise<
       const payment = await insertPayment(shop.database, ids[index] ?? "", { reference: null });
       const facts = events(payment);
       const webhooks = order.map((position) => webhookOf(payment, facts.slice(position, position + 1)));
-      for (const webhook of webhooks) await ledger.writer.apply(webhook);
+      for (const webhook of webhooks) await shop.ledger.writer.apply(webhook);
     }),
   );
   return ids;
@@ -197,7 +183,7 @@ test("an event that is repeated changes neither the ledger nor the version of th
   const [orderId = ""] = await copyOrders(shop.database, original, 1);
   const payment = await insertPayment(shop.database, orderId);
   const webhooks = wonDispute(payment).map((fact) => webhookOf(payment, [fact]));
-  for (const webhook of webhooks) await ledger.writer.apply(webhook);
+  for (const webhook of webhooks) await shop.ledger.writer.apply(webhook);
   const stored = () =>
     Promise.all([
       shop.database.query("select * from orders where id = $1", [orderId]),
@@ -208,6 +194,6 @@ test("an event that is repeated changes neither the ledger nor the version of th
   const before = await stored();
   expect(before[2]).toHaveLength(6);
   expect(before[3]).toHaveLength(6);
-  await Promise.all([...webhooks, ...webhooks].map((webhook) => ledger.writer.apply(webhook)));
+  await Promise.all([...webhooks, ...webhooks].map((webhook) => shop.ledger.writer.apply(webhook)));
   expect(await stored()).toEqual(before);
 });

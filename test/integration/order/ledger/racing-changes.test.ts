@@ -4,7 +4,7 @@ import type { Order } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { OrderState, PaymentState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { payOrder, placeOrder } from "../../../support/orders/order-fixtures.ts";
 import {
-  factOf,
+  captureOf,
   insertPayment,
   type LedgerReplica,
   openLedger,
@@ -25,12 +25,9 @@ afterAll(async () => {
   await shop.close();
 });
 
-const captureOf = (payment: TestPayment) =>
-  webhookOf(payment, [factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` })]);
-
 /** Applies the capture of a payment in all replicas at the same time. */
 const applyCapture = (payment: TestPayment) =>
-  Promise.all(replicas.map(({ writer }) => writer.apply(captureOf(payment))));
+  Promise.all(replicas.map(({ writer }) => writer.apply(webhookOf(payment, [captureOf(payment)]))));
 
 /** Places orders of EUR 20.00, each with a payment that waits for the buyer. */
 async function placeOrders(count: number): Promise<{ placed: Order; payment: TestPayment }[]> {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LedgerFact } from "../../../../src/infra/payment/payment-gateway.ts";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { readOrders } from "../../../../src/order/change/lock-orders.ts";
 import { releaseExcess } from "../../../../src/order/ledger/release-excess.ts";
 import { payOrder, placeOrder } from "../../../support/orders/order-fixtures.ts";
 import { copyOrders } from "../../../support/payments/copy-orders.ts";
 import {
+  captureOf,
   factOf,
   insertPayment,
   insertRequest,
@@ -16,25 +16,19 @@ import {
   type TestPayment,
   webhookOf,
 } from "../../../support/payments/ledger-fixtures.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { automaticRefund } from "../../../support/payments/ledger-reads.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
+let shop: LedgerShop;
 let other: LedgerReplica;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database);
+  shop = await startLedgerShop();
   other = await openLedger(shop.database);
 });
 afterAll(async () => {
-  await Promise.all([ledger.close(), other.close()]);
+  await other.close();
   await shop.close();
 });
-
-const capture = (payment: TestPayment, name = "ch", minorUnits = payment.minorUnits): LedgerFact =>
-  factOf(payment, "CAPTURED", { reference: `${name}_${payment.id}`, minorUnits });
-const apply = (payment: TestPayment, ...facts: LedgerFact[]) =>
-  ledger.writer.apply(webhookOf(payment, facts));
 
 /** Places an order of EUR 20.00 that is cancelled, with a payment. */
 async function cancelledOrder(): Promise<TestPayment> {
@@ -43,44 +37,20 @@ async function cancelledOrder(): Promise<TestPayment> {
   return insertPayment(shop.database, id);
 }
 
-async function refundsOf(payment: TestPayment): Promise<Record<string, unknown>[]> {
-  return (await rowsOf(shop.database, "refund", payment)).map(({ kind, cause, amount_minor, state }) => ({
-    kind,
-    cause,
-    amount_minor,
-    state,
-  }));
-}
-
-async function requestsOf(payment: TestPayment): Promise<unknown[]> {
-  return (await rowsOf(shop.database, "payment_request", payment)).map(({ kind, state, amount_minor }) => [
-    kind,
-    state,
-    amount_minor,
-  ]);
-}
-
-const automatic = (cause: string, amount: string) => ({
-  kind: "AUTOMATIC",
-  cause,
-  amount_minor: amount,
-  state: "PENDING",
-});
-
 describe("money that arrives for a cancelled order", () => {
   test("is refunded once: its parts add up, its job is enqueued and the history names it", async () => {
     const payment = await cancelledOrder();
-    const webhook = webhookOf(payment, [factOf(payment, "AUTHORIZED"), capture(payment)]);
-    await Promise.all([1, 2, 3].map(() => ledger.writer.apply(webhook)));
+    const webhook = webhookOf(payment, [factOf(payment, "AUTHORIZED"), captureOf(payment)]);
+    await Promise.all([1, 2, 3].map(() => shop.ledger.writer.apply(webhook)));
     const [refund, ...others] = await rowsOf(shop.database, "refund", payment);
     expect(others).toEqual([]);
     expect(refund).toMatchObject({
-      ...automatic(`LATE ch_${payment.id}`, "2000"),
+      ...automaticRefund(`LATE ch_${payment.id}`, "2000"),
       actor: "SYSTEM",
       reason: "The order is cancelled.",
     });
-    expect(await requestsOf(payment)).toEqual([["REFUND", "OPEN", "2000"]]);
-    expect(ledger.enqueued).toContain(refund?.id);
+    expect(await shop.stored.requests(payment)).toEqual([["REFUND", "OPEN", "2000"]]);
+    expect(shop.ledger.enqueued).toContain(refund?.id);
     const lines = await shop.database.query(
       "select position, quantity, amount_minor from refund_line where refund_id = $1",
       [refund?.id],
@@ -95,39 +65,45 @@ describe("money that arrives for a cancelled order", () => {
 
   test("is cancelled while it is only authorized, once", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, factOf(payment, "AUTHORIZED"));
-    await apply(payment, factOf(payment, "AUTHORIZATION_FAILED", { reference: `earlier_${payment.id}` }));
-    expect(await requestsOf(payment)).toEqual([["CANCEL", "OPEN", null]]);
-    expect(await refundsOf(payment)).toEqual([]);
+    await shop.applyFacts(payment, factOf(payment, "AUTHORIZED"));
+    await shop.applyFacts(
+      payment,
+      factOf(payment, "AUTHORIZATION_FAILED", { reference: `earlier_${payment.id}` }),
+    );
+    expect(await shop.stored.requests(payment)).toEqual([["CANCEL", "OPEN", null]]);
+    expect(await shop.stored.refunds(payment)).toEqual([]);
   });
 
   test("is not cancelled again by the response to its cancellation", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, factOf(payment, "AUTHORIZED"));
+    await shop.applyFacts(payment, factOf(payment, "AUTHORIZED"));
     const [request] = await rowsOf(shop.database, "payment_request", payment);
     const statement = { requestId: String(request?.id), step: "PENDING" } as const;
-    await ledger.writer.apply(responseOf(payment, [factOf(payment, "AUTHORIZED")], statement));
-    expect(await requestsOf(payment)).toEqual([["CANCEL", "DONE", null]]);
+    await shop.ledger.writer.apply(responseOf(payment, [factOf(payment, "AUTHORIZED")], statement));
+    expect(await shop.stored.requests(payment)).toEqual([["CANCEL", "DONE", null]]);
   });
 
   test("is refunded by each capture, and never beyond what was captured", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, capture(payment, "first", 500n));
-    await apply(payment, capture(payment, "second", 1_500n));
-    expect(await refundsOf(payment)).toEqual([
-      automatic(`LATE first_${payment.id}`, "500"),
-      automatic(`LATE second_${payment.id}`, "1500"),
+    await shop.applyFacts(payment, captureOf(payment, 500n, "first"));
+    await shop.applyFacts(payment, captureOf(payment, 1_500n, "second"));
+    expect(await shop.stored.refunds(payment)).toEqual([
+      automaticRefund(`LATE first_${payment.id}`, "500"),
+      automaticRefund(`LATE second_${payment.id}`, "1500"),
     ]);
   });
 
   test("is not refunded again when its refund fails: staff decide", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, capture(payment));
+    await shop.applyFacts(payment, captureOf(payment));
     const [refund] = await rowsOf(shop.database, "refund", payment);
     const requestId = String(refund?.id);
-    await apply(payment, factOf(payment, "REFUND_FAILED", { reference: `re_${payment.id}`, requestId }));
-    expect(await refundsOf(payment)).toEqual([
-      { ...automatic(`LATE ch_${payment.id}`, "2000"), state: "FAILED" },
+    await shop.applyFacts(
+      payment,
+      factOf(payment, "REFUND_FAILED", { reference: `re_${payment.id}`, requestId }),
+    );
+    expect(await shop.stored.refunds(payment)).toEqual([
+      { ...automaticRefund(`LATE ch_${payment.id}`, "2000"), state: "FAILED" },
     ]);
     expect(await rowsOf(shop.database, "payment_discrepancy", payment)).toMatchObject([
       { kind: "REQUEST_FAILED", reference: requestId },
@@ -137,26 +113,29 @@ describe("money that arrives for a cancelled order", () => {
   test("is refunded after a dispute of it is won", async () => {
     const payment = await cancelledOrder();
     const dispute = { reference: `dp_${payment.id}` };
-    await apply(payment, factOf(payment, "DISPUTED", dispute));
-    await apply(payment, capture(payment));
-    expect(await refundsOf(payment)).toEqual([]);
-    await apply(payment, factOf(payment, "DISPUTE_WON", dispute));
-    expect(await refundsOf(payment)).toEqual([automatic(`LATE dp_${payment.id}`, "2000")]);
+    await shop.applyFacts(payment, factOf(payment, "DISPUTED", dispute));
+    await shop.applyFacts(payment, captureOf(payment));
+    expect(await shop.stored.refunds(payment)).toEqual([]);
+    await shop.applyFacts(payment, factOf(payment, "DISPUTE_WON", dispute));
+    expect(await shop.stored.refunds(payment)).toEqual([automaticRefund(`LATE dp_${payment.id}`, "2000")]);
   });
 
   test("is refunded without what the gateway has refunded by itself", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, factOf(payment, "REFUNDED", { reference: `re_${payment.id}`, minorUnits: 300n }));
-    await apply(payment, capture(payment));
-    expect(await refundsOf(payment)).toEqual([automatic(`LATE ch_${payment.id}`, "1700")]);
+    await shop.applyFacts(
+      payment,
+      factOf(payment, "REFUNDED", { reference: `re_${payment.id}`, minorUnits: 300n }),
+    );
+    await shop.applyFacts(payment, captureOf(payment));
+    expect(await shop.stored.refunds(payment)).toEqual([automaticRefund(`LATE ch_${payment.id}`, "1700")]);
   });
 
   test("is not refunded while a fact has two amounts", async () => {
     const payment = await cancelledOrder();
-    await apply(payment, factOf(payment, "AUTHORIZED", { minorUnits: 1n }));
-    await apply(payment, capture(payment));
-    expect(await refundsOf(payment)).toEqual([]);
-    expect(await requestsOf(payment)).toEqual([["CANCEL", "OPEN", null]]);
+    await shop.applyFacts(payment, factOf(payment, "AUTHORIZED", { minorUnits: 1n }));
+    await shop.applyFacts(payment, captureOf(payment));
+    expect(await shop.stored.refunds(payment)).toEqual([]);
+    expect(await shop.stored.requests(payment)).toEqual([["CANCEL", "OPEN", null]]);
   });
 
   test("is refunded once when several replicas receive its webhooks at the same time", async () => {
@@ -165,8 +144,8 @@ describe("money that arrives for a cancelled order", () => {
     const payments = await Promise.all(ids.map((orderId) => insertPayment(shop.database, orderId)));
     const outcomes = await Promise.all(
       payments.flatMap((payment) =>
-        [ledger, other, ledger, other].map(({ writer }, index) => {
-          const captured = capture(payment);
+        [shop.ledger, other, shop.ledger, other].map(({ writer }, index) => {
+          const captured = captureOf(payment);
           const authorized = factOf(payment, "AUTHORIZED");
           return writer.apply(webhookOf(payment, index % 2 === 0 ? [authorized, captured] : [captured]));
         }),
@@ -201,11 +180,11 @@ describe("money beyond what an open order costs", () => {
     const { id } = await placeOrder(shop, [2n]);
     const earlier = await insertPayment(shop.database, id, { isOpen: false });
     const later = await insertPayment(shop.database, id);
-    await apply(later, capture(later));
-    expect(await refundsOf(later)).toEqual([]);
-    await apply(earlier, capture(earlier));
-    expect(await refundsOf(earlier)).toEqual([]);
-    expect(await refundsOf(later)).toEqual([automatic(`LATE ch_${earlier.id}`, "2000")]);
+    await shop.applyFacts(later, captureOf(later));
+    expect(await shop.stored.refunds(later)).toEqual([]);
+    await shop.applyFacts(earlier, captureOf(earlier));
+    expect(await shop.stored.refunds(earlier)).toEqual([]);
+    expect(await shop.stored.refunds(later)).toEqual([automaticRefund(`LATE ch_${earlier.id}`, "2000")]);
     expect(await rowsOf(shop.database, "payment_discrepancy", earlier)).toEqual([]);
   });
 
@@ -213,17 +192,16 @@ describe("money beyond what an open order costs", () => {
     const placed = await placeOrder(shop, [2n]);
     const payment = await insertPayment(shop.database, placed.id);
     await payOrder(shop, placed);
-    await apply(payment, capture(payment));
-    expect(await refundsOf(payment)).toEqual([automatic(`LATE ch_${payment.id}`, "2000")]);
+    await shop.applyFacts(payment, captureOf(payment));
+    expect(await shop.stored.refunds(payment)).toEqual([automaticRefund(`LATE ch_${payment.id}`, "2000")]);
     const { order } = await shop.orders.getOrder({ id: placed.id });
     expect(order?.paidAmount?.minorUnits).toBe(4_000n);
   });
 
   test("within one payment is a discrepancy", async () => {
-    const { id } = await placeOrder(shop, [2n]);
-    const payment = await insertPayment(shop.database, id, { minorUnits: 2_500n });
-    await apply(payment, capture(payment));
-    expect(await refundsOf(payment)).toEqual([]);
+    const payment = await shop.placePayment({ minorUnits: 2_500n });
+    await shop.applyFacts(payment, captureOf(payment));
+    expect(await shop.stored.refunds(payment)).toEqual([]);
     expect(await rowsOf(shop.database, "payment_discrepancy", payment)).toMatchObject([
       { kind: "OVERPAID", expected_minor: "2000", actual_minor: "2500" },
     ]);
@@ -237,9 +215,9 @@ describe("money beyond what an open order costs", () => {
     await shop.database.query("update order_item set cancelled_quantity = quantity where order_id = $1", [
       placed.id,
     ]);
-    await apply(payment, factOf(payment, "AUTHORIZED"));
-    expect(await requestsOf(payment)).toEqual([["CANCEL", "OPEN", null]]);
-    await apply(payment, factOf(payment, "VOIDED"));
+    await shop.applyFacts(payment, factOf(payment, "AUTHORIZED"));
+    expect(await shop.stored.requests(payment)).toEqual([["CANCEL", "OPEN", null]]);
+    await shop.applyFacts(payment, factOf(payment, "VOIDED"));
     const [order] = await shop.database.query("select payment_state, paid_minor from orders where id = $1", [
       placed.id,
     ]);
@@ -248,7 +226,7 @@ describe("money beyond what an open order costs", () => {
 });
 
 describe("the money of an order that is closed now", () => {
-  const release = async (orderId: string, { db, options }: LedgerReplica = ledger) => {
+  const release = async (orderId: string, { db, options }: LedgerReplica = shop.ledger) => {
     const call = internalCall();
     return db.transact(call, async (tx) => releaseExcess(options, tx, call, await readOrders(tx, [orderId])));
   };
@@ -259,31 +237,33 @@ describe("the money of an order that is closed now", () => {
     const pending = await insertPayment(shop.database, id, { isOpen: false, reference: null });
     const declined = await insertPayment(shop.database, id, { isOpen: false });
     const rejected = await insertPayment(shop.database, id, { isOpen: false, reference: null });
-    await apply(captured, capture(captured));
+    await shop.applyFacts(captured, captureOf(captured));
     const failure = factOf(declined, "AUTHORIZATION_FAILED", { reference: `ch_${declined.id}` });
-    await apply(declined, failure);
-    await ledger.writer.apply(responseOf({ id: rejected.id, reference: "" }, [], { step: "FAILED" }));
+    await shop.applyFacts(declined, failure);
+    await shop.ledger.writer.apply(responseOf({ id: rejected.id, reference: "" }, [], { step: "FAILED" }));
     await shop.database.query("delete from payment_request where order_id = $1", [id]);
     await shop.database.query("update orders set closing = 'CANCELLED' where id = $1", [id]);
     const [first] = await release(id);
     const [second] = await release(id);
     expect(second?.etag).toBe(first?.etag);
-    expect(await refundsOf(captured)).toEqual([automatic("CLOSED", "2000")]);
-    expect(await requestsOf(captured)).toEqual([["REFUND", "OPEN", "2000"]]);
+    expect(await shop.stored.refunds(captured)).toEqual([automaticRefund("CLOSED", "2000")]);
+    expect(await shop.stored.requests(captured)).toEqual([["REFUND", "OPEN", "2000"]]);
     // The buyer could confirm the declined one again. The gateway does not know the rejected one.
-    expect(await requestsOf(pending)).toEqual([["CANCEL", "OPEN", null]]);
-    expect(await requestsOf(declined)).toEqual([["CANCEL", "OPEN", null]]);
-    expect(await requestsOf(rejected)).toEqual([]);
+    expect(await shop.stored.requests(pending)).toEqual([["CANCEL", "OPEN", null]]);
+    expect(await shop.stored.requests(declined)).toEqual([["CANCEL", "OPEN", null]]);
+    expect(await shop.stored.requests(rejected)).toEqual([]);
   });
 
   test("is not refunded beyond the refunds that staff have requested", async () => {
-    const { id } = await placeOrder(shop, [2n]);
-    const payment = await insertPayment(shop.database, id);
-    await apply(payment, capture(payment));
+    const payment = await shop.placePayment();
+    await shop.applyFacts(payment, captureOf(payment));
     await insertRequest(shop.database, payment, "REFUND", { minorUnits: 600n });
-    await shop.database.query("update orders set closing = 'CANCELLED' where id = $1", [id]);
-    await release(id);
-    expect((await refundsOf(payment)).map(({ amount_minor: amount }) => amount)).toEqual(["600", "1400"]);
+    await shop.database.query("update orders set closing = 'CANCELLED' where id = $1", [payment.orderId]);
+    await release(payment.orderId);
+    expect((await shop.stored.refunds(payment)).map(({ amount_minor: amount }) => amount)).toEqual([
+      "600",
+      "1400",
+    ]);
   });
 
   test("stays if it was paid by hand", async () => {

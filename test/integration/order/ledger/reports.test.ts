@@ -1,43 +1,21 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Log } from "../../../../src/kernel/log.ts";
-import { silentLog } from "../../../support/log.ts";
-import { placeOrder } from "../../../support/orders/order-fixtures.ts";
 import {
+  captureOf,
   factOf,
-  insertPayment,
-  type LedgerReplica,
-  openLedger,
-  type PaymentFixture,
   responseOf,
   rowsOf,
   type TestPayment,
   webhookOf,
 } from "../../../support/payments/ledger-fixtures.ts";
-import { createLedgerReads, type LedgerReads } from "../../../support/payments/ledger-reads.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
-let stored: LedgerReads;
-const errors: unknown[] = [];
-const log: Log = { ...silentLog, error: (fields, message) => void errors.push({ ...fields, message }) };
+let shop: LedgerShop;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database, log);
-  stored = createLedgerReads(shop.database);
+  shop = await startLedgerShop();
 });
-beforeEach(() => void errors.splice(0));
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
-
-/** Places an order of EUR 20.00 with a payment. */
-async function createPayment(fixture: PaymentFixture = {}): Promise<TestPayment> {
-  const { id } = await placeOrder(shop, [2n]);
-  return insertPayment(shop.database, id, fixture);
-}
+beforeEach(() => void shop.lines.splice(0));
+afterAll(() => shop.close());
 
 async function eventsOf({ orderId }: TestPayment): Promise<unknown[]> {
   return shop.database.query("select type, details from order_event where order_id = $1 order by sequence", [
@@ -47,10 +25,10 @@ async function eventsOf({ orderId }: TestPayment): Promise<unknown[]> {
 
 describe("a response", () => {
   test("sets what the gateway states, and ends the doubt about the payment", async () => {
-    const payment = await createPayment({ reference: null });
+    const payment = await shop.placePayment({ reference: null });
     const captureBefore = new Date("2030-01-02T03:04:05Z");
     const statement = { step: "ACTION_REQUIRED", clientSecret: "secret", captureBefore } as const;
-    const { outcome, payment: after } = await ledger.writer.apply(responseOf(payment, [], statement));
+    const { outcome, payment: after } = await shop.ledger.writer.apply(responseOf(payment, [], statement));
     expect(outcome).toBe("APPLIED");
     expect(after).toMatchObject({
       state: "ACTION_REQUIRED",
@@ -59,21 +37,21 @@ describe("a response", () => {
       inDoubt: false,
       reference: payment.reference,
     });
-    expect(await stored.payment(payment)).toMatchObject({
+    expect(await shop.stored.payment(payment)).toMatchObject({
       check_reason: "SETTLE",
       method_token: null,
       is_open: true,
     });
-    expect(await stored.order(payment)).toMatchObject({ payment_state: "UNPAID", version: 1 });
+    expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "UNPAID", version: 1 });
   });
 
   test("of facts is one change of the order, with the event of the most important one", async () => {
-    const payment = await createPayment();
-    const captured = factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` });
+    const payment = await shop.placePayment();
+    const captured = captureOf(payment);
     const report = responseOf(payment, [factOf(payment, "AUTHORIZED"), captured]);
-    const { payment: after } = await ledger.writer.apply(report);
+    const { payment: after } = await shop.ledger.writer.apply(report);
     expect(after).toMatchObject({ state: "CAPTURED", captured: { minorUnits: 2_000n } });
-    expect(await stored.order(payment)).toEqual({
+    expect(await shop.stored.order(payment)).toEqual({
       payment_state: "PAID",
       paid_minor: "2000",
       refunded_minor: "0",
@@ -94,79 +72,83 @@ describe("a response", () => {
       },
     ]);
     // Its webhook states the same.
-    await ledger.writer.apply(webhookOf(payment, [captured, factOf(payment, "AUTHORIZED")]));
+    await shop.ledger.writer.apply(webhookOf(payment, [captured, factOf(payment, "AUTHORIZED")]));
     expect(await rowsOf(shop.database, "ledger_entry", payment)).toHaveLength(2);
-    expect(await stored.order(payment)).toMatchObject({ version: 2 });
+    expect(await shop.stored.order(payment)).toMatchObject({ version: 2 });
   });
 
   test("that a payment is cancelled cannot be revoked by a late response to its creation", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(responseOf(payment, [], { step: "CANCELLED" }));
-    const { payment: after } = await ledger.writer.apply(
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(responseOf(payment, [], { step: "CANCELLED" }));
+    const { payment: after } = await shop.ledger.writer.apply(
       responseOf(payment, [], { step: "ACTION_REQUIRED" }),
     );
     expect(after?.state).toBe("CANCELLED");
-    expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", is_open: false });
+    expect(await shop.stored.payment(payment)).toMatchObject({ step: "CANCELLED", is_open: false });
   });
 
   test.each(["RESPONSE", "FETCH"] as const)(
     "a payment that the gateway did not find is looked for once more (%s)",
     async (source) => {
-      const payment = await createPayment({ reference: null });
+      const payment = await shop.placePayment({ reference: null });
       const report = responseOf({ id: payment.id, reference: "" }, [], { step: "CANCELLED" });
-      await ledger.writer.apply({ ...report, source });
-      expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: "SETTLE" });
-      await ledger.writer.apply({ ...report, source: "FETCH" });
-      expect(await stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: null });
+      await shop.ledger.writer.apply({ ...report, source });
+      expect(await shop.stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: "SETTLE" });
+      await shop.ledger.writer.apply({ ...report, source: "FETCH" });
+      expect(await shop.stored.payment(payment)).toMatchObject({ step: "CANCELLED", check_reason: null });
     },
   );
 
   test("that the creation was rejected makes the payment fail without an entry", async () => {
-    const payment = await createPayment({ reference: null });
+    const payment = await shop.placePayment({ reference: null });
     const failure = { code: "amount_too_small", message: "The amount is too small." };
     const report = responseOf({ id: payment.id, reference: "" }, [], { step: "FAILED", failure });
-    const { payment: after } = await ledger.writer.apply(report);
+    const { payment: after } = await shop.ledger.writer.apply(report);
     expect(after).toMatchObject({ state: "FAILED", failure, inDoubt: false, reference: "" });
-    expect(await stored.payment(payment)).toMatchObject({ is_open: false, check_at: null });
-    expect(await stored.order(payment)).toMatchObject({ payment_state: "UNPAID", version: 1 });
+    expect(await shop.stored.payment(payment)).toMatchObject({ is_open: false, check_at: null });
+    expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "UNPAID", version: 1 });
   });
 });
 
 test("a webhook changes no step, since webhooks arrive in any order", async () => {
-  const payment = await createPayment();
-  await ledger.writer.apply(responseOf(payment, [], { step: "ACTION_REQUIRED" }));
+  const payment = await shop.placePayment();
+  await shop.ledger.writer.apply(responseOf(payment, [], { step: "ACTION_REQUIRED" }));
   const declined = factOf(payment, "AUTHORIZATION_FAILED", { reference: `ch_${payment.id}` });
-  const { payment: after } = await ledger.writer.apply(webhookOf(payment, [declined], { step: "CANCELLED" }));
+  const { payment: after } = await shop.ledger.writer.apply(
+    webhookOf(payment, [declined], { step: "CANCELLED" }),
+  );
   expect(after?.state).toBe("ACTION_REQUIRED");
 });
 
 test("a payment that has failed and then succeeds is authorized, and shows no failure", async () => {
-  const payment = await createPayment();
+  const payment = await shop.placePayment();
   const failure = { code: "card_declined", message: "The card was declined." };
   const declined = factOf(payment, "AUTHORIZATION_FAILED", { reference: `ch_${payment.id}` });
-  const failed = await ledger.writer.apply(webhookOf(payment, [declined], { failure }));
+  const failed = await shop.ledger.writer.apply(webhookOf(payment, [declined], { failure }));
   expect(failed.payment).toMatchObject({ state: "FAILED", failure });
-  expect(await stored.order(payment)).toMatchObject({ payment_state: "FAILED" });
-  const { payment: after } = await ledger.writer.apply(webhookOf(payment, [factOf(payment, "AUTHORIZED")]));
+  expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "FAILED" });
+  const { payment: after } = await shop.ledger.writer.apply(
+    webhookOf(payment, [factOf(payment, "AUTHORIZED")]),
+  );
   expect(after).toMatchObject({ state: "AUTHORIZED", failure: undefined });
-  expect(await stored.order(payment)).toMatchObject({ payment_state: "AUTHORIZED" });
+  expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "AUTHORIZED" });
   // Another payment may have been created meanwhile.
-  expect(await stored.payment(payment)).toMatchObject({ is_open: false });
+  expect(await shop.stored.payment(payment)).toMatchObject({ is_open: false });
 });
 
 test("a report about a payment that others have made is ignored", async () => {
   const foreign = { id: "", orderId: "", reference: `pi_${randomUUID()}`, minorUnits: 5n, currency: "EUR" };
   const report = webhookOf(foreign, [factOf(foreign, "CAPTURED")]);
-  expect(await ledger.writer.apply(report)).toEqual({ outcome: "IGNORED", payment: undefined });
+  expect(await shop.ledger.writer.apply(report)).toEqual({ outcome: "IGNORED", payment: undefined });
   const entries = await shop.database.query("select from ledger_entry where reference = $1", [
     foreign.reference,
   ]);
   expect(entries).toEqual([]);
-  expect(errors).toEqual([]);
+  expect(shop.lines).toEqual([]);
 });
 
 test("the webhooks of reports are marked as processed with their outcome", async () => {
-  const payment = await createPayment();
+  const payment = await shop.placePayment();
   const eventIds = ["se_1", "se_2", "se_3"];
   await shop.database.query(
     `insert into webhook_event (gateway, event_id, type, body, received_at, retry_at, last_error)
@@ -176,10 +158,10 @@ test("the webhooks of reports are marked as processed with their outcome", async
   const fact = [factOf(payment, "AUTHORIZED")];
   const foreign = webhookOf({ id: "", reference: `pi_${randomUUID()}` }, fact);
   await Promise.all([
-    ledger.writer.apply({ ...webhookOf(payment, fact), eventId: "se_1" }),
-    ledger.writer.apply({ ...foreign, eventId: "se_2" }),
+    shop.ledger.writer.apply({ ...webhookOf(payment, fact), eventId: "se_1" }),
+    shop.ledger.writer.apply({ ...foreign, eventId: "se_2" }),
   ]);
-  await ledger.writer.apply({ ...webhookOf(payment, fact), eventId: "se_3" });
+  await shop.ledger.writer.apply({ ...webhookOf(payment, fact), eventId: "se_3" });
   expect(
     await shop.database.query(
       `select event_id, outcome, processed_at is not null as processed, last_error from webhook_event order by event_id`,

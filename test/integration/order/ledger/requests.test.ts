@@ -1,82 +1,62 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-
-import { placeOrder } from "../../../support/orders/order-fixtures.ts";
 import {
+  captureOf,
   factOf,
-  insertPayment,
   insertRequest,
-  type LedgerReplica,
-  openLedger,
-  type PaymentFixture,
   responseOf,
   rowsOf,
   type TestPayment,
   webhookOf,
 } from "../../../support/payments/ledger-fixtures.ts";
-import { createLedgerReads, type LedgerReads } from "../../../support/payments/ledger-reads.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
-let stored: LedgerReads;
+let shop: LedgerShop;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database);
-  stored = createLedgerReads(shop.database);
+  shop = await startLedgerShop();
 });
-
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
-
-/** Places an order of EUR 20.00 with a payment. */
-async function createPayment(fixture: PaymentFixture = {}): Promise<TestPayment> {
-  const { id } = await placeOrder(shop, [2n]);
-  return insertPayment(shop.database, id, fixture);
-}
+afterAll(() => shop.close());
 
 describe("the sums that a gateway states when it is asked", () => {
   const fetched = (payment: TestPayment, captured: bigint, refunded = 0n) =>
-    responseOf(payment, [factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` })], {
+    responseOf(payment, [captureOf(payment)], {
       source: "FETCH",
       totals: { captured, refunded },
     });
 
   test("end the checks of a settled payment if they are those of the ledger", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(fetched(payment, 2_000n));
-    expect(await stored.payment(payment)).toMatchObject({ check_reason: "SETTLE" });
-    await ledger.writer.apply(fetched(payment, 2_000n));
-    expect(await stored.payment(payment)).toMatchObject({ check_reason: null, check_at: null });
-    expect(await stored.discrepancies(payment)).toEqual([]);
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(fetched(payment, 2_000n));
+    expect(await shop.stored.payment(payment)).toMatchObject({ check_reason: "SETTLE" });
+    await shop.ledger.writer.apply(fetched(payment, 2_000n));
+    expect(await shop.stored.payment(payment)).toMatchObject({ check_reason: null, check_at: null });
+    expect(await shop.stored.discrepancies(payment)).toEqual([]);
   });
 
   test("are discrepancies if they differ", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(fetched(payment, 2_100n, 50n));
-    await ledger.writer.apply(fetched(payment, 2_100n, 50n));
-    expect(await stored.discrepancies(payment)).toEqual([
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(fetched(payment, 2_100n, 50n));
+    await shop.ledger.writer.apply(fetched(payment, 2_100n, 50n));
+    expect(await shop.stored.discrepancies(payment)).toEqual([
       { kind: "CAPTURED_MISMATCH", reference: payment.id, expected: "2000", actual: "2100" },
       { kind: "REFUNDED_MISMATCH", reference: payment.id, expected: "0", actual: "50" },
     ]);
   });
 
   test("are not compared while a request may change them", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(fetched(payment, 2_000n));
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(fetched(payment, 2_000n));
     await insertRequest(shop.database, payment, "REFUND", { minorUnits: 100n });
-    await ledger.writer.apply(fetched(payment, 2_000n, 100n));
-    expect(await stored.discrepancies(payment)).toEqual([]);
-    expect(await stored.payment(payment)).toMatchObject({ check_reason: "SETTLE" });
+    await shop.ledger.writer.apply(fetched(payment, 2_000n, 100n));
+    expect(await shop.stored.discrepancies(payment)).toEqual([]);
+    expect(await shop.stored.payment(payment)).toMatchObject({ check_reason: "SETTLE" });
   });
 
   test("do not end the checks of a payment that the buyer may still make", async () => {
-    const payment = await createPayment();
+    const payment = await shop.placePayment();
     const statement = { source: "FETCH", step: "ACTION_REQUIRED" } as const;
-    const { check_at } = await stored.payment(payment);
-    await ledger.writer.apply(responseOf(payment, [], statement));
-    expect(await stored.payment(payment)).toMatchObject({ check_reason: "SETTLE", check_at });
+    const { check_at } = await shop.stored.payment(payment);
+    await shop.ledger.writer.apply(responseOf(payment, [], statement));
+    expect(await shop.stored.payment(payment)).toMatchObject({ check_reason: "SETTLE", check_at });
   });
 });
 
@@ -90,16 +70,16 @@ describe("a request to the gateway", () => {
     ["CAPTURE", "CAPTURE_FAILED", "FAILED"],
     ["CANCEL", "VOIDED", "DONE"],
   ] as const)("%s ends with the entry %s: %s", async (kind, type, state) => {
-    const payment = await createPayment();
-    await ledger.writer.apply(responseOf(payment, [factOf(payment, "AUTHORIZED")]));
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(responseOf(payment, [factOf(payment, "AUTHORIZED")]));
     const requestId = await insertRequest(shop.database, payment, kind, {
       state: kind === "CANCEL" ? "OPEN" : "DEAD",
     });
     const fact = factOf(payment, type, { reference: requestId, requestId, note: "expired" });
     // The webhook is as good as the response.
-    await ledger.writer.apply(webhookOf(payment, [fact]));
+    await shop.ledger.writer.apply(webhookOf(payment, [fact]));
     expect(await stateOf(requestId)).toBe(state);
-    expect(await stored.discrepancies(payment)).toEqual(
+    expect(await shop.stored.discrepancies(payment)).toEqual(
       state === "FAILED"
         ? [{ kind: "REQUEST_FAILED", reference: requestId, expected: null, actual: null }]
         : [],
@@ -107,52 +87,51 @@ describe("a request to the gateway", () => {
   });
 
   test("to cancel ends with the response, also if the payment is captured already", async () => {
-    const payment = await createPayment();
+    const payment = await shop.placePayment();
     const requestId = await insertRequest(shop.database, payment, "CANCEL");
-    const captured = factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` });
-    await ledger.writer.apply(responseOf(payment, [captured], { requestId }));
+    const captured = captureOf(payment);
+    await shop.ledger.writer.apply(responseOf(payment, [captured], { requestId }));
     expect(await stateOf(requestId)).toBe("DONE");
-    expect(await stored.order(payment)).toMatchObject({ payment_state: "PAID" });
+    expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "PAID" });
   });
 
   test.each([
     ["first the refund, then its failure", ["REFUNDED", "REFUND_FAILED"]],
     ["first the failure, then the refund", ["REFUND_FAILED", "REFUNDED"]],
   ] as const)("to refund fails once a failure is known: %s", async (_name, types) => {
-    const payment = await createPayment();
-    await ledger.writer.apply(
-      responseOf(payment, [factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` })]),
-    );
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(responseOf(payment, [captureOf(payment)]));
     const requestId = await insertRequest(shop.database, payment, "REFUND", { minorUnits: 700n });
     const reference = `re_${payment.id}`;
     for (const type of types) {
       // Only one of the two names the request.
       const cause = type === "REFUNDED" ? { requestId } : { note: "closed account" };
       const fact = factOf(payment, type, { reference, minorUnits: 700n, ...cause });
-      await ledger.writer.apply(webhookOf(payment, [fact]));
+      await shop.ledger.writer.apply(webhookOf(payment, [fact]));
     }
     expect(await stateOf(requestId)).toBe("FAILED");
     expect(await rowsOf(shop.database, "refund", payment)).toMatchObject([
       { state: "FAILED", failure: "closed account", completed_at: expect.any(Date) },
     ]);
-    expect(await stored.payment(payment)).toMatchObject({ requested_refund_minor: "0", refunded_minor: "0" });
-    expect(await stored.order(payment)).toMatchObject({ payment_state: "PAID", refunded_minor: "0" });
-    expect(await stored.discrepancies(payment)).toMatchObject([
+    expect(await shop.stored.payment(payment)).toMatchObject({
+      requested_refund_minor: "0",
+      refunded_minor: "0",
+    });
+    expect(await shop.stored.order(payment)).toMatchObject({ payment_state: "PAID", refunded_minor: "0" });
+    expect(await shop.stored.discrepancies(payment)).toMatchObject([
       { kind: "REQUEST_FAILED", reference: requestId },
     ]);
   });
 
   test("to refund succeeds with the refund, which the history names", async () => {
-    const payment = await createPayment();
-    await ledger.writer.apply(
-      responseOf(payment, [factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` })]),
-    );
+    const payment = await shop.placePayment();
+    await shop.ledger.writer.apply(responseOf(payment, [captureOf(payment)]));
     const requestId = await insertRequest(shop.database, payment, "REFUND", { minorUnits: 700n });
     const refund = { reference: `re_${payment.id}`, minorUnits: 700n, requestId };
-    await ledger.writer.apply(responseOf(payment, [factOf(payment, "REFUNDED", refund)], { requestId }));
+    await shop.ledger.writer.apply(responseOf(payment, [factOf(payment, "REFUNDED", refund)], { requestId }));
     expect(await stateOf(requestId)).toBe("DONE");
     expect(await stateOf(requestId, "refund")).toBe("SUCCEEDED");
-    expect(await stored.order(payment)).toMatchObject({
+    expect(await shop.stored.order(payment)).toMatchObject({
       payment_state: "PARTIALLY_REFUNDED",
       refunded_minor: "700",
     });

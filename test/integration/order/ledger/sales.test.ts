@@ -1,26 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { placeOrder } from "../../../support/orders/order-fixtures.ts";
-import {
-  factOf,
-  insertPayment,
-  type LedgerReplica,
-  openLedger,
-  webhookOf,
-} from "../../../support/payments/ledger-fixtures.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { captureOf, factOf, insertPayment } from "../../../support/payments/ledger-fixtures.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 import { findViolations } from "../../../support/stores/invariants.ts";
 import { makePromotion } from "../../../support/tracker/promotion-fixtures.ts";
 
-let shop: TestShop;
-let ledger: LedgerReplica;
+let shop: LedgerShop;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database);
+  shop = await startLedgerShop();
 });
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
+afterAll(() => shop.close());
 
 const salesOf = (promotionId: string) =>
   shop.database.query(
@@ -34,13 +23,11 @@ test("an order becomes a sale of its promotion once: when it is authorized", asy
   const payment = await insertPayment(shop.database, id);
   const sale = { order_id: id, kind: "SALE", amount_minor: "2000" };
   const declined = factOf(payment, "AUTHORIZATION_FAILED", { reference: `failed_${payment.id}` });
-  await ledger.writer.apply(webhookOf(payment, [declined]));
+  await shop.applyFacts(payment, declined);
   expect(await salesOf(promotionId)).toEqual([]);
-  await ledger.writer.apply(webhookOf(payment, [factOf(payment, "AUTHORIZED")]));
+  await shop.applyFacts(payment, factOf(payment, "AUTHORIZED"));
   expect(await salesOf(promotionId)).toEqual([sale]);
-  await ledger.writer.apply(
-    webhookOf(payment, [factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` })]),
-  );
+  await shop.applyFacts(payment, captureOf(payment));
   expect(await salesOf(promotionId)).toEqual([sale]);
   const [order] = await shop.database.query("select sales_recorded from orders where id = $1", [id]);
   expect(order).toEqual({ sales_recorded: true });
@@ -58,8 +45,7 @@ test("orders of several promotions that are paid at the same time become sales, 
   await Promise.all(
     orders.map(async ({ id }) => {
       const payment = await insertPayment(shop.database, id);
-      const captured = factOf(payment, "CAPTURED", { reference: `ch_${payment.id}` });
-      await ledger.writer.apply(webhookOf(payment, [captured]));
+      await shop.applyFacts(payment, captureOf(payment));
     }),
   );
   const sales = await Promise.all(promotionIds.map(salesOf));

@@ -1,44 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Log } from "../../../../src/kernel/log.ts";
-import { silentLog } from "../../../support/log.ts";
-import { placeOrder } from "../../../support/orders/order-fixtures.ts";
-import {
-  factOf,
-  insertPayment,
-  type LedgerReplica,
-  openLedger,
-  rowsOf,
-  type TestPayment,
-  webhookOf,
-} from "../../../support/payments/ledger-fixtures.ts";
-import { startShop, type TestShop } from "../../../support/shop.ts";
+import { captureOf, factOf } from "../../../support/payments/ledger-fixtures.ts";
+import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
-const errors: { message: string; kind: unknown; orderId: unknown }[] = [];
-const log: Log = {
-  ...silentLog,
-  error: ({ kind, orderId }: Record<string, unknown>, message: string) =>
-    errors.push({ message, kind, orderId }),
-};
-let shop: TestShop;
-let ledger: LedgerReplica;
+let shop: LedgerShop;
 beforeAll(async () => {
-  shop = await startShop();
-  ledger = await openLedger(shop.database, log);
+  shop = await startLedgerShop();
 });
-afterAll(async () => {
-  await ledger.close();
-  await shop.close();
-});
-
-const discrepanciesOf = async (payment: TestPayment) =>
-  (await rowsOf(shop.database, "payment_discrepancy", payment)).map(
-    ({ kind, expected_minor: expected, actual_minor: actual, reference }) => ({
-      kind,
-      expected,
-      actual,
-      reference,
-    }),
-  );
+afterAll(() => shop.close());
 
 test.each([
   { webhooks: [["AUTHORIZED", "CAPTURED", "VOIDED"]] },
@@ -47,22 +15,21 @@ test.each([
 ] as const)(
   "a capture at the gateway of less than the order costs is one discrepancy, when no money is left: $webhooks",
   async ({ webhooks }) => {
-    const { id } = await placeOrder(shop, [2n]);
-    const payment = await insertPayment(shop.database, id);
+    const payment = await shop.placePayment();
     const facts = {
       AUTHORIZED: factOf(payment, "AUTHORIZED"),
-      CAPTURED: factOf(payment, "CAPTURED", { reference: `ch_${payment.id}`, minorUnits: 100n }),
+      CAPTURED: captureOf(payment, 100n),
       VOIDED: factOf(payment, "VOIDED", { minorUnits: 1_900n }),
     };
     for (const types of webhooks) {
-      const stated = types.map((type) => facts[type]);
-      await ledger.writer.apply(webhookOf(payment, stated));
+      await shop.applyFacts(payment, ...types.map((type) => facts[type]));
     }
-    expect(await discrepanciesOf(payment)).toEqual([
+    expect(await shop.stored.discrepancies(payment)).toEqual([
       { kind: "CAPTURED_MISMATCH", expected: "2000", actual: "100", reference: payment.id },
     ]);
-    expect(errors.filter(({ orderId }) => orderId === id)).toEqual([
-      { message: "Ledger discrepancy found", kind: "CAPTURED_MISMATCH", orderId: id },
+    const { orderId } = payment;
+    expect(shop.lines.filter(({ fields }) => fields.orderId === orderId)).toMatchObject([
+      { level: "error", message: "Ledger discrepancy found", fields: { kind: "CAPTURED_MISMATCH" } },
     ]);
   },
 );
@@ -71,11 +38,10 @@ test.each([
   { facts: "together", apart: false },
   { facts: "with the authorization last", apart: true },
 ])("a part that is captured while the rest is authorized is no discrepancy: $facts", async ({ apart }) => {
-  const { id } = await placeOrder(shop, [2n]);
-  const payment = await insertPayment(shop.database, id);
-  const captured = factOf(payment, "CAPTURED", { reference: `ch_${payment.id}`, minorUnits: 100n });
+  const payment = await shop.placePayment();
+  const captured = captureOf(payment, 100n);
   const authorized = factOf(payment, "AUTHORIZED");
   const webhooks = apart ? [[captured], [authorized]] : [[authorized, captured]];
-  for (const facts of webhooks) await ledger.writer.apply(webhookOf(payment, facts));
-  expect(await discrepanciesOf(payment)).toEqual([]);
+  for (const facts of webhooks) await shop.applyFacts(payment, ...facts);
+  expect(await shop.stored.discrepancies(payment)).toEqual([]);
 });

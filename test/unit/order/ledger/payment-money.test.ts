@@ -9,6 +9,7 @@ import {
   paymentStateOf,
   refundableOf,
 } from "../../../../src/order/ledger/payment-money.ts";
+import { permutations } from "../../../support/permutations.ts";
 
 const entry = (type: LedgerAmount["type"], minorUnits: bigint, reference = "1"): LedgerAmount => ({
   type,
@@ -22,14 +23,6 @@ const authorized = entry("AUTHORIZED", 100n);
 const captured = entry("CAPTURED", 100n);
 const voided = entry("VOIDED", 100n);
 const failed = entry("AUTHORIZATION_FAILED", 100n);
-
-/** Returns all orders of some values. */
-function permutations<T>(values: readonly T[]): T[][] {
-  if (values.length === 0) return [[]];
-  return values.flatMap((value, index) =>
-    permutations(values.toSpliced(index, 1)).map((rest) => [value, ...rest]),
-  );
-}
 
 describe("the payment state of an order", () => {
   test.each([
