@@ -1,32 +1,19 @@
 import type { z } from "zod";
+import type { GatewayConfig } from "../infra/payment/create-gateway.ts";
+import type { CaptureMethod } from "../infra/payment/payment-gateway.ts";
 import type { environment } from "./variables.ts";
 
 type Values = z.output<typeof environment>;
 
 /** How orders are paid, besides by hand. */
-export type PaymentConfig = Readonly<{
-  /** The gateway of new payments; none: orders are paid by hand only. */
-  gateway: "none" | "sandbox" | "stripe";
-  /** When payments are captured. */
-  capture: "AT_SHIPMENT" | "AT_ORDER";
-  /** Time limit of one call of the gateway, in milliseconds. */
-  timeoutMs: number;
-  /** Undefined unless Stripe is the gateway. */
-  stripe: StripeConfig | undefined;
-}>;
-
-/** The access to Stripe. */
-export type StripeConfig = Readonly<{
-  secretKey: string;
-  /** Public key for the buyer's client; empty for none. */
-  publishableKey: string;
-  /** Secrets of the webhook, newest first; several while they are rotated. */
-  webhookSecrets: readonly string[];
-  /** Address of the API; undefined for Stripe's own. */
-  apiUrl: string | undefined;
-  /** Whether the account can capture a payment several times. */
-  capturesInParts: boolean;
-}>;
+export type PaymentConfig = Readonly<
+  GatewayConfig & {
+    /** When payments are captured. */
+    capture: CaptureMethod;
+    /** Time limit of one call of the gateway, in milliseconds. */
+    timeoutMs: number;
+  }
+>;
 
 const STRIPE_VARIABLES = [
   "STRIPE_SECRET_KEY",

@@ -6,13 +6,14 @@ import type { StripeOptions } from "./stripe/stripe-gateway.ts";
 
 /** The gateway to create. */
 export interface GatewayConfig {
+  /** none: orders are paid by hand only. */
   gateway: "none" | "sandbox" | "stripe";
-  /** Required for Stripe. */
+  /** Undefined unless Stripe is the gateway. */
   stripe: StripeOptions | undefined;
 }
 
 /** Dependencies of the gateways. */
-export type GatewayDependencies = Omit<SandboxOptions, "secrets" | "capturesInParts">;
+export type GatewayDependencies = Omit<SandboxOptions, "secrets">;
 
 /** The gateway of new payments. */
 export interface ConfiguredGateway {

@@ -12,7 +12,7 @@ export interface StripeOptions {
   secretKey: string;
   /** Public key for the buyer's client; empty for none. */
   publishableKey: string;
-  /** Secrets of the webhook; several while they are rotated. */
+  /** Secrets of the webhook, newest first; several while they are rotated. */
   webhookSecrets: readonly string[];
   /** Address of the API; undefined for Stripe's own. */
   apiUrl: string | undefined;
