@@ -36,8 +36,8 @@ export interface WorkerOptions {
 const MAINTENANCE_INTERVAL_MS = MINUTE_MS;
 
 /**
- * Runs the jobs of the service, the consumers of the outbox, the expiry of orders and the loops of payments in this process; other processes may
- * run them too.
+ * Runs the jobs of the service, the consumers of the outbox, the expiry of orders and the loops of payments in this process;
+ * other processes may run them too.
  * @returns a function that stops all of that except for the queues, which stop with `jobs`
  */
 export async function startWorker(options: WorkerOptions): Promise<() => Promise<void>> {

@@ -32,9 +32,6 @@ const BEHAVIORS: ReadonlyMap<string, TokenBehavior> = new Map<string, TokenBehav
   ["sandbox_refund_failed", { declines: "REFUND" }],
 ]);
 
-/** The tokens of payment methods that the sandbox accepts. */
-export const SANDBOX_TOKENS: readonly string[] = [...BEHAVIORS.keys()];
-
 /**
  * Returns the behavior of a token; the usual one for none.
  * @throws GatewayError REJECTED for an unknown token, which is not repeated: it could be the number of a card
@@ -42,7 +39,11 @@ export const SANDBOX_TOKENS: readonly string[] = [...BEHAVIORS.keys()];
 export function behaviorOf(token: string): TokenBehavior {
   const behavior = token === "" ? {} : BEHAVIORS.get(token);
   if (behavior !== undefined) return behavior;
-  throw new GatewayError("REJECTED", `The sandbox accepts the tokens ${SANDBOX_TOKENS.join(", ")} only.`, {
-    code: "unknown_payment_method",
-  });
+  throw new GatewayError(
+    "REJECTED",
+    `The sandbox accepts the tokens ${[...BEHAVIORS.keys()].join(", ")} only.`,
+    {
+      code: "unknown_payment_method",
+    },
+  );
 }

@@ -51,7 +51,7 @@ export interface SandboxWriterOptions {
 }
 
 /** Delay of the webhook of a payment whose authorization gets no response. */
-export const DELAY_MS = SECOND_MS;
+const DELAY_MS = SECOND_MS;
 
 const LIMITS = { items: 256, keys: 256, maxInFlight: 2, waiting: 10_000 };
 /** Another process holds a row for one batch. */

@@ -28,7 +28,6 @@ import { readEvent, SIGNATURE_HEADER } from "./webhook/sandbox-event.ts";
 export interface SandboxOptions extends Omit<SandboxWriterOptions, "leaseMs"> {
   /** Secrets of webhooks, newest first; all of them are valid, and the first one signs. */
   secrets: readonly string[];
-  capturesInParts?: boolean;
 }
 
 /** A gateway that moves no money. Its payments and webhooks are rows of the database of the service. */
@@ -52,7 +51,7 @@ export async function readWebhookSecrets(db: Database, call: Call): Promise<stri
 
 /** Creates the sandbox. It delivers no webhooks until `deliverTo` is called. */
 export function createSandbox(options: SandboxOptions): Sandbox {
-  const { db, clock, log, secrets, capturesInParts = false } = options;
+  const { db, clock, log, secrets } = options;
   let delivery: WebhookDelivery | undefined;
   const execute = createSandboxWriter({ ...options, leaseMs: () => (delivery === undefined ? 0 : LEASE_MS) });
 
@@ -67,7 +66,7 @@ export function createSandbox(options: SandboxOptions): Sandbox {
   }
   return {
     name: "sandbox",
-    capturesInParts,
+    capturesInParts: false,
     publishableKey: "",
     assertChargeable,
     createIntent: (request, limits) => run({ kind: "CREATE", ...request }, limits),

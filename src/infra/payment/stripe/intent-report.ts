@@ -84,7 +84,7 @@ function captureFacts(intent: StripeIntent): LedgerFact[] {
 }
 
 /** Returns whether several captures were requested for a PaymentIntent. */
-export function isMulticapture(intent: StripeIntent): boolean {
+function isMulticapture(intent: StripeIntent): boolean {
   return intent.payment_method_options?.card?.request_multicapture === "if_available";
 }
 
