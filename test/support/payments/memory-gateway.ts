@@ -117,6 +117,7 @@ export function createMemoryGateway({ capturesInParts = false } = {}): MemoryGat
     failNext: (method, ...added) => faults.set(method, [...(faults.get(method) ?? []), ...added]),
     factsOf: (paymentId) => find(paymentId).facts,
     assertChargeable({ currencyCode }) {
+      // The code of ISO 4217 for no currency.
       if (currencyCode !== "XXX") return;
       throw new AppError("failed_precondition", "XXX cannot be charged.", {
         reason: "AMOUNT_NOT_CHARGEABLE",

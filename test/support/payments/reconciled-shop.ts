@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Order } from "../../../gen/cartwright/order/v1/order_pb.ts";
-import { GatewayError, type GatewayReport } from "../../../src/infra/payment/payment-gateway.ts";
+import type { GatewayReport } from "../../../src/infra/payment/payment-gateway.ts";
 import { internalCall } from "../../../src/kernel/call.ts";
 import { systemClock } from "../../../src/kernel/clock.ts";
 import {
@@ -115,6 +115,3 @@ export const authorized = (payment: TestPayment): GatewayReport => ({
   reference: payment.reference,
   facts: [factOf(payment, "AUTHORIZED")],
 });
-
-/** Returns the error of a gateway that does not respond. */
-export const noResponse = (): GatewayError => new GatewayError("UNKNOWN", "The gateway did not respond.");

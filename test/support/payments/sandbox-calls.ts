@@ -2,18 +2,19 @@ import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import { GatewayError, type GatewayReport } from "../../../src/infra/payment/payment-gateway.ts";
 import type { Sandbox } from "../../../src/infra/payment/sandbox/sandbox.ts";
-import { euros, NO_LIMITS, referenceOf } from "./sandbox-fixture.ts";
+import { eur } from "./gateway-under-test.ts";
+import { NO_LIMITS, referenceOf } from "./sandbox-fixture.ts";
 
 /** The calls of a sandbox, with a key of their own unless one is given. */
 export function callsOf(sandbox: Sandbox) {
   return {
     capture(report: GatewayReport, minorUnits = 1_000n, options: { id?: string; isFinal?: boolean } = {}) {
       const { id: captureId = randomUUID(), isFinal = true } = options;
-      const request = { ...referenceOf(report), captureId, amount: euros(minorUnits), isFinal };
+      const request = { ...referenceOf(report), captureId, amount: eur(minorUnits), isFinal };
       return sandbox.capture(request, NO_LIMITS);
     },
     refund: (report: GatewayReport, minorUnits: bigint, refundId: string = randomUUID()) =>
-      sandbox.refund({ ...referenceOf(report), refundId, amount: euros(minorUnits) }, NO_LIMITS),
+      sandbox.refund({ ...referenceOf(report), refundId, amount: eur(minorUnits) }, NO_LIMITS),
     confirm: (report: GatewayReport, methodToken: string, requestId: string = randomUUID()) =>
       sandbox.confirm({ ...referenceOf(report), methodToken, requestId }, NO_LIMITS),
     cancel: (report: GatewayReport, cancelId: string = randomUUID()) =>

@@ -32,7 +32,7 @@ export interface SandboxFixture {
   sandbox: Sandbox;
   /** Creates another sandbox on the same database, as another process has it. */
   open(options?: { secrets?: readonly string[]; clock?: Clock; log?: Log }): Sandbox;
-  /** Creates a payment of 1,000 yen minor units unless another amount is given. */
+  /** Creates a payment of EUR 10.00 unless another amount is given. */
   create(methodToken: string, options?: CreateOptions): Promise<GatewayReport>;
   /** Returns the webhooks so far, verified. */
   events(): WebhookEvent[];
@@ -52,9 +52,6 @@ export interface CreateOptions {
 
 /** Limits of calls that take as long as they need. */
 export const NO_LIMITS: GatewayCall = { signal: new AbortController().signal, timeoutMs: 60_000 };
-
-/** Returns an amount in the currency of the payments of `create`. */
-export const euros = (minorUnits: bigint) => ({ currencyCode: "EUR", minorUnits });
 
 /** Returns what identifies a payment. */
 export const referenceOf = ({ paymentId, reference }: GatewayReport): PaymentReference => ({

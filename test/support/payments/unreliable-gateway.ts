@@ -1,11 +1,11 @@
 import {
-  GatewayError,
   type GatewayReport,
   InvalidWebhookError,
   type LedgerFact,
   type PaymentGateway,
   type WebhookEvent,
 } from "../../../src/infra/payment/payment-gateway.ts";
+import { noResponse } from "./memory-gateway.ts";
 import { type BankPayment, createBank, type UnreliableBank } from "./unreliable-bank.ts";
 
 /**
@@ -140,8 +140,6 @@ export function createUnreliableGateway(): UnreliableGateway {
   };
   return gateway;
 }
-
-const noResponse = (): GatewayError => new GatewayError("UNKNOWN", "The gateway did not respond.");
 
 function readEvent(body: Buffer): WebhookEvent {
   const { id, report }: BankEvent = JSON.parse(body.toString(), (_key, value) =>

@@ -25,14 +25,8 @@ export interface FakeAccount {
 }
 
 /** Creates an account without objects. */
-export function createFakeAccount({
-  now,
-  onEvent,
-}: {
-  now: () => Date;
-  onEvent: (event: FakeEvent) => void;
-}): FakeAccount {
-  const seconds = () => Math.floor(now().getTime() / 1_000);
+export function createFakeAccount({ onEvent }: { onEvent: (event: FakeEvent) => void }): FakeAccount {
+  const seconds = () => Math.floor(Date.now() / 1_000);
   let count = 0;
   const newId = (prefix: string) => {
     count += 1;

@@ -44,12 +44,10 @@ export interface StripeFake {
 export async function startStripeFake({
   secretKey = "sk_test_fake",
   webhookSecret = "whsec_fake",
-  now = () => new Date(),
   mockUrl,
 }: {
   secretKey?: string;
   webhookSecret?: string;
-  now?: () => Date;
   /** Address of stripe-mock, which then checks the shape of all requests and responses. */
   mockUrl?: string | undefined;
 } = {}): Promise<StripeFake> {
@@ -59,7 +57,6 @@ export async function startStripeFake({
   const shapes = mockUrl === undefined ? undefined : createShapeCheck(mockUrl);
   let webhookUrl: string | undefined;
   const account = createFakeAccount({
-    now,
     onEvent(event) {
       if (webhookUrl !== undefined) deliveries.push(sendWebhook(webhookUrl, fake.webhookOf(event)));
     },
@@ -113,7 +110,7 @@ export async function startStripeFake({
     requests: [],
     failNext: (operation, fault) => void planned.push({ operation, fault }),
     forgetKeys: () => idempotency.clear(),
-    webhookOf: (event) => webhookOf(event, webhookSecret, now()),
+    webhookOf: (event) => webhookOf(event, webhookSecret, new Date()),
     deliverTo: (url) => {
       webhookUrl = url;
     },

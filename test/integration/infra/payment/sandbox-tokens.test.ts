@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { eur } from "../../../support/payments/gateway-under-test.ts";
 import { callsOf, errorOf, rejectionOf } from "../../../support/payments/sandbox-calls.ts";
 import {
-  euros,
   factsOf,
   NO_LIMITS,
   openSandbox,
@@ -123,7 +123,7 @@ test("sandbox_refund_failed states the refund in the response, and its failure a
   expect(fetched?.facts.at(-1)).toMatchObject({
     type: "REFUND_FAILED",
     requestId: id,
-    amount: euros(400n),
+    amount: eur(400n),
   });
   expect(fetched?.totals).toEqual({ captured: 1_000n, refunded: 0n });
 });

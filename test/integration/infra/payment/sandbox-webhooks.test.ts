@@ -10,9 +10,9 @@ import {
 } from "../../../../src/infra/payment/sandbox/webhook/delivery.ts";
 import type { Log } from "../../../../src/kernel/log.ts";
 import { silentLog } from "../../../support/log.ts";
+import { eur } from "../../../support/payments/gateway-under-test.ts";
 import {
   createWith,
-  euros,
   NO_LIMITS,
   openSandbox,
   referenceOf,
@@ -78,7 +78,7 @@ describe("delivery", () => {
 
   test("the events of a payment arrive in their order, also after a restart", async () => {
     const created = await fixture.create("sandbox_dispute_won");
-    const amount = euros(1_000n);
+    const amount = eur(1_000n);
     const target = referenceOf(created);
     await fixture.sandbox.capture({ ...target, captureId: randomUUID(), amount, isFinal: true }, NO_LIMITS);
     await fixture.sandbox.refund({ ...target, refundId: randomUUID(), amount }, NO_LIMITS);

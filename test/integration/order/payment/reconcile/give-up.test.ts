@@ -2,9 +2,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { GatewayReport } from "../../../../../src/infra/payment/payment-gateway.ts";
 import { openExpiryWorker } from "../../../../support/orders/expiry-worker.ts";
 import { payOrder, stockOfItems } from "../../../../support/orders/order-fixtures.ts";
+import { noResponse } from "../../../../support/payments/memory-gateway.ts";
 import {
   authorized,
-  noResponse,
   type ReconciledShop,
   startReconciledShop,
 } from "../../../../support/payments/reconciled-shop.ts";

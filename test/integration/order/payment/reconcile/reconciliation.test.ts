@@ -4,9 +4,9 @@ import type { Order } from "../../../../../gen/cartwright/order/v1/order_pb.ts";
 import { GatewayError, type IntentRequest } from "../../../../../src/infra/payment/payment-gateway.ts";
 import { payOrder } from "../../../../support/orders/order-fixtures.ts";
 import { factOf, insertPayment } from "../../../../support/payments/ledger-fixtures.ts";
+import { noResponse } from "../../../../support/payments/memory-gateway.ts";
 import {
   authorized,
-  noResponse,
   type ReconciledShop,
   startReconciledShop,
 } from "../../../../support/payments/reconciled-shop.ts";
