@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { OrderTransition, PaymentState } from "../../../../gen/cartwright/order/v1/order_pb.ts";
 import { captureOf, factOf } from "../../../support/payments/ledger-fixtures.ts";
 import { type LedgerShop, startLedgerShop } from "../../../support/payments/ledger-shop.ts";
 
@@ -31,6 +32,10 @@ test.each([
     expect(shop.lines.filter(({ fields }) => fields.orderId === orderId)).toMatchObject([
       { level: "error", message: "Ledger discrepancy found", fields: { kind: "CAPTURED_MISMATCH" } },
     ]);
+    const { order } = await shop.orders.getOrder({ id: orderId });
+    expect(order).toMatchObject({ paymentState: PaymentState.PAID, paidAmount: { minorUnits: 100n } });
+    expect(order?.allowedTransitions).not.toContain(OrderTransition.PAY);
+    expect(order?.allowedTransitions).not.toContain(OrderTransition.MARK_PAID);
   },
 );
 

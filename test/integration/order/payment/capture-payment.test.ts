@@ -74,6 +74,33 @@ test("a capture whose responses are lost is repeated with its key, and captures 
   expect(gateway.factsOf(payment.id).filter(({ type }) => type === "CAPTURED")).toHaveLength(1);
 });
 
+test("units that are cancelled while their capture runs are charged, and the order is listed as overpaid", async () => {
+  const { order } = await placeWithPayment(shop, [2n, 1n]);
+  const hold = Promise.withResolvers<void>();
+  gateway.failNext("capture", { delay: hold.promise });
+  const items = [{ itemId: "1", quantity: 1n }];
+  await shop.orders.shipOrder({ requestId: randomUUID(), id: order.id, items });
+  await shop.orders.cancelOrderItems({ requestId: randomUUID(), id: order.id, items });
+  hold.resolve();
+  await expect.poll(() => paymentStateOf(order.id)).toBe(OrderPaymentState.PAID);
+  expect(await entriesOf(order.id)).toEqual([
+    [LedgerEntryType.AUTHORIZED, 3_000n],
+    [LedgerEntryType.CAPTURED, 3_000n],
+  ]);
+  const { discrepancies } = await shop.payments.listLedgerDiscrepancies({ orderId: order.id });
+  expect(discrepancies).toMatchObject([
+    {
+      kind: LedgerDiscrepancyKind.OVERPAID,
+      expected: { minorUnits: 2_000n },
+      actual: { minorUnits: 3_000n },
+    },
+  ]);
+  const amount = { currencyCode: "EUR", minorUnits: 1_000n };
+  const subject = { case: "amount" as const, value: amount };
+  await shop.orders.refundOrder({ requestId: randomUUID(), id: order.id, subject });
+  await expect.poll(() => paymentStateOf(order.id)).toBe(OrderPaymentState.PARTIALLY_REFUNDED);
+});
+
 test("staff capture all that is due before the shipment, and no part, since the rest would end", async () => {
   const { order, payment } = await placeWithPayment(shop, [2n]);
   const captureOf = (minorUnits: bigint) => ({
