@@ -7,9 +7,9 @@ import { payableAmount } from "../complete-order.ts";
 import type { Order } from "../order-types.ts";
 import { insertAutomaticRefunds } from "../refund/automatic-refund.ts";
 import { capturableOf, hasRequest } from "./capturable.ts";
+import { type EnqueueRequests, insertRequests, type NewRequest } from "./insert-requests.ts";
 import { type LedgerPayment, moneyOf, readLedgerPayments } from "./ledger-rows.ts";
 import { refundableAmount } from "./refundable.ts";
-import { type EnqueueRequests, insertRequests, type NewRequest } from "./request-rows.ts";
 import { completePayment, updatePayments } from "./update-payments.ts";
 
 /** Money that an order must not keep: its payment is cancelled or refunded. */

@@ -10,10 +10,10 @@ import { applyChanges, type OrderChange, timeOfChange } from "../change/apply-ch
 import { assertDistinctItems } from "../change/item-units.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import { type ReturnOptions, returnOrderItems } from "../fulfillment/return-items.ts";
+import { type EnqueueRequests, insertRequests } from "../ledger/insert-requests.ts";
 import { insertEntries, type LedgerPayment, moneyOf, readLedgerPayments } from "../ledger/ledger-rows.ts";
 import { refundableAmount } from "../ledger/refundable.ts";
 import { orderMoneyOf } from "../ledger/report/order-change.ts";
-import { type EnqueueRequests, insertRequests } from "../ledger/request-rows.ts";
 import { completePayment, updatePayments } from "../ledger/update-payments.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";

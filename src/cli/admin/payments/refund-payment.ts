@@ -11,7 +11,7 @@ import type { Log } from "../../../kernel/log.ts";
 import type { PageTokens } from "../../../kernel/page.ts";
 import { createOrderTokens } from "../../../order/guest/order-token.ts";
 import { readOrderTokenKeys } from "../../../order/guest/order-token-keys.ts";
-import type { EnqueueRequests } from "../../../order/ledger/request-rows.ts";
+import type { EnqueueRequests } from "../../../order/ledger/insert-requests.ts";
 import { createEnqueueRequests } from "../../../order/payment/request/request-rows.ts";
 import type { Refund } from "../../../order/refund/list-refunds.ts";
 import type { RefundRequest } from "../../../order/refund/refund-order.ts";

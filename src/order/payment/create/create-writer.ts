@@ -14,7 +14,7 @@ import type { Ids } from "../../../kernel/ids.ts";
 import type { Log } from "../../../kernel/log.ts";
 import type { Money } from "../../../kernel/money.ts";
 import { storedCancelledUnits } from "../../change/event-details.ts";
-import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/request-rows.ts";
+import { type EnqueueRequests, insertRequests, type NewRequest } from "../../ledger/insert-requests.ts";
 import type { Order } from "../../order-types.ts";
 import { assertTransition, isAllowed } from "../../state/transitions.ts";
 import {

@@ -2,8 +2,8 @@ import { runMutation } from "../../../infra/postgres/idempotency/run-mutation.ts
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import type { Call } from "../../../kernel/call.ts";
 import type { OrderAccess } from "../../guest/order-access.ts";
+import { insertRequests } from "../../ledger/insert-requests.ts";
 import type { PaymentState } from "../../ledger/payment-money.ts";
-import { insertRequests } from "../../ledger/request-rows.ts";
 import { findAccessible, getPayment, type PaymentReads, type ReadPayment } from "../list-payments.ts";
 import { type LockedPayment, lockPayment } from "../locked-payments.ts";
 import { paymentStateError } from "../payment-errors.ts";

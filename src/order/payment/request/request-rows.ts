@@ -3,8 +3,8 @@ import type { Jobs } from "../../../infra/jobs/jobs.ts";
 import { paymentRequestQueue } from "../../../infra/jobs/queues.ts";
 import type { Tx } from "../../../infra/postgres/postgres.ts";
 import { prepare } from "../../../infra/postgres/statement.ts";
+import type { EnqueueRequests } from "../../ledger/insert-requests.ts";
 import type { KnownRequest } from "../../ledger/ledger-rows.ts";
-import type { EnqueueRequests } from "../../ledger/request-rows.ts";
 
 /** A request, with what its call needs of the payment. */
 export interface PaymentRequest extends Pick<KnownRequest, "id" | "kind" | "state"> {
