@@ -16,7 +16,9 @@ import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
 import { type Page, type PageRequest, type PageTokens, resolvePageSize } from "../../kernel/page.ts";
 import { readOrders } from "../change/lock-orders.ts";
-import { type ReleaseOptions, releaseExcess, resolvedConflict } from "./release-excess.ts";
+import { resolvedConflict } from "./release/decide-releases.ts";
+import { releaseExcess } from "./release/release-excess.ts";
+import type { ReleaseOptions } from "./release/write-releases.ts";
 
 /** The kind of a contradiction, as in the contract. */
 export type DiscrepancyKind =

@@ -1,5 +1,6 @@
 import type { PaymentHooks } from "../change/payment-hooks.ts";
-import { type ReleaseOptions, releaseExcess } from "../ledger/release-excess.ts";
+import { releaseExcess } from "../ledger/release/release-excess.ts";
+import type { ReleaseOptions } from "../ledger/release/write-releases.ts";
 import { assertCapturable, type CaptureOptions, requestCaptures } from "./request/request-captures.ts";
 
 /** Creates what the payments of orders do in the transactions that change the orders. */

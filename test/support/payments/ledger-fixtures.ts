@@ -12,7 +12,7 @@ import { systemClock } from "../../../src/kernel/clock.ts";
 import { createIds } from "../../../src/kernel/ids.ts";
 import type { Log } from "../../../src/kernel/log.ts";
 import { createPageTokens } from "../../../src/kernel/page.ts";
-import type { ReleaseOptions } from "../../../src/order/ledger/release-excess.ts";
+import type { ReleaseOptions } from "../../../src/order/ledger/release/write-releases.ts";
 import type { Report } from "../../../src/order/ledger/report/report.ts";
 import { createReportWriter, type ReportWriter } from "../../../src/order/ledger/report-writer.ts";
 import { createEnqueueRequests } from "../../../src/order/payment/request/request-rows.ts";

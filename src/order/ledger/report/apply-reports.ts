@@ -13,7 +13,7 @@ import type { Order } from "../../order-types.ts";
 import { type Payment, paymentFromRow } from "../../payment/payment-row.ts";
 import { insertDiscrepancies, type NewDiscrepancy } from "../discrepancies.ts";
 import { insertEntries, type LedgerPayment, readLedgerPayments } from "../ledger-rows.ts";
-import { type ReleaseOptions, writeReleases } from "../release-excess.ts";
+import { type ReleaseOptions, writeReleases } from "../release/write-releases.ts";
 import { updatePayments, updateSettled } from "../update-payments.ts";
 import { newFacts, type ReportContext, type ReportEffect } from "./apply-report.ts";
 import { markEvents } from "./mark-events.ts";

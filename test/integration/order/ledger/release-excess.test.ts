@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { internalCall } from "../../../../src/kernel/call.ts";
 import { readOrders } from "../../../../src/order/change/lock-orders.ts";
-import { releaseExcess } from "../../../../src/order/ledger/release-excess.ts";
+import { releaseExcess } from "../../../../src/order/ledger/release/release-excess.ts";
 import { payOrder, placeOrder } from "../../../support/orders/order-fixtures.ts";
 import { copyOrders } from "../../../support/payments/copy-orders.ts";
 import {
