@@ -19,6 +19,13 @@ export type RefundSelection =
   /** What is left of the shipping. */
   | { kind: "SHIPPING" };
 
+/** The causes of refunds of 0. */
+const CAUSES_OF_ZERO: Readonly<Record<RefundSelection["kind"], string>> = {
+  ITEMS: "nothing is left to refund of these units",
+  AMOUNT: "the requested amount is 0",
+  SHIPPING: "nothing is left to refund of the shipping",
+};
+
 /**
  * Divides a refund among the parts that are left of a payment. Amounts are whole: of k of the m units that are left of an
  * item, each takes the same share and the first ones what remains; the last units take all that is left. An amount is
@@ -37,7 +44,7 @@ export function allocateRefund(
   const shares = sharesOf(orderId, left, refundable, selection);
   const amount = sharedAmount(shares);
   if (amount > refundable) throw refundTooLarge(orderId, amount, refundable);
-  if (amount <= 0n) throw nothingToRefund(orderId);
+  if (amount <= 0n) throw nothingToRefund(orderId, CAUSES_OF_ZERO[selection.kind]);
   return shares;
 }
 
@@ -117,8 +124,7 @@ function quantityTooLarge(orderId: string, { itemId, units }: LinePart, quantity
   });
 }
 
-/** Returns FAILED_PRECONDITION for a refund of more than is left. */
-export function refundTooLarge(orderId: string, amount: bigint, refundable: bigint): AppError {
+function refundTooLarge(orderId: string, amount: bigint, refundable: bigint): AppError {
   const description = `${refundable} minor units can be refunded, not ${amount}`;
   return new AppError("failed_precondition", `The refund is too large: ${description}.`, {
     reason: "REFUND_TOO_LARGE",
@@ -127,9 +133,8 @@ export function refundTooLarge(orderId: string, amount: bigint, refundable: bigi
   });
 }
 
-/** Returns FAILED_PRECONDITION for a refund of nothing. */
-export function nothingToRefund(orderId: string): AppError {
-  const description = "nothing is left to refund of it";
+/** Returns FAILED_PRECONDITION for a refund of 0. */
+export function nothingToRefund(orderId: string, description: string): AppError {
   return new AppError("failed_precondition", `The refund would be 0: ${description}.`, {
     reason: "NOTHING_TO_REFUND",
     preconditions: [{ type: "AMOUNT", subject: `orders/${orderId}`, description }],

@@ -201,7 +201,10 @@ function choosePayment(
   const [first, ...others] = payments.filter(
     (payment) => moneyOf(payment).captured > 0n && (paymentId === "" || payment.id === paymentId),
   );
-  if (first === undefined) throw paymentId === "" ? nothingToRefund(orderId) : notFound("payment", paymentId);
+  if (first === undefined)
+    throw paymentId === ""
+      ? nothingToRefund(orderId, "no payment of the order is captured")
+      : notFound("payment", paymentId);
   return others.reduce((most, one) => (refundableAmount(one) > refundableAmount(most) ? one : most), first);
 }
 

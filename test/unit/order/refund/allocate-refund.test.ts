@@ -127,6 +127,15 @@ test.each([
   );
 });
 
+test.each([
+  ["the requested amount is 0", { kind: "AMOUNT", amount: 0n }],
+  ["nothing is left to refund of these units", items({ 2: 1n })],
+  ["nothing is left to refund of the shipping", { kind: "SHIPPING" }],
+] as const)("a refund of 0 while money is left fails since %s", (cause, selection) => {
+  const order = orderOf({ lines: [line(100n, 1n), line(0n, 2n)] });
+  expect(() => refundAll(order, basis(100n), [selection])).toThrow(`The refund would be 0: ${cause}.`);
+});
+
 test("a refund of more than is undisputed fails", () => {
   const left = refundPartsLeft(orderOf({ lines: [line(100n, 1n)] }), basis(100n));
   expect(reasonOf(() => allocateRefund("order", left, 40n, items({ 1: 1n })))).toBe("REFUND_TOO_LARGE");
