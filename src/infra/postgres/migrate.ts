@@ -31,6 +31,7 @@ import { addOrderLife } from "./migrations/online/migration-20261130090000-order
 import { addPayments } from "./migrations/online/migration-20261201010000-payments.ts";
 import { Migration20261129010000 } from "./migrations/outbox/migration-20261129010000-outbox.ts";
 import { Migration20261130070000 } from "./migrations/outbox/migration-20261130070000-outbox-truncation.ts";
+import { Migration20261201020000 } from "./migrations/payment/migration-20261201020000-ledger-truncation.ts";
 import type { OnlineMigration, OnlineSession } from "./online/online-session.ts";
 import { LOCK_TIMEOUT_MS } from "./online/table-locks.ts";
 import { isConnectionLost, isContention } from "./postgres-errors.ts";
@@ -59,6 +60,7 @@ export const migrations: (MigrationObject | { name: string; online: OnlineMigrat
   { name: "migration-20261130090000-order-life", online: addOrderLife },
   { name: "migration-20261201000000-fulfillment-update", class: Migration20261201000000 },
   { name: "migration-20261201010000-payments", online: addPayments },
+  { name: "migration-20261201020000-ledger-truncation", class: Migration20261201020000 },
 ];
 
 /** Key of the advisory lock: an arbitrary number, here "carx" in ASCII. */
