@@ -3,6 +3,8 @@ import { z } from "zod";
 import { scopeNames } from "../../identity/identity.rpc.ts";
 import { StartupError } from "../../kernel/errors.ts";
 import type { Role } from "../../kernel/principal.ts";
+import { readCommandName } from "./command-name.ts";
+import { parseUuid } from "./parse-uuid.ts";
 import { PAYMENTS_USAGE, type PaymentsCommand, readPaymentsCommand } from "./payments/payments-options.ts";
 
 const optionSpelling = (name: string): string => name.toLowerCase().replaceAll("_", "-");
@@ -72,7 +74,7 @@ const OPTIONS = {
   queue: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
-const ALLOWED = new Map([
+const ALLOWED: ReadonlyMap<string, readonly string[]> = new Map([
   ["create-user", ["email", "role", "name", "password-stdin"]],
   ["set-role", ["email", "role"]],
   ["set-password", ["email", "password-stdin"]],
@@ -81,6 +83,7 @@ const ALLOWED = new Map([
   ["revoke-signing-key", ["id"]],
   ["list-failed-jobs", ["queue"]],
   ["retry-job", ["id"]],
+  ["payments", []],
 ]);
 
 /**
@@ -92,14 +95,7 @@ export function readAdminCommand(args: string[]): AdminCommand | undefined {
   if (first === "payments") return readPaymentsCommand(following);
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS });
   if (values.help === true) return undefined;
-  const [name = "", ...others] = positionals;
-  const allowed = ALLOWED.get(name);
-  if (allowed === undefined || others.length > 0) {
-    throw new StartupError(`Expected one command: ${[...ALLOWED.keys(), "payments"].join(", ")}.`);
-  }
-  const unknown = Object.keys(values).find((option) => !allowed.includes(option));
-  if (unknown !== undefined) throw new StartupError(`--${unknown} is not an option of ${name}.`);
-  return parseCommand(name, values);
+  return parseCommand(readCommandName({ values, positionals }, ALLOWED), values);
 }
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
@@ -141,8 +137,8 @@ function parseId(name: "revoke-key" | "revoke-signing-key" | "retry-job", text =
     if (THUMBPRINT.test(text)) return text;
     throw new StartupError("--id must be the kid of a key in /.well-known/jwks.json, 43 characters.");
   }
-  if (z.uuid().safeParse(text).success) return text.toLowerCase();
-  throw new StartupError(
+  return parseUuid(
+    text,
     name === "retry-job"
       ? "--id must be the id of a job, as printed by list-failed-jobs and ListFailedJobs."
       : "--id must be the id of an API key, as printed by create-key and ListApiKeys.",

@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
-import { z } from "zod";
 import { StartupError } from "../../../kernel/errors.ts";
 import type { PaymentAttention } from "../../../order/payment/list-payments.ts";
+import { readCommandName } from "../command-name.ts";
+import { parseUuid } from "../parse-uuid.ts";
 
 /** The part of the usage text about payments. */
 export const PAYMENTS_USAGE = `  payments list [--attention doubtful|failed|ending] [--order ID]
@@ -83,14 +84,7 @@ const MAX_REFERENCE = 200;
 export function readPaymentsCommand(args: string[]): PaymentsCommand | undefined {
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS });
   if (values.help === true) return undefined;
-  const [name = "", ...others] = positionals;
-  const allowed = ALLOWED.get(name);
-  if (allowed === undefined || others.length > 0) {
-    throw new StartupError(`Expected one command after payments: ${[...ALLOWED.keys()].join(", ")}.`);
-  }
-  const unknown = Object.keys(values).find((option) => !allowed.includes(option));
-  if (unknown !== undefined) throw new StartupError(`--${unknown} is not an option of payments ${name}.`);
-  return parseCommand(name, values);
+  return parseCommand(readCommandName({ values, positionals }, ALLOWED, "payments"), values);
 }
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
@@ -134,11 +128,6 @@ function parseAttention(text: string | undefined): PaymentAttention | undefined 
 
 const parseOrder = (text: string | undefined): string =>
   text === undefined ? "" : parseUuid(text, "--order must be the id of an order.");
-
-function parseUuid(text: string | undefined, mistake: string): string {
-  if (z.uuid().safeParse(text).success && text !== undefined) return text.toLowerCase();
-  throw new StartupError(mistake);
-}
 
 /** Text of several lines, and of one, as in the contract. */
 const TEXT = /^[\t\n\r\P{Cc}]+$/u;
