@@ -1,8 +1,7 @@
 import type { PaymentGateway } from "../../infra/payment/payment-gateway.ts";
 import type { Tx } from "../../infra/postgres/postgres.ts";
 import type { Call } from "../../kernel/call.ts";
-import { AppError, assertEtag, invalidField, notFound } from "../../kernel/errors.ts";
-import { assertPresent } from "../../kernel/fields.ts";
+import { AppError, assertEtag, invalidField } from "../../kernel/errors.ts";
 import type { Ids } from "../../kernel/ids.ts";
 import type { Money } from "../../kernel/money.ts";
 import { actorOf } from "../change/actor.ts";
@@ -11,13 +10,14 @@ import { assertDistinctItems } from "../change/item-units.ts";
 import { lockOrder } from "../change/lock-orders.ts";
 import { type ReturnOptions, returnOrderItems } from "../fulfillment/return-items.ts";
 import { type EnqueueRequests, insertRequests } from "../ledger/insert-requests.ts";
-import { insertEntries, type LedgerPayment, moneyOf, readLedgerPayments } from "../ledger/ledger-rows.ts";
+import { insertEntries, type LedgerPayment, readLedgerPayments } from "../ledger/ledger-rows.ts";
 import { refundableAmount } from "../ledger/refundable.ts";
 import { orderMoneyOf } from "../ledger/report/order-change.ts";
 import { completePayment, updatePayments } from "../ledger/update-payments.ts";
 import type { Order } from "../order-types.ts";
 import { assertTransition } from "../state/transitions.ts";
-import { allocateRefund, nothingToRefund, type RefundSelection } from "./allocate-refund.ts";
+import { allocateRefund, type RefundSelection } from "./allocate-refund.ts";
+import { choosePayment, type PaymentChoice } from "./choose-payment.ts";
 import { type Refund, readRefund } from "./list-refunds.ts";
 import { entryOfRefund } from "./refund-by-hand.ts";
 import { type RefundShares, refundPartsLeft, sharedAmount } from "./refund-parts.ts";
@@ -30,8 +30,7 @@ export type RequestedRefund =
   | { kind: "AMOUNT"; amount: Money };
 
 /** A request to refund a part of an order. */
-export interface RefundRequest {
-  id: string;
+export interface RefundRequest extends PaymentChoice {
   /** Empty for any version of the order. */
   etag: string;
   /** Required. */
@@ -41,10 +40,6 @@ export interface RefundRequest {
   /** Whether returned units can be sold again. */
   restock: boolean;
   reason: string;
-  /** Empty for the payment with the most left. */
-  paymentId: string;
-  /** Reference of a refund by hand; empty for others. */
-  reference: string;
 }
 
 /** An order after a refund was requested, or recorded. */
@@ -60,9 +55,6 @@ export interface RefundOptions extends ReturnOptions {
   ids: Ids;
   enqueueRequests: EnqueueRequests;
 }
-
-/** Maximum number of refunds of a payment. */
-const MAX_REFUNDS = 200;
 
 /**
  * Refunds units, an amount or the shipping of an order, and records the return of the units, if requested. A job requests
@@ -83,8 +75,7 @@ export async function refundOrder(
   assertEtag("order", order, etag);
   assertTransition(order, "REFUND");
   const payments = await readLedgerPayments(tx, [id]);
-  const payment = choosePayment(id, payments, request.paymentId);
-  assertRefundable(payment, reference);
+  const payment = choosePayment(payments, request);
   const shares = await divide(tx, order, payment, selectionOf(order, requested));
   if (payment.gateway === options.gateway?.name) {
     options.gateway.assertChargeable({ currencyCode: payment.currency, minorUnits: sharedAmount(shares) });
@@ -187,54 +178,4 @@ function selectionOf({ paid }: Order, requested: RequestedRefund): RefundSelecti
   const { currencyCode, minorUnits } = requested.amount;
   if (currencyCode === paid.currencyCode) return { kind: "AMOUNT", amount: minorUnits };
   throw invalidField("amount.currency_code", `must be ${paid.currencyCode}, the currency of the order.`);
-}
-
-/**
- * Returns the captured payment of an id or, without one, that with the most left.
- * @throws AppError not_found for an unknown payment
- */
-function choosePayment(
-  orderId: string,
-  payments: readonly LedgerPayment[],
-  paymentId: string,
-): LedgerPayment {
-  const [first, ...others] = payments.filter(
-    (payment) => moneyOf(payment).captured > 0n && (paymentId === "" || payment.id === paymentId),
-  );
-  if (first === undefined)
-    throw paymentId === ""
-      ? nothingToRefund(orderId, "no payment of the order is captured")
-      : notFound("payment", paymentId);
-  return others.reduce((most, one) => (refundableAmount(one) > refundableAmount(most) ? one : most), first);
-}
-
-/** @throws AppError unless a payment can be refunded with this reference */
-function assertRefundable(payment: LedgerPayment, reference: string): void {
-  const { id, gateway, hasConflict, refunds } = payment;
-  if (gateway === "manual") assertPresent({ reference });
-  else if (reference !== "") {
-    throw invalidField(
-      "reference",
-      "is for payments by hand. Leave it empty: the gateway makes this refund.",
-    );
-  }
-  if (hasConflict) {
-    const description = "its gateway has stated two amounts; resolve the discrepancy of the payment first";
-    throw failedPrecondition(id, "DISCREPANCY_UNRESOLVED", description);
-  }
-  // Its parts are known only when all of it is captured: until then, units could be refunded that were never paid.
-  if (moneyOf(payment).open > 0n) {
-    const description = "a part of it is not captured yet; ship or cancel the other units first";
-    throw failedPrecondition(id, "CAPTURE_UNFINISHED", description);
-  }
-  if (refunds.length >= MAX_REFUNDS) {
-    throw failedPrecondition(id, "REFUND_LIMIT_REACHED", `it has ${MAX_REFUNDS} refunds already`);
-  }
-}
-
-function failedPrecondition(paymentId: string, reason: string, description: string): AppError {
-  return new AppError("failed_precondition", `Payment ${paymentId} cannot be refunded: ${description}.`, {
-    reason,
-    preconditions: [{ type: "PAYMENT", subject: `payments/${paymentId}`, description }],
-  });
 }
