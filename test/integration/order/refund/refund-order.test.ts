@@ -67,6 +67,20 @@ test("units are refunded with their share of the shipping: the gateway is reques
   ]);
 });
 
+test("a refund cancels no units: those that are cancelled first are refunded and not shipped", async () => {
+  const { order } = await placeCapturedOrder(shop, [2n, 2n]);
+  const key = () => ({ id: order.id, requestId: randomUUID() });
+  await shop.orders.cancelOrderItems({ ...key(), items: [{ itemId: "1", quantity: 1n }] });
+  const { refund: cancelled } = await refund(shop, order.id, units({ 1: 1n }));
+  const { refund: kept } = await refund(shop, order.id, units({ 2: 1n }));
+  expect([cancelled?.amount, kept?.amount]).toEqual([eur(1_000n), eur(1_000n)]);
+  const { fulfillment } = await shop.orders.shipOrder(key());
+  expect(fulfillment?.items).toMatchObject([
+    { itemId: "1", quantity: 1n },
+    { itemId: "2", quantity: 2n },
+  ]);
+});
+
 test("an amount, the shipping and the last units are together what was captured", async () => {
   const { order } = await placeCapturedOrder(shop, [2n, 1n]);
   const subjects = [amount(101n), shipping, units({ 1: 1n }), units({ 1: 1n, 2: 1n }, true)];
