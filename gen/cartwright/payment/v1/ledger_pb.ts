@@ -164,7 +164,7 @@ export type LedgerDiscrepancy = Message<"cartwright.payment.v1.LedgerDiscrepancy
   reference: string;
 
   /**
-   * The amount of the ledger. Absent if the discrepancy is none of amounts.
+   * The amount of the ledger, or what the order costs. Absent if the discrepancy is none of amounts.
    *
    * @generated from field: cartwright.type.v1.Money expected = 7;
    */
@@ -414,7 +414,8 @@ export const LedgerDiscrepancyKind = {
   WRONG_PAYMENT: 4,
 
   /**
-   * The gateway states another captured amount than the ledger.
+   * The gateway states another captured amount than the ledger, or less was captured than the order costs and no
+   * authorization is left.
    *
    * @generated from enum value: LEDGER_DISCREPANCY_KIND_CAPTURED_MISMATCH = 5;
    */
@@ -428,7 +429,7 @@ export const LedgerDiscrepancyKind = {
   REFUNDED_MISMATCH: 6,
 
   /**
-   * More was captured for an order than was due, and could not be refunded.
+   * More was captured for an order than it costs, and the service does not refund it by itself.
    *
    * @generated from enum value: LEDGER_DISCREPANCY_KIND_OVERPAID = 7;
    */

@@ -110,7 +110,8 @@ export type ConfirmPaymentRequest = Message<"cartwright.payment.v1.ConfirmPaymen
   requestId: string;
 
   /**
-   * Token of the payment method. The method that the payment has if empty. A token, never the data of a card. At most 255 characters.
+   * Token of the payment method. The method that the payment has if empty. A token, never the data of a card. At most 255
+   * characters.
    *
    * @generated from field: string payment_method = 3;
    */
@@ -332,8 +333,8 @@ export type CapturePaymentRequest = Message<"cartwright.payment.v1.CapturePaymen
   requestId: string;
 
   /**
-   * The amount to capture. All that is due of the order if absent. Unless the gateway captures in parts, the rest of the
-   * authorization ends with the capture.
+   * The amount to capture. All that is due of the order if absent. A part of it is allowed only if the gateway captures in
+   * parts.
    *
    * @generated from field: cartwright.type.v1.Money amount = 3;
    */
@@ -632,8 +633,9 @@ export const PaymentService: GenService<{
    * call with the same request_id returns the same payment, as it is now. Fails, and creates nothing:
    * - with NOT_FOUND (ORDER_NOT_FOUND) if there is no such order or it belongs to another customer,
    * - with FAILED_PRECONDITION if the state of the order does not allow it (ORDER_STATE), payment.amount is not what is
-   *   due (AMOUNT_NOT_DUE), the order has an open payment (PAYMENT_OPEN), whose id is in the metadata, the shop has no
-   *   gateway (PAYMENTS_OFF), or the gateway cannot charge the amount or its currency (AMOUNT_NOT_CHARGEABLE),
+   *   due (AMOUNT_NOT_DUE), the order has an open payment (PAYMENT_OPEN), whose id is in the metadata, or too many
+   *   payments (PAYMENT_LIMIT_REACHED), the shop has no gateway (PAYMENTS_OFF), or the gateway cannot charge the amount or
+   *   its currency (AMOUNT_NOT_CHARGEABLE),
    * - with INVALID_ARGUMENT (REQUEST_ID_REUSED) if request_id was used for a different request.
    * Fails with DEADLINE_EXCEEDED (OUTCOME_UNKNOWN) if the deadline passes meanwhile: repeat the call.
    *
@@ -691,10 +693,11 @@ export const PaymentService: GenService<{
     output: typeof CancelPaymentResponseSchema;
   },
   /**
-   * Requests the capture of an authorized payment, all of what is due or a part. A background job makes it and repeats it
-   * until the gateway has responded. Fails with FAILED_PRECONDITION if the payment is not authorized (PAYMENT_STATE), a
-   * capture is running (CAPTURE_RUNNING) or the amount is more than is due or left to capture (CAPTURE_TOO_LARGE), and
-   * otherwise as GetPayment does.
+   * Requests the capture of an authorized payment: of all that is due or, if the gateway captures in parts, of a part. A
+   * background job makes it and repeats it until the gateway has responded. Fails with FAILED_PRECONDITION if the payment
+   * is not authorized (PAYMENT_STATE), a capture is running (CAPTURE_RUNNING), the amount is more than is due or left to
+   * capture (CAPTURE_TOO_LARGE), or it is less and the gateway captures a payment once (CAPTURE_TOO_SMALL), and otherwise
+   * as GetPayment does.
    *
    * @generated from rpc cartwright.payment.v1.PaymentService.CapturePayment
    */
